@@ -1,0 +1,163 @@
+/*
+ * provider.h
+ *		What a key management service is to the rest: wrap, unwrap, re-wrap and
+ *		generate, in batches.  A provider builds requests and parses replies; it
+ *		owns no socket, starts no thread and knows nothing of PostgreSQL.  A new
+ *		provider is one file and one line in providers.c.
+ *
+ * The caller drives: while session_state() says CC_SESSION_EXCHANGE it sends what
+ * session_request() builds and hands the answer to session_reply(); the same for
+ * a key that is used for the first time; then batch_request() and batch_reply().
+ * A provider without a network (`local`) has perform() instead of all that.
+ *
+ * Secrets: items' deks, session tokens and request bodies.  The caller wipes the
+ * items; the provider wipes its session and everything that it parses on the way.
+ */
+#ifndef CC_PROVIDER_H
+#define CC_PROVIDER_H
+
+#include "core/bytes.h"
+#include "kms/http.h"
+
+#define CC_KMS_URI_MAX		512		/* with the terminator */
+#define CC_KMS_WRAPPED_MAX	1024
+#define CC_KMS_ERROR_MAX	256		/* with the terminator */
+#define CC_KMS_BATCH_MAX	128
+
+typedef enum cc_kms_op
+{
+	CC_KMS_UNWRAP,				/* wrapped -> dek */
+	CC_KMS_WRAP,				/* dek -> wrapped */
+	CC_KMS_GENERATE,			/* -> dek and wrapped */
+	CC_KMS_REWRAP				/* wrapped -> wrapped, under the newest version; no plaintext */
+} cc_kms_op;
+
+/* How a call ended, for one item or for the whole batch. */
+typedef enum cc_kms_outcome
+{
+	CC_KMS_OK = 0,
+	CC_KMS_TRANSIENT,			/* no answer, reset, 412, 429, 5xx: try again */
+	CC_KMS_TIMEOUT,				/* no answer in time: try again */
+	CC_KMS_SEALED,				/* up, but sealed or standing by: opens the breaker */
+	CC_KMS_BAD_REPLY,			/* an answer that is not what was asked for: tried again, never believed */
+	CC_KMS_DENIED,				/* 403 after a fresh login, or the login itself: permanent */
+	CC_KMS_REJECTED,			/* 400: wrong context, damaged wrapping, version too old: permanent */
+	CC_KMS_NO_KEY,				/* 404: no such key, mount or file: configuration */
+	CC_KMS_CONFIG,				/* settings or files that cannot be used; the error says which */
+	CC_KMS_LOGIN_AGAIN,			/* batch only: drop the session and log in once more */
+	CC_KMS_SPLIT				/* batch only: 413, send it in halves */
+} cc_kms_outcome;
+
+/* True for those that may be tried again and that keep warm keys going. */
+extern bool cc_kms_outcome_is_transient(cc_kms_outcome outcome);
+extern const char *cc_kms_outcome_text(cc_kms_outcome outcome);
+
+typedef struct cc_kms_item
+{
+	uint8_t		context[CC_CONTEXT_LEN];
+	uint8_t		dek[CC_DEK_LEN];	/* secret */
+	uint8_t		wrapped[CC_KMS_WRAPPED_MAX];	/* in, out, or replaced by a re-wrap */
+	uint16_t	wrapped_len;
+	cc_kms_outcome outcome;
+	char		error[CC_KMS_ERROR_MAX];	/* for a person: printable ASCII, no secret; empty where none */
+} cc_kms_item;
+
+/* One call for one key.  Items are the caller's. */
+typedef struct cc_kms_batch
+{
+	cc_kms_op	op;
+	char		key_uri[CC_KMS_URI_MAX];
+	cc_kms_item **items;
+	int			nitems;
+} cc_kms_batch;
+
+typedef enum cc_session_state
+{
+	CC_SESSION_READY,
+	CC_SESSION_RENEW,			/* ready, and an exchange is due: batches need not wait for it */
+	CC_SESSION_EXCHANGE			/* batches must wait for an exchange */
+} cc_session_state;
+
+/* What the server's settings and files say.  Strings are the caller's, "" where unset. */
+typedef struct cc_kms_config
+{
+	const char *local_key_dir;
+	const char *data_directory; /* local keys inside it are refused */
+	const char *vault_addr;
+	const char *vault_namespace;
+	const char *vault_token_file;
+	const char *vault_role_id_file;
+	const char *vault_secret_id_file;
+	const char *vault_approle_mount;	/* "approle" */
+	const char *vault_kubernetes_role;
+	const char *vault_kubernetes_mount; /* "kubernetes" */
+	const char *vault_kubernetes_token_file;
+	const char *vault_cert_role;	/* TLS certificate login, with the transport's client certificate */
+	const char *vault_cert_mount;	/* "cert" */
+	bool		vault_allow_underived;
+	bool		allow_http;
+} cc_kms_config;
+
+typedef struct cc_kms_session cc_kms_session;	/* each provider has its own */
+
+/* What is known of a key, for the status view. */
+typedef struct cc_kms_key_facts
+{
+	bool		known;
+	bool		derived;
+	bool		exportable;
+	uint32_t	latest_version;
+	uint32_t	min_decryption_version;
+} cc_kms_key_facts;
+
+typedef struct cc_kms_provider
+{
+	const char *scheme;
+	int			batch_max;		/* items in one request */
+
+	/* Is this a key URI of ours?  Checks all of it, and touches nothing. */
+	cc_status	(*check_uri) (const char *key_uri);
+
+	/* NULL, with error, where the settings cannot be used.  Copies what it needs. */
+	cc_kms_session *(*open) (const cc_kms_config *config, char error[CC_KMS_ERROR_MAX]);
+	void		(*close) (cc_kms_session *session);
+
+	/*
+	 * Without a network: does the batch at once and sets every item's outcome.
+	 * NULL for the others, and then the rest below is not.
+	 */
+	void		(*perform) (cc_kms_session *session, cc_kms_batch *batch);
+
+	/* now_ms is a monotonic clock of the caller's. */
+	cc_session_state (*session_state) (cc_kms_session *session, int64_t now_ms);
+	cc_kms_outcome (*session_request) (cc_kms_session *session, cc_http_request *request,
+									   int64_t now_ms, char error[CC_KMS_ERROR_MAX]);
+	cc_kms_outcome (*session_reply) (cc_kms_session *session, const cc_http_reply *reply,
+									 int64_t now_ms, char error[CC_KMS_ERROR_MAX]);
+	void		(*session_drop) (cc_kms_session *session);
+
+	/* Milliseconds that the token has left; -1 for no limit or none held. */
+	int64_t		(*session_lease_ms) (cc_kms_session *session, int64_t now_ms);
+
+	/* Asks for the key's properties; key_reply refuses a key that must not be used. */
+	cc_kms_outcome (*key_request) (cc_kms_session *session, const char *key_uri,
+								   cc_http_request *request, char error[CC_KMS_ERROR_MAX]);
+	cc_kms_outcome (*key_reply) (cc_kms_session *session, const char *key_uri,
+								 const cc_http_reply *reply, cc_kms_key_facts *facts,
+								 char error[CC_KMS_ERROR_MAX]);
+
+	cc_kms_outcome (*batch_request) (cc_kms_session *session, const cc_kms_batch *batch,
+									 cc_http_request *request, char error[CC_KMS_ERROR_MAX]);
+
+	/*
+	 * Sets every item's outcome where it returns CC_KMS_OK; any other result
+	 * holds for the whole batch.
+	 */
+	cc_kms_outcome (*batch_reply) (cc_kms_session *session, cc_kms_batch *batch,
+								   const cc_http_reply *reply, char error[CC_KMS_ERROR_MAX]);
+} cc_kms_provider;
+
+/* The provider of a URI's scheme, or NULL; CC_ERR_SYNTAX from check_uri for the rest. */
+extern const cc_kms_provider *cc_kms_provider_for(const char *key_uri);
+
+#endif

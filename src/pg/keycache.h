@@ -1,0 +1,94 @@
+/*
+ * keycache.h
+ *		The key cache that all processes of the cluster share: plaintext DEKs in a
+ *		mapping of our own, made in the postmaster, page aligned, left out of core
+ *		dumps, inherited by fork and wiped when a crash restart begins.
+ *
+ * Entries are keyed by (database, chat, purpose, version, kcv).  A re-wrap keeps
+ * them warm; a key whose transaction rolled back, or that was destroyed, can
+ * never match a row again.
+ *
+ * Lock contract: partitions, each with its LWLock; a function here takes one,
+ * copies out or in, and releases it.  No pointer into the cache leaves this file
+ * and nothing is waited for while a lock is held.
+ */
+#ifndef CHATCRYPT_KEYCACHE_H
+#define CHATCRYPT_KEYCACHE_H
+
+#include "core/bytes.h"
+
+typedef enum ChatcryptPurpose
+{
+	CHATCRYPT_PURPOSE_DATA = 'd',
+	CHATCRYPT_PURPOSE_SEARCH = 's',
+	CHATCRYPT_PURPOSE_CONVERSATION = 'c'
+} ChatcryptPurpose;
+
+/* Which key: compared as bytes, so always start from zeroes. */
+typedef struct ChatcryptKeyId
+{
+	Oid			database;
+	uint32		version;
+	uint8		chat_id[CC_ID_LEN];
+	uint8		kcv[CC_KCV_LEN];
+	uint8		purpose;		/* ChatcryptPurpose */
+	uint8		padding[7];
+} ChatcryptKeyId;
+
+typedef enum ChatcryptCacheResult
+{
+	CHATCRYPT_CACHE_MISS,
+	CHATCRYPT_CACHE_HIT,
+	CHATCRYPT_CACHE_STALE		/* a hit past the soft TTL: use it, and have it refreshed */
+} ChatcryptCacheResult;
+
+/* The caller wipes dek. */
+extern ChatcryptCacheResult chatcrypt_keycache_get(const ChatcryptKeyId *id, uint8 dek[CC_DEK_LEN]);
+
+/* Tells that a local cache still uses the entry; false where it is gone or past its hard limit. */
+extern bool chatcrypt_keycache_touch(const ChatcryptKeyId *id, uint32 uses, bool *stale);
+
+/* Inserts or renews; evicts the least recently used of its partition where there is no room. */
+extern void chatcrypt_keycache_put(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN]);
+
+extern void chatcrypt_keycache_evict(const ChatcryptKeyId *id);
+
+/* All versions and purposes of a chat; all of a database where chat_id is NULL. */
+extern void chatcrypt_keycache_evict_chat(Oid database, const uint8 *chat_id);
+
+/*
+ * Moves whenever anything is evicted for a reason of safety.  A local cache that
+ * remembers an older value asks again before it uses an entry.
+ */
+extern uint64 chatcrypt_keycache_epoch(void);
+
+/* For cache_status; counters since the server started. */
+typedef struct ChatcryptCacheStats
+{
+	uint64		entries;
+	uint64		capacity;
+	uint64		hits;
+	uint64		misses;
+	uint64		evictions;
+	uint64		refreshes;
+	uint64		bytes;
+	bool		locked;
+	bool		dumpable;
+} ChatcryptCacheStats;
+
+extern void chatcrypt_keycache_stats(ChatcryptCacheStats *stats);
+
+/* Postmaster start-up: from shmem_request_hook and shmem_startup_hook. */
+extern void chatcrypt_keycache_request(void);
+extern void chatcrypt_keycache_startup(void);
+
+/* The worker locks the mapping in memory; a warning where the limit forbids it. */
+extern void chatcrypt_keycache_lock_memory(void);
+
+/*
+ * Bytes of the guarded mapping that belong to the request slots (pg/requests.c),
+ * which carry keys too.  Valid after chatcrypt_keycache_startup().
+ */
+extern void *chatcrypt_guarded_slots(Size *size);
+
+#endif

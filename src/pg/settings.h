@@ -1,0 +1,59 @@
+/*
+ * settings.h
+ *		The chatcrypt.* settings.  docs/settings.md says default, unit and reload class.
+ */
+#ifndef CHATCRYPT_SETTINGS_H
+#define CHATCRYPT_SETTINGS_H
+
+#include "kms/provider.h"
+
+/* keys and providers: sighup */
+extern char *chatcrypt_default_kms_key;
+extern char *chatcrypt_local_key_dir;
+extern char *chatcrypt_vault_addr;
+extern char *chatcrypt_vault_namespace;
+extern char *chatcrypt_vault_token_file;
+extern char *chatcrypt_vault_role_id_file;
+extern char *chatcrypt_vault_secret_id_file;
+extern char *chatcrypt_vault_approle_mount;
+extern char *chatcrypt_vault_kubernetes_role;
+extern char *chatcrypt_vault_kubernetes_mount;
+extern char *chatcrypt_vault_kubernetes_token_file;
+extern char *chatcrypt_vault_cert_role;
+extern char *chatcrypt_vault_cert_mount;
+extern char *chatcrypt_vault_ca_file;
+extern char *chatcrypt_vault_cert_file;
+extern char *chatcrypt_vault_key_file;
+extern char *chatcrypt_kms_proxy;
+extern bool chatcrypt_vault_allow_underived;
+extern bool chatcrypt_allow_http;
+
+/* the request path: sighup, milliseconds */
+extern int	chatcrypt_kms_timeout;
+extern int	chatcrypt_kms_connect_timeout;
+extern int	chatcrypt_kms_batch_delay;
+extern int	chatcrypt_kms_max_inflight;
+
+/* the key cache: size in DEKs, at start; the rest sighup, in seconds */
+extern int	chatcrypt_cache_size;
+extern int	chatcrypt_cache_ttl;
+extern int	chatcrypt_cache_idle;
+extern int	chatcrypt_cache_max_age;
+
+/* reading and writing */
+extern bool chatcrypt_require_tls;
+
+typedef enum ChatcryptOnDecryptError
+{
+	CHATCRYPT_ON_ERROR_RAISE,
+	CHATCRYPT_ON_ERROR_NULL
+} ChatcryptOnDecryptError;
+
+extern int	chatcrypt_on_decrypt_error;
+
+/* Fills a provider's view of the settings; strings stay the settings' own, valid until the next reload. */
+extern void chatcrypt_settings_kms_config(cc_kms_config *config);
+
+extern void chatcrypt_settings_define(void);
+
+#endif
