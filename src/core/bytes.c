@@ -1,0 +1,164 @@
+/*
+ * bytes.c
+ *		Bounded readers and writers, hex, and the one wipe.
+ */
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "core/bytes.h"
+
+void
+cc_wipe(void *secret, size_t len)
+{
+	if (len > 0)
+		OPENSSL_cleanse(secret, len);
+}
+
+bool
+cc_equal(const void *a, const void *b, size_t len)
+{
+	return CRYPTO_memcmp(a, b, len) == 0;
+}
+
+cc_reader
+cc_reader_init(const void *bytes, size_t len)
+{
+	cc_reader	r = {.at = bytes, .left = len, .failed = false};
+
+	return r;
+}
+
+const uint8_t *
+cc_read_bytes(cc_reader *r, size_t len)
+{
+	const uint8_t *bytes = r->at;
+
+	if (r->failed || len > r->left)
+	{
+		r->failed = true;
+		return NULL;
+	}
+	if (len > 0)
+		r->at += len;
+	r->left -= len;
+	return bytes;
+}
+
+uint8_t
+cc_read_u8(cc_reader *r)
+{
+	const uint8_t *b = cc_read_bytes(r, 1);
+
+	return b == NULL ? 0 : b[0];
+}
+
+uint32_t
+cc_read_u32(cc_reader *r)
+{
+	const uint8_t *b = cc_read_bytes(r, 4);
+
+	if (b == NULL)
+		return 0;
+	return (uint32_t) b[0] << 24 | (uint32_t) b[1] << 16 | (uint32_t) b[2] << 8 | b[3];
+}
+
+bool
+cc_reader_ok(const cc_reader *r)
+{
+	return !r->failed;
+}
+
+cc_writer
+cc_writer_init(void *bytes, size_t capacity)
+{
+	cc_writer	w = {.at = bytes, .left = capacity, .failed = false};
+
+	return w;
+}
+
+void
+cc_write_bytes(cc_writer *w, const void *bytes, size_t len)
+{
+	if (w->failed || len > w->left)
+	{
+		w->failed = true;
+		return;
+	}
+	if (len == 0)
+		return;
+	memcpy(w->at, bytes, len);
+	w->at += len;
+	w->left -= len;
+}
+
+void
+cc_write_u8(cc_writer *w, uint8_t value)
+{
+	cc_write_bytes(w, &value, 1);
+}
+
+void
+cc_write_u32(cc_writer *w, uint32_t value)
+{
+	uint8_t		bytes[4] = {
+		(uint8_t) (value >> 24), (uint8_t) (value >> 16), (uint8_t) (value >> 8), (uint8_t) value
+	};
+
+	cc_write_bytes(w, bytes, sizeof(bytes));
+}
+
+bool
+cc_writer_ok(const cc_writer *w)
+{
+	return !w->failed;
+}
+
+void
+cc_hex_encode(const uint8_t *bytes, size_t len, char *out)
+{
+	for (size_t i = 0; i < len; i++)
+	{
+		unsigned	high = bytes[i] >> 4;
+		unsigned	low = bytes[i] & 15;
+
+		/* Arithmetic and no table: the bytes may be a key, and a look-up shows in the cache. */
+		out[2 * i] = (char) ('0' + high + (((9 - high) >> 8) & 39));
+		out[2 * i + 1] = (char) ('0' + low + (((9 - low) >> 8) & 39));
+	}
+}
+
+/* 0 to 15, or a value with high bits set.  Master keys come through here: no table, no branch. */
+static unsigned
+hex_value(unsigned char c)
+{
+	unsigned	digit = (unsigned) c - '0';
+	unsigned	letter = ((unsigned) c | 32) - 'a';
+	unsigned	is_digit = 0 - (unsigned) (digit < 10);
+	unsigned	is_letter = 0 - (unsigned) (letter < 6);
+
+	return (digit & is_digit) | ((letter + 10) & is_letter) | (~(is_digit | is_letter) & 0x100);
+}
+
+cc_status
+cc_hex_decode(const char *text, size_t text_len, uint8_t *out, size_t out_len)
+{
+	unsigned	bad = 0;
+
+	if (text_len % 2 != 0 || text_len / 2 != out_len)
+		return CC_ERR_SYNTAX;
+	for (size_t i = 0; i < out_len; i++)
+	{
+		unsigned	high = hex_value((unsigned char) text[2 * i]);
+		unsigned	low = hex_value((unsigned char) text[2 * i + 1]);
+
+		bad |= high | low;
+		out[i] = (uint8_t) (high << 4 | low);
+	}
+	if (bad > 15)
+	{
+		cc_wipe(out, out_len);
+		return CC_ERR_SYNTAX;
+	}
+	return CC_OK;
+}
