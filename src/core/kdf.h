@@ -8,6 +8,7 @@
  * An HMAC key is kept as the two SHA-256 states that follow its inner and its
  * outer padded block, so that a short HMAC costs two compressions and no set-up.
  * The states are as secret as the key they come from: their owner wipes them.
+ * Nothing here allocates or keeps anything between calls.
  */
 #ifndef CC_KDF_H
 #define CC_KDF_H
@@ -34,6 +35,15 @@ extern void cc_hkdf_extract(const void *salt, size_t salt_len, const void *ikm, 
 /* At most 255 * 32 bytes of output and 256 bytes of info.  The caller wipes out. */
 extern CC_MUST_CHECK cc_status cc_hkdf_expand(const cc_hmac_key *prk, const void *info, size_t info_len,
 											  void *out, size_t out_len);
+
+/*
+ * HKDF-Expand with SHA-512, which attachments use.  The info is given in two
+ * pieces that need not lie together.  The caller wipes out.
+ */
+extern CC_MUST_CHECK cc_status cc_hkdf512_expand(const uint8_t prk[CC_DEK_LEN],
+												 const void *info, size_t info_len,
+												 const void *more_info, size_t more_info_len,
+												 void *out, size_t out_len);
 
 /* The uses of a DEK. */
 typedef enum cc_key_use
