@@ -1,0 +1,232 @@
+/*
+ * envelope.c
+ *		The message envelope: derive, commit, seal, open, inspect.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/attachment.h"
+#include "core/envelope.h"
+#include "core/random.h"
+#include "core/secretbox.h"
+
+#define AAD_ON_STACK	512		/* a longer one is joined on the heap */
+
+#define SALT_AT			CC_HEADER_LEN
+#define COMMITMENT_AT	(SALT_AT + CC_SALT_LEN)
+#define CIPHERTEXT_AT	(COMMITMENT_AT + CC_COMMITMENT_LEN)
+
+/* The secrets of one message.  Whoever declares one wipes it. */
+typedef struct message_secrets
+{
+	uint8_t		key[CC_AEAD_KEY_LEN];
+	uint8_t		commitment[CC_COMMITMENT_LEN];	/* these two are one output */
+	uint8_t		nonce[CC_AEAD_NONCE_LEN];
+} message_secrets;
+
+/* The authenticated data of one message: header and caller's aad in one piece. */
+typedef struct joined_aad
+{
+	const uint8_t *bytes;
+	size_t		len;
+	uint8_t    *heap;			/* to free, or NULL */
+	uint8_t		stack[AAD_ON_STACK];
+} joined_aad;
+
+cc_status
+cc_message_keys_derive(cc_message_keys *keys, const uint8_t dek[CC_DEK_LEN],
+					   const uint8_t chat_id[CC_ID_LEN], uint32_t version)
+{
+	uint8_t		key[CC_DEK_LEN];
+	cc_status	status;
+
+	status = cc_dek_derive(dek, chat_id, version, CC_USE_MESSAGE, key);
+	if (status == CC_OK)
+	{
+		cc_hmac_key_init(&keys->message, key, sizeof(key));
+		status = cc_dek_derive(dek, chat_id, version, CC_USE_COMMIT, key);
+	}
+	if (status == CC_OK)
+		cc_hmac_key_init(&keys->commit, key, sizeof(key));
+	else
+		cc_wipe(keys, sizeof(*keys));
+	cc_wipe(key, sizeof(key));
+	return status;
+}
+
+static cc_status
+derive_secrets(const cc_message_keys *keys, const uint8_t *salt, const uint8_t *message_id,
+			   message_secrets *secrets)
+{
+	uint8_t		info[2 + CC_SALT_LEN + CC_ID_LEN] = {'m', '1'};
+	cc_status	status;
+
+	memcpy(info + 2, salt, CC_SALT_LEN);
+	memcpy(info + 2 + CC_SALT_LEN, message_id, CC_ID_LEN);
+	status = cc_hkdf_expand(&keys->message, info, sizeof(info), secrets->key, sizeof(secrets->key));
+	if (status != CC_OK)
+		return status;
+	return cc_hkdf_expand(&keys->commit, info, sizeof(info), secrets->commitment,
+						  sizeof(secrets->commitment) + sizeof(secrets->nonce));
+}
+
+/* header stays the caller's and is pointed to where there is nothing to join. */
+static cc_status
+join_aad(joined_aad *joined, const uint8_t header[CC_HEADER_LEN], const uint8_t *aad, size_t aad_len)
+{
+	uint8_t    *to = joined->stack;
+
+	joined->heap = NULL;
+	joined->bytes = header;
+	joined->len = CC_HEADER_LEN + aad_len;
+	if (aad_len == 0)
+		return CC_OK;
+	if (joined->len > sizeof(joined->stack))
+	{
+		to = joined->heap = malloc(joined->len);
+		if (to == NULL)
+			return CC_ERR_NO_MEMORY;
+	}
+	memcpy(to, header, CC_HEADER_LEN);
+	memcpy(to + CC_HEADER_LEN, aad, aad_len);
+	joined->bytes = to;
+	return CC_OK;
+}
+
+static cc_status
+plaintext_len_of(uint8_t suite, size_t len, size_t *plaintext_len)
+{
+	size_t		overhead = suite == CC_SUITE_MESSAGE ? CC_ENVELOPE_OVERHEAD : CC_SECRETBOX_OVERHEAD;
+
+	if (len < overhead)
+		return CC_ERR_TRUNCATED;
+	if (len - overhead > CC_MESSAGE_MAX)
+		return CC_ERR_TOO_LARGE;
+	*plaintext_len = len - overhead;
+	return CC_OK;
+}
+
+cc_status
+cc_envelope_inspect(const uint8_t *envelope, size_t len, cc_envelope_info *info)
+{
+	cc_reader	r = cc_reader_init(envelope, len);
+	uint8_t		suite = cc_read_u8(&r);
+	uint32_t	version;
+	size_t		ignored;
+
+	if (!cc_reader_ok(&r))
+		return CC_ERR_TRUNCATED;
+	if (suite < CC_SUITE_MESSAGE || suite > CC_SUITE_CONVERSATION)
+		return CC_ERR_SUITE;
+	version = cc_read_u32(&r);
+	if (!cc_reader_ok(&r))
+		return CC_ERR_TRUNCATED;
+	if (version == 0)
+		return CC_ERR_VERSION;
+
+	info->suite = suite;
+	info->dek_version = version;
+	info->plaintext_len = 0;
+	if (suite == CC_SUITE_ATTACHMENT)
+		return cc_part_plaintext_len(len, &ignored);
+	return plaintext_len_of(suite, len, &info->plaintext_len);
+}
+
+cc_status
+cc_envelope_seal(cc_aead *aead, const cc_message_keys *keys, uint32_t version,
+				 const uint8_t message_id[CC_ID_LEN], const uint8_t *aad, size_t aad_len,
+				 const uint8_t *plaintext, size_t plaintext_len, uint8_t *envelope)
+{
+	uint8_t		salt[CC_SALT_LEN];
+	cc_status	status = cc_random_bytes(salt, sizeof(salt));
+
+	if (status != CC_OK)
+		return status;
+	return cc_envelope_seal_salted(aead, keys, version, message_id, salt, aad, aad_len,
+								   plaintext, plaintext_len, envelope);
+}
+
+cc_status
+cc_envelope_seal_salted(cc_aead *aead, const cc_message_keys *keys, uint32_t version,
+						const uint8_t message_id[CC_ID_LEN], const uint8_t salt[CC_SALT_LEN],
+						const uint8_t *aad, size_t aad_len,
+						const uint8_t *plaintext, size_t plaintext_len, uint8_t *envelope)
+{
+	cc_writer	w = cc_writer_init(envelope, CIPHERTEXT_AT);
+	message_secrets secrets;
+	joined_aad	joined;
+	cc_status	status;
+
+	if (version == 0)
+		return CC_ERR_VERSION;
+	if (plaintext_len > CC_MESSAGE_MAX || aad_len > CC_AAD_MAX)
+		return CC_ERR_TOO_LARGE;
+
+	cc_write_u8(&w, CC_SUITE_MESSAGE);
+	cc_write_u32(&w, version);
+	status = join_aad(&joined, envelope, aad, aad_len);
+	if (status != CC_OK)
+		return status;
+
+	status = derive_secrets(keys, salt, message_id, &secrets);
+	if (status == CC_OK)
+	{
+		cc_write_bytes(&w, salt, CC_SALT_LEN);
+		cc_write_bytes(&w, secrets.commitment, CC_COMMITMENT_LEN);
+		status = cc_aead_seal(aead, secrets.key, secrets.nonce, joined.bytes, joined.len,
+							  plaintext, plaintext_len, envelope + CIPHERTEXT_AT,
+							  envelope + CIPHERTEXT_AT + plaintext_len);
+	}
+	cc_wipe(&secrets, sizeof(secrets));
+	free(joined.heap);
+	return status;
+}
+
+/* The envelope's shape is known to be right. */
+static cc_status
+open_checked(cc_aead *aead, const cc_message_keys *keys, const uint8_t *message_id,
+			 const uint8_t *aad, size_t aad_len, const uint8_t *envelope, size_t plaintext_len,
+			 uint8_t *plaintext)
+{
+	message_secrets secrets;
+	joined_aad	joined;
+	cc_status	status = join_aad(&joined, envelope, aad, aad_len);
+
+	if (status != CC_OK)
+		return status;
+
+	/* The commitment first: nothing is decrypted under a key that is not the message's. */
+	status = derive_secrets(keys, envelope + SALT_AT, message_id, &secrets);
+	if (status == CC_OK &&
+		!cc_equal(secrets.commitment, envelope + COMMITMENT_AT, CC_COMMITMENT_LEN))
+		status = CC_ERR_AUTH;
+	if (status == CC_OK)
+		status = cc_aead_open(aead, secrets.key, secrets.nonce, joined.bytes, joined.len,
+							  envelope + CIPHERTEXT_AT, plaintext_len,
+							  envelope + CIPHERTEXT_AT + plaintext_len, plaintext);
+	cc_wipe(&secrets, sizeof(secrets));
+	free(joined.heap);
+	return status;
+}
+
+cc_status
+cc_envelope_open(cc_aead *aead, const cc_message_keys *keys, uint32_t version,
+				 const uint8_t message_id[CC_ID_LEN], const uint8_t *aad, size_t aad_len,
+				 const uint8_t *envelope, size_t len, uint8_t *plaintext)
+{
+	cc_envelope_info info;
+	cc_status	status = cc_envelope_inspect(envelope, len, &info);
+
+	if (status == CC_OK && info.suite != CC_SUITE_MESSAGE)
+		status = CC_ERR_SUITE;
+	if (status == CC_OK && info.dek_version != version)
+		status = CC_ERR_VERSION;
+	if (status == CC_OK && aad_len > CC_AAD_MAX)
+		status = CC_ERR_TOO_LARGE;
+	if (status == CC_OK)
+		status = open_checked(aead, keys, message_id, aad, aad_len, envelope, info.plaintext_len, plaintext);
+
+	if (status != CC_OK && len > CC_ENVELOPE_OVERHEAD)
+		cc_wipe(plaintext, len - CC_ENVELOPE_OVERHEAD);
+	return status;
+}

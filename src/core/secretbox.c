@@ -1,0 +1,61 @@
+/*
+ * secretbox.c
+ *		The conversation message, through libsodium.
+ */
+#include <sodium.h>
+
+#include "core/envelope.h"
+#include "core/random.h"
+#include "core/secretbox.h"
+
+#define BOX_AT (CC_HEADER_LEN + CC_SECRETBOX_NONCE_LEN)
+
+cc_status
+cc_secretbox_seal(const uint8_t dek[CC_DEK_LEN], uint32_t version, const uint8_t *plaintext, size_t len,
+				  uint8_t *out)
+{
+	uint8_t		nonce[CC_SECRETBOX_NONCE_LEN];
+	cc_status	status = cc_random_bytes(nonce, sizeof(nonce));
+
+	if (status != CC_OK)
+		return status;
+	return cc_secretbox_seal_nonce(dek, version, nonce, plaintext, len, out);
+}
+
+cc_status
+cc_secretbox_seal_nonce(const uint8_t dek[CC_DEK_LEN], uint32_t version,
+						const uint8_t nonce[CC_SECRETBOX_NONCE_LEN],
+						const uint8_t *plaintext, size_t len, uint8_t *out)
+{
+	cc_writer	w = cc_writer_init(out, BOX_AT);
+
+	if (version == 0)
+		return CC_ERR_VERSION;
+	if (len > CC_MESSAGE_MAX)
+		return CC_ERR_TOO_LARGE;
+	cc_write_u8(&w, CC_SUITE_CONVERSATION);
+	cc_write_u32(&w, version);
+	cc_write_bytes(&w, nonce, CC_SECRETBOX_NONCE_LEN);
+	return crypto_secretbox_easy(out + BOX_AT, plaintext, len, nonce, dek) == 0 ? CC_OK : CC_ERR_CRYPTO;
+}
+
+cc_status
+cc_secretbox_open(const uint8_t dek[CC_DEK_LEN], uint32_t version, const uint8_t *message, size_t len,
+				  uint8_t *plaintext)
+{
+	cc_envelope_info info;
+	cc_status	status = cc_envelope_inspect(message, len, &info);
+
+	if (status == CC_OK && info.suite != CC_SUITE_CONVERSATION)
+		status = CC_ERR_SUITE;
+	if (status == CC_OK && info.dek_version != version)
+		status = CC_ERR_VERSION;
+	if (status == CC_OK &&
+		crypto_secretbox_open_easy(plaintext, message + BOX_AT, len - BOX_AT,
+								   message + CC_HEADER_LEN, dek) != 0)
+		status = CC_ERR_AUTH;
+
+	if (status != CC_OK && len > CC_SECRETBOX_OVERHEAD)
+		cc_wipe(plaintext, len - CC_SECRETBOX_OVERHEAD);
+	return status;
+}
