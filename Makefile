@@ -21,3 +21,5 @@ $(OBJS): $(wildcard src/*/*.h)
 
 sql/chatcrypt--$(EXTVERSION).sql: $(wildcard sql/[0-9][0-9]_*.sql) chatcrypt.control
 	cat $(sort $(filter %.sql,$^)) > $@
+
+include test/unit/unit.mk
