@@ -16,12 +16,14 @@
 #define COMMITMENT_AT	(SALT_AT + CC_SALT_LEN)
 #define CIPHERTEXT_AT	(COMMITMENT_AT + CC_COMMITMENT_LEN)
 
+/* Where the nonce lies in the output that begins with the commitment. */
+#define NONCE_IN		CC_COMMITMENT_LEN
+
 /* The secrets of one message.  Whoever declares one wipes it. */
 typedef struct message_secrets
 {
 	uint8_t		key[CC_AEAD_KEY_LEN];
-	uint8_t		commitment[CC_COMMITMENT_LEN];	/* these two are one output */
-	uint8_t		nonce[CC_AEAD_NONCE_LEN];
+	uint8_t		committed[CC_SHA256_LEN];	/* commitment16 ‖ nonce12, and 4 bytes of no use */
 } message_secrets;
 
 /* The authenticated data of one message: header and caller's aad in one piece. */
@@ -59,15 +61,11 @@ derive_secrets(const cc_message_keys *keys, const uint8_t *salt, const uint8_t *
 			   message_secrets *secrets)
 {
 	uint8_t		info[2 + CC_SALT_LEN + CC_ID_LEN] = {'m', '1'};
-	cc_status	status;
 
 	memcpy(info + 2, salt, CC_SALT_LEN);
 	memcpy(info + 2 + CC_SALT_LEN, message_id, CC_ID_LEN);
-	status = cc_hkdf_expand(&keys->message, info, sizeof(info), secrets->key, sizeof(secrets->key));
-	if (status != CC_OK)
-		return status;
-	return cc_hkdf_expand(&keys->commit, info, sizeof(info), secrets->commitment,
-						  sizeof(secrets->commitment) + sizeof(secrets->nonce));
+	return cc_hkdf_expand_pair(&keys->message, &keys->commit, info, sizeof(info),
+							   secrets->key, secrets->committed);
 }
 
 /* header stays the caller's and is pointed to where there is nothing to join. */
@@ -172,8 +170,8 @@ cc_envelope_seal_salted(cc_aead *aead, const cc_message_keys *keys, uint32_t ver
 	if (status == CC_OK)
 	{
 		cc_write_bytes(&w, salt, CC_SALT_LEN);
-		cc_write_bytes(&w, secrets.commitment, CC_COMMITMENT_LEN);
-		status = cc_aead_seal(aead, secrets.key, secrets.nonce, joined.bytes, joined.len,
+		cc_write_bytes(&w, secrets.committed, CC_COMMITMENT_LEN);
+		status = cc_aead_seal(aead, secrets.key, secrets.committed + NONCE_IN, joined.bytes, joined.len,
 							  plaintext, plaintext_len, envelope + CIPHERTEXT_AT,
 							  envelope + CIPHERTEXT_AT + plaintext_len);
 	}
@@ -198,10 +196,10 @@ open_checked(cc_aead *aead, const cc_message_keys *keys, const uint8_t *message_
 	/* The commitment first: nothing is decrypted under a key that is not the message's. */
 	status = derive_secrets(keys, envelope + SALT_AT, message_id, &secrets);
 	if (status == CC_OK &&
-		!cc_equal(secrets.commitment, envelope + COMMITMENT_AT, CC_COMMITMENT_LEN))
+		!cc_equal(secrets.committed, envelope + COMMITMENT_AT, CC_COMMITMENT_LEN))
 		status = CC_ERR_AUTH;
 	if (status == CC_OK)
-		status = cc_aead_open(aead, secrets.key, secrets.nonce, joined.bytes, joined.len,
+		status = cc_aead_open(aead, secrets.key, secrets.committed + NONCE_IN, joined.bytes, joined.len,
 							  envelope + CIPHERTEXT_AT, plaintext_len,
 							  envelope + CIPHERTEXT_AT + plaintext_len, plaintext);
 	cc_wipe(&secrets, sizeof(secrets));
