@@ -23,3 +23,4 @@ sql/chatcrypt--$(EXTVERSION).sql: $(wildcard sql/[0-9][0-9]_*.sql) chatcrypt.con
 	cat $(sort $(filter %.sql,$^)) > $@
 
 include test/unit/unit.mk
+include bench/core/bench.mk
