@@ -25,3 +25,4 @@ sql/chatcrypt--$(EXTVERSION).sql: $(wildcard sql/[0-9][0-9]_*.sql) chatcrypt.con
 include test/unit/unit.mk
 include bench/core/bench.mk
 include test/reference/reference.mk
+include test/fuzz/fuzz.mk
