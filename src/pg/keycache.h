@@ -56,6 +56,9 @@ extern void chatcrypt_keycache_evict(const ChatcryptKeyId *id);
 /* All versions and purposes of a chat; all of a database where chat_id is NULL. */
 extern void chatcrypt_keycache_evict_chat(Oid database, const uint8 *chat_id);
 
+/* Drops what is past its idle or hard limit; the worker calls it every few seconds. */
+extern void chatcrypt_keycache_sweep(void);
+
 /*
  * Moves whenever anything is evicted for a reason of safety.  A local cache that
  * remembers an older value asks again before it uses an entry.
@@ -84,11 +87,5 @@ extern void chatcrypt_keycache_startup(void);
 
 /* The worker locks the mapping in memory; a warning where the limit forbids it. */
 extern void chatcrypt_keycache_lock_memory(void);
-
-/*
- * Bytes of the guarded mapping that belong to the request slots (pg/requests.c),
- * which carry keys too.  Valid after chatcrypt_keycache_startup().
- */
-extern void *chatcrypt_guarded_slots(Size *size);
 
 #endif

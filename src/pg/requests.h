@@ -45,7 +45,10 @@ extern void chatcrypt_kms_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs);
 /* Asks for a refresh of a key that is still good, and does not wait. */
 extern void chatcrypt_kms_refresh(const ChatcryptKmsJob *job);
 
-/* Postmaster start-up. */
+/*
+ * Postmaster start-up.  What carries keys goes into chatcrypt_guarded_shared(), made
+ * once and wiped where it exists already (a crash restart), the rest into shared memory.
+ */
 extern void chatcrypt_requests_request(void);
 extern void chatcrypt_requests_startup(void);
 

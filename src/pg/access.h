@@ -1,0 +1,38 @@
+/*
+ * access.h
+ *		Who may do what: roles, the current actor, and the client's transport.
+ *
+ * GRANTs are the first fence; these checks are the second, and hold even where
+ * EXECUTE was granted by mistake.
+ */
+#ifndef CHATCRYPT_ACCESS_H
+#define CHATCRYPT_ACCESS_H
+
+#include "core/bytes.h"
+
+typedef enum ChatcryptRight
+{
+	CHATCRYPT_MAY_WRITE,		/* role chatcrypt_writer */
+	CHATCRYPT_MAY_READ,			/* role chatcrypt_reader */
+	CHATCRYPT_MAY_ADMINISTER,	/* role chatcrypt_admin */
+	CHATCRYPT_MAY_AUDIT			/* role chatcrypt_auditor */
+} ChatcryptRight;
+
+#define CHATCRYPT_RIGHTS 4
+
+/* Raises where the current user lacks the right. */
+extern void chatcrypt_require(ChatcryptRight right);
+
+/* Before plaintext goes to or comes from a client: the right, and chatcrypt.require_tls. */
+extern void chatcrypt_require_for_plaintext(ChatcryptRight right);
+
+/* While an actor is set: raises unless the chat's participants hold it. */
+extern void chatcrypt_require_participant(const uint8 chat_id[CC_ID_LEN]);
+
+/* The same as a question, for row-level security. */
+extern bool chatcrypt_actor_may_see(const uint8 chat_id[CC_ID_LEN]);
+
+extern void chatcrypt_access_define_settings(void);
+extern void chatcrypt_access_install_hooks(void);
+
+#endif

@@ -1,0 +1,13 @@
+/*
+ * errors.h
+ *		The one place where a status of the core becomes an error of PostgreSQL.
+ */
+#ifndef CHATCRYPT_ERRORS_H
+#define CHATCRYPT_ERRORS_H
+
+#include "core/bytes.h"
+
+/* Raises; chat_id may be NULL. Wrong key, damaged data and wrong aad read the same. */
+extern void chatcrypt_raise(cc_status status, const uint8 *chat_id) pg_attribute_noreturn();
+
+#endif

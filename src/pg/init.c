@@ -1,0 +1,99 @@
+/*
+ * init.c
+ *		_PG_init: settings, shared memory, hooks and workers, in the postmaster.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/guc.h"
+
+#include "core/aead.h"
+#include "pg/access.h"
+#include "pg/keycache.h"
+#include "pg/keyring.h"
+#include "pg/messages.h"
+#include "pg/requests.h"
+#include "pg/settings.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+static shmem_request_hook_type previous_shmem_request_hook;
+static shmem_startup_hook_type previous_shmem_startup_hook;
+
+static void
+request_shared_memory(void)
+{
+	if (previous_shmem_request_hook)
+		previous_shmem_request_hook();
+	chatcrypt_keycache_request();
+	chatcrypt_requests_request();
+}
+
+static void
+startup_shared_memory(void)
+{
+	if (previous_shmem_startup_hook)
+		previous_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	chatcrypt_keycache_startup();
+	chatcrypt_requests_startup();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* No database connection: it serves every database, and hot standbys too. */
+static void
+register_kms_worker(void)
+{
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS,
+		.bgw_start_time = BgWorkerStart_ConsistentState,
+		.bgw_restart_time = 1
+	};
+
+	snprintf(worker.bgw_name, BGW_MAXLEN, "chatcrypt KMS worker");
+	snprintf(worker.bgw_type, BGW_MAXLEN, "chatcrypt KMS worker");
+	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "chatcrypt");
+	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name), "chatcrypt_kms_worker_main");
+	RegisterBackgroundWorker(&worker);
+}
+
+void
+_PG_init(void)
+{
+	/*
+	 * FATAL, not ERROR: psql and pg_restore carry on after an ERROR, and would
+	 * leave tables behind that nothing protects.
+	 */
+	if (!process_shared_preload_libraries_in_progress)
+		ereport(FATAL,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("chatcrypt must be loaded through shared_preload_libraries"),
+				 errhint("Add chatcrypt to shared_preload_libraries in postgresql.conf, then restart the server.")));
+
+	chatcrypt_settings_define();
+	chatcrypt_access_define_settings();
+	MarkGUCPrefixReserved("chatcrypt");
+
+	/* The first use costs 100 us: once here spares every backend. */
+	if (cc_aead_global_init() != CC_OK)
+		ereport(FATAL,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not initialize the cryptographic libraries")));
+
+	previous_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shared_memory;
+	previous_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shared_memory;
+	chatcrypt_access_install_hooks();
+	chatcrypt_messages_install_hooks();
+
+	if (!IsBinaryUpgrade)
+		register_kms_worker();
+}

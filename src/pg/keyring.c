@@ -1,0 +1,426 @@
+/*
+ * keyring.c
+ *		The keys that this process has at hand, in front of the shared cache.
+ *
+ * A hit costs no lock and no look-up in a table.  An entry may be used as it is
+ * while three things hold:
+ *
+ *	- no row of chatcrypt.dek was changed since the entry was checked against its
+ *	  row (the generation of pg/store.c, which invalidation messages move);
+ *	- nothing was evicted from the shared cache for safety since (its epoch);
+ *	- it was checked against the shared cache less than RECHECK_MS ago, so that
+ *	  TTLs and use counters of the shared cache stay true.
+ *
+ * Where the first does not hold the row is read again under a fresh snapshot: if
+ * it is still the same key (same kcv), the entry is good.  Where the others do
+ * not, the shared cache is asked again; where that has no such key, the KMS is.
+ * Absence is never remembered.
+ *
+ * The table is set-associative and lives in a mapping that no core dump takes and
+ * that is wiped by fork and by exit.  Version 0 stands for "the key that seals".
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/uuid.h"
+
+#include "core/random.h"
+#include "pg/access.h"
+#include "pg/guarded.h"
+#include "pg/keyring.h"
+#include "pg/kms_errors.h"
+#include "pg/requests.h"
+
+#define SETS		512
+#define WAYS		8
+#define RECHECK_MS	1000
+
+typedef struct RingEntry
+{
+	ChatcryptKeyId id;			/* the real key; id.version is never 0 in a used entry */
+	uint32		asked_version;	/* what it was asked for as: 0 for "the one that seals" */
+	uint32		uses;			/* since the shared cache was last told */
+	uint64		generation;
+	uint64		epoch;
+	int64		checked_at;
+	uint64		last_use;
+	ChatcryptKey key;
+} RingEntry;
+
+typedef struct Ring
+{
+	RingEntry	sets[SETS][WAYS];
+} Ring;
+
+static Ring *ring;
+static cc_aead *aead;
+static uint64 use_clock;
+
+char *
+chatcrypt_id_text(const uint8 id[CC_ID_LEN])
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, PointerGetDatum(id)));
+}
+
+static void
+wipe_at_exit(int code, Datum arg)
+{
+	(void) code;
+	(void) arg;
+	cc_wipe(ring, sizeof(*ring));
+	cc_aead_forget(aead);
+	cc_random_forget();
+}
+
+/* A re-keyed context remembers its last key, and drawn randomness must not outlive the statement. */
+static void
+forget_at_end(XactEvent event, void *arg)
+{
+	(void) event;
+	(void) arg;
+	cc_aead_forget(aead);
+	cc_random_forget();
+}
+
+static void
+open_ring(void)
+{
+	ring = chatcrypt_guarded_private(sizeof(Ring));
+	aead = cc_aead_new(CC_AEAD_AUTO);
+	if (ring == NULL || aead == NULL)
+		ereport(FATAL,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not set up the memory for keys")));
+	on_proc_exit(wipe_at_exit, (Datum) 0);
+	RegisterXactCallback(forget_at_end, NULL);
+}
+
+cc_aead *
+chatcrypt_keyring_aead(void)
+{
+	if (unlikely(ring == NULL))
+		open_ring();
+	return aead;
+}
+
+static RingEntry *
+set_for(const uint8 chat_id[CC_ID_LEN], uint32 asked_version)
+{
+	uint64		halves[2];
+
+	if (unlikely(ring == NULL))
+		open_ring();
+	memcpy(halves, chat_id, sizeof(halves));
+	return ring->sets[murmurhash32((uint32) (halves[0] ^ halves[1] ^ (halves[0] >> 32) ^ (halves[1] >> 32)) +
+								   asked_version) % SETS];
+}
+
+/* purpose 0 matches the key that seals, whatever its purpose is. */
+static RingEntry *
+find_entry(RingEntry *set, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
+{
+	for (int way = 0; way < WAYS; way++)
+	{
+		RingEntry  *entry = &set[way];
+
+		if (entry->id.version != 0 && entry->asked_version == asked_version &&
+			(asked_version == 0 || entry->id.purpose == purpose) &&
+			memcmp(entry->id.chat_id, chat_id, CC_ID_LEN) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+static RingEntry *
+choose_victim(RingEntry *set)
+{
+	RingEntry  *oldest = &set[0];
+
+	for (int way = 0; way < WAYS; way++)
+	{
+		if (set[way].id.version == 0)
+			return &set[way];
+		if (set[way].last_use < oldest->last_use)
+			oldest = &set[way];
+	}
+	return oldest;
+}
+
+/* The row behind an entry: by version, or the one that seals.  False where there is none. */
+static bool
+read_row(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version, ChatcryptDekRow *row)
+{
+	ChatcryptMode mode;
+
+	if (asked_version != 0)
+		return chatcrypt_store_dek(chat_id, purpose, asked_version, row);
+	if (!chatcrypt_store_chat_mode(chat_id, &mode))
+		return false;
+	if (mode == CHATCRYPT_MODE_E2EE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("chat %s is end-to-end encrypted and takes no plaintext", chatcrypt_id_text(chat_id)),
+				 errhint("Its clients encrypt; the server only stores what they send.")));
+	return chatcrypt_store_dek(chat_id,
+							   mode == CHATCRYPT_MODE_MANAGED ? CHATCRYPT_PURPOSE_DATA : CHATCRYPT_PURPOSE_CONVERSATION,
+							   0, row);
+}
+
+static void
+job_for_row(const ChatcryptDekRow *row, ChatcryptKmsJob *job)
+{
+	memset(job, 0, sizeof(*job));
+	job->id = row->id;
+	job->key_uri = row->kms_key;
+	job->wrapped = row->wrapped;
+	job->wrapped_len = row->wrapped_len;
+	chatcrypt_store_context(&row->id, job->context);
+}
+
+static void
+ask_for_refresh(const ChatcryptDekRow *row)
+{
+	ChatcryptKmsJob job;
+
+	job_for_row(row, &job);
+	chatcrypt_kms_refresh(&job);
+}
+
+/* Turns a DEK into what messages need.  The caller wipes the DEK. */
+static void
+fill_entry(RingEntry *entry, const ChatcryptKeyId *id, uint32 asked_version, const uint8 dek[CC_DEK_LEN])
+{
+	cc_wipe(entry, sizeof(*entry));
+	entry->key.version = id->version;
+	entry->key.purpose = id->purpose;
+	if (id->purpose != CHATCRYPT_PURPOSE_DATA)
+		memcpy(entry->key.secret.dek, dek, CC_DEK_LEN);
+	else if (cc_message_keys_derive(&entry->key.secret.message, dek, id->chat_id, id->version) != CC_OK)
+	{
+		cc_wipe(entry, sizeof(*entry));
+		return;
+	}
+	entry->asked_version = asked_version;
+	entry->id = *id;
+}
+
+/*
+ * Gets the DEK of a row from the shared cache, or else from the KMS, into an
+ * entry.  The only place where a plaintext DEK passes through a backend: nothing
+ * between get and wipe can raise.
+ */
+static void
+load_entry(RingEntry *entry, const ChatcryptDekRow *row, uint32 asked_version)
+{
+	uint8		dek[CC_DEK_LEN];
+	ChatcryptKmsJob job;
+	ChatcryptCacheResult cached = chatcrypt_keycache_get(&row->id, dek);
+
+	if (cached != CHATCRYPT_CACHE_MISS)
+	{
+		fill_entry(entry, &row->id, asked_version, dek);
+		cc_wipe(dek, sizeof(dek));
+		if (cached == CHATCRYPT_CACHE_STALE)
+			ask_for_refresh(row);
+	}
+	else
+	{
+		job_for_row(row, &job);
+		chatcrypt_kms_run(CC_KMS_UNWRAP, &job, 1);
+		if (job.outcome == CC_KMS_OK)
+			fill_entry(entry, &row->id, asked_version, job.dek);
+		cc_wipe(job.dek, sizeof(job.dek));
+		if (job.outcome != CC_KMS_OK)
+			chatcrypt_kms_raise(CC_KMS_UNWRAP, &job);
+	}
+	if (entry->id.version == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not derive the message keys of chat %s version %u",
+						chatcrypt_id_text(row->id.chat_id), row->id.version)));
+}
+
+static void
+mark_checked(RingEntry *entry, uint64 generation, uint64 epoch)
+{
+	entry->generation = generation;
+	entry->epoch = epoch;
+	entry->checked_at = chatcrypt_now_ms();
+	entry->uses = 0;
+}
+
+/* May the entry go on being used, as far as the shared cache knows? */
+static bool
+recheck_shared(RingEntry *entry, const ChatcryptDekRow *row)
+{
+	bool		stale;
+
+	if (!chatcrypt_keycache_touch(&entry->id, entry->uses, &stale))
+		return false;
+	if (stale)
+		ask_for_refresh(row);
+	return true;
+}
+
+/*
+ * The slow path: reads the row again, and then trusts the entry, the shared cache
+ * or the KMS, in this order.  NULL where there is no row or its key is destroyed.
+ */
+static RingEntry *
+refresh_entry(RingEntry *set, RingEntry *entry, const uint8 chat_id[CC_ID_LEN],
+			  uint8 purpose, uint32 asked_version)
+{
+	uint64		generation = chatcrypt_dek_generation();
+	uint64		epoch = chatcrypt_keycache_epoch();
+	ChatcryptDekRow row;
+
+	if (!read_row(chat_id, purpose, asked_version, &row) || row.state == CHATCRYPT_DEK_DESTROYED)
+	{
+		if (entry != NULL)
+			cc_wipe(entry, sizeof(*entry));
+		return NULL;
+	}
+	if (entry != NULL &&
+		(memcmp(&entry->id, &row.id, sizeof(row.id)) != 0 || !recheck_shared(entry, &row)))
+		cc_wipe(entry, sizeof(*entry));
+	if (entry == NULL)
+		entry = choose_victim(set);
+	if (entry->id.version == 0 || entry->asked_version != asked_version ||
+		memcmp(&entry->id, &row.id, sizeof(row.id)) != 0)
+		load_entry(entry, &row, asked_version);
+	mark_checked(entry, generation, epoch);
+	return entry;
+}
+
+static const ChatcryptKey *
+get_key(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
+{
+	RingEntry  *set = set_for(chat_id, asked_version);
+	RingEntry  *entry;
+
+	AcceptInvalidationMessages();
+	entry = find_entry(set, chat_id, purpose, asked_version);
+	if (unlikely(entry == NULL ||
+				 entry->generation != chatcrypt_dek_generation() ||
+				 entry->epoch != chatcrypt_keycache_epoch() ||
+				 chatcrypt_now_ms() - entry->checked_at >= RECHECK_MS))
+		entry = refresh_entry(set, entry, chat_id, purpose, asked_version);
+	if (entry == NULL)
+		return NULL;
+	entry->uses++;
+	entry->last_use = ++use_clock;
+	return &entry->key;
+}
+
+/* Says why there is no key to be had: the row is read once more, for its words. */
+static void
+raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version)
+{
+	ChatcryptMode mode;
+	ChatcryptDekRow row;
+
+	if (!chatcrypt_store_chat_mode(chat_id, &mode))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("chat %s does not exist", chatcrypt_id_text(chat_id)),
+				 errhint("Create it with chatcrypt.create_chat() before its first message.")));
+	if (version != 0 && chatcrypt_store_dek(chat_id, purpose, version, &row))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the data key of chat %s version %u was destroyed", chatcrypt_id_text(chat_id), version),
+				 errdetail("What it encrypted cannot be read again.")));
+	if (version != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("chat %s has no data key of version %u", chatcrypt_id_text(chat_id), version)));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("chat %s has no active data key", chatcrypt_id_text(chat_id)),
+			 errdetail("Its keys were destroyed, or it was never given one.")));
+}
+
+const ChatcryptKey *
+chatcrypt_keyring_seal(const uint8 chat_id[CC_ID_LEN])
+{
+	const ChatcryptKey *key;
+
+	chatcrypt_require_participant(chat_id);
+	key = get_key(chat_id, 0, 0);
+	if (unlikely(key == NULL))
+		raise_no_key(chat_id, CHATCRYPT_PURPOSE_DATA, 0);
+	return key;
+}
+
+const ChatcryptKey *
+chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version)
+{
+	chatcrypt_require_participant(chat_id);
+	return get_key(chat_id, purpose, version);
+}
+
+const ChatcryptKey *
+chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version)
+{
+	const ChatcryptKey *key = chatcrypt_keyring_find(chat_id, purpose, version);
+
+	if (unlikely(key == NULL))
+		raise_no_key(chat_id, purpose, version);
+	return key;
+}
+
+/* The jobs of those chats whose sealing key is not in the shared cache; how many. */
+static int
+collect_cold(const uint8 *chat_ids, int nchats, ChatcryptKmsJob *jobs, ChatcryptDekRow *rows)
+{
+	int			njobs = 0;
+
+	for (int i = 0; i < nchats; i++)
+	{
+		ChatcryptDekRow *row = &rows[njobs];
+		bool		stale;
+
+		chatcrypt_require_participant(chat_ids + (Size) i * CC_ID_LEN);
+		if (!read_row(chat_ids + (Size) i * CC_ID_LEN, 0, 0, row))
+			continue;
+		if (chatcrypt_keycache_touch(&row->id, 0, &stale))
+			continue;
+		job_for_row(row, &jobs[njobs]);
+		njobs++;
+	}
+	return njobs;
+}
+
+int
+chatcrypt_keyring_warm(const uint8 *chat_ids, int nchats)
+{
+	enum
+	{
+		AT_ONCE = 1024
+	};
+	ChatcryptKmsJob *jobs = palloc(sizeof(ChatcryptKmsJob) * AT_ONCE);
+	ChatcryptDekRow *rows = palloc(sizeof(ChatcryptDekRow) * AT_ONCE);
+	int			warmed = 0;
+
+	for (int start = 0; start < nchats; start += AT_ONCE)
+	{
+		int			njobs = collect_cold(chat_ids + (Size) start * CC_ID_LEN,
+										 Min(AT_ONCE, nchats - start), jobs, rows);
+
+		chatcrypt_kms_run(CC_KMS_UNWRAP, jobs, njobs);
+		for (int i = 0; i < njobs; i++)
+			cc_wipe(jobs[i].dek, CC_DEK_LEN);
+		for (int i = 0; i < njobs; i++)
+			if (jobs[i].outcome != CC_KMS_OK)
+				chatcrypt_kms_raise(CC_KMS_UNWRAP, &jobs[i]);
+		warmed += njobs;
+	}
+	pfree(jobs);
+	pfree(rows);
+	return warmed;
+}

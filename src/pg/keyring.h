@@ -1,0 +1,49 @@
+/*
+ * keyring.h
+ *		The keys that this process has at hand: the fast path of every message.
+ */
+#ifndef CHATCRYPT_KEYRING_H
+#define CHATCRYPT_KEYRING_H
+
+#include "core/envelope.h"
+#include "pg/keycache.h"
+#include "pg/store.h"
+
+/* One key, ready for use.  Secret: it stays in guarded memory, and is never copied out. */
+typedef struct ChatcryptKey
+{
+	uint32		version;
+	ChatcryptPurpose purpose;
+	union
+	{
+		cc_message_keys message;	/* CHATCRYPT_PURPOSE_DATA */
+		uint8		dek[CC_DEK_LEN];	/* the others */
+	}			secret;
+} ChatcryptKey;
+
+/*
+ * The key that seals new messages of the chat, or the one that opened version
+ * names.  Raises, in words for a person, where there is none or the KMS refuses.
+ * Valid until the next call of either.
+ */
+extern const ChatcryptKey *chatcrypt_keyring_seal(const uint8 chat_id[CC_ID_LEN]);
+extern const ChatcryptKey *chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN],
+												  ChatcryptPurpose purpose, uint32 version);
+
+/*
+ * The same as a question: NULL where the chat has no such key or it was destroyed.
+ * What the KMS answers still raises: an unreachable KMS must not look like damage.
+ */
+extern const ChatcryptKey *chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN],
+												  ChatcryptPurpose purpose, uint32 version);
+
+/* Unwraps what is cold among the active keys of many chats, in batches; how many that were. */
+extern int	chatcrypt_keyring_warm(const uint8 *chat_ids, int nchats);
+
+/* This process's cipher context, re-keyed by each message. */
+extern cc_aead *chatcrypt_keyring_aead(void);
+
+/* The message for an id in an error: the uuid's text, in the current memory context. */
+extern char *chatcrypt_id_text(const uint8 id[CC_ID_LEN]);
+
+#endif

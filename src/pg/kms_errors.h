@@ -1,0 +1,13 @@
+/*
+ * kms_errors.h
+ *		What a failed request to the KMS looks like to a person.
+ */
+#ifndef CHATCRYPT_KMS_ERRORS_H
+#define CHATCRYPT_KMS_ERRORS_H
+
+#include "pg/requests.h"
+
+/* Raises what the job's outcome means, with its own SQLSTATE, detail and hint. */
+extern void chatcrypt_kms_raise(cc_kms_op op, const ChatcryptKmsJob *job) pg_attribute_noreturn();
+
+#endif

@@ -1,0 +1,189 @@
+/*
+ * seal.c
+ *		Sealing and opening of one message: see seal.h.
+ *
+ * The order is always the same: allocate, fetch the key, work, and only then
+ * report, so that no error passes over a key.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "core/envelope.h"
+#include "core/secretbox.h"
+#include "pg/errors.h"
+#include "pg/keyring.h"
+#include "pg/seal.h"
+
+/* Bytes that an envelope adds, whichever of the two formats the chat turns out to use. */
+#define MOST_OVERHEAD	Max(CC_ENVELOPE_OVERHEAD, CC_SECRETBOX_OVERHEAD)
+
+static cc_status
+seal_with(const ChatcryptKey *key, const uint8 *message_id, const uint8 *aad, Size aad_len,
+		  const uint8 *plaintext, Size len, uint8 *out, Size *out_len)
+{
+	if (key->purpose == CHATCRYPT_PURPOSE_CONVERSATION)
+	{
+		if (aad_len != 0)
+			return CC_ERR_ARGUMENT;
+		*out_len = len + CC_SECRETBOX_OVERHEAD;
+		return cc_secretbox_seal(key->secret.dek, key->version, plaintext, len, out);
+	}
+	*out_len = len + CC_ENVELOPE_OVERHEAD;
+	return cc_envelope_seal(chatcrypt_keyring_aead(), &key->secret.message, key->version, message_id,
+							aad, aad_len, plaintext, len, out);
+}
+
+static cc_status
+open_with(const ChatcryptKey *key, const uint8 *message_id, const uint8 *aad, Size aad_len,
+		  const uint8 *envelope, Size len, uint8 *plaintext)
+{
+	if (key->purpose == CHATCRYPT_PURPOSE_CONVERSATION)
+		return aad_len != 0 ? CC_ERR_AUTH :
+			cc_secretbox_open(key->secret.dek, key->version, envelope, len, plaintext);
+	return cc_envelope_open(chatcrypt_keyring_aead(), &key->secret.message, key->version, message_id,
+							aad, aad_len, envelope, len, plaintext);
+}
+
+bytea *
+chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+			   const char *plaintext, Size len, const bytea *aad)
+{
+	bytea	   *envelope;
+	Size		envelope_len;
+	cc_status	status;
+
+	if (len > MaxAllocSize - VARHDRSZ - MOST_OVERHEAD)
+		chatcrypt_raise(CC_ERR_TOO_LARGE, chat_id);
+	envelope = palloc(VARHDRSZ + len + MOST_OVERHEAD);
+	status = seal_with(chatcrypt_keyring_seal(chat_id), message_id,
+					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
+					   (const uint8 *) plaintext, len, (uint8 *) VARDATA(envelope), &envelope_len);
+	if (status != CC_OK)
+		chatcrypt_raise(status, chat_id);
+	SET_VARSIZE(envelope, VARHDRSZ + envelope_len);
+	return envelope;
+}
+
+bytea *
+chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+					const text *body, const bytea *aad)
+{
+	char	   *plain = VARDATA_ANY(body);
+	Size		len = VARSIZE_ANY_EXHDR(body);
+	char	   *utf8 = pg_server_to_any(plain, len, PG_UTF8);
+	bytea	   *envelope;
+
+	if (utf8 == plain)
+		return chatcrypt_seal(chat_id, message_id, plain, len, aad);
+	len = strlen(utf8);
+	envelope = chatcrypt_seal(chat_id, message_id, utf8, len, aad);
+	cc_wipe(utf8, len);
+	pfree(utf8);
+	return envelope;
+}
+
+/* Which key an envelope asks for; false where no such envelope can exist in any chat. */
+static cc_status
+inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptPurpose *purpose)
+{
+	cc_status	status = cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), info);
+
+	if (status != CC_OK)
+		return status;
+	if (info->suite == CC_SUITE_ATTACHMENT)
+		return CC_ERR_SUITE;
+	if (info->dek_version > PG_INT32_MAX)
+		return CC_ERR_VERSION;
+	*purpose = info->suite == CC_SUITE_CONVERSATION ? CHATCRYPT_PURPOSE_CONVERSATION : CHATCRYPT_PURPOSE_DATA;
+	return CC_OK;
+}
+
+/*
+ * Opens into a varlena whose header is left to the caller.  NULL, with why, where
+ * it does not open; raises for a missing key unless on_failure says otherwise.
+ */
+static struct varlena *
+open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, const bytea *aad,
+		  ChatcryptOnFailure on_failure, cc_status *why)
+{
+	cc_envelope_info info;
+	ChatcryptPurpose purpose;
+	const ChatcryptKey *key;
+	struct varlena *plaintext;
+
+	*why = inspect(envelope, &info, &purpose);
+	if (*why != CC_OK)
+		return NULL;
+	plaintext = palloc(VARHDRSZ + info.plaintext_len + 1);
+	SET_VARSIZE(plaintext, VARHDRSZ + info.plaintext_len);
+	key = on_failure == CHATCRYPT_FAIL_RAISE ?
+		chatcrypt_keyring_open(chat_id, purpose, info.dek_version) :
+		chatcrypt_keyring_find(chat_id, purpose, info.dek_version);
+	*why = key == NULL ? CC_ERR_NO_KEY :
+		open_with(key, message_id,
+				  aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
+				  (const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
+				  (uint8 *) VARDATA(plaintext));
+	if (*why == CC_OK)
+		return plaintext;
+	pfree(plaintext);
+	return NULL;
+}
+
+bytea *
+chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+			   const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure)
+{
+	cc_status	why;
+	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, on_failure, &why);
+
+	if (plaintext == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
+		chatcrypt_raise(why, chat_id);
+	return plaintext;
+}
+
+/* Is it text of the server's encoding, or can it become so?  NULL where it cannot. */
+static text *
+to_server_text(struct varlena *plaintext, ChatcryptOnFailure on_failure)
+{
+	char	   *utf8 = VARDATA(plaintext);
+	int			len = VARSIZE(plaintext) - VARHDRSZ;
+	char	   *native;
+	text	   *result;
+
+	if (!pg_verify_mbstr(PG_UTF8, utf8, len, true))
+	{
+		cc_wipe(utf8, len);
+		if (on_failure == CHATCRYPT_FAIL_NULL)
+			return NULL;
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("the message is not text"),
+				 errhint("Read it with chatcrypt.decrypt_bytea().")));
+	}
+	if (GetDatabaseEncoding() == PG_UTF8 || len == 0)
+		return plaintext;
+
+	/* What the server's encoding cannot hold raises, without showing more than one character. */
+	native = pg_any_to_server(utf8, len, PG_UTF8);
+	if (native == utf8)
+		return plaintext;
+	result = cstring_to_text(native);
+	cc_wipe(native, strlen(native));
+	pfree(native);
+	cc_wipe(utf8, len);
+	pfree(plaintext);
+	return result;
+}
+
+text *
+chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+					const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure)
+{
+	struct varlena *plaintext = chatcrypt_open(chat_id, message_id, envelope, aad, on_failure);
+
+	return plaintext == NULL ? NULL : to_server_text(plaintext, on_failure);
+}

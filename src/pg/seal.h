@@ -1,0 +1,36 @@
+/*
+ * seal.h
+ *		Sealing and opening of one message, for SQL functions and triggers alike.
+ */
+#ifndef CHATCRYPT_SEAL_H
+#define CHATCRYPT_SEAL_H
+
+#include "core/bytes.h"
+
+/*
+ * Seals len bytes of plaintext under the chat's active key.  aad may be NULL.
+ * The caller has checked its user's rights.
+ */
+extern bytea *chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+							 const char *plaintext, Size len, const bytea *aad);
+
+/* The same for text in the server's encoding, which is sealed as UTF-8. */
+extern bytea *chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+								  const text *body, const bytea *aad);
+
+/*
+ * What is to become of an envelope that does not open: an error, or NULL.  A KMS
+ * that is down raises in either case.
+ */
+typedef enum ChatcryptOnFailure
+{
+	CHATCRYPT_FAIL_RAISE,
+	CHATCRYPT_FAIL_NULL
+} ChatcryptOnFailure;
+
+extern bytea *chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+							 const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure);
+extern text *chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+								 const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure);
+
+#endif
