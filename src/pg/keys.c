@@ -1,0 +1,351 @@
+/*
+ * keys.c
+ *		What is done to the keys of a chat that exists: rotate, import, shred.
+ *
+ * The KMS is asked before anything is locked.  Then the chat's row is locked,
+ * which keeps two changes of one chat's keys apart and no writer of messages
+ * waiting, and what was assumed is looked at again.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/uuid.h"
+
+#include "core/id.h"
+#include "pg/access.h"
+#include "pg/keyring.h"
+#include "pg/newdeks.h"
+#include "pg/owner.h"
+#include "pg/tenants.h"
+
+#define IMPORT_VERSION_MAX	1000000000
+#define TRIES				10
+
+/* Chats whose keys leave the shared cache when the transaction commits. */
+static List *evict_at_commit = NIL;
+
+static void
+evict_after_commit(XactEvent event, void *arg)
+{
+	ListCell   *cell;
+
+	(void) arg;
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	if (event == XACT_EVENT_COMMIT)
+		foreach(cell, evict_at_commit)
+			chatcrypt_keycache_evict_chat(MyDatabaseId, ((pg_uuid_t *) lfirst(cell))->data);
+	evict_at_commit = NIL;		/* the list itself goes with its memory context */
+}
+
+/*
+ * A rolled back savepoint leaves its chat in the list: one eviction too many is
+ * only a cache miss.  After PREPARE the keys stay until they age out, and match no
+ * row once the transaction is committed.
+ */
+static void
+evict_chat_at_commit(const uint8 chat_id[CC_ID_LEN])
+{
+	static bool registered = false;
+	MemoryContext previous;
+	pg_uuid_t  *id;
+
+	if (!registered)
+		RegisterXactCallback(evict_after_commit, NULL);
+	registered = true;
+	previous = MemoryContextSwitchTo(TopTransactionContext);
+	id = palloc(sizeof(pg_uuid_t));
+	memcpy(id->data, chat_id, CC_ID_LEN);
+	evict_at_commit = lappend(evict_at_commit, id);
+	MemoryContextSwitchTo(previous);
+}
+
+static void
+no_such_chat(const uint8 *chat_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("chat %s does not exist", chatcrypt_id_text(chat_id))));
+}
+
+/* The newest version that a chat ever had for a purpose; 0 for none. */
+static uint32
+newest_version(const uint8 *chat_id, ChatcryptPurpose purpose)
+{
+	ChatcryptArg args[] = {
+		{UUIDOID, PointerGetDatum(chat_id), false},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(purpose)), false}
+	};
+	bool		isnull;
+	Datum		version;
+
+	chatcrypt_owner_execute("SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = $1 AND purpose = $2",
+							args, lengthof(args));
+	version = chatcrypt_owner_value(&isnull);
+	return isnull ? 0 : (uint32) DatumGetInt32(version);
+}
+
+static void
+lock_chat(const uint8 *chat_id)
+{
+	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
+
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR NO KEY UPDATE", &arg, 1) == 0)
+		no_such_chat(chat_id);
+}
+
+/* The purpose of the key that seals a chat's messages. */
+static ChatcryptPurpose
+sealing_purpose(const uint8 *chat_id)
+{
+	ChatcryptMode mode;
+
+	if (!chatcrypt_store_chat_mode(chat_id, &mode))
+		no_such_chat(chat_id);
+	if (mode == CHATCRYPT_MODE_E2EE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("chat %s is end-to-end encrypted and has no key here", chatcrypt_id_text(chat_id))));
+	return mode == CHATCRYPT_MODE_MANAGED ? CHATCRYPT_PURPOSE_DATA : CHATCRYPT_PURPOSE_CONVERSATION;
+}
+
+/* Inside an owner scope, with the chat locked: the new key takes over from the active one. */
+static void
+write_dek(const ChatcryptNewDek *dek, const char *kms_key, bool active)
+{
+	ChatcryptArg args[] = {
+		{UUIDOID, PointerGetDatum(dek->id.chat_id), false},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(dek->id.purpose)), false},
+		{INT4OID, Int32GetDatum((int32) dek->id.version), false},
+		{TEXTOID, CStringGetTextDatum(kms_key), false},
+		{BYTEAOID, PointerGetDatum(dek->wrapped), false},
+		{BYTEAOID, PointerGetDatum(palloc(VARHDRSZ + CC_KCV_LEN)), false}
+	};
+	struct varlena *kcv = (struct varlena *) DatumGetPointer(args[5].value);
+
+	SET_VARSIZE(kcv, VARHDRSZ + CC_KCV_LEN);
+	memcpy(VARDATA(kcv), dek->id.kcv, CC_KCV_LEN);
+	if (!active)
+	{
+		chatcrypt_owner_execute("INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, "
+								"encrypted_dek, kcv, valid_to) VALUES ($1, $2, $3, 'decrypt_only', $4, $5, $6, now())",
+								args, lengthof(args));
+		return;
+	}
+
+	/* One statement, so that the old key's end and the new one's beginning are the same moment. */
+	chatcrypt_owner_execute("UPDATE chatcrypt.dek SET state = 'decrypt_only', valid_to = greatest(valid_from, clock_timestamp()) "
+							"WHERE chat_id = $1 AND purpose = $2 AND state = 'active'", args, 2);
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, encrypted_dek, kcv, valid_from) "
+							"SELECT $1, $2, $3, 'active', $4, $5, $6, coalesce(max(valid_to), clock_timestamp()) "
+							"FROM chatcrypt.dek WHERE chat_id = $1 AND purpose = $2 AND state <> 'destroyed'",
+							args, lengthof(args));
+	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", args, 1);
+}
+
+/* The new version, or 0 where another session rotated the chat while the KMS was asked. */
+static uint32
+try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
+{
+	ChatcryptWrapping wrapping;
+	ChatcryptOwnerScope scope;
+	ChatcryptNewDek dek = {0};
+	uint32		newest;
+	bool		settled;
+
+	chatcrypt_owner_begin(&scope);
+	newest = newest_version(chat_id, purpose);
+	chatcrypt_owner_end(&scope);
+	if (newest >= PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("chat %s has used all of its key versions", chatcrypt_id_text(chat_id))));
+
+	chatcrypt_chat_wrapping(chat_id, &wrapping);
+	dek.id = chatcrypt_key_id(chat_id, purpose, newest + 1);
+	chatcrypt_generate_deks(&wrapping, &dek, 1);
+
+	chatcrypt_owner_begin(&scope);
+	lock_chat(chat_id);
+	settled = newest_version(chat_id, purpose) == newest;
+	if (settled)
+		write_dek(&dek, wrapping.kms_key, true);
+	chatcrypt_owner_end(&scope);
+	return settled ? newest + 1 : 0;
+}
+
+static Datum
+rotate(const uint8 *chat_id)
+{
+	ChatcryptPurpose purpose;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	purpose = sealing_purpose(chat_id);
+	for (int try = 0; try < TRIES; try++)
+	{
+		uint32		version = try_rotate(chat_id, purpose);
+
+		if (version != 0)
+			PG_RETURN_INT32((int32) version);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not rotate chat %s: other sessions keep rotating it", chatcrypt_id_text(chat_id))));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_rotate_chat);
+
+/* rotate_chat(chat uuid): the new version. */
+Datum
+chatcrypt_rotate_chat(PG_FUNCTION_ARGS)
+{
+	return rotate(PG_GETARG_UUID_P(0)->data);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_rotate_chat_bigint);
+
+Datum
+chatcrypt_rotate_chat_bigint(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	if (cc_id_from_int64(0, PG_GETARG_INT64(0), id.data) != CC_OK)
+		elog(ERROR, "could not make an id of a bigint");
+	return rotate(id.data);
+}
+
+static void
+refuse_import(const char *message)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s", message)));
+}
+
+static ChatcryptPurpose
+purpose_for_import(const uint8 *chat_id, const char *text)
+{
+	ChatcryptPurpose purpose;
+
+	if (!chatcrypt_purpose_parse(text, &purpose))
+		refuse_import("the purpose of a key is data, search or conversation");
+	if (sealing_purpose(chat_id) == CHATCRYPT_PURPOSE_DATA && purpose == CHATCRYPT_PURPOSE_CONVERSATION)
+		refuse_import("only a chat of mode conversation_key has keys of purpose conversation");
+	return purpose;
+}
+
+static void
+import(const uint8 *chat_id, const uint8 *key, uint32 version, ChatcryptPurpose purpose)
+{
+	ChatcryptNewDek dek = {.id = chatcrypt_key_id(chat_id, purpose, version)};
+	ChatcryptWrapping wrapping;
+	ChatcryptOwnerScope scope;
+
+	chatcrypt_chat_wrapping(chat_id, &wrapping);
+	chatcrypt_wrap_dek(&wrapping, key, &dek);
+	chatcrypt_owner_begin(&scope);
+	lock_chat(chat_id);
+	write_dek(&dek, wrapping.kms_key, version > newest_version(chat_id, purpose));
+	chatcrypt_owner_end(&scope);
+}
+
+/* Arguments as SQL has them: chat, dek, version, purpose. */
+static void
+import_arguments(FunctionCallInfo fcinfo, const uint8 *chat_id)
+{
+	bytea	   *key = PG_GETARG_BYTEA_PP(1);
+	int32		version = PG_GETARG_INT32(2);
+	ChatcryptPurpose purpose;
+
+	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_ADMINISTER);
+	purpose = purpose_for_import(chat_id, text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	if (VARSIZE_ANY_EXHDR(key) != CC_DEK_LEN)
+		refuse_import("a data key is 32 bytes long");
+	if (version < 1 || version > IMPORT_VERSION_MAX)
+		refuse_import("the version of an imported key is 1 to 1000000000");
+	import(chat_id, (const uint8 *) VARDATA_ANY(key), (uint32) version, purpose);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_import_dek);
+
+/* import_dek(chat uuid, dek bytea, version integer, purpose text) */
+Datum
+chatcrypt_import_dek(PG_FUNCTION_ARGS)
+{
+	import_arguments(fcinfo, PG_GETARG_UUID_P(0)->data);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_import_dek_bigint);
+
+Datum
+chatcrypt_import_dek_bigint(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	if (cc_id_from_int64(0, PG_GETARG_INT64(0), id.data) != CC_OK)
+		elog(ERROR, "could not make an id of a bigint");
+	import_arguments(fcinfo, id.data);
+	PG_RETURN_VOID();
+}
+
+static Datum
+shred(const uint8 *chat_id, bool confirmed)
+{
+	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
+	ChatcryptOwnerScope scope;
+	uint64		destroyed;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	if (!confirmed)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("shredding a chat cannot be undone and was not confirmed"),
+				 errhint("Call chatcrypt.shred_chat(chat, confirm => 'irreversible').")));
+	chatcrypt_owner_begin(&scope);
+	lock_chat(chat_id);
+	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, "
+										"valid_to = coalesce(valid_to, greatest(valid_from, clock_timestamp())) "
+										"WHERE chat_id = $1 AND state <> 'destroyed'", &arg, 1);
+	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", &arg, 1);
+	chatcrypt_owner_end(&scope);
+	evict_chat_at_commit(chat_id);
+	PG_RETURN_INT32((int32) destroyed);
+}
+
+/* confirm may be NULL, which confirms nothing. */
+static bool
+is_confirmed(FunctionCallInfo fcinfo)
+{
+	return !PG_ARGISNULL(1) && strcmp(text_to_cstring(PG_GETARG_TEXT_PP(1)), "irreversible") == 0;
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_shred_chat);
+
+/* shred_chat(chat uuid, confirm text): how many keys were destroyed. */
+Datum
+chatcrypt_shred_chat(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	return shred(PG_GETARG_UUID_P(0)->data, is_confirmed(fcinfo));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_shred_chat_bigint);
+
+Datum
+chatcrypt_shred_chat_bigint(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	if (cc_id_from_int64(0, PG_GETARG_INT64(0), id.data) != CC_OK)
+		elog(ERROR, "could not make an id of a bigint");
+	return shred(id.data, is_confirmed(fcinfo));
+}

@@ -1,0 +1,96 @@
+/*
+ * newdeks.c
+ *		Making data keys: see newdeks.h.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "core/kdf.h"
+#include "pg/errors.h"
+#include "pg/kms_errors.h"
+#include "pg/newdeks.h"
+#include "pg/requests.h"
+
+#define AT_ONCE 1024
+
+ChatcryptKeyId
+chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version)
+{
+	ChatcryptKeyId id;
+
+	memset(&id, 0, sizeof(id));
+	id.database = MyDatabaseId;
+	id.version = version;
+	id.purpose = purpose;
+	memcpy(id.chat_id, chat_id, CC_ID_LEN);
+	return id;
+}
+
+/* A job whose wrapped key goes where the new row will have it. */
+static void
+prepare_job(const ChatcryptWrapping *wrapping, ChatcryptNewDek *dek, ChatcryptKmsJob *job)
+{
+	memset(job, 0, sizeof(*job));
+	job->id = dek->id;
+	job->key_uri = wrapping->kms_key;
+	dek->wrapped = palloc(VARHDRSZ + CC_KMS_WRAPPED_MAX);
+	job->wrapped_out = (uint8 *) VARDATA(dek->wrapped);
+	if (cc_wrap_context(wrapping->deployment_id, dek->id.chat_id, chatcrypt_purpose_text(dek->id.purpose),
+						dek->id.version, job->context) != CC_OK)
+		elog(ERROR, "could not make the context of a data key");
+}
+
+/*
+ * Runs the jobs and takes what is needed of each key before it is wiped: nothing
+ * between the answer and the wipe can raise.
+ */
+static void
+run_jobs(cc_kms_op op, ChatcryptNewDek *deks, ChatcryptKmsJob *jobs, int count)
+{
+	cc_status	status = CC_OK;
+
+	chatcrypt_kms_run(op, jobs, count);
+	for (int i = 0; i < count; i++)
+	{
+		if (jobs[i].outcome == CC_KMS_OK && status == CC_OK)
+			status = cc_dek_kcv(jobs[i].dek, deks[i].id.chat_id, deks[i].id.version, deks[i].id.kcv);
+		if (jobs[i].outcome == CC_KMS_OK && status == CC_OK)
+			chatcrypt_keycache_put(&deks[i].id, jobs[i].dek);
+		cc_wipe(jobs[i].dek, CC_DEK_LEN);
+	}
+	if (status != CC_OK)
+		chatcrypt_raise(status, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		if (jobs[i].outcome != CC_KMS_OK)
+			chatcrypt_kms_raise(op, &jobs[i]);
+		SET_VARSIZE(deks[i].wrapped, VARHDRSZ + jobs[i].wrapped_out_len);
+	}
+}
+
+void
+chatcrypt_generate_deks(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks, int count)
+{
+	ChatcryptKmsJob *jobs = palloc(sizeof(ChatcryptKmsJob) * Min(count, AT_ONCE));
+
+	for (int start = 0; start < count; start += AT_ONCE)
+	{
+		int			here = Min(AT_ONCE, count - start);
+
+		for (int i = 0; i < here; i++)
+			prepare_job(wrapping, &deks[start + i], &jobs[i]);
+		run_jobs(CC_KMS_GENERATE, &deks[start], jobs, here);
+	}
+	pfree(jobs);
+}
+
+void
+chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN], ChatcryptNewDek *new_dek)
+{
+	ChatcryptKmsJob job;
+
+	prepare_job(wrapping, new_dek, &job);
+	memcpy(job.dek, dek, CC_DEK_LEN);
+	run_jobs(CC_KMS_WRAP, new_dek, &job, 1);
+}

@@ -1,0 +1,37 @@
+/*
+ * newdeks.h
+ *		Making data keys: the KMS call, the key check value, and the wrapped bytes,
+ *		before any row is written or locked.
+ */
+#ifndef CHATCRYPT_NEWDEKS_H
+#define CHATCRYPT_NEWDEKS_H
+
+#include "pg/store.h"
+
+/* A key that was just wrapped, ready to become a row of chatcrypt.dek.  No secret. */
+typedef struct ChatcryptNewDek
+{
+	ChatcryptKeyId id;			/* in: chat, purpose, version; out: kcv */
+	bytea	   *wrapped;		/* out */
+} ChatcryptNewDek;
+
+/* What all keys of one call share. */
+typedef struct ChatcryptWrapping
+{
+	char	   *kms_key;
+	uint8		deployment_id[CC_ID_LEN];
+} ChatcryptWrapping;
+
+/*
+ * Has the KMS generate count keys and warms the shared cache with them.  Raises
+ * where any of them fails.
+ */
+extern void chatcrypt_generate_deks(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks, int count);
+
+/* The same for a key that exists already.  The caller wipes dek, also where this raises. */
+extern void chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN], ChatcryptNewDek *new_dek);
+
+/* One id for the whole key: what names it in the cache and in errors. */
+extern ChatcryptKeyId chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * owner.c
+ *		SQL that the extension runs on its own tables: see owner.h.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "pg/owner.h"
+#include "pg/store.h"
+
+#define MOST_ARGS 8
+
+void
+chatcrypt_owner_begin(ChatcryptOwnerScope *scope)
+{
+	Oid			owner = chatcrypt_store_owner();
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	GetUserIdAndSecContext(&scope->user, &scope->security_context);
+	SetUserIdAndSecContext(owner, scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
+	scope->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+void
+chatcrypt_owner_end(ChatcryptOwnerScope *scope)
+{
+	AtEOXact_GUC(true, scope->guc_level);
+	SetUserIdAndSecContext(scope->user, scope->security_context);
+	SPI_finish();
+}
+
+uint64
+chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs)
+{
+	Oid			types[MOST_ARGS];
+	Datum		values[MOST_ARGS];
+	char		nulls[MOST_ARGS];
+	int			result;
+
+	Assert(nargs <= MOST_ARGS);
+	for (int i = 0; i < nargs; i++)
+	{
+		types[i] = args[i].type;
+		values[i] = args[i].value;
+		nulls[i] = args[i].isnull ? 'n' : ' ';
+	}
+	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+Datum
+chatcrypt_owner_value(bool *isnull)
+{
+	if (SPI_processed == 0 || SPI_tuptable == NULL)
+	{
+		*isnull = true;
+		return (Datum) 0;
+	}
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+}

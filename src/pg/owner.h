@@ -1,0 +1,39 @@
+/*
+ * owner.h
+ *		SQL that the extension runs on its own tables, as their owner.
+ *
+ * Rather than SECURITY DEFINER: the C code has checked the rights of its caller
+ * first, and sees who that is.  search_path is pinned, so that nobody's operator
+ * or function is called by mistake.
+ */
+#ifndef CHATCRYPT_OWNER_H
+#define CHATCRYPT_OWNER_H
+
+#include "executor/spi.h"
+
+typedef struct ChatcryptOwnerScope
+{
+	Oid			user;
+	int			security_context;
+	int			guc_level;
+} ChatcryptOwnerScope;
+
+/* Connects SPI too.  An ERROR in between undoes all of it with its (sub)transaction. */
+extern void chatcrypt_owner_begin(ChatcryptOwnerScope *scope);
+extern void chatcrypt_owner_end(ChatcryptOwnerScope *scope);
+
+/* One argument of a statement. */
+typedef struct ChatcryptArg
+{
+	Oid			type;
+	Datum		value;
+	bool		isnull;
+} ChatcryptArg;
+
+/* Runs one statement between begin and end; the number of rows it touched. */
+extern uint64 chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs);
+
+/* The first column of the first row of the last statement, valid until the scope ends. */
+extern Datum chatcrypt_owner_value(bool *isnull);
+
+#endif
