@@ -1,0 +1,72 @@
+/*
+ * providers.c
+ *		Which provider a key URI belongs to, and what outcomes mean.
+ */
+#include <string.h>
+
+#include "kms/providers.h"
+
+static const cc_kms_provider *const providers[] = {
+	&cc_kms_local,
+};
+
+const cc_kms_provider *
+cc_kms_provider_for(const char *key_uri)
+{
+	const char *colon = strchr(key_uri, ':');
+
+	if (colon == NULL)
+		return NULL;
+	for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++)
+	{
+		const char *scheme = providers[i]->scheme;
+		size_t		len = strlen(scheme);
+
+		if (len == (size_t) (colon - key_uri) && memcmp(key_uri, scheme, len) == 0)
+			return providers[i];
+	}
+	return NULL;
+}
+
+/*
+ * A bad reply is tried again, because proxies and servers in trouble send such
+ * things.  Whatever the KMS said no to is never one of these: a key whose use
+ * was revoked must not live on in a cache.
+ */
+bool
+cc_kms_outcome_is_transient(cc_kms_outcome outcome)
+{
+	return outcome == CC_KMS_TRANSIENT || outcome == CC_KMS_TIMEOUT ||
+		outcome == CC_KMS_SEALED || outcome == CC_KMS_BAD_REPLY;
+}
+
+const char *
+cc_kms_outcome_text(cc_kms_outcome outcome)
+{
+	switch (outcome)
+	{
+		case CC_KMS_OK:
+			return "ok";
+		case CC_KMS_TRANSIENT:
+			return "the key service is not available";
+		case CC_KMS_TIMEOUT:
+			return "the key service did not answer in time";
+		case CC_KMS_SEALED:
+			return "the key service is sealed or standing by";
+		case CC_KMS_BAD_REPLY:
+			return "the key service sent a reply that cannot be used";
+		case CC_KMS_DENIED:
+			return "the key service denied access";
+		case CC_KMS_REJECTED:
+			return "the key service rejected the wrapped key";
+		case CC_KMS_NO_KEY:
+			return "the key service has no such key";
+		case CC_KMS_CONFIG:
+			return "the key service is not set up correctly";
+		case CC_KMS_LOGIN_AGAIN:
+			return "the key service wants a new login";
+		case CC_KMS_SPLIT:
+			return "the request was too large for the key service";
+	}
+	return "unknown outcome";
+}
