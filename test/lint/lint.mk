@@ -1,0 +1,3 @@
+.PHONY: lint-test
+lint-test:
+	@$(PERL) test/lint/lint.t

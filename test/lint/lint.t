@@ -1,0 +1,115 @@
+#!/usr/bin/perl
+#
+# Proves that scripts/lint refuses what it says that it refuses: every case is a small
+# tree of its own with one file in it, and names what the complaint must say, or that
+# there must be none.
+#
+use strict;
+use warnings;
+use File::Basename qw(dirname);
+use File::Path qw(make_path);
+use File::Temp qw(tempdir);
+use Test::More;
+
+my $lint = dirname(__FILE__) . '/../../scripts/lint';
+
+sub lint_of
+{
+	my ($file, $text) = @_;
+	my $tree = tempdir(CLEANUP => 1);
+
+	make_path("$tree/" . dirname($file));
+	open my $out, '>', "$tree/$file" or die "$tree/$file: $!";
+	print $out $text;
+	close $out or die "$tree/$file: $!";
+	my $said = qx('$^X' '$lint' '$tree' 2>&1);
+	return ($? >> 8, $said);
+}
+
+sub refuses
+{
+	my ($file, $text, $why) = @_;
+	my ($status, $said) = lint_of($file, $text);
+	subtest "refuses $why" => sub {
+		is($status, 1, 'fails');
+		like($said, qr/^\Q$file\E:\d+: /, 'names file and line');
+	};
+	return $said;
+}
+
+sub accepts
+{
+	my ($file, $text, $why) = @_;
+	my ($status, $said) = lint_of($file, $text);
+	is("$status$said", '0', "accepts $why") or diag($said);
+}
+
+# PostgreSQL headers under core and kms, in every spelling that a compiler would take.
+foreach my $room (qw(core kms))
+{
+	foreach my $header (qw(postgres.h postgres_fe.h c.h fmgr.h port.h varatt.h libpq-fe.h
+		utils/elog.h utils/palloc.h storage/lwlock.h nodes/nodes.h server/postgres.h))
+	{
+		refuses("src/$room/bad.c", "#include \"$header\"\n", "\"$header\" in $room");
+		refuses("src/$room/bad.h", "#include <$header>\n", "<$header> in $room");
+	}
+	refuses("src/$room/bad.c", "  #  include   \"postgres.h\"\n", "spaces in a directive of $room");
+	refuses("src/$room/bad.c", "#include/**/\"postgres.h\"\n", "a comment in a directive of $room");
+	refuses("src/$room/bad.c", "#inc\\\nlude \"postgres.h\"\n", "a directive of $room over two lines");
+	refuses("src/$room/bad.c", "#include \\\n\"postgres.h\"\n", "a folded line in $room");
+	refuses("src/$room/bad.c", "/* */ #include \"postgres.h\"\n", "a comment before it in $room");
+	refuses("src/$room/bad.c", "#define H \"postgres.h\"\n#include H\n", "a macro's header in $room");
+	refuses("src/$room/bad.c", "#include \"../pg/settings.h\"\n", "a relative path in $room");
+	refuses("src/$room/bad.c", "#include \"bytes.h\"\n", "a header without its room in $room");
+	refuses("src/$room/bad.c", "#include <curl/curl.h>\n", "libcurl's header in $room");
+}
+
+# Includes that point up.
+refuses('src/core/bad.c', "#include \"kms/http.h\"\n", 'core including kms');
+refuses('src/core/bad.c', "#include \"pg/settings.h\"\n", 'core including pg');
+refuses('src/core/bad.c', "#include \"worker/transport.h\"\n", 'core including worker');
+refuses('src/kms/bad.c', "#include \"pg/settings.h\"\n", 'kms including pg');
+refuses('src/kms/bad.c', "#include \"worker/loop.h\"\n", 'kms including worker');
+refuses('src/kms/bad.c', "#include <sodium.h>\n", 'kms including libsodium');
+refuses('src/pg/bad.c', "#include \"worker/loop.h\"\n", 'pg including worker');
+refuses('src/pg/bad.c', "#include \"../worker/loop.h\"\n", 'pg including worker by a path');
+refuses('src/extra/bad.c', "int x;\n", 'a room that the design does not have');
+
+# libcurl, AEAD and versions, each outside its one file.
+refuses('src/worker/loop.c', "#include <curl/multi.h>\n", 'libcurl\'s header in another file of worker');
+refuses('src/worker/loop.c', "void f(void) { curl_global_init(0); }\n", 'a call of libcurl elsewhere');
+refuses('src/worker/transport.h', "extern CURL *handle;\n", 'a type of libcurl in a header');
+refuses('src/pg/bad.c', "int r = EVP_EncryptInit_ex(c, 0, 0, k, n);\n", 'EVP encryption in pg');
+refuses('src/core/envelope.c', "EVP_CIPHER_CTX *c;\n", 'a cipher context in another file of core');
+refuses('src/core/envelope.c', "x = EVP_aes_256_gcm();\n", 'EVP_aes_256_gcm in another file of core');
+refuses('src/kms/vault.c', "x = EVP_CIPHER_fetch(0, \"AES-256-GCM\", 0);\n", 'a fetch of a cipher in kms');
+refuses('src/core/localwrap.c', "crypto_aead_aes256gcm_encrypt();\n", 'libsodium\'s AEAD elsewhere');
+refuses('src/pg/functions.c', "#if PG_VERSION_NUM >= 160000\n#endif\n", 'a version test elsewhere');
+
+my $said = refuses('src/core/bad.c', "/* one\n * two */\nint a;\n#include \\\n\"postgres.h\"\n",
+	'the right line');
+like($said, qr/^src\/core\/bad\.c:4: /, 'counts lines through comments and folds');
+
+# What belongs, and words that only look like offences.
+accepts('src/core/good.c',
+	"#include \"core/bytes.h\"\n#include <string.h>\n#include <sys/mman.h>\n#include <openssl/hmac.h>\n"
+	  . "#include <sodium.h>\n", 'what core may include');
+accepts('src/kms/good.c', "#include \"kms/http.h\"\n#include \"core/bytes.h\"\n#include <openssl/evp.h>\n",
+	'what kms may include');
+accepts('src/pg/good.c', "#include \"postgres.h\"\n#include \"utils/guc.h\"\n#include \"kms/provider.h\"\n",
+	'what pg may include');
+accepts('src/worker/loop.c', "#include \"postgres.h\"\n#include \"pg/requests.h\"\n#include \"worker/transport.h\"\n",
+	'what worker may include');
+accepts('src/worker/transport.c', "#include <curl/curl.h>\nCURL *h; void f(void) { curl_easy_init(); }\n",
+	'libcurl in its file');
+accepts('src/core/aead.c', "#include <openssl/evp.h>\nx = EVP_EncryptInit_ex(c);\ncrypto_aead_aes256gcm_encrypt();\n",
+	'AEAD in its file');
+accepts('src/pg/compat.h', "#if PG_VERSION_NUM >= 160000\n#endif\n", 'a version test in its file');
+accepts('src/core/good.c', "/* unlike #include \"postgres.h\", and EVP_EncryptInit_ex */\n// curl_easy_init\nint a;\n",
+	'mere mention in comments');
+accepts('src/core/good.c', "/*\n#include \"postgres.h\"\n*/\nint a;\n", 'a directive inside a comment');
+accepts('src/core/good.c', "const char *s = \"EVP_EncryptInit /* \";\nconst char *t = \"*/ curl_easy\";\nchar q = '\"';\n",
+	'mere mention in strings');
+accepts('src/core/good.c', "#include <openssl/evp.h>\nEVP_MD_CTX *c; EVP_MAC *m;\n", 'digests and MACs of EVP');
+
+done_testing();
