@@ -14,8 +14,8 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
-#include "core/id.h"
 #include "pg/access.h"
+#include "pg/ids.h"
 #include "pg/newdeks.h"
 #include "pg/owner.h"
 #include "pg/tenants.h"
@@ -172,8 +172,7 @@ chatcrypt_create_chat_bigint(PG_FUNCTION_ARGS)
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
 	refuse_null(fcinfo, 0, "the id of the chat");
-	if (cc_id_from_int64(0, PG_GETARG_INT64(0), id->data) != CC_OK)
-		elog(ERROR, "could not make an id of a bigint");
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id->data);
 	return make_one_chat(fcinfo, id);
 }
 
@@ -228,8 +227,7 @@ chatcrypt_create_chats_bigint(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < count; i++)
 	{
-		if (cc_id_from_int64(0, number[i], ids[i].data) != CC_OK)
-			elog(ERROR, "could not make an id of a bigint");
+		chatcrypt_bigint_id(number[i], ids[i].data);
 		elements[i] = UUIDPGetDatum(&ids[i]);
 	}
 	return make_many_chats(fcinfo, construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR), count);

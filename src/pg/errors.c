@@ -14,7 +14,7 @@
 #include "postgres.h"
 
 #include "pg/errors.h"
-#include "pg/keyring.h"
+#include "pg/ids.h"
 
 static int
 of_chat(const uint8 *chat_id)

@@ -10,17 +10,13 @@
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "datatype/timestamp.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "core/envelope.h"
-#include "core/id.h"
-#include "core/random.h"
 #include "pg/access.h"
-#include "pg/errors.h"
+#include "pg/ids.h"
 #include "pg/keyring.h"
 #include "pg/messages.h"
 #include "pg/seal.h"
@@ -42,8 +38,7 @@ id_argument(FunctionCallInfo fcinfo, int n, IdType type, pg_uuid_t *room)
 				 errmsg("the id of the %s must not be null", n == 0 ? "chat" : "message")));
 	if (type == ID_UUID)
 		return PG_GETARG_UUID_P(n)->data;
-	if (cc_id_from_int64(0, PG_GETARG_INT64(n), room->data) != CC_OK)
-		elog(ERROR, "could not make an id of a bigint");
+	chatcrypt_bigint_id(PG_GETARG_INT64(n), room->data);
 	return room->data;
 }
 
@@ -148,40 +143,6 @@ chatcrypt_dek_version(PG_FUNCTION_ARGS)
 		info.dek_version > PG_INT32_MAX)
 		PG_RETURN_NULL();
 	PG_RETURN_INT32((int32) info.dek_version);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_id);
-
-/* id(number bigint, space bigint): the uuid that stands for a bigint id. */
-Datum
-chatcrypt_id(PG_FUNCTION_ARGS)
-{
-	int64		space = PG_GETARG_INT64(1);
-	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
-
-	if (space < 0 || cc_id_from_int64((uint64) space, PG_GETARG_INT64(0), id->data) != CC_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("an id space is a number from 0 to %lld", (long long) CC_ID_SPACE_MAX)));
-	PG_RETURN_UUID_P(id);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_new_message_id);
-
-/* A UUIDv7: its time comes first, so that the ids of a day are neighbours in an index. */
-Datum
-chatcrypt_new_message_id(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
-	uint64		ms = (GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
-
-	if (cc_random_bytes(id->data + 6, UUID_LEN - 6) != CC_OK)
-		chatcrypt_raise(CC_ERR_RANDOM, NULL);
-	for (int i = 0; i < 6; i++)
-		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
-	id->data[6] = 0x70 | (id->data[6] & 0x0f);
-	id->data[8] = 0x80 | (id->data[8] & 0x3f);
-	PG_RETURN_UUID_P(id);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_warm);

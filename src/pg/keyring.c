@@ -25,14 +25,13 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
-#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/uuid.h"
 
 #include "core/random.h"
 #include "pg/access.h"
 #include "pg/guarded.h"
+#include "pg/ids.h"
 #include "pg/keyring.h"
 #include "pg/kms_errors.h"
 #include "pg/requests.h"
@@ -61,12 +60,6 @@ typedef struct Ring
 static Ring *ring;
 static cc_aead *aead;
 static uint64 use_clock;
-
-char *
-chatcrypt_id_text(const uint8 id[CC_ID_LEN])
-{
-	return DatumGetCString(DirectFunctionCall1(uuid_out, PointerGetDatum(id)));
-}
 
 static void
 wipe_at_exit(int code, Datum arg)

@@ -43,7 +43,4 @@ extern int	chatcrypt_keyring_warm(const uint8 *chat_ids, int nchats);
 /* This process's cipher context, re-keyed by each message. */
 extern cc_aead *chatcrypt_keyring_aead(void);
 
-/* The message for an id in an error: the uuid's text, in the current memory context. */
-extern char *chatcrypt_id_text(const uint8 id[CC_ID_LEN]);
-
 #endif

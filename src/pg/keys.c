@@ -16,9 +16,9 @@
 #include "utils/memutils.h"
 #include "utils/uuid.h"
 
-#include "core/id.h"
 #include "pg/access.h"
-#include "pg/keyring.h"
+#include "pg/ids.h"
+#include "pg/keys.h"
 #include "pg/newdeks.h"
 #include "pg/owner.h"
 #include "pg/tenants.h"
@@ -179,19 +179,17 @@ try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
 	return settled ? newest + 1 : 0;
 }
 
-static Datum
-rotate(const uint8 *chat_id)
+uint32
+chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN])
 {
-	ChatcryptPurpose purpose;
+	ChatcryptPurpose purpose = sealing_purpose(chat_id);
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	purpose = sealing_purpose(chat_id);
 	for (int try = 0; try < TRIES; try++)
 	{
 		uint32		version = try_rotate(chat_id, purpose);
 
 		if (version != 0)
-			PG_RETURN_INT32((int32) version);
+			return version;
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -204,7 +202,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_rotate_chat);
 Datum
 chatcrypt_rotate_chat(PG_FUNCTION_ARGS)
 {
-	return rotate(PG_GETARG_UUID_P(0)->data);
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	PG_RETURN_INT32((int32) chatcrypt_rotate(PG_GETARG_UUID_P(0)->data));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_rotate_chat_bigint);
@@ -214,9 +213,9 @@ chatcrypt_rotate_chat_bigint(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
 
-	if (cc_id_from_int64(0, PG_GETARG_INT64(0), id.data) != CC_OK)
-		elog(ERROR, "could not make an id of a bigint");
-	return rotate(id.data);
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	PG_RETURN_INT32((int32) chatcrypt_rotate(id.data));
 }
 
 static void
@@ -288,8 +287,7 @@ chatcrypt_import_dek_bigint(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
 
-	if (cc_id_from_int64(0, PG_GETARG_INT64(0), id.data) != CC_OK)
-		elog(ERROR, "could not make an id of a bigint");
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	import_arguments(fcinfo, id.data);
 	PG_RETURN_VOID();
 }
@@ -345,7 +343,6 @@ chatcrypt_shred_chat_bigint(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	if (cc_id_from_int64(0, PG_GETARG_INT64(0), id.data) != CC_OK)
-		elog(ERROR, "could not make an id of a bigint");
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	return shred(id.data, is_confirmed(fcinfo));
 }

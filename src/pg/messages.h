@@ -5,6 +5,8 @@
 #ifndef CHATCRYPT_MESSAGES_H
 #define CHATCRYPT_MESSAGES_H
 
+#include "fmgr.h"
+
 /*
  * True while the innermost query is an UPDATE or MERGE of the view.  PostgreSQL then
  * computes every column of the old row, wanted or not: a body that does not open
@@ -13,5 +15,8 @@
 extern bool chatcrypt_messages_updating(void);
 
 extern void chatcrypt_messages_install_hooks(void);
+
+/* The default of message_id: an SQL function that C calls as well. */
+extern PGDLLEXPORT Datum chatcrypt_new_message_id(PG_FUNCTION_ARGS);
 
 #endif

@@ -39,7 +39,7 @@ chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs)
 {
 	Oid			types[MOST_ARGS];
 	Datum		values[MOST_ARGS];
-	char		nulls[MOST_ARGS];
+	char		nulls[MOST_ARGS] = {0};
 	int			result;
 
 	Assert(nargs <= MOST_ARGS);

@@ -22,8 +22,9 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -177,6 +178,16 @@ Oid
 chatcrypt_store_relation(const char *name)
 {
 	return find_relation(get_namespace_oid("chatcrypt", false), name);
+}
+
+/* The function of the policy on chatcrypt.message. */
+Oid
+chatcrypt_store_function_may_see(void)
+{
+	Oid			argument = UUIDOID;
+	List	   *name = list_make2(makeString("chatcrypt"), makeString("may_see"));
+
+	return LookupFuncName(name, 1, &argument, false);
 }
 
 Oid

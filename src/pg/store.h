@@ -64,5 +64,6 @@ extern uint64 chatcrypt_chat_generation(void);
 /* Who owns the extension's tables: the user that its own writes run as. */
 extern Oid	chatcrypt_store_owner(void);
 extern Oid	chatcrypt_store_relation(const char *name);
+extern Oid	chatcrypt_store_function_may_see(void);
 
 #endif

@@ -8,7 +8,7 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
-#include "pg/keyring.h"
+#include "pg/ids.h"
 #include "pg/owner.h"
 #include "pg/settings.h"
 #include "pg/tenants.h"
@@ -25,8 +25,8 @@ key_uri_of_result(MemoryContext context)
 	return MemoryContextStrdup(context, isnull ? chatcrypt_default_kms_key : TextDatumGetCString(uri));
 }
 
-static void
-check_key_uri(const char *uri)
+void
+chatcrypt_check_key_uri(const char *uri)
 {
 	const cc_kms_provider *provider = cc_kms_provider_for(uri);
 
@@ -55,7 +55,7 @@ chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wrapping)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("tenant \"%s\" does not exist", tenant),
 				 errhint("Create it with chatcrypt.create_tenant().")));
-	check_key_uri(wrapping->kms_key);
+	chatcrypt_check_key_uri(wrapping->kms_key);
 	if (!chatcrypt_store_deployment_id(wrapping->deployment_id))
 		memcpy(wrapping->deployment_id, DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0))->data,
 			   CC_ID_LEN);
@@ -101,5 +101,5 @@ chatcrypt_chat_wrapping(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapp
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("chat %s does not exist", chatcrypt_id_text(chat_id))));
-	check_key_uri(wrapping->kms_key);
+	chatcrypt_check_key_uri(wrapping->kms_key);
 }

@@ -17,6 +17,9 @@ extern void chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wra
  */
 extern bool chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping *wrapping);
 
+/* Raises for what is no key URI of any provider. */
+extern void chatcrypt_check_key_uri(const char *uri);
+
 /* The wrapping of a chat that exists; its tenant and deployment do too. */
 extern void chatcrypt_chat_wrapping(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapping);
 

@@ -1,0 +1,43 @@
+-- The view that applications read and write.
+
+CREATE FUNCTION chatcrypt.message_body(chat_id uuid, message_id uuid, envelope bytea)
+	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'chatcrypt_message_body';
+COMMENT ON FUNCTION chatcrypt.message_body(uuid, uuid, bytea) IS 'The body that the view messages shows; chatcrypt.on_decrypt_error says what for one that does not open.';
+
+CREATE VIEW chatcrypt.messages WITH (security_barrier = true, security_invoker = true) AS
+SELECT message_id,
+	   chat_id,
+	   sender,
+	   chatcrypt.message_body(chat_id, message_id, encrypted_message) AS body,
+	   dek_version,
+	   created_at,
+	   expires_at
+FROM chatcrypt.message
+WHERE expires_at IS NULL OR expires_at > now();
+COMMENT ON VIEW chatcrypt.messages IS 'Messages with their plaintext bodies: insert, select, update and delete here.';
+COMMENT ON COLUMN chatcrypt.messages.body IS 'The plaintext; it exists only here, never in the table.';
+ALTER VIEW chatcrypt.messages ALTER COLUMN message_id SET DEFAULT chatcrypt.new_message_id();
+ALTER VIEW chatcrypt.messages ALTER COLUMN created_at SET DEFAULT now();
+
+CREATE FUNCTION chatcrypt.write_message() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_write_message';
+COMMENT ON FUNCTION chatcrypt.write_message() IS 'Trigger: encrypts what is written to the view messages.';
+
+-- DELETE stays the view's own: a row that nobody can read can still be deleted.
+CREATE TRIGGER write_message INSTEAD OF INSERT OR UPDATE ON chatcrypt.messages
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_message();
+
+CREATE FUNCTION chatcrypt.put_message(chat_id uuid, message_id uuid, body text, sender text DEFAULT NULL,
+									  created_at timestamptz DEFAULT now(), expires_at timestamptz DEFAULT NULL)
+	RETURNS boolean LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	INSERT INTO chatcrypt.message AS m (message_id, chat_id, sender, encrypted_message, dek_version, created_at, expires_at)
+	SELECT put_message.message_id, put_message.chat_id, put_message.sender, sealed.envelope,
+		   chatcrypt.dek_version(sealed.envelope), put_message.created_at, put_message.expires_at
+	FROM (SELECT chatcrypt.encrypt(put_message.chat_id, put_message.message_id, put_message.body) AS envelope OFFSET 0) AS sealed
+	ON CONFLICT (message_id) DO UPDATE
+		SET encrypted_message = excluded.encrypted_message, dek_version = excluded.dek_version
+		WHERE m.chat_id = excluded.chat_id
+	RETURNING true;
+END;
+COMMENT ON FUNCTION chatcrypt.put_message(uuid, uuid, text, text, timestamptz, timestamptz) IS 'Inserts a message, or replaces the body of the one that has its id in the same chat (an upsert); true where it did, NULL where the id belongs to another chat.';

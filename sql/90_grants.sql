@@ -1,0 +1,46 @@
+-- Every right on one screen.  Nobody but these roles has any.
+
+REVOKE ALL ON ALL TABLES IN SCHEMA chatcrypt FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA chatcrypt FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA chatcrypt FROM PUBLIC;
+GRANT USAGE ON SCHEMA chatcrypt TO chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor;
+
+-- Writers write, and see all of a message but its body.
+GRANT INSERT, UPDATE, DELETE ON chatcrypt.messages, chatcrypt.message TO chatcrypt_writer;
+GRANT SELECT (message_id, chat_id, sender, dek_version, created_at, expires_at)
+	ON chatcrypt.messages, chatcrypt.message TO chatcrypt_writer;
+
+-- Readers read.
+GRANT SELECT ON chatcrypt.messages, chatcrypt.message TO chatcrypt_reader;
+
+-- Auditors see what is known of keys, and no wrapped key.
+GRANT SELECT ON chatcrypt.deployment, chatcrypt.tenant, chatcrypt.chat TO chatcrypt_auditor, chatcrypt_admin;
+GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kcv, valid_from, valid_to, created_at)
+	ON chatcrypt.dek TO chatcrypt_auditor, chatcrypt_admin;
+GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention) ON chatcrypt.tenant TO chatcrypt_admin;
+GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention) ON chatcrypt.chat TO chatcrypt_admin;
+
+-- Functions, by name: every overload of it.
+DO $$
+DECLARE
+	grants CONSTANT jsonb := '{
+		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id",
+							 "add_participant", "remove_participant", "act_as"],
+		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as"],
+		"chatcrypt_admin": ["create_tenant", "rotate_chat", "import_dek", "shred_chat"]
+	}';
+	everyone CONSTANT text[] := ARRAY['id', 'dek_version', 'message_body', 'current_actor', 'may_see'];
+	one record;
+BEGIN
+	FOR one IN
+		SELECT holder, f.oid::regprocedure AS signature
+		FROM jsonb_each(grants) AS g (holder, names), jsonb_array_elements_text(names) AS n (name)
+		JOIN pg_proc AS f ON f.proname = n.name AND f.pronamespace = 'chatcrypt'::regnamespace
+		UNION ALL
+		SELECT 'chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor', f.oid::regprocedure
+		FROM pg_proc AS f WHERE f.proname = ANY (everyone) AND f.pronamespace = 'chatcrypt'::regnamespace
+	LOOP
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', one.signature, one.holder);
+	END LOOP;
+END
+$$;

@@ -1,0 +1,64 @@
+/*
+ * ids.c
+ *		The ids of chats and messages, as SQL has them.
+ */
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "core/id.h"
+#include "core/random.h"
+#include "pg/errors.h"
+#include "pg/ids.h"
+#include "pg/messages.h"
+
+void
+chatcrypt_bigint_id(int64 number, uint8 id[CC_ID_LEN])
+{
+	if (cc_id_from_int64(0, number, id) != CC_OK)
+		elog(ERROR, "could not make an id of a bigint");
+}
+
+char *
+chatcrypt_id_text(const uint8 id[CC_ID_LEN])
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, PointerGetDatum(id)));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_id);
+
+/* id(number bigint, space bigint): the uuid that stands for a bigint id. */
+Datum
+chatcrypt_id(PG_FUNCTION_ARGS)
+{
+	int64		space = PG_GETARG_INT64(1);
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+
+	if (space < 0 || cc_id_from_int64((uint64) space, PG_GETARG_INT64(0), id->data) != CC_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("an id space is a number from 0 to %lld", (long long) CC_ID_SPACE_MAX)));
+	PG_RETURN_UUID_P(id);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_new_message_id);
+
+/* A UUIDv7: its time comes first, so that the ids of a day are neighbours in an index. */
+Datum
+chatcrypt_new_message_id(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	uint64		ms = (GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
+
+	if (cc_random_bytes(id->data + 6, UUID_LEN - 6) != CC_OK)
+		chatcrypt_raise(CC_ERR_RANDOM, NULL);
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
+	id->data[6] = 0x70 | (id->data[6] & 0x0f);
+	id->data[8] = 0x80 | (id->data[8] & 0x3f);
+	PG_RETURN_UUID_P(id);
+}

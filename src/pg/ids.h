@@ -1,0 +1,16 @@
+/*
+ * ids.h
+ *		The ids of chats and messages, as SQL has them.
+ */
+#ifndef CHATCRYPT_IDS_H
+#define CHATCRYPT_IDS_H
+
+#include "core/bytes.h"
+
+/* The id that a bigint stands for, in space 0. */
+extern void chatcrypt_bigint_id(int64 number, uint8 id[CC_ID_LEN]);
+
+/* For an error: the uuid's text, in the current memory context. */
+extern char *chatcrypt_id_text(const uint8 id[CC_ID_LEN]);
+
+#endif
