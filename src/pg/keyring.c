@@ -81,6 +81,18 @@ forget_at_end(XactEvent event, void *arg)
 	cc_random_forget();
 }
 
+void
+chatcrypt_keyring_fresh_randomness(void)
+{
+	static TimestampTz drawn_for;
+	TimestampTz statement = GetCurrentStatementStartTimestamp();
+
+	if (likely(statement == drawn_for))
+		return;
+	cc_random_forget();
+	drawn_for = statement;
+}
+
 static void
 open_ring(void)
 {

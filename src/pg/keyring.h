@@ -40,6 +40,12 @@ extern const ChatcryptKey *chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN]
 /* Unwraps what is cold among the active keys of many chats, in batches; how many that were. */
 extern int	chatcrypt_keyring_warm(const uint8 *chat_ids, int nchats);
 
+/*
+ * Drops randomness that an earlier statement drew ahead.  To be called before any
+ * is drawn: two machines cloned from one between statements must not share salts.
+ */
+extern void chatcrypt_keyring_fresh_randomness(void);
+
 /* This process's cipher context, re-keyed by each message. */
 extern cc_aead *chatcrypt_keyring_aead(void);
 

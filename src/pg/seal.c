@@ -58,6 +58,7 @@ chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 	if (len > MaxAllocSize - VARHDRSZ - MOST_OVERHEAD)
 		chatcrypt_raise(CC_ERR_TOO_LARGE, chat_id);
 	envelope = palloc(VARHDRSZ + len + MOST_OVERHEAD);
+	chatcrypt_keyring_fresh_randomness();
 	status = seal_with(chatcrypt_keyring_seal(chat_id), message_id,
 					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
 					   (const uint8 *) plaintext, len, (uint8 *) VARDATA(envelope), &envelope_len);
