@@ -1,0 +1,97 @@
+-- encrypt and decrypt: every overload, every kind of bad input.
+\set VERBOSITY terse
+\set ON_ERROR_STOP 0
+SELECT chatcrypt.create_chat('aaaaaaaa-0000-0000-0000-000000000001'::uuid);
+SELECT chatcrypt.create_chat('aaaaaaaa-0000-0000-0000-000000000002'::uuid);
+SELECT chatcrypt.create_chat(100);
+\set chat '''aaaaaaaa-0000-0000-0000-000000000001''::uuid'
+\set other '''aaaaaaaa-0000-0000-0000-000000000002''::uuid'
+\set message '''bbbbbbbb-0000-0000-0000-000000000001''::uuid'
+
+-- There and back: uuid and bigint, text and bytea, with and without additional data.
+SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, 'grüße 👋'));
+SELECT chatcrypt.decrypt(100, :message, chatcrypt.encrypt(100, :message, 'bigint chat'));
+SELECT chatcrypt.decrypt(:chat, 7, chatcrypt.encrypt(:chat, 7, 'bigint message'));
+SELECT chatcrypt.decrypt(100, 7, chatcrypt.encrypt(100, 7, 'both'));
+SELECT chatcrypt.decrypt(chatcrypt.id(100), chatcrypt.id(7), chatcrypt.encrypt(100, 7, 'a bigint is its uuid'));
+SELECT chatcrypt.decrypt_bytea(:chat, :message, chatcrypt.encrypt(:chat, :message, '\x00ff00'::bytea));
+SELECT chatcrypt.decrypt_bytea(100, 7, chatcrypt.encrypt(100, 7, '\x00ff00'::bytea));
+SELECT chatcrypt.decrypt_bytea(100, :message, chatcrypt.encrypt(100, :message, '\x'::bytea)) = '' AS empty;
+SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, 'bound', 'aad'), 'aad');
+SELECT chatcrypt.try_decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, 'tried'));
+SELECT chatcrypt.try_decrypt(:chat, 7, chatcrypt.encrypt(:chat, 7, 'tried'));
+SELECT chatcrypt.try_decrypt(100, 7, chatcrypt.encrypt(100, 7, 'tried'));
+SELECT chatcrypt.try_decrypt(100, :message, chatcrypt.encrypt(100, :message, 'tried'));
+SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, '')) = '' AS empty_is_empty;
+SELECT md5(chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, repeat('long ', 200000)))) = md5(repeat('long ', 200000)) AS long_one;
+
+-- The same message twice gives two envelopes; both are 49 bytes longer than the text.
+SELECT chatcrypt.encrypt(:chat, :message, 'x') <> chatcrypt.encrypt(:chat, :message, 'x') AS salted,
+	   octet_length(chatcrypt.encrypt(:chat, :message, 'hello')) - 5 AS overhead;
+SELECT count(DISTINCT chatcrypt.encrypt(:chat, :message, 'x')) FROM generate_series(1, 1000);
+
+-- Null and empty are themselves; a null id is a mistake.
+SELECT chatcrypt.encrypt(:chat, :message, NULL::text) IS NULL AS null_text, chatcrypt.encrypt(:chat, :message, NULL::bytea) IS NULL AS null_bytea,
+	   chatcrypt.decrypt(:chat, :message, NULL) IS NULL AS null_envelope;
+SELECT chatcrypt.encrypt(NULL::uuid, :message, 'x');
+SELECT chatcrypt.encrypt(:chat, NULL::bigint, 'x');
+SELECT chatcrypt.decrypt(NULL::bigint, 1, '\x01');
+
+-- One and the same error, whatever is wrong.
+SELECT chatcrypt.encrypt(:chat, :message, 'secret body', 'aad') AS envelope \gset
+\set VERBOSITY verbose
+SELECT chatcrypt.decrypt(:other, :message, :'envelope', 'aad');
+\set VERBOSITY terse
+SELECT chatcrypt.decrypt(:chat, 1, :'envelope', 'aad');
+SELECT chatcrypt.decrypt(:chat, :message, :'envelope');
+SELECT chatcrypt.decrypt(:chat, :message, :'envelope', 'AAD');
+SELECT chatcrypt.decrypt(:chat, :message, set_byte(:'envelope', 60, get_byte(:'envelope', 60) # 1), 'aad');
+SELECT chatcrypt.decrypt(:chat, :message, set_byte(:'envelope', 20, get_byte(:'envelope', 20) # 1), 'aad');
+SELECT count(*) AS opened FROM generate_series(0, octet_length(:'envelope') - 1) AS at
+	WHERE chatcrypt.try_decrypt(:chat, :message, set_byte(:'envelope', at, get_byte(:'envelope', at) # 128), 'aad') IS NOT NULL;
+SELECT count(*) AS opened FROM generate_series(0, octet_length(:'envelope') - 1) AS length
+	WHERE chatcrypt.try_decrypt(:chat, :message, substr(:'envelope', 1, length), 'aad') IS NOT NULL;
+SELECT chatcrypt.try_decrypt(:chat, :message, :'envelope' || '\x00'::bytea, 'aad') IS NULL AS refused;
+
+-- What is no envelope at all.
+SELECT chatcrypt.decrypt(:chat, :message, '\x');
+SELECT chatcrypt.decrypt(:chat, :message, '\x01');
+SELECT chatcrypt.decrypt(:chat, :message, substr(:'envelope', 1, 48));
+SELECT chatcrypt.decrypt(:chat, :message, set_byte(:'envelope', 0, 9));
+SELECT chatcrypt.decrypt(:chat, :message, set_byte(:'envelope', 0, 2));
+SELECT chatcrypt.decrypt(:chat, :message, set_byte(:'envelope', 4, 0));
+SELECT chatcrypt.decrypt(:chat, :message, set_byte(:'envelope', 4, 99));
+SELECT chatcrypt.decrypt(:chat, :message, set_byte(:'envelope', 1, 255));
+SELECT chatcrypt.decrypt(4711, 1, :'envelope');
+SELECT chatcrypt.encrypt(4711, 1, 'no such chat');
+SELECT chatcrypt.encrypt(:chat, :message, 'x', decode(repeat('00', 65537), 'hex'));
+
+SELECT chatcrypt.dek_version(:'envelope'), chatcrypt.dek_version('\x00'), chatcrypt.dek_version(NULL);
+
+-- Bytes that are no text.
+SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, '\xff00'::bytea));
+SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, '\x610062'::bytea));
+SELECT chatcrypt.try_decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, '\xff'::bytea)) IS NULL AS no_text;
+
+-- encrypt is never folded into a plan: each row has a salt of its own, also in a prepared statement.
+PREPARE seal AS SELECT chatcrypt.encrypt('aaaaaaaa-0000-0000-0000-000000000001'::uuid, 1, 'x') AS e;
+SET plan_cache_mode = force_generic_plan;
+CREATE TEMP TABLE sealed (e bytea);
+INSERT INTO sealed EXECUTE seal;
+INSERT INTO sealed EXECUTE seal;
+SELECT count(DISTINCT e) FROM sealed;
+RESET plan_cache_mode;
+
+-- It never writes: in a read-only transaction, and in parallel workers.
+BEGIN READ ONLY;
+SELECT chatcrypt.decrypt(100, 9, chatcrypt.encrypt(100, 9, 'read only'));
+COMMIT;
+CREATE TABLE many AS SELECT g AS id, chatcrypt.encrypt(100, g, 'message ' || g) AS e FROM generate_series(1, 5000) AS g;
+SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;
+SET parallel_leader_participation = off;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM many WHERE chatcrypt.decrypt(100, id, e) = 'message ' || id;
+SELECT count(*) FROM many WHERE chatcrypt.decrypt(100, id, e) = 'message ' || id;
+SELECT count(DISTINCT chatcrypt.encrypt(100, id, 'x')) FROM many;
+SET force_parallel_mode = on;
+SELECT chatcrypt.decrypt(100, 9, chatcrypt.encrypt(100, 9, 'in a worker'));
+DROP TABLE many;
