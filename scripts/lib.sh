@@ -218,7 +218,7 @@ copy_sources()
 		rm -rf "$WORK/src"
 	fi
 	mkdir -p "$WORK/src"
-	find "$WORK/src" \( -type f -o -type l \) ! -name '*.o' -delete
+	find "$WORK/src" -path "$WORK/src/build" -prune -o \( -type f -o -type l \) ! -name '*.o' -exec rm -f {} +
 	tar -C "$ROOT" --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
 		-cf - . | tar -C "$WORK/src" --no-same-owner -xf -
 	echo "$stamp" >"$WORK/src.stamp"
