@@ -21,6 +21,7 @@ typedef struct cc_http_request
 	int			nheaders;
 	char	   *body;			/* owned, secret; NULL for none */
 	size_t		body_len;
+	uint64_t	login;			/* which login of the session it uses: goes back in the reply */
 } cc_http_request;
 
 typedef struct cc_http_reply
@@ -31,6 +32,7 @@ typedef struct cc_http_reply
 	long		retry_after_ms;	/* -1 where the server named none */
 	const uint8_t *body;		/* the transport's own; wiped by it after the provider has parsed it */
 	size_t		body_len;
+	uint64_t	login;			/* of the request; 0 stands for the newest */
 } cc_http_reply;
 
 /* Wipes and frees what the request owns, and leaves it empty. */

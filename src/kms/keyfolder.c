@@ -7,6 +7,7 @@
  * data directory lies inside it: one copy of either would hold both.
  */
 #define _XOPEN_SOURCE 700
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -9,6 +9,7 @@
  * lies about between calls.
  */
 #define _XOPEN_SOURCE 700
+
 #include <stdlib.h>
 #include <string.h>
 

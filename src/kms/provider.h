@@ -44,7 +44,7 @@ typedef enum cc_kms_outcome
 	CC_KMS_REJECTED,			/* 400: wrong context, damaged wrapping, version too old: permanent */
 	CC_KMS_NO_KEY,				/* 404: no such key, mount or file: configuration */
 	CC_KMS_CONFIG,				/* settings or files that cannot be used; the error says which */
-	CC_KMS_LOGIN_AGAIN,			/* batch only: drop the session and log in once more */
+	CC_KMS_LOGIN_AGAIN,			/* batch and key only: send it again, after an exchange if one is due now */
 	CC_KMS_SPLIT				/* batch only: 413, send it in halves */
 } cc_kms_outcome;
 
@@ -139,7 +139,14 @@ typedef struct cc_kms_provider
 	/* Milliseconds that the token has left; -1 for no limit or none held. */
 	int64_t		(*session_lease_ms) (cc_kms_session *session, int64_t now_ms);
 
-	/* Asks for the key's properties; key_reply refuses a key that must not be used. */
+	/*
+	 * Asks for the key's properties; key_reply refuses a key that must not be used.
+	 *
+	 * CC_KMS_LOGIN_AGAIN, here and from batch_reply: the token was refused, and the
+	 * session has dropped it by itself unless it has a newer one already.  Ask
+	 * session_state and send the same again; a login that is refused as well ends
+	 * in CC_KMS_DENIED, so that this comes to an end.
+	 */
 	cc_kms_outcome (*key_request) (cc_kms_session *session, const char *key_uri,
 								   cc_http_request *request, char error[CC_KMS_ERROR_MAX]);
 	cc_kms_outcome (*key_reply) (cc_kms_session *session, const char *key_uri,

@@ -8,6 +8,7 @@
 
 static const cc_kms_provider *const providers[] = {
 	&cc_kms_local,
+	&cc_kms_vault,
 };
 
 const cc_kms_provider *

@@ -9,5 +9,6 @@
 #include "kms/provider.h"
 
 extern const cc_kms_provider cc_kms_local;
+extern const cc_kms_provider cc_kms_vault;
 
 #endif

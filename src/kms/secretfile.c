@@ -3,6 +3,7 @@
  *		Bounded reads of files that hold credentials or keys.
  */
 #define _XOPEN_SOURCE 700
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -147,7 +148,7 @@ cc_secretfile_changed(const char *path, const cc_file_stamp *stamp)
 	cc_file_stamp now;
 
 	if (stat(path, &st) != 0)
-		return true;
+		return false;
 	stamp_of(&st, &now);
 	return memcmp(&now, stamp, sizeof(now)) != 0;
 }

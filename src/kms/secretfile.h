@@ -51,7 +51,10 @@ extern CC_MUST_CHECK cc_status cc_secretfile_read(int dirfd, const char *path, c
 												  uint8_t *buffer, size_t capacity, size_t *len,
 												  cc_file_stamp *stamp, char error[CC_KMS_ERROR_MAX]);
 
-/* True where the file at path is not the one with this stamp any more, or is gone. */
+/*
+ * True where path is now a file with another stamp.  One that is gone has not
+ * changed: what was read of it holds until there is something else.
+ */
 extern bool cc_secretfile_changed(const char *path, const cc_file_stamp *stamp);
 
 #endif
