@@ -70,7 +70,6 @@ refuses('src/core/bad.c', "#include \"pg/settings.h\"\n", 'core including pg');
 refuses('src/core/bad.c', "#include \"worker/transport.h\"\n", 'core including worker');
 refuses('src/kms/bad.c', "#include \"pg/settings.h\"\n", 'kms including pg');
 refuses('src/kms/bad.c', "#include \"worker/loop.h\"\n", 'kms including worker');
-refuses('src/kms/bad.c', "#include <sodium.h>\n", 'kms including libsodium');
 refuses('src/pg/bad.c', "#include \"worker/loop.h\"\n", 'pg including worker');
 refuses('src/pg/bad.c', "#include \"../worker/loop.h\"\n", 'pg including worker by a path');
 refuses('src/extra/bad.c', "int x;\n", 'a room that the design does not have');
