@@ -53,3 +53,11 @@ deb: all
 	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' scripts/deb
 
 include $(wildcard test/lint/lint.mk test/unit/unit.mk test/reference/reference.mk test/fuzz/fuzz.mk bench/core/bench.mk)
+
+# The source package for PGXN, from what is committed, with the version filled in.
+DIST = chatcrypt-$(EXTVERSION)
+.PHONY: dist
+dist:
+	@mkdir -p build
+	sed 's/@VERSION@/$(EXTVERSION)/' META.json > build/META.json
+	git archive --format=zip --prefix=$(DIST)/ --add-file=build/META.json --output=build/$(DIST).zip HEAD
