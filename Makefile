@@ -12,7 +12,7 @@ EXTRA_CLEAN = build/deb build/*.deb
 # PostgreSQL's own headers are not clean under -Wextra: to us they are the system's.
 PG_CPPFLAGS = -Isrc -isystem $(includedir_server)
 PG_CFLAGS = -Wextra -Wno-sign-compare -Wno-missing-field-initializers
-SHLIB_LINK = -lcurl -lsodium -lcrypto
+SHLIB_LINK = -lcurl -lsodium -lcrypto -Wl,--version-script=src/exports.map
 
 # PostgreSQL was configured for gcc: clang knows neither all its warnings nor all its options.
 ifneq (,$(findstring clang,$(shell $(CC) --version 2>/dev/null)))
@@ -53,11 +53,3 @@ deb: all
 	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' scripts/deb
 
 include $(wildcard test/lint/lint.mk test/unit/unit.mk test/reference/reference.mk test/fuzz/fuzz.mk bench/core/bench.mk)
-
-# The source package for PGXN, from what is committed, with the version filled in.
-DIST = chatcrypt-$(EXTVERSION)
-.PHONY: dist
-dist:
-	@mkdir -p build
-	sed 's/@VERSION@/$(EXTVERSION)/' META.json > build/META.json
-	git archive --format=zip --prefix=$(DIST)/ --add-file=build/META.json --output=build/$(DIST).zip HEAD
