@@ -6,6 +6,10 @@
 #define CHATCRYPT_COMPAT_H
 
 #include "executor/executor.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM >= 180000
 #define CHATCRYPT_EXECUTOR_RUN_PARAMETERS \
@@ -19,5 +23,41 @@
 	((previous) ? (previous) (queryDesc, direction, count, execute_once) : \
 	 standard_ExecutorRun(queryDesc, direction, count, execute_once))
 #endif
+
+static inline int
+chatcrypt_my_procno(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProcNumber;
+#else
+	return MyProc->pgprocno;
+#endif
+}
+
+static inline WaitEventSet *
+chatcrypt_create_wait_event_set(int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, nevents);
+#else
+	return CreateWaitEventSet(TopMemoryContext, nevents);
+#endif
+}
+
+/* Wait events have names of their own from 17 on, and are all "Extension" before. */
+static inline uint32
+chatcrypt_wait_event(uint32 *known, const char *name)
+{
+	if (*known == 0)
+	{
+#if PG_VERSION_NUM >= 170000
+		*known = WaitEventExtensionNew(name);
+#else
+		(void) name;
+		*known = PG_WAIT_EXTENSION;
+#endif
+	}
+	return *known;
+}
 
 #endif

@@ -2,7 +2,7 @@
  * requests.h
  *		How a backend asks the KMS worker for something and waits for the answer.
  *
- * A fixed array of slots in the guarded mapping carries requests; a backend fills
+ * A fixed array of slots (slots.h) carries requests; a backend fills
  * slots, sets the worker's latch and sleeps on each slot's condition variable
  * under a wait event of its own.  Cancel, statement_timeout, termination and an
  * ERROR at any point release the slots (a slot that the worker is working on is
@@ -30,6 +30,7 @@ typedef struct ChatcryptKmsJob
 	uint8	   *wrapped_out;	/* for wrap, generate, rewrap: room for CC_KMS_WRAPPED_MAX bytes */
 	uint16		wrapped_out_len;
 	cc_kms_outcome outcome;
+	bool		fresh;			/* in: ask the KMS, whatever is remembered of earlier failures */
 	bool		wrong_key;		/* the KMS answered with a key whose kcv is another */
 	bool		breaker_open;	/* refused at once, without asking */
 	char		error[CC_KMS_ERROR_MAX];
@@ -37,8 +38,10 @@ typedef struct ChatcryptKmsJob
 
 /*
  * Runs all jobs, in as many flights as fit, and returns when each has an outcome.
- * Raises only for cancel, termination, or a worker that is not there; what a KMS
- * answers is in the jobs.  id.kcv is checked for CC_KMS_UNWRAP alone.
+ * Raises only for cancel, termination, or arguments that no KMS could take, and
+ * then every job's dek is wiped; what a KMS answers, or that none did in time, is
+ * in the jobs.  id.kcv is checked for CC_KMS_UNWRAP alone, and where it is all
+ * zeroes the key is neither checked nor cached.
  */
 extern void chatcrypt_kms_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs);
 

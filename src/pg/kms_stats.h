@@ -1,0 +1,73 @@
+/*
+ * kms_stats.h
+ *		What the KMS worker tells of itself, one row for each key URI, in shared
+ *		memory for the view chatcrypt.kms_status.  No secret is ever in it.
+ *
+ * Lock contract: the worker is the only writer and publishes whole rows under the
+ * lock; readers copy a row out under it.
+ */
+#ifndef CHATCRYPT_KMS_STATS_H
+#define CHATCRYPT_KMS_STATS_H
+
+#include "datatype/timestamp.h"
+
+#include "kms/breaker.h"
+#include "kms/provider.h"
+
+/* Key URIs in use at once; the least recently used row makes room for a new one. */
+#define CHATCRYPT_KMS_KEYS		256
+
+/*
+ * Latencies are counted in buckets that each reach a quarter further than the one
+ * before, from 50 us to over an hour; counts are halved now and then, so that the
+ * percentiles speak of the last thousand calls or so.
+ */
+#define CHATCRYPT_LATENCY_BUCKETS	82
+
+typedef struct ChatcryptLatency
+{
+	uint32		total;
+	uint32		counts[CHATCRYPT_LATENCY_BUCKETS];
+} ChatcryptLatency;
+
+extern void chatcrypt_latency_add(ChatcryptLatency *latency, int64 us);
+
+/* Milliseconds that the given share of calls stayed under; -1 where there were none. */
+extern double chatcrypt_latency_ms(const ChatcryptLatency *latency, double share);
+
+typedef enum ChatcryptReach
+{
+	CHATCRYPT_REACH_UNKNOWN,	/* nothing was asked yet */
+	CHATCRYPT_REACH_YES,
+	CHATCRYPT_REACH_NO
+} ChatcryptReach;
+
+typedef struct ChatcryptKmsStats
+{
+	char		key_uri[CC_KMS_URI_MAX];	/* empty for a row that is not in use */
+	ChatcryptReach reach;
+	cc_breaker_state breaker;
+	TimestampTz last_success;	/* 0 for never */
+	TimestampTz last_error_at;
+	cc_kms_outcome last_outcome;
+	char		last_error[CC_KMS_ERROR_MAX];
+	ChatcryptLatency latency;
+	int			in_flight;		/* calls */
+	int			waiting;		/* requests that are in no call */
+	uint64		calls;
+	uint64		failed_calls;
+	uint64		items;
+	uint64		retries;
+	int64		lease_ms;		/* left at lease_at_ms; -1 for no limit */
+	int64		lease_at_ms;	/* clock.h */
+	cc_kms_key_facts facts;
+} ChatcryptKmsStats;
+
+extern void chatcrypt_kms_stats_request(void);
+extern void chatcrypt_kms_stats_startup(void);
+extern void chatcrypt_kms_stats_publish(int row, const ChatcryptKmsStats *stats);
+
+/* False for a row that is not in use. */
+extern bool chatcrypt_kms_stats_read(int row, ChatcryptKmsStats *stats);
+
+#endif
