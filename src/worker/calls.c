@@ -1,0 +1,191 @@
+/*
+ * calls.c
+ *		The pool of calls under way, and what each end of one means to the breaker,
+ *		the log and the status view.  Not here: what a reply says (the providers).
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "kms/backoff.h"
+#include "pg/clock.h"
+#include "pg/settings.h"
+#include "worker/dispatch.h"
+
+static KmsCall calls[KMS_CALLS];
+
+/* NULL where all are in use; then what wanted one is tried again when one ends. */
+KmsCall *
+chatcrypt_call_new(KmsEndpoint *endpoint, KmsLine *line,
+				   void (*done) (KmsCall *call, const cc_http_reply *reply))
+{
+	for (int i = 0; i < KMS_CALLS; i++)
+	{
+		KmsCall    *call = &calls[i];
+
+		if (call->in_use)
+			continue;
+		memset(call, 0, sizeof(*call));
+		call->in_use = true;
+		call->done = done;
+		call->endpoint = endpoint;
+		call->line = line;
+		call->login = endpoint->login;
+		call->batch.items = call->items;
+		call->started_us = chatcrypt_clock_us();
+		if (line != NULL)
+		{
+			line->calls++;
+			line->stats_changed = true;
+		}
+		return call;
+	}
+	return NULL;
+}
+
+void
+chatcrypt_call_free(KmsCall *call)
+{
+	cc_http_request_clear(&call->request);
+	if (call->line != NULL)
+	{
+		call->line->calls--;
+		call->line->stats_changed = true;
+	}
+	call->in_use = false;
+}
+
+static void
+transfer_done(void *owner, const cc_http_reply *reply)
+{
+	KmsCall    *call = owner;
+
+	call->transfer = NULL;
+	call->done(call, reply);
+}
+
+bool
+chatcrypt_call_send(KmsCall *call, int64 timeout_ms, const char **error)
+{
+	ChatcryptTransportConfig config = {
+		.ca_file = chatcrypt_vault_ca_file,
+		.cert_file = chatcrypt_vault_cert_file,
+		.key_file = chatcrypt_vault_key_file,
+		.proxy = chatcrypt_kms_proxy,
+		.allow_http = chatcrypt_allow_http,
+	};
+
+	call->timeout_ms = timeout_ms;
+	call->started_us = chatcrypt_clock_us();
+	call->transfer = chatcrypt_transport_send(&config, &call->request,
+											  Min(chatcrypt_kms_connect_timeout, timeout_ms),
+											  timeout_ms, transfer_done, call, error);
+	return call->transfer != NULL;
+}
+
+/* For new settings: what was asked is asked again. */
+void
+chatcrypt_calls_cancel(void)
+{
+	int64		now = chatcrypt_clock_ms();
+
+	for (int i = 0; i < KMS_CALLS; i++)
+	{
+		KmsCall    *call = &calls[i];
+
+		if (!call->in_use)
+			continue;
+		if (call->transfer != NULL)
+			chatcrypt_transport_cancel(call->transfer);
+		if (call->endpoint->session_call == call)
+			call->endpoint->session_call = NULL;
+		if (call->line != NULL && call->line->key_call == call)
+			call->line->key_call = NULL;
+		chatcrypt_flights_requeue(call, now);
+		chatcrypt_call_free(call);
+	}
+}
+
+int64
+chatcrypt_retry_ms(int tries)
+{
+	uint32		random;
+
+	/* without random bytes, the longest wait is the safe one */
+	if (!pg_strong_random(&random, sizeof(random)))
+		random = PG_UINT32_MAX;
+	return cc_backoff_ms(tries, random);
+}
+
+void
+chatcrypt_line_note_error(KmsLine *line, cc_kms_outcome outcome, const char *error)
+{
+	line->stats.last_outcome = outcome;
+	line->stats.last_error_at = GetCurrentTimestamp();
+	strlcpy(line->stats.last_error, error[0] != '\0' ? error : cc_kms_outcome_text(outcome),
+			CC_KMS_ERROR_MAX);
+	line->stats_changed = true;
+}
+
+static void
+note_line(KmsLine *line, cc_kms_outcome outcome, const char *error, bool reached, int64 us)
+{
+	line->stats.calls++;
+	line->stats.reach = reached ? CHATCRYPT_REACH_YES : CHATCRYPT_REACH_NO;
+	line->stats_changed = true;
+	if (reached)
+		chatcrypt_latency_add(&line->stats.latency, us);
+	if (outcome == CC_KMS_OK)
+		line->stats.last_success = GetCurrentTimestamp();
+	else
+	{
+		line->stats.failed_calls++;
+		chatcrypt_line_note_error(line, outcome, error);
+	}
+}
+
+/* A server that says that it is busy is there, and so is one that refuses. */
+static bool
+was_reached(cc_kms_outcome outcome, const cc_http_reply *reply)
+{
+	if (!cc_kms_outcome_is_transient(outcome))
+		return true;
+	return reply != NULL && (reply->status == 429 || reply->status == 412);
+}
+
+/* A timeout is a sure sign only where the call was given time to answer. */
+static bool
+is_sure(const KmsCall *call, cc_kms_outcome outcome)
+{
+	return outcome == CC_KMS_SEALED ||
+		(outcome == CC_KMS_TIMEOUT && call->timeout_ms * 2 >= chatcrypt_kms_timeout);
+}
+
+void
+chatcrypt_call_note(const KmsCall *call, cc_kms_outcome outcome, const char *error,
+					const cc_http_reply *reply)
+{
+	KmsEndpoint *endpoint = call->endpoint;
+	bool		reached = was_reached(outcome, reply);
+
+	if (call->line != NULL)
+		note_line(call->line, outcome, error, reached, chatcrypt_clock_us() - call->started_us);
+	if (outcome == CC_KMS_OK)
+		endpoint->last_error[0] = '\0';
+	else
+		strlcpy(endpoint->last_error, error[0] != '\0' ? error : cc_kms_outcome_text(outcome),
+				CC_KMS_ERROR_MAX);
+	if (endpoint->provider->perform != NULL)
+		return;
+	if (reached)
+	{
+		if (cc_breaker_success(&endpoint->breaker))
+			ereport(LOG,
+					(errmsg("the KMS behind the provider %s answers again", endpoint->provider->scheme)));
+	}
+	else if (cc_breaker_failure(&endpoint->breaker, is_sure(call, outcome), chatcrypt_clock_ms()))
+		ereport(LOG,
+				(errmsg("the KMS behind the provider %s does not answer", endpoint->provider->scheme),
+				 errdetail("The last error was: %s.", endpoint->last_error),
+				 errhint("Requests for keys that are not cached fail at once until it answers again.")));
+}

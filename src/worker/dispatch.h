@@ -1,0 +1,134 @@
+/*
+ * dispatch.h
+ *		How the worker turns requests into calls to a KMS, and replies into answers.
+ *
+ * flight    one request, in one slot; queued until it is in a call, and again to be
+ *           tried once more
+ * line      all that goes to one key URI: a queue for each operation, what is known
+ *           of the key, and its row in chatcrypt.kms_status
+ * endpoint  all that goes through one provider: its session and its breaker
+ * call      one exchange with the KMS: a batch of flights, a step of the session, or
+ *           the question for a key's properties
+ *
+ * flights.c queues, batches and settles; endpoint.c logs in, asks for keys, and
+ * minds the breaker; calls.c sends, and says to whom a reply belongs.  All of it is
+ * one process without threads: nothing here is shared or locked but the slots.
+ */
+#ifndef CHATCRYPT_DISPATCH_H
+#define CHATCRYPT_DISPATCH_H
+
+#include "kms/breaker.h"
+#include "kms/failures.h"
+#include "pg/kms_stats.h"
+#include "pg/slots.h"
+#include "worker/transport.h"
+
+#define KMS_OPS			4
+#define KMS_ENDPOINTS	8
+#define KMS_CALLS		80		/* kms_max_inflight goes to 64; the rest is for logins and keys */
+
+typedef struct KmsCall KmsCall;
+typedef struct KmsLine KmsLine;
+
+typedef struct KmsFlight
+{
+	struct KmsFlight *next;		/* in its queue */
+	KmsLine    *line;			/* NULL while the slot is not ours */
+	const ChatcryptSlotRequest *request;
+	cc_kms_item *item;
+	int			slot;
+	int			tries;			/* that failed */
+	bool		relogged;		/* was refused once for its login */
+	int			company;		/* at most so many in its batch; 0 for no limit of its own */
+	int64		ready_at_ms;	/* waits for company, or for its next try, until then */
+	int64		deadline_ms;
+	uint64		epoch;			/* of the key cache when it was asked */
+} KmsFlight;
+
+typedef struct KmsQueue
+{
+	KmsFlight  *first;
+	KmsFlight  *last;
+	int			count;
+} KmsQueue;
+
+typedef struct KmsEndpoint
+{
+	const cc_kms_provider *provider;
+	cc_kms_session *session;	/* NULL until it is needed */
+	cc_breaker	breaker;
+	cc_failure	failure;		/* settings or login refused: holds for every line */
+	KmsCall    *session_call;
+	uint64		login;			/* counts sessions, so that an old refusal does not end a new one */
+	int			session_tries;
+	int64		session_try_at_ms;
+	int			batches;		/* in flight */
+	char		last_error[CC_KMS_ERROR_MAX];
+} KmsEndpoint;
+
+struct KmsLine
+{
+	KmsEndpoint *endpoint;
+	int			row;			/* in kms_stats, and in the table of lines */
+	int64		used_at_ms;
+	KmsQueue	queues[KMS_OPS];
+	int			calls;			/* in flight */
+	int			batch_limit;	/* 0, or less than the provider's where the server wants smaller bodies */
+	int64		hold_until_ms;	/* Retry-After */
+	cc_failure	failure;		/* of the key as a whole */
+	bool		key_known;
+	bool		key_relogged;
+	KmsCall    *key_call;
+	int			key_tries;
+	int64		key_try_at_ms;
+	ChatcryptKmsStats stats;	/* key_uri lives here; empty for a line that is not in use */
+	bool		stats_changed;
+};
+
+struct KmsCall
+{
+	bool		in_use;
+	void		(*done) (KmsCall *call, const cc_http_reply *reply);
+	KmsEndpoint *endpoint;
+	KmsLine    *line;			/* NULL for a step of the session */
+	uint64		login;
+	int64		started_us;
+	int64		timeout_ms;
+	ChatcryptTransfer *transfer;
+	cc_http_request request;	/* secret; cleared when the call ends */
+	cc_kms_batch batch;
+	cc_kms_item *items[CC_KMS_BATCH_MAX];
+	KmsFlight  *flights[CC_KMS_BATCH_MAX];
+};
+
+/* flights.c */
+extern void chatcrypt_flights_accept(int64 now_ms);
+extern void chatcrypt_flights_step(int64 now_ms, int64 *wake_at_ms);
+extern void chatcrypt_flights_requeue(KmsCall *call, int64 now_ms);
+extern void chatcrypt_line_fail_all(KmsLine *line, const cc_failure *failure);
+extern KmsLine *chatcrypt_line_at(int row);	/* NULL for a row that is not in use */
+extern void chatcrypt_lines_forget(void);
+
+/* endpoint.c */
+extern KmsEndpoint *chatcrypt_endpoint_for(const char *key_uri);
+extern KmsEndpoint *chatcrypt_endpoint_at(int index);
+extern void chatcrypt_endpoints_step(int64 now_ms, int64 *wake_at_ms);
+extern bool chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms);
+extern void chatcrypt_endpoint_login_again(KmsEndpoint *endpoint, uint64 refused_login);
+extern bool chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms);
+extern void chatcrypt_dispatch_reload(bool config_changed);
+
+/* calls.c */
+extern KmsCall *chatcrypt_call_new(KmsEndpoint *endpoint, KmsLine *line,
+								   void (*done) (KmsCall *call, const cc_http_reply *reply));
+extern bool chatcrypt_call_send(KmsCall *call, int64 timeout_ms, const char **error);
+extern void chatcrypt_call_free(KmsCall *call);
+extern void chatcrypt_calls_cancel(void);
+
+/* How a call ended, for the breaker, the log and the status view. */
+extern void chatcrypt_call_note(const KmsCall *call, cc_kms_outcome outcome, const char *error,
+								const cc_http_reply *reply);
+extern void chatcrypt_line_note_error(KmsLine *line, cc_kms_outcome outcome, const char *error);
+extern int64 chatcrypt_retry_ms(int tries);
+
+#endif

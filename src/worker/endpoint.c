@@ -1,0 +1,384 @@
+/*
+ * endpoint.c
+ *		Sessions with a KMS (open, log in, renew, log in again), the first look at
+ *		each key, and the probes that find out when a KMS is back.
+ */
+#include "postgres.h"
+
+#include "pg/clock.h"
+#include "pg/settings.h"
+#include "worker/dispatch.h"
+
+static KmsEndpoint endpoints[KMS_ENDPOINTS];
+
+KmsEndpoint *
+chatcrypt_endpoint_at(int index)
+{
+	return endpoints[index].provider != NULL ? &endpoints[index] : NULL;
+}
+
+/* NULL for a scheme that no provider has. */
+KmsEndpoint *
+chatcrypt_endpoint_for(const char *key_uri)
+{
+	const cc_kms_provider *provider = cc_kms_provider_for(key_uri);
+
+	if (provider == NULL || provider->check_uri(key_uri) != CC_OK)
+		return NULL;
+	for (int i = 0; i < KMS_ENDPOINTS; i++)
+	{
+		if (endpoints[i].provider == NULL)
+			endpoints[i].provider = provider;
+		if (endpoints[i].provider == provider)
+			return &endpoints[i];
+	}
+	return NULL;
+}
+
+/* ---------- failures that hold for all of an endpoint ---------- */
+
+static void
+refuse(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error)
+{
+	endpoint->failure.outcome = outcome;
+	endpoint->failure.until_ms = chatcrypt_clock_ms() + CC_FAILURE_MS;
+	strlcpy(endpoint->failure.error, error, CC_KMS_ERROR_MAX);
+	strlcpy(endpoint->last_error, error, CC_KMS_ERROR_MAX);
+	ereport(LOG,
+			(errmsg("the provider %s cannot be used: %s", endpoint->provider->scheme,
+					cc_kms_outcome_text(outcome)),
+			 errdetail_internal("%s", error)));
+	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
+	{
+		KmsLine    *line = chatcrypt_line_at(row);
+
+		if (line == NULL || line->endpoint != endpoint)
+			continue;
+		chatcrypt_line_note_error(line, outcome, error);
+		chatcrypt_line_fail_all(line, &endpoint->failure);
+	}
+}
+
+/* False, with endpoint->failure set, where the settings cannot be used. */
+bool
+chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms)
+{
+	cc_kms_config config;
+	char		error[CC_KMS_ERROR_MAX] = "";
+
+	if (endpoint->session != NULL)
+		return true;
+	if (now_ms < endpoint->failure.until_ms)
+		return false;
+	chatcrypt_settings_kms_config(&config);
+	endpoint->session = endpoint->provider->open(&config, error);
+	if (endpoint->session == NULL)
+		refuse(endpoint, CC_KMS_CONFIG, error);
+	return endpoint->session != NULL;
+}
+
+/* ---------- the session ---------- */
+
+/* A refusal of a session that is gone already says nothing of the new one. */
+void
+chatcrypt_endpoint_login_again(KmsEndpoint *endpoint, uint64 refused_login)
+{
+	if (endpoint->login != refused_login)
+		return;
+	endpoint->provider->session_drop(endpoint->session);
+	endpoint->login++;
+	endpoint->session_try_at_ms = 0;
+}
+
+/* A renewal that fails leaves a session that is still good; a login does not. */
+static void
+session_failed(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error)
+{
+	int64		now = chatcrypt_clock_ms();
+
+	endpoint->session_tries++;
+	endpoint->session_try_at_ms = now + chatcrypt_retry_ms(endpoint->session_tries);
+	if (cc_kms_outcome_is_transient(outcome))
+		return;
+	if (endpoint->provider->session_state(endpoint->session, now) == CC_SESSION_EXCHANGE &&
+		outcome != CC_KMS_LOGIN_AGAIN)
+	{
+		refuse(endpoint, outcome, error);
+		endpoint->session_try_at_ms = endpoint->failure.until_ms;
+	}
+}
+
+static void
+session_done(KmsCall *call, const cc_http_reply *reply)
+{
+	KmsEndpoint *endpoint = call->endpoint;
+	char		error[CC_KMS_ERROR_MAX] = "";
+	cc_kms_outcome outcome;
+
+	outcome = endpoint->provider->session_reply(endpoint->session, reply,
+												chatcrypt_clock_ms(), error);
+	endpoint->session_call = NULL;
+	chatcrypt_call_note(call, outcome, error, reply);
+	chatcrypt_call_free(call);
+	if (outcome == CC_KMS_OK)
+	{
+		endpoint->session_tries = 0;
+		endpoint->session_try_at_ms = 0;
+		return;
+	}
+	if (outcome == CC_KMS_LOGIN_AGAIN)
+		chatcrypt_endpoint_login_again(endpoint, endpoint->login);
+	session_failed(endpoint, outcome, error);
+}
+
+/* A probe gives up sooner, so that the next one is not put off. */
+static int64
+timeout_for(const KmsEndpoint *endpoint)
+{
+	if (endpoint->breaker.state == CC_BREAKER_CLOSED)
+		return chatcrypt_kms_timeout;
+	return Min(chatcrypt_kms_timeout, CC_BREAKER_LONGEST_MS);
+}
+
+static void
+start_session_call(KmsEndpoint *endpoint, int64 now_ms)
+{
+	KmsCall    *call = chatcrypt_call_new(endpoint, NULL, session_done);
+	char		error[CC_KMS_ERROR_MAX] = "";
+	const char *refusal;
+	cc_kms_outcome outcome;
+
+	if (call == NULL)
+		return;
+	outcome = endpoint->provider->session_request(endpoint->session, &call->request, now_ms, error);
+	if (outcome == CC_KMS_OK)
+	{
+		if (chatcrypt_call_send(call, timeout_for(endpoint), &refusal))
+		{
+			endpoint->session_call = call;
+			return;
+		}
+		outcome = CC_KMS_CONFIG;
+		strlcpy(error, refusal, CC_KMS_ERROR_MAX);
+	}
+	chatcrypt_call_free(call);
+	session_failed(endpoint, outcome, error);
+}
+
+/* ---------- the first look at a key ---------- */
+
+static void
+key_failed(KmsLine *line, cc_kms_outcome outcome, const char *error)
+{
+	line->key_tries++;
+	line->key_try_at_ms = chatcrypt_clock_ms() + chatcrypt_retry_ms(line->key_tries);
+	if (cc_kms_outcome_is_transient(outcome))
+		return;
+	line->failure.outcome = outcome;
+	line->failure.until_ms = chatcrypt_clock_ms() + CC_FAILURE_MS;
+	strlcpy(line->failure.error, error, CC_KMS_ERROR_MAX);
+	chatcrypt_line_note_error(line, outcome, error);
+	chatcrypt_line_fail_all(line, &line->failure);
+}
+
+static void
+key_done(KmsCall *call, const cc_http_reply *reply)
+{
+	KmsLine    *line = call->line;
+	KmsEndpoint *endpoint = call->endpoint;
+	uint64		login = call->login;
+	char		error[CC_KMS_ERROR_MAX] = "";
+	cc_kms_outcome outcome;
+
+	outcome = endpoint->provider->key_reply(endpoint->session, line->stats.key_uri, reply,
+											&line->stats.facts, error);
+	line->key_call = NULL;
+	chatcrypt_call_note(call, outcome, error, reply);
+	chatcrypt_call_free(call);
+
+	line->key_known = outcome == CC_KMS_OK;
+	if (outcome == CC_KMS_OK)
+	{
+		line->key_tries = 0;
+		line->key_relogged = false;
+	}
+	else if (outcome == CC_KMS_LOGIN_AGAIN && !line->key_relogged)
+	{
+		line->key_relogged = true;
+		chatcrypt_endpoint_login_again(endpoint, login);
+	}
+	else
+	{
+		line->key_relogged = false;
+		key_failed(line, outcome == CC_KMS_LOGIN_AGAIN ? CC_KMS_DENIED : outcome, error);
+	}
+}
+
+static void
+start_key_call(KmsLine *line)
+{
+	KmsEndpoint *endpoint = line->endpoint;
+	KmsCall    *call = chatcrypt_call_new(endpoint, line, key_done);
+	char		error[CC_KMS_ERROR_MAX] = "";
+	const char *refusal;
+	cc_kms_outcome outcome;
+
+	if (call == NULL)
+		return;
+	outcome = endpoint->provider->key_request(endpoint->session, line->stats.key_uri,
+											  &call->request, error);
+	if (outcome == CC_KMS_OK)
+	{
+		if (chatcrypt_call_send(call, timeout_for(endpoint), &refusal))
+		{
+			line->key_call = call;
+			return;
+		}
+		outcome = CC_KMS_CONFIG;
+		strlcpy(error, refusal, CC_KMS_ERROR_MAX);
+	}
+	chatcrypt_call_free(call);
+	key_failed(line, outcome, error);
+}
+
+/* May batches go out?  Starts what is still missing for that. */
+bool
+chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
+{
+	KmsEndpoint *endpoint = line->endpoint;
+
+	if (endpoint->provider->perform != NULL)
+		return true;
+	if (endpoint->breaker.state != CC_BREAKER_CLOSED ||
+		endpoint->provider->session_state(endpoint->session, now_ms) == CC_SESSION_EXCHANGE)
+		return false;
+	if (now_ms < line->hold_until_ms)
+	{
+		*wake_at_ms = Min(*wake_at_ms, line->hold_until_ms);
+		return false;
+	}
+	if (line->key_known)
+		return true;
+	if (line->key_call == NULL && now_ms >= line->key_try_at_ms)
+		start_key_call(line);
+	if (line->key_call == NULL)
+		*wake_at_ms = Min(*wake_at_ms, Max(line->key_try_at_ms, now_ms + 1));
+	return false;
+}
+
+/* ---------- probes ---------- */
+
+static KmsLine *
+line_to_probe(const KmsEndpoint *endpoint)
+{
+	KmsLine    *newest = NULL;
+
+	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
+	{
+		KmsLine    *line = chatcrypt_line_at(row);
+
+		if (line != NULL && line->endpoint == endpoint &&
+			(newest == NULL || line->used_at_ms > newest->used_at_ms))
+			newest = line;
+	}
+	return newest;
+}
+
+/* One call that the KMS can answer without any request of a backend's. */
+static void
+start_probe(KmsEndpoint *endpoint, int64 now_ms)
+{
+	KmsLine    *line = line_to_probe(endpoint);
+
+	if (endpoint->provider->session_state(endpoint->session, now_ms) == CC_SESSION_EXCHANGE)
+	{
+		if (endpoint->session_call == NULL)
+			start_session_call(endpoint, now_ms);
+		if (endpoint->session_call != NULL)
+			return;
+	}
+	else if (line != NULL)
+	{
+		if (line->key_call == NULL)
+			start_key_call(line);
+		if (line->key_call != NULL)
+			return;
+	}
+	(void) cc_breaker_failure(&endpoint->breaker, false, now_ms);
+}
+
+static void
+step(KmsEndpoint *endpoint, int64 now_ms, int64 *wake_at_ms)
+{
+	if (endpoint->breaker.state != CC_BREAKER_CLOSED)
+	{
+		if (cc_breaker_probe(&endpoint->breaker, now_ms))
+			start_probe(endpoint, now_ms);
+		if (endpoint->breaker.state == CC_BREAKER_OPEN)
+			*wake_at_ms = Min(*wake_at_ms, Max(endpoint->breaker.probe_at_ms, now_ms + 1));
+		return;
+	}
+	if (endpoint->provider->session_state(endpoint->session, now_ms) == CC_SESSION_READY)
+	{
+		/* the provider says when a renewal is due, and cannot say when it will be */
+		*wake_at_ms = Min(*wake_at_ms, now_ms + 1000);
+		return;
+	}
+	if (endpoint->session_call == NULL && now_ms >= endpoint->session_try_at_ms)
+		start_session_call(endpoint, now_ms);
+	if (endpoint->session_call == NULL)
+		*wake_at_ms = Min(*wake_at_ms, Max(endpoint->session_try_at_ms, now_ms + 1));
+}
+
+void
+chatcrypt_endpoints_step(int64 now_ms, int64 *wake_at_ms)
+{
+	for (int i = 0; i < KMS_ENDPOINTS; i++)
+	{
+		KmsEndpoint *endpoint = &endpoints[i];
+
+		if (endpoint->session != NULL && endpoint->provider->perform == NULL)
+			step(endpoint, now_ms, wake_at_ms);
+	}
+}
+
+/* ---------- reload ---------- */
+
+/*
+ * Everything remembered may be wrong now.  Where settings changed, calls under way
+ * are given up and their requests asked again; otherwise only the login is made
+ * anew, since the files that it came from may have changed.
+ */
+void
+chatcrypt_dispatch_reload(bool config_changed)
+{
+	int64		now = chatcrypt_clock_ms();
+
+	if (config_changed)
+		chatcrypt_calls_cancel();
+	for (int i = 0; i < KMS_ENDPOINTS; i++)
+	{
+		KmsEndpoint *endpoint = &endpoints[i];
+
+		if (endpoint->provider == NULL)
+			continue;
+		endpoint->failure.until_ms = 0;
+		endpoint->session_tries = 0;
+		endpoint->session_try_at_ms = 0;
+		cc_breaker_hurry(&endpoint->breaker, now);
+		if (endpoint->session == NULL)
+			continue;
+		if (config_changed)
+		{
+			endpoint->provider->close(endpoint->session);
+			endpoint->session = NULL;
+			endpoint->login++;
+			endpoint->breaker = (cc_breaker) {CC_BREAKER_CLOSED};
+		}
+		else if (endpoint->provider->perform == NULL)
+			chatcrypt_endpoint_login_again(endpoint, endpoint->login);
+	}
+	cc_failures_clear();
+	chatcrypt_lines_forget();
+	chatcrypt_transport_renew();
+}

@@ -1,0 +1,551 @@
+/*
+ * transport.c
+ *		libcurl's multi interface, driven from PostgreSQL's wait loop.
+ *
+ * libcurl says which sockets it waits for (watch_socket) and when it wants to be
+ * called at the latest (set_timer); both are called from inside curl_multi_*, and
+ * touch plain memory only.  chatcrypt_transport_wait() sleeps on those sockets and
+ * tells libcurl what happened.
+ *
+ * Threads: libcurl resolves names in threads of its own.  They inherit the signal
+ * mask, so all signals are blocked around every call that may start one, and no
+ * handler of PostgreSQL ever runs in a thread.  Nothing is joined at exit: the
+ * worker never cleans libcurl up when it ends, and CURLOPT_QUICK_EXIT keeps a
+ * cancelled transfer from waiting for its look-up.
+ *
+ * Secrets: libcurl copies headers and reads bodies into buffers of its own, so it
+ * is given an allocator that wipes whatever is freed.  Our copies are wiped here.
+ */
+#include "postgres.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include "miscadmin.h"
+#include "storage/latch.h"
+
+#include "core/bytes.h"
+#include "pg/clock.h"
+#include "pg/compat.h"
+#include "worker/transport.h"
+
+#define FIRST_REPLY_SIZE	8192
+#define MOST_EVENTS			32
+
+struct ChatcryptTransfer
+{
+	CURL	   *easy;
+	struct curl_slist *headers;
+	ChatcryptTransferDone done;
+	void	   *owner;
+	uint8	   *body;
+	size_t		body_len;
+	size_t		body_size;
+	bool		too_large;
+	char		error[CURL_ERROR_SIZE];
+};
+
+typedef struct Watched
+{
+	curl_socket_t socket;
+	uint32		events;
+} Watched;
+
+static CURLM *multi;
+static int	transfers;
+static bool renew_wanted;
+static int64 timer_at_ms = -1;	/* when libcurl wants to be called; -1 for not at all */
+
+static Watched *watched;
+static int	nwatched;
+static int	watched_size;
+static bool watched_changed = true;
+static WaitEventSet *wait_set;
+static uint32 wait_event;
+
+/* ---------- memory that is wiped when it is freed ---------- */
+
+typedef union BlockHeader
+{
+	size_t		size;
+	max_align_t align;
+} BlockHeader;
+
+static void *
+wiping_malloc(size_t size)
+{
+	BlockHeader *block = size > SIZE_MAX - sizeof(*block) ? NULL : malloc(sizeof(*block) + size);
+
+	if (block == NULL)
+		return NULL;
+	block->size = size;
+	return block + 1;
+}
+
+static void
+wiping_free(void *memory)
+{
+	BlockHeader *block = (BlockHeader *) memory - 1;
+
+	if (memory == NULL)
+		return;
+	cc_wipe(block, sizeof(*block) + block->size);
+	free(block);
+}
+
+static void *
+wiping_realloc(void *memory, size_t size)
+{
+	void	   *larger = wiping_malloc(size);
+
+	if (larger == NULL || memory == NULL)
+		return larger;
+	memcpy(larger, memory, Min(size, ((BlockHeader *) memory - 1)->size));
+	wiping_free(memory);
+	return larger;
+}
+
+static void *
+wiping_calloc(size_t count, size_t size)
+{
+	void	   *memory = size != 0 && count > SIZE_MAX / size ? NULL : wiping_malloc(count * size);
+
+	if (memory != NULL)
+		memset(memory, 0, count * size);
+	return memory;
+}
+
+static char *
+wiping_strdup(const char *text)
+{
+	char	   *copy = wiping_malloc(strlen(text) + 1);
+
+	return copy == NULL ? NULL : strcpy(copy, text);
+}
+
+/* ---------- what libcurl calls: plain memory only ---------- */
+
+/* libcurl asks for a socket, or no longer does.  Returning -1 fails the transfer. */
+static int
+watch_socket(CURL *easy, curl_socket_t socket, int what, void *arg, void *per_socket)
+{
+	uint32		events = 0;
+	int			i = 0;
+
+	(void) easy;
+	(void) arg;
+	(void) per_socket;
+	if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+		events |= WL_SOCKET_READABLE;
+	if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+		events |= WL_SOCKET_WRITEABLE;
+
+	while (i < nwatched && watched[i].socket != socket)
+		i++;
+	if (events == 0)
+	{
+		if (i < nwatched)
+			watched[i] = watched[--nwatched];
+	}
+	else
+	{
+		if (i == watched_size)
+		{
+			Watched    *larger = realloc(watched, sizeof(Watched) * (watched_size + 16));
+
+			if (larger == NULL)
+				return -1;
+			watched = larger;
+			watched_size += 16;
+		}
+		watched[i] = (Watched) {.socket = socket,.events = events};
+		nwatched = Max(nwatched, i + 1);
+	}
+	watched_changed = true;
+	return 0;
+}
+
+static int
+set_timer(CURLM *handle, long timeout_ms, void *arg)
+{
+	(void) handle;
+	(void) arg;
+	timer_at_ms = timeout_ms < 0 ? -1 : chatcrypt_clock_ms() + timeout_ms;
+	return 0;
+}
+
+/* Returning less than was given ends the transfer. */
+static size_t
+receive(char *bytes, size_t size, size_t count, void *arg)
+{
+	ChatcryptTransfer *transfer = arg;
+	size_t		len = size * count;
+
+	if (len > CC_HTTP_REPLY_MAX - transfer->body_len)
+	{
+		transfer->too_large = true;
+		return 0;
+	}
+	if (len > transfer->body_size - transfer->body_len)
+	{
+		size_t		larger_size = Max(transfer->body_size * 2, FIRST_REPLY_SIZE);
+		uint8	   *larger;
+
+		while (larger_size < transfer->body_len + len)
+			larger_size *= 2;
+		larger = wiping_realloc(transfer->body, larger_size);
+		if (larger == NULL)
+			return 0;
+		transfer->body = larger;
+		transfer->body_size = larger_size;
+	}
+	memcpy(transfer->body + transfer->body_len, bytes, len);
+	transfer->body_len += len;
+	return len;
+}
+
+/* ---------- threads ---------- */
+
+static void
+block_signals(sigset_t *before)
+{
+	sigset_t	all;
+
+	sigfillset(&all);
+	(void) pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+static void
+restore_signals(const sigset_t *before)
+{
+	(void) pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+/* ---------- transfers ---------- */
+
+static CURLM *
+new_multi(void)
+{
+	CURLM	   *handle = curl_multi_init();
+
+	if (handle == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory for libcurl")));
+	curl_multi_setopt(handle, CURLMOPT_SOCKETFUNCTION, watch_socket);
+	curl_multi_setopt(handle, CURLMOPT_TIMERFUNCTION, set_timer);
+	return handle;
+}
+
+void
+chatcrypt_transport_start(void)
+{
+	sigset_t	before;
+	CURLcode	result;
+
+	block_signals(&before);
+	result = curl_global_init_mem(CURL_GLOBAL_DEFAULT, wiping_malloc, wiping_free,
+								  wiping_realloc, wiping_strdup, wiping_calloc);
+	restore_signals(&before);
+	if (result != CURLE_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYSTEM_ERROR),
+				 errmsg("could not initialize libcurl: %s", curl_easy_strerror(result))));
+	multi = new_multi();
+}
+
+static void
+free_transfer(ChatcryptTransfer *transfer)
+{
+	if (transfer->easy != NULL)
+		curl_easy_cleanup(transfer->easy);
+	curl_slist_free_all(transfer->headers);
+	wiping_free(transfer->body);
+	wiping_free(transfer);
+}
+
+static bool
+add_header(ChatcryptTransfer *transfer, const char *line)
+{
+	struct curl_slist *longer = curl_slist_append(transfer->headers, line);
+
+	if (longer == NULL)
+		return false;
+	transfer->headers = longer;
+	return true;
+}
+
+static bool
+add_headers(ChatcryptTransfer *transfer, const cc_http_request *request)
+{
+	for (int i = 0; i < request->nheaders; i++)
+		if (!add_header(transfer, request->headers[i]))
+			return false;
+	return add_header(transfer, "Accept: application/json") &&
+		add_header(transfer, "Expect:") &&
+		(request->body == NULL || add_header(transfer, "Content-Type: application/json"));
+}
+
+/* setopt results are or-ed: CURLE_OK is 0, and any other says that the request cannot go out. */
+static int
+set_safety(CURL *easy, const ChatcryptTransportConfig *config)
+{
+	int			failed = 0;
+
+#if LIBCURL_VERSION_NUM >= 0x075500
+	failed |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, config->allow_http ? "https,http" : "https");
+#else
+	failed |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
+							   (long) (CURLPROTO_HTTPS | (config->allow_http ? CURLPROTO_HTTP : 0)));
+#endif
+	failed |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	failed |= curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	failed |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	failed |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	failed |= curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	failed |= curl_easy_setopt(easy, CURLOPT_PROXY, config->proxy);
+	failed |= curl_easy_setopt(easy, CURLOPT_NOPROXY, config->proxy[0] == '\0' ? "*" : "");
+	if (config->ca_file[0] != '\0')
+		failed |= curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
+	if (config->cert_file[0] != '\0')
+		failed |= curl_easy_setopt(easy, CURLOPT_SSLCERT, config->cert_file);
+	if (config->key_file[0] != '\0')
+		failed |= curl_easy_setopt(easy, CURLOPT_SSLKEY, config->key_file);
+#if LIBCURL_VERSION_NUM >= 0x075700
+	failed |= curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+	failed |= curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+#endif
+	return failed;
+}
+
+static int
+set_request(CURL *easy, ChatcryptTransfer *transfer, const cc_http_request *request,
+			int64 connect_timeout_ms, int64 timeout_ms)
+{
+	int			failed = 0;
+
+	failed |= curl_easy_setopt(easy, CURLOPT_URL, request->url);
+	failed |= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
+	failed |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	failed |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	failed |= curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+	failed |= curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	failed |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) Max(connect_timeout_ms, 1));
+	failed |= curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) Max(timeout_ms, 1));
+	failed |= curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, renew_wanted ? 1L : 0L);
+	failed |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive);
+	failed |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+	failed |= curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
+	failed |= curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+	if (request->body != NULL)
+	{
+		failed |= curl_easy_setopt(easy, CURLOPT_POST, 1L);
+		failed |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->body_len);
+		failed |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
+	}
+	if (strcmp(request->method, request->body != NULL ? "POST" : "GET") != 0)
+		failed |= curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+	return failed;
+}
+
+ChatcryptTransfer *
+chatcrypt_transport_send(const ChatcryptTransportConfig *config, const cc_http_request *request,
+						 int64 connect_timeout_ms, int64 timeout_ms,
+						 ChatcryptTransferDone done, void *owner, const char **error)
+{
+	ChatcryptTransfer *transfer = wiping_calloc(1, sizeof(*transfer));
+	sigset_t	before;
+	bool		sent = false;
+
+	*error = "out of memory";
+	if (transfer == NULL)
+		return NULL;
+	transfer->done = done;
+	transfer->owner = owner;
+
+	block_signals(&before);
+	transfer->easy = curl_easy_init();
+	if (transfer->easy != NULL && add_headers(transfer, request))
+	{
+		*error = "libcurl refuses the request: its address or a setting of chatcrypt.vault_*_file cannot be used";
+		sent = set_safety(transfer->easy, config) == 0 &&
+			set_request(transfer->easy, transfer, request, connect_timeout_ms, timeout_ms) == 0 &&
+			curl_multi_add_handle(multi, transfer->easy) == CURLM_OK;
+	}
+	if (!sent)
+		free_transfer(transfer);
+	restore_signals(&before);
+
+	if (!sent)
+		return NULL;
+	transfers++;
+	return transfer;
+}
+
+static void
+end_transfer(ChatcryptTransfer *transfer)
+{
+	sigset_t	before;
+
+	block_signals(&before);
+	curl_multi_remove_handle(multi, transfer->easy);
+	free_transfer(transfer);
+	restore_signals(&before);
+	transfers--;
+}
+
+void
+chatcrypt_transport_cancel(ChatcryptTransfer *transfer)
+{
+	end_transfer(transfer);
+}
+
+void
+chatcrypt_transport_renew(void)
+{
+	renew_wanted = true;
+}
+
+/*
+ * A connection that timed out may be dead and still be kept: HTTP/2 loses a stream
+ * and not its connection.  So all connections are given up when nothing uses them;
+ * until then new requests make their own.
+ */
+static void
+renew_when_idle(void)
+{
+	sigset_t	before;
+
+	if (!renew_wanted || transfers > 0)
+		return;
+	block_signals(&before);
+	curl_multi_cleanup(multi);
+	restore_signals(&before);
+	nwatched = 0;
+	watched_changed = true;
+	timer_at_ms = -1;
+	renew_wanted = false;
+	multi = new_multi();
+}
+
+/* ---------- replies ---------- */
+
+static const char *
+error_of(const ChatcryptTransfer *transfer, CURLcode result)
+{
+	if (transfer->too_large)
+		return "the reply is larger than 1 MB";
+	if (transfer->error[0] != '\0')
+		return transfer->error;
+	return curl_easy_strerror(result);
+}
+
+static void
+hand_over(ChatcryptTransfer *transfer, CURLcode result)
+{
+	cc_http_reply reply = {.retry_after_ms = -1};
+	curl_off_t	retry_after_s = 0;
+
+	if (result != CURLE_OK)
+	{
+		reply.transport_error = error_of(transfer, result);
+		reply.timed_out = result == CURLE_OPERATION_TIMEDOUT;
+		if (reply.timed_out)
+			renew_wanted = true;
+	}
+	else
+	{
+		(void) curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &reply.status);
+		if (curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after_s) == CURLE_OK &&
+			retry_after_s > 0)
+			reply.retry_after_ms = (long) Min(retry_after_s, 3600) * 1000;
+		reply.body = transfer->body;
+		reply.body_len = transfer->body_len;
+	}
+	transfer->done(transfer->owner, &reply);
+}
+
+/* Replies may send new requests, so each is taken out of libcurl's list before it is read. */
+static void
+hand_over_all(void)
+{
+	CURLMsg    *message;
+	int			left;
+
+	while ((message = curl_multi_info_read(multi, &left)) != NULL)
+	{
+		ChatcryptTransfer *transfer;
+		CURLcode	result = message->data.result;
+
+		if (message->msg != CURLMSG_DONE ||
+			curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &transfer) != CURLE_OK)
+			continue;
+		hand_over(transfer, result);
+		end_transfer(transfer);
+	}
+}
+
+/* ---------- sleeping ---------- */
+
+static void
+rebuild_wait_set(void)
+{
+	if (wait_set != NULL)
+		FreeWaitEventSet(wait_set);
+	wait_set = chatcrypt_create_wait_event_set(nwatched + 2);
+	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	for (int i = 0; i < nwatched; i++)
+		AddWaitEventToSet(wait_set, watched[i].events, watched[i].socket, NULL, NULL);
+	watched_changed = false;
+}
+
+static void
+tell_libcurl(curl_socket_t socket, uint32 events)
+{
+	sigset_t	before;
+	int			what = 0;
+	int			running;
+
+	if (events & WL_SOCKET_READABLE)
+		what |= CURL_CSELECT_IN;
+	if (events & WL_SOCKET_WRITEABLE)
+		what |= CURL_CSELECT_OUT;
+	block_signals(&before);
+	(void) curl_multi_socket_action(multi, socket, what, &running);
+	restore_signals(&before);
+}
+
+static void
+run_timer(void)
+{
+	if (timer_at_ms < 0 || chatcrypt_clock_ms() < timer_at_ms)
+		return;
+	timer_at_ms = -1;
+	tell_libcurl(CURL_SOCKET_TIMEOUT, 0);
+}
+
+void
+chatcrypt_transport_wait(int64 timeout_ms)
+{
+	WaitEvent	events[MOST_EVENTS];
+	int			n;
+
+	renew_when_idle();
+	if (timer_at_ms >= 0)
+		timeout_ms = Min(timeout_ms, timer_at_ms - chatcrypt_clock_ms());
+	if (watched_changed)
+		rebuild_wait_set();
+	n = WaitEventSetWait(wait_set, Max(timeout_ms, 0), events, MOST_EVENTS,
+						 chatcrypt_wait_event(&wait_event, "ChatcryptKmsWorkerMain"));
+	for (int i = 0; i < n; i++)
+	{
+		if (events[i].events & WL_LATCH_SET)
+			ResetLatch(MyLatch);
+		else if (events[i].events & (WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE))
+			tell_libcurl(events[i].fd, events[i].events);
+	}
+	run_timer();
+	hand_over_all();
+}

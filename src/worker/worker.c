@@ -1,0 +1,150 @@
+/*
+ * worker.c
+ *		The KMS worker: one process for the cluster, without a database connection,
+ *		and the only one that reads credentials and talks to a KMS.
+ *
+ * It sleeps in the transport on its latch and on libcurl's sockets, and after each
+ * wake-up takes what backends have asked, and takes every endpoint and every queue
+ * one step further.  Handlers only set flags.
+ *
+ * When it ends, the postmaster starts it again within a second: what it had taken
+ * is pending again by then, and its successor takes it.  It always leaves with
+ * exit code 1, because a worker that exits with 0 is not started again.  libcurl is
+ * not cleaned up: that could wait for a look-up that hangs.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "utils/guc.h"
+
+#include "core/kdf.h"
+#include "pg/clock.h"
+#include "pg/compat.h"
+#include "pg/keycache.h"
+#include "pg/settings.h"
+#include "worker/dispatch.h"
+
+#define SWEEP_MS	10000		/* keys past their limits leave the cache that soon */
+
+extern PGDLLEXPORT void chatcrypt_kms_worker_main(Datum arg) pg_attribute_noreturn();
+
+/*
+ * Tokens, request bodies and replies pass through this process's heap and through
+ * buffers of libcurl and OpenSSL that cannot be kept out of a core one by one.  So
+ * no core of this process has any memory in it: none is written, and whoever takes
+ * one by force (gcore obeys the filter too) finds no anonymous memory.  Another
+ * process of the same user cannot attach to it either.  The price is that a crash
+ * here leaves nothing but a log line to go by.
+ */
+static void
+stay_out_of_core_dumps(void)
+{
+	static const char nothing[] = "0\n";
+	struct rlimit none = {0, 0};
+	int			fd = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
+	bool		filtered = fd >= 0 && write(fd, nothing, strlen(nothing)) > 0;
+
+	if (fd >= 0)
+		close(fd);
+	if (!filtered || setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L) != 0)
+		ereport(WARNING,
+				(errmsg("could not keep the KMS worker out of core dumps: %m")));
+}
+
+static void
+leave(int code, Datum arg)
+{
+	(void) code;
+	(void) arg;
+	chatcrypt_slots_detach_worker();
+}
+
+/* Of all that a session or a connection is made from; what it says is not secret. */
+static void
+digest_settings(uint8 digest[CC_SHA256_LEN])
+{
+	char	   *text = psprintf("%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%d%d",
+								chatcrypt_local_key_dir, chatcrypt_vault_addr,
+								chatcrypt_vault_namespace, chatcrypt_vault_token_file,
+								chatcrypt_vault_role_id_file, chatcrypt_vault_secret_id_file,
+								chatcrypt_vault_approle_mount, chatcrypt_vault_kubernetes_role,
+								chatcrypt_vault_kubernetes_mount,
+								chatcrypt_vault_kubernetes_token_file, chatcrypt_vault_cert_role,
+								chatcrypt_vault_cert_mount, chatcrypt_vault_ca_file,
+								chatcrypt_vault_cert_file, chatcrypt_vault_key_file,
+								chatcrypt_kms_proxy, chatcrypt_vault_allow_underived,
+								chatcrypt_allow_http);
+
+	cc_sha256(text, strlen(text), digest);
+	pfree(text);
+}
+
+static void
+reload(void)
+{
+	uint8		before[CC_SHA256_LEN];
+	uint8		after[CC_SHA256_LEN];
+
+	ConfigReloadPending = false;
+	digest_settings(before);
+	ProcessConfigFile(PGC_SIGHUP);
+	digest_settings(after);
+	chatcrypt_dispatch_reload(memcmp(before, after, sizeof(before)) != 0);
+}
+
+/* One turn of the loop; says when the next one is due at the latest. */
+static int64
+turn(int64 *sweep_at_ms)
+{
+	int64		now = chatcrypt_clock_ms();
+	int64		wake_at;
+
+	if (now >= *sweep_at_ms)
+	{
+		chatcrypt_keycache_sweep();
+		*sweep_at_ms = now + SWEEP_MS;
+	}
+	wake_at = *sweep_at_ms;
+	chatcrypt_flights_accept(now);
+	chatcrypt_endpoints_step(now, &wake_at);
+	chatcrypt_flights_step(now, &wake_at);
+	return wake_at;
+}
+
+void
+chatcrypt_kms_worker_main(Datum arg)
+{
+	int64		sweep_at_ms = 0;
+
+	(void) arg;
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+
+	stay_out_of_core_dumps();
+	chatcrypt_keycache_lock_memory();
+	chatcrypt_slots_lock_memory();
+	chatcrypt_transport_start();
+	before_shmem_exit(leave, (Datum) 0);
+	chatcrypt_slots_attach_worker();
+
+	while (!ShutdownRequestPending)
+	{
+		int64		wake_at;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+			reload();
+		wake_at = turn(&sweep_at_ms);
+		chatcrypt_transport_wait(wake_at - chatcrypt_clock_ms());
+	}
+	proc_exit(1);
+}
