@@ -91,8 +91,12 @@ ALTER TABLE chatcrypt.message ALTER COLUMN encrypted_message SET STORAGE EXTERNA
 CREATE INDEX message_by_chat ON chatcrypt.message (chat_id, created_at);
 COMMENT ON TABLE chatcrypt.message IS 'Messages as they are stored: encrypted. Read and write them through the view chatcrypt.messages.';
 
-SELECT pg_catalog.pg_extension_config_dump('chatcrypt.' || name, '')
-FROM unnest(ARRAY['deployment', 'tenant', 'chat', 'dek', 'dek_dek_id_seq', 'message']) AS name;
+SELECT pg_extension_config_dump('chatcrypt.deployment', '');
+SELECT pg_extension_config_dump('chatcrypt.tenant', '');
+SELECT pg_extension_config_dump('chatcrypt.chat', '');
+SELECT pg_extension_config_dump('chatcrypt.dek', '');
+SELECT pg_extension_config_dump('chatcrypt.dek_dek_id_seq', '');
+SELECT pg_extension_config_dump('chatcrypt.message', '');
 
 -- What sessions remember of these rows is forgotten when they change: see src/pg/store.c.
 CREATE FUNCTION chatcrypt.invalidate() RETURNS trigger

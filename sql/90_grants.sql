@@ -5,10 +5,10 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA chatcrypt FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA chatcrypt FROM PUBLIC;
 GRANT USAGE ON SCHEMA chatcrypt TO chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor;
 
--- Writers write, and see all of a message but its body.
+-- Writers write, and see all of a message but its body: ciphertext at most.
 GRANT INSERT, UPDATE, DELETE ON chatcrypt.messages, chatcrypt.message TO chatcrypt_writer;
-GRANT SELECT (message_id, chat_id, sender, dek_version, created_at, expires_at)
-	ON chatcrypt.messages, chatcrypt.message TO chatcrypt_writer;
+GRANT SELECT (message_id, chat_id, sender, dek_version, created_at, expires_at) ON chatcrypt.messages TO chatcrypt_writer;
+GRANT SELECT ON chatcrypt.message TO chatcrypt_writer;
 
 -- Readers read.
 GRANT SELECT ON chatcrypt.messages, chatcrypt.message TO chatcrypt_reader;

@@ -243,6 +243,8 @@ chatcrypt_act_as(PG_FUNCTION_ARGS)
 {
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
+	if (!user_has(CHATCRYPT_MAY_WRITE))
+		chatcrypt_require(CHATCRYPT_MAY_READ);
 	if (name[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -7,18 +7,18 @@
  * rights and row-level security to its caller: rights are looked at when a writer
  * opens; of policies only the extension's own is known here, and asked directly.
  *
- * A writer holds a table and its indexes open.  The end of the query's memory
- * closes them; after an abort the resource owner has done that already, so the
- * transaction callbacks mark the writers whose (sub)transaction is gone.
+ * A writer holds a table and its indexes open for as long as the memory of its
+ * query lives.  That memory may end after the query's own resource owner (COPY) or
+ * before it (an abort), so a writer's references belong to a resource owner of
+ * its own, which the end of the memory releases, in either case and silently.
+ * The lock on the table belongs to the transaction.
  */
 #include "postgres.h"
 
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
-#include "lib/ilist.h"
 #include "miscadmin.h"
 #include "nodes/primnodes.h"
 #include "rewrite/rowsecurity.h"
@@ -26,6 +26,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
@@ -37,9 +38,7 @@
 
 struct ChatcryptRowWriter
 {
-	dlist_node	node;
-	SubTransactionId subtransaction;
-	bool		aborted;		/* what it held open was closed by the abort */
+	ResourceOwner owner;
 	bool		check_policy;
 	Relation	table;
 	EState	   *estate;
@@ -48,51 +47,15 @@ struct ChatcryptRowWriter
 	MemoryContextCallback at_end;
 };
 
-static dlist_head writers = DLIST_STATIC_INIT(writers);
-
-/* Subtransaction numbers rise: those that began inside an aborted one have a higher one. */
-static void
-mark_aborted(SubTransactionId from)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &writers)
-	{
-		ChatcryptRowWriter *writer = dlist_container(ChatcryptRowWriter, node, iter.cur);
-
-		if (writer->subtransaction >= from)
-			writer->aborted = true;
-	}
-}
-
-static void
-note_transaction(XactEvent event, void *arg)
-{
-	(void) arg;
-	if (event == XACT_EVENT_ABORT)
-		mark_aborted(TopSubTransactionId);
-}
-
-static void
-note_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
-{
-	(void) parent;
-	(void) arg;
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		mark_aborted(mine);
-}
-
 static void
 close_writer(void *arg)
 {
 	ChatcryptRowWriter *writer = arg;
 
-	dlist_delete(&writer->node);
-	if (writer->aborted)
-		return;
-	ExecDropSingleTupleTableSlot(writer->slot);
-	ExecCloseIndices(writer->result);
-	table_close(writer->table, NoLock);
+	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
+	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_LOCKS, false, false);
+	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
+	ResourceOwnerDelete(writer->owner);
 }
 
 /* Is this policy chatcrypt.may_see(chat_id), as the extension made it? */
@@ -153,44 +116,51 @@ may_write_directly(Relation table, bool *check_policy)
 		(security != RLS_ENABLED || has_our_policy_alone(table));
 }
 
+/* Everything that must be released lands in the current resource owner, the writer's. */
 static void
-watch_once(void)
+open_table(ChatcryptRowWriter *writer, Oid relid)
 {
-	static bool watching = false;
-
-	if (watching)
-		return;
-	RegisterXactCallback(note_transaction, NULL);
-	RegisterSubXactCallback(note_subtransaction, NULL);
-	watching = true;
+	writer->table = table_open(relid, NoLock);
+	writer->estate = CreateExecutorState();
+	writer->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(writer->result, writer->table, 0, NULL, 0);
+	ExecOpenIndices(writer->result, false);
+	writer->slot = MakeSingleTupleTableSlot(RelationGetDescr(writer->table), table_slot_callbacks(writer->table));
 }
 
 ChatcryptRowWriter *
 chatcrypt_rowwriter_open(MemoryContext query_context)
 {
-	MemoryContext previous = MemoryContextSwitchTo(query_context);
-	Relation	table = table_open(chatcrypt_store_relation("message"), RowExclusiveLock);
-	ChatcryptRowWriter *writer = palloc0(sizeof(*writer));
+	Oid			relid = chatcrypt_store_relation("message");
+	Relation	table = table_open(relid, RowExclusiveLock);
+	ResourceOwner outer_owner = CurrentResourceOwner;
+	MemoryContext outer_context = CurrentMemoryContext;
+	ChatcryptRowWriter *writer;
+	bool		check_policy;
+	bool		direct = may_write_directly(table, &check_policy);
 
-	watch_once();
-	if (!may_write_directly(table, &writer->check_policy))
-	{
-		table_close(table, NoLock);
-		MemoryContextSwitchTo(previous);
+	table_close(table, NoLock);
+	if (!direct)
 		return NULL;
-	}
-	writer->table = table;
-	writer->subtransaction = GetCurrentSubTransactionId();
-	writer->estate = CreateExecutorState();
-	writer->result = makeNode(ResultRelInfo);
-	InitResultRelInfo(writer->result, table, 0, NULL, 0);
-	ExecOpenIndices(writer->result, false);
-	writer->slot = MakeSingleTupleTableSlot(RelationGetDescr(table), table_slot_callbacks(table));
+
+	MemoryContextSwitchTo(query_context);
+	writer = palloc0(sizeof(*writer));
+	writer->check_policy = check_policy;
+	writer->owner = ResourceOwnerCreate(TopTransactionResourceOwner, "chatcrypt row writer");
 	writer->at_end.func = close_writer;
 	writer->at_end.arg = writer;
-	dlist_push_head(&writers, &writer->node);
 	MemoryContextRegisterResetCallback(query_context, &writer->at_end);
-	MemoryContextSwitchTo(previous);
+	PG_TRY();
+	{
+		CurrentResourceOwner = writer->owner;
+		open_table(writer, relid);
+	}
+	PG_FINALLY();
+	{
+		CurrentResourceOwner = outer_owner;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(outer_context);
 	return writer;
 }
 

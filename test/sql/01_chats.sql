@@ -63,9 +63,7 @@ SELECT chatcrypt.create_tenant('bad', 'nosuch:key');
 SELECT chatcrypt.create_tenant('');
 SELECT chatcrypt.create_tenant(NULL);
 SELECT chatcrypt.create_tenant('gone', 'local:nosuchkey');
-\set VERBOSITY default
 SELECT chatcrypt.create_chat(31, tenant => 'gone');
-\set VERBOSITY terse
 SELECT count(*) FROM chatcrypt.chat WHERE tenant = 'gone';
 
 -- Ids.

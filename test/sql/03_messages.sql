@@ -80,6 +80,8 @@ BEGIN
 	RAISE NOTICE 'not reached';
 END $$;
 
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(10);
+
 -- The same row twice in one UPDATE is changed once, as in a table.
 UPDATE chatcrypt.messages m SET body = s.b FROM (VALUES ('left'), ('right')) AS s (b) WHERE m.message_id = chatcrypt.id(11);
 SELECT body IN ('left', 'right') AS changed FROM chatcrypt.messages WHERE message_id = chatcrypt.id(11);
