@@ -90,11 +90,16 @@ static void
 seal_open_change_open(const fields *f)
 {
 	fuzz_bytes	envelope = fuzz_alloc(f->rest.len + CC_ENVELOPE_OVERHEAD, 0);
+	fields		other = *f;
 	fuzz_bytes	plaintext;
 
 	DEMAND(seal(f, f->salt, f->rest, envelope) == CC_OK);
 	DEMAND(open_envelope(f, envelope, &plaintext) == CC_OK);
 	DEMAND(fuzz_same(plaintext, f->rest));
+	fuzz_free(plaintext);
+
+	other.message_id[f->flip % CC_ID_LEN] ^= 1;
+	DEMAND(open_envelope(&other, envelope, &plaintext) == CC_ERR_AUTH);
 	fuzz_free(plaintext);
 
 	fuzz_flip(envelope, f->flip);

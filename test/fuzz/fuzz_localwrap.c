@@ -79,6 +79,7 @@ seal_open_change_open(const fields *f)
 {
 	fuzz_bytes	wrapped = fuzz_alloc(CC_LOCALWRAP_LEN, 0);
 	cc_status	sealed = seal(f, f->salt, f->dek, wrapped);
+	fields		other = *f;
 	fuzz_bytes	dek;
 
 	DEMAND((sealed == CC_OK) == (f->version != 0));
@@ -86,6 +87,10 @@ seal_open_change_open(const fields *f)
 	{
 		DEMAND(open_wrapped(f, wrapped, &dek) == CC_OK);
 		DEMAND(memcmp(dek.data, f->dek, CC_DEK_LEN) == 0);
+		fuzz_free(dek);
+
+		other.context[f->flip % CC_CONTEXT_LEN] ^= 1;
+		DEMAND(open_wrapped(&other, wrapped, &dek) == CC_ERR_AUTH);
 		fuzz_free(dek);
 
 		fuzz_flip(wrapped, f->flip);

@@ -183,6 +183,24 @@ open_changed(const fields *f, fuzz_bytes sealed, size_t changed)
 	fuzz_free(plaintext);
 }
 
+/* No part opens as another one, nor as the end where it is not. */
+static void
+open_as_another(const fields *f, fuzz_bytes sealed)
+{
+	fields		other = *f;
+	cc_part		part;
+
+	other.id.last = !f->id.last;
+	DEMAND(open_header(&other, sealed, &part) == CC_ERR_AUTH);
+	other = *f;
+	other.id.part ^= UINT32_C(1) << f->flip % 32;
+	DEMAND(open_header(&other, sealed, &part) == CC_ERR_AUTH);
+	other = *f;
+	other.file_id[f->flip % CC_ID_LEN] ^= 1;
+	other.id.file_id = other.file_id;
+	DEMAND(open_header(&other, sealed, &part) == CC_ERR_AUTH);
+}
+
 static void
 seal_open_change_open(const fields *f, fuzz_bytes plaintext)
 {
@@ -194,6 +212,7 @@ seal_open_change_open(const fields *f, fuzz_bytes plaintext)
 	DEMAND(fuzz_same(opened, plaintext));
 	fuzz_free(opened);
 
+	open_as_another(f, sealed);
 	open_changed(f, sealed, fuzz_flip(sealed, f->flip));
 	fuzz_free(sealed);
 }

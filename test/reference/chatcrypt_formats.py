@@ -157,6 +157,7 @@ def inspect(data):
     need(version != 0, "VERSION")
     need(len(data) >= least[data[0]], "TRUNCATED")
     if data[0] == SUITE_ATTACHMENT:
+        check_chunked_len(len(data) - HEADER_LEN)
         return data[0], version, 0
     need(len(data) - least[data[0]] <= MESSAGE_MAX, "TOO_LARGE")
     return data[0], version, len(data) - least[data[0]]

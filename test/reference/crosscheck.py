@@ -94,12 +94,12 @@ class Crosscheck:
         """Seals with each and opens with the other; gives a complaint or None."""
         makes, opens = vectors.FORMATS[name]
         vector = draw(self.rng, name)
-        made = [vectors.ask(one, makes, vector) for one in (self.core, self.reference)]
-        if made[0] != made[1]:
+        made = [vectors.attempt(one, makes, vector) for one in (self.core, self.reference)]
+        if made[0] != made[1] or isinstance(made[0], str):
             return "sealed otherwise: " + vectors_text(vector)
         vector[SEALED[name]] = made[0]
         for one in (self.core, self.reference):
-            if vectors.ask(one, opens, vector) != vector[opens[2]]:
+            if vectors.attempt(one, opens, vector) != vector[opens[2]]:
                 return "%s opens it otherwise: %s" % (one.name, vectors_text(vector))
         return self.same_status(name, tampered(self.rng, vector, name))
 
@@ -114,7 +114,7 @@ class Crosscheck:
         vector = draw(self.rng, name)
         if "plaintext" in vector:
             vector["plaintext"] = self.rng.randbytes(20)
-        field, sealed = SEALED[name], vectors.ask(self.core, makes, vector)
+        field, sealed = SEALED[name], vectors.ask(self.reference, makes, vector)
         flips = [sealed[:at] + bytes([sealed[at] ^ 1 << at % 8]) + sealed[at + 1:]
                  for at in range(len(sealed))]
         cuts = [sealed[:length] for length in range(len(sealed))]
@@ -131,15 +131,18 @@ class Crosscheck:
                 return one.call("inspect", {"envelope": data})
             except cc.FormatError as error:
                 return error.status
+        step = cc.CHUNK_LEN + cc.TAG_LEN
+        heads = [(bytes([suite]) + cc.u32(version) + bytes(100))[:length]
+                 for suite in (0, 1, 2, 3, 4, 127, 255) for version in (0, 1, 4294967295)
+                 for length in range(106)]
+        heads += [b"\2" + cc.u32(1) + bytes(cc.PART_HEADER_LEN - 5 + n * step + more)
+                  for n in (1, 2) for more in (-1, 0, 1, 15, 16, 17)]
         complaints = []
-        for suite in (0, 1, 2, 3, 4, 127, 255):
-            for version in (0, 1, 4294967295):
-                data = bytes([suite]) + cc.u32(version) + bytes(100)
-                for length in range(len(data) + 1):
-                    both = [answer(one, data[:length]) for one in (self.core, self.reference)]
-                    if both[0] != both[1]:
-                        complaints.append("%s: %s" % (data[:length].hex(), both))
-        self.tap.check("inspect says the same of 2,226 heads", not complaints,
+        for head in heads:
+            both = [answer(one, head) for one in (self.core, self.reference)]
+            if both[0] != both[1]:
+                complaints.append("%d bytes, %s: %s" % (len(head), head[:100].hex(), both))
+        self.tap.check("inspect says the same of %d heads" % len(heads), not complaints,
                        "\n".join(complaints[:5]))
 
     def plain_answers(self):

@@ -59,12 +59,17 @@ def ask(implementation, operation, vector):
     return answer[output]
 
 
-def status_of(implementation, operation, vector):
+def attempt(implementation, operation, vector):
+    """What it gives, or the name of the status (a str, which nothing gives)."""
     try:
-        ask(implementation, operation, vector)
+        return ask(implementation, operation, vector)
     except cc.FormatError as error:
         return error.status
-    return "OK"
+
+
+def status_of(implementation, operation, vector):
+    answer = attempt(implementation, operation, vector)
+    return answer if isinstance(answer, str) else "OK"
 
 
 def expand(vector):
@@ -76,8 +81,8 @@ def expand(vector):
 
 def made_well(vector, output, made):
     """Is what was made what the vector says, whole or by its digest?"""
-    if output in vector:
-        return made == vector[output]
+    if output in vector or isinstance(made, str):
+        return made == vector.get(output)
     start, end = vector["sealed_start"], vector["sealed_end"]
     return (len(made) == vector["sealed_len"] and made.startswith(start) and made.endswith(end)
             and hashlib.sha256(made).digest() == vector["sealed_sha256"])
@@ -97,15 +102,20 @@ def edited(sealed, edit):
     return sealed[:head] + b"".join(chunks[order.get(n, n)] for n in range(len(chunks)))
 
 
+def shown(answer):
+    return answer.hex()[:400] if isinstance(answer, bytes) else answer
+
+
 def check_made(tap, implementation, name, vectors):
     makes, opens = FORMATS[name]
     for number, vector in enumerate(map(expand, vectors)):
         label = "%s: %s.json %s" % (implementation.name, name, vector.get("name", "#%d" % number))
-        made = ask(implementation, makes, vector)
-        tap.check(label + " is made", made_well(vector, makes[2], made), made.hex()[:400])
-        if opens:
+        made = attempt(implementation, makes, vector)
+        tap.check(label + " is made", made_well(vector, makes[2], made), shown(made))
+        if opens and not isinstance(made, str):
             vector[makes[2]] = made
-            tap.check(label + " opens", ask(implementation, opens, vector) == vector[opens[2]])
+            opened = attempt(implementation, opens, vector)
+            tap.check(label + " opens", opened == vector[opens[2]], shown(opened))
 
 
 def check_refused(tap, implementation, name, vectors, refused):
@@ -130,19 +140,19 @@ def check_envelope_json(tap, implementation):
         vector = {key: value_of(key, value) for key, value in vector.items()}
         label = "%s: envelope.json #%d " % (implementation.name, number)
         makes, opens = FORMATS["message"]
-        tap.check(label + "is made", ask(implementation, makes, vector) == vector["envelope"])
-        tap.check(label + "opens", ask(implementation, opens, vector) == vector["plaintext"])
+        tap.check(label + "is made", attempt(implementation, makes, vector) == vector["envelope"])
+        tap.check(label + "opens", attempt(implementation, opens, vector) == vector["plaintext"])
         vector.update(key_kcv=vector["kcv"], kind="w", token=b"hello", bits=64, purpose="data")
         kcv, context, blind = (FORMATS[f][0] for f in ("key_schedule", "wrap_context", "blind"))
-        tap.check(label + "kcv", ask(implementation, kcv, vector) == vector["kcv"])
+        tap.check(label + "kcv", attempt(implementation, kcv, vector) == vector["kcv"])
         tap.check(label + "token",
-                  ask(implementation, blind, vector) == vector["blind_token_word_hello"])
+                  attempt(implementation, blind, vector) == vector["blind_token_word_hello"])
         for purpose, key in (("data", "wrap_context"), ("search", "wrap_context_search")):
-            tap.check(label + "context of " + purpose, vector[key] == ask(
+            tap.check(label + "context of " + purpose, vector[key] == attempt(
                 implementation, context, dict(vector, purpose=purpose)))
     for row in content["bigint_ids"]:
         vector = {"space": 0, "bigint": int(row["bigint"]), "uuid": uuid.UUID(row["uuid"]).bytes}
-        made, back = (ask(implementation, operation, vector) for operation in FORMATS["bigint_id"])
+        made, back = (attempt(implementation, operation, vector) for operation in FORMATS["bigint_id"])
         tap.check("%s: envelope.json bigint %s" % (implementation.name, row["bigint"]),
                   (made, back) == (vector["uuid"], vector["bigint"]))
 
