@@ -186,13 +186,18 @@ vault_batch_request(cc_kms_session *handle, const cc_kms_batch *batch, cc_http_r
 	char		path[CC_KMS_URI_MAX + 32];
 	vault_key	key;
 	cc_writer	writer;
-	size_t		size = body_size(batch);
+	size_t		size;
 	cc_kms_outcome outcome;
 
 	memset(request, 0, sizeof(*request));
-	if (!vault_key_of(batch->key_uri, &key) || batch->nitems < 1 || batch->nitems > CC_KMS_BATCH_MAX)
+	if (!vault_key_of(batch->key_uri, &key))
 	{
 		cc_kms_say(error, "\"%s\" is not a key URI of the provider vault", batch->key_uri);
+		return CC_KMS_CONFIG;
+	}
+	if (batch->nitems < 1 || batch->nitems > CC_KMS_BATCH_MAX)
+	{
+		cc_kms_say(error, "a batch has 1 to %d items, not %d", CC_KMS_BATCH_MAX, batch->nitems);
 		return CC_KMS_CONFIG;
 	}
 	if (batch->op == CC_KMS_GENERATE && !is_datakey(batch) && !make_deks(batch))
@@ -201,6 +206,7 @@ vault_batch_request(cc_kms_session *handle, const cc_kms_batch *batch, cc_http_r
 		cc_kms_say(error, "no random bytes to be had");
 		return CC_KMS_TRANSIENT;
 	}
+	size = body_size(batch);
 	snprintf(path, sizeof(path), "%.*s/%s/%s", key.mount_len, key.mount, verb_of(batch), key.name);
 	outcome = vault_request_begin(session, request, "POST", path, session->token, size, &writer, error);
 	if (outcome == CC_KMS_OK)
