@@ -55,6 +55,7 @@ chatcrypt_new_message_id(PG_FUNCTION_ARGS)
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 	uint64		ms = (GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
 
+	(void) fcinfo;
 	chatcrypt_keyring_fresh_randomness();
 	if (cc_random_bytes(id->data + 6, UUID_LEN - 6) != CC_OK)
 		chatcrypt_raise(CC_ERR_RANDOM, NULL);

@@ -4,7 +4,7 @@
  *
  * The cache is an array of sets of WAYS entries each.  A key's hash names its set;
  * the set's tags, one cache line, say which entries are worth comparing.  A set
- * belongs to one of PARTITIONS locks.  There are SLACK times as many entries as
+ * belongs to one of PARTITIONS locks.  There are SLACK_PERCENT of the entries that
  * chatcrypt.cache_size asks for, because sets do not fill evenly.
  *
  * Eviction is made for scans that are larger than the cache, which turn strict
@@ -33,7 +33,7 @@
 
 #define WAYS		16
 #define PARTITIONS	64
-#define SLACK		1.5
+#define SLACK_PERCENT	150
 
 typedef struct CacheEntry
 {
@@ -51,7 +51,7 @@ typedef struct CacheSet
 	CacheEntry	entries[WAYS];
 } CacheSet;
 
-StaticAssertDecl(SLACK * sizeof(CacheSet) / WAYS <= 256, "a cached key takes at most 256 bytes");
+StaticAssertDecl(SLACK_PERCENT * sizeof(CacheSet) / WAYS <= 256 * 100, "a cached key takes at most 256 bytes");
 
 typedef struct CacheShared
 {
@@ -73,7 +73,7 @@ static Size sets_size;
 static uint32
 set_count(void)
 {
-	return (uint32) (chatcrypt_cache_size * SLACK / WAYS) + 1;
+	return (uint32) ((uint64) chatcrypt_cache_size * SLACK_PERCENT / 100 / WAYS) + 1;
 }
 
 void
