@@ -11,7 +11,7 @@ EXTRA_CLEAN = build/deb build/*.deb
 
 # PostgreSQL's own headers are not clean under -Wextra: to us they are the system's.
 PG_CPPFLAGS = -Isrc -isystem $(includedir_server)
-PG_CFLAGS = -Wextra -Wno-sign-compare -Wno-missing-field-initializers
+PG_CFLAGS = -Wextra
 SHLIB_LINK = -lcurl -lsodium -lcrypto -Wl,--version-script=src/exports.map
 
 # PostgreSQL was configured for gcc: clang knows neither all its warnings nor all its options.
