@@ -52,4 +52,4 @@ lint:
 deb: all
 	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' scripts/deb
 
-include $(wildcard test/lint/lint.mk test/unit/unit.mk test/reference/reference.mk test/fuzz/fuzz.mk bench/core/bench.mk)
+include $(wildcard test/lint/lint.mk test/unit/unit.mk test/reference/reference.mk test/fuzz/fuzz.mk bench/core/bench.mk bench/sql/bench.mk)
