@@ -373,7 +373,7 @@ chatcrypt_dispatch_reload(bool config_changed)
 			endpoint->provider->close(endpoint->session);
 			endpoint->session = NULL;
 			endpoint->login++;
-			endpoint->breaker = (cc_breaker) {CC_BREAKER_CLOSED};
+			endpoint->breaker = (cc_breaker) {.state = CC_BREAKER_CLOSED};
 		}
 		else if (endpoint->provider->perform == NULL)
 			chatcrypt_endpoint_login_again(endpoint, endpoint->login);

@@ -193,7 +193,7 @@ take_queue(KmsQueue *queue)
 {
 	KmsFlight  *first = queue->first;
 
-	*queue = (KmsQueue) {NULL};
+	*queue = (KmsQueue) {0};
 	return first;
 }
 
