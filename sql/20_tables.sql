@@ -68,6 +68,28 @@ COMMENT ON TABLE chatcrypt.dek IS 'The history of each chat''s data keys, wrappe
 COMMENT ON COLUMN chatcrypt.dek.encrypted_dek IS 'The key as the KMS wrapped it.';
 COMMENT ON COLUMN chatcrypt.dek.kcv IS 'Key check value: pins the key of this version, and tells nothing about it.';
 
+-- Two keys of a chat and purpose never have a common moment.  Chat, purpose and time make one text
+-- that sorts, and so ranges of such texts need no other extension.  First keys that are still active,
+-- nearly all rows, are left out: nothing can overlap them but what is in.
+CREATE TYPE chatcrypt.lifetime AS RANGE (subtype = text, collation = "C");
+COMMENT ON TYPE chatcrypt.lifetime IS 'When a key of a chat was the active one.';
+
+CREATE FUNCTION chatcrypt.microseconds(moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+	RETURN lpad((extract(epoch FROM moment - timestamptz '1970-01-01 00:00:00+00') * 1000000)::bigint::text, 20, '0');
+COMMENT ON FUNCTION chatcrypt.microseconds(timestamptz) IS 'A moment as digits that sort as it does.';
+
+CREATE FUNCTION chatcrypt.lifetime_of(chat_id uuid, purpose text, valid_from timestamptz, valid_to timestamptz)
+	RETURNS chatcrypt.lifetime LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT chatcrypt.lifetime(key || chatcrypt.microseconds(valid_from), key || coalesce(chatcrypt.microseconds(valid_to), '~'))
+	FROM (SELECT chat_id::text || '/' || purpose || '/') AS k (key);
+END;
+COMMENT ON FUNCTION chatcrypt.lifetime_of(uuid, text, timestamptz, timestamptz) IS 'The range that an active time of a key fills, among those of all chats.';
+
+ALTER TABLE chatcrypt.dek ADD CONSTRAINT dek_lifetimes_do_not_overlap
+	EXCLUDE USING gist (chatcrypt.lifetime_of(chat_id, purpose, valid_from, valid_to) WITH &&)
+	WHERE (dek_version > 1 OR valid_to IS NOT NULL);
+
 CREATE UNIQUE INDEX dek_active ON chatcrypt.dek (chat_id, purpose) WHERE state = 'active';
 
 CREATE FUNCTION chatcrypt.dek_version(envelope bytea) RETURNS integer

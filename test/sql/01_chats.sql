@@ -131,6 +131,10 @@ INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, valid_
 UPDATE chatcrypt.dek SET kcv = '\x00' WHERE chat_id = chatcrypt.id(3);
 UPDATE chatcrypt.dek SET state = 'decrypt_only' WHERE chat_id = chatcrypt.id(3);
 UPDATE chatcrypt.dek SET dek_version = 0 WHERE chat_id = chatcrypt.id(3);
+INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, valid_from, valid_to)
+	SELECT chat_id, purpose, 9, 'destroyed', kms_key, valid_to - interval '1 us', valid_to FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(42) AND dek_version = 2;
+INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, valid_from, valid_to)
+	SELECT chat_id, purpose, 9, 'destroyed', kms_key, now(), now() + interval '1 h' FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(42) AND dek_version = 3;
 INSERT INTO chatcrypt.message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.id(1), chatcrypt.id(3), 'plaintext'::bytea, 1);
 INSERT INTO chatcrypt.message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.id(1), chatcrypt.id(3), chatcrypt.encrypt(3, 1, 'x'), 2);
 INSERT INTO chatcrypt.deployment VALUES (false);

@@ -205,8 +205,10 @@ DROP POLICY quiet ON chatcrypt.message;
 
 -- Nothing is immutable or leakproof; every function is commented.
 SELECT proname FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND proleakproof;
-SELECT proname FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND provolatile = 'i' ORDER BY 1;
-SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL;
+SELECT proname FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND provolatile = 'i'
+	AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'i') ORDER BY 1;
+SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL
+	AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'i');
 SELECT oid::regclass FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace AND relkind IN ('r', 'v') AND obj_description(oid, 'pg_class') IS NULL;
 
 DROP OWNED BY app_writer, app_reader, app_admin, app_auditor, app_both, nobody_special;
