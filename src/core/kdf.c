@@ -23,6 +23,9 @@
 #define INFO_MAX			256
 #define PURPOSE_MAX			32
 
+/* What the deepest of OpenSSL's compression functions uses of the stack, aligned to 2 kB, and its callers. */
+#define STACK_BELOW			4096
+
 static const uint32_t sha256_start[8] = {
 	0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
 	0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19
@@ -45,6 +48,19 @@ static void
 start_from(SHA256_CTX *sha, const uint32_t state[8])
 {
 	memcpy(sha->h, state, sizeof(sha->h));
+}
+
+/*
+ * Wipes the stack below the caller.  On CPUs without SHA-NI OpenSSL leaves the
+ * expanded block in its frame, and the block of a key is that key again: to be
+ * called after a block that holds a key.  Blocks of messages are not worth it.
+ */
+static __attribute__((noinline)) void
+wipe_stack_below(void)
+{
+	uint8_t		frames[STACK_BELOW];
+
+	cc_wipe(frames, sizeof(frames));
 }
 
 static void
@@ -113,8 +129,9 @@ absorb_key(SHA256_CTX *sha, const uint8_t key_block[SHA256_BLOCK_LEN], uint8_t p
 	memcpy(state, sha->h, sizeof(sha->h));
 }
 
-void
-cc_hmac_key_init(cc_hmac_key *key, const void *secret, size_t len)
+/* Leaves the key in the stack below. */
+static void
+key_init(cc_hmac_key *key, const void *secret, size_t len)
 {
 	SHA256_CTX	sha;
 	uint8_t		key_block[SHA256_BLOCK_LEN] = {0};
@@ -130,6 +147,13 @@ cc_hmac_key_init(cc_hmac_key *key, const void *secret, size_t len)
 }
 
 void
+cc_hmac_key_init(cc_hmac_key *key, const void *secret, size_t len)
+{
+	key_init(key, secret, len);
+	wipe_stack_below();
+}
+
+void
 cc_hmac(const cc_hmac_key *key, const void *data, size_t len, uint8_t mac[CC_SHA256_LEN])
 {
 	SHA256_CTX	sha;
@@ -142,16 +166,23 @@ cc_hmac(const cc_hmac_key *key, const void *data, size_t len, uint8_t mac[CC_SHA
 	cc_wipe(&sha, sizeof(sha));
 }
 
-void
-cc_hkdf_extract(const void *salt, size_t salt_len, const void *ikm, size_t ikm_len,
-				uint8_t prk[CC_SHA256_LEN])
+static void
+extract(const void *salt, size_t salt_len, const void *ikm, size_t ikm_len, uint8_t prk[CC_SHA256_LEN])
 {
 	cc_hmac_key key;
 
 	/* HMAC pads its key with zeroes: no salt and 32 zero bytes are one key. */
-	cc_hmac_key_init(&key, salt, salt_len);
+	key_init(&key, salt, salt_len);
 	cc_hmac(&key, ikm, ikm_len, prk);
 	cc_wipe(&key, sizeof(key));
+}
+
+void
+cc_hkdf_extract(const void *salt, size_t salt_len, const void *ikm, size_t ikm_len,
+				uint8_t prk[CC_SHA256_LEN])
+{
+	extract(salt, salt_len, ikm, ikm_len, prk);
+	wipe_stack_below();
 }
 
 cc_status
@@ -271,6 +302,7 @@ cc_hkdf512_expand(const uint8_t prk[CC_DEK_LEN], const void *info, size_t info_l
 	}
 	cc_wipe(block, sizeof(block));
 	cc_wipe(&sha, sizeof(sha));
+	wipe_stack_below();
 	return CC_OK;
 }
 
@@ -305,11 +337,12 @@ cc_dek_derive(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN], u
 	if (!cc_writer_ok(&w))
 		return CC_ERR_ARGUMENT;
 
-	cc_hkdf_extract(salt, strlen(salt), dek, CC_DEK_LEN, prk);
-	cc_hmac_key_init(&prk_key, prk, sizeof(prk));
+	extract(salt, strlen(salt), dek, CC_DEK_LEN, prk);
+	key_init(&prk_key, prk, sizeof(prk));
 	status = cc_hkdf_expand(&prk_key, info, sizeof(info) - w.left, out, CC_DEK_LEN);
 	cc_wipe(prk, sizeof(prk));
 	cc_wipe(&prk_key, sizeof(prk_key));
+	wipe_stack_below();
 	return status;
 }
 
