@@ -58,6 +58,13 @@ fuzz_alloc(size_t len, int fill)
 	return bytes;
 }
 
+/* Room for the plaintext of so many sealed bytes, filled so that a wipe can be told. */
+static inline fuzz_bytes
+fuzz_room(size_t sealed_len, size_t overhead)
+{
+	return fuzz_alloc(sealed_len > overhead ? sealed_len - overhead : 0, 0xaa);
+}
+
 static inline void
 fuzz_free(fuzz_bytes bytes)
 {

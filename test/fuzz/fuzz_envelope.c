@@ -53,8 +53,7 @@ open_envelope(const fields *f, fuzz_bytes envelope, fuzz_bytes *plaintext)
 	cc_status	inspected = cc_envelope_inspect(envelope.data, envelope.len, &info);
 	cc_status	opened;
 
-	*plaintext = fuzz_alloc(envelope.len > CC_ENVELOPE_OVERHEAD ? envelope.len - CC_ENVELOPE_OVERHEAD : 0,
-							0xaa);
+	*plaintext = fuzz_room(envelope.len, CC_ENVELOPE_OVERHEAD);
 	opened = cc_envelope_open(fuzz_aead(), &f->keys, f->version, f->message_id, f->aad.data,
 							  f->aad.len, envelope.data, envelope.len, plaintext->data);
 

@@ -24,12 +24,21 @@ advance(model *m, size_t capacity, size_t len)
 	return !m->failed;
 }
 
+/* A step is for one byte, for a u32, or for as many bytes as its own two say. */
+static size_t
+step_len(fuzz_input *steps, uint8_t step)
+{
+	if (step % 3 == 2)
+		return (size_t) fuzz_number(steps, 2);
+	return step % 3 == 1 ? 4 : 1;
+}
+
 static void
 read_step(fuzz_input *steps, cc_reader *r, model *m, fuzz_bytes buffer)
 {
 	const uint8_t *start = buffer.data + m->at;
 	uint8_t		step = (uint8_t) fuzz_number(steps, 1);
-	size_t		len = step % 3 == 2 ? (size_t) fuzz_number(steps, 2) : step % 3 == 1 ? 4 : 1;
+	size_t		len = step_len(steps, step);
 	bool		there = advance(m, buffer.len, len);
 
 	if (step % 3 == 0)
@@ -54,7 +63,7 @@ static void
 write_step(fuzz_input *steps, cc_writer *w, model *m, fuzz_bytes from, fuzz_bytes to)
 {
 	uint8_t		step = (uint8_t) fuzz_number(steps, 1);
-	size_t		len = step % 3 == 2 ? (size_t) fuzz_number(steps, 2) % (from.len + 1) : step % 3 == 1 ? 4 : 1;
+	size_t		len = step % 3 == 2 ? step_len(steps, step) % (from.len + 1) : step_len(steps, step);
 	size_t		start = m->at;
 	bool		there = advance(m, to.len, len);
 

@@ -36,8 +36,7 @@ open_message(const fields *f, fuzz_bytes message, fuzz_bytes *plaintext)
 	cc_status	inspected = cc_envelope_inspect(message.data, message.len, &info);
 	cc_status	opened;
 
-	*plaintext = fuzz_alloc(message.len > CC_SECRETBOX_OVERHEAD ? message.len - CC_SECRETBOX_OVERHEAD : 0,
-							0xaa);
+	*plaintext = fuzz_room(message.len, CC_SECRETBOX_OVERHEAD);
 	opened = cc_secretbox_open(f->dek, f->version, message.data, message.len, plaintext->data);
 	if (opened == CC_OK)
 		DEMAND(inspected == CC_OK && info.suite == CC_SUITE_CONVERSATION &&

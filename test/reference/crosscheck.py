@@ -155,7 +155,8 @@ class Crosscheck:
             inputs = [make() for _ in range(self.rounds)]
             wrong = [i for i in inputs
                      if self.core.call(command, i) != self.reference.call(command, i)]
-            self.tap.check("%d random of %s: the same" % (self.rounds, command), not wrong, wrong[:3])
+            self.tap.check("%d random of %s: the same" % (self.rounds, command), not wrong,
+                           wrong[:3])
 
     def draw_key(self):
         return {"dek": self.rng.randbytes(32), "chat": self.rng.randbytes(16),

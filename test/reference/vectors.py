@@ -42,7 +42,8 @@ def value_of(name, value):
         return value
     if name in ("space", "bigint"):
         return int(value)
-    return uuid.UUID(value).bytes if name == "uuid" or name.endswith("_id") else bytes.fromhex(value)
+    is_id = name == "uuid" or name.endswith("_id")
+    return uuid.UUID(value).bytes if is_id else bytes.fromhex(value)
 
 
 def load(name):
@@ -152,7 +153,8 @@ def check_envelope_json(tap, implementation):
                 implementation, context, dict(vector, purpose=purpose)))
     for row in content["bigint_ids"]:
         vector = {"space": 0, "bigint": int(row["bigint"]), "uuid": uuid.UUID(row["uuid"]).bytes}
-        made, back = (attempt(implementation, operation, vector) for operation in FORMATS["bigint_id"])
+        makes, reads = FORMATS["bigint_id"]
+        made, back = (attempt(implementation, one, vector) for one in (makes, reads))
         tap.check("%s: envelope.json bigint %s" % (implementation.name, row["bigint"]),
                   (made, back) == (vector["uuid"], vector["bigint"]))
 

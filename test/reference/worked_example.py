@@ -111,7 +111,8 @@ def check_code(tap, page):
 
     def opened(envelope):
         try:
-            return names["open_message"](v["dek"], v["chat_id"], v["message_id"], envelope, v["aad"])
+            return names["open_message"](
+                v["dek"], v["chat_id"], v["message_id"], envelope, v["aad"])
         except (ValueError, InvalidTag):
             return None
     spoilt = [v["envelope"][:at] + bytes([v["envelope"][at] ^ 1]) + v["envelope"][at + 1:]
