@@ -20,6 +20,8 @@ GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kcv, valid_
 GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention) ON chatcrypt.tenant TO chatcrypt_admin;
 GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention) ON chatcrypt.chat TO chatcrypt_admin;
 
+GRANT SELECT ON chatcrypt.key_event TO chatcrypt_auditor;
+
 -- Functions, by name: every overload of it.
 DO $$
 DECLARE

@@ -15,6 +15,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access.h"
+#include "pg/events.h"
 #include "pg/ids.h"
 #include "pg/newdeks.h"
 #include "pg/owner.h"
@@ -115,6 +116,10 @@ make_chats(const NewChats *chats)
 			write_chats(chats);
 		if (settled && with_key)
 			write_first_deks(chats, purpose, wrapping.kms_key, deks);
+		if (settled)
+			chatcrypt_event_record_chats(&scope, chats->ids, chats->tenant,
+										 with_key ? chatcrypt_purpose_text(purpose) : NULL,
+										 with_key ? wrapping.kms_key : NULL);
 		chatcrypt_owner_end(&scope);
 	} while (!settled);
 }

@@ -17,6 +17,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access.h"
+#include "pg/events.h"
 #include "pg/ids.h"
 #include "pg/keys.h"
 #include "pg/newdeks.h"
@@ -114,6 +115,20 @@ sealing_purpose(const uint8 *chat_id)
 	return mode == CHATCRYPT_MODE_MANAGED ? CHATCRYPT_PURPOSE_DATA : CHATCRYPT_PURPOSE_CONVERSATION;
 }
 
+static void
+record(const ChatcryptOwnerScope *scope, const char *what, const ChatcryptNewDek *dek, const char *kms_key)
+{
+	ChatcryptEvent event = {
+		.event = what,
+		.chat_id = dek->id.chat_id,
+		.purpose = chatcrypt_purpose_text(dek->id.purpose),
+		.dek_version = dek->id.version,
+		.kms_key = kms_key
+	};
+
+	chatcrypt_event_record(scope, &event);
+}
+
 /* Inside an owner scope, with the chat locked: the new key takes over from the active one. */
 static void
 write_dek(const ChatcryptNewDek *dek, const char *kms_key, bool active)
@@ -174,7 +189,10 @@ try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
 	lock_chat(chat_id);
 	settled = newest_version(chat_id, purpose) == newest;
 	if (settled)
+	{
 		write_dek(&dek, wrapping.kms_key, true);
+		record(&scope, "rotate", &dek, wrapping.kms_key);
+	}
 	chatcrypt_owner_end(&scope);
 	return settled ? newest + 1 : 0;
 }
@@ -250,6 +268,7 @@ import(const uint8 *chat_id, const uint8 *key, uint32 version, ChatcryptPurpose 
 	chatcrypt_owner_begin(&scope);
 	lock_chat(chat_id);
 	write_dek(&dek, wrapping.kms_key, version > newest_version(chat_id, purpose));
+	record(&scope, "import", &dek, wrapping.kms_key);
 	chatcrypt_owner_end(&scope);
 }
 
@@ -297,6 +316,7 @@ shred(const uint8 *chat_id, bool confirmed)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 	ChatcryptOwnerScope scope;
+	ChatcryptEvent event = {.event = "shred", .chat_id = chat_id};
 	uint64		destroyed;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
@@ -311,6 +331,8 @@ shred(const uint8 *chat_id, bool confirmed)
 										"valid_to = coalesce(valid_to, greatest(valid_from, clock_timestamp())) "
 										"WHERE chat_id = $1 AND state <> 'destroyed'", &arg, 1);
 	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", &arg, 1);
+	event.detail = psprintf(UINT64_FORMAT " keys destroyed", destroyed);
+	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);
 	evict_chat_at_commit(chat_id);
 	PG_RETURN_INT32((int32) destroyed);

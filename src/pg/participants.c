@@ -10,6 +10,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access.h"
+#include "pg/events.h"
 #include "pg/ids.h"
 #include "pg/keys.h"
 #include "pg/owner.h"
@@ -51,18 +52,22 @@ check_caller(const uint8 *chat_id)
 }
 
 static bool
-change_participants(const char *sql, const uint8 *chat_id, Datum participant)
+change_participants(const char *verb, const char *sql, const uint8 *chat_id, Datum participant)
 {
 	ChatcryptArg args[] = {
 		{UUIDOID, PointerGetDatum(chat_id), false},
 		{TEXTOID, participant, false}
 	};
+	ChatcryptEvent event = {.event = "participant", .chat_id = chat_id};
 	ChatcryptOwnerScope scope;
 	uint64		changed;
 
 	check_caller(chat_id);
 	chatcrypt_owner_begin(&scope);
 	changed = chatcrypt_owner_execute(sql, args, lengthof(args));
+	event.detail = psprintf("%s %s", TextDatumGetCString(participant), verb);
+	if (changed > 0)
+		chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);
 	return changed > 0;
 }
@@ -70,7 +75,8 @@ change_participants(const char *sql, const uint8 *chat_id, Datum participant)
 static bool
 add(const uint8 *chat_id, Datum participant)
 {
-	return change_participants("UPDATE chatcrypt.chat SET participants = array_append(participants, $2), "
+	return change_participants("added",
+							   "UPDATE chatcrypt.chat SET participants = array_append(participants, $2), "
 							   "updated_at = now() WHERE chat_id = $1 AND $2 <> ALL (participants)",
 							   chat_id, participant);
 }
@@ -102,7 +108,8 @@ remove_one(const uint8 *chat_id, Datum participant)
 		return false;
 	if (rotates_on_removal(chat_id))
 		chatcrypt_rotate(chat_id);
-	return change_participants("UPDATE chatcrypt.chat SET participants = array_remove(participants, $2), "
+	return change_participants("removed",
+							   "UPDATE chatcrypt.chat SET participants = array_remove(participants, $2), "
 							   "updated_at = now() WHERE chat_id = $1 AND $2 = ANY (participants)",
 							   chat_id, participant);
 }
