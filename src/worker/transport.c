@@ -29,6 +29,7 @@
 #include "pg/clock.h"
 #include "pg/compat.h"
 #include "worker/transport.h"
+#include "worker/wipingmemory.h"
 
 #define FIRST_REPLY_SIZE	8192
 #define MOST_EVENTS			32
@@ -63,66 +64,6 @@ static int	watched_size;
 static bool watched_changed = true;
 static WaitEventSet *wait_set;
 static uint32 wait_event;
-
-/* ---------- memory that is wiped when it is freed ---------- */
-
-typedef union BlockHeader
-{
-	size_t		size;
-	max_align_t align;
-} BlockHeader;
-
-static void *
-wiping_malloc(size_t size)
-{
-	BlockHeader *block = size > SIZE_MAX - sizeof(*block) ? NULL : malloc(sizeof(*block) + size);
-
-	if (block == NULL)
-		return NULL;
-	block->size = size;
-	return block + 1;
-}
-
-static void
-wiping_free(void *memory)
-{
-	BlockHeader *block = (BlockHeader *) memory - 1;
-
-	if (memory == NULL)
-		return;
-	cc_wipe(block, sizeof(*block) + block->size);
-	free(block);
-}
-
-static void *
-wiping_realloc(void *memory, size_t size)
-{
-	void	   *larger = wiping_malloc(size);
-
-	if (larger == NULL || memory == NULL)
-		return larger;
-	memcpy(larger, memory, Min(size, ((BlockHeader *) memory - 1)->size));
-	wiping_free(memory);
-	return larger;
-}
-
-static void *
-wiping_calloc(size_t count, size_t size)
-{
-	void	   *memory = size != 0 && count > SIZE_MAX / size ? NULL : wiping_malloc(count * size);
-
-	if (memory != NULL)
-		memset(memory, 0, count * size);
-	return memory;
-}
-
-static char *
-wiping_strdup(const char *text)
-{
-	char	   *copy = wiping_malloc(strlen(text) + 1);
-
-	return copy == NULL ? NULL : strcpy(copy, text);
-}
 
 /* ---------- what libcurl calls: plain memory only ---------- */
 
@@ -194,7 +135,7 @@ receive(char *bytes, size_t size, size_t count, void *arg)
 
 		while (larger_size < transfer->body_len + len)
 			larger_size *= 2;
-		larger = wiping_realloc(transfer->body, larger_size);
+		larger = chatcrypt_wiping_realloc(transfer->body, larger_size);
 		if (larger == NULL)
 			return 0;
 		transfer->body = larger;
@@ -245,8 +186,8 @@ chatcrypt_transport_start(void)
 	CURLcode	result;
 
 	block_signals(&before);
-	result = curl_global_init_mem(CURL_GLOBAL_DEFAULT, wiping_malloc, wiping_free,
-								  wiping_realloc, wiping_strdup, wiping_calloc);
+	result = curl_global_init_mem(CURL_GLOBAL_DEFAULT, chatcrypt_wiping_malloc, chatcrypt_wiping_free,
+								  chatcrypt_wiping_realloc, chatcrypt_wiping_strdup, chatcrypt_wiping_calloc);
 	restore_signals(&before);
 	if (result != CURLE_OK)
 		ereport(ERROR,
@@ -261,8 +202,8 @@ free_transfer(ChatcryptTransfer *transfer)
 	if (transfer->easy != NULL)
 		curl_easy_cleanup(transfer->easy);
 	curl_slist_free_all(transfer->headers);
-	wiping_free(transfer->body);
-	wiping_free(transfer);
+	chatcrypt_wiping_free(transfer->body);
+	chatcrypt_wiping_free(transfer);
 }
 
 static bool
@@ -354,7 +295,7 @@ chatcrypt_transport_send(const ChatcryptTransportConfig *config, const cc_http_r
 						 int64 connect_timeout_ms, int64 timeout_ms,
 						 ChatcryptTransferDone done, void *owner, const char **error)
 {
-	ChatcryptTransfer *transfer = wiping_calloc(1, sizeof(*transfer));
+	ChatcryptTransfer *transfer = chatcrypt_wiping_calloc(1, sizeof(*transfer));
 	sigset_t	before;
 	bool		sent = false;
 
