@@ -5,18 +5,27 @@
 #include "kms/breaker.h"
 
 bool
-cc_breaker_success(cc_breaker *breaker)
+cc_breaker_success(cc_breaker *breaker, bool real_work)
 {
 	bool		was_shut = breaker->state != CC_BREAKER_CLOSED;
 
-	*breaker = (cc_breaker) {.state = CC_BREAKER_CLOSED};
+	breaker->state = CC_BREAKER_CLOSED;
+	breaker->failures = 0;
+	breaker->on_trial = (was_shut || breaker->on_trial) && !real_work;
 	return was_shut;
+}
+
+static void
+lengthen(cc_breaker *breaker)
+{
+	breaker->interval_ms *= 2;
+	if (breaker->interval_ms > CC_BREAKER_LONGEST_MS)
+		breaker->interval_ms = CC_BREAKER_LONGEST_MS;
 }
 
 bool
 cc_breaker_failure(cc_breaker *breaker, bool sure, int64_t now_ms)
 {
-	breaker->failures++;
 	switch (breaker->state)
 	{
 		case CC_BREAKER_OPEN:
@@ -29,10 +38,14 @@ cc_breaker_failure(cc_breaker *breaker, bool sure, int64_t now_ms)
 		case CC_BREAKER_CLOSED:
 			break;
 	}
-	if (!sure && breaker->failures < CC_BREAKER_FAILURES)
+	breaker->failures++;
+	if (!sure && !breaker->on_trial && breaker->failures < CC_BREAKER_FAILURES)
 		return false;
+	if (breaker->on_trial)
+		lengthen(breaker);
+	else
+		breaker->interval_ms = CC_BREAKER_FIRST_MS;
 	breaker->state = CC_BREAKER_OPEN;
-	breaker->interval_ms = CC_BREAKER_FIRST_MS;
 	breaker->probe_at_ms = now_ms + breaker->interval_ms;
 	return true;
 }
@@ -43,9 +56,7 @@ cc_breaker_probe(cc_breaker *breaker, int64_t now_ms)
 	if (breaker->state != CC_BREAKER_OPEN || now_ms < breaker->probe_at_ms)
 		return false;
 	breaker->state = CC_BREAKER_HALF_OPEN;
-	breaker->interval_ms *= 2;
-	if (breaker->interval_ms > CC_BREAKER_LONGEST_MS)
-		breaker->interval_ms = CC_BREAKER_LONGEST_MS;
+	lengthen(breaker);
 	breaker->probe_at_ms = now_ms + breaker->interval_ms;
 	return true;
 }

@@ -8,7 +8,9 @@
  * half open: one call, the probe, is under way; its end closes or opens it again
  *
  * Probes are due at growing intervals, counted from start to start, so that a
- * probe that hangs does not put off the next one for longer than the cap.
+ * probe that hangs does not put off the next one for longer than the cap.  A probe
+ * is a lighter call than real work: after one that was answered the breaker is on
+ * trial, and the first failure opens it again for longer, until real work is done.
  */
 #ifndef CC_BREAKER_H
 #define CC_BREAKER_H
@@ -31,13 +33,16 @@ typedef enum cc_breaker_state
 typedef struct cc_breaker
 {
 	cc_breaker_state state;
+	bool		on_trial;
 	int			failures;
 	int64_t		interval_ms;
 	int64_t		probe_at_ms;
 } cc_breaker;
 
-/* Both are true where the breaker changed between letting calls through and not. */
-extern bool cc_breaker_success(cc_breaker *breaker);
+/* True where this closed it.  real_work: more than a probe could tell. */
+extern bool cc_breaker_success(cc_breaker *breaker, bool real_work);
+
+/* True where this opened it.  sure: one such failure is enough. */
 extern bool cc_breaker_failure(cc_breaker *breaker, bool sure, int64_t now_ms);
 
 /* True, once, when a probe is due: the caller starts it and reports how it ended. */

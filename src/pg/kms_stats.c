@@ -75,6 +75,14 @@ chatcrypt_kms_stats_startup(void)
 }
 
 void
+chatcrypt_kms_stats_clear(void)
+{
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	memset(rows, 0, sizeof(ChatcryptKmsStats) * CHATCRYPT_KMS_KEYS);
+	LWLockRelease(lock);
+}
+
+void
 chatcrypt_kms_stats_publish(int row, const ChatcryptKmsStats *stats)
 {
 	LWLockAcquire(lock, LW_EXCLUSIVE);

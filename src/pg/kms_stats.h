@@ -65,6 +65,9 @@ typedef struct ChatcryptKmsStats
 
 extern void chatcrypt_kms_stats_request(void);
 extern void chatcrypt_kms_stats_startup(void);
+
+/* The worker: a new one starts from nothing. */
+extern void chatcrypt_kms_stats_clear(void);
 extern void chatcrypt_kms_stats_publish(int row, const ChatcryptKmsStats *stats);
 
 /* False for a row that is not in use. */

@@ -30,7 +30,6 @@ chatcrypt_call_new(KmsEndpoint *endpoint, KmsLine *line,
 		call->done = done;
 		call->endpoint = endpoint;
 		call->line = line;
-		call->login = endpoint->login;
 		call->batch.items = call->items;
 		call->started_us = chatcrypt_clock_us();
 		if (line != NULL)
@@ -56,12 +55,14 @@ chatcrypt_call_free(KmsCall *call)
 }
 
 static void
-transfer_done(void *owner, const cc_http_reply *reply)
+transfer_done(void *owner, const cc_http_reply *transport_reply)
 {
 	KmsCall    *call = owner;
+	cc_http_reply reply = *transport_reply;
 
+	reply.login = call->request.login;
 	call->transfer = NULL;
-	call->done(call, reply);
+	call->done(call, &reply);
 }
 
 bool
@@ -101,6 +102,8 @@ chatcrypt_calls_cancel(void)
 			call->endpoint->session_call = NULL;
 		if (call->line != NULL && call->line->key_call == call)
 			call->line->key_call = NULL;
+		if (call->batch.nitems > 0)
+			call->endpoint->batches--;
 		chatcrypt_flights_requeue(call, now);
 		chatcrypt_call_free(call);
 	}
@@ -144,6 +147,23 @@ note_line(KmsLine *line, cc_kms_outcome outcome, const char *error, bool reached
 	}
 }
 
+/* A step of the session is no call of any key's, and yet each depends on it. */
+static void
+note_all_lines(const KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error, bool reached)
+{
+	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
+	{
+		KmsLine    *line = chatcrypt_line_at(row);
+
+		if (line == NULL || line->endpoint != endpoint)
+			continue;
+		line->stats.reach = reached ? CHATCRYPT_REACH_YES : CHATCRYPT_REACH_NO;
+		line->stats_changed = true;
+		if (outcome != CC_KMS_OK)
+			chatcrypt_line_note_error(line, outcome, error);
+	}
+}
+
 /* A server that says that it is busy is there, and so is one that refuses. */
 static bool
 was_reached(cc_kms_outcome outcome, const cc_http_reply *reply)
@@ -170,6 +190,8 @@ chatcrypt_call_note(const KmsCall *call, cc_kms_outcome outcome, const char *err
 
 	if (call->line != NULL)
 		note_line(call->line, outcome, error, reached, chatcrypt_clock_us() - call->started_us);
+	else
+		note_all_lines(endpoint, outcome, error, reached);
 	if (outcome == CC_KMS_OK)
 		endpoint->last_error[0] = '\0';
 	else
@@ -179,7 +201,7 @@ chatcrypt_call_note(const KmsCall *call, cc_kms_outcome outcome, const char *err
 		return;
 	if (reached)
 	{
-		if (cc_breaker_success(&endpoint->breaker))
+		if (cc_breaker_success(&endpoint->breaker, call->batch.nitems > 0))
 			ereport(LOG,
 					(errmsg("the KMS behind the provider %s answers again", endpoint->provider->scheme)));
 	}

@@ -10,9 +10,10 @@
  * call      one exchange with the KMS: a batch of flights, a step of the session, or
  *           the question for a key's properties
  *
- * flights.c queues, batches and settles; endpoint.c logs in, asks for keys, and
- * minds the breaker; calls.c sends, and says to whom a reply belongs.  All of it is
- * one process without threads: nothing here is shared or locked but the slots.
+ * flights.c takes requests in and settles them, batches.c sends them, lines.c keeps
+ * their queues; endpoint.c logs in, asks for keys and probes; calls.c knows what is
+ * under way.  All of it is one process without threads: nothing here is shared or
+ * locked but the slots.
  */
 #ifndef CHATCRYPT_DISPATCH_H
 #define CHATCRYPT_DISPATCH_H
@@ -38,7 +39,6 @@ typedef struct KmsFlight
 	cc_kms_item *item;
 	int			slot;
 	int			tries;			/* that failed */
-	bool		relogged;		/* was refused once for its login */
 	int			company;		/* at most so many in its batch; 0 for no limit of its own */
 	int64		ready_at_ms;	/* waits for company, or for its next try, until then */
 	int64		deadline_ms;
@@ -59,7 +59,6 @@ typedef struct KmsEndpoint
 	cc_breaker	breaker;
 	cc_failure	failure;		/* settings or login refused: holds for every line */
 	KmsCall    *session_call;
-	uint64		login;			/* counts sessions, so that an old refusal does not end a new one */
 	int			session_tries;
 	int64		session_try_at_ms;
 	int			batches;		/* in flight */
@@ -77,7 +76,6 @@ struct KmsLine
 	int64		hold_until_ms;	/* Retry-After */
 	cc_failure	failure;		/* of the key as a whole */
 	bool		key_known;
-	bool		key_relogged;
 	KmsCall    *key_call;
 	int			key_tries;
 	int64		key_try_at_ms;
@@ -91,7 +89,6 @@ struct KmsCall
 	void		(*done) (KmsCall *call, const cc_http_reply *reply);
 	KmsEndpoint *endpoint;
 	KmsLine    *line;			/* NULL for a step of the session */
-	uint64		login;
 	int64		started_us;
 	int64		timeout_ms;
 	ChatcryptTransfer *transfer;
@@ -101,20 +98,30 @@ struct KmsCall
 	KmsFlight  *flights[CC_KMS_BATCH_MAX];
 };
 
+/* lines.c */
+extern KmsLine *chatcrypt_line_at(int row);	/* NULL for a row that is not in use */
+extern KmsLine *chatcrypt_line_for(const char *key_uri, KmsEndpoint *endpoint, int64 now_ms);
+extern bool chatcrypt_line_is_idle(const KmsLine *line);
+extern void chatcrypt_line_publish(KmsLine *line, int64 now_ms);
+extern void chatcrypt_lines_forget(void);
+extern void chatcrypt_enqueue(KmsFlight *flight);
+extern KmsFlight *chatcrypt_take_queue(KmsQueue *queue);
+
 /* flights.c */
 extern void chatcrypt_flights_accept(int64 now_ms);
-extern void chatcrypt_flights_step(int64 now_ms, int64 *wake_at_ms);
 extern void chatcrypt_flights_requeue(KmsCall *call, int64 now_ms);
+extern void chatcrypt_flights_settle(KmsCall *call, cc_kms_outcome outcome, const char *error);
+extern void chatcrypt_flight_expire(KmsFlight *flight);
 extern void chatcrypt_line_fail_all(KmsLine *line, const cc_failure *failure);
-extern KmsLine *chatcrypt_line_at(int row);	/* NULL for a row that is not in use */
-extern void chatcrypt_lines_forget(void);
+
+/* batches.c */
+extern void chatcrypt_batches_step(int64 now_ms, int64 *wake_at_ms);
 
 /* endpoint.c */
 extern KmsEndpoint *chatcrypt_endpoint_for(const char *key_uri);
 extern KmsEndpoint *chatcrypt_endpoint_at(int index);
 extern void chatcrypt_endpoints_step(int64 now_ms, int64 *wake_at_ms);
 extern bool chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms);
-extern void chatcrypt_endpoint_login_again(KmsEndpoint *endpoint, uint64 refused_login);
 extern bool chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms);
 extern void chatcrypt_dispatch_reload(bool config_changed);
 

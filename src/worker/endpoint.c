@@ -79,17 +79,6 @@ chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms)
 
 /* ---------- the session ---------- */
 
-/* A refusal of a session that is gone already says nothing of the new one. */
-void
-chatcrypt_endpoint_login_again(KmsEndpoint *endpoint, uint64 refused_login)
-{
-	if (endpoint->login != refused_login)
-		return;
-	endpoint->provider->session_drop(endpoint->session);
-	endpoint->login++;
-	endpoint->session_try_at_ms = 0;
-}
-
 /* A renewal that fails leaves a session that is still good; a login does not. */
 static void
 session_failed(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error)
@@ -100,8 +89,7 @@ session_failed(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error)
 	endpoint->session_try_at_ms = now + chatcrypt_retry_ms(endpoint->session_tries);
 	if (cc_kms_outcome_is_transient(outcome))
 		return;
-	if (endpoint->provider->session_state(endpoint->session, now) == CC_SESSION_EXCHANGE &&
-		outcome != CC_KMS_LOGIN_AGAIN)
+	if (endpoint->provider->session_state(endpoint->session, now) == CC_SESSION_EXCHANGE)
 	{
 		refuse(endpoint, outcome, error);
 		endpoint->session_try_at_ms = endpoint->failure.until_ms;
@@ -126,8 +114,6 @@ session_done(KmsCall *call, const cc_http_reply *reply)
 		endpoint->session_try_at_ms = 0;
 		return;
 	}
-	if (outcome == CC_KMS_LOGIN_AGAIN)
-		chatcrypt_endpoint_login_again(endpoint, endpoint->login);
 	session_failed(endpoint, outcome, error);
 }
 
@@ -186,7 +172,6 @@ key_done(KmsCall *call, const cc_http_reply *reply)
 {
 	KmsLine    *line = call->line;
 	KmsEndpoint *endpoint = call->endpoint;
-	uint64		login = call->login;
 	char		error[CC_KMS_ERROR_MAX] = "";
 	cc_kms_outcome outcome;
 
@@ -198,20 +183,9 @@ key_done(KmsCall *call, const cc_http_reply *reply)
 
 	line->key_known = outcome == CC_KMS_OK;
 	if (outcome == CC_KMS_OK)
-	{
 		line->key_tries = 0;
-		line->key_relogged = false;
-	}
-	else if (outcome == CC_KMS_LOGIN_AGAIN && !line->key_relogged)
-	{
-		line->key_relogged = true;
-		chatcrypt_endpoint_login_again(endpoint, login);
-	}
-	else
-	{
-		line->key_relogged = false;
-		key_failed(line, outcome == CC_KMS_LOGIN_AGAIN ? CC_KMS_DENIED : outcome, error);
-	}
+	else if (outcome != CC_KMS_LOGIN_AGAIN)
+		key_failed(line, outcome, error);
 }
 
 static void
@@ -345,38 +319,31 @@ chatcrypt_endpoints_step(int64 now_ms, int64 *wake_at_ms)
 /* ---------- reload ---------- */
 
 /*
- * Everything remembered may be wrong now.  Where settings changed, calls under way
- * are given up and their requests asked again; otherwise only the login is made
- * anew, since the files that it came from may have changed.
+ * Everything remembered may be wrong now.  Calls under way are given up and their
+ * requests asked again; logins are made anew, since the files that they came from
+ * may have changed; and sessions as well where the settings have.
  */
 void
 chatcrypt_dispatch_reload(bool config_changed)
 {
-	int64		now = chatcrypt_clock_ms();
-
-	if (config_changed)
-		chatcrypt_calls_cancel();
+	chatcrypt_calls_cancel();
 	for (int i = 0; i < KMS_ENDPOINTS; i++)
 	{
 		KmsEndpoint *endpoint = &endpoints[i];
 
 		if (endpoint->provider == NULL)
 			continue;
-		endpoint->failure.until_ms = 0;
-		endpoint->session_tries = 0;
-		endpoint->session_try_at_ms = 0;
-		cc_breaker_hurry(&endpoint->breaker, now);
-		if (endpoint->session == NULL)
-			continue;
-		if (config_changed)
+		if (endpoint->session != NULL && config_changed)
 		{
 			endpoint->provider->close(endpoint->session);
 			endpoint->session = NULL;
-			endpoint->login++;
-			endpoint->breaker = (cc_breaker) {.state = CC_BREAKER_CLOSED};
 		}
-		else if (endpoint->provider->perform == NULL)
-			chatcrypt_endpoint_login_again(endpoint, endpoint->login);
+		else if (endpoint->session != NULL && endpoint->provider->perform == NULL)
+			endpoint->provider->session_drop(endpoint->session);
+		endpoint->breaker = (cc_breaker) {.state = CC_BREAKER_CLOSED};
+		endpoint->failure.until_ms = 0;
+		endpoint->session_tries = 0;
+		endpoint->session_try_at_ms = 0;
 	}
 	cc_failures_clear();
 	chatcrypt_lines_forget();

@@ -34,7 +34,7 @@
 
 #define SWEEP_MS	10000		/* keys past their limits leave the cache that soon */
 
-extern PGDLLEXPORT void chatcrypt_kms_worker_main(Datum arg) pg_attribute_noreturn();
+extern PGDLLEXPORT void chatcrypt_kms_worker_main(Datum arg);
 
 /*
  * Tokens, request bodies and replies pass through this process's heap and through
@@ -115,7 +115,7 @@ turn(int64 *sweep_at_ms)
 	wake_at = *sweep_at_ms;
 	chatcrypt_flights_accept(now);
 	chatcrypt_endpoints_step(now, &wake_at);
-	chatcrypt_flights_step(now, &wake_at);
+	chatcrypt_batches_step(now, &wake_at);
 	return wake_at;
 }
 
@@ -134,6 +134,7 @@ chatcrypt_kms_worker_main(Datum arg)
 	chatcrypt_slots_lock_memory();
 	chatcrypt_transport_start();
 	before_shmem_exit(leave, (Datum) 0);
+	chatcrypt_kms_stats_clear();
 	chatcrypt_slots_attach_worker();
 
 	while (!ShutdownRequestPending)

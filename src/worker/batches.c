@@ -1,0 +1,189 @@
+/*
+ * batches.c
+ *		Requests on their way: they wait in the queues of their line, travel in
+ *		batches, and are handed to flights.c when the reply is there.
+ *
+ * A new request waits chatcrypt.kms_batch_delay for company, unless a batch is full
+ * before; one that failed in passing waits for its next try.  Whatever happens, a
+ * request ends by its deadline.
+ */
+#include "postgres.h"
+
+#include "pg/clock.h"
+#include "pg/settings.h"
+#include "worker/dispatch.h"
+
+static void
+batch_done(KmsCall *call, const cc_http_reply *reply)
+{
+	KmsEndpoint *endpoint = call->endpoint;
+	char		error[CC_KMS_ERROR_MAX] = "";
+	cc_kms_outcome outcome;
+
+	outcome = endpoint->provider->batch_reply(endpoint->session, &call->batch, reply, error);
+	endpoint->batches--;
+	chatcrypt_call_note(call, outcome, error, reply);
+	if (reply->retry_after_ms > 0 && cc_kms_outcome_is_transient(outcome))
+		call->line->hold_until_ms = chatcrypt_clock_ms() + reply->retry_after_ms;
+	chatcrypt_flights_settle(call, outcome, error);
+}
+
+static int
+batch_max(const KmsLine *line)
+{
+	int			most = Min(line->endpoint->provider->batch_max, CC_KMS_BATCH_MAX);
+
+	return Max(line->batch_limit > 0 ? Min(line->batch_limit, most) : most, 1);
+}
+
+/* Who failed waits for its time; who is new goes along with anyone. */
+static bool
+may_go(const KmsFlight *flight, int64 now_ms)
+{
+	return flight->tries == 0 || flight->ready_at_ms <= now_ms;
+}
+
+/* Ends what nobody wants and what is too late, and says whether a batch should go out. */
+static bool
+prepare(KmsLine *line, int op, int64 now_ms, int64 *wake_at_ms)
+{
+	KmsFlight  *next;
+	int			ready = 0;
+	bool		due = line->endpoint->provider->perform != NULL;
+
+	for (KmsFlight *flight = chatcrypt_take_queue(&line->queues[op]); flight != NULL; flight = next)
+	{
+		bool		wanted = chatcrypt_slot_wanted(flight->slot, &flight->deadline_ms);
+
+		next = flight->next;
+		if (!wanted || flight->deadline_ms <= now_ms)
+		{
+			chatcrypt_flight_expire(flight);
+			continue;
+		}
+		chatcrypt_enqueue(flight);
+		ready += may_go(flight, now_ms);
+		due |= flight->ready_at_ms <= now_ms;
+		*wake_at_ms = Min(*wake_at_ms, flight->deadline_ms);
+		if (flight->ready_at_ms > now_ms)
+			*wake_at_ms = Min(*wake_at_ms, flight->ready_at_ms);
+	}
+	return ready > 0 && (due || ready >= batch_max(line));
+}
+
+/* The longest that any of the batch may still wait. */
+static int64
+fill_batch(KmsCall *call, int op, int64 now_ms)
+{
+	KmsLine    *line = call->line;
+	int			most = batch_max(line);
+	int64		deadline = now_ms;
+	KmsFlight  *next;
+
+	call->batch.op = op;
+	strlcpy(call->batch.key_uri, line->stats.key_uri, CC_KMS_URI_MAX);
+	for (KmsFlight *flight = chatcrypt_take_queue(&line->queues[op]); flight != NULL; flight = next)
+	{
+		next = flight->next;
+		if (flight->company > 0)
+			most = Min(most, Max(flight->company, call->batch.nitems));
+		if (call->batch.nitems >= most || !may_go(flight, now_ms))
+		{
+			chatcrypt_enqueue(flight);
+			continue;
+		}
+		call->flights[call->batch.nitems] = flight;
+		call->items[call->batch.nitems++] = flight->item;
+		deadline = Max(deadline, flight->deadline_ms);
+	}
+	return deadline - now_ms;
+}
+
+static void
+perform(KmsCall *call)
+{
+	KmsEndpoint *endpoint = call->endpoint;
+	cc_kms_outcome first_failure = CC_KMS_OK;
+	const char *error = "";
+
+	endpoint->provider->perform(endpoint->session, &call->batch);
+	for (int i = 0; i < call->batch.nitems && first_failure == CC_KMS_OK; i++)
+	{
+		first_failure = call->items[i]->outcome;
+		error = call->items[i]->error;
+	}
+	chatcrypt_call_note(call, first_failure, error, NULL);
+	chatcrypt_flights_settle(call, CC_KMS_OK, "");
+}
+
+/* False where no call is to be had now. */
+static bool
+send_batch(KmsLine *line, int op, int64 now_ms)
+{
+	KmsEndpoint *endpoint = line->endpoint;
+	KmsCall    *call = chatcrypt_call_new(endpoint, line, batch_done);
+	char		error[CC_KMS_ERROR_MAX] = "";
+	const char *refusal;
+	cc_kms_outcome outcome;
+	int64		timeout_ms;
+
+	if (call == NULL)
+		return false;
+	timeout_ms = fill_batch(call, op, now_ms);
+	if (endpoint->provider->perform != NULL)
+	{
+		perform(call);
+		return true;
+	}
+	outcome = endpoint->provider->batch_request(endpoint->session, &call->batch, &call->request, error);
+	if (outcome == CC_KMS_OK)
+	{
+		if (chatcrypt_call_send(call, timeout_ms, &refusal))
+		{
+			endpoint->batches++;
+			return true;
+		}
+		outcome = CC_KMS_CONFIG;
+		strlcpy(error, refusal, CC_KMS_ERROR_MAX);
+	}
+	chatcrypt_line_note_error(line, outcome, error);
+	chatcrypt_flights_settle(call, outcome, error);
+	return true;
+}
+
+static void
+step(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
+{
+	if (!chatcrypt_endpoint_open(line->endpoint, now_ms))
+	{
+		chatcrypt_line_fail_all(line, &line->endpoint->failure);
+		return;
+	}
+	for (int op = 0; op < KMS_OPS; op++)
+	{
+		while (prepare(line, op, now_ms, wake_at_ms))
+		{
+			if (!chatcrypt_line_ready(line, now_ms, wake_at_ms))
+				break;
+			if (line->endpoint->batches >= chatcrypt_kms_max_inflight ||
+				!send_batch(line, op, now_ms))
+				break;
+		}
+	}
+}
+
+void
+chatcrypt_batches_step(int64 now_ms, int64 *wake_at_ms)
+{
+	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
+	{
+		KmsLine    *line = chatcrypt_line_at(row);
+
+		if (line == NULL)
+			continue;
+		if (!chatcrypt_line_is_idle(line))
+			step(line, now_ms, wake_at_ms);
+		if (line->stats_changed || line->stats.breaker != line->endpoint->breaker.state)
+			chatcrypt_line_publish(line, now_ms);
+	}
+}

@@ -1,0 +1,124 @@
+/*
+ * lines.c
+ *		The table of lines, one for each key URI in use, with their queues and their
+ *		rows in chatcrypt.kms_status.  Not here: what is done with a queue.
+ */
+#include "postgres.h"
+
+#include "worker/dispatch.h"
+
+static KmsLine lines[CHATCRYPT_KMS_KEYS];
+
+KmsLine *
+chatcrypt_line_at(int row)
+{
+	return lines[row].stats.key_uri[0] != '\0' ? &lines[row] : NULL;
+}
+
+bool
+chatcrypt_line_is_idle(const KmsLine *line)
+{
+	int			queued = 0;
+
+	for (int op = 0; op < KMS_OPS; op++)
+		queued += line->queues[op].count;
+	return queued == 0 && line->calls == 0;
+}
+
+/* The line of a key; a new one takes the place of the one that is idle for longest. */
+KmsLine *
+chatcrypt_line_for(const char *key_uri, KmsEndpoint *endpoint, int64 now_ms)
+{
+	KmsLine    *place = NULL;
+
+	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
+	{
+		KmsLine    *line = &lines[row];
+
+		if (strcmp(line->stats.key_uri, key_uri) == 0)
+		{
+			line->used_at_ms = now_ms;
+			return line;
+		}
+		if (chatcrypt_line_is_idle(line) && (place == NULL || line->used_at_ms < place->used_at_ms))
+			place = line;
+	}
+	if (place == NULL)
+		return NULL;
+	memset(place, 0, sizeof(*place));
+	place->row = place - lines;
+	place->used_at_ms = now_ms;
+	place->endpoint = endpoint;
+	place->stats.lease_ms = -1;
+	strlcpy(place->stats.key_uri, key_uri, CC_KMS_URI_MAX);
+	return place;
+}
+
+void
+chatcrypt_lines_forget(void)
+{
+	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
+	{
+		lines[row].failure.until_ms = 0;
+		lines[row].hold_until_ms = 0;
+		lines[row].batch_limit = 0;
+		lines[row].key_known = false;
+		lines[row].key_tries = 0;
+		lines[row].key_try_at_ms = 0;
+	}
+}
+
+/* ---------- queues ---------- */
+
+static KmsQueue *
+queue_of(KmsFlight *flight)
+{
+	return &flight->line->queues[flight->request->op];
+}
+
+void
+chatcrypt_enqueue(KmsFlight *flight)
+{
+	KmsQueue   *queue = queue_of(flight);
+
+	flight->next = NULL;
+	if (queue->first == NULL)
+		queue->first = flight;
+	else
+		queue->last->next = flight;
+	queue->last = flight;
+	queue->count++;
+	flight->line->stats_changed = true;
+}
+
+/* Takes the whole queue apart; who goes through the list puts back what stays. */
+KmsFlight *
+chatcrypt_take_queue(KmsQueue *queue)
+{
+	KmsFlight  *first = queue->first;
+
+	*queue = (KmsQueue) {0};
+	return first;
+}
+
+/* ---------- status ---------- */
+
+void
+chatcrypt_line_publish(KmsLine *line, int64 now_ms)
+{
+	KmsEndpoint *endpoint = line->endpoint;
+
+	if (endpoint->breaker.state != CC_BREAKER_CLOSED)
+		line->stats.reach = CHATCRYPT_REACH_NO;
+	line->stats.breaker = endpoint->breaker.state;
+	line->stats.in_flight = line->calls;
+	line->stats.waiting = 0;
+	for (int op = 0; op < KMS_OPS; op++)
+		line->stats.waiting += line->queues[op].count;
+	line->stats.lease_ms = -1;
+	if (endpoint->session != NULL && endpoint->provider->session_lease_ms != NULL)
+		line->stats.lease_ms = endpoint->provider->session_lease_ms(endpoint->session, now_ms);
+	line->stats.lease_at_ms = now_ms;
+	chatcrypt_kms_stats_publish(line->row, &line->stats);
+	line->stats_changed = false;
+}
