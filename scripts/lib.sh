@@ -171,14 +171,19 @@ find_server_user()
 	fi
 }
 
-# Runs a command as the server's user.  HOME is the work folder: no dot file of anybody's.
+# Runs a command as the server's user, in the work folder, which that user can enter; HOME is
+# there too: no dot file of anybody's.
 as_server()
 {
-	if [ "$(id -un)" = "$SERVER_USER" ]; then
-		HOME=$WORK "$@"
-	else
-		HOME=$WORK runuser -u "$SERVER_USER" -- "$@"
-	fi
+	(
+		cd "$WORK"
+		export HOME=$WORK
+		if [ "$(id -un)" = "$SERVER_USER" ]; then
+			exec "$@"
+		else
+			exec runuser -u "$SERVER_USER" -- "$@"
+		fi
+	)
 }
 
 # Sets WORK to an empty or re-used folder of the server's user: build/NAME where that user
