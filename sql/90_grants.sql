@@ -29,7 +29,8 @@ DECLARE
 		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id",
 							 "add_participant", "remove_participant", "act_as"],
 		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as"],
-		"chatcrypt_admin": ["create_tenant", "rotate_chat", "import_dek", "shred_chat"]
+		"chatcrypt_admin": ["create_tenant", "rotate_chat", "import_dek", "shred_chat", "doctor"],
+		"chatcrypt_auditor": ["doctor"]
 	}';
 	everyone CONSTANT text[] := ARRAY['id', 'dek_version', 'message_body', 'current_actor', 'may_see'];
 	one record;

@@ -1,0 +1,284 @@
+-- doctor(): each finding that a session can bring about, and its end.
+-- Those of files, limits and the network are in t/080_doctor.pl.
+\set VERBOSITY terse
+\set ON_ERROR_STOP 0
+\set QUIET on
+SET client_min_messages = error;
+SET jit = off;
+\pset format unaligned
+\pset tuples_only on
+\set found 'SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding = '
+
+-- What any server of the tests has.
+SELECT severity, finding FROM chatcrypt.doctor()
+WHERE finding NOT IN ('core_dumps', 'keys_not_locked', 'local_keys_on_data_volume');
+
+-- Every row says all that it should.
+SELECT count(*) FROM chatcrypt.doctor()
+WHERE severity NOT IN ('critical', 'warning', 'notice') OR finding !~ '^[a-z_]+$'
+   OR what !~ '\.$' OR why !~ '\.$' OR how_to_mend !~ '\.$'
+   OR severity IS NULL OR finding IS NULL OR what IS NULL OR why IS NULL OR how_to_mend IS NULL;
+
+-- Logs: text and parameters, or text alone.
+SET log_statement = 'mod';
+SELECT * FROM chatcrypt.doctor() WHERE finding = 'log_statement';
+SET log_parameter_max_length = 0;
+SELECT * FROM chatcrypt.doctor() WHERE finding = 'log_statement';
+SET log_parameter_max_length = '1kB';
+:found 'log_statement';
+RESET log_statement;
+:found 'log_statement';
+RESET log_parameter_max_length;
+SET log_min_duration_statement = 0;
+:found 'log_min_duration_statement';
+RESET log_min_duration_statement;
+:found 'log_min_duration_statement';
+SET log_min_duration_sample = '10min';
+:found 'log_min_duration_sample';
+RESET log_min_duration_sample;
+:found 'log_min_duration_sample';
+SET log_transaction_sample_rate = 0.001;
+:found 'log_transaction_sample_rate';
+RESET log_transaction_sample_rate;
+:found 'log_transaction_sample_rate';
+SET log_parameter_max_length_on_error = -1;
+:found 'log_parameter_max_length_on_error';
+RESET log_parameter_max_length_on_error;
+:found 'log_parameter_max_length_on_error';
+-- What a session sets for itself does not hide what the server does.
+SET log_min_error_statement = panic;
+:found 'log_min_error_statement';
+SET log_min_error_statement = fatal;
+:found 'log_min_error_statement';
+RESET log_min_error_statement;
+SET debug_print_parse = on;
+SET debug_print_rewritten = on;
+SET debug_print_plan = on;
+:found 'debug_print';
+RESET debug_print_parse;
+RESET debug_print_rewritten;
+RESET debug_print_plan;
+:found 'debug_print';
+LOAD 'auto_explain';
+:found 'auto_explain';
+SET auto_explain.log_min_duration = '1h';
+:found 'auto_explain';
+RESET auto_explain.log_min_duration;
+:found 'auto_explain';
+SET track_activities = off;
+:found 'track_activities';
+SET track_activities = on;
+SET temp_tablespaces = 'pg_default';
+:found 'temp_files';
+RESET temp_tablespaces;
+SET chatcrypt.on_decrypt_error = 'null';
+:found 'on_decrypt_error';
+RESET chatcrypt.on_decrypt_error;
+:found 'on_decrypt_error';
+
+-- Roles and databases have values of their own; those of other databases are not ours to see.
+CREATE ROLE doctor_app;
+SELECT current_database() AS here \gset
+ALTER ROLE doctor_app SET log_statement = 'ALL';
+ALTER ROLE doctor_app IN DATABASE :"here" SET log_min_duration_statement = '250ms';
+ALTER ROLE doctor_app IN DATABASE template1 SET debug_print_plan = 'yes';
+ALTER ROLE doctor_app IN DATABASE :"here" SET log_parameter_max_length = '0kB';
+ALTER ROLE ALL SET log_min_duration_sample = '0';
+ALTER ROLE doctor_app SET pg_stat_statements.track_utility = 'true';
+ALTER ROLE doctor_app SET pgaudit.log = 'ddl, Read';
+SELECT severity, finding, replace(what, current_database(), 'HERE') FROM chatcrypt.doctor()
+WHERE finding IN ('log_statement', 'log_min_duration_statement', 'debug_print', 'log_min_duration_sample', 'pg_stat_statements', 'pgaudit');
+ALTER ROLE doctor_app SET log_statement = 'none';
+ALTER ROLE doctor_app IN DATABASE :"here" SET log_min_duration_statement = '-1';
+ALTER ROLE ALL SET log_min_duration_sample = '-1';
+ALTER ROLE doctor_app SET pg_stat_statements.track_utility = 'off';
+ALTER ROLE doctor_app SET pgaudit.log = 'ddl, role';
+SELECT count(*) FROM chatcrypt.doctor()
+WHERE finding IN ('log_statement', 'log_min_duration_statement', 'debug_print', 'log_min_duration_sample', 'pg_stat_statements', 'pgaudit');
+ALTER ROLE ALL RESET ALL;
+ALTER ROLE doctor_app RESET ALL;
+ALTER ROLE doctor_app IN DATABASE :"here" RESET ALL;
+ALTER ROLE doctor_app IN DATABASE template1 RESET ALL;
+DROP ROLE doctor_app;
+
+-- Roles.  Who may SET ROLE counts, whether it inherits or not; who cannot log in does not.
+CREATE ROLE doctor_group;
+GRANT chatcrypt_reader TO doctor_group;
+CREATE ROLE "Doctor reader" LOGIN NOINHERIT IN ROLE doctor_group;
+SELECT * FROM chatcrypt.doctor() WHERE finding = 'readers';
+ALTER ROLE "Doctor reader" BYPASSRLS;
+:found 'bypassrls';
+ALTER ROLE "Doctor reader" NOBYPASSRLS;
+:found 'bypassrls';
+GRANT chatcrypt_admin TO "Doctor reader";
+SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding IN ('readers', 'admins', 'admin_and_messages');
+REVOKE doctor_group FROM "Doctor reader";
+SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding IN ('readers', 'admins', 'admin_and_messages');
+GRANT chatcrypt_writer TO "Doctor reader";
+:found 'admin_and_messages';
+REVOKE chatcrypt_admin, chatcrypt_writer FROM "Doctor reader";
+SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding IN ('readers', 'admins', 'admin_and_messages');
+GRANT pg_monitor TO "Doctor reader";
+:found 'statement_readers';
+REVOKE pg_monitor FROM "Doctor reader";
+:found 'statement_readers';
+GRANT SELECT ON chatcrypt.dek TO doctor_group;
+:found 'dek_readers';
+ALTER ROLE "Doctor reader" INHERIT;
+GRANT doctor_group TO "Doctor reader";
+:found 'dek_readers';
+REVOKE SELECT ON chatcrypt.dek FROM doctor_group;
+:found 'dek_readers';
+GRANT pg_read_all_data TO "Doctor reader";
+:found 'dek_readers';
+REVOKE pg_read_all_data FROM "Doctor reader";
+GRANT UPDATE (valid_to) ON chatcrypt.dek TO "Doctor reader";
+:found 'dek_writers';
+REVOKE UPDATE (valid_to) ON chatcrypt.dek FROM "Doctor reader";
+:found 'dek_writers';
+REVOKE doctor_group FROM "Doctor reader";
+ALTER ROLE "Doctor reader" SUPERUSER;
+SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding IN ('superusers', 'readers', 'dek_writers');
+ALTER ROLE "Doctor reader" NOSUPERUSER;
+:found 'superusers';
+-- A long list stays short.
+SELECT format('CREATE ROLE doctor_%s LOGIN IN ROLE chatcrypt_reader', g) FROM generate_series(10, 22) AS g \gexec
+:found 'readers';
+SELECT format('DROP ROLE doctor_%s', g) FROM generate_series(10, 22) AS g \gexec
+DROP ROLE doctor_group, "Doctor reader";
+
+-- PUBLIC.
+GRANT SELECT (sender) ON chatcrypt.message TO PUBLIC;
+GRANT EXECUTE ON FUNCTION chatcrypt.doctor() TO PUBLIC;
+SELECT * FROM chatcrypt.doctor() WHERE finding = 'public_grants';
+REVOKE ALL ON chatcrypt.message FROM PUBLIC;
+REVOKE ALL (sender) ON chatcrypt.message FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION chatcrypt.doctor() FROM PUBLIC;
+:found 'public_grants';
+BEGIN;
+CREATE FUNCTION chatcrypt.new_by_default() RETURNS integer LANGUAGE sql AS 'SELECT 1';
+GRANT USAGE ON SCHEMA chatcrypt TO PUBLIC;
+GRANT SELECT ON chatcrypt.chat TO PUBLIC;
+:found 'public_grants';
+ROLLBACK;
+
+-- Copies of plaintext.
+CREATE SCHEMA doctor;
+SET search_path = doctor;
+CREATE VIEW ids AS SELECT chat_id, message_id FROM chatcrypt.messages;
+CREATE VIEW bodies WITH (security_invoker = on) AS SELECT chat_id, body FROM chatcrypt.messages;
+CREATE MATERIALIZED VIEW counts AS SELECT chat_id, count(*) FROM ids GROUP BY 1 WITH NO DATA;
+CREATE FUNCTION opened(uuid, uuid, bytea) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN chatcrypt.try_decrypt($1, $2, $3); END';
+CREATE TABLE notes (message_id uuid, chat_id uuid, body bytea);
+CREATE INDEX ON notes (message_id);
+SELECT count(*) FROM chatcrypt.doctor_copies();
+CREATE VIEW shown AS SELECT upper(body) FROM bodies;
+CREATE MATERIALIZED VIEW kept AS SELECT * FROM bodies WITH NO DATA;
+CREATE INDEX ON kept (body);
+CREATE MATERIALIZED VIEW decrypted AS SELECT chatcrypt.decrypt(chat_id, message_id, encrypted_message) FROM chatcrypt.message WITH NO DATA;
+CREATE INDEX searched ON notes (opened(chat_id, message_id, body));
+CREATE STATISTICS seen ON (chatcrypt.decrypt_bytea(chat_id, message_id, body)) FROM notes;
+ALTER TABLE notes ADD COLUMN clear text GENERATED ALWAYS AS (opened(chat_id, message_id, body)) STORED;
+CREATE TABLE backup AS SELECT * FROM chatcrypt.messages WITH NO DATA;
+CREATE PUBLICATION doctor_all FOR ALL TABLES;
+CREATE PUBLICATION doctor_ids FOR TABLE backup (message_id, chat_id);
+SELECT * FROM chatcrypt.doctor_copies() ORDER BY finding, what;
+SELECT array_agg(DISTINCT finding ORDER BY finding) FROM chatcrypt.doctor() WHERE what ~ 'doctor';
+DROP PUBLICATION doctor_all;
+DROP PUBLICATION doctor_ids;
+ALTER VIEW shown SET (security_invoker);
+ALTER TABLE notes DROP COLUMN clear;
+DROP INDEX searched;
+DROP STATISTICS seen;
+DROP TABLE backup;
+DROP MATERIALIZED VIEW kept, decrypted;
+SELECT count(*) FROM chatcrypt.doctor_copies();
+RESET search_path;
+DROP SCHEMA doctor CASCADE;
+
+-- Keys: too old, used too often.
+BEGIN;
+DELETE FROM chatcrypt.message;
+DELETE FROM chatcrypt.chat;
+SELECT chatcrypt.create_chats(ARRAY[801, 802, 803]::bigint[]);
+SELECT severity, finding FROM chatcrypt.doctor_keys();
+UPDATE chatcrypt.dek SET valid_from = now() - interval '13 months' WHERE chat_id <> chatcrypt.id(803);
+SELECT * FROM chatcrypt.doctor_keys();
+UPDATE chatcrypt.tenant SET rotate_after = '2 years';
+SELECT severity, finding FROM chatcrypt.doctor_keys();
+UPDATE chatcrypt.chat SET rotate_after = '1 year' WHERE chat_id = chatcrypt.id(801);
+SELECT * FROM chatcrypt.doctor_keys();
+SELECT chatcrypt.rotate_chat(801);
+SELECT severity, finding FROM chatcrypt.doctor_keys();
+SELECT * FROM chatcrypt.doctor_keys(wraps => 4);
+SELECT severity, finding FROM chatcrypt.doctor_keys(wraps => 5);
+INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(802), 'x' FROM generate_series(1, 40);
+INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(803), 'x' FROM generate_series(1, 10);
+ANALYZE chatcrypt.message;
+SELECT * FROM chatcrypt.doctor_keys(messages => 30);
+SELECT severity, finding FROM chatcrypt.doctor_keys(messages => 60);
+
+-- Messages without their keys: all of a chat's, or those of one version.
+:found 'messages_without_dek';
+SAVEPOINT whole;
+DELETE FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(802);
+SELECT * FROM chatcrypt.doctor() WHERE finding = 'messages_without_dek';
+ROLLBACK TO whole;
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(801), 'under version 2');
+DELETE FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(801) AND dek_version = 1;
+:found 'messages_without_dek';
+DELETE FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(801) AND dek_version = 2;
+:found 'messages_without_dek';
+ROLLBACK TO whole;
+SELECT chatcrypt.shred_chat(802, confirm => 'irreversible');
+:found 'messages_without_dek';
+ROLLBACK;
+
+-- Who may ask.
+CREATE ROLE doctor_auditor IN ROLE chatcrypt_auditor;
+CREATE ROLE doctor_admin IN ROLE chatcrypt_admin;
+CREATE ROLE doctor_writer IN ROLE chatcrypt_writer, chatcrypt_reader;
+CREATE ROLE doctor_nobody;
+SET ROLE doctor_writer;
+SELECT count(*) FROM chatcrypt.doctor();
+SET ROLE doctor_nobody;
+SELECT count(*) FROM chatcrypt.doctor();
+SET ROLE doctor_admin;
+SELECT count(*) > 3 FROM chatcrypt.doctor();
+SET ROLE doctor_auditor;
+SELECT count(*) > 3 FROM chatcrypt.doctor();
+SELECT * FROM chatcrypt.doctor_values();
+SELECT * FROM chatcrypt.doctor_plaintext();
+SELECT * FROM chatcrypt.host_facts();
+-- Not even where EXECUTE was granted by mistake.
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION chatcrypt.host_facts() TO doctor_writer;
+SET ROLE doctor_writer;
+SELECT * FROM chatcrypt.host_facts();
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION chatcrypt.host_facts() FROM doctor_writer;
+
+-- Nothing that the caller has in its search path, or among its temporary tables, is used.
+GRANT CREATE ON DATABASE :"here" TO doctor_auditor;
+SET ROLE doctor_auditor;
+CREATE SCHEMA doctor_shadow;
+CREATE FUNCTION doctor_shadow.quote_ident(name) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'shadow was called as %', current_user; END$$;
+CREATE FUNCTION doctor_shadow.same(text, text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'shadow was called as %', current_user; END$$;
+CREATE OPERATOR doctor_shadow.~* (FUNCTION = doctor_shadow.same, LEFTARG = text, RIGHTARG = text);
+CREATE TEMP VIEW pg_settings AS SELECT s.*, doctor_shadow.same(name, name) FROM pg_catalog.pg_settings AS s;
+SET search_path = doctor_shadow, pg_temp, pg_catalog;
+SELECT quote_ident('x'::name);
+SELECT 'x'::text ~* 'x';
+SELECT count(*) FROM pg_settings;
+SELECT count(*) > 3 FROM chatcrypt.doctor();
+RESET search_path;
+RESET ROLE;
+DROP OWNED BY doctor_auditor;
+DROP ROLE doctor_auditor, doctor_admin, doctor_writer, doctor_nobody;
+
+-- What host_facts() says is so.
+SELECT f.core_limit::text = CASE split_part(limits.soft, ' ', 1) WHEN 'unlimited' THEN '-1' ELSE limits.soft END AS core_limit,
+	   f.cores_are_piped = (pg_read_file('/proc/sys/kernel/core_pattern') LIKE '|%') AS cores_are_piped,
+	   f.kms_worker_runs
+FROM chatcrypt.host_facts() AS f,
+	 substring(pg_read_file('/proc/self/limits') FROM 'Max core file size +(\S+)') AS limits (soft);

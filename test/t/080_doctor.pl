@@ -1,0 +1,207 @@
+# doctor(): what settings of the server, pg_hba.conf, limits and files bring about, and its end.
+# What a session can bring about is in sql/08_doctor.sql.
+use strict;
+use warnings;
+use Chatcrypt::Test qw(keys_of make_key wait_until);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# The limits that the servers below inherit; only the soft ones, which can be raised again.
+sub limit
+{
+	my ($what, $value) = @_;
+	system('prlimit', "--pid=$$", "--$what=$value:") == 0 or die "prlimit --$what: $?";
+	return;
+}
+
+my $node;
+
+# What doctor() says of a finding.
+sub found
+{
+	my ($finding, $database) = @_;
+	return $node->safe_psql($database // 'postgres',
+		"SELECT severity || ': ' || what FROM chatcrypt.doctor() WHERE finding = '$finding'");
+}
+
+# A reload reaches new sessions a moment later.
+sub becomes
+{
+	my ($finding, $wanted, $name) = @_;
+	my $is;
+	wait_until(10, sub { ($is = found($finding)) eq $wanted });
+	is($is, $wanted, $name);
+	return;
+}
+
+# Sets, looks, and sets back.
+sub tells
+{
+	my ($finding, $setting, $value, $wanted) = @_;
+	$node->adjust_conf('postgresql.conf', $setting, "'$value'");
+	$node->reload;
+	becomes($finding, $wanted, "$setting = $value is told");
+	$node->adjust_conf('postgresql.conf', $setting, undef);
+	$node->reload;
+	becomes($finding, '', 'and is not without it');
+	return;
+}
+
+limit(core => 0);
+limit(memlock => 0);
+$node = Chatcrypt::Test->start('doctor', conf => <<"CONF");
+shared_preload_libraries = 'chatcrypt,pg_stat_statements'
+chatcrypt.cache_size = 128
+log_min_error_statement = panic
+CONF
+
+# Limits.  Where the kernel hands cores to a program, the limit alone does not end the finding.
+my $piped = slurp_file('/proc/sys/kernel/core_pattern') =~ /^\|/;
+is(found('core_dumps'),
+	$piped ? 'warning: The limit for core dumps is 0, but the kernel hands them to a program.' : '',
+	'a core limit of 0');
+is(found('keys_not_locked'), 'warning: The key cache is not locked in memory.', 'a memory lock limit of 0');
+limit(core => 4096);
+limit(memlock => 1 << 20);
+$node->restart;
+is(found('core_dumps'), 'warning: The server may write core dumps.', 'a core limit of 4096');
+# The worker locks it, once it runs.
+becomes('keys_not_locked', '', 'a memory lock limit of 1 MB');
+limit(core => 0);
+
+# The worker: killed, and started again by the postmaster a second later.
+is(found('kms_worker'), '', 'the KMS worker runs');
+my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+my ($worker) = map { /^\s*(\d+)/ } grep { /chatcrypt KMS worker/ } split /\n/, `ps -o pid=,args= --ppid $postmaster`;
+kill 'TERM', $worker or die "no KMS worker among the children of $postmaster";
+becomes('kms_worker', 'critical: The KMS worker is not running.', 'the worker is missed');
+becomes('kms_worker', '', 'and back');
+
+# Key files beside the data: any other volume will do that this user can write to.
+my $here = (stat $node->data_dir)[0];
+is(found('local_keys_on_data_volume'),
+	(stat keys_of($node))[0] == $here
+	? 'warning: chatcrypt.local_key_dir lies on the volume of the data directory.' : '',
+	'key files on this volume');
+my ($elsewhere) = grep { -d && -w && (stat)[0] != $here } '/dev/shm', '/run/lock', '/tmp', '/var/tmp';
+ok(defined $elsewhere, 'there is another volume') or BAIL_OUT('no second volume to test with');
+my $folder = File::Temp::tempdir(DIR => $elsewhere, CLEANUP => 1);
+chmod 0700, $folder or die "$folder: $!";
+make_key($folder, 'main');
+$node->append_conf('postgresql.conf', "chatcrypt.local_key_dir = '$folder'\n");
+$node->reload;
+becomes('local_keys_on_data_volume', '', 'key files on another volume');
+mkdir $node->basedir . '/keys', 0700 or die "mkdir: $!";
+$node->append_conf('postgresql.conf', "chatcrypt.local_key_dir = '" . $node->basedir . "/keys'\n");
+$node->reload;
+becomes('local_keys_on_data_volume', 'warning: chatcrypt.local_key_dir lies on the volume of the data directory.',
+	'and back on this one');
+$node->append_conf('postgresql.conf', "chatcrypt.local_key_dir = '" . keys_of($node) . "'\n");
+$node->reload;
+
+# Settings that only the server's files have.
+tells('allow_http', 'chatcrypt.allow_http', 'on', 'critical: chatcrypt.allow_http is on on this server.');
+tells('vault_allow_underived', 'chatcrypt.vault_allow_underived', 'true',
+	'warning: chatcrypt.vault_allow_underived is on on this server.');
+tells('log_statement', 'log_statement', 'ddl',
+	'critical: log_statement is ddl on this server, and parameters are logged too.');
+is(found('pg_stat_statements'), 'warning: pg_stat_statements.track_utility is on on this server.',
+	'pg_stat_statements as it comes');
+$node->append_conf('postgresql.conf', "pg_stat_statements.track_utility = off\n");
+$node->reload;
+becomes('pg_stat_statements', '', 'pg_stat_statements without utility statements');
+is(found('log_min_error_statement'), '', 'log_min_error_statement is panic');
+
+# auto_explain in every session, and in none.
+$node->append_conf('postgresql.conf', "session_preload_libraries = 'auto_explain'\n");
+tells('auto_explain', 'auto_explain.log_min_duration', '5s',
+	'critical: auto_explain.log_min_duration is 5000 on this server.');
+
+# Whoever asks may have values of its own; they do not hide what others get.
+$node->safe_psql('postgres', q(ALTER ROLE postgres SET log_statement = 'none';
+	ALTER ROLE postgres SET log_min_error_statement = 'panic'));
+tells('log_statement', 'log_statement', 'all',
+	'critical: log_statement is all on this server, and parameters are logged too.');
+$node->append_conf('postgresql.conf', "log_min_error_statement = fatal\n");
+$node->reload;
+becomes('log_min_error_statement', 'warning: log_min_error_statement is fatal on this server.',
+	'what the files say last');
+$node->append_conf('postgresql.conf', "log_min_error_statement = panic\n");
+$node->reload;
+becomes('log_min_error_statement', '', 'and what they say after that');
+$node->safe_psql('postgres', 'ALTER ROLE postgres RESET ALL');
+
+# Keys of the provider local, as the default and left behind by it.
+$node->safe_psql('postgres', 'SELECT chatcrypt.create_chats(ARRAY[1, 2])');
+is(found('local_kms_key'), 'warning: chatcrypt.default_kms_key is local:main on this server.', 'a local default');
+is(found('local_wrapped_deks'), '', 'whose data keys are where they belong');
+$node->append_conf('postgresql.conf', "chatcrypt.default_kms_key = 'vault:transit/chat'\n");
+$node->reload;
+becomes('local_kms_key', '', 'another default');
+is(found('local_wrapped_deks'), 'warning: local:main still wraps 2 data keys, and is not the default any more.',
+	'what the old one left');
+$node->safe_psql('postgres', "SELECT chatcrypt.shred_chat(chat_id, 'irreversible') FROM chatcrypt.chat");
+is(found('local_wrapped_deks'), '', 'and nothing after that is gone');
+
+# The network.  doctor() reads pg_hba.conf as it will be after the next reload; there is none
+# here, and the server listens on loopback addresses alone, so that nothing is opened.
+sub hba
+{
+	my (@lines) = @_;
+	unlink $node->data_dir . '/pg_hba.conf';
+	$node->append_conf('pg_hba.conf', join("\n", 'local all all trust', @lines) . "\n");
+	return found('unencrypted_connections');
+}
+
+sub plain_lines
+{
+	my ($lines) = @_;
+	return "warning: pg_hba.conf: line $lines takes clients without TLS from elsewhere, and chatcrypt.require_tls is off.";
+}
+
+is(hba('host all all all scram-sha-256'), '', 'a server that listens on no network');
+is(found('ssl'), '', 'and needs no TLS');
+$node->append_conf('postgresql.conf', "listen_addresses = '127.0.0.1, 127.0.0.2'\n");
+$node->restart;
+is(found('ssl'), 'warning: ssl is off, and the server listens on the network.', 'a network without TLS');
+my @certificate = map { $node->data_dir . "/$_" } 'server.key', 'server.crt';
+run_log([ 'openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=doctor', '-days', '2',
+	'-keyout', $certificate[0], '-out', $certificate[1] ]) or die 'no certificate';
+chmod 0600, $certificate[0] or die "$certificate[0]: $!";
+$node->append_conf('postgresql.conf', "ssl = on\n");
+$node->reload;
+becomes('ssl', '', 'a network with TLS');
+
+is(hba('host all all all scram-sha-256'), plain_lines('2'), 'a line for all');
+is(hba('hostssl all all all scram-sha-256'), '', 'a line for TLS');
+is(hba('hostssl all all all scram-sha-256', 'hostnossl all all 10.0.0.0/8 md5', 'hostnogssenc all all ::/0 md5'),
+	plain_lines('3, 4'), 'lines without');
+is(hba('host all all 10.0.0.0/8 reject', 'host template1 all all trust', 'host replication all all trust'), '',
+	'lines that let nobody in here');
+is(hba('host postgres all fd00::/8 md5'), plain_lines('2'), 'a line for this database');
+is(hba('host all all 127.0.0.0/8 md5', 'host all all ::1/128 md5', 'host all all samehost md5',
+	'host all all localhost md5'), '', 'lines for this machine');
+is(hba('host all all 127.0.0.1/0 md5'), plain_lines('2'), 'a line for the world that looks like one for this machine');
+is(hba('hostnossl all all all reject', 'host all all all md5'), '', 'a line behind one that refuses all without TLS');
+is(hba('host all all all md5', 'hostnossl all all all reject'), plain_lines('2'), 'a line before it');
+is(hba('host all all all md5', 'nonsense'), plain_lines('2'), 'beside a line that is no line');
+$node->append_conf('postgresql.conf', "chatcrypt.require_tls = on\n");
+$node->reload;
+becomes('unencrypted_connections', '', 'require_tls');
+
+# Exceptions from require_tls.
+$node->safe_psql('postgres', 'CREATE ROLE app');
+$node->safe_psql('postgres', 'ALTER ROLE app SET chatcrypt.require_tls = off');
+is(found('require_tls'), 'warning: chatcrypt.require_tls is off for role app.', 'a role without TLS');
+$node->safe_psql('postgres', 'ALTER ROLE app RESET chatcrypt.require_tls');
+is(found('require_tls'), '', 'and no more');
+
+# Whoever may ask.
+$node->safe_psql('postgres', 'CREATE ROLE auditor LOGIN IN ROLE chatcrypt_auditor');
+my $answer = $node->safe_psql('postgres',
+	"SET SESSION AUTHORIZATION auditor; SET default_transaction_read_only = on; SELECT string_agg(finding, ' ') FROM chatcrypt.doctor()");
+like($answer, qr/\btrack_activities\b/, 'an auditor gets an answer in a transaction that only reads');
+
+$node->stop;
+done_testing();
