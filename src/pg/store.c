@@ -90,7 +90,10 @@ note_relcache_change(Datum arg, Oid relation)
 		relations_known = false;
 }
 
-/* What an aborted (sub)transaction saw of its own rows must not be remembered. */
+/*
+ * What a (sub)transaction saw of its own rows must not be remembered when it
+ * aborts, nor when it is prepared: then nobody knows yet what becomes of it.
+ */
 static void
 note_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
@@ -108,7 +111,7 @@ static void
 note_transaction(XactEvent event, void *arg)
 {
 	(void) arg;
-	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT)
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PREPARE)
 	{
 		dek_generation++;
 		chat_generation++;
