@@ -27,6 +27,7 @@
 #include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -431,6 +432,20 @@ chatcrypt_store_context(const ChatcryptKeyId *id, uint8 context[CC_CONTEXT_LEN])
 		elog(ERROR, "could not make the context of a data key");
 }
 
+/* Does this UPDATE of a chat change how it is encrypted, and so which key seals? */
+static bool
+changes_mode(const TriggerData *trigger)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	bool		isnull;
+
+	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
+		RelationGetRelid(trigger->tg_relation) != get_relations()->chat)
+		return false;
+	return !datum_image_eq(heap_getattr(trigger->tg_trigtuple, CHAT_MODE, desc, &isnull),
+						   heap_getattr(trigger->tg_newtuple, CHAT_MODE, desc, &isnull), false, -1);
+}
+
 PG_FUNCTION_INFO_V1(chatcrypt_invalidate);
 
 /*
@@ -448,6 +463,8 @@ chatcrypt_invalidate(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("chatcrypt.invalidate() must be called as a trigger")));
 	CacheInvalidateRelcache(trigger->tg_relation);
+	if (changes_mode(trigger))
+		CacheInvalidateRelcacheByRelid(get_relations()->dek);
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 		PG_RETURN_POINTER(NULL);
 	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple);
