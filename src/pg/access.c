@@ -137,9 +137,11 @@ chatcrypt_actor_may_see(const uint8 chat_id[CC_ID_LEN])
 	m = &memberships[(chat_id[0] ^ chat_id[7] ^ chat_id[15]) % MEMBERSHIPS];
 	if (m->generation != generation || memcmp(m->chat_id, chat_id, CC_ID_LEN) != 0)
 	{
-		m->participant = chatcrypt_store_is_participant(chat_id, actor);
+		bool		exists;
+
+		m->participant = chatcrypt_store_is_participant(chat_id, actor, &exists);
 		memcpy(m->chat_id, chat_id, CC_ID_LEN);
-		m->generation = generation;
+		m->generation = exists ? generation : 0;
 	}
 	return m->participant;
 }

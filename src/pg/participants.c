@@ -102,9 +102,10 @@ static bool
 remove_one(const uint8 *chat_id, Datum participant)
 {
 	char	   *name = TextDatumGetCString(participant);
+	bool		exists;
 
 	check_caller(chat_id);
-	if (!chatcrypt_store_is_participant(chat_id, name))
+	if (!chatcrypt_store_is_participant(chat_id, name, &exists))
 		return false;
 	if (rotates_on_removal(chat_id))
 		chatcrypt_rotate(chat_id);

@@ -375,7 +375,7 @@ chatcrypt_store_chat_mode(const uint8 chat_id[CC_ID_LEN], ChatcryptMode *mode)
 }
 
 bool
-chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor)
+chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor, bool *exists)
 {
 	TupleDesc	desc;
 	HeapTuple	tuple = fetch_chat(chat_id, &desc);
@@ -385,7 +385,8 @@ chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor
 	bool	   *nulls;
 	int			count;
 
-	if (!HeapTupleIsValid(tuple))
+	*exists = HeapTupleIsValid(tuple);
+	if (!*exists)
 		return false;
 	value = heap_getattr(tuple, CHAT_PARTICIPANTS, desc, &isnull);
 	if (isnull)
