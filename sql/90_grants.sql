@@ -22,6 +22,9 @@ GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_remov
 
 GRANT SELECT ON chatcrypt.key_event TO chatcrypt_auditor;
 
+-- How things are, for who looks after them.
+GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.cache_status TO chatcrypt_auditor, chatcrypt_admin;
+
 -- Functions, by name: every overload of it.
 DO $$
 DECLARE
@@ -29,8 +32,9 @@ DECLARE
 		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id",
 							 "add_participant", "remove_participant", "act_as"],
 		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as"],
-		"chatcrypt_admin": ["create_tenant", "rotate_chat", "import_dek", "shred_chat", "doctor"],
-		"chatcrypt_auditor": ["doctor"]
+		"chatcrypt_admin": ["create_tenant", "rotate_chat", "import_dek", "shred_chat", "kms_check", "doctor",
+							"read_kms_status", "read_kms_worker", "read_cache_status"],
+		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status"]
 	}';
 	everyone CONSTANT text[] := ARRAY['id', 'dek_version', 'message_body', 'current_actor', 'may_see'];
 	one record;
