@@ -14,6 +14,10 @@ PG_CPPFLAGS = -Isrc -isystem $(includedir_server)
 PG_CFLAGS = -Wextra
 SHLIB_LINK = -lcurl -lsodium -lcrypto -Wl,--version-script=src/exports.map
 
+# Bound when loaded, also where PostgreSQL was not built so: the dynamic linker's lazy look-up
+# saves the vector registers on the stack, and they hold keys.
+SHLIB_LINK += -Wl,-z,relro,-z,now
+
 # PostgreSQL was configured for gcc: clang knows neither all its warnings nor all its options.
 ifneq (,$(findstring clang,$(shell $(CC) --version 2>/dev/null)))
 PG_CFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
