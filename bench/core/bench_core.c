@@ -116,8 +116,8 @@ open_states_from_scratch(void)
 	cc_message_keys own;
 
 	must(cc_message_keys_derive(&own, dek, chat_id, 1) == CC_OK);
-	must(cc_envelope_open(auto_aead, &own, 1, message_id, NULL, 0, envelope, len + CC_ENVELOPE_OVERHEAD,
-						  out) == CC_OK);
+	must(cc_envelope_open(auto_aead, &own, 1, message_id, NULL, 0, envelope,
+						  len + CC_ENVELOPE_OVERHEAD, out) == CC_OK);
 	cc_wipe(&own, sizeof(own));
 }
 
@@ -262,10 +262,12 @@ set_len(size_t new_len)
 	unsigned long long tag_len;
 
 	len = new_len;
-	must(cc_envelope_seal(auto_aead, &keys, 1, message_id, NULL, 0, plaintext, len, envelope) == CC_OK);
+	must(cc_envelope_seal(auto_aead, &keys, 1, message_id, NULL, 0, plaintext, len, envelope)
+		 == CC_OK);
 	if (sodium_aead != NULL)
 		crypto_aead_aes256gcm_encrypt_detached(bare_ciphertext, bare_tag, &tag_len, plaintext, len,
-											   bare_header, sizeof(bare_header), NULL, bare_nonce, bare_key);
+											   bare_header, sizeof(bare_header), NULL,
+											   bare_nonce, bare_key);
 }
 
 static void
@@ -273,14 +275,19 @@ table_of_lengths(int rounds)
 {
 	static const size_t lengths[] = {32, 128, 512, 2048, 16384};
 
-	printf("ns a message%13s%12s%12s%12s%12s%12s%14s%14s\n", "seal sodium", "seal openssl", "seal auto",
-		   "open sodium", "open openssl", "open auto", "states anew", "all anew");
+	printf("ns a message%13s%12s%12s%12s%12s%12s%14s%14s\n", "seal sodium", "seal openssl",
+		   "seal auto", "open sodium", "open openssl", "open auto", "states anew", "all anew");
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
 	{
 		bench_case	cases[] = {
-			{.run = sodium_aead ? seal_sodium : seal_auto}, {.run = seal_openssl}, {.run = seal_auto},
-			{.run = sodium_aead ? open_sodium : open_auto}, {.run = open_openssl}, {.run = open_auto},
-			{.run = open_states_from_scratch}, {.run = open_all_from_scratch}
+			{.run = sodium_aead ? seal_sodium : seal_auto},
+			{.run = seal_openssl},
+			{.run = seal_auto},
+			{.run = sodium_aead ? open_sodium : open_auto},
+			{.run = open_openssl},
+			{.run = open_auto},
+			{.run = open_states_from_scratch},
+			{.run = open_all_from_scratch}
 		};
 
 		set_len(lengths[i]);
@@ -336,8 +343,9 @@ ratio(int rounds)
 
 	set_len(128);
 	measure(cases, 4, rounds);
-	printf("\nopen of 128 bytes: %.0f ns; bare libsodium AES-256-GCM and four SHA-256 compressions: %.0f ns"
-		   " (%.0f + %.0f)\nratio: %.2f\n", cases[0].median, cases[1].median, cases[2].median,
+	printf("\nopen of 128 bytes: %.0f ns; "
+		   "bare libsodium AES-256-GCM and four SHA-256 compressions: %.0f ns (%.0f + %.0f)\n"
+		   "ratio: %.2f\n", cases[0].median, cases[1].median, cases[2].median,
 		   cases[3].median, cases[0].median / cases[1].median);
 }
 

@@ -175,9 +175,9 @@ use_sodium(const cc_aead *ctx, size_t len)
 }
 
 cc_status
-cc_aead_seal(cc_aead *ctx, const uint8_t key[CC_AEAD_KEY_LEN], const uint8_t nonce[CC_AEAD_NONCE_LEN],
-			 const uint8_t *aad, size_t aad_len, const uint8_t *in, size_t len,
-			 uint8_t *out, uint8_t tag[CC_AEAD_TAG_LEN])
+cc_aead_seal(cc_aead *ctx, const uint8_t key[CC_AEAD_KEY_LEN],
+			 const uint8_t nonce[CC_AEAD_NONCE_LEN], const uint8_t *aad, size_t aad_len,
+			 const uint8_t *in, size_t len, uint8_t *out, uint8_t tag[CC_AEAD_TAG_LEN])
 {
 	if (len > LEN_MAX || aad_len > LEN_MAX)
 		return CC_ERR_TOO_LARGE;
@@ -192,9 +192,9 @@ cc_aead_seal(cc_aead *ctx, const uint8_t key[CC_AEAD_KEY_LEN], const uint8_t non
 }
 
 cc_status
-cc_aead_open(cc_aead *ctx, const uint8_t key[CC_AEAD_KEY_LEN], const uint8_t nonce[CC_AEAD_NONCE_LEN],
-			 const uint8_t *aad, size_t aad_len, const uint8_t *in, size_t len,
-			 const uint8_t tag[CC_AEAD_TAG_LEN], uint8_t *out)
+cc_aead_open(cc_aead *ctx, const uint8_t key[CC_AEAD_KEY_LEN],
+			 const uint8_t nonce[CC_AEAD_NONCE_LEN], const uint8_t *aad, size_t aad_len,
+			 const uint8_t *in, size_t len, const uint8_t tag[CC_AEAD_TAG_LEN], uint8_t *out)
 {
 	cc_status	status;
 
@@ -204,9 +204,11 @@ cc_aead_open(cc_aead *ctx, const uint8_t key[CC_AEAD_KEY_LEN], const uint8_t non
 	{
 		ctx->sodium_keyed = true;
 		crypto_aead_aes256gcm_beforenm(&ctx->sodium, key);
-		status = crypto_aead_aes256gcm_decrypt_detached_afternm(out, NULL, in, len, tag, aad, aad_len,
-																nonce, &ctx->sodium) == 0 ?
-			CC_OK : CC_ERR_AUTH;
+		if (crypto_aead_aes256gcm_decrypt_detached_afternm(out, NULL, in, len, tag, aad, aad_len,
+														   nonce, &ctx->sodium) == 0)
+			status = CC_OK;
+		else
+			status = CC_ERR_AUTH;
 	}
 	else
 		status = evp_open(ctx, key, nonce, aad, aad_len, in, len, tag, out);

@@ -60,8 +60,8 @@ cc_part_plaintext_len(size_t sealed_len, size_t *plaintext_len)
 
 /* Fills part's secrets and the commitment; header holds its first five bytes and the salt. */
 static cc_status
-derive_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN], const uint8_t *attachment_key,
-			   const cc_part_id *id, const uint8_t *header)
+derive_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN],
+			   const uint8_t *attachment_key, const cc_part_id *id, const uint8_t *header)
 {
 	uint8_t		info[sizeof(kdf_label) + CC_CHUNK_SALT_LEN + CONTEXT_FIXED_LEN];
 	uint8_t		derived[CC_AEAD_KEY_LEN + CC_AEAD_NONCE_LEN + CC_CHUNK_COMMITMENT_LEN];
@@ -83,7 +83,8 @@ derive_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN], const
 	if (status == CC_OK)
 	{
 		memcpy(part->key, cc_read_bytes(&r, sizeof(part->key)), sizeof(part->key));
-		memcpy(part->nonce_stem, cc_read_bytes(&r, sizeof(part->nonce_stem)), sizeof(part->nonce_stem));
+		memcpy(part->nonce_stem, cc_read_bytes(&r, sizeof(part->nonce_stem)),
+			   sizeof(part->nonce_stem));
 		memcpy(commitment, cc_read_bytes(&r, CC_CHUNK_COMMITMENT_LEN), CC_CHUNK_COMMITMENT_LEN);
 	}
 	cc_wipe(derived, sizeof(derived));
@@ -126,7 +127,8 @@ cc_part_seal(cc_aead *aead, const uint8_t attachment_key[CC_DEK_LEN], uint32_t v
 
 	if (status != CC_OK)
 		return status;
-	return cc_part_seal_salted(aead, attachment_key, version, id, salt, plaintext, plaintext_len, out);
+	return cc_part_seal_salted(aead, attachment_key, version, id, salt, plaintext, plaintext_len,
+							   out);
 }
 
 static cc_status

@@ -70,7 +70,8 @@ derive_secrets(const cc_message_keys *keys, const uint8_t *salt, const uint8_t *
 
 /* header stays the caller's and is pointed to where there is nothing to join. */
 static cc_status
-join_aad(joined_aad *joined, const uint8_t header[CC_HEADER_LEN], const uint8_t *aad, size_t aad_len)
+join_aad(joined_aad *joined, const uint8_t header[CC_HEADER_LEN], const uint8_t *aad,
+		 size_t aad_len)
 {
 	uint8_t    *to = joined->stack;
 
@@ -171,8 +172,8 @@ cc_envelope_seal_salted(cc_aead *aead, const cc_message_keys *keys, uint32_t ver
 	{
 		cc_write_bytes(&w, salt, CC_SALT_LEN);
 		cc_write_bytes(&w, secrets.committed, CC_COMMITMENT_LEN);
-		status = cc_aead_seal(aead, secrets.key, secrets.committed + NONCE_IN, joined.bytes, joined.len,
-							  plaintext, plaintext_len, envelope + CIPHERTEXT_AT,
+		status = cc_aead_seal(aead, secrets.key, secrets.committed + NONCE_IN, joined.bytes,
+							  joined.len, plaintext, plaintext_len, envelope + CIPHERTEXT_AT,
 							  envelope + CIPHERTEXT_AT + plaintext_len);
 	}
 	cc_wipe(&secrets, sizeof(secrets));
@@ -199,8 +200,8 @@ open_checked(cc_aead *aead, const cc_message_keys *keys, const uint8_t *message_
 		!cc_equal(secrets.committed, envelope + COMMITMENT_AT, CC_COMMITMENT_LEN))
 		status = CC_ERR_AUTH;
 	if (status == CC_OK)
-		status = cc_aead_open(aead, secrets.key, secrets.committed + NONCE_IN, joined.bytes, joined.len,
-							  envelope + CIPHERTEXT_AT, plaintext_len,
+		status = cc_aead_open(aead, secrets.key, secrets.committed + NONCE_IN, joined.bytes,
+							  joined.len, envelope + CIPHERTEXT_AT, plaintext_len,
 							  envelope + CIPHERTEXT_AT + plaintext_len, plaintext);
 	cc_wipe(&secrets, sizeof(secrets));
 	free(joined.heap);
@@ -222,7 +223,8 @@ cc_envelope_open(cc_aead *aead, const cc_message_keys *keys, uint32_t version,
 	if (status == CC_OK && aad_len > CC_AAD_MAX)
 		status = CC_ERR_TOO_LARGE;
 	if (status == CC_OK)
-		status = open_checked(aead, keys, message_id, aad, aad_len, envelope, info.plaintext_len, plaintext);
+		status = open_checked(aead, keys, message_id, aad, aad_len, envelope, info.plaintext_len,
+							  plaintext);
 
 	if (status != CC_OK && len > CC_ENVELOPE_OVERHEAD)
 		cc_wipe(plaintext, len - CC_ENVELOPE_OVERHEAD);

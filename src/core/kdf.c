@@ -23,7 +23,7 @@
 #define INFO_MAX			256
 #define PURPOSE_MAX			32
 
-/* What the deepest of OpenSSL's compression functions uses of the stack, aligned to 2 kB, and its callers. */
+/* What OpenSSL's deepest compression, which aligns its frame to 2 kB, and its callers use. */
 #define STACK_BELOW			4096
 
 static const uint32_t sha256_start[8] = {
@@ -31,7 +31,7 @@ static const uint32_t sha256_start[8] = {
 	0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19
 };
 
-/* Whole words through htonl: from single bytes gcc makes 100 vector instructions, and 15 ns, of it. */
+/* Whole words through htonl: of single bytes gcc makes 100 vector instructions, and 15 ns. */
 static void
 put_u32(uint8_t *out, uint32_t value)
 {
@@ -80,9 +80,10 @@ pad_block(uint8_t block[SHA256_BLOCK_LEN], size_t len, uint64_t total)
 	put_u32(block + 60, (uint32_t) (total << 3));
 }
 
-/* Ends a hash of which `before` bytes, whole blocks, are absorbed already.  The caller wipes sha. */
+/* Ends a hash that has absorbed `before` bytes, whole blocks, already.  The caller wipes sha. */
 static void
-finish(SHA256_CTX *sha, uint64_t before, const uint8_t *bytes, size_t len, uint8_t digest[CC_SHA256_LEN])
+finish(SHA256_CTX *sha, uint64_t before, const uint8_t *bytes, size_t len,
+	   uint8_t digest[CC_SHA256_LEN])
 {
 	uint8_t    *block = (uint8_t *) sha->data;
 	uint64_t	total = before + len;
@@ -118,7 +119,8 @@ cc_sha256(const void *data, size_t len, uint8_t digest[CC_SHA256_LEN])
 
 /* The state after one block of the key under a pad. */
 static void
-absorb_key(SHA256_CTX *sha, const uint8_t key_block[SHA256_BLOCK_LEN], uint8_t pad, uint32_t state[8])
+absorb_key(SHA256_CTX *sha, const uint8_t key_block[SHA256_BLOCK_LEN], uint8_t pad,
+		   uint32_t state[8])
 {
 	uint8_t    *block = (uint8_t *) sha->data;
 
@@ -167,7 +169,8 @@ cc_hmac(const cc_hmac_key *key, const void *data, size_t len, uint8_t mac[CC_SHA
 }
 
 static void
-extract(const void *salt, size_t salt_len, const void *ikm, size_t ikm_len, uint8_t prk[CC_SHA256_LEN])
+extract(const void *salt, size_t salt_len, const void *ikm, size_t ikm_len,
+		uint8_t prk[CC_SHA256_LEN])
 {
 	cc_hmac_key key;
 
@@ -220,8 +223,8 @@ cc_hkdf_expand(const cc_hmac_key *prk, const void *info, size_t info_len, void *
 }
 
 cc_status
-cc_hkdf_expand_pair(const cc_hmac_key *prk_a, const cc_hmac_key *prk_b, const void *info, size_t info_len,
-					uint8_t out_a[CC_SHA256_LEN], uint8_t out_b[CC_SHA256_LEN])
+cc_hkdf_expand_pair(const cc_hmac_key *prk_a, const cc_hmac_key *prk_b, const void *info,
+					size_t info_len, uint8_t out_a[CC_SHA256_LEN], uint8_t out_b[CC_SHA256_LEN])
 {
 	SHA256_CTX	a;				/* data holds the inner block of both, which is no secret */
 	SHA256_CTX	b;				/* data holds the outer block, of one after the other */

@@ -22,7 +22,8 @@ typedef struct wrap_secrets
 
 /* The caller wipes secrets. */
 static cc_status
-derive_secrets(const uint8_t *master, const uint8_t *salt, const uint8_t *context, wrap_secrets *secrets)
+derive_secrets(const uint8_t *master, const uint8_t *salt, const uint8_t *context,
+			   wrap_secrets *secrets)
 {
 	static const char label[] = "chatcrypt/v1/local";
 	uint8_t		info[sizeof(label) - 1 + CC_CONTEXT_LEN];
@@ -114,8 +115,8 @@ cc_localwrap_open(cc_aead *aead, const uint8_t master[32], uint32_t version,
 	{
 		status = derive_secrets(master, wrapped + SALT_AT, context, &secrets);
 		if (status == CC_OK)
-			status = cc_aead_open(aead, secrets.key, secrets.nonce, NULL, 0, wrapped + CIPHERTEXT_AT,
-								  CC_DEK_LEN, wrapped + TAG_AT, dek);
+			status = cc_aead_open(aead, secrets.key, secrets.nonce, NULL, 0,
+								  wrapped + CIPHERTEXT_AT, CC_DEK_LEN, wrapped + TAG_AT, dek);
 		cc_wipe(&secrets, sizeof(secrets));
 	}
 	if (status != CC_OK)

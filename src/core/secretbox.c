@@ -11,8 +11,8 @@
 #define BOX_AT (CC_HEADER_LEN + CC_SECRETBOX_NONCE_LEN)
 
 cc_status
-cc_secretbox_seal(const uint8_t dek[CC_DEK_LEN], uint32_t version, const uint8_t *plaintext, size_t len,
-				  uint8_t *out)
+cc_secretbox_seal(const uint8_t dek[CC_DEK_LEN], uint32_t version, const uint8_t *plaintext,
+				  size_t len, uint8_t *out)
 {
 	uint8_t		nonce[CC_SECRETBOX_NONCE_LEN];
 	cc_status	status = cc_random_bytes(nonce, sizeof(nonce));
@@ -36,12 +36,14 @@ cc_secretbox_seal_nonce(const uint8_t dek[CC_DEK_LEN], uint32_t version,
 	cc_write_u8(&w, CC_SUITE_CONVERSATION);
 	cc_write_u32(&w, version);
 	cc_write_bytes(&w, nonce, CC_SECRETBOX_NONCE_LEN);
-	return crypto_secretbox_easy(out + BOX_AT, plaintext, len, nonce, dek) == 0 ? CC_OK : CC_ERR_CRYPTO;
+	if (crypto_secretbox_easy(out + BOX_AT, plaintext, len, nonce, dek) != 0)
+		return CC_ERR_CRYPTO;
+	return CC_OK;
 }
 
 cc_status
-cc_secretbox_open(const uint8_t dek[CC_DEK_LEN], uint32_t version, const uint8_t *message, size_t len,
-				  uint8_t *plaintext)
+cc_secretbox_open(const uint8_t dek[CC_DEK_LEN], uint32_t version, const uint8_t *message,
+				  size_t len, uint8_t *plaintext)
 {
 	cc_envelope_info info;
 	cc_status	status = cc_envelope_inspect(message, len, &info);

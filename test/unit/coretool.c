@@ -220,8 +220,8 @@ run_envelope_seal(request *req)
 	if (status != CC_OK || req->bad)
 		return status;
 	envelope = room(len + CC_ENVELOPE_OVERHEAD);
-	status = cc_envelope_seal_salted(aead, &keys, get_version(req, "version"), message, salt, aad, aad_len,
-									 plaintext, len, envelope);
+	status = cc_envelope_seal_salted(aead, &keys, get_version(req, "version"), message, salt, aad,
+									 aad_len, plaintext, len, envelope);
 	return finish(status, "envelope", envelope, len + CC_ENVELOPE_OVERHEAD);
 }
 
@@ -282,7 +282,8 @@ run_context(request *req)
 
 	get_exact(req, "deployment", deployment, sizeof(deployment));
 	get_exact(req, "chat", chat, sizeof(chat));
-	status = cc_wrap_context(deployment, chat, get_text(req, "purpose"), get_version(req, "version"), context);
+	status = cc_wrap_context(deployment, chat, get_text(req, "purpose"),
+							 get_version(req, "version"), context);
 	if (status == CC_OK && !req->bad)
 		reply_bytes("context", context, sizeof(context));
 	return status;
@@ -302,7 +303,8 @@ run_blind(request *req)
 	if (status != CC_OK)
 		return status;
 	cc_hmac_key_init(&key, search, sizeof(search));
-	status = cc_blind_token(&key, kind, (const char *) token, len, (int) get_number(req, "bits"), out);
+	status = cc_blind_token(&key, kind, (const char *) token, len, (int) get_number(req, "bits"),
+							out);
 	if (status == CC_OK && !req->bad)
 		reply_bytes("token", out, sizeof(out));
 	return status;
@@ -341,7 +343,8 @@ run_part_seal(request *req)
 	if (status != CC_OK || req->bad)
 		return status;
 	sealed = room(sealed_len);
-	status = cc_part_seal_salted(aead, key, get_version(req, "version"), &id, salt, plaintext, len, sealed);
+	status = cc_part_seal_salted(aead, key, get_version(req, "version"), &id, salt, plaintext, len,
+								 sealed);
 	return finish(status, "sealed", sealed, sealed_len);
 }
 
@@ -364,7 +367,8 @@ run_part_open(request *req)
 	if (cc_part_plaintext_len(sealed_len, &len) != CC_OK)
 		len = 0;
 	plaintext = room(len);
-	status = cc_part_open_all(aead, key, get_version(req, "version"), &id, sealed, sealed_len, plaintext);
+	status = cc_part_open_all(aead, key, get_version(req, "version"), &id, sealed, sealed_len,
+							  plaintext);
 	return finish(status, "plaintext", plaintext, len);
 }
 
@@ -383,7 +387,8 @@ run_secretbox_seal(request *req)
 	if (req->bad)
 		return CC_OK;
 	message = room(len + CC_SECRETBOX_OVERHEAD);
-	status = cc_secretbox_seal_nonce(dek, get_version(req, "version"), nonce, plaintext, len, message);
+	status = cc_secretbox_seal_nonce(dek, get_version(req, "version"), nonce, plaintext, len,
+									 message);
 	return finish(status, "message", message, len + CC_SECRETBOX_OVERHEAD);
 }
 
@@ -419,8 +424,8 @@ run_local_seal(request *req)
 	get_exact(req, "context", context, sizeof(context));
 	get_exact(req, "salt", salt, sizeof(salt));
 	get_exact(req, "dek", dek, sizeof(dek));
-	status = cc_localwrap_seal_salted(aead, master, get_version(req, "master_version"), context, salt, dek,
-									  wrapped);
+	status = cc_localwrap_seal_salted(aead, master, get_version(req, "master_version"), context,
+									  salt, dek, wrapped);
 	if (status == CC_OK && !req->bad)
 		reply_bytes("wrapped", wrapped, sizeof(wrapped));
 	return status;
@@ -438,7 +443,8 @@ run_local_open(request *req)
 
 	get_exact(req, "master", master, sizeof(master));
 	get_exact(req, "context", context, sizeof(context));
-	status = cc_localwrap_open(aead, master, get_version(req, "master_version"), context, wrapped, len, dek);
+	status = cc_localwrap_open(aead, master, get_version(req, "master_version"), context, wrapped,
+							   len, dek);
 	if (status == CC_OK && !req->bad)
 		reply_bytes("dek", dek, sizeof(dek));
 	return status;
@@ -448,7 +454,8 @@ static cc_status
 run_id(request *req)
 {
 	uint8_t		id[CC_ID_LEN];
-	cc_status	status = cc_id_from_int64((uint64_t) get_number(req, "space"), get_number(req, "number"), id);
+	cc_status	status = cc_id_from_int64((uint64_t) get_number(req, "space"),
+										  get_number(req, "number"), id);
 
 	if (status == CC_OK && !req->bad)
 		reply_bytes("id", id, sizeof(id));
@@ -518,15 +525,17 @@ run_line(char *line)
 
 	if (name == NULL)
 		return;
-	for (char *word; (word = strtok(NULL, " \n")) != NULL && req.nfields < MAX_FIELDS; req.nfields++)
+	while (req.nfields < MAX_FIELDS)
 	{
-		char	   *equals = strchr(word, '=');
+		char	   *word = strtok(NULL, " \n");
+		char	   *equals = word == NULL ? NULL : strchr(word, '=');
 
 		if (equals == NULL)
 			break;
 		*equals = '\0';
 		req.fields[req.nfields].key = word;
 		req.fields[req.nfields].text = equals + 1;
+		req.nfields++;
 	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 	{

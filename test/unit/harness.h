@@ -26,7 +26,8 @@ static char unit_problem[512];
 	do { \
 		if (!(condition)) \
 		{ \
-			snprintf(unit_problem, sizeof(unit_problem), "%s:%d: %s", __FILE__, __LINE__, #condition); \
+			snprintf(unit_problem, sizeof(unit_problem), "%s:%d: %s", __FILE__, __LINE__, \
+					 #condition); \
 			return; \
 		} \
 	} while (0)
@@ -36,8 +37,8 @@ static char unit_problem[512];
 	do { \
 		if (!(condition)) \
 		{ \
-			snprintf(unit_problem, sizeof(unit_problem), "%s:%d: %s (at %lld)", __FILE__, __LINE__, \
-					 #condition, (long long) (number)); \
+			snprintf(unit_problem, sizeof(unit_problem), "%s:%d: %s (at %lld)", \
+					 __FILE__, __LINE__, #condition, (long long) (number)); \
 			return; \
 		} \
 	} while (0)

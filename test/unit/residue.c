@@ -157,14 +157,22 @@ static void
 add_schedule(const char *name, const uint8_t block[64])
 {
 	static const uint32_t constants[64] = {
-		0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-		0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-		0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-		0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-		0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-		0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-		0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-		0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2
+		0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5,
+		0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+		0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3,
+		0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+		0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc,
+		0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+		0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7,
+		0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+		0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13,
+		0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+		0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3,
+		0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+		0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5,
+		0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+		0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
+		0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2
 	};
 	uint32_t	w[64];
 	uint32_t	sums[64];
@@ -258,7 +266,8 @@ add_part(const uint8_t *attachment_key)
 {
 	cc_part		part;
 
-	must(cc_part_open(&part, attachment_key, VERSION, &part_id, sealed_part, sealed_part_len) == CC_OK);
+	must(cc_part_open(&part, attachment_key, VERSION, &part_id, sealed_part, sealed_part_len)
+		 == CC_OK);
 	add_aes_key("key of the part", part.key);
 }
 
@@ -294,16 +303,18 @@ make_needles(void)
 {
 	uint8_t		attachment_key[CC_DEK_LEN];
 
-	must(cc_random_bytes(dek, sizeof(dek)) == CC_OK && cc_random_bytes(master, sizeof(master)) == CC_OK);
+	must(cc_random_bytes(dek, sizeof(dek)) == CC_OK);
+	must(cc_random_bytes(master, sizeof(master)) == CC_OK);
 	must(cc_message_keys_derive(&keys, dek, chat_id, VERSION) == CC_OK);
-	must(cc_envelope_seal_salted(aead, &keys, VERSION, message_id, salt, NULL, 0, plaintext, SHORT_LEN,
-								 short_envelope) == CC_OK);
-	must(cc_envelope_seal_salted(aead, &keys, VERSION, message_id, salt, NULL, 0, plaintext, LONG_LEN,
-								 long_envelope) == CC_OK);
+	must(cc_envelope_seal_salted(aead, &keys, VERSION, message_id, salt, NULL, 0, plaintext,
+								 SHORT_LEN, short_envelope) == CC_OK);
+	must(cc_envelope_seal_salted(aead, &keys, VERSION, message_id, salt, NULL, 0, plaintext,
+								 LONG_LEN, long_envelope) == CC_OK);
 	must(cc_secretbox_seal_nonce(dek, VERSION, salt, plaintext, SHORT_LEN, box) == CC_OK);
 	must(cc_part_sealed_len(PART_LEN, &sealed_part_len) == CC_OK);
 	must(cc_dek_derive(dek, chat_id, VERSION, CC_USE_ATTACHMENT, attachment_key) == CC_OK);
-	must(cc_part_seal_salted(aead, attachment_key, VERSION, &part_id, salt, plaintext, PART_LEN, sealed_part)
+	must(cc_part_seal_salted(aead, attachment_key, VERSION, &part_id, salt, plaintext, PART_LEN,
+							 sealed_part)
 		 == CC_OK);
 	must(cc_localwrap_seal_salted(aead, master, VERSION, plaintext, salt, dek, wrapped) == CC_OK);
 
@@ -459,7 +470,8 @@ static int
 residue_of(void (*op) (void), bool forget)
 {
 	ucontext_t	context;
-	uint8_t    *stack = mmap(NULL, STACK_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t    *stack = mmap(NULL, STACK_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+							 -1, 0);
 	int			found;
 
 	must(stack != MAP_FAILED);
@@ -501,32 +513,32 @@ static void
 seal_short(void)
 {
 	derive_states();
-	must(cc_envelope_seal_salted(aead, &keys, VERSION, message_id, salt, NULL, 0, plaintext, SHORT_LEN,
-								 opened) == CC_OK);
+	must(cc_envelope_seal_salted(aead, &keys, VERSION, message_id, salt, NULL, 0, plaintext,
+								 SHORT_LEN, opened) == CC_OK);
 }
 
 static void
 seal_long(void)
 {
 	derive_states();
-	must(cc_envelope_seal_salted(aead, &keys, VERSION, message_id, salt, NULL, 0, plaintext, LONG_LEN,
-								 opened) == CC_OK);
+	must(cc_envelope_seal_salted(aead, &keys, VERSION, message_id, salt, NULL, 0, plaintext,
+								 LONG_LEN, opened) == CC_OK);
 }
 
 static void
 open_short(void)
 {
 	derive_states();
-	must(cc_envelope_open(aead, &keys, VERSION, message_id, NULL, 0, short_envelope, sizeof(short_envelope),
-						  opened) == CC_OK);
+	must(cc_envelope_open(aead, &keys, VERSION, message_id, NULL, 0, short_envelope,
+						  sizeof(short_envelope), opened) == CC_OK);
 }
 
 static void
 open_long(void)
 {
 	derive_states();
-	must(cc_envelope_open(aead, &keys, VERSION, message_id, NULL, 0, long_envelope, sizeof(long_envelope),
-						  opened) == CC_OK);
+	must(cc_envelope_open(aead, &keys, VERSION, message_id, NULL, 0, long_envelope,
+						  sizeof(long_envelope), opened) == CC_OK);
 }
 
 /* at: which byte is damaged. */
@@ -536,7 +548,8 @@ open_damaged(const uint8_t *envelope, size_t len, size_t at)
 	derive_states();
 	memcpy(damaged, envelope, len);
 	damaged[at] ^= 1;
-	must(cc_envelope_open(aead, &keys, VERSION, message_id, NULL, 0, damaged, len, opened) == CC_ERR_AUTH);
+	must(cc_envelope_open(aead, &keys, VERSION, message_id, NULL, 0, damaged, len, opened)
+		 == CC_ERR_AUTH);
 }
 
 static void
@@ -565,9 +578,11 @@ attachment(bool sealing)
 
 	must(cc_dek_derive(dek, chat_id, VERSION, CC_USE_ATTACHMENT, key) == CC_OK);
 	if (sealing)
-		must(cc_part_seal_salted(aead, key, VERSION, &part_id, salt, plaintext, PART_LEN, out) == CC_OK);
+		must(cc_part_seal_salted(aead, key, VERSION, &part_id, salt, plaintext, PART_LEN, out)
+			 == CC_OK);
 	else
-		must(cc_part_open_all(aead, key, VERSION, &part_id, sealed_part, sealed_part_len, opened) == CC_OK);
+		must(cc_part_open_all(aead, key, VERSION, &part_id, sealed_part, sealed_part_len, opened)
+			 == CC_OK);
 	cc_wipe(key, sizeof(key));
 }
 
@@ -652,7 +667,8 @@ wrap(void)
 static void
 unwrap(void)
 {
-	must(cc_localwrap_open(aead, master, VERSION, plaintext, wrapped, sizeof(wrapped), dek) == CC_OK);
+	must(cc_localwrap_open(aead, master, VERSION, plaintext, wrapped, sizeof(wrapped), dek)
+		 == CC_OK);
 }
 
 static void

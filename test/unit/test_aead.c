@@ -10,7 +10,7 @@
 static const cc_aead_backend backends[] = {CC_AEAD_OPENSSL, CC_AEAD_SODIUM, CC_AEAD_AUTO};
 #define NBACKENDS (sizeof(backends) / sizeof(backends[0]))
 
-/* Test cases 13 to 16 of the GCM submission to NIST, which are those of AES-256 and 96-bit nonces. */
+/* Test cases 13 to 16 of the GCM submission to NIST: AES-256 with 96-bit nonces. */
 static const struct
 {
 	const char *key;
@@ -21,16 +21,19 @@ static const struct
 	const char *tag;
 }			nist[] = {
 	{
-		"0000000000000000000000000000000000000000000000000000000000000000", "000000000000000000000000",
+		"0000000000000000000000000000000000000000000000000000000000000000",
+		"000000000000000000000000",
 		"", "", "", "530f8afbc74536b9a963b4f1c4cb738b"
 	},
 	{
-		"0000000000000000000000000000000000000000000000000000000000000000", "000000000000000000000000",
+		"0000000000000000000000000000000000000000000000000000000000000000",
+		"000000000000000000000000",
 		"", "00000000000000000000000000000000", "cea7403d4d606b6e074ec5d3baf39d18",
 		"d0d1c8a799996bf0265b98b5d48ab919"
 	},
 	{
-		"feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308", "cafebabefacedbaddecaf888", "",
+		"feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308",
+		"cafebabefacedbaddecaf888", "",
 		"d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
 		"1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255",
 		"522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
@@ -38,7 +41,8 @@ static const struct
 		"b094dac5d93471bdec1a502270e3cc6c"
 	},
 	{
-		"feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308", "cafebabefacedbaddecaf888",
+		"feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308",
+		"cafebabefacedbaddecaf888",
 		"feedfacedeadbeeffeedfacedeadbeefabaddad2",
 		"d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
 		"1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
@@ -221,7 +225,8 @@ long_output_is_wiped_too(void)
 		}
 		unit_fill(in, len);
 		memset(out, 0xee, len);
-		good = cc_aead_open(ctx, key, key, NULL, 0, in, len, tag, out) == CC_ERR_AUTH && unit_all_zero(out, len);
+		good = cc_aead_open(ctx, key, key, NULL, 0, in, len, tag, out) == CC_ERR_AUTH &&
+			unit_all_zero(out, len);
 
 		/* In place as well. */
 		good = good && cc_aead_open(ctx, key, key, NULL, 0, in, len, tag, in) == CC_ERR_AUTH &&
@@ -262,10 +267,14 @@ lengths_over_the_libraries_are_refused(void)
 	uint8_t		bytes[CC_AEAD_KEY_LEN] = {0};
 
 	/* The lengths lie, and nothing may be read or written: out cannot be wiped either. */
-	CHECK(cc_aead_seal(ctx, bytes, bytes, NULL, 0, bytes, SIZE_MAX, bytes, bytes) == CC_ERR_TOO_LARGE);
-	CHECK(cc_aead_seal(ctx, bytes, bytes, bytes, SIZE_MAX, bytes, 1, bytes, bytes) == CC_ERR_TOO_LARGE);
-	CHECK(cc_aead_open(ctx, bytes, bytes, bytes, SIZE_MAX, bytes, 1, bytes, bytes) == CC_ERR_TOO_LARGE);
-	CHECK(cc_aead_open(ctx, bytes, bytes, NULL, 0, bytes, SIZE_MAX, bytes, bytes) == CC_ERR_TOO_LARGE);
+	CHECK(cc_aead_seal(ctx, bytes, bytes, NULL, 0, bytes, SIZE_MAX, bytes, bytes)
+		  == CC_ERR_TOO_LARGE);
+	CHECK(cc_aead_seal(ctx, bytes, bytes, bytes, SIZE_MAX, bytes, 1, bytes, bytes)
+		  == CC_ERR_TOO_LARGE);
+	CHECK(cc_aead_open(ctx, bytes, bytes, bytes, SIZE_MAX, bytes, 1, bytes, bytes)
+		  == CC_ERR_TOO_LARGE);
+	CHECK(cc_aead_open(ctx, bytes, bytes, NULL, 0, bytes, SIZE_MAX, bytes, bytes)
+		  == CC_ERR_TOO_LARGE);
 	cc_aead_free(ctx);
 }
 

@@ -162,7 +162,8 @@ ids_of_every_space_come_back(void)
 			int64_t		back;
 
 			CHECK(cc_id_from_int64(spaces[s], number, id) == CC_OK);
-			CHECK_AT(cc_id_to_int64(id, &space, &back) && space == spaces[s] && back == number, bit);
+			CHECK_AT(cc_id_to_int64(id, &space, &back) && space == spaces[s] && back == number,
+					 bit);
 		}
 }
 

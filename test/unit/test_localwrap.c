@@ -16,8 +16,8 @@ static const uint8_t context[CC_CONTEXT_LEN] = "what the DEK is for, as a digest
 static uint8_t wrapped[CC_LOCALWRAP_LEN];
 
 static bool
-opens_as(cc_status expected, const uint8_t *with_master, uint32_t version, const uint8_t *with_context,
-		 const uint8_t *bytes, size_t len)
+opens_as(cc_status expected, const uint8_t *with_master, uint32_t version,
+		 const uint8_t *with_context, const uint8_t *bytes, size_t len)
 {
 	uint8_t    *copy = unit_copy(bytes, len);
 	uint8_t		out[CC_DEK_LEN];
@@ -56,7 +56,8 @@ it_is_what_the_format_says(void)
 	cc_hkdf_extract(wrapped + 5, CC_LOCALWRAP_SALT_LEN, master, sizeof(master), prk);
 	cc_hmac_key_init(&key, prk, sizeof(prk));
 	CHECK(cc_hkdf_expand(&key, info, sizeof(info), secrets, sizeof(secrets)) == CC_OK);
-	CHECK(cc_aead_seal(aead, secrets, secrets + 32, NULL, 0, dek, sizeof(dek), expected + 21, expected + 53) == CC_OK);
+	CHECK(cc_aead_seal(aead, secrets, secrets + 32, NULL, 0, dek, sizeof(dek), expected + 21,
+					   expected + 53) == CC_OK);
 	CHECK(memcmp(wrapped, expected, sizeof(expected)) == 0);
 }
 

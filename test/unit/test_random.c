@@ -113,7 +113,8 @@ no_process_repeats_another(void)
 {
 	enum {CHILDREN = 8, EACH = 100};
 	size_t		size = sizeof(uint8_t[DRAW]) * EACH * (CHILDREN + 1);
-	uint8_t		(*shared)[DRAW] = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint8_t		(*shared)[DRAW] = mmap(NULL, size, PROT_READ | PROT_WRITE,
+									   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint8_t		warm[DRAW];
 	bool		good;
 
@@ -178,7 +179,8 @@ find_buffer(size_t *len)
 			start = a;
 			end = b;
 		}
-		else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " wf") != NULL && strstr(line, " dd") != NULL)
+		else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " wf") != NULL &&
+				 strstr(line, " dd") != NULL)
 		{
 			found = (const uint8_t *) start;
 			*len = end - start;

@@ -65,8 +65,8 @@ seals(cc_aead *aead, const loaded *l)
 	cc_status	status;
 	bool		same;
 
-	status = cc_envelope_seal_salted(aead, &l->keys, l->version, l->message_id, l->salt, l->aad, l->aad_len,
-									 l->plaintext, l->plaintext_len, sealed);
+	status = cc_envelope_seal_salted(aead, &l->keys, l->version, l->message_id, l->salt, l->aad,
+									 l->aad_len, l->plaintext, l->plaintext_len, sealed);
 	same = status == CC_OK && memcmp(sealed, l->envelope, l->envelope_len) == 0;
 	free(sealed);
 	return same;
