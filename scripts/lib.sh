@@ -176,7 +176,7 @@ find_server_user()
 as_server()
 {
 	(
-		cd "$WORK"
+		cd "$WORK" || exit
 		export HOME=$WORK
 		if [ "$(id -un)" = "$SERVER_USER" ]; then
 			exec "$@"
@@ -197,7 +197,7 @@ open_workspace()
 	WORK="$parent/$name"
 	TEMPORARY_WORK=
 	if ! (WORK=/ as_server test -x "$parent") 2>/dev/null; then
-		WORK=$(mktemp -d "${TMPDIR:-/tmp}/chatcrypt.XXXXXX")
+		WORK=$(mktemp -d /tmp/chatcrypt.XXXXXX)
 		TEMPORARY_WORK=$WORK
 	fi
 	mkdir -p "$WORK"
@@ -313,6 +313,12 @@ socket_folder()
 	else
 		as_server mktemp -d /tmp/chatcrypt.XXXXXX
 	fi
+}
+
+# Removes it again where it is not in a work folder, which goes as a whole.
+drop_socket_folder()
+{
+	[[ $1 != /tmp/chatcrypt.?????? ]] || rm -rf "$1"
 }
 
 # OpenBao ------------------------------------------------------------------------------
