@@ -39,7 +39,7 @@ sub becomes
 sub tells
 {
 	my ($finding, $setting, $value, $wanted) = @_;
-	$node->adjust_conf('postgresql.conf', $setting, "'$value'");
+	$node->append_conf('postgresql.conf', "$setting = '$value'\n");
 	$node->reload;
 	becomes($finding, $wanted, "$setting = $value is told");
 	$node->adjust_conf('postgresql.conf', $setting, undef);
