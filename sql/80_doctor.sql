@@ -181,10 +181,9 @@ CREATE FUNCTION chatcrypt.doctor_connections() RETURNS SETOF chatcrypt.finding
 $$;
 COMMENT ON FUNCTION chatcrypt.doctor_connections() IS 'For doctor(): ways for plaintext to cross the network.';
 
-CREATE FUNCTION chatcrypt.host_facts(OUT core_limit bigint, OUT cores_are_piped boolean, OUT kms_worker_runs boolean,
-									 OUT keys_are_locked boolean, OUT local_keys_on_data_volume boolean)
+CREATE FUNCTION chatcrypt.host_facts(OUT core_limit bigint, OUT cores_are_piped boolean, OUT local_keys_on_data_volume boolean)
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'chatcrypt_host_facts';
-COMMENT ON FUNCTION chatcrypt.host_facts() IS 'For doctor(): the limit for core dumps in bytes (-1 for none), whether a program takes them, whether the KMS worker runs, whether the key cache is locked in memory, and whether local master keys lie on the volume of the data directory.';
+COMMENT ON FUNCTION chatcrypt.host_facts() IS 'For doctor(): the limit for core dumps in bytes (-1 for none), whether a program takes them, and whether local master keys lie on the volume of the data directory.';
 
 CREATE FUNCTION chatcrypt.doctor_host() RETURNS SETOF chatcrypt.finding
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -196,22 +195,27 @@ CREATE FUNCTION chatcrypt.doctor_host() RETURNS SETOF chatcrypt.finding
 		   'Start the server with ulimit -c 0 (LimitCORE=0), and see what kernel.core_pattern names.'
 	FROM host WHERE core_limit <> 0 OR cores_are_piped
 	UNION ALL
-	SELECT 'critical', 'kms_worker', 'The KMS worker is not running.',
-		   'Chats whose keys are not in the cache cannot be read or written, and none can be made.',
-		   'See the server''s log for why it ends; the server starts it again every second.'
-	FROM host WHERE NOT kms_worker_runs
+	SELECT 'warning', 'local_keys_on_data_volume', 'chatcrypt.local_key_dir lies on the volume of the data directory.',
+		   'A snapshot or an image of that volume has both the messages and the key to them.',
+		   'Move the folder to another volume, or use a KMS.'
+	FROM host WHERE local_keys_on_data_volume
 	UNION ALL
 	SELECT 'warning', 'keys_not_locked', 'The key cache is not locked in memory.',
 		   'Data keys can be written to swap space.',
 		   'Raise the server''s limit for locked memory (LimitMEMLOCK=), or encrypt the swap space.'
-	FROM host WHERE NOT keys_are_locked
+	FROM chatcrypt.cache_status WHERE NOT locked
 	UNION ALL
-	SELECT 'warning', 'local_keys_on_data_volume', 'chatcrypt.local_key_dir lies on the volume of the data directory.',
-		   'A snapshot or an image of that volume has both the messages and the key to them.',
-		   'Move the folder to another volume, or use a KMS.'
-	FROM host WHERE local_keys_on_data_volume;
+	SELECT 'critical', 'kms_worker', 'The KMS worker is not running.',
+		   'Chats whose keys are not in the cache cannot be read or written, and none can be made.',
+		   'See the server''s log for why it ends; the server starts it again every second.'
+	FROM chatcrypt.kms_worker WHERE pid IS NULL
+	UNION ALL
+	SELECT 'critical', 'kms_unreachable', format('The KMS does not answer for %s.', key_uri),
+		   'Chats whose keys are not in the cache cannot be read or written, and the others only until chatcrypt.cache_max_age.',
+		   format('See chatcrypt.kms_status, then SELECT * FROM chatcrypt.kms_check(%L).', key_uri)
+	FROM chatcrypt.kms_status WHERE NOT reachable;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_host() IS 'For doctor(): how the machine keeps memory and key files.';
+COMMENT ON FUNCTION chatcrypt.doctor_host() IS 'For doctor(): what the machine and the KMS have to do with it.';
 
 -- Who may do what.  MEMBER, and not USAGE: who does not inherit a right can still SET ROLE.
 CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
@@ -453,7 +457,7 @@ CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30, messages big
 $$;
 COMMENT ON FUNCTION chatcrypt.doctor_keys(bigint, bigint, interval) IS 'For doctor(): keys that are too old or used too often.';
 
--- Chats are hopped over in the index, one look-up each.  Keys of some versions may be missing
+-- Chats are hopped over in the index, some 10 us each.  Keys of some versions may be missing
 -- where others are there; that shows in a sample of the pages, which is all of them up to
 -- 100,000 messages or so.
 CREATE FUNCTION chatcrypt.doctor_messages() RETURNS SETOF chatcrypt.finding

@@ -15,11 +15,9 @@
 #include "storage/fd.h"
 
 #include "pg/access.h"
-#include "pg/keycache.h"
 #include "pg/settings.h"
-#include "pg/slots.h"
 
-#define NFACTS	5
+#define NFACTS	3
 
 /* Backends inherit the postmaster's limit.  In bytes; -1 for no limit. */
 static int64
@@ -61,26 +59,20 @@ local_keys_on_data_volume(void)
 
 PG_FUNCTION_INFO_V1(chatcrypt_host_facts);
 
-/* host_facts(OUT core_limit, cores_are_piped, kms_worker_runs, keys_are_locked, local_keys_on_data_volume) */
+/* host_facts(OUT core_limit, cores_are_piped, local_keys_on_data_volume) */
 Datum
 chatcrypt_host_facts(PG_FUNCTION_ARGS)
 {
 	TupleDesc	tupdesc;
 	Datum		values[NFACTS];
 	bool		nulls[NFACTS] = {false};
-	ChatcryptCacheStats cache;
-	ChatcryptWorkerStatus worker;
 
 	chatcrypt_require(CHATCRYPT_MAY_AUDIT);
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE || tupdesc->natts != NFACTS)
 		elog(ERROR, "host_facts() does not return what it should");
 
-	chatcrypt_keycache_stats(&cache);
-	chatcrypt_slots_status(&worker);
 	values[0] = Int64GetDatum(core_limit());
 	values[1] = BoolGetDatum(cores_are_piped());
-	values[2] = BoolGetDatum(worker.pid != 0);
-	values[3] = BoolGetDatum(cache.locked);
-	values[4] = BoolGetDatum(local_keys_on_data_volume());
+	values[2] = BoolGetDatum(local_keys_on_data_volume());
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
 }

@@ -278,7 +278,6 @@ DROP ROLE doctor_auditor, doctor_admin, doctor_writer, doctor_nobody;
 
 -- What host_facts() says is so.
 SELECT f.core_limit::text = CASE split_part(limits.soft, ' ', 1) WHEN 'unlimited' THEN '-1' ELSE limits.soft END AS core_limit,
-	   f.cores_are_piped = (pg_read_file('/proc/sys/kernel/core_pattern') LIKE '|%') AS cores_are_piped,
-	   f.kms_worker_runs
+	   f.cores_are_piped = (pg_read_file('/proc/sys/kernel/core_pattern') LIKE '|%') AS cores_are_piped
 FROM chatcrypt.host_facts() AS f,
 	 substring(pg_read_file('/proc/self/limits') FROM 'Max core file size +(\S+)') AS limits (soft);

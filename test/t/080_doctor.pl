@@ -2,7 +2,7 @@
 # What a session can bring about is in sql/08_doctor.sql.
 use strict;
 use warnings;
-use Chatcrypt::Test qw(keys_of make_key wait_until);
+use Chatcrypt::Test qw(keys_of make_key wait_until write_secret);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -143,6 +143,21 @@ is(found('local_wrapped_deks'), 'warning: local:main still wraps 2 data keys, an
 	'what the old one left');
 $node->safe_psql('postgres', "SELECT chatcrypt.shred_chat(chat_id, 'irreversible') FROM chatcrypt.chat");
 is(found('local_wrapped_deks'), '', 'and nothing after that is gone');
+
+# A KMS that is not there.  Port 9 is nobody's.
+write_secret($node->basedir . '/token', 'none');
+$node->append_conf('postgresql.conf', <<"CONF");
+chatcrypt.vault_addr = 'https://127.0.0.1:9'
+chatcrypt.vault_token_file = '@{[ $node->basedir ]}/token'
+chatcrypt.kms_timeout = '300ms'
+CONF
+$node->reload;
+is(found('kms_unreachable'), '', 'nothing was asked of Vault yet');
+my ($status) = $node->psql('postgres', 'SELECT chatcrypt.create_chat(3)');
+isnt($status, 0, 'no chat without a KMS');
+becomes('kms_unreachable', 'critical: The KMS does not answer for vault:transit/chat.', 'which is told');
+$node->restart;
+is(found('kms_unreachable'), '', 'until the next start, where nothing was asked yet');
 
 # The network.  doctor() reads pg_hba.conf as it will be after the next reload; there is none
 # here, and the server listens on loopback addresses alone, so that nothing is opened.
