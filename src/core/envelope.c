@@ -132,6 +132,20 @@ cc_envelope_inspect(const uint8_t *envelope, size_t len, cc_envelope_info *info)
 }
 
 cc_status
+cc_envelope_expect(const uint8_t *envelope, size_t len, uint8_t suite, uint32_t version,
+				   cc_envelope_info *info)
+{
+	cc_status	status;
+
+	if (len > 0 && envelope[0] != suite)
+		return CC_ERR_SUITE;
+	status = cc_envelope_inspect(envelope, len, info);
+	if (status == CC_OK && info->dek_version != version)
+		status = CC_ERR_VERSION;
+	return status;
+}
+
+cc_status
 cc_envelope_seal(cc_aead *aead, const cc_message_keys *keys, uint32_t version,
 				 const uint8_t message_id[CC_ID_LEN], const uint8_t *aad, size_t aad_len,
 				 const uint8_t *plaintext, size_t plaintext_len, uint8_t *envelope)
@@ -214,12 +228,8 @@ cc_envelope_open(cc_aead *aead, const cc_message_keys *keys, uint32_t version,
 				 const uint8_t *envelope, size_t len, uint8_t *plaintext)
 {
 	cc_envelope_info info;
-	cc_status	status = cc_envelope_inspect(envelope, len, &info);
+	cc_status	status = cc_envelope_expect(envelope, len, CC_SUITE_MESSAGE, version, &info);
 
-	if (status == CC_OK && info.suite != CC_SUITE_MESSAGE)
-		status = CC_ERR_SUITE;
-	if (status == CC_OK && info.dek_version != version)
-		status = CC_ERR_VERSION;
 	if (status == CC_OK && aad_len > CC_AAD_MAX)
 		status = CC_ERR_TOO_LARGE;
 	if (status == CC_OK)

@@ -51,6 +51,13 @@ extern CC_MUST_CHECK cc_status cc_envelope_inspect(const uint8_t *envelope, size
 												   cc_envelope_info *info);
 
 /*
+ * The same for what must be of one suite and version.  The suite is looked at
+ * first, so that another format is CC_ERR_SUITE however long it is.
+ */
+extern CC_MUST_CHECK cc_status cc_envelope_expect(const uint8_t *envelope, size_t len, uint8_t suite,
+												  uint32_t version, cc_envelope_info *info);
+
+/*
  * Seals under a fresh random salt.  envelope has room for plaintext_len +
  * CC_ENVELOPE_OVERHEAD bytes; it does not overlap plaintext.
  */

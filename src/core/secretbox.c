@@ -46,12 +46,8 @@ cc_secretbox_open(const uint8_t dek[CC_DEK_LEN], uint32_t version, const uint8_t
 				  size_t len, uint8_t *plaintext)
 {
 	cc_envelope_info info;
-	cc_status	status = cc_envelope_inspect(message, len, &info);
+	cc_status	status = cc_envelope_expect(message, len, CC_SUITE_CONVERSATION, version, &info);
 
-	if (status == CC_OK && info.suite != CC_SUITE_CONVERSATION)
-		status = CC_ERR_SUITE;
-	if (status == CC_OK && info.dek_version != version)
-		status = CC_ERR_VERSION;
 	if (status == CC_OK &&
 		crypto_secretbox_open_easy(plaintext, message + BOX_AT, len - BOX_AT,
 								   message + CC_HEADER_LEN, dek) != 0)
