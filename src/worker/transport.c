@@ -25,11 +25,10 @@
 #include "miscadmin.h"
 #include "storage/latch.h"
 
-#include "core/bytes.h"
+#include "kms/wipingmemory.h"
 #include "pg/clock.h"
 #include "pg/compat.h"
 #include "worker/transport.h"
-#include "worker/wipingmemory.h"
 
 #define FIRST_REPLY_SIZE	8192
 #define MOST_EVENTS			32
@@ -135,7 +134,7 @@ receive(char *bytes, size_t size, size_t count, void *arg)
 
 		while (larger_size < transfer->body_len + len)
 			larger_size *= 2;
-		larger = chatcrypt_wiping_realloc(transfer->body, larger_size);
+		larger = cc_wiping_realloc(transfer->body, larger_size);
 		if (larger == NULL)
 			return 0;
 		transfer->body = larger;
@@ -186,8 +185,8 @@ chatcrypt_transport_start(void)
 	CURLcode	result;
 
 	block_signals(&before);
-	result = curl_global_init_mem(CURL_GLOBAL_DEFAULT, chatcrypt_wiping_malloc, chatcrypt_wiping_free,
-								  chatcrypt_wiping_realloc, chatcrypt_wiping_strdup, chatcrypt_wiping_calloc);
+	result = curl_global_init_mem(CURL_GLOBAL_DEFAULT, cc_wiping_malloc, cc_wiping_free,
+								  cc_wiping_realloc, cc_wiping_strdup, cc_wiping_calloc);
 	restore_signals(&before);
 	if (result != CURLE_OK)
 		ereport(ERROR,
@@ -202,8 +201,8 @@ free_transfer(ChatcryptTransfer *transfer)
 	if (transfer->easy != NULL)
 		curl_easy_cleanup(transfer->easy);
 	curl_slist_free_all(transfer->headers);
-	chatcrypt_wiping_free(transfer->body);
-	chatcrypt_wiping_free(transfer);
+	cc_wiping_free(transfer->body);
+	cc_wiping_free(transfer);
 }
 
 static bool
@@ -295,7 +294,7 @@ chatcrypt_transport_send(const ChatcryptTransportConfig *config, const cc_http_r
 						 int64 connect_timeout_ms, int64 timeout_ms,
 						 ChatcryptTransferDone done, void *owner, const char **error)
 {
-	ChatcryptTransfer *transfer = chatcrypt_wiping_calloc(1, sizeof(*transfer));
+	ChatcryptTransfer *transfer = cc_wiping_calloc(1, sizeof(*transfer));
 	sigset_t	before;
 	bool		sent = false;
 

@@ -21,6 +21,9 @@ UNIT_FLAGS_plain = $(UNIT_CFLAGS) -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-stro
 # Counts compressions.
 UNIT_LDFLAGS_test_kdf = -Wl,--wrap=SHA256_Transform
 
+# Looks at blocks on their way to free().
+UNIT_LDFLAGS_test_wipingmemory = -Wl,--wrap=free
+
 UNIT_VALGRIND = valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect
 
 # OpenSSL's code for CPUs without SHA-NI; without AVX2 as well; without any AVX; without AES-NI.

@@ -2,7 +2,7 @@
  * wipingmemory.c
  *		Memory that is wiped when it is freed; see wipingmemory.h.
  */
-#include "worker/wipingmemory.h"
+#include "kms/wipingmemory.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@ typedef union BlockHeader
 } BlockHeader;
 
 void *
-chatcrypt_wiping_malloc(size_t size)
+cc_wiping_malloc(size_t size)
 {
 	BlockHeader *block = size > SIZE_MAX - sizeof(*block) ? NULL : malloc(sizeof(*block) + size);
 
@@ -28,7 +28,7 @@ chatcrypt_wiping_malloc(size_t size)
 }
 
 void
-chatcrypt_wiping_free(void *memory)
+cc_wiping_free(void *memory)
 {
 	BlockHeader *block;
 
@@ -40,23 +40,23 @@ chatcrypt_wiping_free(void *memory)
 }
 
 void *
-chatcrypt_wiping_realloc(void *memory, size_t size)
+cc_wiping_realloc(void *memory, size_t size)
 {
-	void	   *larger = chatcrypt_wiping_malloc(size);
+	void	   *larger = cc_wiping_malloc(size);
 	size_t		old_size;
 
 	if (larger == NULL || memory == NULL)
 		return larger;
 	old_size = ((BlockHeader *) memory - 1)->size;
 	memcpy(larger, memory, size < old_size ? size : old_size);
-	chatcrypt_wiping_free(memory);
+	cc_wiping_free(memory);
 	return larger;
 }
 
 void *
-chatcrypt_wiping_calloc(size_t count, size_t size)
+cc_wiping_calloc(size_t count, size_t size)
 {
-	void	   *memory = size != 0 && count > SIZE_MAX / size ? NULL : chatcrypt_wiping_malloc(count * size);
+	void	   *memory = size != 0 && count > SIZE_MAX / size ? NULL : cc_wiping_malloc(count * size);
 
 	if (memory != NULL)
 		memset(memory, 0, count * size);
@@ -64,9 +64,9 @@ chatcrypt_wiping_calloc(size_t count, size_t size)
 }
 
 char *
-chatcrypt_wiping_strdup(const char *text)
+cc_wiping_strdup(const char *text)
 {
-	char	   *copy = chatcrypt_wiping_malloc(strlen(text) + 1);
+	char	   *copy = cc_wiping_malloc(strlen(text) + 1);
 
 	return copy == NULL ? NULL : strcpy(copy, text);
 }
