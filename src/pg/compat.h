@@ -10,6 +10,14 @@
 #include "storage/proc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"				/* part of postgres.h before */
+#endif
+
+/* Before the rest of a declaration, in all versions. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn __attribute__((noreturn))
+#endif
 
 #if PG_VERSION_NUM >= 180000
 #define CHATCRYPT_EXECUTOR_RUN_PARAMETERS \

@@ -6,8 +6,9 @@
 #define CHATCRYPT_ERRORS_H
 
 #include "core/bytes.h"
+#include "pg/compat.h"
 
 /* Raises; chat_id may be NULL. Wrong key, damaged data and wrong aad read the same. */
-extern void chatcrypt_raise(cc_status status, const uint8 *chat_id) pg_attribute_noreturn();
+pg_noreturn extern void chatcrypt_raise(cc_status status, const uint8 *chat_id);
 
 #endif

@@ -5,9 +5,10 @@
 #ifndef CHATCRYPT_KMS_ERRORS_H
 #define CHATCRYPT_KMS_ERRORS_H
 
+#include "pg/compat.h"
 #include "pg/requests.h"
 
 /* Raises what the job's outcome means, with its own SQLSTATE, detail and hint. */
-extern void chatcrypt_kms_raise(cc_kms_op op, const ChatcryptKmsJob *job) pg_attribute_noreturn();
+pg_noreturn extern void chatcrypt_kms_raise(cc_kms_op op, const ChatcryptKmsJob *job);
 
 #endif

@@ -7,6 +7,7 @@
 #include "miscadmin.h"
 
 #include "core/kdf.h"
+#include "pg/compat.h"
 #include "pg/errors.h"
 #include "pg/kms_errors.h"
 #include "pg/newdeks.h"

@@ -13,6 +13,7 @@
 
 #include "core/envelope.h"
 #include "core/secretbox.h"
+#include "pg/compat.h"
 #include "pg/errors.h"
 #include "pg/keyring.h"
 #include "pg/seal.h"
