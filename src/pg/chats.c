@@ -15,6 +15,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access.h"
+#include "pg/compat.h"
 #include "pg/events.h"
 #include "pg/ids.h"
 #include "pg/newdeks.h"

@@ -16,6 +16,7 @@
 
 #include "core/envelope.h"
 #include "pg/access.h"
+#include "pg/compat.h"
 #include "pg/ids.h"
 #include "pg/keyring.h"
 #include "pg/messages.h"

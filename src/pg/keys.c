@@ -17,6 +17,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access.h"
+#include "pg/compat.h"
 #include "pg/events.h"
 #include "pg/ids.h"
 #include "pg/keys.h"

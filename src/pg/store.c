@@ -37,6 +37,7 @@
 #include "utils/uuid.h"
 
 #include "core/kdf.h"
+#include "pg/compat.h"
 #include "pg/store.h"
 
 /* Column numbers of sql/20_tables.sql; new columns go to the end. */
