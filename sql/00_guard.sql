@@ -1,10 +1,11 @@
 \echo Use "CREATE EXTENSION chatcrypt" to load this file. \quit
 
--- Whoever owns the schema could put functions of his own beside ours.
+-- Whoever owns the schema could put functions of his own beside ours.  A superuser could
+-- anyway, and is there before us where a dump is restored by another one.
 DO $$
 BEGIN
-	IF (SELECT nspowner FROM pg_catalog.pg_namespace WHERE nspname = 'chatcrypt')
-		 <> (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)
+	IF NOT (SELECT o.rolsuper FROM pg_catalog.pg_namespace AS n
+			JOIN pg_catalog.pg_roles AS o ON o.oid = n.nspowner WHERE n.nspname = 'chatcrypt')
 	THEN
 		RAISE EXCEPTION 'schema chatcrypt belongs to somebody else'
 			USING HINT = 'Drop or rename it, then run CREATE EXTENSION chatcrypt again.';
