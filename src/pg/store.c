@@ -165,6 +165,22 @@ get_relations(void)
 	return &relations;
 }
 
+/*
+ * Opens one of the relations above.  Who waited for its lock behind DROP EXTENSION
+ * looks for it again, and finds another or says so.
+ */
+static Relation
+open_relation(const Oid *known)
+{
+	Relation	relation = try_table_open(*known, AccessShareLock);
+
+	if (relation != NULL)
+		return relation;
+	relations_known = false;
+	(void) get_relations();
+	return table_open(*known, AccessShareLock);
+}
+
 uint64
 chatcrypt_dek_generation(void)
 {
@@ -309,7 +325,7 @@ chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
 					uint32 version, ChatcryptDekRow *row)
 {
 	const Relations *known = get_relations();
-	Relation	dek = table_open(known->dek, AccessShareLock);
+	Relation	dek = open_relation(&known->dek);
 	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -342,7 +358,7 @@ static HeapTuple
 fetch_chat(const uint8 chat_id[CC_ID_LEN], TupleDesc *desc)
 {
 	const Relations *known = get_relations();
-	Relation	chat = table_open(known->chat, AccessShareLock);
+	Relation	chat = open_relation(&known->chat);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -403,7 +419,7 @@ bool
 chatcrypt_store_deployment_id(uint8 deployment_id[CC_ID_LEN])
 {
 	const Relations *known = get_relations();
-	Relation	deployment = table_open(known->deployment, AccessShareLock);
+	Relation	deployment = open_relation(&known->deployment);
 	SysScanDesc scan = systable_beginscan(deployment, InvalidOid, false,
 										  GetCatalogSnapshot(known->deployment), 0, NULL);
 	HeapTuple	tuple = systable_getnext(scan);
