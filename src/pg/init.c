@@ -14,6 +14,7 @@
 
 #include "core/aead.h"
 #include "pg/access.h"
+#include "pg/dropguard.h"
 #include "pg/keycache.h"
 #include "pg/keyring.h"
 #include "pg/messages.h"
@@ -93,6 +94,7 @@ _PG_init(void)
 	shmem_startup_hook = startup_shared_memory;
 	chatcrypt_access_install_hooks();
 	chatcrypt_messages_install_hooks();
+	chatcrypt_dropguard_install_hooks();
 
 	if (!IsBinaryUpgrade)
 		register_kms_worker();

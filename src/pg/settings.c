@@ -41,6 +41,7 @@ int			chatcrypt_cache_idle;
 int			chatcrypt_cache_max_age;
 bool		chatcrypt_require_tls;
 int			chatcrypt_on_decrypt_error;
+bool		chatcrypt_allow_drop;
 
 static const struct config_enum_entry on_decrypt_error_options[] = {
 	{"raise", CHATCRYPT_ON_ERROR_RAISE, false},
@@ -188,6 +189,10 @@ chatcrypt_settings_define(void)
 							 NULL, &chatcrypt_on_decrypt_error, CHATCRYPT_ON_ERROR_RAISE,
 							 on_decrypt_error_options,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("chatcrypt.allow_drop",
+							 "Lets DROP EXTENSION chatcrypt take data keys with it that are not destroyed.",
+							 NULL, &chatcrypt_allow_drop, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 void

@@ -4,6 +4,8 @@
 #   my $session = session($node);                # or session($node, 'a database')
 #   is(answer($session, 'SELECT 1'), '1');       # rows, or else the first line of the error
 #   is(ask($node, 'SELECT 1'), '1');             # the same in a new connection
+#   start($session, 'LOCK TABLE t');             # and what it will have come to:
+#   is(outcome($session), '');
 #
 package Chatcrypt::Sessions;
 
@@ -12,7 +14,7 @@ use warnings;
 use Chatcrypt::Test qw(keys_of);
 use Exporter 'import';
 
-our @EXPORT = qw(session answer ask hide_keys show_keys);
+our @EXPORT = qw(session answer start outcome ask hide_keys show_keys);
 
 sub session
 {
@@ -30,8 +32,24 @@ sub answer
 {
 	my ($session, $sql) = @_;
 	$session->{stderr} = '';
-	my $rows = $session->query("$sql");
+	my $rows = $session->query($sql);
 	return first_error($session->{stderr}) // $rows;
+}
+
+sub start
+{
+	my ($session, $sql) = @_;
+	$session->query_until(qr/started/, "\\echo started\n$sql;\n");
+	return;
+}
+
+sub outcome
+{
+	my ($session) = @_;
+	my $rows = $session->query('');
+	my $error = first_error($session->{stderr});
+	$session->{stderr} = '';
+	return $error // $rows;
 }
 
 sub ask

@@ -1,0 +1,85 @@
+# DROP EXTENSION takes no live keys with it unless told; and sessions that outlive the extension.
+use strict;
+use warnings;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = Chatcrypt::Test->start('drop');
+my $refused = qr/ERROR:  cannot drop chatcrypt while it holds data keys/;
+my $read = 'SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(1)';
+
+sub new_chat
+{
+	my ($body) = @_;
+	$node->safe_psql('postgres', <<"SQL");
+SELECT chatcrypt.create_chat(1);
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), '$body');
+SQL
+	return;
+}
+
+# Without keys nothing is lost.
+is(ask($node, 'DROP EXTENSION chatcrypt; CREATE EXTENSION chatcrypt'), '', 'an unused extension can be dropped');
+
+# With keys every way there is closed.
+new_chat('kept');
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE dek (state text);
+CREATE TABLE app_keys AS SELECT * FROM chatcrypt.dek;
+SQL
+like(ask($node, 'DROP EXTENSION chatcrypt'), $refused, 'DROP EXTENSION');
+like(ask($node, 'DROP EXTENSION chatcrypt CASCADE'), $refused, 'CASCADE does not help');
+like(ask($node, 'DROP SCHEMA chatcrypt CASCADE'), $refused, 'DROP SCHEMA');
+like(ask($node, 'DROP OWNED BY CURRENT_USER CASCADE'), qr/cannot drop|required by the database system/, 'DROP OWNED');
+like(ask($node, 'DROP TABLE chatcrypt.dek'), qr/cannot drop table chatcrypt\.dek because extension chatcrypt requires it/,
+	'DROP TABLE');
+like(ask($node, 'SET ROLE pg_read_all_data; SET chatcrypt.allow_drop = on'), qr/permission denied to set parameter/,
+	'not everybody can allow it');
+is(ask($node, 'DROP TABLE dek, app_keys'), '', 'other tables are not guarded');
+is(ask($node, $read), 'kept', 'and nothing happened');
+like(ask($node, 'BEGIN; DELETE FROM chatcrypt.dek; DROP EXTENSION chatcrypt; ROLLBACK'), qr/^$/, 'deleted keys hold nothing back');
+is(ask($node, $read), 'kept', 'nor did that happen');
+
+# Destroyed keys are no loss.
+my $other = session($node);
+my $same = session($node);
+is(answer($_, $read), 'kept', 'a session reads') foreach $other, $same;
+is(ask($node, q{SELECT chatcrypt.shred_chat(1, 'irreversible')}), '1', 'shredded');
+is(answer($same, 'DROP EXTENSION chatcrypt'), '', 'then it can be dropped');
+like(answer($_, q{SELECT chatcrypt.decrypt(1, 1, '\x01')}), qr/chatcrypt.* does not exist/, 'and is gone') foreach $other, $same;
+is(answer($same, 'CREATE EXTENSION chatcrypt'), '', 'and can be made again');
+like(answer($_, 'SELECT chatcrypt.encrypt(1, 1, $$x$$)'), qr/chat .* does not exist/, 'with no keys') foreach $other, $same;
+new_chat('second life');
+is(answer($_, $read), 'second life', 'sessions from before find the new tables') foreach $other, $same;
+is(answer($_, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'more')}), '', 'and write them')
+  foreach $other, $same;
+is(answer($_, q{UPDATE chatcrypt.messages SET body = 'same' WHERE chat_id = chatcrypt.id(1)}), '', 'and change them')
+  foreach $other, $same;
+is(answer($other, 'SELECT count(*), min(body) FROM chatcrypt.messages'), '3|same', 'and read what they wrote');
+
+# A session that waits for a DROP, and comes too late.
+answer($same, 'BEGIN; SET LOCAL chatcrypt.allow_drop = on; DROP EXTENSION chatcrypt');
+start($other, 'SELECT chatcrypt.encrypt(2, 1, $$x$$)');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'}),
+	'a session waits for DROP EXTENSION');
+answer($same, 'COMMIT');
+like(outcome($other), qr/ERROR:  (schema "chatcrypt" does not exist|relation chatcrypt\.\w+ does not exist)/,
+	'and then has a clear error');
+is(ask($node, q{SELECT to_regclass('chatcrypt.dek') IS NULL}), 't', 'allow_drop allows it, keys and all');
+
+# The roles stay: they belong to the cluster.
+is(ask($node, q{SELECT count(*) FROM pg_roles WHERE rolname LIKE 'chatcrypt%'}), '4', 'roles stay');
+is(ask($node, 'CREATE EXTENSION chatcrypt'), '', 'and do not hinder another CREATE EXTENSION');
+
+# The schema may be there already, but not as somebody's who could put functions beside ours.
+$node->safe_psql('postgres', 'CREATE DATABASE theirs; CREATE ROLE mallory; CREATE ROLE dba SUPERUSER');
+$node->safe_psql('theirs', 'CREATE SCHEMA chatcrypt AUTHORIZATION mallory');
+is(ask($node, 'CREATE EXTENSION chatcrypt', 'theirs'), 'ERROR:  schema chatcrypt belongs to somebody else', 'not in a schema of mallory\'s');
+$node->safe_psql('theirs', 'ALTER SCHEMA chatcrypt OWNER TO dba');
+is(ask($node, 'CREATE EXTENSION chatcrypt', 'theirs'), '', 'but in one of another superuser\'s, as a dump may make it');
+
+$_->quit foreach $other, $same;
+$node->stop;
+done_testing();
