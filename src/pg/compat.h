@@ -24,6 +24,11 @@
 #include "varatt.h"
 #endif
 
+/* VARDATA() and its kin came with postgres.h before. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define CHATCRYPT_EXECUTOR_RUN_PARAMETERS \
 	QueryDesc *queryDesc, ScanDirection direction, uint64 count
