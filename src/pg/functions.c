@@ -9,14 +9,18 @@
  */
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "core/envelope.h"
+#include "core/random.h"
 #include "pg/access.h"
 #include "pg/compat.h"
+#include "pg/errors.h"
 #include "pg/ids.h"
 #include "pg/keyring.h"
 #include "pg/messages.h"
@@ -144,6 +148,26 @@ chatcrypt_dek_version(PG_FUNCTION_ARGS)
 		info.dek_version > PG_INT32_MAX)
 		PG_RETURN_NULL();
 	PG_RETURN_INT32((int32) info.dek_version);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_new_message_id);
+
+/* A UUIDv7: its time comes first, so that the ids of a day are neighbours in an index. */
+Datum
+chatcrypt_new_message_id(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	uint64		ms = (GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
+
+	(void) fcinfo;
+	chatcrypt_keyring_fresh_randomness();
+	if (cc_random_bytes(id->data + 6, UUID_LEN - 6) != CC_OK)
+		chatcrypt_raise(CC_ERR_RANDOM, NULL);
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
+	id->data[6] = 0x70 | (id->data[6] & 0x0f);
+	id->data[8] = 0x80 | (id->data[8] & 0x3f);
+	PG_RETURN_UUID_P(id);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_warm);

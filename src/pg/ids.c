@@ -4,18 +4,12 @@
  */
 #include "postgres.h"
 
-#include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "core/id.h"
-#include "core/random.h"
-#include "pg/errors.h"
 #include "pg/ids.h"
-#include "pg/keyring.h"
-#include "pg/messages.h"
 
 void
 chatcrypt_bigint_id(int64 number, uint8 id[CC_ID_LEN])
@@ -43,25 +37,5 @@ chatcrypt_id(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("an id space is a number from 0 to %lld", (long long) CC_ID_SPACE_MAX)));
-	PG_RETURN_UUID_P(id);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_new_message_id);
-
-/* A UUIDv7: its time comes first, so that the ids of a day are neighbours in an index. */
-Datum
-chatcrypt_new_message_id(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
-	uint64		ms = (GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
-
-	(void) fcinfo;
-	chatcrypt_keyring_fresh_randomness();
-	if (cc_random_bytes(id->data + 6, UUID_LEN - 6) != CC_OK)
-		chatcrypt_raise(CC_ERR_RANDOM, NULL);
-	for (int i = 0; i < 6; i++)
-		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
-	id->data[6] = 0x70 | (id->data[6] & 0x0f);
-	id->data[8] = 0x80 | (id->data[8] & 0x3f);
 	PG_RETURN_UUID_P(id);
 }
