@@ -10,6 +10,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
@@ -99,6 +100,8 @@ make_chats(const NewChats *chats)
 	ChatcryptNewDek *deks = NULL;
 	bool		settled;
 
+	/* Before the KMS is asked for a key that could not be stored. */
+	PreventCommandIfReadOnly("chatcrypt.create_chat()");
 	if (strcmp(chats->mode, "managed") != 0 && strcmp(chats->mode, "conversation_key") != 0 && with_key)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

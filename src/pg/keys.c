@@ -203,6 +203,8 @@ chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN])
 {
 	ChatcryptPurpose purpose = sealing_purpose(chat_id);
 
+	/* Before the KMS is asked for a key that could not be stored. */
+	PreventCommandIfReadOnly("chatcrypt.rotate_chat()");
 	for (int try = 0; try < TRIES; try++)
 	{
 		uint32		version = try_rotate(chat_id, purpose);
@@ -282,6 +284,7 @@ import_arguments(FunctionCallInfo fcinfo, const uint8 *chat_id)
 	ChatcryptPurpose purpose;
 
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_ADMINISTER);
+	PreventCommandIfReadOnly("chatcrypt.import_dek()");
 	purpose = purpose_for_import(chat_id, text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	if (VARSIZE_ANY_EXHDR(key) != CC_DEK_LEN)
 		refuse_import("a data key is 32 bytes long");
