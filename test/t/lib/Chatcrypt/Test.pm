@@ -57,6 +57,14 @@ sub keys_of
 	return $keys_of{ $node->name };
 }
 
+# For a node whose settings came with a backup of another.
+sub share_keys
+{
+	my ($class, $node, $other) = @_;
+	$keys_of{ $node->name } = keys_of($other);
+	return;
+}
+
 # Polls until the code is true; false where it never was.
 sub wait_until
 {

@@ -1,0 +1,109 @@
+# A hot standby: it reads with a KMS worker and caches of its own, forgets what the primary
+# destroys, seals without writing, and becomes a primary without losing anything.
+use strict;
+use warnings;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test qw(keys_of wait_until);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $primary = Chatcrypt::Test->start('primary', streaming => 1, conf => "autovacuum = off\n");
+my $away = qr/could not unwrap the data key of chat .* version \d/;
+
+sub read_message
+{
+	my ($number) = @_;
+	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id($number)";
+}
+
+$primary->safe_psql('postgres', <<'SQL');
+SELECT chatcrypt.create_chats(array_agg(g)) FROM generate_series(1::bigint, 20) AS g;
+INSERT INTO chatcrypt.messages (message_id, chat_id, body)
+	SELECT chatcrypt.id(g), chatcrypt.id(g), 'body ' || g FROM generate_series(1, 20) AS g;
+SQL
+$primary->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+Chatcrypt::Test->share_keys($standby, $primary);
+$standby->start;
+
+sub replay
+{
+	$primary->wait_for_catchup($standby);
+	return;
+}
+
+sub worker_of
+{
+	my ($node) = @_;
+	my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+	return scalar grep { /chatcrypt KMS worker/ } `ps -o args= --ppid $postmaster`;
+}
+
+# Reading, cold and warm.
+replay();
+is(worker_of($standby), 1, 'a standby has a KMS worker');
+is(ask($standby, read_message(1)), 'body 1', 'a cold standby reads');
+hide_keys($primary);
+is(ask($standby, read_message(1)), 'body 1', 'a warm one does without the KMS');
+like(ask($standby, read_message(20)), $away, 'a cold one does not, and says so');
+show_keys($primary);
+
+# It seals, and never writes.
+is(ask($standby, q{SELECT chatcrypt.decrypt(3, 7, chatcrypt.encrypt(3, 7, 'sealed on a standby'))}), 'sealed on a standby', 'a standby seals');
+my $read_only = qr/ERROR:  cannot execute [\w.() ]+ (in a read-only transaction|during recovery)/;
+hide_keys($primary);
+like(ask($standby, $_), $read_only, "plain error: $_")
+  foreach 'SELECT chatcrypt.create_chat(99)', 'SELECT chatcrypt.create_chats(ARRAY[98, 99]::bigint[])', 'SELECT chatcrypt.rotate_chat(1)',
+  q{SELECT chatcrypt.import_dek(1, decode(repeat('00', 32), 'hex'), 9)}, q{SELECT chatcrypt.shred_chat(1, 'irreversible')},
+  q{SELECT chatcrypt.add_participant(1, 'x')}, q{SELECT chatcrypt.create_tenant('t')},
+  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(1), 'x')},
+  q{UPDATE chatcrypt.messages SET body = 'x'}, 'DELETE FROM chatcrypt.messages';
+show_keys($primary);
+is(ask($standby, q{SELECT chatcrypt.warm(ARRAY[4, 5]::bigint[])}), '2', 'warm() works');
+
+# What the primary does to keys reaches sessions that do nothing meanwhile, and old snapshots.
+my $idle = session($standby);
+my $old = session($standby);
+answer($old, 'BEGIN ISOLATION LEVEL REPEATABLE READ');
+foreach my $session ($idle, $old)
+{
+	is(answer($session, read_message($_)), "body $_", "chat $_ is warm on the standby") foreach 10 .. 12;
+}
+is(answer($idle, 'SELECT chatcrypt.dek_version(chatcrypt.encrypt(11, 1, $$x$$))'), '1', 'it seals with version 1');
+$primary->safe_psql('postgres', q{SELECT chatcrypt.shred_chat(10, 'irreversible'), chatcrypt.rotate_chat(11)});
+replay();
+like(answer($idle, read_message(10)), qr/was destroyed/, 'an idle session cannot open what was shredded');
+like(answer($old, read_message(10)), qr/was destroyed/, 'nor can one with an older snapshot');
+is(answer($idle, 'SELECT chatcrypt.dek_version(chatcrypt.encrypt(11, 1, $$x$$))'), '2', 'it seals with the rotated key');
+is(answer($idle, read_message(11)), 'body 11', 'and reads what the old one sealed');
+$primary->safe_psql('postgres', q{BEGIN; SELECT chatcrypt.create_chat(30, ARRAY['bob']);
+	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(30), 'body 30'); COMMIT});
+replay();
+is(answer($idle, read_message(30)), 'body 30', 'new chats arrive');
+answer($old, q{ROLLBACK; BEGIN; SELECT chatcrypt.act_as('bob')});
+is(answer($old, read_message(30)), 'body 30', 'an actor reads on a standby');
+$primary->safe_psql('postgres', q{SELECT chatcrypt.remove_participant(30, 'bob')});
+replay();
+like(answer($old, read_message(30)), qr/not a participant/, 'until it is removed');
+$primary->safe_psql('postgres', 'BEGIN; TRUNCATE chatcrypt.dek; ROLLBACK');
+replay();
+is(answer($idle, read_message(12)), 'body 12', 'a TRUNCATE that was rolled back changed nothing');
+
+# Promotion.
+my $keys = 'SELECT count(*), md5(string_agg(kcv::text, $$|$$ ORDER BY dek_id)) FROM chatcrypt.dek';
+my $keys_there = ask($primary, $keys);
+$primary->stop;
+$standby->promote;
+is(ask($standby, $keys), $keys_there, 'promotion keeps every key');
+is(answer($idle, read_message(12)), 'body 12', 'sessions go on');
+is(ask($standby, q{SELECT count(body) FROM chatcrypt.messages WHERE chat_id NOT IN (chatcrypt.id(10), chatcrypt.id(20))}), '19',
+	'every message reads, but for what was shredded (and a failure that is remembered for 30 s)');
+is(ask($standby, q{SELECT chatcrypt.create_chat(40) IS NOT NULL, chatcrypt.rotate_chat(11)}), 't|3', 'and chats and keys are made');
+is(ask($standby, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(40), 'body 40')}), '', 'and messages written');
+is(worker_of($standby), 1, 'with the one KMS worker');
+
+$_->quit foreach $idle, $old;
+$standby->stop;
+done_testing();
