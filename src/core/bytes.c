@@ -1,6 +1,6 @@
 /*
  * bytes.c
- *		Bounded readers and writers, hex, and the one wipe.
+ *		Bounded writers, hex, and the one wipe.  Readers are in the header.
  */
 #include <string.h>
 
@@ -19,54 +19,6 @@ bool
 cc_equal(const void *a, const void *b, size_t len)
 {
 	return CRYPTO_memcmp(a, b, len) == 0;
-}
-
-cc_reader
-cc_reader_init(const void *bytes, size_t len)
-{
-	cc_reader	r = {.at = bytes, .left = len, .failed = false};
-
-	return r;
-}
-
-const uint8_t *
-cc_read_bytes(cc_reader *r, size_t len)
-{
-	const uint8_t *bytes = r->at;
-
-	if (r->failed || len > r->left)
-	{
-		r->failed = true;
-		return NULL;
-	}
-	if (len > 0)
-		r->at += len;
-	r->left -= len;
-	return bytes;
-}
-
-uint8_t
-cc_read_u8(cc_reader *r)
-{
-	const uint8_t *b = cc_read_bytes(r, 1);
-
-	return b == NULL ? 0 : b[0];
-}
-
-uint32_t
-cc_read_u32(cc_reader *r)
-{
-	const uint8_t *b = cc_read_bytes(r, 4);
-
-	if (b == NULL)
-		return 0;
-	return (uint32_t) b[0] << 24 | (uint32_t) b[1] << 16 | (uint32_t) b[2] << 8 | b[3];
-}
-
-bool
-cc_reader_ok(const cc_reader *r)
-{
-	return !r->failed;
 }
 
 cc_writer

@@ -39,13 +39,55 @@ extern void cc_wipe(void *secret, size_t len);
 /* Compares in constant time. */
 extern bool cc_equal(const void *a, const void *b, size_t len);
 
-extern cc_reader cc_reader_init(const void *bytes, size_t len);
-extern uint8_t cc_read_u8(cc_reader *r);
-extern uint32_t cc_read_u32(cc_reader *r);
+/* Readers are inline: the header of every envelope goes through them, twice. */
+static inline cc_reader
+cc_reader_init(const void *bytes, size_t len)
+{
+	cc_reader	r = {.at = bytes, .left = len, .failed = false};
+
+	return r;
+}
 
 /* NULL where fewer than len bytes are left; otherwise points into the reader's own bytes. */
-extern const uint8_t *cc_read_bytes(cc_reader *r, size_t len);
-extern bool cc_reader_ok(const cc_reader *r);
+static inline const uint8_t *
+cc_read_bytes(cc_reader *r, size_t len)
+{
+	const uint8_t *bytes = r->at;
+
+	if (r->failed || len > r->left)
+	{
+		r->failed = true;
+		return NULL;
+	}
+	if (len > 0)
+		r->at += len;
+	r->left -= len;
+	return bytes;
+}
+
+static inline uint8_t
+cc_read_u8(cc_reader *r)
+{
+	const uint8_t *b = cc_read_bytes(r, 1);
+
+	return b == NULL ? 0 : b[0];
+}
+
+static inline uint32_t
+cc_read_u32(cc_reader *r)
+{
+	const uint8_t *b = cc_read_bytes(r, 4);
+
+	if (b == NULL)
+		return 0;
+	return (uint32_t) b[0] << 24 | (uint32_t) b[1] << 16 | (uint32_t) b[2] << 8 | b[3];
+}
+
+static inline bool
+cc_reader_ok(const cc_reader *r)
+{
+	return !r->failed;
+}
 
 extern cc_writer cc_writer_init(void *bytes, size_t capacity);
 extern void cc_write_u8(cc_writer *w, uint8_t value);
