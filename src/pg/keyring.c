@@ -18,12 +18,17 @@
  *
  * The table is set-associative and lives in a mapping that no core dump takes and
  * that is wiped by fork and by exit.  Version 0 stands for "the key that seals".
+ *
+ * A scan of many chats finds few of its keys in the nearest processor cache, so
+ * what a hit needs lies close: the tags of a set in half a cache line, an entry in
+ * three whole ones.  The rest of its name, for the slow path, is elsewhere.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "storage/ipc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -39,23 +44,38 @@
 #define SETS		512
 #define WAYS		8
 #define RECHECK_MS	1000
+#define CACHE_LINE	64
 
 typedef struct RingEntry
 {
-	ChatcryptKeyId id;			/* the real key; id.version is never 0 in a used entry */
+	uint8		chat_id[CC_ID_LEN];
 	uint32		asked_version;	/* what it was asked for as: 0 for "the one that seals" */
 	uint32		uses;			/* since the shared cache was last told */
 	uint64		generation;
 	uint64		epoch;
 	int64		checked_at;
 	uint64		last_use;
-	ChatcryptKey key;
+	ChatcryptKey key;			/* key.version is 0 in an empty entry */
 } RingEntry;
 
+StaticAssertDecl(sizeof(RingEntry) == 3 * CACHE_LINE, "an entry is three cache lines");
+StaticAssertDecl(offsetof(RingEntry, key.secret) == CACHE_LINE, "of which the key is two");
+
+/* Page aligned. */
 typedef struct Ring
 {
-	RingEntry	sets[SETS][WAYS];
+	uint32		tags[SETS][WAYS];	/* 0 for an empty entry */
+	RingEntry	entries[SETS][WAYS];
+	ChatcryptKeyId ids[SETS][WAYS]; /* the real keys */
 } Ring;
+
+/* A place in the table; way < 0 for none. */
+typedef struct RingSlot
+{
+	uint32		tag;
+	int			set;
+	int			way;
+} RingSlot;
 
 static Ring *ring;
 static cc_aead *aead;
@@ -114,45 +134,80 @@ chatcrypt_keyring_aead(void)
 	return aead;
 }
 
-static RingEntry *
-set_for(const uint8 chat_id[CC_ID_LEN], uint32 asked_version)
+static inline RingEntry *
+entry_at(RingSlot slot)
+{
+	return &ring->entries[slot.set][slot.way];
+}
+
+static inline ChatcryptKeyId *
+id_at(RingSlot slot)
+{
+	return &ring->ids[slot.set][slot.way];
+}
+
+static void
+empty_slot(RingSlot slot)
+{
+	ring->tags[slot.set][slot.way] = 0;
+	cc_wipe(entry_at(slot), sizeof(RingEntry));
+	cc_wipe(id_at(slot), sizeof(ChatcryptKeyId));
+}
+
+/* purpose 0 matches the key that seals, whatever its purpose is. */
+static inline bool
+entry_matches(const RingEntry *entry, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
+{
+	return entry->asked_version == asked_version &&
+		(asked_version == 0 || entry->key.purpose == purpose) &&
+		memcmp(entry->chat_id, chat_id, CC_ID_LEN) == 0;
+}
+
+/*
+ * The versions of a chat share a set: the version comes from the envelope, which a
+ * scan meets cold, and the address of an entry must not wait for that.
+ */
+static inline RingSlot
+find_slot(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
 {
 	uint64		halves[2];
+	RingSlot	slot;
+	uint32		same = 0;
 
 	if (unlikely(ring == NULL))
 		open_ring();
 	memcpy(halves, chat_id, sizeof(halves));
-	return ring->sets[murmurhash32((uint32) (halves[0] ^ halves[1] ^ (halves[0] >> 32) ^ (halves[1] >> 32)) +
-								   asked_version) % SETS];
-}
+	slot.tag = murmurhash32((uint32) (halves[0] ^ halves[1] ^ (halves[0] >> 32) ^ (halves[1] >> 32)));
+	slot.set = slot.tag % SETS;
+	slot.tag |= 1;				/* never that of an empty entry */
 
-/* purpose 0 matches the key that seals, whatever its purpose is. */
-static RingEntry *
-find_entry(RingEntry *set, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
-{
+	/* All tags, without a branch: which way it is cannot be foreseen. */
 	for (int way = 0; way < WAYS; way++)
+		same |= (uint32) (ring->tags[slot.set][way] == slot.tag) << way;
+	for (; same != 0; same &= same - 1)
 	{
-		RingEntry  *entry = &set[way];
-
-		if (entry->id.version != 0 && entry->asked_version == asked_version &&
-			(asked_version == 0 || entry->id.purpose == purpose) &&
-			memcmp(entry->id.chat_id, chat_id, CC_ID_LEN) == 0)
-			return entry;
+		slot.way = pg_rightmost_one_pos32(same);
+		__builtin_prefetch(&entry_at(slot)->key.secret);
+		__builtin_prefetch((char *) &entry_at(slot)->key.secret + CACHE_LINE);
+		if (entry_matches(entry_at(slot), chat_id, purpose, asked_version))
+			return slot;
 	}
-	return NULL;
+	slot.way = -1;
+	return slot;
 }
 
-static RingEntry *
-choose_victim(RingEntry *set)
+/* The way of its set that a new key may have. */
+static int
+choose_victim(int set)
 {
-	RingEntry  *oldest = &set[0];
+	int			oldest = 0;
 
 	for (int way = 0; way < WAYS; way++)
 	{
-		if (set[way].id.version == 0)
-			return &set[way];
-		if (set[way].last_use < oldest->last_use)
-			oldest = &set[way];
+		if (ring->tags[set][way] == 0)
+			return way;
+		if (ring->entries[set][way].last_use < ring->entries[set][oldest].last_use)
+			oldest = way;
 	}
 	return oldest;
 }
@@ -199,29 +254,30 @@ ask_for_refresh(const ChatcryptDekRow *row)
 
 /* Turns a DEK into what messages need.  The caller wipes the DEK. */
 static void
-fill_entry(RingEntry *entry, const ChatcryptKeyId *id, uint32 asked_version, const uint8 dek[CC_DEK_LEN])
+fill_slot(RingSlot slot, const ChatcryptKeyId *id, uint32 asked_version, const uint8 dek[CC_DEK_LEN])
 {
-	cc_wipe(entry, sizeof(*entry));
-	entry->key.version = id->version;
-	entry->key.purpose = id->purpose;
+	RingEntry  *entry = entry_at(slot);
+
+	empty_slot(slot);
 	if (id->purpose != CHATCRYPT_PURPOSE_DATA)
 		memcpy(entry->key.secret.dek, dek, CC_DEK_LEN);
 	else if (cc_message_keys_derive(&entry->key.secret.message, dek, id->chat_id, id->version) != CC_OK)
-	{
-		cc_wipe(entry, sizeof(*entry));
 		return;
-	}
+	entry->key.version = id->version;
+	entry->key.purpose = id->purpose;
 	entry->asked_version = asked_version;
-	entry->id = *id;
+	memcpy(entry->chat_id, id->chat_id, CC_ID_LEN);
+	*id_at(slot) = *id;
+	ring->tags[slot.set][slot.way] = slot.tag;
 }
 
 /*
- * Gets the DEK of a row from the shared cache, or else from the KMS, into an
- * entry.  The only place where a plaintext DEK passes through a backend: nothing
+ * Gets the DEK of a row from the shared cache, or else from the KMS, into a
+ * slot.  The only place where a plaintext DEK passes through a backend: nothing
  * between get and wipe can raise.
  */
 static void
-load_entry(RingEntry *entry, const ChatcryptDekRow *row, uint32 asked_version)
+load_slot(RingSlot slot, const ChatcryptDekRow *row, uint32 asked_version)
 {
 	uint8		dek[CC_DEK_LEN];
 	ChatcryptKmsJob job;
@@ -229,7 +285,7 @@ load_entry(RingEntry *entry, const ChatcryptDekRow *row, uint32 asked_version)
 
 	if (cached != CHATCRYPT_CACHE_MISS)
 	{
-		fill_entry(entry, &row->id, asked_version, dek);
+		fill_slot(slot, &row->id, asked_version, dek);
 		cc_wipe(dek, sizeof(dek));
 		if (cached == CHATCRYPT_CACHE_STALE)
 			ask_for_refresh(row);
@@ -239,12 +295,12 @@ load_entry(RingEntry *entry, const ChatcryptDekRow *row, uint32 asked_version)
 		job_for_row(row, &job);
 		chatcrypt_kms_run(CC_KMS_UNWRAP, &job, 1);
 		if (job.outcome == CC_KMS_OK)
-			fill_entry(entry, &row->id, asked_version, job.dek);
+			fill_slot(slot, &row->id, asked_version, job.dek);
 		cc_wipe(job.dek, sizeof(job.dek));
 		if (job.outcome != CC_KMS_OK)
 			chatcrypt_kms_raise(CC_KMS_UNWRAP, &job);
 	}
-	if (entry->id.version == 0)
+	if (entry_at(slot)->key.version == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not derive the message keys of chat %s version %u",
@@ -260,13 +316,14 @@ mark_checked(RingEntry *entry, uint64 generation, uint64 epoch)
 	entry->uses = 0;
 }
 
-/* May the entry go on being used, as far as the shared cache knows? */
+/* May the entry go on being used, as far as the row and the shared cache know? */
 static bool
-recheck_shared(RingEntry *entry, const ChatcryptDekRow *row)
+recheck(RingSlot slot, const ChatcryptDekRow *row)
 {
 	bool		stale;
 
-	if (!chatcrypt_keycache_touch(&entry->id, entry->uses, &stale))
+	if (memcmp(id_at(slot), &row->id, sizeof(row->id)) != 0 ||
+		!chatcrypt_keycache_touch(&row->id, entry_at(slot)->uses, &stale))
 		return false;
 	if (stale)
 		ask_for_refresh(row);
@@ -278,44 +335,45 @@ recheck_shared(RingEntry *entry, const ChatcryptDekRow *row)
  * or the KMS, in this order.  NULL where there is no row or its key is destroyed.
  */
 static RingEntry *
-refresh_entry(RingEntry *set, RingEntry *entry, const uint8 chat_id[CC_ID_LEN],
-			  uint8 purpose, uint32 asked_version)
+refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
 {
 	uint64		generation = chatcrypt_dek_generation();
 	uint64		epoch = chatcrypt_keycache_epoch();
+	bool		known = slot.way >= 0;
 	ChatcryptDekRow row;
 
 	if (!read_row(chat_id, purpose, asked_version, &row) || row.state == CHATCRYPT_DEK_DESTROYED)
 	{
-		if (entry != NULL)
-			cc_wipe(entry, sizeof(*entry));
+		if (known)
+			empty_slot(slot);
 		return NULL;
 	}
-	if (entry != NULL &&
-		(memcmp(&entry->id, &row.id, sizeof(row.id)) != 0 || !recheck_shared(entry, &row)))
-		cc_wipe(entry, sizeof(*entry));
-	if (entry == NULL)
-		entry = choose_victim(set);
-	if (entry->id.version == 0 || entry->asked_version != asked_version ||
-		memcmp(&entry->id, &row.id, sizeof(row.id)) != 0)
-		load_entry(entry, &row, asked_version);
-	mark_checked(entry, generation, epoch);
-	return entry;
+	if (known && !recheck(slot, &row))
+	{
+		empty_slot(slot);
+		known = false;
+	}
+	if (!known)
+	{
+		slot.way = choose_victim(slot.set);
+		load_slot(slot, &row, asked_version);
+	}
+	mark_checked(entry_at(slot), generation, epoch);
+	return entry_at(slot);
 }
 
 static const ChatcryptKey *
 get_key(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
 {
-	RingEntry  *set = set_for(chat_id, asked_version);
-	RingEntry  *entry;
+	RingSlot	slot = find_slot(chat_id, purpose, asked_version);
+	RingEntry  *entry = slot.way < 0 ? NULL : entry_at(slot);
 
 	AcceptInvalidationMessages();
-	entry = find_entry(set, chat_id, purpose, asked_version);
 	if (unlikely(entry == NULL ||
 				 entry->generation != chatcrypt_dek_generation() ||
 				 entry->epoch != chatcrypt_keycache_epoch() ||
 				 chatcrypt_now_ms() - entry->checked_at >= RECHECK_MS))
-		entry = refresh_entry(set, entry, chat_id, purpose, asked_version);
+		entry = refresh_slot(slot, chat_id, purpose, asked_version);
 	if (entry == NULL)
 		return NULL;
 	entry->uses++;
