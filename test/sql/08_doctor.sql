@@ -51,14 +51,6 @@ SET log_min_error_statement = panic;
 SET log_min_error_statement = fatal;
 :found 'log_min_error_statement';
 RESET log_min_error_statement;
-SET debug_print_parse = on;
-SET debug_print_rewritten = on;
-SET debug_print_plan = on;
-:found 'debug_print';
-RESET debug_print_parse;
-RESET debug_print_rewritten;
-RESET debug_print_plan;
-:found 'debug_print';
 LOAD 'auto_explain';
 :found 'auto_explain';
 SET auto_explain.log_min_duration = '1h';
@@ -81,20 +73,28 @@ CREATE ROLE doctor_app;
 SELECT current_database() AS here \gset
 ALTER ROLE doctor_app SET log_statement = 'ALL';
 ALTER ROLE doctor_app IN DATABASE :"here" SET log_min_duration_statement = '250ms';
-ALTER ROLE doctor_app IN DATABASE template1 SET debug_print_plan = 'yes';
+ALTER ROLE doctor_app IN DATABASE template1 SET log_transaction_sample_rate = 1;
+ALTER ROLE doctor_app SET debug_print_parse = 'yes';
+ALTER ROLE doctor_app SET debug_print_rewritten = 1;
+ALTER ROLE doctor_app SET debug_print_plan = 'true';
 ALTER ROLE doctor_app IN DATABASE :"here" SET log_parameter_max_length = '0kB';
 ALTER ROLE ALL SET log_min_duration_sample = '0';
 ALTER ROLE doctor_app SET pg_stat_statements.track_utility = 'true';
 ALTER ROLE doctor_app SET pgaudit.log = 'ddl, Read';
 SELECT severity, finding, replace(what, current_database(), 'HERE') FROM chatcrypt.doctor()
-WHERE finding IN ('log_statement', 'log_min_duration_statement', 'debug_print', 'log_min_duration_sample', 'pg_stat_statements', 'pgaudit');
+WHERE finding IN ('log_statement', 'log_min_duration_statement', 'debug_print', 'log_min_duration_sample',
+				  'log_transaction_sample_rate', 'pg_stat_statements', 'pgaudit');
 ALTER ROLE doctor_app SET log_statement = 'none';
 ALTER ROLE doctor_app IN DATABASE :"here" SET log_min_duration_statement = '-1';
 ALTER ROLE ALL SET log_min_duration_sample = '-1';
+ALTER ROLE doctor_app SET debug_print_parse = 'no';
+ALTER ROLE doctor_app SET debug_print_rewritten = 0;
+ALTER ROLE doctor_app SET debug_print_plan = 'of';
 ALTER ROLE doctor_app SET pg_stat_statements.track_utility = 'off';
 ALTER ROLE doctor_app SET pgaudit.log = 'ddl, role';
 SELECT count(*) FROM chatcrypt.doctor()
-WHERE finding IN ('log_statement', 'log_min_duration_statement', 'debug_print', 'log_min_duration_sample', 'pg_stat_statements', 'pgaudit');
+WHERE finding IN ('log_statement', 'log_min_duration_statement', 'debug_print', 'log_min_duration_sample',
+				  'log_transaction_sample_rate', 'pg_stat_statements', 'pgaudit');
 ALTER ROLE ALL RESET ALL;
 ALTER ROLE doctor_app RESET ALL;
 ALTER ROLE doctor_app IN DATABASE :"here" RESET ALL;
