@@ -232,7 +232,7 @@ run_job(cc_kms_op op, ChatcryptKmsJob *job)
 }
 
 /* Wraps a random key, or has the KMS make one. */
-static bool
+static cc_kms_outcome
 check_new_key(Check *check, cc_kms_op op, const char *step)
 {
 	uint8		wrapped_out[CC_KMS_WRAPPED_MAX];
@@ -254,7 +254,7 @@ check_new_key(Check *check, cc_kms_op op, const char *step)
 	}
 	else
 		report(check, step, false, failure_text(&job), ms);
-	return job.outcome == CC_KMS_OK;
+	return job.outcome;
 }
 
 static void
@@ -334,6 +334,7 @@ Datum
 chatcrypt_kms_check(PG_FUNCTION_ARGS)
 {
 	Check		check = {.fcinfo = fcinfo};
+	cc_kms_outcome made;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	check.key_uri = text_to_cstring(PG_GETARG_TEXT_PP(0));
@@ -344,9 +345,12 @@ chatcrypt_kms_check(PG_FUNCTION_ARGS)
 				 errmsg("could not get random bytes")));
 	if (!check_worker_and_uri(&check))
 		return (Datum) 0;
-	if (check_new_key(&check, CC_KMS_GENERATE, "make a data key"))
+	made = check_new_key(&check, CC_KMS_GENERATE, "make a data key");
+	if (made == CC_KMS_OK)
 		check_unwrap(&check, "unwrap it");
-	if (check_new_key(&check, CC_KMS_WRAP, "wrap"))
+	else if (cc_kms_outcome_is_transient(made))
+		return (Datum) 0;		/* whoever is not there will not wrap either */
+	if (check_new_key(&check, CC_KMS_WRAP, "wrap") == CC_KMS_OK)
 	{
 		check_unwrap(&check, "unwrap");
 		check_binding(&check);

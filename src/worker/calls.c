@@ -43,14 +43,23 @@ chatcrypt_call_new(KmsEndpoint *endpoint, KmsLine *line,
 }
 
 void
-chatcrypt_call_free(KmsCall *call)
+chatcrypt_call_over(KmsCall *call)
 {
+	if (call->over)
+		return;
+	call->over = true;
 	cc_http_request_clear(&call->request);
 	if (call->line != NULL)
 	{
 		call->line->calls--;
 		call->line->stats_changed = true;
 	}
+}
+
+void
+chatcrypt_call_free(KmsCall *call)
+{
+	chatcrypt_call_over(call);
 	call->in_use = false;
 }
 

@@ -86,6 +86,7 @@ struct KmsLine
 struct KmsCall
 {
 	bool		in_use;
+	bool		over;			/* no longer under way; its flights may wait to be settled */
 	void		(*done) (KmsCall *call, const cc_http_reply *reply);
 	KmsEndpoint *endpoint;
 	KmsLine    *line;			/* NULL for a step of the session */
@@ -129,6 +130,7 @@ extern void chatcrypt_dispatch_reload(bool config_changed);
 extern KmsCall *chatcrypt_call_new(KmsEndpoint *endpoint, KmsLine *line,
 								   void (*done) (KmsCall *call, const cc_http_reply *reply));
 extern bool chatcrypt_call_send(KmsCall *call, int64 timeout_ms, const char **error);
+extern void chatcrypt_call_over(KmsCall *call);
 extern void chatcrypt_call_free(KmsCall *call);
 extern void chatcrypt_calls_cancel(void);
 

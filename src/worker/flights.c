@@ -79,7 +79,6 @@ finish_ok(KmsFlight *flight)
 	ChatcryptSlotAnswer answer = {.outcome = CC_KMS_OK};
 	const ChatcryptKeyId *id = &flight->request->id;
 
-	flight->line->stats.items++;
 	if (flight->request->op == CC_KMS_UNWRAP && has_kcv(id))
 	{
 		if (!is_right_key(id, flight->item->dek))
@@ -333,11 +332,22 @@ settle_in_halves(KmsCall *call, cc_kms_outcome outcome, int64 now_ms)
 	chatcrypt_flights_requeue(call, now_ms);
 }
 
+/* Who has an answer and looks at kms_status then finds the call that brought it. */
+static void
+tell_first(KmsCall *call, cc_kms_outcome outcome, int64 now_ms)
+{
+	chatcrypt_call_over(call);
+	for (int i = 0; i < call->batch.nitems && outcome == CC_KMS_OK; i++)
+		call->line->stats.items += call->items[i]->outcome == CC_KMS_OK;
+	chatcrypt_line_publish(call->line, now_ms);
+}
+
 void
 chatcrypt_flights_settle(KmsCall *call, cc_kms_outcome outcome, const char *error)
 {
 	int64		now = chatcrypt_clock_ms();
 
+	tell_first(call, outcome, now);
 	if (outcome == CC_KMS_OK)
 	{
 		for (int i = 0; i < call->batch.nitems; i++)
