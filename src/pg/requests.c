@@ -129,7 +129,7 @@ fill(Run *run)
 		if (run->nheld + wanted > WINDOW)
 			return;
 		entered = chatcrypt_slots_enter_all(run->op, &run->jobs[run->next], wanted,
-											deadline, slots);
+											deadline, run->nheld, slots);
 		for (int i = 0; i < entered; i++)
 			run->held[run->nheld++] = (HeldSlot) {
 				.slot = slots[i],

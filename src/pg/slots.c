@@ -47,6 +47,7 @@ typedef struct Directory
 	int			worker_pid;
 	TimestampTz worker_started_at;
 	uint64		sequence;
+	int			used;
 	int			pending;
 	uint64		requests;
 	uint64		joined;
@@ -199,6 +200,7 @@ fill_free_slot(cc_kms_op op, const ChatcryptKmsJob *job, uint32 fingerprint)
 	directory->fingerprint[index] = fingerprint;
 	directory->state[index] = SLOT_PENDING;
 	directory->pending++;
+	directory->used++;
 	return index;
 }
 
@@ -230,6 +232,7 @@ free_slot(int index)
 		directory->pending--;
 	directory->state[index] = SLOT_FREE;
 	directory->fingerprint[index] = 0;
+	directory->used--;
 	cc_wipe(&items[index], sizeof(items[index]));
 }
 
@@ -272,19 +275,23 @@ copy_answer(int index, ChatcryptKmsJob *job)
 
 /* ---------- backends ---------- */
 
-/*
- * Enters as many of the jobs as there is room for, in one go so that the worker
- * sees them as one batch, and says how many.
- */
+/* Under the lock: may someone who holds so many slots have another? */
+static bool
+has_room_for(int held)
+{
+	return held == 0 || directory->used < CHATCRYPT_SLOTS - CHATCRYPT_RESERVED_SLOTS;
+}
+
+/* All in one go, so that the worker sees them as one batch. */
 int
 chatcrypt_slots_enter_all(cc_kms_op op, const ChatcryptKmsJob *jobs, int njobs,
-						  int64 deadline_ms, int *slots)
+						  int64 deadline_ms, int held, int *slots)
 {
 	int			entered = 0;
 	int			procno;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	while (entered < njobs)
+	while (entered < njobs && has_room_for(held + entered))
 	{
 		slots[entered] = enter(op, &jobs[entered], deadline_ms, false);
 		if (slots[entered] == CHATCRYPT_NO_SLOT)
@@ -306,7 +313,7 @@ chatcrypt_slots_enter_refresh(const ChatcryptKmsJob *job, int64 deadline_ms)
 	int			procno;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	if (enter(CC_KMS_UNWRAP, job, deadline_ms, true) != CHATCRYPT_NO_SLOT)
+	if (has_room_for(1) && enter(CC_KMS_UNWRAP, job, deadline_ms, true) != CHATCRYPT_NO_SLOT)
 		directory->refreshes++;
 	procno = directory->worker_procno;
 	LWLockRelease(lock);

@@ -26,6 +26,9 @@
 
 #define CHATCRYPT_SLOTS		1024
 
+/* Left to those who hold none, so that whoever warms thousands of keys keeps nobody out. */
+#define CHATCRYPT_RESERVED_SLOTS	128
+
 /* What is asked.  Does not change while the slot is not free. */
 typedef struct ChatcryptSlotRequest
 {
@@ -59,11 +62,14 @@ typedef struct ChatcryptWorkerStatus
 extern void chatcrypt_slots_request(void);
 extern void chatcrypt_slots_startup(void);
 
-/* Backends.  enter() gives CHATCRYPT_NO_SLOT where all are taken, and never waits. */
+/*
+ * Backends.  enter_all() enters as many of the jobs as there is room for, and says how
+ * many; it never waits.  held is how many slots the caller has already.
+ */
 #define CHATCRYPT_NO_SLOT	(-1)
 
 extern int	chatcrypt_slots_enter_all(cc_kms_op op, const ChatcryptKmsJob *jobs, int njobs,
-									  int64 deadline_ms, int *slots);
+									  int64 deadline_ms, int held, int *slots);
 extern void chatcrypt_slots_enter_refresh(const ChatcryptKmsJob *job, int64 deadline_ms);
 extern bool chatcrypt_slot_is_done(int slot);
 extern ConditionVariable *chatcrypt_slot_answered(int slot);
