@@ -32,7 +32,7 @@ DECLARE
 		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id",
 							 "add_participant", "remove_participant", "act_as"],
 		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as"],
-		"chatcrypt_admin": ["create_tenant", "rotate_chat", "import_dek", "shred_chat", "kms_check", "doctor",
+		"chatcrypt_admin": ["create_tenant", "rotate_chat", "import_dek", "shred_chat", "shred_tenant", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status"],
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status"]
 	}';

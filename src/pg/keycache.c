@@ -307,24 +307,25 @@ chatcrypt_keycache_evict(const ChatcryptKeyId *id)
 	pg_atomic_fetch_add_u64(&shared->epoch, 1);
 }
 
-static bool
-belongs_to_chat(const CacheEntry *entry, Oid database, const uint8 *chat_id)
+static int
+compare_chat_ids(const void *a, const void *b)
 {
-	return entry->id.database == database &&
-		(chat_id == NULL || memcmp(entry->id.chat_id, chat_id, CC_ID_LEN) == 0);
+	return memcmp(a, b, CC_ID_LEN);
 }
 
 /* Walks all sets: rare, and each lock is held for one set only. */
 void
-chatcrypt_keycache_evict_chat(Oid database, const uint8 *chat_id)
+chatcrypt_keycache_evict_chats(Oid database, uint8 *chat_ids, Size count)
 {
+	qsort(chat_ids, count, CC_ID_LEN, compare_chat_ids);
 	for (uint32 number = 0; number < shared->nsets; number++)
 	{
 		LWLock	   *lock;
 		CacheSet   *set = lock_set(number, &lock);
 
 		for (int way = 0; way < WAYS; way++)
-			if (set->tags[way] != 0 && belongs_to_chat(&set->entries[way], database, chat_id))
+			if (set->tags[way] != 0 && set->entries[way].id.database == database &&
+				bsearch(set->entries[way].id.chat_id, chat_ids, count, CC_ID_LEN, compare_chat_ids) != NULL)
 				wipe_way(set, way);
 		LWLockRelease(lock);
 	}

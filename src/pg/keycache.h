@@ -53,8 +53,8 @@ extern void chatcrypt_keycache_put(const ChatcryptKeyId *id, const uint8 dek[CC_
 
 extern void chatcrypt_keycache_evict(const ChatcryptKeyId *id);
 
-/* All versions and purposes of a chat; all of a database where chat_id is NULL. */
-extern void chatcrypt_keycache_evict_chat(Oid database, const uint8 *chat_id);
+/* All versions and purposes of these chats, in one walk.  Sorts the ids, which lie one after the other. */
+extern void chatcrypt_keycache_evict_chats(Oid database, uint8 *chat_ids, Size count);
 
 /* Drops what is past its idle or hard limit; the worker calls it every few seconds. */
 extern void chatcrypt_keycache_sweep(void);

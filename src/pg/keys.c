@@ -1,6 +1,7 @@
 /*
  * keys.c
- *		What is done to the keys of a chat that exists: rotate, import, shred.
+ *		What is done to the keys of a chat that exists: rotate and import.
+ *		Not here: destroying them (shred.c).
  *
  * The KMS is asked before anything is locked.  Then the chat's row is locked,
  * which keeps two changes of one chat's keys apart and no writer of messages
@@ -8,12 +9,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 #include "utils/uuid.h"
 
 #include "pg/access.h"
@@ -28,47 +27,8 @@
 #define IMPORT_VERSION_MAX	1000000000
 #define TRIES				10
 
-/* Chats whose keys leave the shared cache when the transaction commits. */
-static List *evict_at_commit = NIL;
-
-static void
-evict_after_commit(XactEvent event, void *arg)
-{
-	ListCell   *cell;
-
-	(void) arg;
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
-		return;
-	if (event == XACT_EVENT_COMMIT)
-		foreach(cell, evict_at_commit)
-			chatcrypt_keycache_evict_chat(MyDatabaseId, ((pg_uuid_t *) lfirst(cell))->data);
-	evict_at_commit = NIL;		/* the list itself goes with its memory context */
-}
-
-/*
- * A rolled back savepoint leaves its chat in the list: one eviction too many is
- * only a cache miss.  After PREPARE the keys stay until they age out, and match no
- * row once the transaction is committed.
- */
-static void
-evict_chat_at_commit(const uint8 chat_id[CC_ID_LEN])
-{
-	static bool registered = false;
-	MemoryContext previous;
-	pg_uuid_t  *id;
-
-	if (!registered)
-		RegisterXactCallback(evict_after_commit, NULL);
-	registered = true;
-	previous = MemoryContextSwitchTo(TopTransactionContext);
-	id = palloc(sizeof(pg_uuid_t));
-	memcpy(id->data, chat_id, CC_ID_LEN);
-	evict_at_commit = lappend(evict_at_commit, id);
-	MemoryContextSwitchTo(previous);
-}
-
-static void
-no_such_chat(const uint8 *chat_id)
+void
+chatcrypt_no_such_chat(const uint8 chat_id[CC_ID_LEN])
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -92,13 +52,13 @@ newest_version(const uint8 *chat_id, ChatcryptPurpose purpose)
 	return isnull ? 0 : (uint32) DatumGetInt32(version);
 }
 
-static void
-lock_chat(const uint8 *chat_id)
+void
+chatcrypt_lock_chat(const uint8 chat_id[CC_ID_LEN])
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
 	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR NO KEY UPDATE", &arg, 1) == 0)
-		no_such_chat(chat_id);
+		chatcrypt_no_such_chat(chat_id);
 }
 
 /* The purpose of the key that seals a chat's messages. */
@@ -108,7 +68,7 @@ sealing_purpose(const uint8 *chat_id)
 	ChatcryptMode mode;
 
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
-		no_such_chat(chat_id);
+		chatcrypt_no_such_chat(chat_id);
 	if (mode == CHATCRYPT_MODE_E2EE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -187,7 +147,7 @@ try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
 	chatcrypt_generate_deks(&wrapping, &dek, 1);
 
 	chatcrypt_owner_begin(&scope);
-	lock_chat(chat_id);
+	chatcrypt_lock_chat(chat_id);
 	settled = newest_version(chat_id, purpose) == newest;
 	if (settled)
 	{
@@ -269,7 +229,7 @@ import(const uint8 *chat_id, const uint8 *key, uint32 version, ChatcryptPurpose 
 	chatcrypt_chat_wrapping(chat_id, &wrapping);
 	chatcrypt_wrap_dek(&wrapping, key, &dek);
 	chatcrypt_owner_begin(&scope);
-	lock_chat(chat_id);
+	chatcrypt_lock_chat(chat_id);
 	write_dek(&dek, wrapping.kms_key, version > newest_version(chat_id, purpose));
 	record(&scope, "import", &dek, wrapping.kms_key);
 	chatcrypt_owner_end(&scope);
@@ -313,62 +273,4 @@ chatcrypt_import_dek_bigint(PG_FUNCTION_ARGS)
 	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	import_arguments(fcinfo, id.data);
 	PG_RETURN_VOID();
-}
-
-static Datum
-shred(const uint8 *chat_id, bool confirmed)
-{
-	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
-	ChatcryptOwnerScope scope;
-	ChatcryptEvent event = {.event = "shred", .chat_id = chat_id};
-	uint64		destroyed;
-
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	if (!confirmed)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("shredding a chat cannot be undone and was not confirmed"),
-				 errhint("Call chatcrypt.shred_chat(chat, confirm => 'irreversible').")));
-	chatcrypt_owner_begin(&scope);
-	lock_chat(chat_id);
-	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, "
-										"valid_to = coalesce(valid_to, greatest(valid_from, clock_timestamp())) "
-										"WHERE chat_id = $1 AND state <> 'destroyed'", &arg, 1);
-	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", &arg, 1);
-	event.detail = psprintf(UINT64_FORMAT " keys destroyed", destroyed);
-	chatcrypt_event_record(&scope, &event);
-	chatcrypt_owner_end(&scope);
-	evict_chat_at_commit(chat_id);
-	PG_RETURN_INT32((int32) destroyed);
-}
-
-/* confirm may be NULL, which confirms nothing. */
-static bool
-is_confirmed(FunctionCallInfo fcinfo)
-{
-	return !PG_ARGISNULL(1) && strcmp(text_to_cstring(PG_GETARG_TEXT_PP(1)), "irreversible") == 0;
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_shred_chat);
-
-/* shred_chat(chat uuid, confirm text): how many keys were destroyed. */
-Datum
-chatcrypt_shred_chat(PG_FUNCTION_ARGS)
-{
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	return shred(PG_GETARG_UUID_P(0)->data, is_confirmed(fcinfo));
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_shred_chat_bigint);
-
-Datum
-chatcrypt_shred_chat_bigint(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t	id;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
-	return shred(id.data, is_confirmed(fcinfo));
 }

@@ -4,8 +4,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/tuplestore.h"
 
 #include "pg/owner.h"
 #include "pg/store.h"
@@ -64,4 +68,25 @@ chatcrypt_owner_value(bool *isnull)
 		return (Datum) 0;
 	}
 	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+}
+
+/* The statement's columns have the types that the function was declared with. */
+void
+chatcrypt_owner_return_rows(FunctionCallInfo fcinfo, const char *sql, const ChatcryptArg *args, int nargs)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ChatcryptOwnerScope scope;
+
+	InitMaterializedSRF(fcinfo, 0);
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute(sql, args, nargs);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
+	chatcrypt_owner_end(&scope);
+}
+
+ChatcryptArg
+chatcrypt_owner_caller(const ChatcryptOwnerScope *scope)
+{
+	return (ChatcryptArg) {TEXTOID, CStringGetTextDatum(GetUserNameFromId(scope->user, false)), false};
 }

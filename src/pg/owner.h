@@ -36,4 +36,10 @@ extern uint64 chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args,
 /* The first column of the first row of the last statement, valid until the scope ends. */
 extern Datum chatcrypt_owner_value(bool *isnull);
 
+/* All rows of one statement, as what the set-returning function gives.  Opens a scope of its own. */
+extern void chatcrypt_owner_return_rows(FunctionCallInfo fcinfo, const char *sql, const ChatcryptArg *args, int nargs);
+
+/* The name of the role that called, for key_event.role. */
+extern ChatcryptArg chatcrypt_owner_caller(const ChatcryptOwnerScope *scope);
+
 #endif
