@@ -260,10 +260,19 @@ local_perform(cc_kms_session *handle, cc_kms_batch *batch)
 	cc_keyfolder_close(&folder);
 }
 
+static uint32_t
+local_wrapped_version(const uint8_t *wrapped, size_t len)
+{
+	uint32_t	version;
+
+	return cc_localwrap_version(wrapped, len, &version) == CC_OK ? version : 0;
+}
+
 const cc_kms_provider cc_kms_local = {
 	.scheme = "local",
 	.batch_max = CC_KMS_BATCH_MAX,
 	.check_uri = local_check_uri,
+	.wrapped_version = local_wrapped_version,
 	.open = local_open,
 	.close = local_close,
 	.perform = local_perform,

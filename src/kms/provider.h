@@ -22,7 +22,7 @@
 #define CC_KMS_URI_MAX		512		/* with the terminator */
 #define CC_KMS_WRAPPED_MAX	1024
 #define CC_KMS_ERROR_MAX	256		/* with the terminator */
-#define CC_KMS_BATCH_MAX	128
+#define CC_KMS_BATCH_MAX	256
 
 typedef enum cc_kms_op
 {
@@ -117,6 +117,9 @@ typedef struct cc_kms_provider
 
 	/* Is this a key URI of ours?  Checks all of it, and touches nothing. */
 	cc_status	(*check_uri) (const char *key_uri);
+
+	/* Which version of the KMS's key wrapped it; 0 where the wrapped bytes do not say. */
+	uint32_t	(*wrapped_version) (const uint8_t *wrapped, size_t len);
 
 	/* NULL, with error, where the settings cannot be used.  Copies what it needs. */
 	cc_kms_session *(*open) (const cc_kms_config *config, char error[CC_KMS_ERROR_MAX]);

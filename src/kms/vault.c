@@ -331,6 +331,7 @@ const cc_kms_provider cc_kms_vault = {
 	.scheme = "vault",
 	.batch_max = CC_KMS_BATCH_MAX,
 	.check_uri = vault_check_uri,
+	.wrapped_version = vault_wrapped_version,
 	.open = vault_open,
 	.close = vault_close,
 	.session_state = vault_session_state,

@@ -134,6 +134,7 @@ extern cc_kms_outcome vault_key_reply(cc_kms_session *handle, const char *key_ur
 									  char error[CC_KMS_ERROR_MAX]);
 
 /* vault_batch.c */
+extern uint32_t vault_wrapped_version(const uint8_t *wrapped, size_t len);
 extern cc_kms_outcome vault_batch_request(cc_kms_session *handle, const cc_kms_batch *batch,
 										  cc_http_request *request, char error[CC_KMS_ERROR_MAX]);
 extern cc_kms_outcome vault_batch_reply(cc_kms_session *handle, cc_kms_batch *batch,

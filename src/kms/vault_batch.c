@@ -75,16 +75,27 @@ is_ciphertext(const char *text, size_t len)
 	return text[len] == '\0' && len - chars <= 2 && len % 4 == 0 && len >= CIPHERTEXT_MIN;
 }
 
-/* A wrapping of ours as text; false where it cannot be one. */
+/* Wrapped bytes as text; false where they cannot be a wrapping of ours. */
 static bool
-ciphertext_of(const cc_kms_item *item, char text[CC_KMS_WRAPPED_MAX + 1])
+ciphertext_of(const uint8_t *wrapped, size_t len, char text[CC_KMS_WRAPPED_MAX + 1])
 {
-	if (item->wrapped_len > CC_KMS_WRAPPED_MAX ||
-		memchr(item->wrapped, '\0', item->wrapped_len) != NULL)
+	if (len > CC_KMS_WRAPPED_MAX || memchr(wrapped, '\0', len) != NULL)
 		return false;
-	memcpy(text, item->wrapped, item->wrapped_len);
-	text[item->wrapped_len] = '\0';
-	return is_ciphertext(text, item->wrapped_len);
+	memcpy(text, wrapped, len);
+	text[len] = '\0';
+	return is_ciphertext(text, len);
+}
+
+uint32_t
+vault_wrapped_version(const uint8_t *wrapped, size_t len)
+{
+	char		text[CC_KMS_WRAPPED_MAX + 1];
+	unsigned long long version;
+
+	if (!ciphertext_of(wrapped, len, text))
+		return 0;
+	version = strtoull(text + strlen(CIPHERTEXT_PREFIX), NULL, 10);
+	return version <= UINT32_MAX ? (uint32_t) version : 0;
 }
 
 static void
@@ -113,7 +124,7 @@ put_item(cc_writer *w, cc_kms_op op, const cc_kms_item *item, int number)
 	else
 	{
 		cc_json_put(w, ",\"ciphertext\":");
-		cc_json_put_string(w, ciphertext_of(item, text) ? text : "");
+		cc_json_put_string(w, ciphertext_of(item->wrapped, item->wrapped_len, text) ? text : "");
 	}
 	snprintf(reference, sizeof(reference), "%d", number);
 	cc_json_put(w, ",\"reference\":");
@@ -315,7 +326,7 @@ read_item(const cc_kms_batch *batch, cc_json result, int number, long status)
 
 	item->outcome = CC_KMS_OK;
 	item->error[0] = '\0';
-	if (unwrapping && !ciphertext_of(item, wrapped))
+	if (unwrapping && !ciphertext_of(item->wrapped, item->wrapped_len, wrapped))
 		cc_kms_item_fail(item, CC_KMS_REJECTED,
 						 "the wrapped key is not one of Vault or OpenBao, or is damaged");
 	else if (item_error(result, server))

@@ -31,6 +31,8 @@ typedef struct ChatcryptKmsJob
 	uint16		wrapped_out_len;
 	cc_kms_outcome outcome;
 	bool		fresh;			/* in: ask the KMS, whatever is remembered of earlier failures */
+	bool		uncached;		/* in, for unwrap: leave the key cache as it is */
+	bool		check_only;		/* in, for unwrap: the same, and keep the key; only the outcome is wanted */
 	bool		wrong_key;		/* the KMS answered with a key whose kcv is another */
 	bool		breaker_open;	/* refused at once, without asking */
 	char		error[CC_KMS_ERROR_MAX];

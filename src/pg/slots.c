@@ -110,13 +110,13 @@ wake_worker(int procno)
 
 /* ---------- under the lock ---------- */
 
-/* Only unwraps are shared: two who wrap or generate want two results. */
+/* Only plain unwraps are shared: two who wrap or generate want two results. */
 static uint32
 fingerprint_of(cc_kms_op op, const ChatcryptKmsJob *job)
 {
 	uint32		fingerprint = 2166136261u;
 
-	if (op != CC_KMS_UNWRAP || job->fresh)
+	if (op != CC_KMS_UNWRAP || job->fresh || job->uncached || job->check_only)
 		return 0;
 	for (int i = 0; i < CC_ID_LEN; i++)
 		fingerprint = (fingerprint ^ job->id.chat_id[i]) * 16777619u;
@@ -191,6 +191,8 @@ fill_free_slot(cc_kms_op op, const ChatcryptKmsJob *job, uint32 fingerprint)
 	memset(&slot->request, 0, sizeof(slot->request));
 	slot->request.op = op;
 	slot->request.fresh = job->fresh;
+	slot->request.uncached = job->uncached || job->check_only;
+	slot->request.check_only = job->check_only;
 	slot->request.id = job->id;
 	strlcpy(slot->request.key_uri, job->key_uri, CC_KMS_URI_MAX);
 	fill_item(&items[index], op, job);
@@ -255,8 +257,9 @@ static void
 copy_answer(int index, ChatcryptKmsJob *job)
 {
 	const ChatcryptSlotAnswer *answer = &directory->slots[index].answer;
+	const ChatcryptSlotRequest *request = &directory->slots[index].request;
 	const cc_kms_item *item = &items[index];
-	cc_kms_op	op = directory->slots[index].request.op;
+	cc_kms_op	op = request->op;
 
 	job->outcome = answer->outcome;
 	job->wrong_key = answer->wrong_key;
@@ -264,7 +267,7 @@ copy_answer(int index, ChatcryptKmsJob *job)
 	strlcpy(job->error, item->error, CC_KMS_ERROR_MAX);
 	if (answer->outcome != CC_KMS_OK)
 		return;
-	if (op == CC_KMS_UNWRAP || op == CC_KMS_GENERATE)
+	if (op == CC_KMS_GENERATE || (op == CC_KMS_UNWRAP && !request->check_only))
 		memcpy(job->dek, item->dek, CC_DEK_LEN);
 	if (op != CC_KMS_UNWRAP)
 	{

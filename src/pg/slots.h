@@ -35,6 +35,8 @@ typedef struct ChatcryptSlotRequest
 	cc_kms_op	op;
 	bool		refresh;		/* nobody waits for it */
 	bool		fresh;			/* ask the KMS, whatever is remembered of it */
+	bool		uncached;		/* an unwrapped key does not go into the key cache */
+	bool		check_only;		/* nor to who asked */
 	ChatcryptKeyId id;
 	char		key_uri[CC_KMS_URI_MAX];
 } ChatcryptSlotRequest;

@@ -41,8 +41,8 @@ finish_failed(KmsFlight *flight, cc_kms_outcome outcome, const char *error)
 	 * where it is cached: an eviction moves the epoch, and with it every local
 	 * cache of the cluster.
 	 */
-	if (flight->request->op == CC_KMS_UNWRAP && !cc_kms_outcome_is_transient(outcome) &&
-		chatcrypt_keycache_touch(id, 0, &stale))
+	if (flight->request->op == CC_KMS_UNWRAP && !flight->request->uncached &&
+		!cc_kms_outcome_is_transient(outcome) && chatcrypt_keycache_touch(id, 0, &stale))
 		chatcrypt_keycache_evict(id);
 	finish(flight, &answer, error);
 }
@@ -87,7 +87,7 @@ finish_ok(KmsFlight *flight)
 			chatcrypt_line_note_error(flight->line, answer.outcome,
 									  "the KMS unwrapped to another key than the one that was wrapped");
 		}
-		else if (flight->epoch == chatcrypt_keycache_epoch())
+		else if (!flight->request->uncached && flight->epoch == chatcrypt_keycache_epoch())
 		{
 			/* else a key was evicted since, perhaps this one, shredded: its waiters may have it, the cache not */
 			chatcrypt_keycache_put(id, flight->item->dek);

@@ -629,6 +629,20 @@ request_headers(void)
 	free(value);
 }
 
+/* 01, the version, and as many bytes as a wrapping has. */
+static void
+wrapped_versions(void)
+{
+	uint8_t		wrapped[CC_LOCALWRAP_LEN + 1] = {1, 0, 0, 1, 2};
+
+	CHECK(cc_kms_local.wrapped_version(wrapped, CC_LOCALWRAP_LEN) == 258);
+	CHECK(cc_kms_local.wrapped_version(wrapped, CC_LOCALWRAP_LEN - 1) == 0);
+	CHECK(cc_kms_local.wrapped_version(wrapped, CC_LOCALWRAP_LEN + 1) == 0);
+	CHECK(cc_kms_local.wrapped_version(wrapped, 0) == 0);
+	wrapped[0] = 2;
+	CHECK(cc_kms_local.wrapped_version(wrapped, CC_LOCALWRAP_LEN) == 0);
+}
+
 int
 main(void)
 {
@@ -645,6 +659,7 @@ main(void)
 	RUN(every_flipped_byte_is_rejected);
 	RUN(every_other_length_is_rejected);
 	RUN(versions);
+	RUN(wrapped_versions);
 	RUN(bad_newest_version);
 	RUN(other_names_are_not_versions);
 	RUN(key_texts);

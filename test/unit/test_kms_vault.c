@@ -670,6 +670,28 @@ refusals_of_an_old_login(void)
 	cc_kms_vault.close(session);
 }
 
+static uint32_t
+version_of(const char *wrapped)
+{
+	return cc_kms_vault.wrapped_version((const uint8_t *) wrapped, strlen(wrapped));
+}
+
+static void
+wrapped_versions(void)
+{
+	CHECK(version_of(CT("1")) == 1);
+	CHECK(version_of(CT("12")) == 12);
+	CHECK(version_of(CT("4294967295")) == UINT32_MAX);
+	CHECK(version_of(CT("4294967296")) == 0);
+	CHECK(version_of(CT("99999999999")) == 0);
+	CHECK(version_of(CT("0")) == 0);
+	CHECK(version_of(CT("01")) == 0);
+	CHECK(version_of(CT("")) == 0);
+	CHECK(version_of("vault:v1:") == 0);
+	CHECK(version_of("") == 0);
+	CHECK(cc_kms_vault.wrapped_version((const uint8_t *) CT("1") "\0", sizeof(CT("1"))) == 0);
+}
+
 int
 main(void)
 {
@@ -687,6 +709,7 @@ main(void)
 	RUN(wrappings_that_are_none);
 	RUN(wrap);
 	RUN(rewrap);
+	RUN(wrapped_versions);
 	RUN(generate_one);
 	RUN(generate_many);
 	RUN(statuses);
