@@ -113,6 +113,9 @@ CREATE FUNCTION chatcrypt.doctor_settings() RETURNS SETOF chatcrypt.finding
 		('critical', 'allow_http', 'chatcrypt.allow_http', '^(t|y|on|1)',
 		 'Data keys and the KMS token may cross the network unencrypted.',
 		 'Use an https address and set chatcrypt.allow_http to off.'),
+		('warning', 'allow_drop', 'chatcrypt.allow_drop', '^(t|y|on|1)',
+		 'DROP EXTENSION, DROP SCHEMA and DROP OWNED then take the data keys with them, and with those all messages.',
+		 'Set chatcrypt.allow_drop to off, and to on only in a session that means to drop.'),
 		('warning', 'on_decrypt_error', 'chatcrypt.on_decrypt_error', '^null$',
 		 'A message that was damaged or tampered with looks like one without a body.',
 		 'Set chatcrypt.on_decrypt_error to raise, and to null only where a session looks for damage.')

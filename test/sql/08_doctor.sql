@@ -67,6 +67,10 @@ SET chatcrypt.on_decrypt_error = 'null';
 :found 'on_decrypt_error';
 RESET chatcrypt.on_decrypt_error;
 :found 'on_decrypt_error';
+SET chatcrypt.allow_drop = on;
+:found 'allow_drop';
+RESET chatcrypt.allow_drop;
+:found 'allow_drop';
 
 -- Roles and databases have values of their own; those of other databases are not ours to see.
 CREATE ROLE doctor_app;
