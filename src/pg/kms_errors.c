@@ -70,6 +70,8 @@ detail_of(const ChatcryptKmsJob *job)
 	if (job->outcome == CC_KMS_TIMEOUT)
 		return errdetail("The key service of \"%s\" did not answer within chatcrypt.kms_timeout (%g s): %s.",
 						 job->key_uri, chatcrypt_kms_timeout / 1000.0, error);
+	if (cc_kms_outcome_is_transient(job->outcome))
+		return errdetail("The last try with the key service of \"%s\" failed: %s.", job->key_uri, error);
 	return errdetail("The key service of \"%s\" answered: %s.", job->key_uri, error);
 }
 
