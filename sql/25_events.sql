@@ -37,7 +37,7 @@ CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON chatcrypt.ke
 
 -- A change of policy is a part of the history, whoever makes it and how.
 CREATE FUNCTION chatcrypt.record_policy() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp AS $$
+	SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS $$
 DECLARE
 	before jsonb := to_jsonb(old) - ARRAY['participants', 'updated_at', 'created_at'];
 	after jsonb := to_jsonb(new) - ARRAY['participants', 'updated_at', 'created_at'];
