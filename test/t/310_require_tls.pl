@@ -1,0 +1,84 @@
+# chatcrypt.require_tls: plaintext goes over TLS and Unix sockets, and over nothing else.
+use strict;
+use warnings;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test qw(write_secret);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = Chatcrypt::Test->start('tls');
+my $data = $node->data_dir;
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+
+system_or_bail('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-batch',
+	'-subj', '/CN=localhost', '-days', '2', '-keyout', "$data/server.key", '-out', "$data/server.crt");
+chmod 0600, "$data/server.key" or die "$data/server.key: $!";
+$node->append_conf('pg_hba.conf', "host all all 127.0.0.1/32 trust\n");
+$node->append_conf('postgresql.conf', <<"CONF");
+ssl = on
+listen_addresses = '127.0.0.1'
+port = $port
+CONF
+$node->{_port} = $port;
+$node->restart;
+
+my $socket = 'host=' . $node->host . " port=$port dbname=postgres";
+my $plain = "host=127.0.0.1 port=$port sslmode=disable dbname=postgres";
+my $tls = "host=127.0.0.1 port=$port sslmode=require dbname=postgres";
+my $refused = qr/ERROR:  messages are not encrypted or decrypted over an unencrypted connection/;
+my $encrypt = q{SELECT chatcrypt.encrypt(1, 1, 'x') IS NOT NULL};
+my $read = 'SELECT body FROM chatcrypt.messages';
+my $parallel = q{SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+	SET parallel_leader_participation = off; SET max_parallel_workers_per_gather = 2;};
+
+# As ask() with a connection string instead of a database.
+sub ask_over
+{
+	my ($connection, $sql) = @_;
+	my (undef, $rows, $errors) = $node->psql('postgres', $sql, connstr => $connection);
+	return $errors =~ /((?:ERROR|FATAL):.*)/ ? $1 : $rows;
+}
+
+$node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(1);
+	INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(1), 'body' FROM generate_series(1, 2000); ANALYZE chatcrypt.message});
+is(ask_over($plain, $encrypt), 't', 'without require_tls anything goes');
+$node->append_conf('postgresql.conf', "chatcrypt.require_tls = on\n");
+$node->reload;
+$node->poll_query_until('postgres', 'SHOW chatcrypt.require_tls', 'on') or die 'require_tls does not come on';
+
+my %calls = (
+	encrypt => $encrypt,
+	decrypt => q{SELECT chatcrypt.decrypt(1, 1, '\x01')},
+	decrypt_bytea => q{SELECT chatcrypt.decrypt_bytea(1, 1, '\x01')},
+	try_decrypt => q{SELECT chatcrypt.try_decrypt(1, 1, '\x01')},
+	read => "$read LIMIT 1",
+	'parallel read' => "$parallel SELECT count(*) FROM chatcrypt.messages WHERE body = 'body'",
+	insert => q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x')},
+	update => q{UPDATE chatcrypt.messages SET body = 'x'},
+	put_message => q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(1), 'x')},
+	import_dek => q{SELECT chatcrypt.import_dek(1, decode(repeat('00', 32), 'hex'), 9)});
+like(ask_over($plain, $calls{$_}), $refused, "plain TCP: $_") foreach sort keys %calls;
+is(ask_over($plain, 'SELECT count(*) FROM chatcrypt.messages'), '2000', 'plain TCP: what needs no plaintext works');
+is(ask_over($plain, q{SELECT chatcrypt.rotate_chat(1)}), '2', 'such as a rotation');
+
+foreach my $way ([ 'TLS', $tls ], [ 'Unix socket', $socket ])
+{
+	my ($name, $connection) = @$way;
+	is(ask_over($connection, $encrypt), 't', "$name: encrypt");
+	is(ask_over($connection, "$read LIMIT 1"), 'body', "$name: read");
+	is(ask_over($connection, $calls{'parallel read'}), '2000', "$name: read in parallel workers");
+	like(ask_over($connection, "$parallel EXPLAIN SELECT count(*) FROM chatcrypt.messages WHERE body = 'body'"), qr/Parallel Seq Scan/,
+		"$name: which there are");
+}
+
+# Nobody talks the server out of it.
+$node->safe_psql('postgres', 'CREATE ROLE app LOGIN; GRANT chatcrypt_reader TO app');
+like(ask_over("$plain user=app", 'SET chatcrypt.require_tls = off'), qr/permission denied/, 'not by SET');
+like(ask_over($plain, q{SET chatcrypt.client_transport = 'tls'}), qr/this setting cannot be set/, 'nor by a transport that is not true');
+like(ask_over("$plain options='-c chatcrypt.client_transport=tls'", $encrypt), qr/FATAL:  this setting cannot be set/, 'nor by a connection option');
+like(ask_over("$plain user=app options='-c chatcrypt.require_tls=off'", 'SELECT 1'), qr/permission denied/, 'nor by another');
+like(ask_over($plain, "$_; $encrypt"), $refused, "nor by $_") foreach 'RESET chatcrypt.client_transport', 'RESET ALL', 'DISCARD ALL';
+
+$node->stop;
+done_testing();
