@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -78,9 +79,16 @@ chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 {
 	char	   *plain = VARDATA_ANY(body);
 	Size		len = VARSIZE_ANY_EXHDR(body);
-	char	   *utf8 = pg_server_to_any(plain, len, PG_UTF8);
+	char	   *utf8;
 	bytea	   *envelope;
 
+	/* A server without an encoding takes any bytes; its own check would show some of them. */
+	if (GetDatabaseEncoding() == PG_SQL_ASCII && !pg_verify_mbstr(PG_UTF8, plain, len, true))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("the message is not text in UTF-8"),
+				 errhint("Encrypt it as bytea.")));
+	utf8 = pg_server_to_any(plain, len, PG_UTF8);
 	if (utf8 == plain)
 		return chatcrypt_seal(chat_id, message_id, plain, len, aad);
 	len = strlen(utf8);
@@ -168,38 +176,54 @@ chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 	return plaintext;
 }
 
-/* Is it text of the server's encoding, or can it become so?  NULL where it cannot. */
+/*
+ * UTF-8 in the server's encoding, or NULL where that lacks a character.  PostgreSQL's
+ * own conversion would raise, with bytes of the message in the error.
+ */
 static text *
-to_server_text(struct varlena *plaintext, ChatcryptOnFailure on_failure)
+convert_to_server(const char *utf8, Size len)
 {
-	char	   *utf8 = VARDATA(plaintext);
-	int			len = VARSIZE(plaintext) - VARHDRSZ;
+	Oid			conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+	Size		room = (len + 1) * MAX_CONVERSION_GROWTH;
+	text	   *result = NULL;
 	char	   *native;
-	text	   *result;
 
-	if (!pg_verify_mbstr(PG_UTF8, utf8, len, true))
-	{
-		cc_wipe(utf8, len);
-		if (on_failure == CHATCRYPT_FAIL_NULL)
-			return NULL;
-		ereport(ERROR,
-				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-				 errmsg("the message is not text"),
-				 errhint("Read it with chatcrypt.decrypt_bytea().")));
-	}
-	if (GetDatabaseEncoding() == PG_UTF8 || len == 0)
-		return plaintext;
-
-	/* What the server's encoding cannot hold raises, without showing more than one character. */
-	native = pg_any_to_server(utf8, len, PG_UTF8);
-	if (native == utf8)
-		return plaintext;
-	result = cstring_to_text(native);
-	cc_wipe(native, strlen(native));
+	if (!OidIsValid(conversion) || room > PG_INT32_MAX)
+		return NULL;
+	native = MemoryContextAllocHuge(CurrentMemoryContext, room);
+	if (pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) utf8, (int) len,
+									  (unsigned char *) native, (int) room, true) == (int) len)
+		result = cstring_to_text(native);
+	cc_wipe(native, room);
 	pfree(native);
-	cc_wipe(utf8, len);
-	pfree(plaintext);
 	return result;
+}
+
+/* Is it text?  In the server's encoding, or as it is where that encoding is none. */
+static text *
+as_server_text(struct varlena *plaintext)
+{
+	Size		len = VARSIZE(plaintext) - VARHDRSZ;
+
+	if (!pg_verify_mbstr(PG_UTF8, VARDATA(plaintext), len, true))
+		return NULL;
+	if (len == 0 || GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return plaintext;
+	return convert_to_server(VARDATA(plaintext), len);
+}
+
+static void
+raise_not_text(bool is_utf8)
+{
+	if (is_utf8)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+				 errmsg("the message cannot be shown in the encoding \"%s\" of this database", GetDatabaseEncodingName()),
+				 errhint("Read its UTF-8 bytes with chatcrypt.decrypt_bytea().")));
+	ereport(ERROR,
+			(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+			 errmsg("the message is not text"),
+			 errhint("Read it with chatcrypt.decrypt_bytea().")));
 }
 
 text *
@@ -207,6 +231,18 @@ chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 					const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure)
 {
 	struct varlena *plaintext = chatcrypt_open(chat_id, message_id, envelope, aad, on_failure);
+	text	   *result;
+	bool		is_utf8;
 
-	return plaintext == NULL ? NULL : to_server_text(plaintext, on_failure);
+	if (plaintext == NULL)
+		return NULL;
+	result = as_server_text(plaintext);
+	if (result == plaintext)
+		return result;
+	is_utf8 = pg_verify_mbstr(PG_UTF8, VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ, true);
+	cc_wipe(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
+	pfree(plaintext);
+	if (result == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
+		raise_not_text(is_utf8);
+	return result;
 }
