@@ -265,17 +265,18 @@ settle_item(KmsFlight *flight, int64 now_ms)
 	cc_kms_outcome outcome = flight->item->outcome;
 
 	if (outcome == CC_KMS_OK)
+	{
 		finish_ok(flight);
-	else if (cc_kms_outcome_is_transient(outcome))
-	{
+		return;
+	}
+
+	/* kms_check() fails an item on purpose, and is told: no news for the view */
+	if (!flight->request->fresh)
 		chatcrypt_line_note_error(flight->line, outcome, flight->item->error);
+	if (cc_kms_outcome_is_transient(outcome))
 		try_again(flight, outcome, flight->item->error, now_ms);
-	}
 	else
-	{
-		chatcrypt_line_note_error(flight->line, outcome, flight->item->error);
 		refused(flight, outcome, flight->item->error, now_ms);
-	}
 }
 
 static void
