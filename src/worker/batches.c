@@ -23,8 +23,7 @@ batch_done(KmsCall *call, const cc_http_reply *reply)
 	outcome = endpoint->provider->batch_reply(endpoint->session, &call->batch, reply, error);
 	endpoint->batches--;
 	chatcrypt_call_note(call, outcome, error, reply);
-	if (reply->retry_after_ms > 0 && cc_kms_outcome_is_transient(outcome))
-		call->line->hold_until_ms = chatcrypt_clock_ms() + reply->retry_after_ms;
+	call->line->hold_until_ms = Max(call->line->hold_until_ms, chatcrypt_call_not_before_ms(outcome, reply));
 	chatcrypt_flights_settle(call, outcome, error);
 }
 

@@ -118,6 +118,15 @@ chatcrypt_calls_cancel(void)
 	}
 }
 
+/* When the server allows the next call, if it said so; 0 where it did not. */
+int64
+chatcrypt_call_not_before_ms(cc_kms_outcome outcome, const cc_http_reply *reply)
+{
+	if (reply->retry_after_ms <= 0 || !cc_kms_outcome_is_transient(outcome))
+		return 0;
+	return chatcrypt_clock_ms() + reply->retry_after_ms;
+}
+
 int64
 chatcrypt_retry_ms(int tries)
 {

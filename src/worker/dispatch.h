@@ -138,6 +138,7 @@ extern void chatcrypt_calls_cancel(void);
 extern void chatcrypt_call_note(const KmsCall *call, cc_kms_outcome outcome, const char *error,
 								const cc_http_reply *reply);
 extern void chatcrypt_line_note_error(KmsLine *line, cc_kms_outcome outcome, const char *error);
+extern int64 chatcrypt_call_not_before_ms(cc_kms_outcome outcome, const cc_http_reply *reply);
 extern int64 chatcrypt_retry_ms(int tries);
 
 #endif

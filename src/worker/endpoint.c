@@ -81,12 +81,12 @@ chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms)
 
 /* A renewal that fails leaves a session that is still good; a login does not. */
 static void
-session_failed(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error)
+session_failed(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error, int64 not_before_ms)
 {
 	int64		now = chatcrypt_clock_ms();
 
 	endpoint->session_tries++;
-	endpoint->session_try_at_ms = now + chatcrypt_retry_ms(endpoint->session_tries);
+	endpoint->session_try_at_ms = Max(now + chatcrypt_retry_ms(endpoint->session_tries), not_before_ms);
 	if (cc_kms_outcome_is_transient(outcome))
 		return;
 	if (endpoint->provider->session_state(endpoint->session, now) == CC_SESSION_EXCHANGE)
@@ -114,7 +114,7 @@ session_done(KmsCall *call, const cc_http_reply *reply)
 		endpoint->session_try_at_ms = 0;
 		return;
 	}
-	session_failed(endpoint, outcome, error);
+	session_failed(endpoint, outcome, error, chatcrypt_call_not_before_ms(outcome, reply));
 }
 
 /* A probe gives up sooner, so that the next one is not put off. */
@@ -148,7 +148,7 @@ start_session_call(KmsEndpoint *endpoint, int64 now_ms)
 		strlcpy(error, refusal, CC_KMS_ERROR_MAX);
 	}
 	chatcrypt_call_free(call);
-	session_failed(endpoint, outcome, error);
+	session_failed(endpoint, outcome, error, 0);
 }
 
 /* ---------- the first look at a key ---------- */
@@ -182,6 +182,7 @@ key_done(KmsCall *call, const cc_http_reply *reply)
 	chatcrypt_call_free(call);
 
 	line->key_known = outcome == CC_KMS_OK;
+	line->hold_until_ms = Max(line->hold_until_ms, chatcrypt_call_not_before_ms(outcome, reply));
 	if (outcome == CC_KMS_OK)
 		line->key_tries = 0;
 	else if (outcome != CC_KMS_LOGIN_AGAIN)
