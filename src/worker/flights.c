@@ -229,15 +229,29 @@ chatcrypt_flights_accept(int64 now_ms)
 
 /* ---------- settling ---------- */
 
-/* Later, or never where that would be past its deadline. */
+/*
+ * When those of a call that failed in passing are tried again: at one moment, so
+ * that they share a call again, and a KMS in trouble is not asked more than before.
+ */
+static int64
+next_try_ms(const KmsCall *call, int64 now_ms)
+{
+	int			tries = 0;
+
+	for (int i = 0; i < call->batch.nitems; i++)
+		tries = Max(tries, call->flights[i]->tries);
+	return Max(now_ms + chatcrypt_retry_ms(tries + 1), call->line->hold_until_ms);
+}
+
+/* At that time, or never where it would be past the deadline. */
 static void
-try_again(KmsFlight *flight, cc_kms_outcome outcome, const char *error, int64 now_ms)
+try_again(KmsFlight *flight, cc_kms_outcome outcome, const char *error, int64 at_ms)
 {
 	flight->tries++;
 	flight->item->outcome = outcome;
 	if (error != flight->item->error)
 		strlcpy(flight->item->error, error, CC_KMS_ERROR_MAX);
-	flight->ready_at_ms = Max(now_ms + chatcrypt_retry_ms(flight->tries), flight->line->hold_until_ms);
+	flight->ready_at_ms = at_ms;
 	flight->line->stats.retries++;
 	if (!chatcrypt_slot_wanted(flight->slot, &flight->deadline_ms) ||
 		flight->ready_at_ms >= flight->deadline_ms)
@@ -260,7 +274,7 @@ refused(KmsFlight *flight, cc_kms_outcome outcome, const char *error, int64 now_
 }
 
 static void
-settle_item(KmsFlight *flight, int64 now_ms)
+settle_item(KmsFlight *flight, int64 now_ms, int64 retry_at_ms)
 {
 	cc_kms_outcome outcome = flight->item->outcome;
 
@@ -274,7 +288,7 @@ settle_item(KmsFlight *flight, int64 now_ms)
 	if (!flight->request->fresh)
 		chatcrypt_line_note_error(flight->line, outcome, flight->item->error);
 	if (cc_kms_outcome_is_transient(outcome))
-		try_again(flight, outcome, flight->item->error, now_ms);
+		try_again(flight, outcome, flight->item->error, retry_at_ms);
 	else
 		refused(flight, outcome, flight->item->error, now_ms);
 }
@@ -347,12 +361,13 @@ void
 chatcrypt_flights_settle(KmsCall *call, cc_kms_outcome outcome, const char *error)
 {
 	int64		now = chatcrypt_clock_ms();
+	int64		retry_at = next_try_ms(call, now);
 
 	tell_first(call, outcome, now);
 	if (outcome == CC_KMS_OK)
 	{
 		for (int i = 0; i < call->batch.nitems; i++)
-			settle_item(call->flights[i], now);
+			settle_item(call->flights[i], now, retry_at);
 	}
 	else if (outcome == CC_KMS_LOGIN_AGAIN)
 		chatcrypt_flights_requeue(call, now);
@@ -361,7 +376,7 @@ chatcrypt_flights_settle(KmsCall *call, cc_kms_outcome outcome, const char *erro
 	else if (cc_kms_outcome_is_transient(outcome))
 	{
 		for (int i = 0; i < call->batch.nitems; i++)
-			try_again(call->flights[i], outcome, error, now);
+			try_again(call->flights[i], outcome, error, retry_at);
 	}
 	else
 		settle_refused(call, outcome == CC_KMS_SPLIT ? CC_KMS_REJECTED : outcome, error, now);
