@@ -1,0 +1,155 @@
+# Provider vault against a real OpenBao: everything that is asked of a KMS, versions of its key,
+# and the keys, mounts and policies that are refused.  The proxy only counts here.
+use strict;
+use warnings;
+use Chatcrypt::FaultProxy;
+use Chatcrypt::Kms;
+use Chatcrypt::OpenBao;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test qw(write_secret);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $bao = Chatcrypt::OpenBao->start_or_skip;
+my $proxy = Chatcrypt::FaultProxy->start($bao);
+my $node = Chatcrypt::Test->start('vault', bao => $bao, proxy => $proxy);
+my $key = $bao->key_uri;
+
+sub wrapping_of
+{
+	my ($chat, $version) = @_;
+	return $node->safe_psql('postgres', "SELECT convert_from(encrypted_dek, 'UTF8') FROM chatcrypt.dek "
+		  . "WHERE chat_id = chatcrypt.id($chat) AND dek_version = $version");
+}
+
+# Everything there is, once.
+is(check($node, $key), 'ok', 'kms_check finds nothing wrong');
+is($node->safe_psql('postgres', "SELECT string_agg(step, ', ') FROM chatcrypt.kms_check('$key')"),
+	'KMS worker, key URI, make a data key, unwrap it, wrap, unwrap, refuse to unwrap for another chat, '
+	  . 're-wrap, unwrap what was re-wrapped',
+	'after trying all of it');
+$proxy->reset;
+is(ask($node, 'SELECT chatcrypt.create_chat(1)'), '00000000-0000-8000-8000-000000000001', 'one chat');
+is($proxy->requests('datakey/plaintext/chat$'), 1, 'has a key that the server made');
+is($proxy->requests, 1, 'and cost one request');
+like(wrapping_of(1, 1), qr/^vault:v1:[A-Za-z0-9+\/]{80}$/, 'which is kept as the server wrapped it');
+is(ask($node, 'SELECT chatcrypt.decrypt(1, 1, chatcrypt.encrypt(1, 1, $$one$$))'), 'one', 'and seals');
+$proxy->reset;
+make_chats($node, 1001, 1300);
+is($proxy->requests('encrypt/chat$'), 3, '300 new chats in one go are three requests');
+is($proxy->items('encrypt/chat$'), 300, 'with 300 keys');
+ask($node, q{SELECT chatcrypt.import_dek(1, decode(repeat('d7', 32), 'hex'), 5)});
+is(ask($node, 'SELECT chatcrypt.dek_version(chatcrypt.encrypt(1, 1, $$x$$))'), '5', 'a key that is brought in');
+my $sealed = ask($node, 'SELECT chatcrypt.encrypt(1, 7, $$by the fifth$$)');
+like(wrapping_of(1, 5), qr/^vault:v1:/, 'is wrapped');
+is(ask($node, 'SELECT chatcrypt.rotate_chat(1)'), '6', 'a chat that is rotated');
+
+make_cold($node);
+$proxy->reset;
+is(ask($node, "SELECT chatcrypt.decrypt(1, 7, '$sealed')"), 'by the fifth', 'a cold key is unwrapped');
+is($proxy->requests('decrypt/chat$'), 1, 'with one request');
+is(ask($node, 'SELECT chatcrypt.warm(array_agg(n)) FROM generate_series(1001::bigint, 1300) AS n'), '300',
+	'many are warmed');
+is($proxy->requests('decrypt/chat$'), 4, 'with three more');
+is(count_read($node, 1001 .. 1300), '300', 'all read');
+is($proxy->requests('decrypt/chat$'), 4, 'without another');
+is(status($node, 'reachable, breaker, key_derived, key_exportable, key_latest_version, in_flight, waiting'),
+	't|closed|t|f|1|0|0', 'kms_status shows it');
+is(status($node, q{last_success > now() - interval '1 minute', latency_p50_ms > 0, latency_p99_ms >= latency_p50_ms,
+	token_lease_left BETWEEN '1 hour' AND '800 hours', last_error IS NULL}), 't|t|t|t|t', 'with times and the lease');
+
+# A new version of the key at the server.
+$bao->cli('write', '-f', 'transit/keys/chat/rotate');
+is(ask($node, 'SELECT chatcrypt.rotate_chat(1)'), '7', 'after a rotation at the server');
+like(wrapping_of(1, 7), qr/^vault:v2:/, 'a new key is wrapped by the new version');
+make_cold($node);
+is(ask($node, "SELECT chatcrypt.decrypt(1, 7, '$sealed')"), 'by the fifth', 'the old one still unwraps');
+is(check($node, $key), 'ok', 'and kms_check re-wraps');
+is(status($node, 'key_latest_version, key_min_decryption_version'), '2|1', 'kms_status shows both versions');
+$bao->cli('write', 'transit/keys/chat/config', 'min_decryption_version=2');
+like(failure($node, read_chat(1001)),
+	qr/^55000 could not unwrap the data key of chat 0.* version 1 DETAIL: .*disallowed by policy \(too old\).* HINT: .*no longer allowed/,
+	'a version that is shut off is refused, in words');
+is(ask($node, "SELECT chatcrypt.decrypt(1, 7, '$sealed')"), 'by the fifth', 'a warm key of that version goes on until it is refreshed');
+is(ask($node, 'SELECT chatcrypt.decrypt(1, 1, chatcrypt.encrypt(1, 1, $$x$$))'), 'x', 'the newer one works');
+$proxy->reset;
+like(failure($node, read_chat(1001)), qr/too old/, 'the refusal is remembered');
+is($proxy->requests, 0, 'and not asked for again');
+$bao->cli('write', 'transit/keys/chat/config', 'min_decryption_version=1');
+set($node);
+is(ask($node, read_chat(1001)), 'body 1001', 'a reload forgets it');
+
+# A wrapping that was moved to another chat, and one that is damaged.
+$node->safe_psql('postgres', q{UPDATE chatcrypt.dek AS d SET encrypted_dek = o.encrypted_dek
+	FROM chatcrypt.dek AS o WHERE d.chat_id = chatcrypt.id(1002) AND o.chat_id = chatcrypt.id(1003)});
+$node->safe_psql('postgres', q{UPDATE chatcrypt.dek SET encrypted_dek = substr(encrypted_dek, 1, 40)
+	WHERE chat_id = chatcrypt.id(1004)});
+make_cold($node);
+like(failure($node, read_chat(1002)), qr/^55000 .*message authentication failed/, 'another chat\'s wrapping is refused');
+like(failure($node, read_chat(1004)), qr/^55000 .*not one of Vault or OpenBao, or is damaged/, 'and a damaged one');
+like(failure($node, 'SELECT chatcrypt.warm(ARRAY[1002, 1004, 1005, 1006])'), qr/^55000 /, 'in company as well');
+$proxy->reset;
+is(ask($node, read_chat(1005)), 'body 1005', 'which the others do not suffer from');
+is($proxy->requests, 0, 'and are warm');
+
+# Keys that must not be used.
+sub tenant_with
+{
+	my ($tenant, $uri) = @_;
+	$node->safe_psql('postgres', "SELECT chatcrypt.create_tenant('$tenant', '$uri')");
+	return "SELECT chatcrypt.create_chat(tenant => '$tenant')";
+}
+my $flat = tenant_with('flat', $bao->add_key('flat', 'derived=false'));
+like(failure($node, $flat), qr/^F0000 could not make .*the key vault:transit\/flat is refused: it is not derived.*vault_allow_underived is off/,
+	'a key that is not derived is refused');
+is(status($node, 'key_derived, last_error LIKE $$%not derived%$$', 'vault:transit/flat'), 'f|t', 'kms_status shows it');
+my $open = tenant_with('open', $bao->add_key('open', 'derived=true', 'exportable=true'));
+like(failure($node, $open), qr/^F0000 .*it is exportable/, 'one that may be exported');
+my $signing = tenant_with('signing', $bao->add_key('signing', 'type=ed25519'));
+like(failure($node, $signing), qr/^F0000 .*its type is not/, 'and one of another kind');
+my $backup = $bao->add_key('backup');
+$bao->cli('write', 'transit/keys/backup/config', 'allow_plaintext_backup=true');
+like(failure($node, tenant_with('backup', $backup)), qr/^F0000 .*plaintext backups/, 'and one that may leave in a backup');
+set($node, 'chatcrypt.vault_allow_underived' => 'on');
+is(failure($node, $flat), '', 'an underived key is accepted where the setting says so');
+like(check($node, 'vault:transit/flat'), qr/^refuse to unwrap for another chat: it unwrapped/, 'kms_check tells what that means');
+like(failure($node, $open), qr/it is exportable/, 'the setting accepts nothing else');
+set($node, 'chatcrypt.vault_allow_underived' => undef);
+
+# What is not there.  The policy covers it, or the answer would be 403.
+my $broad = $bao->policy('chat', 'nothing') . qq(path "nowhere/*" { capabilities = ["create", "read", "update"] }\n);
+$bao->cli('policy', 'write', 'chatcrypt', '-', \$broad);
+like(failure($node, tenant_with('nothing', 'vault:transit/nothing')), qr/^42704 .*the key check of vault:transit\/nothing: status 404/, 'a missing key');
+unlike($bao->cli('list', 'transit/keys'), qr/nothing/, 'is not made');
+like(failure($node, tenant_with('nowhere', 'vault:nowhere/chat')), qr/^42704 .*status 404.*no handler for route/, 'a missing mount');
+$bao->cli('write', 'transit/keys/backup/config', 'deletion_allowed=true');
+like(failure($node, q{SELECT chatcrypt.create_tenant('odd', 'vault:sys/raw')}) || failure($node, tenant_with('odd2', 'vault:../sys/raw')),
+	qr/not a key URI|no provider knows/, 'a path that leads elsewhere is no key URI');
+
+# A key that is deleted while its chats live.
+my $doomed = $bao->add_key('doomed');
+tenant_with('doomed', $doomed);
+make_chats($node, 2001, 2002, 'doomed');
+$bao->cli('write', 'transit/keys/doomed/config', 'deletion_allowed=true');
+$bao->cli('delete', 'transit/keys/doomed');
+make_cold($node);
+like(failure($node, read_chat(2001)), qr/^42704 .*HINT: Restore or create the key/, 'a key that was deleted');
+is(ask($node, read_chat(1001)), 'body 1001', 'is no matter of other keys');
+
+# A policy that does not allow it: asked once more with a fresh look at the token, and no more.
+my $narrow = qq(path "transit/keys/chat" { capabilities = ["read"] }\npath "transit/datakey/plaintext/chat" { capabilities = ["update"] }\n);
+$bao->cli('policy', 'write', 'chatcrypt', '-', \$narrow);
+make_cold($node);
+$proxy->reset;
+like(failure($node, read_chat(1001)), qr/^28000 could not unwrap .*status 403: .*permission denied.*HINT: Check the policy/, 'a policy without decrypt');
+is($proxy->requests('decrypt/chat$'), 2, 'is asked twice');
+is($proxy->requests('lookup-self$'), 2, 'the second time with the token looked up again');
+like(failure($node, read_chat(1006)), qr/^28000 /, 'others of that key are refused');
+is($proxy->requests('decrypt/chat$'), 2, 'without being asked for');
+$bao->set_policy('chat');
+like(check($node, $key), qr/^(ok|.*denied)/, 'kms_check asks, whatever is remembered');
+set($node);
+is(ask($node, read_chat(1001)), 'body 1001', 'a policy that was mended');
+
+$node->stop;
+done_testing();

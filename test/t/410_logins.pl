@@ -1,0 +1,216 @@
+# Every way to log in at a real OpenBao, with its leases, its namespaces, and what a wrong or a
+# revoked credential comes to.
+use strict;
+use warnings;
+use Chatcrypt::FaultProxy;
+use Chatcrypt::Kms;
+use Chatcrypt::OpenBao;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test qw(wait_until write_secret);
+use File::Basename qw(dirname);
+use IPC::Run ();
+use JSON::PP ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+my $bao = Chatcrypt::OpenBao->start_or_skip;
+my $proxy = Chatcrypt::FaultProxy->start($bao);
+my $node = Chatcrypt::Test->start('logins', bao => $bao, proxy => $proxy, conf => "chatcrypt.kms_timeout = '3s'\n");
+my $key = $bao->key_uri;
+my $folder = PostgreSQL::Test::Utils::tempdir();
+
+my @login_settings = map { "chatcrypt.vault_$_" } qw(token_file role_id_file secret_id_file
+  kubernetes_role kubernetes_token_file cert_role cert_file key_file namespace);
+
+# This login and no other.
+sub login_by
+{
+	my (%settings) = @_;
+	set($node, (map { $_ => undef } @login_settings), map { ("chatcrypt.vault_$_" => $settings{$_}) } keys %settings);
+	return;
+}
+
+sub secret
+{
+	my ($name, $content) = @_;
+	return write_secret("$folder/$name", $content);
+}
+
+make_chats($node, 1, 9);
+
+# AppRole.
+login_by(role_id_file => $bao->role_id_file, secret_id_file => $bao->secret_id_file);
+$proxy->reset;
+is(check($node, $key), 'ok', 'AppRole');
+is($proxy->requests('auth/approle/login$'), 1, 'logs in once');
+make_cold($node);
+is(ask($node, read_chat(1)), 'body 1', 'and again after a restart');
+login_by(role_id_file => $bao->role_id_file, secret_id_file => secret('wrong', 'no-such-secret-id'));
+like(failure($node, read_chat(2)), qr/^28000 .*the login at auth\/approle: status 400: invalid role or secret ID/, 'a wrong secret id');
+$proxy->reset;
+like(failure($node, read_chat(3)), qr/^28000 .*the login at auth\/approle/, 'is remembered');
+is($proxy->requests, 0, 'and not tried over and over');
+set($node, 'chatcrypt.vault_approle_mount' => 'elsewhere');
+like(failure($node, read_chat(3)), qr/^F0000 .*the login at auth\/elsewhere: status 40[34]|^28000 .*the login at auth\/elsewhere/, 'a login that is not mounted there');
+set($node, 'chatcrypt.vault_approle_mount' => undef);
+
+# Short leases: renewed at two thirds, and a new login where renewal comes to its end.
+$bao->set_role('token_ttl=3s', 'token_max_ttl=5s');
+login_by(role_id_file => $bao->role_id_file, secret_id_file => $bao->secret_id_file);
+$proxy->reset;
+my ($asked, $failed) = (0, 0);
+wait_until(9, sub {
+	$asked++;
+	$failed++ if check($node, $key) ne 'ok';
+	sleep(0.2);
+	return 0;
+});
+is($failed, 0, "leases of 3 s, 5 s at most: none of $asked checks failed in 9 s");
+cmp_ok($proxy->requests('renew-self$'), '>=', 2, 'the token was renewed');
+cmp_ok($proxy->requests('approle/login$'), '>=', 2, 'and where that ended, a login made a new one');
+cmp_ok($proxy->requests('(renew-self|login)$'), '<=', 14, 'neither in a frenzy');
+like(status($node, 'extract(epoch FROM token_lease_left)'), qr/^[0-3](\.\d+)?$/, 'kms_status shows what is left of it');
+$bao->set_role('token_ttl=1h', 'token_max_ttl=24h');
+
+# A token that the server forgets is taken anew, without an error.
+login_by(role_id_file => $bao->role_id_file, secret_id_file => $bao->secret_id_file);
+is(check($node, $key), 'ok', 'a login');
+$bao->cli('write', '-f', 'auth/token/tidy');
+my @accessors = split /\n/, $bao->cli('list', 'auth/token/accessors') =~ s/.*----\n//sr;
+foreach my $accessor (@accessors)
+{
+	my ($status, $text) = $bao->try_cli('token', 'lookup', '-accessor', $accessor);
+	$bao->try_cli('token', 'revoke', '-accessor', $accessor) if $status == 0 && $text =~ /auth\/approle\/login/;
+}
+$proxy->reset;
+is(ask($node, read_chat(4)), 'body 4', 'after a token was revoked, an AppRole logs in again');
+is($proxy->requests('approle/login$'), 1, 'once');
+is($proxy->requests('decrypt/chat$'), 2, 'and asks again');
+
+# Token file: a new token is taken over as it comes, a bad one is not.
+my $token = secret('token', $bao->new_token);
+login_by(token_file => $token);
+is(check($node, $key), 'ok', 'token file');
+secret('token', $bao->new_token . "\n");
+$proxy->reset;
+ok(wait_until(5, sub { check($node, $key) eq 'ok' && $proxy->requests('lookup-self$') == 1 }), 'a new token in the file is used');
+secret('token', "s.nonsense\n");
+$proxy->reset;
+ok(wait_until(5, sub { check($node, $key) ne '' && $proxy->requests('lookup-self$') >= 1 }), 'a bad one is looked up');
+is(check($node, $key), 'ok', 'and the old one used');
+like(status($node, 'last_error'), qr/the look-up of the token in file .*: status 403/, 'kms_status tells');
+make_cold($node);
+like(failure($node, read_chat(1)), qr/^28000 .*the look-up of the token in file .* status 403/, 'until there is no old one');
+secret('token', $bao->new_token);
+set($node);
+is(ask($node, read_chat(1)), 'body 1', 'a good one ends that');
+
+# Files that others could read, or that are not there.
+chmod 0644, $token or die "$token: $!";
+make_cold($node);
+like(failure($node, read_chat(2)), qr/^F0000 .*file ".*token" is refused: .*HINT: Correct the server's chatcrypt settings or files/, 'a token that others can read');
+chmod 0600, $token or die "$token: $!";
+is(check($node, $key), 'ok', 'kms_check finds it mended, without a reload');
+login_by(token_file => "$folder/nothing");
+like(failure($node, read_chat(3)), qr/^F0000 .*nothing/, 'a file that is not there');
+
+# Settings that contradict each other.
+login_by(token_file => $token, role_id_file => $bao->role_id_file, secret_id_file => $bao->secret_id_file);
+like(failure($node, read_chat(3)), qr/^F0000 .*two Vault logins are set/, 'two logins');
+login_by();
+like(failure($node, read_chat(3)), qr/^F0000 .*no Vault login is set/, 'no login');
+login_by(role_id_file => $bao->role_id_file);
+like(failure($node, read_chat(3)), qr/^F0000 .*needs both/, 'half of one');
+login_by(token_file => $token);
+set($node, 'chatcrypt.vault_addr' => $proxy->address =~ s/^https/http/r);
+like(failure($node, read_chat(3)), qr/^F0000 .*must begin with https/, 'no TLS');
+set($node, 'chatcrypt.vault_addr' => $proxy->address);
+is(ask($node, read_chat(3)), 'body 3', 'and back');
+
+# Kubernetes, whose API server is a stand-in that answers TokenReview.
+my ($input, $output, $error) = ('', '', '');
+my $api = IPC::Run::start([ '/usr/bin/python3', dirname($INC{'Chatcrypt/Test.pm'}) . '/../token_review.py',
+	'--namespace', 'db', '--account', 'chatdb' ], '<', \$input, '>', \$output, '2>', \$error);
+wait_until(20, sub { $api->pump_nb; $output =~ /\n/ }) or die "token_review.py: $error";
+my $ready = JSON::PP::decode_json($output);
+$bao->cli('auth', 'enable', 'kubernetes');
+$bao->cli('write', 'auth/kubernetes/config', "kubernetes_host=http://127.0.0.1:$ready->{port}", 'disable_local_ca_jwt=true',
+	'kubernetes_ca_cert=@' . $bao->ca_file, 'token_reviewer_jwt=' . $ready->{token}, 'disable_iss_validation=true');
+$bao->cli('write', 'auth/kubernetes/role/chatcrypt', 'bound_service_account_names=chatdb',
+	'bound_service_account_namespaces=db', 'token_policies=chatcrypt', 'token_ttl=1h');
+login_by(kubernetes_role => 'chatcrypt', kubernetes_token_file => secret('pod', $ready->{token}));
+$proxy->reset;
+is(check($node, $key), 'ok', 'Kubernetes');
+is($proxy->requests('auth/kubernetes/login$'), 1, 'logs in');
+chmod 0644, "$folder/pod" or die "$folder/pod: $!";
+make_cold($node);
+is(ask($node, read_chat(1)), 'body 1', 'with a token that others may read, as a pod mounts it');
+secret('pod', $ready->{token} =~ s/.$/A/r);
+make_cold($node);
+like(failure($node, read_chat(1)), qr/^28000 .*the login at auth\/kubernetes: status 403/, 'a token that the API server does not know');
+$api->kill_kill;
+
+# TLS certificate: straight to OpenBao, since the proxy ends TLS.
+system_or_bail('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
+	'-subj', '/CN=chatdb', '-days', '2', '-addext', 'extendedKeyUsage=clientAuth',
+	'-keyout', "$folder/client.key", '-out', "$folder/client.pem");
+chmod 0600, "$folder/client.key" or die "$folder/client.key: $!";
+$bao->cli('auth', 'enable', 'cert');
+$bao->cli('write', 'auth/cert/certs/chatcrypt', "certificate=\@$folder/client.pem", 'token_policies=chatcrypt', 'token_ttl=1h',
+	'allowed_common_names=chatdb');
+set($node, 'chatcrypt.vault_addr' => $bao->address, 'chatcrypt.vault_ca_file' => $bao->ca_file);
+login_by(cert_role => 'chatcrypt', cert_file => "$folder/client.pem", key_file => "$folder/client.key");
+is(check($node, $key), 'ok', 'TLS certificate');
+make_cold($node);
+is(ask($node, read_chat(1)), 'body 1', 'after a restart');
+login_by(cert_role => 'chatcrypt');
+like(failure($node, read_chat(2)), qr/^28000 .*the login at auth\/cert: status 400: .*client certificate/, 'without the certificate');
+set($node, 'chatcrypt.vault_addr' => $proxy->address, 'chatcrypt.vault_ca_file' => $proxy->ca_file);
+
+# A namespace of its own, with its own login and key.
+my @in_team = ('-namespace=team');
+$bao->cli('namespace', 'create', 'team');
+$bao->cli('secrets', 'enable', @in_team, 'transit');
+$bao->cli('write', @in_team, '-f', 'transit/keys/chat', 'derived=true');
+my $policy = $bao->policy('chat');
+$bao->cli('policy', 'write', @in_team, 'chatcrypt', '-', \$policy);
+my $team_token = $bao->cli('token', 'create', @in_team, '-field=token', '-policy=chatcrypt', '-orphan');
+login_by(token_file => secret('team', $team_token), namespace => 'team');
+is(check($node, $key), 'ok', 'a namespace');
+is(failure($node, 'SELECT chatcrypt.create_chat(100)'), '', 'makes a chat');
+like(failure($node, read_chat(2)), qr/^55000 .*message authentication failed/, 'its key of the same name is another one');
+login_by(token_file => $token);
+make_cold($node);
+like(failure($node, 'SELECT chatcrypt.encrypt(100, 1, $$x$$)'), qr/^55000 .*message authentication failed/, 'on both sides');
+is(ask($node, read_chat(2)), 'body 2', 'and the old one is as it was');
+login_by(token_file => $token, namespace => 'nowhere');
+like(failure($node, read_chat(3)), qr/^(28000|F0000|42704) /, 'a namespace that is not there');
+login_by(token_file => $token);
+
+# A revoked token: keys that are warm go on until their refresh, which is refused, and no longer.
+set($node, 'chatcrypt.cache_ttl' => '2s');
+make_cold($node);
+is(ask($node, read_chat($_)), "body $_", "chat $_ is warm") foreach 1, 2;
+$bao->cli('token', 'revoke', slurp_file($token));
+is(ask($node, read_chat(1)), 'body 1', 'a revoked token stops nothing at once');
+my $stopped = wait_until(10, sub { failure($node, read_chat(1)) =~ /^28000 / });
+ok($stopped, 'but at the next refresh, and not at the hard limit');
+ok(wait_until(5, sub { failure($node, read_chat(2)) =~ /^28000 / }), 'for each key that was warm');
+is($node->safe_psql('postgres', 'SELECT entries FROM chatcrypt.cache_status'), '0', 'which leave the cache');
+write_secret($token, $bao->new_token);
+set($node);
+is(ask($node, read_chat(1)), 'body 1', 'a new token brings them back');
+
+# No message, log line or view has a credential in it.
+my $log = slurp_file($node->logfile);
+foreach my $file ($bao->role_id_file, $bao->secret_id_file, $token, "$folder/team", "$folder/pod")
+{
+	my $secret = slurp_file($file);
+	chomp $secret;
+	is(index($log, $secret), -1, "the log does not hold what is in $file");
+}
+cmp_ok(index($log, 'status 403'), '>', 0, 'though it is the log of all this');
+
+$node->stop;
+done_testing();

@@ -1,0 +1,243 @@
+# Whatever stands between chatcrypt and its KMS may answer anything, late, or not at all: each
+# case ends in a clear message within its time, and never in a wrong key.
+use strict;
+use warnings;
+use Chatcrypt::FaultProxy;
+use Chatcrypt::Kms;
+use Chatcrypt::OpenBao;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test qw(wait_until);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $bao = Chatcrypt::OpenBao->start_or_skip;
+my $proxy = Chatcrypt::FaultProxy->start($bao);
+my $node = Chatcrypt::Test->start('faults', bao => $bao, proxy => $proxy, conf => "chatcrypt.kms_timeout = '800ms'\n");
+
+# Cold chats with a message each, one after the other.
+my $last_chat = 600;
+my $next_chat = 1;
+make_chats($node, 1, $last_chat);
+make_cold($node);
+
+sub cold { die 'out of cold chats' if $next_chat > $last_chat; return $next_chat++; }
+
+sub warm
+{
+	my (@chats) = @_;
+	return 'SELECT chatcrypt.warm(ARRAY[' . join(', ', @chats) . '])';
+}
+
+# All is well again, at once: a reload forgets what was remembered.
+sub recover
+{
+	$proxy->clear;
+	set($node);
+	defined works_again($node, cold(), 15) or die 'does not recover';
+	$proxy->reset;
+	return;
+}
+
+# The fault for as long as one request lasts: an error that says what happened, no later than
+# the timeout, and the chat as it was once the fault is over.
+sub fails
+{
+	my ($name, $pattern, %rule) = @_;
+	my $chat = cold();
+	my $error;
+
+	recover();
+	$proxy->fault(path => 'decrypt', %rule);
+	my $seconds = seconds(sub { $error = failure($node, read_chat($chat)) });
+	like($error, qr/^58030 could not unwrap the data key of chat .* version 1 DETAIL: .*$pattern.* HINT: See chatcrypt.kms_status, then retry; nothing was changed\./,
+		"$name: fails");
+	cmp_ok($seconds, '<', 4, sprintf('%s: in time (%.2f s of 0.8)', $name, $seconds));
+	like(status($node, 'last_error'), qr/$pattern/, "$name: kms_status tells");
+	recover();
+	is(ask($node, read_chat($chat)), "body $chat", "$name: nothing was harmed");
+	return;
+}
+
+# The fault once: tried again, and nobody notices.
+sub survives
+{
+	my ($name, %rule) = @_;
+	my $chat = cold();
+
+	recover();
+	$proxy->fault(path => 'decrypt', times => 1, %rule);
+	is(ask($node, read_chat($chat)), "body $chat", "$name, once: tried again");
+	is($proxy->requests('decrypt'), 2, "$name, once: by one more request");
+	return;
+}
+
+my %status = (fault => 'status');
+fails('reset', 'could not be reached: ', fault => 'reset');
+fails('closed', 'could not be reached: ', fault => 'close');
+fails('half a reply', 'could not be reached: ', fault => 'half');
+fails('garbage', 'the reply is not what was asked for', fault => 'garbage');
+fails('nothing', 'the reply is not what was asked for', fault => 'garbage', body => '');
+fails('deep nonsense', 'the reply is not what was asked for', fault => 'garbage', body => '[' x 100000);
+fails('no results', 'the reply is not what was asked for|0 results for 1 items', fault => 'garbage', body => '{"data":{"batch_results":[]}}');
+fails('a short key', 'the reply does not hold what was asked for', fault => 'garbage', body => '{"data":{"batch_results":[{"plaintext":"AAAA"}]}}');
+fails('an endless reply', 'the reply is larger than 1 MB', fault => 'endless');
+fails('a huge reply', 'the reply is larger than 1 MB', fault => 'oversized');
+fails('no reply', 'did not answer', fault => 'hang');
+fails('a slow reply', 'did not answer', delay_ms => 2000);
+fails('a redirect', 'redirect', fault => 'redirect', location => $bao->address);
+fails('500', 'status 500: told to by the test', %status, code => 500);
+fails('502', 'status 502', %status, code => 502, body => '<html>Bad Gateway</html>');
+fails('412', 'status 412', %status, code => 412);
+fails('429', 'status 429', %status, code => 429);
+fails('503', 'status 503: Vault is sealed', %status, code => 503, body => '{"errors":["Vault is sealed"]}');
+fails('204', 'a status that means nothing here|not what was asked for', %status, code => 204, body => '');
+fails('one result too few', 'the reply has 0 results for 1 items', fault => 'drop_item');
+
+ok(wait_until(20, sub { my $poured = $proxy->counts->{endless_bytes}; return $poured < 16 * 1024 * 1024 }), 'what was endless was cut off');
+
+# With time for a second try.
+set($node, 'chatcrypt.kms_timeout' => '4s');
+survives('reset', fault => 'reset');
+survives('closed', fault => 'close');
+survives('half a reply', fault => 'half');
+survives('garbage', fault => 'garbage');
+survives('500', %status, code => 500);
+survives('429', %status, code => 429);
+
+# Retry-After: not a moment earlier, and not at all where that would be too late.
+recover();
+my $chat = cold();
+$proxy->fault(path => 'decrypt', %status, code => 429, retry_after => 2, times => 1);
+my $seconds = seconds(sub { is(ask($node, read_chat($chat)), "body $chat", 'Retry-After: the second try succeeds') });
+cmp_ok($seconds, '>=', 1.9, sprintf('and waits as long as was said: %.2f s of 2', $seconds));
+recover();
+$chat = cold();
+$proxy->fault(path => 'decrypt', %status, code => 429, retry_after => 60, times => 1);
+$seconds = seconds(sub { like(failure($node, read_chat($chat)), qr/^58030 .*status 429/, 'Retry-After past the timeout: fails') });
+cmp_ok($seconds, '<', 2, sprintf('at once, not after the timeout: %.2f s', $seconds));
+$proxy->reset;
+like(failure($node, read_chat(cold())), qr/^58030 .*status 429/, 'others of the key as well');
+is($proxy->requests('decrypt'), 0, 'without being asked for');
+set($node);
+
+# Retry-After counts for logins and for the look at a key, too.
+$proxy->clear;
+$proxy->reset;
+$proxy->fault(path => 'lookup-self', %status, code => 429, retry_after => 1, times => 1);
+$proxy->fault(path => 'keys/chat', %status, code => 429, retry_after => 1, times => 1);
+set($node);
+$chat = cold();
+$seconds = seconds(sub { is(ask($node, read_chat($chat)), "body $chat", 'a busy login and a busy look at the key') });
+is($proxy->requests('lookup-self'), 2, 'a login is tried again once');
+is($proxy->requests('keys/chat'), 2, 'and so is the key');
+cmp_ok($seconds, '>=', 1.9, sprintf('both when they were told to: %.2f s of 2', $seconds));
+set($node, 'chatcrypt.kms_timeout' => '800ms');
+
+# A wrong key: refused, kept nowhere, and not asked for over and over.
+recover();
+$chat = cold();
+$proxy->fault(path => 'decrypt', fault => 'wrong_key');
+like(failure($node, read_chat($chat)),
+	qr/^XX001 could not unwrap .*unwrapped "vault:transit\/chat" to another key than the one that was wrapped; it was not used/,
+	'a wrong key is refused');
+is($proxy->requests('decrypt'), 1, 'after one request');
+like(failure($node, "SELECT chatcrypt.encrypt($chat, 1, 'x')"), qr/^XX001 /, 'and seals nothing');
+like(failure($node, "SELECT chatcrypt.try_decrypt(chat_id, message_id, encrypted_message) FROM chatcrypt.message WHERE chat_id = chatcrypt.id($chat)"),
+	qr/^XX001 /, 'nor does try_decrypt take it for damage of the message');
+my @others = map { cold() } 1 .. 5;
+like(failure($node, warm(@others)), qr/^XX001 /, 'many at once');
+$proxy->clear;
+is(ask($node, read_chat($chat)), "body $chat", 'the right one works, at once');
+is(count_read($node, @others), '5', 'for all of them');
+
+# Answers to one another's questions, and errors of one item.
+recover();
+@others = map { cold() } 1 .. 6;
+$proxy->fault(path => 'decrypt', fault => 'shuffle', times => 1);
+is(ask($node, warm(@others)), '6', 'results in another order are not believed');
+is($proxy->requests('decrypt'), 2, 'but asked for again');
+is(count_read($node, @others), '6', 'and each chat has its own key');
+@others = map { cold() } 1 .. 6;
+$proxy->clear;
+$proxy->fault(path => 'decrypt', fault => 'item_error', item => 2, error => 'told to by the test');
+my ($third) = splice @others, 2, 1;
+my $third_id = sprintf '-%012x', $third;
+like(failure($node, warm(@others[0, 1], $third, @others[2 .. 4])), qr/^55000 .*$third_id version 1 DETAIL: .*told to by the test/,
+	'one item of six is refused');
+$proxy->clear;
+$proxy->reset;
+is(count_read($node, @others), '5', 'the other five are there');
+is($proxy->requests('decrypt'), 0, 'and warm');
+set($node);
+is(ask($node, read_chat($third)), "body $third", 'and the one is, once it may be');
+
+# 413: smaller and smaller calls.
+recover();
+$proxy->fault(path => 'decrypt', %status, code => 413, times => 2);
+is(ask($node, warm(map { cold() } 1 .. 64)), '64', '413: the batch is split');
+is($proxy->requests('decrypt'), 5, 'in halves, and one of these again: 64, twice 32, twice 16');
+$proxy->reset;
+is(ask($node, warm(map { cold() } 1 .. 32)), '32', 'the next one');
+is($proxy->requests('decrypt'), 2, 'is small from the start');
+set($node);
+$proxy->fault(path => 'decrypt', %status, code => 413);
+like(failure($node, read_chat(cold())), qr/^(F0000|55000) .*status 413/, 'one that cannot be smaller fails');
+set($node);
+recover();
+
+# Sealed: the breaker opens at the first word of it, and closes when the server is back.
+$bao->seal;
+like(failure($node, read_chat(cold())), qr/^58030 .*(status 503: .*sealed|sealed)/i, 'a sealed server');
+is(status($node, 'breaker IN ($$open$$, $$half open$$), reachable'), 't|f', 'opens the breaker at once');
+$seconds = seconds(sub { like(failure($node, read_chat(cold())), qr/^58030 .*was not asked, because it did not answer before: .*sealed/i, 'with the breaker open') });
+cmp_ok($seconds, '<', 1, sprintf('the next request fails at once: %.3f s', $seconds));
+$bao->unseal;
+$seconds = works_again($node, cold(), 20);
+ok(defined $seconds, 'it works again once unsealed');
+cmp_ok($seconds // 99, '<', 6, sprintf('after %.2f s', $seconds // 99));
+is(status($node, 'breaker, reachable'), 'closed|t', 'and the view says so');
+
+# Certificates: refused, with the reason, and no request is ever sent.
+foreach my $case ([ other_name => qr/alternative certificate subject name|does not match/ ],
+	[ expired => qr/certificate has expired/ ], [ self_signed => qr/self[- ]signed/ ])
+{
+	my ($name, $pattern) = @$case;
+	recover();
+	set($node);
+	$proxy->certificate($name);
+	$proxy->reset;
+	like(failure($node, read_chat(cold())), qr/^58030 .*could not be reached: .*$pattern/, "a certificate, $name: refused");
+	is($proxy->requests, 0, "a certificate, $name: no request was sent, and no token");
+	like(status($node, 'last_error'), $pattern, "a certificate, $name: kms_status tells");
+	$proxy->certificate('good');
+}
+recover();
+set($node, 'chatcrypt.vault_ca_file' => '/nowhere/ca.pem');
+like(failure($node, read_chat(cold())), qr/^(58030|F0000) .*(nowhere|CA)/, 'a CA file that is not there');
+set($node, 'chatcrypt.vault_ca_file' => '');
+like(failure($node, read_chat(cold())), qr/^58030 .*certificate/, 'no CA file: the system\'s authorities do not know it');
+set($node, 'chatcrypt.vault_ca_file' => $proxy->ca_file);
+is(ask($node, read_chat(cold())), 'body ' . ($next_chat - 1), 'and the right one');
+
+# No connection at all.
+foreach my $how ('refuse', 'silent')
+{
+	recover();
+	$proxy->listen($how);
+	my $error;
+	$seconds = seconds(sub { $error = failure($node, read_chat(cold())) });
+	like($error, qr/^58030 /, "$how: fails");
+	cmp_ok($seconds, '<', 4, sprintf('%s: in time (%.2f s of 0.8)', $how, $seconds));
+	$proxy->listen('accept');
+	$seconds = works_again($node, cold(), 20);
+	ok(defined $seconds && $seconds < 7, sprintf('%s: and works again after %.2f s', $how, $seconds // 99));
+}
+
+# Nothing of all this broke anything.
+my $log = slurp_file($node->logfile);
+unlike($log, qr/PANIC|terminated by signal|TRAP:/, 'no crash');
+is(status($node, 'in_flight, waiting'), '0|0', 'nothing is left under way');
+is($node->safe_psql('postgres', 'SELECT requests_pending, requests_in_flight, answers_not_collected FROM chatcrypt.kms_worker'), '0|0|0', 'nor a slot');
+
+$node->stop;
+done_testing();
