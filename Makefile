@@ -50,11 +50,18 @@ sql/chatcrypt--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9][0-9]_*.sql)) chatc
 
 # The rules of the layers that a compiler cannot hold: scripts/lint says which.
 all: lint
-.PHONY: lint deb
+.PHONY: lint deb dist
 lint:
 	@scripts/lint
 
 deb: all
 	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' scripts/deb
+
+# The source package for PGXN, from what is committed, with the version filled in.
+DIST = chatcrypt-$(EXTVERSION)
+dist:
+	@mkdir -p build
+	sed 's/@VERSION@/$(EXTVERSION)/' META.json > build/META.json
+	git archive --format=zip --prefix=$(DIST)/ --add-file=build/META.json --output=build/$(DIST).zip HEAD
 
 include $(wildcard test/lint/lint.mk test/unit/unit.mk test/reference/reference.mk test/fuzz/fuzz.mk bench/core/bench.mk bench/sql/bench.mk)
