@@ -2,7 +2,7 @@
 
 REVOKE ALL ON ALL TABLES IN SCHEMA chatcrypt FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA chatcrypt FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA chatcrypt FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA chatcrypt FROM PUBLIC;
 GRANT USAGE ON SCHEMA chatcrypt TO chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor;
 
 -- Writers write, and see all of a message but its body: ciphertext at most.
@@ -25,14 +25,14 @@ GRANT SELECT ON chatcrypt.key_event TO chatcrypt_auditor;
 -- How things are, for who looks after them.
 GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.cache_status TO chatcrypt_auditor, chatcrypt_admin;
 
--- Functions, by name: every overload of it.
+-- Functions and procedures, by name: every overload of it.
 DO $$
 DECLARE
 	grants CONSTANT jsonb := '{
 		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id",
 							 "add_participant", "remove_participant", "act_as"],
 		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as"],
-		"chatcrypt_admin": ["create_tenant", "rotate_chat", "import_dek", "shred_chat", "shred_tenant", "kms_check", "doctor",
+		"chatcrypt_admin": ["create_tenant", "rotate_chat", "due_for_rotation", "rotate_due", "import_dek", "shred_chat", "shred_tenant", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status"],
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status"]
 	}';
@@ -47,7 +47,7 @@ BEGIN
 		SELECT 'chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor', f.oid::regprocedure
 		FROM pg_proc AS f WHERE f.proname = ANY (everyone) AND f.pronamespace = 'chatcrypt'::regnamespace
 	LOOP
-		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', one.signature, one.holder);
+		EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', one.signature, one.holder);
 	END LOOP;
 END
 $$;

@@ -36,8 +36,8 @@ chatcrypt_no_such_chat(const uint8 chat_id[CC_ID_LEN])
 }
 
 /* The newest version that a chat ever had for a purpose; 0 for none. */
-static uint32
-newest_version(const uint8 *chat_id, ChatcryptPurpose purpose)
+uint32
+chatcrypt_newest_version(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 {
 	ChatcryptArg args[] = {
 		{UUIDOID, PointerGetDatum(chat_id), false},
@@ -77,14 +77,16 @@ sealing_purpose(const uint8 *chat_id)
 }
 
 static void
-record(const ChatcryptOwnerScope *scope, const char *what, const ChatcryptNewDek *dek, const char *kms_key)
+record(const ChatcryptOwnerScope *scope, const char *what, const ChatcryptNewDek *dek, const char *kms_key,
+	   const char *detail)
 {
 	ChatcryptEvent event = {
 		.event = what,
 		.chat_id = dek->id.chat_id,
 		.purpose = chatcrypt_purpose_text(dek->id.purpose),
 		.dek_version = dek->id.version,
-		.kms_key = kms_key
+		.kms_key = kms_key,
+		.detail = detail
 	};
 
 	chatcrypt_event_record(scope, &event);
@@ -124,6 +126,17 @@ write_dek(const ChatcryptNewDek *dek, const char *kms_key, bool active)
 	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", args, 1);
 }
 
+bool
+chatcrypt_take_over(const ChatcryptOwnerScope *scope, const ChatcryptNewDek *dek, const char *kms_key,
+					const char *why)
+{
+	if (chatcrypt_newest_version(dek->id.chat_id, dek->id.purpose) != dek->id.version - 1)
+		return false;
+	write_dek(dek, kms_key, true);
+	record(scope, "rotate", dek, kms_key, why);
+	return true;
+}
+
 /* The new version, or 0 where another session rotated the chat while the KMS was asked. */
 static uint32
 try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
@@ -135,7 +148,7 @@ try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
 	bool		settled;
 
 	chatcrypt_owner_begin(&scope);
-	newest = newest_version(chat_id, purpose);
+	newest = chatcrypt_newest_version(chat_id, purpose);
 	chatcrypt_owner_end(&scope);
 	if (newest >= PG_INT32_MAX)
 		ereport(ERROR,
@@ -148,12 +161,7 @@ try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
 
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(chat_id);
-	settled = newest_version(chat_id, purpose) == newest;
-	if (settled)
-	{
-		write_dek(&dek, wrapping.kms_key, true);
-		record(&scope, "rotate", &dek, wrapping.kms_key);
-	}
+	settled = chatcrypt_take_over(&scope, &dek, wrapping.kms_key, NULL);
 	chatcrypt_owner_end(&scope);
 	return settled ? newest + 1 : 0;
 }
@@ -230,8 +238,8 @@ import(const uint8 *chat_id, const uint8 *key, uint32 version, ChatcryptPurpose 
 	chatcrypt_wrap_dek(&wrapping, key, &dek);
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(chat_id);
-	write_dek(&dek, wrapping.kms_key, version > newest_version(chat_id, purpose));
-	record(&scope, "import", &dek, wrapping.kms_key);
+	write_dek(&dek, wrapping.kms_key, version > chatcrypt_newest_version(chat_id, purpose));
+	record(&scope, "import", &dek, wrapping.kms_key, NULL);
 	chatcrypt_owner_end(&scope);
 }
 

@@ -5,7 +5,8 @@
 #ifndef CHATCRYPT_KEYS_H
 #define CHATCRYPT_KEYS_H
 
-#include "core/bytes.h"
+#include "pg/newdeks.h"
+#include "pg/owner.h"
 
 /* Gives the chat a new key that seals from now on; its version.  The caller has checked rights. */
 extern uint32 chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN]);
@@ -15,5 +16,16 @@ extern void chatcrypt_no_such_chat(const uint8 chat_id[CC_ID_LEN]) pg_attribute_
 
 /* Inside an owner scope: keeps two changes of one chat's keys apart, and no writer of messages waiting. */
 extern void chatcrypt_lock_chat(const uint8 chat_id[CC_ID_LEN]);
+
+/* Inside an owner scope: the newest version that a chat ever had for a purpose; 0 for none. */
+extern uint32 chatcrypt_newest_version(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose);
+
+/*
+ * Inside an owner scope, with the chat locked: the new key seals from now on, and
+ * the history says so, and why where that is said.  False where its version is not
+ * the next one any more, and nothing was done.
+ */
+extern bool chatcrypt_take_over(const ChatcryptOwnerScope *scope, const ChatcryptNewDek *dek,
+								const char *kms_key, const char *why);
 
 #endif

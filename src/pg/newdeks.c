@@ -30,14 +30,14 @@ chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint3
 
 /* A job whose wrapped key goes where the new row will have it. */
 static void
-prepare_job(const ChatcryptWrapping *wrapping, ChatcryptNewDek *dek, ChatcryptKmsJob *job)
+prepare_job(const char *kms_key, const uint8 deployment_id[CC_ID_LEN], ChatcryptNewDek *dek, ChatcryptKmsJob *job)
 {
 	memset(job, 0, sizeof(*job));
 	job->id = dek->id;
-	job->key_uri = wrapping->kms_key;
+	job->key_uri = kms_key;
 	dek->wrapped = palloc(VARHDRSZ + CC_KMS_WRAPPED_MAX);
 	job->wrapped_out = (uint8 *) VARDATA(dek->wrapped);
-	if (cc_wrap_context(wrapping->deployment_id, dek->id.chat_id, chatcrypt_purpose_text(dek->id.purpose),
+	if (cc_wrap_context(deployment_id, dek->id.chat_id, chatcrypt_purpose_text(dek->id.purpose),
 						dek->id.version, job->context) != CC_OK)
 		elog(ERROR, "could not make the context of a data key");
 }
@@ -64,10 +64,19 @@ run_jobs(cc_kms_op op, ChatcryptNewDek *deks, ChatcryptKmsJob *jobs, int count)
 		chatcrypt_raise(status, NULL);
 	for (int i = 0; i < count; i++)
 	{
+		if (jobs[i].outcome == CC_KMS_OK)
+			SET_VARSIZE(deks[i].wrapped, VARHDRSZ + jobs[i].wrapped_out_len);
+		else
+			deks[i].wrapped = NULL;
+	}
+}
+
+static void
+raise_first_failure(cc_kms_op op, const ChatcryptKmsJob *jobs, int count)
+{
+	for (int i = 0; i < count; i++)
 		if (jobs[i].outcome != CC_KMS_OK)
 			chatcrypt_kms_raise(op, &jobs[i]);
-		SET_VARSIZE(deks[i].wrapped, VARHDRSZ + jobs[i].wrapped_out_len);
-	}
 }
 
 void
@@ -80,10 +89,23 @@ chatcrypt_generate_deks(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks
 		int			here = Min(AT_ONCE, count - start);
 
 		for (int i = 0; i < here; i++)
-			prepare_job(wrapping, &deks[start + i], &jobs[i]);
+			prepare_job(wrapping->kms_key, wrapping->deployment_id, &deks[start + i], &jobs[i]);
 		run_jobs(CC_KMS_GENERATE, &deks[start], jobs, here);
+		raise_first_failure(CC_KMS_GENERATE, jobs, here);
 	}
 	pfree(jobs);
+}
+
+ChatcryptKmsJob *
+chatcrypt_try_generate_deks(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
+							ChatcryptNewDek *deks, int count)
+{
+	ChatcryptKmsJob *jobs = palloc(sizeof(ChatcryptKmsJob) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+		prepare_job(kms_keys[i], deployment_id, &deks[i], &jobs[i]);
+	run_jobs(CC_KMS_GENERATE, deks, jobs, count);
+	return jobs;
 }
 
 void
@@ -91,7 +113,8 @@ chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN
 {
 	ChatcryptKmsJob job;
 
-	prepare_job(wrapping, new_dek, &job);
+	prepare_job(wrapping->kms_key, wrapping->deployment_id, new_dek, &job);
 	memcpy(job.dek, dek, CC_DEK_LEN);
 	run_jobs(CC_KMS_WRAP, new_dek, &job, 1);
+	raise_first_failure(CC_KMS_WRAP, &job, 1);
 }

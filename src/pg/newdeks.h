@@ -6,6 +6,7 @@
 #ifndef CHATCRYPT_NEWDEKS_H
 #define CHATCRYPT_NEWDEKS_H
 
+#include "pg/requests.h"
 #include "pg/store.h"
 
 /* A key that was just wrapped, ready to become a row of chatcrypt.dek.  No secret. */
@@ -27,6 +28,13 @@ typedef struct ChatcryptWrapping
  * where any of them fails.
  */
 extern void chatcrypt_generate_deks(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks, int count);
+
+/*
+ * The same as far as it goes, each under its own KMS key: where the KMS did not make
+ * one, its wrapped is NULL, and its job (of the array that comes back) says why.
+ */
+extern ChatcryptKmsJob *chatcrypt_try_generate_deks(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
+													ChatcryptNewDek *deks, int count);
 
 /* The same for a key that exists already.  The caller wipes dek, also where this raises. */
 extern void chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN], ChatcryptNewDek *new_dek);
