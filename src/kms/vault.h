@@ -133,6 +133,12 @@ extern cc_kms_outcome vault_key_reply(cc_kms_session *handle, const char *key_ur
 									  const cc_http_reply *reply, cc_kms_key_facts *facts,
 									  char error[CC_KMS_ERROR_MAX]);
 
+/*
+ * OpenBao refuses a request with more than 1,000 strings in it, names included,
+ * with a 413; an item has six.
+ */
+#define VAULT_BATCH_MAX 128
+
 /* vault_batch.c */
 extern uint32_t vault_wrapped_version(const uint8_t *wrapped, size_t len);
 extern cc_kms_outcome vault_batch_request(cc_kms_session *handle, const cc_kms_batch *batch,
