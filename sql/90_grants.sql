@@ -17,8 +17,9 @@ GRANT SELECT ON chatcrypt.messages, chatcrypt.message TO chatcrypt_reader;
 GRANT SELECT ON chatcrypt.deployment, chatcrypt.tenant, chatcrypt.chat TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kcv, valid_from, valid_to, created_at)
 	ON chatcrypt.dek TO chatcrypt_auditor, chatcrypt_admin;
-GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention) ON chatcrypt.tenant TO chatcrypt_admin;
-GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention) ON chatcrypt.chat TO chatcrypt_admin;
+GRANT SELECT ON chatcrypt.protected_column, chatcrypt.upkeep TO chatcrypt_auditor, chatcrypt_admin;
+GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after) ON chatcrypt.tenant TO chatcrypt_admin;
+GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after) ON chatcrypt.chat TO chatcrypt_admin;
 
 GRANT SELECT ON chatcrypt.key_event TO chatcrypt_auditor;
 
@@ -32,7 +33,8 @@ DECLARE
 		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id",
 							 "add_participant", "remove_participant", "act_as"],
 		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as"],
-		"chatcrypt_admin": ["create_tenant", "rotate_chat", "due_for_rotation", "rotate_due", "import_dek", "shred_chat", "shred_tenant", "kms_check", "doctor",
+		"chatcrypt_admin": ["create_tenant", "rotate_chat", "due_for_rotation", "rotate_due", "import_dek", "shred_chat", "shred_tenant",
+							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due", "purge_unused_deks", "purge_chat", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status"],
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status"]
 	}';

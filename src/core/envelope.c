@@ -240,3 +240,19 @@ cc_envelope_open(cc_aead *aead, const cc_message_keys *keys, uint32_t version,
 		cc_wipe(plaintext, len - CC_ENVELOPE_OVERHEAD);
 	return status;
 }
+
+bool
+cc_envelope_is_committed(const cc_message_keys *keys, uint32_t version,
+						 const uint8_t message_id[CC_ID_LEN], const uint8_t *envelope, size_t len)
+{
+	cc_envelope_info info;
+	message_secrets secrets;
+	bool		committed;
+
+	if (cc_envelope_expect(envelope, len, CC_SUITE_MESSAGE, version, &info) != CC_OK)
+		return false;
+	committed = derive_secrets(keys, envelope + SALT_AT, message_id, &secrets) == CC_OK &&
+		cc_equal(secrets.committed, envelope + COMMITMENT_AT, CC_COMMITMENT_LEN);
+	cc_wipe(&secrets, sizeof(secrets));
+	return committed;
+}

@@ -87,4 +87,13 @@ extern CC_MUST_CHECK cc_status cc_envelope_open(cc_aead *aead, const cc_message_
 												const uint8_t *envelope, size_t len,
 												uint8_t *plaintext);
 
+/*
+ * Whether the commitment is that of these keys and this message id.  For finding out
+ * what became of an envelope that does not open: not to be told to whoever could have
+ * made it.  False also for what is no message envelope of that version.
+ */
+extern bool cc_envelope_is_committed(const cc_message_keys *keys, uint32_t version,
+									 const uint8_t message_id[CC_ID_LEN],
+									 const uint8_t *envelope, size_t len);
+
 #endif

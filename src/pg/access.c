@@ -112,6 +112,13 @@ chatcrypt_require(ChatcryptRight right)
 }
 
 void
+chatcrypt_require_steward(void)
+{
+	if (!user_has(CHATCRYPT_MAY_AUDIT))
+		chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+}
+
+void
 chatcrypt_require_for_plaintext(ChatcryptRight right)
 {
 	chatcrypt_require(right);

@@ -23,6 +23,9 @@ typedef enum ChatcryptRight
 /* Raises where the current user lacks the right. */
 extern void chatcrypt_require(ChatcryptRight right);
 
+/* Raises for who is neither administrator nor auditor. */
+extern void chatcrypt_require_steward(void);
+
 /* Before plaintext goes to or comes from a client: the right, and chatcrypt.require_tls. */
 extern void chatcrypt_require_for_plaintext(ChatcryptRight right);
 

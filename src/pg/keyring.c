@@ -274,10 +274,11 @@ fill_slot(RingSlot slot, const ChatcryptKeyId *id, uint32 asked_version, const u
 /*
  * Gets the DEK of a row from the shared cache, or else from the KMS, into a
  * slot.  The only place where a plaintext DEK passes through a backend: nothing
- * between get and wipe can raise.
+ * between get and wipe can raise.  Where the KMS does not give it, this raises or,
+ * if there is a failure to fill, fills that and is false.
  */
-static void
-load_slot(RingSlot slot, const ChatcryptDekRow *row, uint32 asked_version)
+static bool
+load_slot(RingSlot slot, const ChatcryptDekRow *row, uint32 asked_version, ChatcryptKmsJob *failure)
 {
 	uint8		dek[CC_DEK_LEN];
 	ChatcryptKmsJob job;
@@ -297,14 +298,20 @@ load_slot(RingSlot slot, const ChatcryptDekRow *row, uint32 asked_version)
 		if (job.outcome == CC_KMS_OK)
 			fill_slot(slot, &row->id, asked_version, job.dek);
 		cc_wipe(job.dek, sizeof(job.dek));
-		if (job.outcome != CC_KMS_OK)
+		if (job.outcome != CC_KMS_OK && failure == NULL)
 			chatcrypt_kms_raise(CC_KMS_UNWRAP, &job);
+		if (job.outcome != CC_KMS_OK)
+		{
+			*failure = job;
+			return false;
+		}
 	}
 	if (entry_at(slot)->key.version == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not derive the message keys of chat %s version %u",
 						chatcrypt_id_text(row->id.chat_id), row->id.version)));
+	return true;
 }
 
 static void
@@ -335,7 +342,8 @@ recheck(RingSlot slot, const ChatcryptDekRow *row)
  * or the KMS, in this order.  NULL where there is no row or its key is destroyed.
  */
 static RingEntry *
-refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
+refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version,
+			 ChatcryptKmsJob *failure)
 {
 	uint64		generation = chatcrypt_dek_generation();
 	uint64		epoch = chatcrypt_keycache_epoch();
@@ -356,14 +364,15 @@ refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint3
 	if (!known)
 	{
 		slot.way = choose_victim(slot.set);
-		load_slot(slot, &row, asked_version);
+		if (!load_slot(slot, &row, asked_version, failure))
+			return NULL;
 	}
 	mark_checked(entry_at(slot), generation, epoch);
 	return entry_at(slot);
 }
 
 static const ChatcryptKey *
-get_key(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
+get_key(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version, ChatcryptKmsJob *failure)
 {
 	RingSlot	slot = find_slot(chat_id, purpose, asked_version);
 	RingEntry  *entry = slot.way < 0 ? NULL : entry_at(slot);
@@ -373,7 +382,7 @@ get_key(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
 				 entry->generation != chatcrypt_dek_generation() ||
 				 entry->epoch != chatcrypt_keycache_epoch() ||
 				 chatcrypt_now_ms() - entry->checked_at >= RECHECK_MS))
-		entry = refresh_slot(slot, chat_id, purpose, asked_version);
+		entry = refresh_slot(slot, chat_id, purpose, asked_version, failure);
 	if (entry == NULL)
 		return NULL;
 	entry->uses++;
@@ -414,7 +423,7 @@ chatcrypt_keyring_seal(const uint8 chat_id[CC_ID_LEN])
 	const ChatcryptKey *key;
 
 	chatcrypt_require_participant(chat_id);
-	key = get_key(chat_id, 0, 0);
+	key = get_key(chat_id, 0, 0, NULL);
 	if (unlikely(key == NULL))
 		raise_no_key(chat_id, CHATCRYPT_PURPOSE_DATA, 0);
 	return key;
@@ -424,7 +433,21 @@ const ChatcryptKey *
 chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version)
 {
 	chatcrypt_require_participant(chat_id);
-	return get_key(chat_id, purpose, version);
+	return get_key(chat_id, purpose, version, NULL);
+}
+
+const ChatcryptKey *
+chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version,
+						ChatcryptKmsJob *failure)
+{
+	const ChatcryptKey *key;
+
+	memset(failure, 0, sizeof(*failure));
+	chatcrypt_require_participant(chat_id);
+	key = get_key(chat_id, purpose, version, failure);
+	failure->key_uri = NULL;	/* these pointed to what is gone by now */
+	failure->wrapped = NULL;
+	return key;
 }
 
 const ChatcryptKey *

@@ -7,6 +7,7 @@
 
 #include "core/envelope.h"
 #include "pg/keycache.h"
+#include "pg/requests.h"
 #include "pg/store.h"
 
 /* One key, ready for use.  Secret: it stays in guarded memory, and is never copied out. */
@@ -36,6 +37,13 @@ extern const ChatcryptKey *chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN]
  */
 extern const ChatcryptKey *chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN],
 												  ChatcryptPurpose purpose, uint32 version);
+
+/*
+ * The same, and where the KMS does not give the key it does not raise either: then
+ * failure holds the outcome, the words and wrong_key, and otherwise CC_KMS_OK.
+ */
+extern const ChatcryptKey *chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
+												   uint32 version, ChatcryptKmsJob *failure);
 
 /* Unwraps what is cold among the active keys of many chats, in batches; how many that were. */
 extern int	chatcrypt_keyring_warm(const uint8 *chat_ids, int nchats);

@@ -16,18 +16,40 @@
 
 #define MOST_ARGS 8
 
-void
-chatcrypt_owner_begin(ChatcryptOwnerScope *scope)
+static void
+set_here(const char *name, const char *value)
 {
-	Oid			owner = chatcrypt_store_owner();
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
 
+static void
+begin_as(ChatcryptOwnerScope *scope, Oid user, int security_flags)
+{
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	GetUserIdAndSecContext(&scope->user, &scope->security_context);
-	SetUserIdAndSecContext(owner, scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(user, scope->security_context | security_flags);
 	scope->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	set_here("search_path", "pg_catalog, pg_temp");
+}
+
+void
+chatcrypt_owner_begin(ChatcryptOwnerScope *scope)
+{
+	begin_as(scope, chatcrypt_store_owner(), SECURITY_LOCAL_USERID_CHANGE);
+}
+
+void
+chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner)
+{
+	begin_as(scope, table_owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	set_here("row_security", "off");
+}
+
+void
+chatcrypt_owner_begin_reading(ChatcryptOwnerScope *scope)
+{
+	chatcrypt_owner_begin_as(scope, chatcrypt_store_owner());
 }
 
 void

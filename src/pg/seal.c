@@ -246,3 +246,86 @@ chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 		raise_not_text(is_utf8);
 	return result;
 }
+
+bytea *
+chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+				 const bytea *envelope, const bytea *aad, cc_status *why)
+{
+	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL, why);
+	bytea	   *volatile resealed = NULL;
+
+	if (plaintext == NULL)
+		return NULL;
+	PG_TRY();
+	{
+		resealed = chatcrypt_seal(chat_id, message_id, VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ, aad);
+	}
+	PG_FINALLY();
+	{
+		cc_wipe(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
+	}
+	PG_END_TRY();
+	pfree(plaintext);
+	return resealed;
+}
+
+/* Why a key could not be had, from what the look for it left. */
+static char *
+what_is_wrong_with_key(const uint8 *chat_id, ChatcryptPurpose purpose, uint32 version, const ChatcryptKmsJob *failure)
+{
+	ChatcryptMode mode;
+	ChatcryptDekRow row;
+
+	if (failure->wrong_key)
+		return psprintf("wrong key: version %u unwraps to another key than the one that was wrapped", version);
+	if (failure->outcome != CC_KMS_OK)
+		return psprintf("key not unwrapped: version %u: %s", version,
+						failure->error[0] != '\0' ? failure->error : cc_kms_outcome_text(failure->outcome));
+	if (!chatcrypt_store_chat_mode(chat_id, &mode))
+		return pstrdup("no key: there is no such chat");
+	if (chatcrypt_store_dek(chat_id, purpose, version, &row))
+		return psprintf("key destroyed: version %u", version);
+	return psprintf("no key: the chat has none of version %u", version);
+}
+
+/* Whether the key or the bytes are the wrong ones is told to administrators and auditors alone. */
+static char *
+what_is_wrong_with_bytes(const ChatcryptKey *key, const uint8 *message_id, const bytea *envelope, cc_status status)
+{
+	if (status != CC_ERR_AUTH)
+		return psprintf("not an envelope: %s", cc_status_text(status));
+	if (key->purpose == CHATCRYPT_PURPOSE_CONVERSATION)
+		return pstrdup("damaged, or sealed under another key");
+	if (cc_envelope_is_committed(&key->secret.message, key->version, message_id,
+								 (const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope)))
+		return pstrdup("damaged: the key and the message are right, the bytes or the additional data are not");
+	return pstrdup("wrong key: sealed under another key or for another message, or damaged at its beginning");
+}
+
+char *
+chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+						const bytea *envelope, const bytea *aad)
+{
+	const uint8 *bytes = (const uint8 *) VARDATA_ANY(envelope);
+	cc_envelope_info info;
+	ChatcryptPurpose purpose;
+	ChatcryptKmsJob failure;
+	const ChatcryptKey *key;
+	cc_status	status = inspect(envelope, &info, &purpose);
+	uint8	   *plaintext;
+
+	if (status == CC_ERR_SUITE)
+		return psprintf("unknown suite: %u", bytes[0]);
+	if (status != CC_OK)
+		return psprintf("not an envelope: %s", cc_status_text(status));
+	plaintext = palloc(info.plaintext_len + 1);
+	key = chatcrypt_keyring_probe(chat_id, purpose, info.dek_version, &failure);
+	if (key == NULL)
+		return what_is_wrong_with_key(chat_id, purpose, info.dek_version, &failure);
+	status = open_with(key, message_id,
+					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
+					   bytes, VARSIZE_ANY_EXHDR(envelope), plaintext);
+	cc_wipe(plaintext, info.plaintext_len);
+	pfree(plaintext);
+	return status == CC_OK ? NULL : what_is_wrong_with_bytes(key, message_id, envelope, status);
+}

@@ -33,4 +33,15 @@ extern bytea *chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message
 extern text *chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 								 const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure);
 
+/*
+ * Seals what an envelope holds anew, under the chat's active key; the plaintext
+ * leaves this function by no door.  NULL, with why, where it does not open.
+ */
+extern bytea *chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+							   const bytea *envelope, const bytea *aad, cc_status *why);
+
+/* What keeps an envelope from opening, in words; NULL for nothing.  Raises for none of it. */
+extern char *chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+									 const bytea *envelope, const bytea *aad);
+
 #endif

@@ -1,0 +1,51 @@
+/*
+ * registry.h
+ *		Where envelopes are kept: chatcrypt.message, and the columns of other tables
+ *		that chatcrypt.register_envelopes() made known.  Re-encryption, purging and
+ *		verification go through all of them.
+ *
+ * Nothing is guessed: a registered table or column that is gone raises, because a
+ * purge that did not look everywhere would destroy keys that are needed.
+ */
+#ifndef CHATCRYPT_REGISTRY_H
+#define CHATCRYPT_REGISTRY_H
+
+#include "nodes/pg_list.h"
+#include "storage/lockdefs.h"
+#include "utils/uuid.h"
+
+#include "core/bytes.h"
+
+/* One column of one table.  Texts are SQL: quoted, and qualified with a schema where a table. */
+typedef struct ChatcryptPlace
+{
+	bool		registered;		/* false for chatcrypt.message */
+	pg_uuid_t	registry_id;	/* where it is registered */
+	Oid			relation;		/* a table with rows of its own: leaves, where it is partitioned */
+	Oid			owner;
+	char	   *table;
+	char	   *envelope;
+	char	   *chat;
+	Oid			chat_type;		/* uuid or an integer */
+	char	   *message;
+	Oid			message_type;
+	bytea	   *aad;			/* NULL for none */
+} ChatcryptPlace;
+
+/* All of them, each locked for the rest of the transaction. */
+extern List *chatcrypt_places(LOCKMODE lockmode);
+
+/* One of them; raises where it is none.  registry_id is NULL for chatcrypt.message. */
+extern ChatcryptPlace *chatcrypt_place(Oid relation, const pg_uuid_t *registry_id, LOCKMODE lockmode);
+
+/*
+ * The chat's id as a value of the place's chat column: false where that is a number
+ * and the id stands for none, so that the place holds nothing of the chat.
+ */
+extern bool chatcrypt_place_chat_value(const ChatcryptPlace *place, const uint8 chat_id[CC_ID_LEN], Datum *value);
+extern Oid	chatcrypt_place_id_type(Oid column_type);
+
+/* Back: an id that was selected as chatcrypt_place_id_type() says. */
+extern void chatcrypt_place_id(Oid column_type, Datum value, uint8 id[CC_ID_LEN]);
+
+#endif
