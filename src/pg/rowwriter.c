@@ -10,15 +10,19 @@
  * A writer holds a table and its indexes open for as long as the memory of its
  * query lives.  That memory may end after the query's own resource owner (COPY) or
  * before it (an abort), so a writer's references belong to a resource owner of
- * its own, which the end of the memory releases, in either case and silently.
+ * its own, which the end of the memory releases, in either case and silently.  Where
+ * even the transaction ends first (an error in a query that a function runs), it
+ * takes the owners of all its writers along, and they are told.
  * The lock on the table belongs to the transaction.
  */
 #include "postgres.h"
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
+#include "lib/ilist.h"
 #include "miscadmin.h"
 #include "nodes/primnodes.h"
 #include "rewrite/rowsecurity.h"
@@ -45,13 +49,42 @@ struct ChatcryptRowWriter
 	ResultRelInfo *result;
 	TupleTableSlot *slot;
 	MemoryContextCallback at_end;
+	dlist_node	link;			/* in open_writers while owner is set */
 };
+
+static dlist_head open_writers = DLIST_STATIC_INIT(open_writers);
+
+/* The owners are the transaction's children, and go with it. */
+static void
+forget_owners(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE || event == XACT_EVENT_PARALLEL_PRE_COMMIT)
+		return;
+	while (!dlist_is_empty(&open_writers))
+		dlist_container(ChatcryptRowWriter, link, dlist_pop_head_node(&open_writers))->owner = NULL;
+}
+
+static void
+make_owner(ChatcryptRowWriter *writer)
+{
+	static bool watching = false;
+
+	if (!watching)
+		RegisterXactCallback(forget_owners, NULL);
+	watching = true;
+	writer->owner = ResourceOwnerCreate(TopTransactionResourceOwner, "chatcrypt row writer");
+	dlist_push_head(&open_writers, &writer->link);
+}
 
 static void
 close_writer(void *arg)
 {
 	ChatcryptRowWriter *writer = arg;
 
+	if (writer->owner == NULL)
+		return;
+	dlist_delete(&writer->link);
 	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
 	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_LOCKS, false, false);
 	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
@@ -146,7 +179,7 @@ chatcrypt_rowwriter_open(MemoryContext query_context)
 	MemoryContextSwitchTo(query_context);
 	writer = palloc0(sizeof(*writer));
 	writer->check_policy = check_policy;
-	writer->owner = ResourceOwnerCreate(TopTransactionResourceOwner, "chatcrypt row writer");
+	make_owner(writer);
 	writer->at_end.func = close_writer;
 	writer->at_end.arg = writer;
 	MemoryContextRegisterResetCallback(query_context, &writer->at_end);

@@ -129,6 +129,19 @@ BEGIN
 END $$;
 SELECT count(*) FROM chatcrypt.messages WHERE body = 'loop';
 
+-- An error in a function's own query ends the transaction before the memory of that query.
+DO $$ BEGIN INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(4711), 'x'); END $$;
+DO $$ BEGIN INSERT INTO chatcrypt.messages (message_id, chat_id, body)
+	SELECT chatcrypt.id(2001), 'cccccccc-0000-0000-0000-000000000002', 'loop' FROM generate_series(1, 10); END $$;
+DO $$
+BEGIN
+	BEGIN
+		INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(4711), 'x');
+	EXCEPTION WHEN undefined_object THEN
+		INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(4711), 'x');
+	END;
+END $$;
+
 -- The table may be changed by its owner: other columns, policies and triggers go through SQL, and still work.
 ALTER TABLE chatcrypt.message ADD COLUMN extra text DEFAULT 'default';
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(70), :chat, 'with a default');
