@@ -126,6 +126,18 @@ chatcrypt_line_fail_all(KmsLine *line, const cc_failure *failure)
 
 /* ---------- accepting ---------- */
 
+/*
+ * Are refusals of this very key remembered?  Only where it names one, and not
+ * without a network between: a file is asked again as fast as this is looked up,
+ * and whoever mends it need not wait.
+ */
+static bool
+is_remembered(const KmsFlight *flight)
+{
+	return (flight->request->op == CC_KMS_UNWRAP || flight->request->op == CC_KMS_REWRAP) &&
+		flight->line->endpoint->provider->perform == NULL;
+}
+
 static const cc_failure *
 remembered(const KmsFlight *flight, int64 now_ms)
 {
@@ -136,7 +148,7 @@ remembered(const KmsFlight *flight, int64 now_ms)
 		return &line->endpoint->failure;
 	if (now_ms < line->failure.until_ms)
 		return &line->failure;
-	if (flight->request->op != CC_KMS_UNWRAP && flight->request->op != CC_KMS_REWRAP)
+	if (!is_remembered(flight))
 		return NULL;
 	cc_failure_key_of(&key, flight->request->op, flight->request->key_uri, flight->item);
 	return cc_failures_get(&key, now_ms);
@@ -169,6 +181,7 @@ forget_for(KmsFlight *flight, int64 now_ms)
 	flight->line->endpoint->session_try_at_ms = 0;
 	flight->line->key_try_at_ms = 0;
 	cc_breaker_hurry(&flight->line->endpoint->breaker, now_ms);
+	cc_failures_clear();
 }
 
 static void
@@ -265,7 +278,7 @@ refused(KmsFlight *flight, cc_kms_outcome outcome, const char *error, int64 now_
 {
 	cc_failure_key key;
 
-	if (flight->request->op == CC_KMS_UNWRAP || flight->request->op == CC_KMS_REWRAP)
+	if (is_remembered(flight))
 	{
 		cc_failure_key_of(&key, flight->request->op, flight->request->key_uri, flight->item);
 		cc_failures_put(&key, outcome, error, now_ms);
