@@ -24,7 +24,7 @@ GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_remov
 GRANT SELECT ON chatcrypt.key_event TO chatcrypt_auditor;
 
 -- How things are, for who looks after them.
-GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.cache_status TO chatcrypt_auditor, chatcrypt_admin;
+GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.cache_status, chatcrypt.progress TO chatcrypt_auditor, chatcrypt_admin;
 
 -- Functions and procedures, by name: every overload of it.
 DO $$
@@ -35,8 +35,9 @@ DECLARE
 		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as"],
 		"chatcrypt_admin": ["create_tenant", "rotate_chat", "due_for_rotation", "rotate_due", "import_dek", "shred_chat", "shred_tenant",
 							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due", "purge_unused_deks", "purge_chat", "kms_check", "doctor",
-							"read_kms_status", "read_kms_worker", "read_cache_status"],
-		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status"]
+							"read_kms_status", "read_kms_worker", "read_cache_status",
+							"note_progress", "read_progress"],
+		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress"]
 	}';
 	everyone CONSTANT text[] := ARRAY['id', 'dek_version', 'message_body', 'current_actor', 'may_see'];
 	one record;

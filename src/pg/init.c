@@ -18,6 +18,7 @@
 #include "pg/keycache.h"
 #include "pg/keyring.h"
 #include "pg/messages.h"
+#include "pg/progress.h"
 #include "pg/requests.h"
 #include "pg/settings.h"
 
@@ -35,6 +36,7 @@ request_shared_memory(void)
 		previous_shmem_request_hook();
 	chatcrypt_keycache_request();
 	chatcrypt_requests_request();
+	chatcrypt_progress_request();
 }
 
 static void
@@ -45,6 +47,7 @@ startup_shared_memory(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	chatcrypt_keycache_startup();
 	chatcrypt_requests_startup();
+	chatcrypt_progress_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -1,0 +1,18 @@
+-- What is done without being asked for, and what is being done right now.
+
+CREATE FUNCTION chatcrypt.note_progress(task text, chat_id uuid DEFAULT NULL, done bigint DEFAULT 0, total bigint DEFAULT NULL)
+	RETURNS void LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'chatcrypt_note_progress';
+COMMENT ON FUNCTION chatcrypt.note_progress(text, uuid, bigint, bigint) IS 'Shows in chatcrypt.progress what this session does and how far it is; a task of NULL ends it.';
+
+CREATE FUNCTION chatcrypt.read_progress(
+	OUT pid integer, OUT database name, OUT task text, OUT chat_id uuid,
+	OUT done bigint, OUT total bigint, OUT started_at timestamptz, OUT updated_at timestamptz)
+	RETURNS SETOF record
+	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 5 AS 'MODULE_PATHNAME', 'chatcrypt_read_progress';
+COMMENT ON FUNCTION chatcrypt.read_progress() IS 'What stands behind the view chatcrypt.progress.';
+
+CREATE VIEW chatcrypt.progress WITH (security_barrier, security_invoker) AS
+	SELECT * FROM chatcrypt.read_progress();
+COMMENT ON VIEW chatcrypt.progress IS 'One row for each session or worker that does something long right now, in any database of this server.';
+COMMENT ON COLUMN chatcrypt.progress.chat_id IS 'The chat that is being worked on; NULL where the task is not about one.';
+COMMENT ON COLUMN chatcrypt.progress.total IS 'How much there is to do; NULL where nobody knows.';
