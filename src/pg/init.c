@@ -14,6 +14,7 @@
 
 #include "core/aead.h"
 #include "pg/access.h"
+#include "pg/copyguard.h"
 #include "pg/dropguard.h"
 #include "pg/keycache.h"
 #include "pg/keyring.h"
@@ -98,6 +99,7 @@ _PG_init(void)
 	chatcrypt_access_install_hooks();
 	chatcrypt_messages_install_hooks();
 	chatcrypt_dropguard_install_hooks();
+	chatcrypt_copyguard_install_hooks();
 
 	if (!IsBinaryUpgrade)
 		register_kms_worker();

@@ -1,0 +1,10 @@
+/*
+ * copyguard.h
+ *		Keeps message bodies out of the context of what goes wrong during COPY.
+ */
+#ifndef CHATCRYPT_COPYGUARD_H
+#define CHATCRYPT_COPYGUARD_H
+
+extern void chatcrypt_copyguard_install_hooks(void);
+
+#endif
