@@ -11,9 +11,10 @@
  *	- it was checked against the shared cache less than RECHECK_MS ago, so that
  *	  TTLs and use counters of the shared cache stay true.
  *
- * Where the first does not hold the row is read again under a fresh snapshot: if
- * it is still the same key (same kcv), the entry is good.  Where the others do
- * not, the shared cache is asked again; where that has no such key, the KMS is.
+ * Where the last alone does not hold the shared cache is asked again.  Where the
+ * others do not, the row is read first, under a fresh snapshot: if it is still the
+ * same key (same kcv), and the shared cache has it, the entry is good; where that
+ * has no such key, the KMS is asked.
  * Absence is never remembered.
  *
  * The table is set-associative and lives in a mapping that no core dump takes and
@@ -371,6 +372,32 @@ refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint3
 	return entry_at(slot);
 }
 
+/*
+ * Asks the shared cache alone: true where neither a row of dek has changed nor a
+ * key was evicted since the entry was checked, and the cache still has it.
+ */
+static bool
+is_still_good(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
+{
+	RingEntry  *entry = entry_at(slot);
+	ChatcryptDekRow row;
+	bool		stale;
+
+	if (entry->generation != chatcrypt_dek_generation() || entry->epoch != chatcrypt_keycache_epoch() ||
+		!chatcrypt_keycache_touch(id_at(slot), entry->uses, &stale))
+		return false;
+	entry->uses = 0;			/* they are counted, whatever comes next */
+	if (stale)
+	{
+		if (!read_row(chat_id, purpose, asked_version, &row) ||
+			memcmp(id_at(slot), &row.id, sizeof(row.id)) != 0)
+			return false;
+		ask_for_refresh(&row);
+	}
+	mark_checked(entry, entry->generation, entry->epoch);
+	return true;
+}
+
 static const ChatcryptKey *
 get_key(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version, ChatcryptKmsJob *failure)
 {
@@ -381,7 +408,8 @@ get_key(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version, Cha
 	if (unlikely(entry == NULL ||
 				 entry->generation != chatcrypt_dek_generation() ||
 				 entry->epoch != chatcrypt_keycache_epoch() ||
-				 chatcrypt_now_ms() - entry->checked_at >= RECHECK_MS))
+				 chatcrypt_now_ms() - entry->checked_at >= RECHECK_MS) &&
+		(entry == NULL || !is_still_good(slot, chat_id, purpose, asked_version)))
 		entry = refresh_slot(slot, chat_id, purpose, asked_version, failure);
 	if (entry == NULL)
 		return NULL;
