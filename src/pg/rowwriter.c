@@ -8,18 +8,19 @@
  * opens; of policies only the extension's own is known here, and asked directly.
  *
  * A writer holds a table and its indexes open for as long as the memory of its
- * query lives.  That memory may end after the query's own resource owner (COPY) or
- * before it (an abort), so a writer's references belong to a resource owner of
- * its own, which the end of the memory releases, in either case and silently.  Where
- * even the transaction ends first (an error in a query that a function runs), it
- * takes the owners of all its writers along, and they are told.
+ * query lives, which may be longer than the query's own resource owner does (COPY).
+ * So a writer's references belong to a resource owner of its own, which the end of
+ * the memory releases, silently.  Where a (sub)transaction aborts that may be too
+ * late, for memory under SPI goes last: then the abort itself closes what is open.
  * The lock on the table belongs to the transaction.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "lib/ilist.h"
@@ -42,40 +43,18 @@
 
 struct ChatcryptRowWriter
 {
-	ResourceOwner owner;
+	dlist_node	node;			/* in open_writers, while there is an owner */
+	ResourceOwner owner;		/* NULL once closed */
+	int			nest_level;		/* of the (sub)transaction that opened it */
 	bool		check_policy;
 	Relation	table;
 	EState	   *estate;
 	ResultRelInfo *result;
 	TupleTableSlot *slot;
 	MemoryContextCallback at_end;
-	dlist_node	link;			/* in open_writers while owner is set */
 };
 
 static dlist_head open_writers = DLIST_STATIC_INIT(open_writers);
-
-/* The owners are the transaction's children, and go with it. */
-static void
-forget_owners(XactEvent event, void *arg)
-{
-	(void) arg;
-	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE || event == XACT_EVENT_PARALLEL_PRE_COMMIT)
-		return;
-	while (!dlist_is_empty(&open_writers))
-		dlist_container(ChatcryptRowWriter, link, dlist_pop_head_node(&open_writers))->owner = NULL;
-}
-
-static void
-make_owner(ChatcryptRowWriter *writer)
-{
-	static bool watching = false;
-
-	if (!watching)
-		RegisterXactCallback(forget_owners, NULL);
-	watching = true;
-	writer->owner = ResourceOwnerCreate(TopTransactionResourceOwner, "chatcrypt row writer");
-	dlist_push_head(&open_writers, &writer->link);
-}
 
 static void
 close_writer(void *arg)
@@ -84,11 +63,57 @@ close_writer(void *arg)
 
 	if (writer->owner == NULL)
 		return;
-	dlist_delete(&writer->link);
+	dlist_delete(&writer->node);
 	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
 	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_LOCKS, false, false);
 	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
 	ResourceOwnerDelete(writer->owner);
+	writer->owner = NULL;
+}
+
+static void
+close_writers(int least_nest_level)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &open_writers)
+	{
+		ChatcryptRowWriter *writer = dlist_container(ChatcryptRowWriter, node, iter.cur);
+
+		if (writer->nest_level >= least_nest_level)
+			close_writer(writer);
+	}
+}
+
+/* Before the transaction's own resource owner goes, and takes ours with it. */
+static void
+close_at_end(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
+		close_writers(0);
+}
+
+static void
+close_at_subabort(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	(void) mine;
+	(void) parent;
+	(void) arg;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		close_writers(GetCurrentTransactionNestLevel());
+}
+
+static void
+watch_once(void)
+{
+	static bool watching = false;
+
+	if (watching)
+		return;
+	RegisterXactCallback(close_at_end, NULL);
+	RegisterSubXactCallback(close_at_subabort, NULL);
+	watching = true;
 }
 
 /* Is this policy chatcrypt.may_see(chat_id), as the extension made it? */
@@ -104,22 +129,48 @@ is_our_qual(const Node *qual, Oid may_see)
 	return IsA(chat_id, Var) && chat_id->varattno == MESSAGE_CHAT_ID + 1;
 }
 
+/* Whom no policy is for may insert nothing at all, so it must be for everybody. */
+static bool
+is_for_everybody(const RowSecurityPolicy *policy)
+{
+	ArrayType  *roles = policy->roles;
+
+	return ArrayGetNItems(ARR_NDIM(roles), ARR_DIMS(roles)) == 1 && *(Oid *) ARR_DATA_PTR(roles) == ACL_ID_PUBLIC;
+}
+
 static bool
 has_our_policy_alone(Relation table)
 {
-	Oid			may_see = chatcrypt_store_function_may_see();
+	const RowSecurityPolicy *policy;
+
+	if (table->rd_rsdesc == NULL || list_length(table->rd_rsdesc->policies) != 1 ||
+		row_security_policy_hook_permissive != NULL || row_security_policy_hook_restrictive != NULL)
+		return false;
+	policy = linitial(table->rd_rsdesc->policies);
+	return policy->polcmd == '*' && policy->permissive && is_for_everybody(policy) &&
+		is_our_qual((Node *) policy->with_check_qual, chatcrypt_store_function_may_see());
+}
+
+/*
+ * Others may keep more than memory from one row to the next (BRIN a pinned buffer, from
+ * 17 on) and want to be told of the last row, which is nothing that a writer knows.
+ */
+static bool
+has_btrees_alone(Relation table)
+{
+	List	   *indexes = RelationGetIndexList(table);
+	bool		alone = true;
 	ListCell   *cell;
 
-	if (table->rd_rsdesc == NULL || list_length(table->rd_rsdesc->policies) != 1)
-		return false;
-	foreach(cell, table->rd_rsdesc->policies)
+	foreach(cell, indexes)
 	{
-		const RowSecurityPolicy *policy = lfirst(cell);
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
 
-		if (policy->polcmd != '*' || !policy->permissive || !is_our_qual((Node *) policy->with_check_qual, may_see))
-			return false;
+		alone &= index->rd_rel->relam == BTREE_AM_OID;
+		index_close(index, AccessShareLock);
 	}
-	return true;
+	list_free(indexes);
+	return alone;
 }
 
 /* Only a plain table of our own columns, without what the executor would do beyond a row. */
@@ -134,7 +185,8 @@ is_plain(Relation table)
 		table->rd_rules == NULL &&
 		(triggers == NULL ||
 		 !(triggers->trig_insert_new_table || triggers->trig_insert_before_statement ||
-		   triggers->trig_insert_after_statement));
+		   triggers->trig_insert_after_statement)) &&
+		has_btrees_alone(table);
 }
 
 static bool
@@ -176,10 +228,13 @@ chatcrypt_rowwriter_open(MemoryContext query_context)
 	if (!direct)
 		return NULL;
 
+	watch_once();
 	MemoryContextSwitchTo(query_context);
 	writer = palloc0(sizeof(*writer));
 	writer->check_policy = check_policy;
-	make_owner(writer);
+	writer->nest_level = GetCurrentTransactionNestLevel();
+	writer->owner = ResourceOwnerCreate(TopTransactionResourceOwner, "chatcrypt row writer");
+	dlist_push_head(&open_writers, &writer->node);
 	writer->at_end.func = close_writer;
 	writer->at_end.arg = writer;
 	MemoryContextRegisterResetCallback(query_context, &writer->at_end);

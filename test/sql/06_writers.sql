@@ -1,0 +1,62 @@
+-- Rows of the view messages are written past the executor where they can be: nobody may notice.
+\set VERBOSITY terse
+SELECT chatcrypt.create_chat('dddddddd-0000-0000-0000-000000000006'::uuid, ARRAY['alice']);
+\set chat '''dddddddd-0000-0000-0000-000000000006'''
+
+-- A statement that fails inside a function: what it had open goes before the transaction does.
+CREATE FUNCTION fails_at(n bigint) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	IF n = 3 THEN
+		RAISE EXCEPTION 'the third fails';
+	END IF;
+	RETURN 'body ' || n;
+END $$;
+CREATE FUNCTION inserts() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO chatcrypt.messages (chat_id, body)
+		SELECT 'dddddddd-0000-0000-0000-000000000006', fails_at(g) FROM generate_series(1, 5) AS g;
+END $$;
+SELECT inserts();
+SELECT inserts();
+BEGIN;
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'before');
+SAVEPOINT s;
+SELECT inserts();
+ROLLBACK TO s;
+DO $$
+BEGIN
+	PERFORM inserts();
+EXCEPTION WHEN raise_exception THEN
+	INSERT INTO chatcrypt.messages (chat_id, body) VALUES ('dddddddd-0000-0000-0000-000000000006', 'instead');
+END $$;
+SELECT inserts();
+ROLLBACK TO s;
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'after');
+COMMIT;
+SELECT body FROM chatcrypt.messages WHERE chat_id = :chat ORDER BY message_id;
+
+-- Whom no policy is for writes nothing, through the view or not.
+CREATE ROLE regress_in IN ROLE chatcrypt_writer;
+CREATE ROLE regress_out IN ROLE chatcrypt_writer;
+ALTER POLICY participants ON chatcrypt.message TO regress_in;
+SET ROLE regress_in;
+INSERT INTO chatcrypt.messages (chat_id, sender) VALUES (:chat, 'in');
+SET ROLE regress_out;
+INSERT INTO chatcrypt.messages (chat_id, sender) VALUES (:chat, 'out');
+INSERT INTO chatcrypt.message (message_id, chat_id, sender) VALUES (chatcrypt.new_message_id(), :chat, 'out');
+RESET ROLE;
+ALTER POLICY participants ON chatcrypt.message TO PUBLIC;
+SET ROLE regress_out;
+INSERT INTO chatcrypt.messages (chat_id, sender) VALUES (:chat, 'everybody');
+RESET ROLE;
+SELECT sender FROM chatcrypt.messages WHERE chat_id = :chat AND sender IS NOT NULL ORDER BY message_id;
+
+-- An index that is no B-tree.
+CREATE INDEX by_day ON chatcrypt.message USING brin (created_at);
+INSERT INTO chatcrypt.messages (chat_id, body) SELECT :chat, 'brin ' || g FROM generate_series(1, 3) AS g;
+SELECT count(*) FROM chatcrypt.messages WHERE chat_id = :chat AND body LIKE 'brin %';
+DROP INDEX chatcrypt.by_day;
+
+DROP FUNCTION inserts(), fails_at(bigint);
+DELETE FROM chatcrypt.messages WHERE chat_id = :chat;
+DROP ROLE regress_in, regress_out;
