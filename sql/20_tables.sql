@@ -52,7 +52,7 @@ CREATE TABLE chatcrypt.dek (
 	state text COLLATE "C" NOT NULL
 		CHECK (state = ANY (ARRAY['active', 'decrypt_only', 'destroyed'])),
 	kms_key text NOT NULL CHECK (octet_length(kms_key) < 512),
-	encrypted_dek bytea CHECK (octet_length(encrypted_dek) <= 1024),
+	encrypted_dek bytea CHECK (octet_length(encrypted_dek) BETWEEN 1 AND 1024),
 	kcv bytea CHECK (octet_length(kcv) = 32),
 	valid_from timestamptz NOT NULL DEFAULT now(),
 	valid_to timestamptz CHECK (valid_to >= valid_from),

@@ -33,13 +33,14 @@ DECLARE
 		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id",
 							 "add_participant", "remove_participant", "act_as"],
 		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as"],
-		"chatcrypt_admin": ["create_tenant", "rotate_chat", "due_for_rotation", "rotate_due", "import_dek", "shred_chat", "shred_tenant",
+		"chatcrypt_admin": ["create_tenant", "rotate_chat", "due_for_rotation", "rotate_due",
+							"rewrap", "move_key", "kms_key_usage", "import_dek", "shred_chat", "shred_tenant",
 							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due", "purge_unused_deks", "purge_chat", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status",
 							"note_progress", "read_progress"],
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress"]
 	}';
-	everyone CONSTANT text[] := ARRAY['id', 'dek_version', 'message_body', 'current_actor', 'may_see'];
+	everyone CONSTANT text[] := ARRAY['id', 'dek_version', 'kms_key_version', 'message_body', 'current_actor', 'may_see'];
 	one record;
 BEGIN
 	FOR one IN

@@ -110,3 +110,13 @@ chatcrypt_kms_raise(cc_kms_op op, const ChatcryptKmsJob *job)
 			 detail_of(job),
 			 hint_of(job)));
 }
+
+void
+chatcrypt_kms_raise_key(const ChatcryptKmsJob *job)
+{
+	ereport(ERROR,
+			(errcode(sqlstate_of(job)),
+			 errmsg("could not use the key \"%s\"", job->key_uri),
+			 detail_of(job),
+			 hint_of(job)));
+}

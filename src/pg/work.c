@@ -131,6 +131,15 @@ is_outage(const ChatcryptKmsJob *job)
 	return !job->wrong_key && job->outcome != CC_KMS_REJECTED && job->outcome != CC_KMS_SPLIT;
 }
 
+static void
+put_out(ChatcryptOutages *outages, const char *key_uri)
+{
+	MemoryContext previous = MemoryContextSwitchTo(outages->context);
+
+	outages->key_uris = lappend(outages->key_uris, pstrdup(key_uri));
+	MemoryContextSwitchTo(previous);
+}
+
 typedef struct FailedJob
 {
 	cc_kms_op	op;
@@ -149,17 +158,30 @@ void
 chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJob *job)
 {
 	FailedJob	failed = {op, job};
-	MemoryContext previous;
 
 	if (chatcrypt_is_out(outages, job->key_uri))
 		return;
 	(void) chatcrypt_work_try(raise_failure, &failed);
 	if (!is_outage(job))
 		return;
-	previous = MemoryContextSwitchTo(outages->context);
-	outages->key_uris = lappend(outages->key_uris, pstrdup(job->key_uri));
-	MemoryContextSwitchTo(previous);
+	put_out(outages, job->key_uri);
 	ereport(WARNING,
 			(errcode(ERRCODE_IO_ERROR),
 			 errmsg("the other keys of \"%s\" are left as they are", job->key_uri)));
+}
+
+static void
+raise_outage(void *arg)
+{
+	chatcrypt_kms_raise_key(arg);
+}
+
+void
+chatcrypt_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job)
+{
+	ChatcryptKmsJob failed = *job;
+
+	if (chatcrypt_work_try(raise_outage, &failed))
+		pg_unreachable();
+	put_out(outages, job->key_uri);
 }
