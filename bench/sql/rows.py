@@ -40,13 +40,14 @@ class Ids:
 
 def insert_cases(bench, database, chats, ids, names=("plain", "function", "view"), **options):
     rows = options.pop("rows", 1)
+    transactions = options.pop("transactions", bench.turn)
     clients = options.get("clients", 1)
 
     def case(name):
         script = insert_script(name, chats, rows)
         if clients > 1:
             script = f"\\if :begun = 0\n\\set n :n + :client_id * 100000000\n\\set begun 1\n\\endif\n{script}"
-        return lambda: rows * bench.server.pgbench(database, script, **bench.duration,
+        return lambda: rows * bench.server.pgbench(database, script, transactions=transactions,
                                                    define={"n": ids.take(), "begun": 0}, **options)
 
     return {name: case(name) for name in names}
@@ -66,9 +67,11 @@ SOURCES = {"plain": "bench.plain_messages", "view": "chatcrypt.messages"}
 
 
 def read_cases(bench, database, template, messages, chats, **options):
+    transactions = options.pop("transactions", bench.turn)
+
     def case(source):
         script = template.format(source=source, messages=messages, chats=chats)
-        return lambda: bench.server.pgbench(database, script, **bench.duration, **options)
+        return lambda: bench.server.pgbench(database, script, transactions=transactions, **options)
 
     return {name: case(source) for name, source in SOURCES.items()}
 
@@ -79,15 +82,17 @@ def inserts(bench, ids):
         say(f"  INSERT of one row, one client, asynchronous commit, {protocol} protocol")
         result[f"async_{protocol}"] = compare(
             insert_cases(bench, bench.main, bench.chats, ids, protocol=protocol,
-                         options="-c synchronous_commit=off"), bench.rounds)
+                         options="-c synchronous_commit=off"), bench.turns)
     say("  INSERT of one row, two clients, synchronous commit")
     result["sync"] = compare(
-        insert_cases(bench, bench.main, bench.chats, ids, clients=2, options="-c synchronous_commit=on"),
-        bench.rounds)
+        insert_cases(bench, bench.main, bench.chats, ids, clients=2, transactions=bench.turn // 8,
+                     options="-c synchronous_commit=on"),
+        bench.turns)
     say(f"  INSERT of {MULTI} rows")
     result["multi"] = compare(
-        insert_cases(bench, bench.main, bench.chats, ids, rows=MULTI, options="-c synchronous_commit=off"),
-        bench.rounds)
+        insert_cases(bench, bench.main, bench.chats, ids, rows=MULTI, transactions=max(1, bench.turn // 20),
+                     options="-c synchronous_commit=off"),
+        bench.turns)
     return result
 
 
@@ -95,7 +100,7 @@ def superuser_inserts(bench, ids):
     """The same by a superuser, whom row-level security passes by: does it matter?"""
     say("  INSERT of one row by a superuser")
     return compare(insert_cases(bench, bench.main, bench.chats, ids, names=("plain", "view"), user="postgres",
-                                options="-c synchronous_commit=off"), max(1, bench.rounds // 2))
+                                options="-c synchronous_commit=off"), max(1, bench.turns // 2))
 
 
 def run(bench):
@@ -107,8 +112,10 @@ def run(bench):
         say(f"  point reads and pages, {protocol} protocol")
         for name, template in (("point", POINT), ("page", PAGES)):
             result[f"{name}_{protocol}"] = compare(
-                read_cases(bench, bench.main, template, bench.messages, bench.chats, protocol=protocol), bench.rounds)
+                read_cases(bench, bench.main, template, bench.messages, bench.chats, protocol=protocol,
+                           transactions=bench.turn // (4 if name == "page" else 1)), bench.turns)
     say("  a new connection for each point read")
     result["connect"] = compare(
-        read_cases(bench, bench.main, POINT, bench.messages, bench.chats, connect=True), bench.rounds)
+        read_cases(bench, bench.main, POINT, bench.messages, bench.chats, connect=True,
+                   transactions=max(1, bench.turn // 40)), bench.turns)
     return result

@@ -26,11 +26,12 @@ def scans(bench, app):
 
 def statements(bench, database, chats, ids):
     options = {"options": "-c synchronous_commit=off"}
-    rounds = max(1, bench.rounds // 2)
+    rounds = max(1, bench.turns // 3)
     return {
         "insert": rows.compare(rows.insert_cases(bench, database, chats, ids, names=("plain", "view"), **options), rounds),
         "point": rows.compare(rows.read_cases(bench, database, rows.POINT, bench.messages, chats), rounds),
-        "page": rows.compare(rows.read_cases(bench, database, rows.PAGES, bench.messages, chats), rounds),
+        "page": rows.compare(rows.read_cases(bench, database, rows.PAGES, bench.messages, chats,
+                                             transactions=bench.turn // 4), rounds),
     }
 
 
@@ -61,7 +62,7 @@ def small_cache(bench, chats):
             counted = has_view(admin, "kms_status")
             calls = kms_calls(admin) if counted else 0
             cases = rows.read_cases(bench, database, rows.POINT, bench.messages, chats)
-            result[f"{name}_tps"] = median(interleave({"view": cases["view"]}, max(1, bench.rounds // 2))["view"])
+            result[f"{name}_tps"] = median(interleave({"view": cases["view"]}, max(1, bench.turns // 3))["view"])
             if counted:
                 result[f"{name}_calls"] = kms_calls(admin) - calls
     return result

@@ -134,15 +134,14 @@ class Server:
     def session(self, database, user="postgres"):
         return Session(self, database, user)
 
-    def pgbench(self, database, script, *, user=APP, clients=1, seconds=2, transactions=None,
+    def pgbench(self, database, script, *, user=APP, clients=1, transactions,
                 protocol="simple", connect=False, define=None, options=""):
         """Transactions a second, without the time to connect unless connect says to do so for each."""
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
             file.write(script)
             file.flush()
             command = [self.program("pgbench"), "--no-vacuum", f"--client={clients}", f"--jobs={clients}",
-                       f"--protocol={protocol}", f"--file={file.name}", f"--username={user}"]
-            command.append(f"--transactions={transactions}" if transactions else f"--time={seconds}")
+                       f"--transactions={transactions}", f"--protocol={protocol}", f"--file={file.name}", f"--username={user}"]
             if connect:
                 command.append("--connect")
             command += [f"--define={name}={value}" for name, value in (define or {}).items()]
