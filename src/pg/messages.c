@@ -16,6 +16,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -48,7 +49,10 @@ chatcrypt_messages_updating(void)
 	return updating;
 }
 
-/* Is this query an UPDATE, or a MERGE, of our view?  Almost always the first test says no. */
+/*
+ * Is this query an UPDATE, or a MERGE, of our view?  Almost always the first test says no.
+ * Raises for nothing: databases without the extension come here too.
+ */
 static bool
 updates_the_view(QueryDesc *query)
 {
@@ -64,7 +68,7 @@ updates_the_view(QueryDesc *query)
 		return false;
 	name = get_rel_name(target->relid);
 	return name != NULL && strcmp(name, "messages") == 0 &&
-		get_rel_namespace(target->relid) == get_rel_namespace(chatcrypt_store_relation("message"));
+		get_rel_namespace(target->relid) == get_namespace_oid("chatcrypt", true);
 }
 
 static void

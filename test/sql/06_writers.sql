@@ -57,6 +57,24 @@ INSERT INTO chatcrypt.messages (chat_id, body) SELECT :chat, 'brin ' || g FROM g
 SELECT count(*) FROM chatcrypt.messages WHERE chat_id = :chat AND body LIKE 'brin %';
 DROP INDEX chatcrypt.by_day;
 
+-- Other views of this name, in databases that know nothing of the extension.
+SELECT current_database() AS here \gset
+CREATE DATABASE regress_elsewhere;
+\c regress_elsewhere
+CREATE TABLE note (id int, body text);
+INSERT INTO note VALUES (1, 'old');
+CREATE VIEW messages AS SELECT id, body FROM note;
+CREATE FUNCTION write_note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE note SET body = new.body WHERE id = old.id;
+	RETURN new;
+END $$;
+CREATE TRIGGER write_note INSTEAD OF UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION write_note();
+UPDATE messages SET body = 'new';
+SELECT body FROM messages;
+\c :here
+DROP DATABASE regress_elsewhere;
+
 DROP FUNCTION inserts(), fails_at(bigint);
 DELETE FROM chatcrypt.messages WHERE chat_id = :chat;
 DROP ROLE regress_in, regress_out;
