@@ -376,6 +376,20 @@ update_message(TriggerData *trigger)
 	return row_for_returning(view, &given, &stored);
 }
 
+/* Whoever gives the trigger to another view, or columns to ours, finds no memory overwritten. */
+static void
+check_columns(TupleDesc view)
+{
+	bool		known = view->natts == MESSAGE_COLUMNS;
+
+	for (int i = 0; known && i < MESSAGE_COLUMNS; i++)
+		known = TupleDescAttr(view, i)->atttypid == (i == MESSAGE_BODY ? TEXTOID : column_types[i]);
+	if (!known)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("chatcrypt.write_message() serves views with the columns of chatcrypt.messages alone")));
+}
+
 PG_FUNCTION_INFO_V1(chatcrypt_write_message);
 
 /* INSTEAD OF INSERT OR UPDATE ON chatcrypt.messages, for each row. */
@@ -388,6 +402,7 @@ chatcrypt_write_message(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("chatcrypt.write_message() must be called as the trigger of chatcrypt.messages")));
+	check_columns(RelationGetDescr(trigger->tg_relation));
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		return PointerGetDatum(insert_message(trigger, fcinfo->flinfo));

@@ -57,6 +57,15 @@ INSERT INTO chatcrypt.messages (chat_id, body) SELECT :chat, 'brin ' || g FROM g
 SELECT count(*) FROM chatcrypt.messages WHERE chat_id = :chat AND body LIKE 'brin %';
 DROP INDEX chatcrypt.by_day;
 
+-- The trigger on other views: one with a column more, one with columns of other types.
+CREATE VIEW wider AS SELECT m.*, 'more' AS more FROM chatcrypt.messages AS m;
+CREATE TRIGGER write_message INSTEAD OF INSERT ON wider FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_message();
+INSERT INTO wider (chat_id, more) VALUES (:chat, 'even more');
+CREATE VIEW other AS SELECT message_id, 1::bigint AS chat_id, sender, 2::bigint AS body, dek_version, created_at, expires_at FROM chatcrypt.messages;
+CREATE TRIGGER write_message INSTEAD OF INSERT ON other FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_message();
+INSERT INTO other (chat_id, body) VALUES (1, 2);
+DROP VIEW wider, other;
+
 -- Other views of this name, in databases that know nothing of the extension.
 SELECT current_database() AS here \gset
 CREATE DATABASE regress_elsewhere;
