@@ -271,6 +271,7 @@ local_wrapped_version(const uint8_t *wrapped, size_t len)
 const cc_kms_provider cc_kms_local = {
 	.scheme = "local",
 	.batch_max = CC_KMS_BATCH_MAX,
+	.batch_max_wrapped = CC_KMS_BATCH_MAX,
 	.check_uri = local_check_uri,
 	.wrapped_version = local_wrapped_version,
 	.open = local_open,

@@ -114,6 +114,7 @@ typedef struct cc_kms_provider
 {
 	const char *scheme;
 	int			batch_max;		/* items in one request */
+	int			batch_max_wrapped;	/* the same where they come wrapped: unwrap and re-wrap */
 
 	/* Is this a key URI of ours?  Checks all of it, and touches nothing. */
 	cc_status	(*check_uri) (const char *key_uri);
@@ -166,6 +167,9 @@ typedef struct cc_kms_provider
 	cc_kms_outcome (*batch_reply) (cc_kms_session *session, cc_kms_batch *batch,
 								   const cc_http_reply *reply, char error[CC_KMS_ERROR_MAX]);
 } cc_kms_provider;
+
+/* At least 1, and no more than CC_KMS_BATCH_MAX. */
+extern int	cc_kms_batch_max(const cc_kms_provider *provider, cc_kms_op op);
 
 /* The provider of a URI's scheme, or NULL; CC_ERR_SYNTAX from check_uri for the rest. */
 extern const cc_kms_provider *cc_kms_provider_for(const char *key_uri);

@@ -29,6 +29,15 @@ cc_kms_provider_for(const char *key_uri)
 	return NULL;
 }
 
+int
+cc_kms_batch_max(const cc_kms_provider *provider, cc_kms_op op)
+{
+	bool		wrapped = op == CC_KMS_UNWRAP || op == CC_KMS_REWRAP;
+	int			most = wrapped ? provider->batch_max_wrapped : provider->batch_max;
+
+	return most < 1 ? 1 : most > CC_KMS_BATCH_MAX ? CC_KMS_BATCH_MAX : most;
+}
+
 /*
  * A bad reply is tried again, because proxies and servers in trouble send such
  * things.  Whatever the KMS said no to is never one of these: a key whose use

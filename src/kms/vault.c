@@ -330,6 +330,7 @@ vault_request_end(cc_http_request *request, size_t body_size, const cc_writer *w
 const cc_kms_provider cc_kms_vault = {
 	.scheme = "vault",
 	.batch_max = VAULT_BATCH_MAX,
+	.batch_max_wrapped = VAULT_BATCH_MAX_WRAPPED,
 	.check_uri = vault_check_uri,
 	.wrapped_version = vault_wrapped_version,
 	.open = vault_open,

@@ -106,6 +106,22 @@ put_context(cc_writer *w, const cc_kms_item *item)
 }
 
 /*
+ * A key that is wrapped here goes with a number that comes back with its wrapping:
+ * one that was given to another key would be found out when it is needed, and too
+ * late.  What comes wrapped goes without, and takes more to a request: an answer to
+ * another's question fails its key check value.
+ */
+static void
+put_reference(cc_writer *w, int number)
+{
+	char		reference[16];
+
+	snprintf(reference, sizeof(reference), "%d", number);
+	cc_json_put(w, ",\"reference\":");
+	cc_json_put_string(w, reference);
+}
+
+/*
  * A wrapping that is none goes out as an empty ciphertext, which the server
  * answers with an error of that item alone; vault_batch_reply() knows better words.
  */
@@ -113,22 +129,19 @@ static void
 put_item(cc_writer *w, cc_kms_op op, const cc_kms_item *item, int number)
 {
 	char		text[CC_KMS_WRAPPED_MAX + 1];
-	char		reference[16];
 
 	put_context(w, item);
 	if (op == CC_KMS_WRAP || op == CC_KMS_GENERATE)
 	{
 		cc_json_put(w, ",\"plaintext\":");
 		cc_json_put_base64(w, item->dek, CC_DEK_LEN);
+		put_reference(w, number);
 	}
 	else
 	{
 		cc_json_put(w, ",\"ciphertext\":");
 		cc_json_put_string(w, ciphertext_of(item->wrapped, item->wrapped_len, text) ? text : "");
 	}
-	snprintf(reference, sizeof(reference), "%d", number);
-	cc_json_put(w, ",\"reference\":");
-	cc_json_put_string(w, reference);
 	cc_json_put(w, "}");
 }
 
@@ -265,7 +278,7 @@ take_wrapped(cc_json result, cc_kms_item *item)
 	return true;
 }
 
-/* Where the server repeats the reference, as all but old ones do, it must be ours. */
+/* Where the server has a reference to repeat, as all but old ones do, it must be ours. */
 static bool
 is_answer_to(cc_json result, int number)
 {

@@ -206,11 +206,11 @@ collect(Run *run)
 }
 
 static int
-wave_of(const ChatcryptKmsJob *job)
+wave_of(cc_kms_op op, const ChatcryptKmsJob *job)
 {
 	const cc_kms_provider *provider = cc_kms_provider_for(job->key_uri);
 
-	return provider == NULL ? 1 : Min(Max(provider->batch_max, 1), CC_KMS_BATCH_MAX);
+	return provider == NULL ? 1 : cc_kms_batch_max(provider, op);
 }
 
 static void
@@ -219,7 +219,7 @@ run_all(Run *run)
 	check_server();
 	for (int i = 0; i < run->njobs; i++)
 		check_job(run->op, &run->jobs[i]);
-	run->wave = wave_of(&run->jobs[0]);
+	run->wave = wave_of(run->op, &run->jobs[0]);
 
 	while (run->next < run->njobs || run->nheld > 0)
 	{

@@ -28,11 +28,11 @@ batch_done(KmsCall *call, const cc_http_reply *reply)
 }
 
 static int
-batch_max(const KmsLine *line)
+batch_max(const KmsLine *line, int op)
 {
-	int			most = Min(line->endpoint->provider->batch_max, CC_KMS_BATCH_MAX);
+	int			most = cc_kms_batch_max(line->endpoint->provider, op);
 
-	return Max(line->batch_limit > 0 ? Min(line->batch_limit, most) : most, 1);
+	return line->batch_limit > 0 ? Min(line->batch_limit, most) : most;
 }
 
 /* Who failed waits for its time; who is new goes along with anyone. */
@@ -67,7 +67,7 @@ prepare(KmsLine *line, int op, int64 now_ms, int64 *wake_at_ms)
 		if (flight->ready_at_ms > now_ms)
 			*wake_at_ms = Min(*wake_at_ms, flight->ready_at_ms);
 	}
-	return ready > 0 && (due || ready >= batch_max(line));
+	return ready > 0 && (due || ready >= batch_max(line, op));
 }
 
 /* The longest that any of the batch may still wait. */
@@ -75,7 +75,7 @@ static int64
 fill_batch(KmsCall *call, int op, int64 now_ms)
 {
 	KmsLine    *line = call->line;
-	int			most = batch_max(line);
+	int			most = batch_max(line, op);
 	int64		deadline = now_ms;
 	KmsFlight  *next;
 
