@@ -21,7 +21,8 @@ GRANT SELECT ON chatcrypt.protected_column, chatcrypt.upkeep TO chatcrypt_audito
 GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after) ON chatcrypt.tenant TO chatcrypt_admin;
 GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after) ON chatcrypt.chat TO chatcrypt_admin;
 
-GRANT SELECT ON chatcrypt.key_event TO chatcrypt_auditor;
+GRANT SELECT ON chatcrypt.key_event, chatcrypt.event_seal TO chatcrypt_auditor;
+GRANT SELECT (kms_key, kcv, sealed, created_at) ON chatcrypt.event_chain TO chatcrypt_auditor, chatcrypt_admin;
 
 -- How things are, for who looks after them.
 GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.cache_status, chatcrypt.progress TO chatcrypt_auditor, chatcrypt_admin;
@@ -37,8 +38,9 @@ DECLARE
 							"rewrap", "move_key", "kms_key_usage", "import_dek", "shred_chat", "shred_tenant",
 							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due", "purge_unused_deks", "purge_chat", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status",
-							"note_progress", "read_progress"],
-		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress"]
+							"seal_events", "move_event_key", "note_progress", "read_progress"],
+		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress",
+							  "verify_events"]
 	}';
 	everyone CONSTANT text[] := ARRAY['id', 'dek_version', 'kms_key_version', 'message_body', 'current_actor', 'may_see'];
 	one record;

@@ -21,7 +21,8 @@ typedef enum ChatcryptPurpose
 {
 	CHATCRYPT_PURPOSE_DATA = 'd',
 	CHATCRYPT_PURPOSE_SEARCH = 's',
-	CHATCRYPT_PURPOSE_CONVERSATION = 'c'
+	CHATCRYPT_PURPOSE_CONVERSATION = 'c',
+	CHATCRYPT_PURPOSE_EVENTS = 'e'	/* of no chat: the key of the event chain */
 } ChatcryptPurpose;
 
 /* Which key: compared as bytes, so always start from zeroes. */

@@ -79,7 +79,7 @@ static int
 hint_of(const ChatcryptKmsJob *job)
 {
 	if (job->wrong_key)
-		return errhint("Compare this row of chatcrypt.dek with a backup, and check what stands between this server and its key service.");
+		return errhint("Compare the row of this key with a backup, and check what stands between this server and its key service.");
 	switch (job->outcome)
 	{
 		case CC_KMS_DENIED:
@@ -100,13 +100,20 @@ hint_of(const ChatcryptKmsJob *job)
 	}
 }
 
+static const char *
+key_of(const ChatcryptKmsJob *job)
+{
+	if (job->id.purpose == CHATCRYPT_PURPOSE_EVENTS)
+		return "the key of the event chain";
+	return psprintf("the data key of chat %s version %u", chatcrypt_id_text(job->id.chat_id), job->id.version);
+}
+
 void
 chatcrypt_kms_raise(cc_kms_op op, const ChatcryptKmsJob *job)
 {
 	ereport(ERROR,
 			(errcode(sqlstate_of(job)),
-			 errmsg("could not %s the data key of chat %s version %u", verb_of(op),
-					chatcrypt_id_text(job->id.chat_id), job->id.version),
+			 errmsg("could not %s %s", verb_of(op), key_of(job)),
 			 detail_of(job),
 			 hint_of(job)));
 }

@@ -235,6 +235,8 @@ chatcrypt_purpose_text(ChatcryptPurpose purpose)
 			return "search";
 		case CHATCRYPT_PURPOSE_CONVERSATION:
 			return "conversation";
+		case CHATCRYPT_PURPOSE_EVENTS:
+			return "events";
 	}
 	pg_unreachable();
 }
