@@ -216,12 +216,34 @@ new_flight(int slot, int64 now_ms)
 	return flight->line != NULL ? flight : NULL;
 }
 
+/*
+ * A backend that missed in the cache while the flight for its key was landing, and
+ * asked when that had landed, needs no flight of its own.
+ */
+static bool
+finish_from_cache(KmsFlight *flight)
+{
+	const ChatcryptSlotRequest *request = flight->request;
+	ChatcryptSlotAnswer answer = {.outcome = CC_KMS_OK};
+	bool		stale;
+
+	if (request->op != CC_KMS_UNWRAP || request->refresh || request->fresh || request->uncached)
+		return false;
+
+	/* First a question that does not count as a miss: the backend's own did. */
+	if (!chatcrypt_keycache_touch(&request->id, 0, &stale) || stale ||
+		chatcrypt_keycache_get(&request->id, flight->item->dek) != CHATCRYPT_CACHE_HIT)
+		return false;
+	finish(flight, &answer, "");
+	return true;
+}
+
 static void
 accept(int slot, int64 now_ms)
 {
 	KmsFlight  *flight = new_flight(slot, now_ms);
 
-	if (flight == NULL)
+	if (flight == NULL || finish_from_cache(flight))
 		return;
 	if (flight->request->fresh)
 		forget_for(flight, now_ms);
