@@ -242,6 +242,7 @@ chatcrypt_move_event_key(PG_FUNCTION_ARGS)
 	ChatcryptEvent event = {.event = "move", .purpose = chatcrypt_purpose_text(CHATCRYPT_PURPOSE_EVENTS)};
 	ChatcryptArg args[2];
 
+	(void) fcinfo;
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.move_event_key()");
 	if (!chatcrypt_event_key_read(&key))

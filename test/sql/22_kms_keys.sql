@@ -68,7 +68,7 @@ SELECT * FROM keys ORDER BY 1, 3;
 RESET ROLE;
 SELECT chatcrypt.decrypt(10000, 1, :'envelope');
 SELECT event, chat_id, tenant, purpose, dek_version, kms_key, detail FROM chatcrypt.key_event
-WHERE event = 'move' OR event = 'policy' AND tenant IN ('turning', 'also') ORDER BY event_id;
+WHERE event = 'move' AND chat_id IS NOT NULL OR event = 'policy' AND tenant IN ('turning', 'also') ORDER BY event_id;
 
 -- And back, with a key that has gone meanwhile: one that does not open stops no other.
 UPDATE chatcrypt.dek SET encrypted_dek = (SELECT encrypted_dek FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(10001))
