@@ -35,7 +35,7 @@ DECLARE
 							 "add_participant", "remove_participant", "act_as"],
 		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as"],
 		"chatcrypt_admin": ["create_tenant", "rotate_chat", "due_for_rotation", "rotate_due",
-							"rewrap", "move_key", "kms_key_usage", "import_dek", "shred_chat", "shred_tenant",
+							"rewrap", "move_key", "kms_key_usage", "verify_keys", "import_dek", "shred_chat", "shred_tenant",
 							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due", "purge_unused_deks", "purge_chat", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status",
 							"seal_events", "move_event_key", "note_progress", "read_progress"],

@@ -124,9 +124,8 @@ chatcrypt_is_out(const ChatcryptOutages *outages, const char *key_uri)
 	return false;
 }
 
-/* Did the job fail for a reason of its own, or would every other with this key? */
-static bool
-is_outage(const ChatcryptKmsJob *job)
+bool
+chatcrypt_is_outage(const ChatcryptKmsJob *job)
 {
 	return !job->wrong_key && job->outcome != CC_KMS_REJECTED && job->outcome != CC_KMS_SPLIT;
 }
@@ -162,7 +161,7 @@ chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptK
 	if (chatcrypt_is_out(outages, job->key_uri))
 		return;
 	(void) chatcrypt_work_try(raise_failure, &failed);
-	if (!is_outage(job))
+	if (!chatcrypt_is_outage(job))
 		return;
 	put_out(outages, job->key_uri);
 	ereport(WARNING,

@@ -41,6 +41,9 @@ typedef struct ChatcryptOutages
 	List	   *key_uris;
 } ChatcryptOutages;
 
+/* Did the job fail for a reason of its own, or would every other with this key? */
+extern bool chatcrypt_is_outage(const ChatcryptKmsJob *job);
+
 extern bool chatcrypt_is_out(const ChatcryptOutages *outages, const char *key_uri);
 
 /* A job that failed: a WARNING for it, or for the whole of its key service, once. */

@@ -91,30 +91,49 @@ read_row(ChatcryptPage *page, uint64 row, MemoryContext context)
 	page->count++;
 }
 
+/* Arguments 1 to 3 are those of ChatcryptWhichKeys. */
+#define WHICH_KEYS \
+	"FROM chatcrypt.dek d WHERE d.state <> 'destroyed' " \
+	"AND ($1 IS NULL OR d.chat_id IN (SELECT c.chat_id FROM chatcrypt.chat c WHERE c.tenant = $1)) " \
+	"AND ($2 IS NULL OR d.chat_id = $2) AND ($3 IS NULL OR d.kms_key = $3) "
+
 int64
 chatcrypt_page_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, int64 after, int64 limit)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ChatcryptArg args[] = {
-		{INT8OID, Int64GetDatum(after), false},
-		{INT8OID, Int64GetDatum(Min(limit, CHATCRYPT_WRAPPING_PAGE)), false},
 		which->tenant,
 		which->chat_id,
-		which->kms_key
+		which->kms_key,
+		{INT8OID, Int64GetDatum(after), false},
+		{INT8OID, Int64GetDatum(Min(limit, CHATCRYPT_WRAPPING_PAGE)), false}
 	};
 	ChatcryptOwnerScope scope;
 	uint64		found;
 
 	chatcrypt_owner_begin(&scope);
 	found = chatcrypt_owner_execute("SELECT d.dek_id, d.chat_id, d.purpose, d.dek_version, d.kms_key, d.encrypted_dek, d.kcv "
-									"FROM chatcrypt.dek d WHERE d.dek_id > $1 AND d.state <> 'destroyed' "
-									"AND ($3 IS NULL OR d.chat_id IN (SELECT c.chat_id FROM chatcrypt.chat c WHERE c.tenant = $3)) "
-									"AND ($4 IS NULL OR d.chat_id = $4) AND ($5 IS NULL OR d.kms_key = $5) "
-									"ORDER BY d.dek_id LIMIT $2", args, lengthof(args));
+									WHICH_KEYS "AND d.dek_id > $4 ORDER BY d.dek_id LIMIT $5", args, lengthof(args));
 	for (uint64 row = 0; row < found; row++)
 		read_row(page, row, context);
 	chatcrypt_owner_end(&scope);
 	return found > 0 ? page->rows[page->count - 1].dek_id : after;
+}
+
+int64
+chatcrypt_some_dek_id(const ChatcryptWhichKeys *which)
+{
+	ChatcryptArg args[] = {which->tenant, which->chat_id, which->kms_key};
+	ChatcryptOwnerScope scope;
+	bool		isnull;
+	int64		dek_id;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute("SELECT min(d.dek_id) + (random() * (max(d.dek_id) - min(d.dek_id)))::bigint " WHICH_KEYS,
+							args, lengthof(args));
+	dek_id = DatumGetInt64(chatcrypt_owner_value(&isnull));
+	chatcrypt_owner_end(&scope);
+	return isnull ? PG_INT64_MIN : dek_id;
 }
 
 void

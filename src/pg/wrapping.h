@@ -61,6 +61,9 @@ typedef struct ChatcryptWhichKeys
 
 extern int64 chatcrypt_page_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, int64 after, int64 limit);
 
+/* Any dek_id between the first and the last of them. */
+extern int64 chatcrypt_some_dek_id(const ChatcryptWhichKeys *which);
+
 /* Leaves out row i; the last one takes its place. */
 extern void chatcrypt_page_leave_out(ChatcryptPage *page, int i);
 
