@@ -8,10 +8,12 @@
  * chatcrypt.cache_size asks for, because sets do not fill evenly.
  *
  * Eviction is made for scans that are larger than the cache, which turn strict
- * least-recently-used into a cache that never hits: a new entry is on probation
- * until it is hit once, and a full set gives up the entry on probation first.  One
- * eviction in sixteen takes the least recently used all the same, so that keys
- * that were popular once do not stay for ever.
+ * least-recently-used into a cache that never hits.  A new entry is on probation
+ * until it is used again; then it is protected.  Of a set at most PROTECTED entries
+ * are: one more sends the one that was used longest ago back on probation, so that
+ * what was popular once gives way to what is popular now.  A full set gives up any
+ * one of those on probation: the one used longest ago would be the next one needed,
+ * where a scan goes round and round.
  *
  * Keys are in the guarded mapping; locks and counters, which hold no secret, are
  * in PostgreSQL's shared memory.
@@ -32,6 +34,7 @@
 #include "pg/settings.h"
 
 #define WAYS		16
+#define PROTECTED	12			/* the others are for newcomers to show what they are */
 #define PARTITIONS	64
 #define SLACK_PERCENT	150
 
@@ -189,6 +192,26 @@ wants_refresh(CacheEntry *entry, int64 now)
 	return true;
 }
 
+/* A key that is used again. */
+static void
+protect(CacheSet *set, int way)
+{
+	int			others = 0;
+	int			oldest = -1;
+
+	for (int other = 0; other < WAYS; other++)
+	{
+		if (other == way || set->tags[other] == 0 || set->entries[other].probation)
+			continue;
+		others++;
+		if (oldest < 0 || set->entries[other].used_at < set->entries[oldest].used_at)
+			oldest = other;
+	}
+	if (others >= PROTECTED)
+		set->entries[oldest].probation = true;
+	set->entries[way].probation = false;
+}
+
 /* The way of a key that may be used, or -1; drops one that has outlived its limits. */
 static int
 find_live_way(CacheSet *set, uint32 hash, const ChatcryptKeyId *id, int64 now)
@@ -203,7 +226,8 @@ find_live_way(CacheSet *set, uint32 hash, const ChatcryptKeyId *id, int64 now)
 		return -1;
 	}
 	set->entries[way].used_at = now;
-	set->entries[way].probation = false;
+	if (set->entries[way].probation)
+		protect(set, way);
 	return way;
 }
 
@@ -249,8 +273,8 @@ static int
 choose_way(CacheSet *set, uint32 hash, const ChatcryptKeyId *id)
 {
 	int			way = find_way(set, hash, id);
-	int			oldest = 0;
-	int			probation = -1;
+	int			candidates[WAYS];
+	int			n = 0;
 
 	if (way >= 0)
 		return way;
@@ -258,15 +282,11 @@ choose_way(CacheSet *set, uint32 hash, const ChatcryptKeyId *id)
 	{
 		if (set->tags[way] == 0)
 			return way;
-		if (set->entries[way].used_at < set->entries[oldest].used_at)
-			oldest = way;
 		if (set->entries[way].probation)
-			probation = way;
+			candidates[n++] = way;
 	}
-	pg_atomic_fetch_add_u64(&shared->evictions, 1);
-	if (probation >= 0 && pg_atomic_read_u64(&shared->evictions) % 16 != 0)
-		return probation;
-	return oldest;
+	Assert(n >= WAYS - PROTECTED);
+	return candidates[murmurhash32((uint32) pg_atomic_fetch_add_u64(&shared->evictions, 1)) % n];
 }
 
 void

@@ -1,0 +1,182 @@
+# Core dumps hold no key: neither those of sessions, of the postmaster and of the KMS worker, nor
+# with huge pages on.  What is searched for, and how, is in lib/find_keys.py; that it finds what
+# is there is shown with a marker in each core, and with a dump that leaves nothing out.
+use strict;
+use warnings;
+use Chatcrypt::Kms;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test qw(keys_of wait_until);
+use File::Basename qw(dirname);
+use IPC::Run ();
+use JSON::PP ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+my $folder = PostgreSQL::Test::Utils::tempdir();
+my $marker = 'planted-' . unpack 'H*', join '', map { chr int rand 256 } 1 .. 24;
+
+# Cores are written where the kernel's pattern is a plain name, into the data directory.
+system('prlimit', "--pid=$$", '--core=unlimited:') == 0 or die "prlimit: $?";
+my $pattern = slurp_file('/proc/sys/kernel/core_pattern');
+plan(skip_all => "the kernel gives cores away: $pattern") if $pattern =~ m{^[|/]};
+
+# Huge pages are the machine's to give.
+sub huge_pages
+{
+	my $memory = slurp_file('/proc/meminfo');
+	my ($free) = $memory =~ /HugePages_Free:\s+(\d+)/;
+	my ($size) = $memory =~ /Hugepagesize:\s+(\d+) kB/;
+	return defined $free && defined $size && $free * $size >= 96 * 1024 ? 'on' : 'try';
+}
+
+my $node;
+
+sub core_files { return glob $node->data_dir . '/core*'; }
+
+# The core of a process that is told to abort; undef where none comes.
+sub core_of
+{
+	my ($pid, $name) = @_;
+	write_file("/proc/$pid/coredump_filter", "0xff\n");
+	kill 'ABRT', $pid or die "kill: $!";
+	wait_until(20, sub { !kill 0, $pid }) or die "process $pid does not end";
+	my ($file) = core_files() or return undef;
+	rename $file, "$folder/$name" or die "$file: $!";
+	return "$folder/$name";
+}
+
+sub write_file
+{
+	my ($path, $content) = @_;
+	open my $out, '>', $path or return 0;
+	print $out $content;
+	return close $out;
+}
+
+# A core of a process that lives on, by gdb; undef where it may not.
+sub gcore
+{
+	my ($pid, $name, $everything) = @_;
+	my ($output, $file) = ('', "$folder/$name");
+
+	IPC::Run::run([ 'gdb', '--batch', '--nx', '-p', $pid, '-ex', 'set use-coredump-filter on',
+			'-ex', 'set dump-excluded-mappings ' . ($everything ? 'on' : 'off'), '-ex', "gcore $file" ], '>&', \$output);
+	return -s $file ? $file : undef;
+}
+
+# Some kernels let nobody but root look at a process that is not a child.
+sub may_attach
+{
+	my $yama = '/proc/sys/kernel/yama/ptrace_scope';
+	return 1 if !-e $yama || slurp_file($yama) == 0;
+	note("gdb may look at no process here: $yama");
+	return 0;
+}
+
+# What is known of chats 1 to 3, by which their keys can be worked out.
+sub description
+{
+	my $master = slurp_file(keys_of($node) . '/main.key');
+	chomp $master;
+	my $rows = $node->safe_psql('postgres', <<'SQL');
+SELECT json_build_object(
+	'deployment', (SELECT replace(deployment_id::text, '-', '') FROM chatcrypt.deployment),
+	'deks', (SELECT json_agg(json_build_object('name', 'chat ' || n, 'chat', replace(d.chat_id::text, '-', ''),
+		'version', d.dek_version, 'wrapped', encode(d.encrypted_dek, 'hex'), 'envelope', encode(m.encrypted_message, 'hex'),
+		'message', replace(m.message_id::text, '-', '')))
+	 FROM generate_series(1, 3) AS n JOIN chatcrypt.dek AS d ON d.chat_id = chatcrypt.id(n)
+	 JOIN chatcrypt.message AS m ON m.chat_id = d.chat_id))
+SQL
+	return { %{ JSON::PP::decode_json($rows) }, master => $master, marker => $marker };
+}
+
+sub found_in
+{
+	my ($file, $description) = @_;
+	my ($input, $output, $error) = (JSON::PP::encode_json($description), '', '');
+
+	IPC::Run::run([ '/usr/bin/python3', dirname($INC{'Chatcrypt/Test.pm'}) . '/../find_keys.py', $file ],
+		'<', \$input, '>', \$output, '2>', \$error) or die "find_keys.py: $error";
+	return join ', ', @{ JSON::PP::decode_json($output)->{$file} };
+}
+
+# Two sessions with keys of three chats in their hands; gives the first, and its pid.
+sub sessions_with_keys
+{
+	my $session = session($node);
+	my $pid = answer($session, 'SELECT pg_backend_pid()');
+	my $other = session($node);
+
+	is(answer($session, read_chat($_)), "body $_", "a session opens chat $_") foreach 1, 2;
+	is(answer($session, 'SELECT chatcrypt.decrypt(1, 9, chatcrypt.encrypt(1, 9, repeat($$long $$, 1000)))'), 'long ' x 1000, 'seals and opens');
+	is(answer($other, read_chat(3)), 'body 3', 'another session opens chat 3');
+	return ($session, $pid, $other);
+}
+
+sub recovered
+{
+	my ($name) = @_;
+	ok(wait_until(30, sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 }), "$name: the cluster recovers");
+	is($node->safe_psql('postgres', 'SELECT entries FROM chatcrypt.cache_status'), '0', "$name: with an empty key cache");
+	return;
+}
+
+foreach my $huge ('off', huge_pages())
+{
+	note("huge_pages = try, because the machine has no 96 MB of them to spare") if $huge eq 'try';
+	$node = Chatcrypt::Test->start("cores_$huge", conf => <<"CONF");
+huge_pages = $huge
+shared_buffers = 16MB
+restart_after_crash = on
+my.marker = '$marker'
+CONF
+	my $title = "huge_pages = $huge";
+	make_chats($node, 1, 20);
+	make_cold($node);
+	my $keys = description();
+	my ($session, $pid, $other) = sessions_with_keys();
+
+	# A session that lives on.  Only here is it seen that the keys are in its memory at all.
+	if (may_attach())
+	{
+		my $all = gcore($pid, "all-$huge", 1);
+		ok(defined $all, "$title: a dump that leaves nothing out");
+		my $found = found_in($all, $keys);
+		like($found, qr/\Q$_\E/, "$title: has the $_")
+		  foreach (map { "DEK of chat $_" } 1 .. 3), 'inner state of K(message) of chat 1', 'outer state of K(commit) of chat 2', 'marker';
+		unlike($found, qr/state of K\(\w+\) of chat 3/, "$title: and no state of a chat that this session did not open");
+		unlike($found, qr/PRK|(?<!state of )K\(|key of a message|wrapping|master/, "$title: nor anything that nobody needs any more");
+		is(found_in(gcore($pid, "usual-$huge", 0), $keys), 'the marker', "$title: an ordinary dump by gdb has none of them");
+	}
+
+	# A session that crashes.
+	my $core = core_of($pid, "backend-$huge");
+	ok(defined $core && -s $core, "$title: the core of a session");
+	is(found_in($core, $keys), 'the marker', "$title: has no key");
+	recovered($title);
+
+	# The worker.
+	eval { $_->quit } foreach $session, $other;
+	($session, $pid, $other) = sessions_with_keys();
+	my $worker = worker_pid($node);
+	is(gcore($worker, "worker-$huge", 1), undef, "$title: gdb may not even look at the worker");
+	is(core_of($worker, "worker-core-$huge"), undef, "$title: the worker leaves no core");
+	recovered("$title, worker");
+
+	# The postmaster, from which all have inherited the cache.
+	eval { $_->quit } foreach $session, $other;
+	($session, $pid, $other) = sessions_with_keys();
+	$worker = worker_pid($node);
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	$core = core_of($postmaster, "postmaster-$huge");
+	ok(defined $core && -s $core, "$title: the core of the postmaster");
+	is(found_in($core, $keys), 'the marker', "$title: has no key");
+	ok(wait_until(10, sub { !kill 0, $worker }), "$title: the worker does not outlive it");
+	eval { $_->quit } foreach $session, $other;
+	ok(!core_files(), "$title: and no other core is about");
+	$node->stop('immediate', fail_ok => 1);
+	unlink glob "$folder/*-$huge";
+}
+
+done_testing();
