@@ -108,6 +108,9 @@ write_dek(const ChatcryptNewDek *dek, const char *kms_key, bool active)
 
 	SET_VARSIZE(kcv, VARHDRSZ + CC_KCV_LEN);
 	memcpy(VARDATA(kcv), dek->id.kcv, CC_KCV_LEN);
+
+	/* Also for a key that never seals: who shreds under an older snapshot must not pass over it. */
+	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", args, 1);
 	if (!active)
 	{
 		chatcrypt_owner_execute("INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, "
@@ -123,7 +126,6 @@ write_dek(const ChatcryptNewDek *dek, const char *kms_key, bool active)
 							"SELECT $1, $2, $3, 'active', $4, $5, $6, coalesce(max(valid_to), clock_timestamp()) "
 							"FROM chatcrypt.dek WHERE chat_id = $1 AND purpose = $2 AND state <> 'destroyed'",
 							args, lengthof(args));
-	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", args, 1);
 }
 
 bool
