@@ -33,12 +33,21 @@ SELECT chatcrypt.shred_chat(10, 'irreversible');
 CREATE SCHEMA app;
 CREATE TABLE app.notes (id bigint PRIMARY KEY, chat_id bigint, note bytea);
 INSERT INTO app.notes SELECT g, 1, chatcrypt.encrypt(1, g, 'note ' || g, 'notes') FROM generate_series(1, 20) AS g;
+SELECT chatcrypt.register_envelopes('app.notes', 'note', 'chat_id', 'id', 'notes');
+SELECT chatcrypt.seal_events();
 SQL
+
+# pg_dump leaves the rows of an extension's tables out, unless they are said to be configuration.
+is(ask($source, q{SELECT string_agg(c.oid::regclass::text, ' ' ORDER BY c.oid) FROM pg_extension AS e JOIN pg_depend AS d ON d.refobjid = e.oid
+	JOIN pg_class AS c ON c.oid = d.objid WHERE e.extname = 'chatcrypt' AND d.refclassid = 'pg_extension'::regclass
+	AND d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relkind IN ('r', 'p', 'S') AND NOT c.oid = ANY (e.extconfig)}),
+	'chatcrypt.upkeep', 'every table and sequence is dumped, but for hints that can be had again');
 
 # What must be the same, byte for byte; and the plaintext of everything that has one.
 my $stored = q{SELECT md5(concat_ws('|', (SELECT d FROM chatcrypt.deployment d), (SELECT array_agg(t ORDER BY tenant) FROM chatcrypt.tenant t),
 	(SELECT array_agg(c ORDER BY chat_id) FROM chatcrypt.chat c), (SELECT array_agg(k ORDER BY dek_id) FROM chatcrypt.dek k),
-	(SELECT array_agg(m ORDER BY message_id) FROM chatcrypt.message m), (SELECT array_agg(e ORDER BY event_id) FROM chatcrypt.key_event e)))};
+	(SELECT array_agg(m ORDER BY message_id) FROM chatcrypt.message m), (SELECT array_agg(e ORDER BY event_id) FROM chatcrypt.key_event e),
+	(SELECT array_agg(e ORDER BY seal_id) FROM chatcrypt.event_seal e), (SELECT array_agg(p ORDER BY relation::text) FROM chatcrypt.protected_column p)))};
 my $bodies = q{SELECT md5(string_agg(message_id || coalesce(body, '(null)'), '|' ORDER BY message_id)), count(body)
 	FROM chatcrypt.messages WHERE chat_id <> chatcrypt.id(10)};
 my $notes = q{SELECT string_agg(chatcrypt.decrypt(chat_id, id, note, 'notes'), '|' ORDER BY id) FROM app.notes};
@@ -67,6 +76,7 @@ sub same_as_at_source
 	is(ask($node, $stored, $database), $stored_there, "$how: every row is the same, and nothing was encrypted twice");
 	is(ask($node, $bodies, $database), $bodies_there, "$how: every message reads the same");
 	is(ask($node, $notes, $database), $notes_there, "$how: and so does what other tables hold");
+	is(ask($node, 'SELECT count(*) FROM chatcrypt.verify_events()', $database), '0', "$how: the history of keys is whole");
 	my $dek = ask($node, q{SELECT max(dek_id) FROM chatcrypt.dek}, $database);
 	is(ask($node, q{SELECT chatcrypt.create_chat(100) IS NOT NULL}, $database), 't', "$how: new chats can be made");
 	is(ask($node, q{SELECT dek_id - } . $dek . q{, dek_version FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(100)}, $database), '1|1',

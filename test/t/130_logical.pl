@@ -74,6 +74,11 @@ apply();
 like(answer($idle, read_message(7)), qr/has no data key/, 'TRUNCATE leaves no key that could be used');
 
 $idle->quit;
-$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION everything');
+
+# On its own: ids of rows go on where the publisher's were.
+$subscriber->safe_psql('postgres', q{DROP SUBSCRIPTION everything;
+	SELECT setval('chatcrypt.dek_dek_id_seq', 1000), setval('chatcrypt.key_event_event_id_seq', (SELECT max(event_id) FROM chatcrypt.key_event))});
+is(ask($subscriber, 'SELECT chatcrypt.create_chat(50) IS NOT NULL, chatcrypt.decrypt(50, 1, chatcrypt.encrypt(50, 1, $$x$$))'), 't|x',
+	'the subscriber can go on alone');
 $_->stop foreach $subscriber, $publisher;
 done_testing();
