@@ -26,15 +26,22 @@ class Goals:
     def __init__(self):
         self.rows = []
 
-    def at_most(self, what, value, goal, shown=None):
-        self.add(what, value, f"at most {number(goal, 2 if goal < 20 else 0)}", value <= goal, shown)
+    def at_most(self, what, value, goal):
+        self.rows.append((what, self.shown(value), f"at most {goal}", self.verdict(value <= goal)))
 
-    def at_least(self, what, value, goal, shown=None):
-        self.add(what, value, f"at least {number(goal, 2 if goal < 20 else 0)}", value >= goal, shown)
+    def at_least(self, what, value, goal):
+        self.rows.append((what, self.shown(value), f"at least {goal}", self.verdict(value >= goal)))
 
-    def add(self, what, value, goal, met, shown):
-        text = shown or (number(value, 2) if abs(value) < 20 else number(value))
-        self.rows.append((what, text, goal, "yes" if met else "**no**"))
+    def without(self, what, value):
+        self.rows.append((what, self.shown(value), "", ""))
+
+    @staticmethod
+    def shown(value):
+        return str(value) if isinstance(value, int) else number(value, 2 if value < 20 else 0)
+
+    @staticmethod
+    def verdict(met):
+        return "yes" if met else "**no**"
 
 
 def scan_goals(goals, scan):
@@ -45,13 +52,16 @@ def scan_goals(goals, scan):
                   decrypting["core_to_bare"], 1.3)
     goals.at_least("Decrypting: times as fast as pgcrypto `pgp_sym_decrypt`", scan["pgcrypto"]["times"]["pgp"], 200)
     goals.at_least("Decrypting: times as fast as pgcrypto doing the same work", scan["pgcrypto"]["times"]["hmac"], 7)
-    goals.at_least("Parallel scan: two processes against one", scan["parallel"]["decrypt"]["times"], 1.6)
+    goals.at_least("Parallel scan: times as fast with two processes as with one "
+                   f"(a plain table: {number(scan['parallel']['plain']['times'], 2)})",
+                   scan["parallel"]["decrypt"]["times"], 1.6)
 
 
 def row_goals(goals, rows):
     goals.at_least("INSERT through the view, against the plain table: one client, asynchronous commit",
                    rows["async_simple"]["to_plain"]["view"], 0.77)
-    goals.at_least("The same, two clients, synchronous commit", rows["sync"]["to_plain"]["view"], 0.90)
+    goals.at_least("The same, two clients, synchronous commit", rows["sync"]["to_plain"]["view"], 0.9)
+    goals.without("One client, asynchronous commit, prepared statements", rows["async_prepared"]["to_plain"]["view"])
 
 
 def bulk_goals(goals, bulk):
@@ -63,12 +73,11 @@ def bulk_goals(goals, bulk):
 def key_goals(goals, keys):
     if "cold_calls" not in keys:
         return
-    goals.at_most(f"Calls to the KMS: {keys['backends']} backends, one cold key", keys["flight_calls"], 1,
-                  str(keys["flight_calls"]))
+    goals.at_most(f"Calls to the KMS: {keys['backends']} backends, one cold key", keys["flight_calls"], 1)
     goals.at_most(f"Calls to the KMS: `warm()` of {number(keys['cold'])} cold chats", keys["cold_calls"],
-                  keys["cold"] // 64, str(keys["cold_calls"]))
+                  keys["cold"] // 64)
     goals.at_most(f"Calls to the KMS: {keys['connections']} new connections, warm shared cache",
-                  keys["connection_calls"], 0, str(keys["connection_calls"]))
+                  keys["connection_calls"], 0)
     goals.at_most("Memory of the key cache, bytes a key", keys["bytes_a_dek"], 256)
 
 
@@ -158,7 +167,9 @@ table's that is. The plain table has the columns and indexes of `chatcrypt.messa
 nor its row-level security. *Function* is an INSERT into an own table with `chatcrypt.encrypt(…)`.
 
 {table(["INSERT", "plain", "function", "view"], inserts)}
-With prepared statements PostgreSQL has less to do of its own, and the same microseconds are a larger part of it.
+With prepared statements PostgreSQL has less to do of its own, and the same microseconds are a larger part of it:
+for every statement the view's trigger checks the table's constraint, opens the table and its indexes once more,
+looks up the key and encrypts.
 
 ![INSERT against the plain table](performance-insert.svg)
 
