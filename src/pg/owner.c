@@ -47,12 +47,6 @@ chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner)
 }
 
 void
-chatcrypt_owner_begin_reading(ChatcryptOwnerScope *scope)
-{
-	chatcrypt_owner_begin_as(scope, chatcrypt_store_owner());
-}
-
-void
 chatcrypt_owner_end(ChatcryptOwnerScope *scope)
 {
 	AtEOXact_GUC(true, scope->guc_level);

@@ -23,13 +23,13 @@ extern void chatcrypt_owner_begin(ChatcryptOwnerScope *scope);
 extern void chatcrypt_owner_end(ChatcryptOwnerScope *scope);
 
 /*
- * The same for tables of applications.  Writing is done as the table's own owner,
- * whose triggers run then, and under restrictions, because they are that owner's
- * code in somebody else's session.  Reading is done as the extension's owner.
- * Neither overlooks a row: where row-level security would hide one it raises.
+ * The same for tables of applications, as the table's own owner and under
+ * restrictions, because that owner's code runs then in somebody else's session:
+ * triggers, and functions in the predicate of an index even where a row is only
+ * read (the planner folds them).  So not even a SELECT is done as anybody else.
+ * No row is overlooked: where row-level security would hide one it raises.
  */
 extern void chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner);
-extern void chatcrypt_owner_begin_reading(ChatcryptOwnerScope *scope);
 
 /* One argument of a statement. */
 typedef struct ChatcryptArg

@@ -141,10 +141,12 @@ lock_chat(const uint8 *chat_id)
 				 errhint("Where none do, set external_envelopes of the chat to false in chatcrypt.chat.")));
 }
 
-/* Puts the first bytes of all envelopes that a place holds of the chat into the temporary list. */
+/* The first bytes of all envelopes that a place holds of the chat, read as the place's owner; NULL for none. */
 static ArrayType *
 headers_in_place(const ChatcryptPlace *place, const uint8 *chat_id)
 {
+	MemoryContext context = CurrentMemoryContext;
+	ChatcryptOwnerScope scope;
 	ChatcryptArg arg;
 	Datum		chat_value;
 	Datum		headers;
@@ -153,9 +155,16 @@ headers_in_place(const ChatcryptPlace *place, const uint8 *chat_id)
 	if (!chatcrypt_place_chat_value(place, chat_id, &chat_value))
 		return NULL;
 	arg = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
+	chatcrypt_owner_begin_as(&scope, place->owner);
 	chatcrypt_owner_execute(psprintf("SELECT array_agg(DISTINCT substr(%s, 1, 5)) FROM ONLY %s WHERE %s = $1 AND %s IS NOT NULL",
 									 place->envelope, place->table, place->chat, place->envelope), &arg, 1);
 	headers = chatcrypt_owner_value(&isnull);
+	if (!isnull)
+	{
+		MemoryContextSwitchTo(context);
+		headers = PointerGetDatum(DatumGetArrayTypePCopy(headers));
+	}
+	chatcrypt_owner_end(&scope);
 	return isnull ? NULL : DatumGetArrayTypeP(headers);
 }
 
@@ -240,7 +249,7 @@ chatcrypt_propose_purge(PG_FUNCTION_ARGS)
 	set_up_once();
 	if (stage != PROPOSING)
 		out_of_turn();
-	chatcrypt_owner_begin_reading(&scope);
+	chatcrypt_owner_begin(&scope);
 	lock_chat(chat_id);
 	propose(chat_id);
 	note_looked(chat_id);
@@ -430,7 +439,7 @@ chatcrypt_purge_proposed(PG_FUNCTION_ARGS)
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	if (stage != FENCED || wait_no_longer_for_ended() > 0)
 		out_of_turn();
-	chatcrypt_owner_begin_reading(&scope);
+	chatcrypt_owner_begin(&scope);
 	lock_chat(chat_id);
 	destroyed = destroy_unused(&scope, chat_id);
 	chatcrypt_owner_end(&scope);

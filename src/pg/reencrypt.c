@@ -96,7 +96,7 @@ chatcrypt_outdated_rows(PG_FUNCTION_ARGS)
 	args[2] = (ChatcryptArg) {TIDOID, PG_GETARG_DATUM(3), false};
 	args[3] = (ChatcryptArg) {INT4OID, PG_GETARG_DATUM(4), false};
 
-	chatcrypt_owner_begin_reading(&scope);
+	chatcrypt_owner_begin_as(&scope, place->owner);
 	chatcrypt_owner_execute(psprintf("SELECT array_agg(at ORDER BY at) FROM (SELECT ctid AS at FROM ONLY %s "
 									 "WHERE %s = $1 AND substr(%s, 1, 5) <> $2 AND ctid > $3 ORDER BY ctid LIMIT $4) AS outdated",
 									 place->table, place->chat, place->envelope), args, lengthof(args));
