@@ -353,6 +353,22 @@ chatcrypt_keycache_evict_chats(Oid database, uint8 *chat_ids, Size count)
 }
 
 void
+chatcrypt_keycache_evict_database(Oid database)
+{
+	for (uint32 number = 0; number < shared->nsets; number++)
+	{
+		LWLock	   *lock;
+		CacheSet   *set = lock_set(number, &lock);
+
+		for (int way = 0; way < WAYS; way++)
+			if (set->tags[way] != 0 && set->entries[way].id.database == database)
+				wipe_way(set, way);
+		LWLockRelease(lock);
+	}
+	pg_atomic_fetch_add_u64(&shared->epoch, 1);
+}
+
+void
 chatcrypt_keycache_sweep(void)
 {
 	int64		now = chatcrypt_now_ms();

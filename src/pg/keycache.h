@@ -57,6 +57,9 @@ extern void chatcrypt_keycache_evict(const ChatcryptKeyId *id);
 /* All versions and purposes of these chats, in one walk.  Sorts the ids, which lie one after the other. */
 extern void chatcrypt_keycache_evict_chats(Oid database, uint8 *chat_ids, Size count);
 
+/* All keys of a database that goes, or whose extension does. */
+extern void chatcrypt_keycache_evict_database(Oid database);
+
 /* Drops what is past its idle or hard limit; the worker calls it every few seconds. */
 extern void chatcrypt_keycache_sweep(void);
 

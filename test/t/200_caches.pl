@@ -44,6 +44,9 @@ is(ask($node, 'SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(
 my $steady = session($node);
 is(answer($steady, read_message(1)), 'body 1', 'a session reads');
 show_keys($node);
+my $evictions = 'SELECT evictions, misses FROM chatcrypt.cache_status';
+my $calls = 'SELECT calls FROM chatcrypt.kms_status';
+my $evictions_before = ask($node, $evictions);
 is(ask($node, 'SELECT chatcrypt.create_chats(array_agg(g)) FROM generate_series(100001::bigint, 103000) AS g'),
 	'3000', 'while thousands of chats are made');
 my $sealed = ask($node, 'SELECT chatcrypt.encrypt(100001, 1, $$one of many$$)');
@@ -53,6 +56,10 @@ is(ask($node, "SELECT chatcrypt.decrypt(100001, 1, '$sealed')"), 'one of many', 
 is(ask($node, 'SELECT count(chatcrypt.encrypt(g, g, $$x$$)) FROM generate_series(100001, 103000) AS g'),
 	'3000', 'all of them');
 show_keys($node);
+is(ask($node, $evictions), $evictions_before, 'nothing was evicted, and nothing missed');
+my $calls_before = ask($node, $calls);
+is(ask($node, 'SELECT count(chatcrypt.encrypt(g, g, $$x$$)) FROM generate_series(100001, 103000) AS g'), '3000', 'a new connection uses 3000 keys');
+is(ask($node, $calls), $calls_before, 'without a call to the KMS');
 
 # A chat that is rolled back leaves nothing to seal with.
 my $maker = session($node);

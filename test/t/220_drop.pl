@@ -69,6 +69,19 @@ like(outcome($other), qr/ERROR:  (schema "chatcrypt" does not exist|relation cha
 	'and then has a clear error');
 is(ask($node, q{SELECT to_regclass('chatcrypt.dek') IS NULL}), 't', 'allow_drop allows it, keys and all');
 
+# What is dropped leaves the cache that all share.
+my $entries = 'SELECT entries FROM chatcrypt.cache_status';
+$node->safe_psql('postgres', 'CREATE EXTENSION chatcrypt; CREATE DATABASE short_lived');
+is(ask($node, $entries), '0', 'no key of the extension that was dropped is cached');
+$node->safe_psql('short_lived', 'CREATE EXTENSION chatcrypt; SELECT chatcrypt.create_chat(1), chatcrypt.create_chat(2)');
+$node->safe_psql('postgres', 'SELECT chatcrypt.create_chat(3)');
+is(ask($node, $entries), '3', 'keys of two databases are');
+$node->safe_psql('postgres', 'BEGIN; SET LOCAL chatcrypt.allow_drop = on; DROP EXTENSION chatcrypt; ROLLBACK');
+is(ask($node, $entries), '3', 'a DROP EXTENSION that is rolled back leaves them');
+$node->safe_psql('postgres', 'DROP DATABASE short_lived');
+is(ask($node, $entries), '1', 'DROP DATABASE takes its own, and no others');
+$node->safe_psql('postgres', 'SET chatcrypt.allow_drop = on; DROP EXTENSION chatcrypt');
+
 # The roles stay: they belong to the cluster.
 is(ask($node, q{SELECT count(*) FROM pg_roles WHERE rolname LIKE 'chatcrypt%'}), '4', 'roles stay');
 is(ask($node, 'CREATE EXTENSION chatcrypt'), '', 'and do not hinder another CREATE EXTENSION');
