@@ -25,10 +25,21 @@ chatcrypt_id_text(const uint8 id[CC_ID_LEN])
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_id);
+PG_FUNCTION_INFO_V1(chatcrypt_id_in_space);
 
-/* id(number bigint, space bigint): the uuid that stands for a bigint id. */
+/* id(number bigint): the uuid that stands for a bigint id.  LEAKPROOF: it takes any number. */
 Datum
 chatcrypt_id(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id->data);
+	PG_RETURN_UUID_P(id);
+}
+
+/* id(number bigint, space bigint): the same of another space. */
+Datum
+chatcrypt_id_in_space(PG_FUNCTION_ARGS)
 {
 	int64		space = PG_GETARG_INT64(1);
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));

@@ -203,7 +203,7 @@ INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (:chat, 'mallory',
 RESET ROLE;
 DROP POLICY quiet ON chatcrypt.message;
 
--- Nothing is immutable or leakproof; every function is commented.
+-- Nothing is immutable or leakproof but what needs no key; every function is commented.
 SELECT proname FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND proleakproof;
 SELECT proname FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND provolatile = 'i'
 	AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'i') ORDER BY 1;
