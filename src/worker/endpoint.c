@@ -224,9 +224,15 @@ chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
 
 	if (endpoint->provider->perform != NULL)
 		return true;
-	if (endpoint->breaker.state != CC_BREAKER_CLOSED ||
-		endpoint->provider->session_state(endpoint->session, now_ms) == CC_SESSION_EXCHANGE)
+	if (endpoint->breaker.state != CC_BREAKER_CLOSED)
 		return false;
+	if (endpoint->provider->session_state(endpoint->session, now_ms) == CC_SESSION_EXCHANGE)
+	{
+		/* a session that was opened just now logs in with the next turn */
+		if (endpoint->session_call == NULL)
+			*wake_at_ms = Min(*wake_at_ms, Max(endpoint->session_try_at_ms, now_ms + 1));
+		return false;
+	}
 	if (now_ms < line->hold_until_ms)
 	{
 		*wake_at_ms = Min(*wake_at_ms, line->hold_until_ms);

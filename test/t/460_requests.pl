@@ -72,6 +72,7 @@ my $seconds = seconds(sub {
 });
 cmp_ok($proxy->requests('decrypt'), '<=', 10000 / 64, 'is at most one request for 64 of them');
 is($proxy->items('decrypt'), 10000, 'and each of them once');
+cmp_ok($proxy->counts->{concurrent}, '<=', 8, 'no more than kms_max_inflight at a time');
 measured('10,000 cold chats through warm(): %d requests, %.2f s', $proxy->requests('decrypt'), $seconds);
 $proxy->reset;
 is(ask($node, 'SELECT chatcrypt.warm(array_agg(n)) FROM generate_series(100001::bigint, 110000) AS n'), '0', 'warm chats are not warmed again');
@@ -81,10 +82,18 @@ is($proxy->requests, 0, 'and cost nothing');
 my $scan = q{SELECT count(*), count(body) FROM chatcrypt.messages WHERE chat_id BETWEEN chatcrypt.id(200001) AND chatcrypt.id(201000)};
 $seconds = seconds(sub { is(ask($node, $scan), '1000|1000', 'a plain scan over 1,000 cold chats') });
 is($proxy->requests('decrypt'), 1000, 'is 1,000 requests');
+cmp_ok($proxy->counts->{connections}, '<=', 2, 'over a connection that is kept');
 measured('a plain scan over 1,000 cold chats: %.2f s, %.2f ms a chat; kms_status says p50 %s ms, p99 %s ms', $seconds, $seconds,
 	split /\|/, status($node, 'round(latency_p50_ms::numeric, 1), round(latency_p99_ms::numeric, 1)'));
 $seconds = seconds(sub { is(ask($node, $scan), '1000|1000', 'the same, warm') });
 measured('the same scan, warm, in a new session: %.3f s with the connection', $seconds);
+
+set($node, 'chatcrypt.kms_batch_delay' => '0');
+make_cold($node);
+$seconds = seconds(sub { is(ask($node, $scan), '1000|1000', 'cold again, without a delay for company') });
+measured('a plain scan over 1,000 cold chats, kms_batch_delay 0: %.2f s, %.2f ms a chat', $seconds, $seconds);
+set($node, 'chatcrypt.kms_batch_delay' => undef);
+make_cold($node);
 
 # Eight that miss at once travel together.
 $proxy->reset;
