@@ -289,13 +289,11 @@ choose_way(CacheSet *set, uint32 hash, const ChatcryptKeyId *id)
 	return candidates[murmurhash32((uint32) pg_atomic_fetch_add_u64(&shared->evictions, 1)) % n];
 }
 
-void
-chatcrypt_keycache_put(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN])
+/* Under the set's lock. */
+static void
+put_into(CacheSet *set, uint32 hash, const ChatcryptKeyId *id, const uint8 *dek)
 {
 	int64		now = chatcrypt_now_ms();
-	uint32		hash = hash_id(id);
-	LWLock	   *lock;
-	CacheSet   *set = lock_set_of(hash, &lock);
 	int			way = choose_way(set, hash, id);
 	CacheEntry *entry = &set->entries[way];
 
@@ -310,6 +308,29 @@ chatcrypt_keycache_put(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN])
 	memcpy(entry->dek, dek, CC_DEK_LEN);
 	entry->loaded_at = now;
 	entry->refresh_asked_at = 0;
+}
+
+void
+chatcrypt_keycache_put(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN])
+{
+	uint32		hash = hash_id(id);
+	LWLock	   *lock;
+	CacheSet   *set = lock_set_of(hash, &lock);
+
+	put_into(set, hash, id, dek);
+	LWLockRelease(lock);
+}
+
+/* The epoch is looked at under the lock: who evicts moves it before the last look at the set. */
+void
+chatcrypt_keycache_put_if(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN], uint64 epoch)
+{
+	uint32		hash = hash_id(id);
+	LWLock	   *lock;
+	CacheSet   *set = lock_set_of(hash, &lock);
+
+	if (pg_atomic_read_u64(&shared->epoch) == epoch)
+		put_into(set, hash, id, dek);
 	LWLockRelease(lock);
 }
 
@@ -321,10 +342,10 @@ chatcrypt_keycache_evict(const ChatcryptKeyId *id)
 	CacheSet   *set = lock_set_of(hash, &lock);
 	int			way = find_way(set, hash, id);
 
+	pg_atomic_fetch_add_u64(&shared->epoch, 1);
 	if (way >= 0)
 		wipe_way(set, way);
 	LWLockRelease(lock);
-	pg_atomic_fetch_add_u64(&shared->epoch, 1);
 }
 
 static int
@@ -333,11 +354,16 @@ compare_chat_ids(const void *a, const void *b)
 	return memcmp(a, b, CC_ID_LEN);
 }
 
-/* Walks all sets: rare, and each lock is held for one set only. */
+/*
+ * Walks all sets: rare, and each lock is held for one set only.  The epoch moves
+ * before, so that no key is put behind our back, and after, because a local cache
+ * may have asked in between for an entry that was still there.
+ */
 void
 chatcrypt_keycache_evict_chats(Oid database, uint8 *chat_ids, Size count)
 {
 	qsort(chat_ids, count, CC_ID_LEN, compare_chat_ids);
+	pg_atomic_fetch_add_u64(&shared->epoch, 1);
 	for (uint32 number = 0; number < shared->nsets; number++)
 	{
 		LWLock	   *lock;

@@ -52,6 +52,9 @@ extern bool chatcrypt_keycache_touch(const ChatcryptKeyId *id, uint32 uses, bool
 /* Inserts or renews; evicts the least recently used of its partition where there is no room. */
 extern void chatcrypt_keycache_put(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN]);
 
+/* The same, but not where anything was evicted for safety since the epoch: it may have been this key. */
+extern void chatcrypt_keycache_put_if(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN], uint64 epoch);
+
 extern void chatcrypt_keycache_evict(const ChatcryptKeyId *id);
 
 /* All versions and purposes of these chats, in one walk.  Sorts the ids, which lie one after the other. */
@@ -65,7 +68,9 @@ extern void chatcrypt_keycache_sweep(void);
 
 /*
  * Moves whenever anything is evicted for a reason of safety.  A local cache that
- * remembers an older value asks again before it uses an entry.
+ * remembers an older value asks again before it uses an entry.  Whoever has a key
+ * unwrapped looks at it before reading the key's row, and puts the key only if it is
+ * the same still: so a row that is destroyed meanwhile leaves no key behind.
  */
 extern uint64 chatcrypt_keycache_epoch(void);
 

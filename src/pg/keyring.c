@@ -238,6 +238,7 @@ job_for_row(const ChatcryptDekRow *row, ChatcryptKmsJob *job)
 {
 	memset(job, 0, sizeof(*job));
 	job->id = row->id;
+	job->epoch = row->epoch;
 	job->key_uri = row->kms_key;
 	job->wrapped = row->wrapped;
 	job->wrapped_len = row->wrapped_len;

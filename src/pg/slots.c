@@ -193,6 +193,7 @@ fill_free_slot(cc_kms_op op, const ChatcryptKmsJob *job, uint32 fingerprint)
 	slot->request.fresh = job->fresh;
 	slot->request.uncached = job->uncached || job->check_only;
 	slot->request.check_only = job->check_only;
+	slot->request.epoch = job->epoch != 0 ? job->epoch : chatcrypt_keycache_epoch();
 	slot->request.id = job->id;
 	strlcpy(slot->request.key_uri, job->key_uri, CC_KMS_URI_MAX);
 	fill_item(&items[index], op, job);

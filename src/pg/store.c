@@ -328,6 +328,7 @@ chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
 {
 	const Relations *known = get_relations();
 	Relation	dek = open_relation(&known->dek);
+	uint64		epoch = chatcrypt_keycache_epoch();
 	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -345,6 +346,7 @@ chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
 	if (found)
 	{
 		memset(row, 0, sizeof(*row));
+		row->epoch = epoch;
 		row->id.database = MyDatabaseId;
 		row->id.purpose = purpose;
 		memcpy(row->id.chat_id, chat_id, CC_ID_LEN);

@@ -28,6 +28,7 @@ typedef enum ChatcryptDekState
 /* A row of chatcrypt.dek, copied out.  No secret: the DEK is wrapped. */
 typedef struct ChatcryptDekRow
 {
+	uint64		epoch;			/* the key cache's before the row was read */
 	ChatcryptKeyId id;
 	ChatcryptDekState state;
 	char		kms_key[CC_KMS_URI_MAX];

@@ -42,7 +42,6 @@ typedef struct KmsFlight
 	int			company;		/* at most so many in its batch; 0 for no limit of its own */
 	int64		ready_at_ms;	/* waits for company, or for its next try, until then */
 	int64		deadline_ms;
-	uint64		epoch;			/* of the key cache when it was asked */
 } KmsFlight;
 
 typedef struct KmsQueue

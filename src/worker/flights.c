@@ -87,10 +87,10 @@ finish_ok(KmsFlight *flight)
 			chatcrypt_line_note_error(flight->line, answer.outcome,
 									  "the KMS unwrapped to another key than the one that was wrapped");
 		}
-		else if (!flight->request->uncached && flight->epoch == chatcrypt_keycache_epoch())
+		else if (!flight->request->uncached)
 		{
-			/* else a key was evicted since, perhaps this one, shredded: its waiters may have it, the cache not */
-			chatcrypt_keycache_put(id, flight->item->dek);
+			/* not one that was shredded since: its waiters may have it, the cache not */
+			chatcrypt_keycache_put_if(id, flight->item->dek, flight->request->epoch);
 		}
 	}
 	finish(flight, &answer, answer.wrong_key ? flight->line->stats.last_error : "");
@@ -205,7 +205,6 @@ new_flight(int slot, int64 now_ms)
 	flight->slot = slot;
 	flight->request = request;
 	flight->item = chatcrypt_slot_item(slot);
-	flight->epoch = chatcrypt_keycache_epoch();
 	flight->ready_at_ms = now_ms + chatcrypt_kms_batch_delay;
 	if (!chatcrypt_slot_wanted(slot, &flight->deadline_ms))
 		turn_away(slot, CC_KMS_TIMEOUT, "");
