@@ -25,7 +25,8 @@ GRANT SELECT ON chatcrypt.key_event, chatcrypt.event_seal TO chatcrypt_auditor;
 GRANT SELECT (kms_key, kcv, sealed, created_at) ON chatcrypt.event_chain TO chatcrypt_auditor, chatcrypt_admin;
 
 -- How things are, for who looks after them.
-GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.cache_status, chatcrypt.progress TO chatcrypt_auditor, chatcrypt_admin;
+GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.cache_status, chatcrypt.progress,
+	chatcrypt.maintenance_status TO chatcrypt_auditor, chatcrypt_admin;
 
 -- Functions and procedures, by name: every overload of it.
 DO $$
@@ -38,9 +39,10 @@ DECLARE
 							"rewrap", "move_key", "kms_key_usage", "verify_keys", "import_dek", "shred_chat", "shred_tenant",
 							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due", "purge_unused_deks", "purge_chat", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status",
-							"seal_events", "move_event_key", "note_progress", "read_progress"],
+							"run_maintenance", "seal_events", "move_event_key", "note_progress", "read_progress",
+							"read_maintenance_status"],
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress",
-							  "verify_events"]
+							  "read_maintenance_status", "verify_events"]
 	}';
 	everyone CONSTANT text[] := ARRAY['id', 'dek_version', 'kms_key_version', 'message_body', 'current_actor', 'may_see'];
 	one record;

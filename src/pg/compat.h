@@ -42,6 +42,15 @@
 	 standard_ExecutorRun(queryDesc, direction, count, execute_once))
 #endif
 
+/* Runs a portal to its end, as a statement of a client's. */
+#if PG_VERSION_NUM >= 180000
+#define chatcrypt_run_portal(portal, receiver) \
+	PortalRun(portal, FETCH_ALL, true, receiver, receiver, NULL)
+#else
+#define chatcrypt_run_portal(portal, receiver) \
+	PortalRun(portal, FETCH_ALL, true, true, receiver, receiver, NULL)
+#endif
+
 static inline int
 chatcrypt_my_procno(void)
 {

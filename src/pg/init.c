@@ -18,6 +18,8 @@
 #include "pg/dropguard.h"
 #include "pg/keycache.h"
 #include "pg/keyring.h"
+#include "pg/maintenance.h"
+#include "pg/maintenance_status.h"
 #include "pg/messages.h"
 #include "pg/progress.h"
 #include "pg/requests.h"
@@ -38,6 +40,7 @@ request_shared_memory(void)
 	chatcrypt_keycache_request();
 	chatcrypt_requests_request();
 	chatcrypt_progress_request();
+	chatcrypt_maintenance_status_request();
 }
 
 static void
@@ -49,6 +52,7 @@ startup_shared_memory(void)
 	chatcrypt_keycache_startup();
 	chatcrypt_requests_startup();
 	chatcrypt_progress_startup();
+	chatcrypt_maintenance_status_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -101,6 +105,8 @@ _PG_init(void)
 	chatcrypt_dropguard_install_hooks();
 	chatcrypt_copyguard_install_hooks();
 
-	if (!IsBinaryUpgrade)
-		register_kms_worker();
+	if (IsBinaryUpgrade)
+		return;
+	register_kms_worker();
+	chatcrypt_maintenance_register();
 }

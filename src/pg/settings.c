@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "pg/maintenance.h"
 #include "pg/settings.h"
 
 char	   *chatcrypt_default_kms_key;
@@ -39,6 +40,8 @@ int			chatcrypt_cache_size;
 int			chatcrypt_cache_ttl;
 int			chatcrypt_cache_idle;
 int			chatcrypt_cache_max_age;
+char	   *chatcrypt_maintenance_databases;
+int			chatcrypt_maintenance_interval;
 bool		chatcrypt_require_tls;
 int			chatcrypt_on_decrypt_error;
 bool		chatcrypt_allow_drop;
@@ -117,6 +120,19 @@ check_key_uri(char **newval, void **extra, GucSource source)
 	return true;
 }
 
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	List	   *names;
+
+	(void) extra;
+	(void) source;
+	if (chatcrypt_maintenance_parse(*newval, &names))
+		return true;
+	GUC_check_errdetail("List names of databases, separated by commas; put those with capitals or signs in double quotes.");
+	return false;
+}
+
 static void
 define_ms(const char *name, const char *about, int *variable, int initial, int least, int most)
 {
@@ -179,6 +195,15 @@ chatcrypt_settings_define(void)
 	define_seconds("chatcrypt.cache_max_age",
 				   "Age past which a cached key is never used, even while the KMS is down.",
 				   &chatcrypt_cache_max_age, 14400);
+
+	DefineCustomStringVariable("chatcrypt.maintenance_databases",
+							   "Databases whose keys and messages are maintained in the background.",
+							   NULL, &chatcrypt_maintenance_databases, "",
+							   PGC_SIGHUP, 0, check_databases, NULL, NULL);
+	DefineCustomIntVariable("chatcrypt.maintenance_interval",
+							"Time from the beginning of one round of maintenance to the next.",
+							NULL, &chatcrypt_maintenance_interval, 60, 1, 24 * 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("chatcrypt.require_tls",
 							 "Refuses to encrypt or decrypt for a client on an unencrypted TCP connection.",

@@ -40,6 +40,10 @@ extern int	chatcrypt_cache_ttl;
 extern int	chatcrypt_cache_idle;
 extern int	chatcrypt_cache_max_age;
 
+/* maintenance: sighup; a list of names, and seconds */
+extern char *chatcrypt_maintenance_databases;
+extern int	chatcrypt_maintenance_interval;
+
 /* reading and writing */
 extern bool chatcrypt_require_tls;
 

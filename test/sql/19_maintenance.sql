@@ -1,0 +1,33 @@
+-- Maintenance on demand: who may ask for it, and what it says.
+\set VERBOSITY terse
+\set ON_ERROR_STOP 0
+CREATE ROLE operator; GRANT chatcrypt_admin TO operator;
+CREATE ROLE auditor; GRANT chatcrypt_auditor TO auditor;
+SELECT chatcrypt.create_chat(19000) \gset
+SET ROLE auditor;
+CALL chatcrypt.run_maintenance();
+SELECT coalesce(max(runs), 0) AS runs FROM chatcrypt.maintenance_status WHERE database = current_database() AND task = 'round' \gset
+RESET ROLE;
+SET ROLE operator;
+BEGIN;
+CALL chatcrypt.run_maintenance();
+ROLLBACK;
+SELECT chatcrypt.run_maintenance();
+SET default_transaction_read_only = on;
+CALL chatcrypt.run_maintenance();
+RESET default_transaction_read_only;
+
+CALL chatcrypt.run_maintenance();
+RESET ROLE;
+SET ROLE auditor;
+SELECT task, running, last_success >= last_start AS succeeded, last_error, next_due > last_start AS due_again
+FROM chatcrypt.maintenance_status WHERE database = current_database() AND task IN ('round', 'seal_events') ORDER BY task;
+SELECT count(*) AS unsealed FROM chatcrypt.key_event WHERE chat_id = chatcrypt.id(19000)
+AND NOT event_id <@ (SELECT range_agg(ids) FROM chatcrypt.event_seal, unnest(event_ids) AS ids);
+RESET ROLE;
+
+-- Whenever it is asked for, due or not.
+CALL chatcrypt.run_maintenance();
+SELECT runs - :runs AS runs FROM chatcrypt.maintenance_status WHERE database = current_database() AND task = 'round';
+DROP OWNED BY operator, auditor;
+DROP ROLE operator, auditor;
