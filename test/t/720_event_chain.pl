@@ -1,0 +1,85 @@
+# The sealed history of keys: what it tells, where its key goes, and dumps.
+use strict;
+use warnings;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test qw(keys_of make_key);
+use JSON::PP ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = Chatcrypt::Test->start('chain');
+my $problems = 'SELECT count(*) FROM chatcrypt.verify_events()';
+
+# Whoever listens learns which events were sealed, and the head of the chain.
+my $listener = session($node);
+answer($listener, 'LISTEN chatcrypt_key_event');
+
+sub notifications
+{
+	my $said = $listener->query('SELECT 1');
+	return map { JSON::PP::decode_json($_) } $said =~ /notification "chatcrypt_key_event" with payload "(\{.*\})"/g;
+}
+
+$node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(1), chatcrypt.create_tenant('Zürich');
+	UPDATE chatcrypt.tenant SET rotate_on_removal = true WHERE tenant = 'Zürich'});
+is(ask($node, 'SELECT chatcrypt.seal_events()'), '2', 'two events are sealed');
+my @said = notifications();
+is(scalar(@said), 1, 'one notification');
+is(ask($node, "SELECT seal_id, event_ids, encode(mac, 'hex') FROM chatcrypt.event_seal"),
+	"$said[0]{seal}|$said[0]{events}|$said[0]{mac}", 'with the seal in it');
+is(ask($node, "SELECT count(*) FROM chatcrypt.verify_events('\\x$said[0]{mac}')"), '0', 'whose MAC can be asked for');
+is(ask($node, "SELECT count(*) FROM chatcrypt.verify_events('\\x00')"), '1', 'and another not');
+ask($node, 'BEGIN; SELECT chatcrypt.rotate_chat(1); SELECT chatcrypt.seal_events(); ROLLBACK');
+is(scalar(notifications()), 0, 'what is rolled back is not told');
+$node->safe_psql('postgres', q{INSERT INTO chatcrypt.key_event (event_id, event) SELECT n * 2, 'hand_out' FROM generate_series(1000, 2000) AS n});
+is(ask($node, 'SELECT chatcrypt.seal_events()'), '1001', 'a seal with many gaps');
+@said = notifications();
+is($said[0]{events}, undef, 'leaves the ids out of its notification');
+is(ask($node, $problems), '0', 'and is as good');
+$listener->quit;
+
+# Without the KMS nothing is sealed or verified, in words; and nothing is asked where there is nothing to seal.
+$node->restart;
+hide_keys($node);
+is(ask($node, 'SELECT chatcrypt.seal_events()'), '0', 'nothing to seal needs no KMS');
+$node->safe_psql('postgres', q{UPDATE chatcrypt.tenant SET retention = '1 year'});
+like(ask($node, 'SELECT chatcrypt.seal_events()'), qr/^ERROR:  could not unwrap the key of the event chain$/, 'no seal without the KMS');
+like(ask($node, $problems), qr/^ERROR:  could not unwrap the key of the event chain$/, 'nor a verification');
+show_keys($node);
+is(ask($node, 'SELECT chatcrypt.seal_events() > 0'), 't', 'and with it again there is one');
+
+# Another KMS key, and the old one gone.
+make_key(keys_of($node), 'second');
+$node->append_conf('postgresql.conf', "chatcrypt.default_kms_key = 'local:second'\n");
+$node->reload;
+ok($node->poll_query_until('postgres', q{SELECT current_setting('chatcrypt.default_kms_key') = 'local:second'}), 'another default');
+is(ask($node, 'SELECT kms_key FROM chatcrypt.event_chain'), 'local:main', 'leaves the key where it was');
+my $kcv = ask($node, 'SELECT kcv FROM chatcrypt.event_chain');
+is(ask($node, 'SELECT chatcrypt.move_event_key()'), 't', 'until it is moved');
+is(ask($node, 'SELECT kms_key, kcv FROM chatcrypt.event_chain'), "local:second|$kcv", 'and is the same');
+rename keys_of($node) . '/main.key', keys_of($node) . '/main.key.gone' or die "main.key: $!";
+$node->restart;
+is(ask($node, $problems), '0', 'the old KMS key is not needed any more');
+is(ask($node, 'SELECT chatcrypt.seal_events()'), '1', 'for the move itself either');
+
+# A dump carries the chain, into another cluster and another encoding.
+my $dump = $node->basedir . '/dump.sql';
+$node->command_ok([ 'pg_dump', '--file', $dump, $node->connstr('postgres') ], 'a dump');
+my $mac = ask($node, 'SELECT mac FROM chatcrypt.event_seal ORDER BY seal_id DESC LIMIT 1');
+my $other = Chatcrypt::Test->start('other', extension => 0, keys => keys_of($node), conf => "chatcrypt.default_kms_key = 'local:second'\n");
+$other->safe_psql('postgres', q{CREATE DATABASE restored ENCODING 'LATIN1' TEMPLATE template0});
+$other->command_ok([ 'psql', '--no-psqlrc', '--quiet', '--set=ON_ERROR_STOP=1', '--file', $dump, $other->connstr('restored') ], 'is restored');
+is(ask($other, "SELECT count(*) FROM chatcrypt.verify_events('$mac')", 'restored'), '0', 'and the chain is whole');
+is(ask($other, 'SELECT chatcrypt.seal_events()', 'restored'), '0', 'nothing in it is sealed twice');
+is(ask($other, q{UPDATE chatcrypt.tenant SET retention = '2 years'}, 'restored'), '', 'new events');
+is(ask($other, 'SELECT chatcrypt.seal_events()', 'restored'), '2', 'go on in it');
+is(ask($other, $problems, 'restored'), '0', 'although transactions count anew there');
+is(ask($other, 'SELECT count(DISTINCT system_id) FROM chatcrypt.event_seal', 'restored'), '2', 'and the seals say which cluster');
+is(ask($other, q{SET client_encoding = 'UTF8'; SET session_replication_role = replica;
+	UPDATE chatcrypt.key_event SET tenant = 'Zurich' WHERE tenant = 'Zürich' AND detail ~ 'removal'}, 'restored'), '',
+	'what is changed there');
+is(ask($other, 'SELECT problem FROM chatcrypt.verify_events()', 'restored'), 'altered', 'shows');
+
+$_->stop foreach $node, $other;
+done_testing();
