@@ -10,18 +10,9 @@
 #include "storage/proc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
-#if PG_VERSION_NUM >= 160000
-#include "varatt.h"				/* part of postgres.h before */
-#endif
-
 /* Before the rest of a declaration, in all versions. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn __attribute__((noreturn))
-#endif
-
-/* VARDATA() and its kin came with postgres.h before. */
-#if PG_VERSION_NUM >= 160000
-#include "varatt.h"
 #endif
 
 /* VARDATA() and its kin came with postgres.h before. */

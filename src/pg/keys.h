@@ -5,6 +5,7 @@
 #ifndef CHATCRYPT_KEYS_H
 #define CHATCRYPT_KEYS_H
 
+#include "pg/compat.h"
 #include "pg/newdeks.h"
 #include "pg/owner.h"
 
@@ -12,7 +13,7 @@
 extern uint32 chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN]);
 
 /* Raises: there is no such chat. */
-extern void chatcrypt_no_such_chat(const uint8 chat_id[CC_ID_LEN]) pg_attribute_noreturn();
+pg_noreturn extern void chatcrypt_no_such_chat(const uint8 chat_id[CC_ID_LEN]);
 
 /* Inside an owner scope: keeps two changes of one chat's keys apart, and no writer of messages waiting. */
 extern void chatcrypt_lock_chat(const uint8 chat_id[CC_ID_LEN]);
