@@ -175,7 +175,11 @@ open_relation(const Oid *known)
 	Relation	relation = try_table_open(*known, AccessShareLock);
 
 	if (relation != NULL)
+	{
+		/* Its lock brought news: REINDEX CONCURRENTLY may have given it other indexes, and from here on cannot. */
+		(void) get_relations();
 		return relation;
+	}
 	relations_known = false;
 	(void) get_relations();
 	return table_open(*known, AccessShareLock);
@@ -440,16 +444,22 @@ chatcrypt_store_deployment_id(uint8 deployment_id[CC_ID_LEN])
 }
 
 void
+chatcrypt_store_deployment_lost(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("table chatcrypt.deployment is empty"),
+			 errdetail("The id of this deployment is part of what binds each data key, and is dumped with the keys."),
+			 errhint("Restore chatcrypt.deployment from the backup that chatcrypt.dek came from.")));
+}
+
+void
 chatcrypt_store_context(const ChatcryptKeyId *id, uint8 context[CC_CONTEXT_LEN])
 {
 	uint8		deployment_id[CC_ID_LEN];
 
 	if (!chatcrypt_store_deployment_id(deployment_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("table chatcrypt.deployment is empty"),
-				 errdetail("The id of this deployment is part of what binds each data key, and is dumped with the keys."),
-				 errhint("Restore chatcrypt.deployment from the backup that chatcrypt.dek came from.")));
+		chatcrypt_store_deployment_lost();
 	if (cc_wrap_context(deployment_id, id->chat_id, chatcrypt_purpose_text(id->purpose), id->version, context) != CC_OK)
 		elog(ERROR, "could not make the context of a data key");
 }

@@ -9,6 +9,7 @@
 
 #include "core/bytes.h"
 #include "kms/provider.h"
+#include "pg/compat.h"
 #include "pg/keycache.h"
 
 typedef enum ChatcryptMode
@@ -48,6 +49,9 @@ extern bool chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const
 
 /* False where no chat was ever made in this database. */
 extern bool chatcrypt_store_deployment_id(uint8 deployment_id[CC_ID_LEN]);
+
+/* Raises: there are keys, and no deployment id that they are bound to. */
+pg_noreturn extern void chatcrypt_store_deployment_lost(void);
 
 /* The context of a DEK in this deployment; raises where there is no deployment id. */
 extern void chatcrypt_store_context(const ChatcryptKeyId *id, uint8 context[CC_CONTEXT_LEN]);

@@ -69,6 +69,10 @@ chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping *wrapping)
 
 	if (!chatcrypt_store_deployment_id(deployment_id))
 	{
+		/* A restore that left it out: another id would bind new keys, and be in the way of the right one. */
+		if (chatcrypt_owner_execute("SELECT FROM chatcrypt.dek WHERE NOT EXISTS (SELECT FROM chatcrypt.deployment) "
+									"LIMIT 1", NULL, 0) > 0)
+			chatcrypt_store_deployment_lost();
 		if (chatcrypt_owner_execute("INSERT INTO chatcrypt.deployment (deployment_id) VALUES ($1) "
 									"ON CONFLICT DO NOTHING", &id, 1) == 0)
 			return false;
