@@ -78,7 +78,7 @@ def open_database(server, database, module):
     admin.run(f"CREATE SCHEMA bench; GRANT ALL ON SCHEMA bench TO {APP}")
     for result, name in (("text", "copy"), ("bytea", "copy_bytea")):
         admin.run(f"CREATE FUNCTION bench.{name}(uuid, uuid, bytea) RETURNS {result} LANGUAGE c "
-                  f"STABLE PARALLEL SAFE COST 10 AS '{module}', 'bench_copy'")
+                  f"STABLE PARALLEL SAFE COST 50 AS '{module}', 'bench_copy'")
     for name, kind in (("plain", "text"), ("sealed", "bytea")):
         admin.run(TABLE.format(name=name, type=kind, owner=APP))
     admin.run("ALTER TABLE bench.sealed ALTER COLUMN body SET STORAGE EXTERNAL")
