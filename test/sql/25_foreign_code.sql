@@ -25,10 +25,15 @@ INSERT INTO shop.note SELECT g, 25001, chatcrypt.encrypt(25001, g, 'note ' || g)
 -- Indexes are read anew in a new session.
 \c -
 SELECT chatcrypt.register_envelopes('shop.note', 'envelope', 'chat', 'id') IS NOT NULL AS registered;
+-- Whoever may manage keys may do so without owning anything.
+CREATE ROLE regress_keeper IN ROLE chatcrypt_admin;
+SET ROLE regress_keeper;
 SELECT chatcrypt.rotate_chat(25001);
 CALL chatcrypt.purge_chat(chatcrypt.id(25001));
 CALL chatcrypt.reencrypt_chat(chatcrypt.id(25001));
 CALL chatcrypt.purge_chat(chatcrypt.id(25001));
+RESET ROLE;
+DROP ROLE regress_keeper;
 SET ROLE regress_shop;
 SELECT id, chatcrypt.decrypt(25001, id, envelope), chatcrypt.dek_version(envelope) FROM shop.note ORDER BY id;
 RESET ROLE;
