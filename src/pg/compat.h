@@ -42,6 +42,19 @@
 	PortalRun(portal, FETCH_ALL, true, true, receiver, receiver, NULL)
 #endif
 
+/* Which indexes an UPDATE must add to: all or none before 16, then summarizing ones alone too. */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes ChatcryptUpdateIndexes;
+#define chatcrypt_updates_indexes(indexes) ((indexes) != TU_None)
+#define chatcrypt_insert_index_entries(result, slot, estate, indexes) \
+	((void) ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL, (indexes) == TU_Summarizing))
+#else
+typedef bool ChatcryptUpdateIndexes;
+#define chatcrypt_updates_indexes(indexes) (indexes)
+#define chatcrypt_insert_index_entries(result, slot, estate, indexes) \
+	((void) ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL))
+#endif
+
 static inline int
 chatcrypt_my_procno(void)
 {

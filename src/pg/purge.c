@@ -1,12 +1,12 @@
 /*
  * purge.c
- *		Destroys keys that nothing needs: the steps of purge_unused_deks() and
- *		purge_chat() in sql/74_reencryption.sql.
+ *		Destroys keys that nothing needs: purge_unused_deks() and purge_chat().
  *
  * That no row names a key now does not mean that none will in a moment.  A
  * transaction may have sealed under the key before a rotation replaced it, and not
  * have committed; or it may read, under an old snapshot, an envelope that was
- * re-encrypted since, and put a copy elsewhere.  So a purge takes five steps:
+ * re-encrypted since, and put a copy elsewhere.  So a purge takes five steps, each
+ * in a transaction of its own:
  *
  *	1. propose	the keys that were replaced and that no row names are noted;
  *	2. announce	an invalidation of chatcrypt.dek is committed.  A rotation is visible
@@ -15,15 +15,15 @@
  *	3. fence	the transactions that are running are noted, prepared ones too;
  *	4. wait		until all of them have ended.  Those that began later neither seal
  *				under the keys nor see a row that names them;
- *	5. purge	with the chat locked, everything is looked at again: what the waited
- *				for have left behind keeps its key.
+ *	5. destroy	with the chat locked, everything is looked at again: what those that
+ *				were waited for have left behind keeps its key.
  *
  * This holds for envelopes that are stored by the transaction that sealed or read
  * them.  chat.external_envelopes = false says just that of a chat, and no other
  * chat is touched.
  *
- * What was noted, and the fence, are this session's own and outlive transactions:
- * a purge that could not wait goes on with the next call.
+ * What was noted, and the fence, are this session's own and outlive transactions: a
+ * purge that had no patience to wait goes on with the next call.
  */
 #include "postgres.h"
 
@@ -38,6 +38,8 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "core/envelope.h"
@@ -46,17 +48,12 @@
 #include "pg/events.h"
 #include "pg/ids.h"
 #include "pg/keycache.h"
+#include "pg/keys.h"
 #include "pg/owner.h"
+#include "pg/progress.h"
 #include "pg/registry.h"
 #include "pg/store.h"
-
-typedef enum Stage
-{
-	PROPOSING,
-	ANNOUNCING,					/* in the transaction that announces */
-	ANNOUNCED,
-	FENCED
-} Stage;
+#include "pg/work.h"
 
 typedef struct Proposal
 {
@@ -64,17 +61,19 @@ typedef struct Proposal
 	int64		dek_id;
 } Proposal;
 
-static Stage stage;
-static List *proposals;			/* of Proposal; this and the next live in a context of their own */
+/* In a context of their own. */
+static List *proposals;			/* of Proposal, those of one chat together */
+static bool fenced;
 static VirtualTransactionId *running;
 static int	nrunning;
 static MemoryContext purge_context;
+static uint32 fence_wait_event;
 
 /* Keys that leave the shared cache when their destruction is committed. */
 static List *evict_at_commit;
 
 static void
-at_end_of_transaction(XactEvent event, void *arg)
+evict_after_commit(XactEvent event, void *arg)
 {
 	ListCell   *cell;
 
@@ -85,8 +84,6 @@ at_end_of_transaction(XactEvent event, void *arg)
 		foreach(cell, evict_at_commit)
 			chatcrypt_keycache_evict(lfirst(cell));
 	evict_at_commit = NIL;		/* the list itself goes with its memory context */
-	if (stage == ANNOUNCING)
-		stage = event == XACT_EVENT_COMMIT ? ANNOUNCED : PROPOSING;
 }
 
 static void
@@ -97,7 +94,7 @@ set_up_once(void)
 	if (registered)
 		return;
 	purge_context = AllocSetContextCreate(TopMemoryContext, "chatcrypt purge", ALLOCSET_SMALL_SIZES);
-	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterXactCallback(evict_after_commit, NULL);
 	registered = true;
 }
 
@@ -109,30 +106,18 @@ forget_all(void)
 	proposals = NIL;
 	running = NULL;
 	nrunning = 0;
-	stage = PROPOSING;
+	fenced = false;
 }
 
+/* Keeps other changes of the chat's keys, and of its policy, away. */
 static void
-out_of_turn(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("a step of a purge was called out of turn"),
-			 errhint("CALL chatcrypt.purge_unused_deks() or chatcrypt.purge_chat() instead.")));
-}
-
-/* Locks the chat's row, which keeps other changes of its keys away, and checks its policy. */
-static void
-lock_chat(const uint8 *chat_id)
+lock_purgeable_chat(const uint8 *chat_id)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 	bool		isnull;
 
-	if (chatcrypt_owner_execute("SELECT external_envelopes FROM chatcrypt.chat WHERE chat_id = $1 FOR NO KEY UPDATE",
-								&arg, 1) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("chat %s does not exist", chatcrypt_id_text(chat_id))));
+	chatcrypt_lock_chat(chat_id);
+	chatcrypt_owner_execute("SELECT external_envelopes FROM chatcrypt.chat WHERE chat_id = $1", &arg, 1);
 	if (DatumGetBool(chatcrypt_owner_value(&isnull)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -168,7 +153,7 @@ headers_in_place(const ChatcryptPlace *place, const uint8 *chat_id)
 	return isnull ? NULL : DatumGetArrayTypeP(headers);
 }
 
-/* The keys that the envelopes of a chat name, as texts like those of unused_deks(). */
+/* The same of all places. */
 static ArrayType *
 keys_in_use(const uint8 *chat_id)
 {
@@ -227,73 +212,50 @@ propose(const uint8 *chat_id)
 	MemoryContextSwitchTo(previous);
 }
 
+/* A step: a chat that was looked at goes to the end of the line, whatever came of it. */
 static void
-note_looked(const uint8 *chat_id)
+note_looked_step(void *arg)
 {
-	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
-
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.upkeep (chat_id, looked_for_unused_at) VALUES ($1, clock_timestamp()) "
-							"ON CONFLICT (chat_id) DO UPDATE SET looked_for_unused_at = excluded.looked_for_unused_at", &arg, 1);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_propose_purge);
-
-/* propose_purge(chat uuid): how many keys are noted, of this chat and before */
-Datum
-chatcrypt_propose_purge(PG_FUNCTION_ARGS)
-{
-	const uint8 *chat_id = PG_GETARG_UUID_P(0)->data;
+	ChatcryptArg chat = {UUIDOID, PointerGetDatum(arg), false};
 	ChatcryptOwnerScope scope;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	set_up_once();
-	if (stage != PROPOSING)
-		out_of_turn();
 	chatcrypt_owner_begin(&scope);
-	lock_chat(chat_id);
-	propose(chat_id);
-	note_looked(chat_id);
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.upkeep (chat_id, looked_for_unused_at) "
+							"SELECT chat_id, clock_timestamp() FROM chatcrypt.chat WHERE chat_id = $1 "
+							"ON CONFLICT (chat_id) DO UPDATE SET looked_for_unused_at = excluded.looked_for_unused_at", &chat, 1);
 	chatcrypt_owner_end(&scope);
-	PG_RETURN_INT32(list_length(proposals));
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_announce_purge);
-
-Datum
-chatcrypt_announce_purge(PG_FUNCTION_ARGS)
+/* A step: a chat's keys that might be destroyed. */
+static void
+propose_step(void *arg)
 {
-	(void) fcinfo;
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	set_up_once();
-	if (stage != PROPOSING)
-		out_of_turn();
-	CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("dek"));
-	stage = ANNOUNCING;
-	PG_RETURN_VOID();
+	const pg_uuid_t *chat_id = arg;
+	ChatcryptOwnerScope scope;
+
+	chatcrypt_owner_begin(&scope);
+	lock_purgeable_chat(chat_id->data);
+	propose(chat_id->data);
+	chatcrypt_owner_end(&scope);
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_raise_fence);
-
-/* raise_fence(): how many transactions run.  Lazy vacuums store no envelope, and are not waited for. */
-Datum
-chatcrypt_raise_fence(PG_FUNCTION_ARGS)
+/* Lazy vacuums store no envelope, and are not waited for. */
+static void
+raise_fence(void)
 {
 	VirtualTransactionId *others;
 
-	(void) fcinfo;
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	set_up_once();
-	if (stage != ANNOUNCED)
-		out_of_turn();
+	CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("dek"));
+	chatcrypt_work_commit();
 	others = GetCurrentVirtualXIDs(InvalidTransactionId, false, false, PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &nrunning);
 	running = MemoryContextAlloc(purge_context, sizeof(VirtualTransactionId) * (nrunning + 1));
 	memcpy(running, others, sizeof(VirtualTransactionId) * nrunning);
-	stage = FENCED;
-	PG_RETURN_INT32(nrunning);
+	fenced = true;
 }
 
+/* How many transactions of the fence are running still. */
 static int
-wait_no_longer_for_ended(void)
+fence_waits_for(void)
 {
 	int			left = 0;
 
@@ -304,41 +266,24 @@ wait_no_longer_for_ended(void)
 	return left;
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_fence_waits_for);
-
-Datum
-chatcrypt_fence_waits_for(PG_FUNCTION_ARGS)
+/* Waits outside of any snapshot; false where they take longer. */
+static bool
+wait_for_fence(TimestampTz until)
 {
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	set_up_once();
-	if (stage != FENCED)
-		PG_RETURN_NULL();
-	PG_RETURN_INT32(wait_no_longer_for_ended());
-}
+	long		nap = 5;
 
-PG_FUNCTION_INFO_V1(chatcrypt_proposed_chats);
-
-Datum
-chatcrypt_proposed_chats(PG_FUNCTION_ARGS)
-{
-	Datum	   *chats = palloc(sizeof(Datum) * (list_length(proposals) + 1));
-	pg_uuid_t  *last = NULL;
-	int			count = 0;
-	ListCell   *cell;
-
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	if (proposals == NIL)
-		PG_RETURN_NULL();
-	foreach(cell, proposals)
+	while (fence_waits_for() > 0)
 	{
-		Proposal   *proposal = lfirst(cell);
-
-		if (last != NULL && memcmp(last, &proposal->chat_id, sizeof(pg_uuid_t)) == 0)
-			continue;
-		last = &proposal->chat_id;
-		chats[count++] = UUIDPGetDatum(last);
+		chatcrypt_progress_note("wait for older transactions", NULL, 0, nrunning);
+		if (GetCurrentTimestamp() >= until)
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
+						 chatcrypt_wait_event(&fence_wait_event, "ChatcryptPurge"));
+		ResetLatch(MyLatch);
+		nap = Min(nap * 2, 500);
+		chatcrypt_work_commit();	/* nor does this transaction grow old */
 	}
-	PG_RETURN_ARRAYTYPE_P(construct_array(chats, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	return true;
 }
 
 /* The keys noted of a chat: bigint[]. */
@@ -426,33 +371,206 @@ destroy_unused(const ChatcryptOwnerScope *scope, const uint8 *chat_id)
 	return nfound;
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_purge_proposed);
-
-/* purge_proposed(chat uuid): how many keys were destroyed */
-Datum
-chatcrypt_purge_proposed(PG_FUNCTION_ARGS)
+/* One chat with proposals. */
+typedef struct Destruction
 {
-	const uint8 *chat_id = PG_GETARG_UUID_P(0)->data;
-	ChatcryptOwnerScope scope;
+	pg_uuid_t	chat_id;
 	int			destroyed;
+} Destruction;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	if (stage != FENCED || wait_no_longer_for_ended() > 0)
-		out_of_turn();
+/* A step. */
+static void
+destroy_step(void *arg)
+{
+	Destruction *destruction = arg;
+	ChatcryptOwnerScope scope;
+
+	Assert(fenced && nrunning == 0);
 	chatcrypt_owner_begin(&scope);
-	lock_chat(chat_id);
-	destroyed = destroy_unused(&scope, chat_id);
+	lock_purgeable_chat(destruction->chat_id.data);
+	destruction->destroyed = destroy_unused(&scope, destruction->chat_id.data);
 	chatcrypt_owner_end(&scope);
-	PG_RETURN_INT32(destroyed);
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_forget_proposals);
+static void
+take_step(ChatcryptStep step, void *arg)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	step(arg);
+	PopActiveSnapshot();
+	chatcrypt_work_commit();
+}
+
+/* What one run has come to. */
+typedef struct Run
+{
+	int64		destroyed;
+	int64		failed;
+} Run;
+
+static void
+destroy_proposed(Run *run, bool forgiving)
+{
+	const pg_uuid_t *last = NULL;
+	ListCell   *cell;
+
+	foreach(cell, proposals)
+	{
+		Proposal   *proposal = lfirst(cell);
+		Destruction destruction = {.chat_id = proposal->chat_id};
+
+		if (last != NULL && memcmp(last, &proposal->chat_id, sizeof(pg_uuid_t)) == 0)
+			continue;
+		last = &proposal->chat_id;
+		if (!forgiving)
+			take_step(destroy_step, &destruction);
+		else
+		{
+			run->failed += !chatcrypt_work_try(destroy_step, &destruction);
+			chatcrypt_work_commit();
+		}
+		run->destroyed += destruction.destroyed;
+	}
+	forget_all();
+}
+
+static TimestampTz
+end_of_patience(FunctionCallInfo fcinfo, int n)
+{
+	if (PG_ARGISNULL(n))
+		return DT_NOEND;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+												   PG_GETARG_DATUM(n)));
+}
+
+/* Chats that may have keys to destroy, those first that were looked at longest ago. */
+static pg_uuid_t *
+candidates(ChatcryptArg limit, uint64 *count)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ChatcryptOwnerScope scope;
+	pg_uuid_t  *chats;
+	bool		isnull;
+
+	chatcrypt_owner_begin(&scope);
+	*count = chatcrypt_owner_execute("SELECT c.chat_id FROM chatcrypt.chat c LEFT JOIN chatcrypt.upkeep u USING (chat_id) "
+									 "WHERE NOT c.external_envelopes AND EXISTS (SELECT FROM chatcrypt.dek d "
+									 "WHERE d.chat_id = c.chat_id AND d.state = 'decrypt_only' AND d.purpose <> 'search') "
+									 "ORDER BY u.looked_for_unused_at NULLS FIRST, c.chat_id LIMIT $1", &limit, 1);
+	chats = MemoryContextAllocHuge(context, sizeof(pg_uuid_t) * (*count + 1));
+	for (uint64 i = 0; i < *count; i++)
+		chats[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	chatcrypt_owner_end(&scope);
+	return chats;
+}
+
+static void
+propose_all(Run *run, ChatcryptArg limit)
+{
+	uint64		count;
+	pg_uuid_t  *chats = candidates(limit, &count);
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		chatcrypt_progress_note("look for unused keys", chats[i].data, (int64) i, (int64) count);
+		run->failed += !chatcrypt_work_try(propose_step, &chats[i]);
+		(void) chatcrypt_work_try(note_looked_step, &chats[i]);
+		chatcrypt_work_commit();
+	}
+	if (proposals != NIL)
+		raise_fence();
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_purge_unused_deks);
+
+/*
+ * purge_unused_deks("limit" bigint, patience interval,
+ *					 INOUT destroyed bigint, INOUT failed bigint, INOUT waiting_for bigint)
+ */
+Datum
+chatcrypt_purge_unused_deks(PG_FUNCTION_ARGS)
+{
+	ChatcryptArg limit = {INT8OID, PG_GETARG_DATUM(0), PG_ARGISNULL(0)};
+	Run			run = {0};
+	TimestampTz until;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	if (!PG_ARGISNULL(0) && PG_GETARG_INT64(0) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the limit must not be negative")));
+	until = end_of_patience(fcinfo, 1);
+	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_unused_deks()");
+	if (!fenced)
+	{
+		forget_all();
+		propose_all(&run, limit);
+	}
+	if (fenced && wait_for_fence(until))
+		destroy_proposed(&run, true);
+	chatcrypt_progress_end();
+	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed, run.failed, nrunning}, 3);
+}
+
+static Datum
+purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
+{
+	Run			run = {0};
+	TimestampTz until;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	until = end_of_patience(fcinfo, 1);
+	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_chat()");
+	forget_all();
+	take_step(propose_step, chat_id);
+	if (proposals != NIL)
+		raise_fence();
+	if (fenced && !wait_for_fence(until))
+	{
+		int			left = nrunning;
+
+		forget_all();
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("no key of chat %s was destroyed: %d older transactions are running still",
+						chatcrypt_id_text(chat_id->data), left),
+				 errhint("Call again when they have ended, or with more patience.")));
+	}
+	destroy_proposed(&run, false);
+	chatcrypt_progress_end();
+	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed}, 1);
+}
+
+static void
+refuse_null_chat(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the id of the chat must not be null")));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_purge_chat);
+
+/* purge_chat(chat uuid, patience interval, INOUT destroyed bigint) */
+Datum
+chatcrypt_purge_chat(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	refuse_null_chat(fcinfo);
+	id = *PG_GETARG_UUID_P(0);
+	return purge_chat(fcinfo, &id);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_purge_chat_bigint);
 
 Datum
-chatcrypt_forget_proposals(PG_FUNCTION_ARGS)
+chatcrypt_purge_chat_bigint(PG_FUNCTION_ARGS)
 {
-	(void) fcinfo;
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	forget_all();
-	PG_RETURN_VOID();
+	pg_uuid_t	id;
+
+	refuse_null_chat(fcinfo);
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
+	return purge_chat(fcinfo, &id);
 }

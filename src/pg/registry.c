@@ -10,7 +10,6 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -89,8 +88,8 @@ unusable(const Registration *registration, const char *why)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the envelopes of column \"%s\" of table %s cannot be found: %s", registration->envelope,
-					name ? name : psprintf("with OID %u", registration->relation), why),
+			 errmsg("the envelopes of column \"%s\" of %s cannot be found: %s", registration->envelope,
+					name ? name : "a table that was dropped", why),
 			 errhint("Register what took its place with chatcrypt.register_envelopes(), then call chatcrypt.unregister_envelopes('%s').",
 					 chatcrypt_id_text(registration->registry_id.data))));
 }
@@ -149,7 +148,7 @@ places_of_registration(const Registration *registration, LOCKMODE lockmode)
 
 	LockRelationOid(registration->relation, lockmode);
 	if (get_rel_name(registration->relation) == NULL)
-		unusable(registration, "there is no such table");
+		unusable(registration, "the table is gone");
 	foreach(cell, find_all_inheritors(registration->relation, lockmode, NULL))
 	{
 		Relation	table = table_open(lfirst_oid(cell), NoLock);
@@ -320,26 +319,4 @@ chatcrypt_unregister_envelopes(PG_FUNCTION_ARGS)
 	removed = chatcrypt_owner_execute("DELETE FROM chatcrypt.protected_column WHERE registry_id = $1", &arg, 1);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_BOOL(removed > 0);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_envelope_places);
-
-/* envelope_places(): oid and registry id of each, for the procedures that go through them */
-Datum
-chatcrypt_envelope_places(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	ListCell   *cell;
-
-	chatcrypt_require_steward();
-	InitMaterializedSRF(fcinfo, 0);
-	foreach(cell, chatcrypt_places(AccessShareLock))
-	{
-		ChatcryptPlace *place = lfirst(cell);
-		Datum		values[] = {ObjectIdGetDatum(place->relation), UUIDPGetDatum(&place->registry_id)};
-		bool		nulls[] = {false, !place->registered};
-
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
-	return (Datum) 0;
 }
