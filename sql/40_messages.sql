@@ -32,13 +32,18 @@ COMMENT ON FUNCTION chatcrypt.write_message() IS 'Trigger: encrypts what is writ
 CREATE TRIGGER write_message INSTEAD OF INSERT OR UPDATE ON chatcrypt.messages
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_message();
 
+CREATE FUNCTION chatcrypt.default_expiry(chat_id uuid, created_at timestamptz DEFAULT now())
+	RETURNS timestamptz LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_default_expiry';
+COMMENT ON FUNCTION chatcrypt.default_expiry(uuid, timestamptz) IS 'When a message of the chat expires that does not say so itself: by the retention of the chat, or else of its tenant; NULL for never.';
+
 CREATE FUNCTION chatcrypt.put_message(chat_id uuid, message_id uuid, body text, sender text DEFAULT NULL,
 									  created_at timestamptz DEFAULT now(), expires_at timestamptz DEFAULT NULL)
 	RETURNS boolean LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
 	INSERT INTO chatcrypt.message AS m (message_id, chat_id, sender, encrypted_message, dek_version, created_at, expires_at)
 	SELECT put_message.message_id, put_message.chat_id, put_message.sender, sealed.envelope,
-		   chatcrypt.dek_version(sealed.envelope), put_message.created_at, put_message.expires_at
+		   chatcrypt.dek_version(sealed.envelope), put_message.created_at,
+		   coalesce(put_message.expires_at, chatcrypt.default_expiry(put_message.chat_id, put_message.created_at))
 	FROM (SELECT chatcrypt.encrypt(put_message.chat_id, put_message.message_id, put_message.body) AS envelope OFFSET 0) AS sealed
 	ON CONFLICT (message_id) DO UPDATE
 		SET encrypted_message = excluded.encrypted_message, dek_version = excluded.dek_version

@@ -17,7 +17,7 @@ GRANT SELECT ON chatcrypt.messages, chatcrypt.message TO chatcrypt_reader;
 GRANT SELECT ON chatcrypt.deployment, chatcrypt.tenant, chatcrypt.chat TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kcv, valid_from, valid_to, created_at)
 	ON chatcrypt.dek TO chatcrypt_auditor, chatcrypt_admin;
-GRANT SELECT ON chatcrypt.protected_column, chatcrypt.upkeep TO chatcrypt_auditor, chatcrypt_admin;
+GRANT SELECT ON chatcrypt.protected_column, chatcrypt.upkeep, chatcrypt.unopened TO chatcrypt_auditor, chatcrypt_admin;
 GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after) ON chatcrypt.tenant TO chatcrypt_admin;
 GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after) ON chatcrypt.chat TO chatcrypt_admin;
 
@@ -32,17 +32,19 @@ GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.cache_stat
 DO $$
 DECLARE
 	grants CONSTANT jsonb := '{
-		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id",
+		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id", "default_expiry",
 							 "add_participant", "remove_participant", "act_as"],
 		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as"],
 		"chatcrypt_admin": ["create_tenant", "rotate_chat", "due_for_rotation", "rotate_due",
 							"rewrap", "move_key", "kms_key_usage", "verify_keys", "import_dek", "shred_chat", "shred_tenant",
-							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due", "purge_unused_deks", "purge_chat", "kms_check", "doctor",
+							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due",
+							"purge_unused_deks", "purge_chat", "apply_retention", "delete_chat", "delete_messages_of",
+							"check_envelope", "verify_chat", "verify_all", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status",
 							"run_maintenance", "seal_events", "move_event_key", "note_progress", "read_progress",
 							"read_maintenance_status"],
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress",
-							  "read_maintenance_status", "verify_events"]
+							  "read_maintenance_status", "verify_events", "check_envelope", "verify_chat", "verify_all"]
 	}';
 	everyone CONSTANT text[] := ARRAY['id', 'dek_version', 'kms_key_version', 'message_body', 'current_actor', 'may_see'];
 	one record;

@@ -36,6 +36,7 @@
 #include "pg/compat.h"
 #include "pg/messages.h"
 #include "pg/messagetable.h"
+#include "pg/retention.h"
 #include "pg/rowwriter.h"
 #include "pg/seal.h"
 #include "pg/store.h"
@@ -209,6 +210,18 @@ query_state(FmgrInfo *trigger)
 }
 
 static void
+set_expiry(Row *row)
+{
+	TimestampTz expires_at;
+
+	if (!chatcrypt_expiry(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data,
+						  DatumGetTimestampTz(row->values[MESSAGE_CREATED_AT]), &expires_at))
+		return;
+	row->values[MESSAGE_EXPIRES_AT] = TimestampTzGetDatum(expires_at);
+	row->nulls[MESSAGE_EXPIRES_AT] = false;
+}
+
+static void
 fill_defaults(Row *row)
 {
 	refuse_null(row, MESSAGE_CHAT_ID, "chat_id");
@@ -224,6 +237,8 @@ fill_defaults(Row *row)
 		row->values[MESSAGE_CREATED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		row->nulls[MESSAGE_CREATED_AT] = false;
 	}
+	if (row->nulls[MESSAGE_EXPIRES_AT])
+		set_expiry(row);
 }
 
 /* The row as RETURNING shows it: with the plaintext that was given. */

@@ -5,6 +5,8 @@
 #ifndef CHATCRYPT_SHRED_H
 #define CHATCRYPT_SHRED_H
 
+#include "fmgr.h"
+
 #include "core/bytes.h"
 
 /*
@@ -13,5 +15,8 @@
  * again.  However many chats, it is one walk of the cache.
  */
 extern void chatcrypt_evict_chat_at_commit(const uint8 chat_id[CC_ID_LEN]);
+
+/* shred_chat(chat uuid, confirm text), which C calls as well: checks rights, records, evicts. */
+extern PGDLLEXPORT Datum chatcrypt_shred_chat(PG_FUNCTION_ARGS);
 
 #endif

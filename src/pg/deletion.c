@@ -1,0 +1,308 @@
+/*
+ * deletion.c
+ *		Deletes messages: apply_retention(), delete_chat() and delete_messages_of().
+ *
+ * Each batch is a transaction of its own, so that none holds back vacuum for long,
+ * and all can be called again after they were interrupted.  What a deleted row leaves
+ * behind (dead tuples, WAL, backups) opens for as long as its key exists:
+ * docs/erasure.md.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "storage/bufmgr.h"
+#include "storage/itemptr.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/uuid.h"
+
+#include "pg/access.h"
+#include "pg/compat.h"
+#include "pg/events.h"
+#include "pg/ids.h"
+#include "pg/keys.h"
+#include "pg/owner.h"
+#include "pg/progress.h"
+#include "pg/shred.h"
+#include "pg/work.h"
+
+/* Blocks of the table that one batch looks through for messages of a participant. */
+#define BLOCKS_AT_ONCE 1024
+
+/* Due ones first; those that somebody holds are for the next time. */
+#define DELETE_EXPIRED \
+	"DELETE FROM chatcrypt.message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.message " \
+	"WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
+
+/* Of a chat everything goes: this waits for writers. */
+#define DELETE_OF_CHAT \
+	"DELETE FROM chatcrypt.message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.message " \
+	"WHERE chat_id = $2 LIMIT $1 FOR UPDATE))"
+
+#define DELETE_OF_SENDER_IN_CHAT \
+	"DELETE FROM chatcrypt.message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.message " \
+	"WHERE chat_id = $2 AND sender = $3 LIMIT $1 FOR UPDATE))"
+
+#define DELETE_OF_SENDER_IN_BLOCKS \
+	"DELETE FROM chatcrypt.message WHERE ctid >= $1 AND ctid < $2 AND sender = $3"
+
+/* One statement as the tables' owner, in a transaction of its own; how many rows it deleted. */
+static int64
+delete_and_commit(const char *sql, const ChatcryptArg *args, int nargs)
+{
+	ChatcryptOwnerScope scope;
+	int64		deleted;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	chatcrypt_owner_begin(&scope);
+	deleted = (int64) chatcrypt_owner_execute(sql, args, nargs);
+	chatcrypt_owner_end(&scope);
+	PopActiveSnapshot();
+	chatcrypt_work_commit();
+	return deleted;
+}
+
+/* Runs a statement whose $1 is the size of a batch, until it finds no more or has deleted as many as it may. */
+static int64
+delete_in_batches(const char *task, const uint8 *chat_id, const char *sql, ChatcryptArg *args, int nargs,
+				  int batch, int64 most)
+{
+	int64		deleted = 0;
+	int64		now;
+
+	do
+	{
+		args[0] = (ChatcryptArg) {INT8OID, Int64GetDatum(Min(batch, most - deleted)), false};
+		now = delete_and_commit(sql, args, nargs);
+		deleted += now;
+		chatcrypt_progress_note(task, chat_id, deleted, CHATCRYPT_TOTAL_UNKNOWN);
+	} while (now > 0 && deleted < most);
+	return deleted;
+}
+
+static int
+batch_argument(FunctionCallInfo fcinfo, int n)
+{
+	if (PG_ARGISNULL(n) || PG_GETARG_INT32(n) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a batch has at least one row")));
+	return PG_GETARG_INT32(n);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_apply_retention);
+
+/* apply_retention("limit" bigint, batch integer, INOUT deleted bigint) */
+Datum
+chatcrypt_apply_retention(PG_FUNCTION_ARGS)
+{
+	int64		most = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
+	int			batch = batch_argument(fcinfo, 1);
+	int64		deleted;
+	ChatcryptArg args[1];
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	if (most < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the limit must not be negative")));
+	chatcrypt_work_begin(fcinfo, "chatcrypt.apply_retention()");
+	deleted = delete_in_batches("delete expired messages", NULL, DELETE_EXPIRED, args, lengthof(args), batch, most);
+	chatcrypt_progress_end();
+	return chatcrypt_work_end(fcinfo, &deleted, 1);
+}
+
+/* ---------- a chat ---------- */
+
+static bool
+chat_exists(const uint8 *chat_id)
+{
+	ChatcryptMode mode;
+
+	return chatcrypt_store_chat_mode(chat_id, &mode);
+}
+
+/* The keys first: from this commit on nothing of the chat can be read. */
+static void
+shred_and_commit(const pg_uuid_t *chat_id)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) DirectFunctionCall2(chatcrypt_shred_chat, UUIDPGetDatum(chat_id), CStringGetTextDatum("irreversible"));
+	PopActiveSnapshot();
+	chatcrypt_work_commit();
+}
+
+/* The chat's row, with its keys' rows by foreign key.  The messages are gone, or nearly. */
+static int64
+delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
+{
+	ChatcryptArg arg = {UUIDOID, UUIDPGetDatum(chat_id), false};
+	ChatcryptEvent event = {.event = "shred", .chat_id = chat_id->data};
+	ChatcryptOwnerScope scope;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR UPDATE", &arg, 1);
+	deleted += (int64) chatcrypt_owner_execute("DELETE FROM chatcrypt.message WHERE chat_id = $1", &arg, 1);
+	event.detail = psprintf("chat deleted, with " INT64_FORMAT " messages", deleted);
+	if (chatcrypt_owner_execute("DELETE FROM chatcrypt.chat WHERE chat_id = $1", &arg, 1) > 0)
+		chatcrypt_event_record(&scope, &event);
+	chatcrypt_owner_end(&scope);
+	PopActiveSnapshot();
+	chatcrypt_work_commit();
+	return deleted;
+}
+
+static void
+require_confirmation(FunctionCallInfo fcinfo)
+{
+	if (!PG_ARGISNULL(1) && strcmp(text_to_cstring(PG_GETARG_TEXT_PP(1)), "irreversible") == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("deleting a chat cannot be undone and was not confirmed"),
+			 errhint("CALL chatcrypt.delete_chat(chat, confirm => 'irreversible').")));
+}
+
+/* What a writer committed after the chat was gone is deleted by a second call. */
+static Datum
+delete_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
+{
+	int			batch = batch_argument(fcinfo, 2);
+	ChatcryptArg args[2];
+	bool		exists;
+	int64		deleted;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	require_confirmation(fcinfo);
+	chatcrypt_work_begin(fcinfo, "chatcrypt.delete_chat()");
+	exists = chat_exists(chat_id->data);
+	if (exists)
+		shred_and_commit(chat_id);
+	args[1] = (ChatcryptArg) {UUIDOID, UUIDPGetDatum(chat_id), false};
+	deleted = delete_in_batches("delete a chat", chat_id->data, DELETE_OF_CHAT, args, lengthof(args), batch, PG_INT64_MAX);
+	if (exists)
+		deleted = delete_row_and_commit(chat_id, deleted);
+	else if (deleted == 0)
+		chatcrypt_no_such_chat(chat_id->data);
+	chatcrypt_progress_end();
+	return chatcrypt_work_end(fcinfo, &deleted, 1);
+}
+
+static void
+refuse_null(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", what)));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_delete_chat);
+
+/* delete_chat(chat uuid, confirm text, batch integer, INOUT deleted bigint) */
+Datum
+chatcrypt_delete_chat(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	refuse_null(fcinfo, 0, "the id of the chat");
+	id = *PG_GETARG_UUID_P(0);
+	return delete_chat(fcinfo, &id);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_delete_chat_bigint);
+
+Datum
+chatcrypt_delete_chat_bigint(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
+	return delete_chat(fcinfo, &id);
+}
+
+/* ---------- a participant ---------- */
+
+static BlockNumber
+blocks_of_messages(void)
+{
+	Relation	table = table_open(chatcrypt_store_relation("message"), AccessShareLock);
+	BlockNumber blocks = RelationGetNumberOfBlocks(table);
+
+	table_close(table, AccessShareLock);
+	return blocks;
+}
+
+/* Once through the table, a stretch of blocks at a time. */
+static int64
+delete_in_blocks(Datum sender, BlockNumber blocks)
+{
+	ItemPointerData from;
+	ItemPointerData to;
+	ChatcryptArg args[] = {
+		{TIDOID, PointerGetDatum(&from), false},
+		{TIDOID, PointerGetDatum(&to), false},
+		{TEXTOID, sender, false}
+	};
+	int64		deleted = 0;
+
+	for (BlockNumber first = 0; first < blocks; first += Min(BLOCKS_AT_ONCE, blocks - first))
+	{
+		ItemPointerSet(&from, first, 0);
+		ItemPointerSet(&to, first + Min(BLOCKS_AT_ONCE, blocks - first), 0);
+		deleted += delete_and_commit(DELETE_OF_SENDER_IN_BLOCKS, args, lengthof(args));
+		chatcrypt_progress_note("delete messages of a participant", NULL, first, blocks);
+	}
+	return deleted;
+}
+
+/* An update may carry a row back to where a pass has been: a last pass finds nothing. */
+static int64
+delete_everywhere(Datum sender)
+{
+	int64		deleted = 0;
+	int64		now;
+
+	do
+	{
+		now = delete_in_blocks(sender, blocks_of_messages());
+		deleted += now;
+	} while (now > 0);
+	return deleted;
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_delete_messages_of);
+
+/* delete_messages_of(participant text, chat uuid, INOUT deleted bigint) */
+Datum
+chatcrypt_delete_messages_of(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	chat_id;
+	bool		everywhere = PG_ARGISNULL(1);
+	ChatcryptArg args[3];
+	Datum		sender;
+	int64		deleted;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	refuse_null(fcinfo, 0, "the participant");
+	if (!everywhere)
+		chat_id = *PG_GETARG_UUID_P(1);
+	chatcrypt_work_begin(fcinfo, "chatcrypt.delete_messages_of()");
+	sender = PointerGetDatum(PG_GETARG_TEXT_P_COPY(0));
+	if (everywhere)
+		deleted = delete_everywhere(sender);
+	else
+	{
+		args[1] = (ChatcryptArg) {UUIDOID, UUIDPGetDatum(&chat_id), false};
+		args[2] = (ChatcryptArg) {TEXTOID, sender, false};
+		deleted = delete_in_batches("delete messages of a participant", chat_id.data, DELETE_OF_SENDER_IN_CHAT,
+									args, lengthof(args), 1000, PG_INT64_MAX);
+	}
+	chatcrypt_progress_end();
+	return chatcrypt_work_end(fcinfo, &deleted, 1);
+}

@@ -1,0 +1,19 @@
+/*
+ * retention.h
+ *		How long messages are kept.
+ */
+#ifndef CHATCRYPT_RETENTION_H
+#define CHATCRYPT_RETENTION_H
+
+#include "datatype/timestamp.h"
+
+#include "core/bytes.h"
+
+/*
+ * When a message of the chat, made at that time, expires by the policy of the chat,
+ * or else of its tenant.  False where neither has one.  What a row writes by itself
+ * goes before.
+ */
+extern bool chatcrypt_expiry(const uint8 chat_id[CC_ID_LEN], TimestampTz created_at, TimestampTz *expires_at);
+
+#endif
