@@ -13,8 +13,9 @@ my $body = 'SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(
 
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(1);
 	INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(1), chatcrypt.id(1), '0')});
+# A pause between reading and writing, so that sessions do meet, whatever the machine is busy with.
 append_to_file("$folder/add.sql",
-	"UPDATE chatcrypt.messages SET body = (body::integer + 1)::text WHERE message_id = chatcrypt.id(1);\n");
+	"UPDATE chatcrypt.messages SET body = (body::integer + 1 + length(pg_sleep(0.001)::text))::text WHERE message_id = chatcrypt.id(1);\n");
 
 sub count_together
 {
