@@ -61,8 +61,3 @@ BEGIN
 	END LOOP;
 END
 $$;
-
--- The steps that the procedures take, with the rights of whoever called the procedure.  Each checks them again.
-GRANT EXECUTE ON ROUTINE chatcrypt.envelope_places, chatcrypt.outdated_rows, chatcrypt.reencrypt_rows, chatcrypt.note_reencrypted,
-	chatcrypt.reencrypt_places, chatcrypt.propose_purge, chatcrypt.announce_purge, chatcrypt.raise_fence, chatcrypt.fence_waits_for,
-	chatcrypt.proposed_chats, chatcrypt.purge_proposed, chatcrypt.purge_noted, chatcrypt.forget_proposals TO chatcrypt_admin;
