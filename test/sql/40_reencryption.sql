@@ -82,7 +82,7 @@ SELECT tableoid::regclass, chatcrypt.dek_version(name), count(*), min(chatcrypt.
 SELECT u.unreadable, d.dek_version, d.state FROM chatcrypt.upkeep AS u JOIN chatcrypt.dek AS d ON d.dek_id = u.reencrypted_to;
 
 -- What does not open is counted, left as it is, and keeps nothing back.
-UPDATE chatcrypt.message SET encrypted_message = overlay(encrypted_message PLACING '\x00' FROM 40 FOR 1) WHERE message_id = chatcrypt.id(400001);
+UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 39, get_byte(encrypted_message, 39) # 1) WHERE message_id = chatcrypt.id(400001);
 UPDATE shop.notes SET note = overlay(note PLACING '\x07' FROM 1 FOR 1) WHERE id = 3;
 SELECT chatcrypt.rotate_chat(4000), chatcrypt.rotate_chat(4001);
 CALL chatcrypt.reencrypt_chat(4000);

@@ -61,7 +61,7 @@ SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept WHERE id = 1;
 CALL chatcrypt.purge_unused_deks();
 
 -- A row that does not open keeps the key that it names, until somebody decides what becomes of it.
-UPDATE kept SET envelope = overlay(envelope PLACING '\x00' FROM 40 FOR 1) WHERE id = 1;
+UPDATE kept SET envelope = set_byte(envelope, 39, get_byte(envelope, 39) # 1) WHERE id = 1;
 SELECT chatcrypt.rotate_chat(1);
 CALL chatcrypt.reencrypt_chat(1);
 CALL chatcrypt.purge_chat(1);

@@ -27,12 +27,12 @@ CALL chatcrypt.verify_all(max_rate => 100);
 RESET ROLE;
 
 -- One row for each way to go wrong.
-PREPARE damage(bigint, int, bytea) AS UPDATE chatcrypt.message SET encrypted_message = overlay(encrypted_message PLACING $3 FROM $2) WHERE message_id = chatcrypt.id($1);
-EXECUTE damage(104, 10, '\x00');	-- salt
-EXECUTE damage(108, 20, '\x00');	-- commitment
-EXECUTE damage(116, 36, '\x00');	-- ciphertext
-EXECUTE damage(103, 36, '\x00');	-- the same under a conversation key
-EXECUTE damage(107, 20, '\x00');
+PREPARE damage(bigint, int) AS UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, $2, get_byte(encrypted_message, $2) # 1) WHERE message_id = chatcrypt.id($1);
+EXECUTE damage(104, 10);	-- salt
+EXECUTE damage(108, 20);	-- commitment
+EXECUTE damage(116, 36);	-- ciphertext
+EXECUTE damage(103, 36);	-- the same under a conversation key
+EXECUTE damage(107, 20);
 UPDATE chatcrypt.message SET encrypted_message = overlay(encrypted_message PLACING '\x00000009' FROM 2), dek_version = 9 WHERE message_id = chatcrypt.id(120);
 UPDATE chatcrypt.message SET encrypted_message = (SELECT encrypted_message FROM chatcrypt.message WHERE message_id = chatcrypt.id(101)) WHERE message_id = chatcrypt.id(105);
 UPDATE chatcrypt.message SET chat_id = chatcrypt.id(77) WHERE message_id = chatcrypt.id(109);
