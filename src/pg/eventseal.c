@@ -136,13 +136,17 @@ chatcrypt_seal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal, uint
 
 /* ---------- sealing ---------- */
 
-/* Events outside of what is sealed, gap by gap and by index. */
-#define UNSEALED \
+/*
+ * Events outside of what is sealed, gap by gap.  The inner ORDER BY and LIMIT have
+ * each gap looked up by index, whatever the planner believes of their number.
+ */
+#define UNSEALED(most) \
 	"unnest(int8multirange(int8range(NULL, NULL)) - " \
 	"coalesce((SELECT sealed FROM chatcrypt.event_chain), '{}')) AS gap, " \
 	"LATERAL (SELECT * FROM chatcrypt.key_event " \
 	"WHERE event_id >= coalesce(lower(gap), -9223372036854775808) " \
-	"AND event_id <= coalesce(upper(gap) - 1, 9223372036854775807)) AS e"
+	"AND event_id <= coalesce(upper(gap) - 1, 9223372036854775807) " \
+	"ORDER BY event_id LIMIT " most ") AS e"
 
 static bool
 anything_to_seal(void)
@@ -151,7 +155,7 @@ anything_to_seal(void)
 	bool		any;
 
 	chatcrypt_owner_begin(&scope);
-	any = chatcrypt_owner_execute("SELECT FROM " UNSEALED " LIMIT 1", NULL, 0) > 0;
+	any = chatcrypt_owner_execute("SELECT FROM " UNSEALED("1") " LIMIT 1", NULL, 0) > 0;
 	chatcrypt_owner_end(&scope);
 	return any;
 }
@@ -277,7 +281,7 @@ seal_once(const ChatcryptEventKey *key, int64 limit)
 	chatcrypt_event_key_lock(key);
 	link_to_last(&seal);
 	count = chatcrypt_owner_execute("SELECT pg_snapshot_xmin(pg_current_snapshot()), " CHATCRYPT_EVENT_COLUMNS
-									" FROM " UNSEALED " ORDER BY e.event_id LIMIT $1", &arg, 1);
+									" FROM " UNSEALED("$1") " ORDER BY e.event_id LIMIT $1", &arg, 1);
 	if (count > 0)
 	{
 		take_rows(&seal, (uint64) limit);

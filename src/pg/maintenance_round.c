@@ -1,26 +1,21 @@
 /*
  * maintenance_round.c
  *		One round of maintenance in one database: a worker of its own that connects,
- *		runs each task that is due and ends; and run_maintenance(), which has that done now.
+ *		runs each task that is due and ends.
  *
  * Each task is a statement that anybody with the right could send, run in the way
  * that a client's is: at top level, so that a procedure can commit as it goes.
- * That is also why a task that fails is undone by ending its transaction, and why
- * run_maintenance() does not run the tasks in its caller's session: neither can be
- * done from inside a statement.
+ * That is also why a task that fails is undone by ending its transaction, which
+ * cannot be done from inside a statement.
  *
  * A lock keeps two rounds of one database apart.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
-#include "commands/dbcommands.h"
 #include "commands/extension.h"
-#include "executor/spi.h"
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
@@ -40,7 +35,6 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "pg/access.h"
 #include "pg/compat.h"
 #include "pg/maintenance.h"
 #include "pg/maintenance_status.h"
@@ -361,95 +355,4 @@ chatcrypt_maintenance_round_main(Datum arg)
 			chatcrypt_task_failed(database, CHATCRYPT_ROUND, "this database does not have the extension chatcrypt");
 	}
 	proc_exit(0);
-}
-
-/* ---------- run_maintenance() ---------- */
-
-static void
-check_call(FunctionCallInfo fcinfo)
-{
-	CallContext *call = (CallContext *) fcinfo->context;
-
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	PreventCommandIfReadOnly("chatcrypt.run_maintenance()");
-	if (call == NULL || !IsA(call, CallContext) || call->atomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("chatcrypt.run_maintenance() cannot run inside a transaction block"),
-				 errdetail("Its tasks could wait for what this transaction has locked."),
-				 errhint("CALL it by itself.")));
-}
-
-/* Ends the transaction, so that no snapshot and no lock of ours is in the way of the round. */
-static void
-let_go(void)
-{
-	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-		elog(ERROR, "could not connect to SPI");
-	SPI_commit();
-	SPI_finish();
-}
-
-/* One that is not wanted any more is ended as well. */
-static void
-wait_for_round(BackgroundWorkerHandle *handle)
-{
-	PG_TRY();
-	{
-		(void) WaitForBackgroundWorkerShutdown(handle);
-	}
-	PG_CATCH();
-	{
-		TerminateBackgroundWorker(handle);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-}
-
-/* What went wrong since then: a WARNING for each task, and an ERROR where the round itself did. */
-static void
-tell(const char *database, TimestampTz since)
-{
-	ChatcryptTaskStatus status;
-
-	chatcrypt_tasks_bury(database);
-	for (int i = 0; i < (int) lengthof(tasks); i++)
-	{
-		(void) chatcrypt_task_find(database, tasks[i].name, &status);
-		if (status.last_error_at >= since)
-			ereport(WARNING,
-					(errmsg("maintenance task %s: %s", status.task, status.last_error)));
-	}
-	(void) chatcrypt_task_find(database, CHATCRYPT_ROUND, &status);
-	if (status.last_success < since)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the maintenance of this database did not come to its end"),
-				 errdetail("What it did stays done; the server log says what ended it.")));
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_run_maintenance);
-
-Datum
-chatcrypt_run_maintenance(PG_FUNCTION_ARGS)
-{
-	MemoryContext context;
-	BackgroundWorkerHandle *handle;
-	TimestampTz since = GetCurrentTimestamp();
-	char		database[NAMEDATALEN];
-
-	check_call(fcinfo);
-	strlcpy(database, get_database_name(MyDatabaseId), NAMEDATALEN);
-	let_go();
-	context = MemoryContextSwitchTo(TopMemoryContext);
-	if (!chatcrypt_maintenance_start_round(database, true, MyProcPid, &handle))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("there is no free background worker for the maintenance of this database"),
-				 errhint("Raise max_worker_processes, or try again later.")));
-	MemoryContextSwitchTo(context);
-	wait_for_round(handle);
-	pfree(handle);
-	tell(database, since);
-	PG_RETURN_VOID();
 }
