@@ -95,7 +95,11 @@ decrypt(FunctionCallInfo fcinfo, IdType chat_type, IdType message_type, bool is_
 		chatcrypt_open_text(chat_id, message_id, envelope, aad_argument(fcinfo, 3), on_failure) :
 		chatcrypt_open(chat_id, message_id, envelope, aad_argument(fcinfo, 3), on_failure);
 	if (plaintext == NULL)
+	{
+		if (chatcrypt_messages_updating())
+			chatcrypt_messages_note_unopened();
 		PG_RETURN_NULL();
+	}
 	PG_RETURN_POINTER(plaintext);
 }
 

@@ -43,11 +43,18 @@
 
 static ExecutorRun_hook_type previous_executor_run;
 static bool updating;
+static bool some_did_not_open;	/* in the innermost query */
 
 bool
 chatcrypt_messages_updating(void)
 {
 	return updating;
+}
+
+void
+chatcrypt_messages_note_unopened(void)
+{
+	some_did_not_open = true;
 }
 
 /*
@@ -76,6 +83,7 @@ static void
 run_query(CHATCRYPT_EXECUTOR_RUN_PARAMETERS)
 {
 	bool		outer = updating;
+	bool		outer_did_not_open = some_did_not_open;
 	bool		inner = updates_the_view(queryDesc);
 
 	if (outer == inner)
@@ -86,11 +94,13 @@ run_query(CHATCRYPT_EXECUTOR_RUN_PARAMETERS)
 	PG_TRY();
 	{
 		updating = inner;
+		some_did_not_open = false;
 		chatcrypt_call_executor_run(previous_executor_run);
 	}
 	PG_FINALLY();
 	{
 		updating = outer;
+		some_did_not_open = outer_did_not_open;
 	}
 	PG_END_TRY();
 }
@@ -358,6 +368,21 @@ refuse_to_move_unreadable(const Row *old)
 				 errmsg("the message does not open, and so cannot get another id or chat")));
 }
 
+/*
+ * The old row's body is NULL where it does not open, and so is one that a subquery of
+ * the same statement reads: that must not take the place of a body that is there.
+ */
+static void
+refuse_to_erase_unread(const Row *old, const Row *given)
+{
+	if (old->nulls[MESSAGE_BODY] || !given->nulls[MESSAGE_BODY] || !some_did_not_open)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION),
+			 errmsg("a body is not set to NULL in a statement that read a message that does not open"),
+			 errhint("Leave out the message that does not open.")));
+}
+
 static HeapTuple
 update_message(TriggerData *trigger)
 {
@@ -376,6 +401,7 @@ update_message(TriggerData *trigger)
 	if (!lock_row_as_read(old.values[MESSAGE_ID]))
 		return NULL;
 
+	refuse_to_erase_unread(&old, &given);
 	stored = given;
 	moved = is_distinct(&old, &given, MESSAGE_ID, false, UUID_LEN) ||
 		is_distinct(&old, &given, MESSAGE_CHAT_ID, false, UUID_LEN);

@@ -14,6 +14,9 @@
  */
 extern bool chatcrypt_messages_updating(void);
 
+/* Tells that such a query read NULL for a body that does not open. */
+extern void chatcrypt_messages_note_unopened(void);
+
 extern void chatcrypt_messages_install_hooks(void);
 
 /* The default of message_id: an SQL function that C calls as well. */

@@ -80,6 +80,11 @@ BEGIN
 	RAISE NOTICE 'not reached';
 END $$;
 
+-- Nor does what cannot be read take the place of a body that is there.
+UPDATE chatcrypt.messages SET body = (SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(10)) WHERE message_id = chatcrypt.id(12);
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(12);
+UPDATE chatcrypt.messages SET body = body || '!' WHERE message_id IN (chatcrypt.id(10), chatcrypt.id(12));
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(12);
 DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(10);
 
 -- The same row twice in one UPDATE is changed once, as in a table.
