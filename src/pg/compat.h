@@ -5,6 +5,7 @@
 #ifndef CHATCRYPT_COMPAT_H
 #define CHATCRYPT_COMPAT_H
 
+#include "access/tableam.h"
 #include "executor/executor.h"
 #include "storage/latch.h"
 #include "storage/proc.h"

@@ -242,8 +242,8 @@ blocks_of_messages(void)
 static int64
 delete_in_blocks(Datum sender, BlockNumber blocks)
 {
-	ItemPointerData from;
-	ItemPointerData to;
+	ItemPointerData from = {0};
+	ItemPointerData to = {0};
 	ChatcryptArg args[] = {
 		{TIDOID, PointerGetDatum(&from), false},
 		{TIDOID, PointerGetDatum(&to), false},

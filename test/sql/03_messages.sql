@@ -166,10 +166,10 @@ DEALLOCATE by_number;
 -- A page of a chat is read in the order of the index: no more is decrypted than is shown.
 EXPLAIN (COSTS OFF) SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(42) ORDER BY created_at DESC LIMIT 50;
 -- Where rows must be sorted they are decrypted after that.
+RESET enable_seqscan;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT body FROM chatcrypt.messages ORDER BY sender LIMIT 50;
 
 -- A function that leaks is asked about no message that the actor may not see.
-RESET enable_seqscan;
 CREATE FUNCTION leak(body text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS
 	$$ BEGIN RAISE NOTICE 'leaked'; RETURN true; END $$;
 CREATE ROLE regress_leak IN ROLE chatcrypt_reader;
