@@ -221,7 +221,10 @@ foreach my $stop (@rewraps)
 	$version++;
 	my $at_version = "SELECT coalesce(sum(data_keys), 0) FROM chatcrypt.kms_key_usage() WHERE key_version = $version";
 	dies($where, "chatcrypt.rewrap(key_uri => '$other')", $place, $at_version, $done);
+	$proxy->reset;
 	is(value("CALL chatcrypt.rewrap(key_uri => '$other')"), ($keys - $done) . '|0', "$where: once more does the rest");
+	cmp_ok($proxy->requests('/rewrap/'), '<=', ($keys - $done) / 200 + 1, "$where: in large calls");
+	cmp_ok($proxy->requests('/decrypt/'), '<=', ($keys - $done) / 200 + 2, "$where: with as large ones to check");
 	is(value($at_version), $keys, "$where: and that is all");
 }
 check_everything('rewrap, once more');
