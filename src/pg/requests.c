@@ -239,7 +239,16 @@ chatcrypt_kms_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs)
 
 	if (njobs <= 0)
 		return;
-	run = palloc(sizeof(Run));
+	run = palloc_extended(sizeof(Run), MCXT_ALLOC_NO_OOM);
+	if (run == NULL)
+	{
+		/* keys to be wrapped are in the jobs already */
+		for (int i = 0; i < njobs; i++)
+			cc_wipe(jobs[i].dek, CC_DEK_LEN);
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	}
 	run->op = op;
 	run->jobs = jobs;
 	run->njobs = njobs;
