@@ -55,10 +55,11 @@
 #include "pg/store.h"
 #include "pg/work.h"
 
+/* A key, by what is its own alone: ids come again where an extension is made anew. */
 typedef struct Proposal
 {
 	pg_uuid_t	chat_id;
-	int64		dek_id;
+	bytea	   *kcv;
 } Proposal;
 
 /* In a context of their own. */
@@ -68,6 +69,8 @@ static VirtualTransactionId *running;
 static int	nrunning;
 static MemoryContext purge_context;
 static uint32 fence_wait_event;
+
+#define READ_POLICY "SELECT external_envelopes FROM chatcrypt.chat WHERE chat_id = $1"
 
 /* Keys that leave the shared cache when their destruction is committed. */
 static List *evict_at_commit;
@@ -109,15 +112,23 @@ forget_all(void)
 	fenced = false;
 }
 
-/* Keeps other changes of the chat's keys, and of its policy, away. */
+/*
+ * Reads the chat's policy, from its locked row where that is said: then other changes
+ * of its keys, and of its policy, are kept away.  Waits for nobody.
+ */
 static void
-lock_purgeable_chat(const uint8 *chat_id)
+require_purgeable(const uint8 *chat_id, bool lock)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
+	ChatcryptMode mode;
 	bool		isnull;
 
-	chatcrypt_lock_chat(chat_id);
-	chatcrypt_owner_execute("SELECT external_envelopes FROM chatcrypt.chat WHERE chat_id = $1", &arg, 1);
+	if (!chatcrypt_store_chat_mode(chat_id, &mode))
+		chatcrypt_no_such_chat(chat_id);
+	if (chatcrypt_owner_execute(lock ? READ_POLICY " FOR NO KEY UPDATE SKIP LOCKED" : READ_POLICY, &arg, 1) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("chat %s is being changed by another transaction and keeps its keys", chatcrypt_id_text(chat_id))));
 	if (DatumGetBool(chatcrypt_owner_value(&isnull)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -198,7 +209,7 @@ propose(const uint8 *chat_id)
 	};
 	MemoryContext previous;
 
-	chatcrypt_owner_execute("SELECT d.dek_id " REPLACED_KEYS_NOT_IN_USE, args, lengthof(args));
+	chatcrypt_owner_execute("SELECT d.kcv " REPLACED_KEYS_NOT_IN_USE, args, lengthof(args));
 	previous = MemoryContextSwitchTo(purge_context);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -206,7 +217,7 @@ propose(const uint8 *chat_id)
 		bool		isnull;
 
 		memcpy(proposal->chat_id.data, chat_id, CC_ID_LEN);
-		proposal->dek_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		proposal->kcv = DatumGetByteaPCopy(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 		proposals = lappend(proposals, proposal);
 	}
 	MemoryContextSwitchTo(previous);
@@ -234,7 +245,7 @@ propose_step(void *arg)
 	ChatcryptOwnerScope scope;
 
 	chatcrypt_owner_begin(&scope);
-	lock_purgeable_chat(chat_id->data);
+	require_purgeable(chat_id->data, false);
 	propose(chat_id->data);
 	chatcrypt_owner_end(&scope);
 }
@@ -286,11 +297,11 @@ wait_for_fence(TimestampTz until)
 	return true;
 }
 
-/* The keys noted of a chat: bigint[]. */
+/* The keys noted of a chat, by their key check values: bytea[]. */
 static ArrayType *
-proposed_deks(const uint8 *chat_id)
+proposed_keys(const uint8 *chat_id)
 {
-	Datum	   *deks = palloc(sizeof(Datum) * (list_length(proposals) + 1));
+	Datum	   *keys = palloc(sizeof(Datum) * (list_length(proposals) + 1));
 	int			count = 0;
 	ListCell   *cell;
 
@@ -299,9 +310,9 @@ proposed_deks(const uint8 *chat_id)
 		Proposal   *proposal = lfirst(cell);
 
 		if (memcmp(proposal->chat_id.data, chat_id, CC_ID_LEN) == 0)
-			deks[count++] = Int64GetDatum(proposal->dek_id);
+			keys[count++] = PointerGetDatum(proposal->kcv);
 	}
-	return construct_array(deks, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	return construct_array(keys, count, BYTEAOID, -1, false, TYPALIGN_INT);
 }
 
 static void
@@ -348,13 +359,13 @@ destroy_unused(const ChatcryptOwnerScope *scope, const uint8 *chat_id)
 	ChatcryptArg args[] = {
 		{UUIDOID, PointerGetDatum(chat_id), false},
 		{BYTEAARRAYOID, PointerGetDatum(keys_in_use(chat_id)), false},
-		{INT8ARRAYOID, PointerGetDatum(proposed_deks(chat_id)), false}
+		{BYTEAARRAYOID, PointerGetDatum(proposed_keys(chat_id)), false}
 	};
 	SPITupleTable *found;
 	int			nfound;
 
 	nfound = (int) chatcrypt_owner_execute("SELECT d.purpose, d.dek_version, d.kms_key, d.kcv " REPLACED_KEYS_NOT_IN_USE
-										   " AND d.dek_id = ANY ($3) ORDER BY d.dek_version FOR UPDATE",
+										   " AND d.kcv = ANY ($3) ORDER BY d.dek_version FOR UPDATE",
 										   args, lengthof(args));
 	found = SPI_tuptable;
 	for (int i = 0; i < nfound; i++)
@@ -365,7 +376,7 @@ destroy_unused(const ChatcryptOwnerScope *scope, const uint8 *chat_id)
 	}
 	if (nfound > 0 &&
 		chatcrypt_owner_execute("UPDATE chatcrypt.dek AS d SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL "
-								"WHERE d.dek_id IN (SELECT d.dek_id " REPLACED_KEYS_NOT_IN_USE " AND d.dek_id = ANY ($3))",
+								"WHERE d.dek_id IN (SELECT d.dek_id " REPLACED_KEYS_NOT_IN_USE " AND d.kcv = ANY ($3))",
 								args, lengthof(args)) != (uint64) nfound)
 		elog(ERROR, "keys changed while they were locked");
 	return nfound;
@@ -387,7 +398,7 @@ destroy_step(void *arg)
 
 	Assert(fenced && nrunning == 0);
 	chatcrypt_owner_begin(&scope);
-	lock_purgeable_chat(destruction->chat_id.data);
+	require_purgeable(destruction->chat_id.data, true);
 	destruction->destroyed = destroy_unused(&scope, destruction->chat_id.data);
 	chatcrypt_owner_end(&scope);
 }
@@ -481,6 +492,14 @@ propose_all(Run *run, ChatcryptArg limit)
 		raise_fence();
 }
 
+/* What was fenced, by this call or by an earlier one, if patience allows. */
+static void
+finish(Run *run, TimestampTz until)
+{
+	if (fenced && wait_for_fence(until))
+		destroy_proposed(run, true);
+}
+
 PG_FUNCTION_INFO_V1(chatcrypt_purge_unused_deks);
 
 /*
@@ -501,13 +520,13 @@ chatcrypt_purge_unused_deks(PG_FUNCTION_ARGS)
 				 errmsg("the limit must not be negative")));
 	until = end_of_patience(fcinfo, 1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_unused_deks()");
+	finish(&run, until);
 	if (!fenced)
 	{
 		forget_all();
 		propose_all(&run, limit);
+		finish(&run, until);
 	}
-	if (fenced && wait_for_fence(until))
-		destroy_proposed(&run, true);
 	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed, run.failed, nrunning}, 3);
 }
@@ -532,8 +551,9 @@ purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
 		forget_all();
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("no key of chat %s was destroyed: %d older transactions are running still",
-						chatcrypt_id_text(chat_id->data), left),
+				 errmsg("no key of chat %s was destroyed: older transactions are running still",
+						chatcrypt_id_text(chat_id->data)),
+				 errdetail("There are %d of them.", left),
 				 errhint("Call again when they have ended, or with more patience.")));
 	}
 	destroy_proposed(&run, false);
