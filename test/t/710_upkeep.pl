@@ -1,0 +1,175 @@
+# Re-encryption and purging of a server that is killed between their batches; envelopes in the
+# hands of prepared transactions and of those that take their time.
+use strict;
+use warnings;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test qw(wait_until);
+use IPC::Run ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = Chatcrypt::Test->start('upkeep', conf => "restart_after_crash = on\nmax_prepared_transactions = 5\nautovacuum = off\n");
+
+# A statement in a connection of its own, which the test does not wait for.
+sub start_sql
+{
+	my ($sql) = @_;
+	my %run = (out => '', err => '');
+
+	$run{handle} = IPC::Run::start(
+		[ $node->installed_command('psql'), '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ],
+		'<', \undef, '>', \$run{out}, '2>', \$run{err});
+	return \%run;
+}
+
+# Its rows, or what went wrong.
+sub end_sql
+{
+	my ($run) = @_;
+	$run->{handle}->finish;
+	chomp $run->{out};
+	return $run->{err} ne '' ? $run->{err} : $run->{out};
+}
+
+sub value
+{
+	return $node->safe_psql('postgres', $_[0]);
+}
+
+sub everything_opens
+{
+	my ($name) = @_;
+	is(ask($node, 'CALL chatcrypt.verify_all()'), '0', "$name: everything opens");
+	return;
+}
+
+# Everything that one chat had before, as it reads now.
+my $fingerprint = 'SELECT md5(string_agg(message_id || body, $$,$$ ORDER BY message_id)) FROM chatcrypt.messages';
+
+# Re-encryption, killed at several moments; one of the kills takes a backend alone, and with it
+# the memory of all.
+my $messages = 30000;
+$node->safe_psql('postgres', <<"SQL");
+SELECT chatcrypt.create_chat(1);
+INSERT INTO chatcrypt.messages (message_id, chat_id, body)
+	SELECT chatcrypt.id(i), chatcrypt.id(1), 'body ' || i FROM generate_series(1, $messages) AS i;
+CREATE TABLE kept (id bigint, chat bigint, envelope bytea);
+CREATE INDEX ON kept (chat);
+INSERT INTO kept SELECT i, 1, chatcrypt.encrypt(1, i, 'kept ' || i) FROM generate_series(1, $messages) AS i;
+SELECT chatcrypt.register_envelopes('kept', 'envelope', 'chat', 'id');
+SQL
+my $before = value($fingerprint);
+
+my $moved = 'SELECT count(*) FROM chatcrypt.message WHERE dek_version = %d';
+my $newest;
+foreach my $kill (1 .. 3)
+{
+	$newest = value('SELECT chatcrypt.rotate_chat(1)');
+	my $run = start_sql('CALL chatcrypt.reencrypt_chat(1, batch => 20)');
+	ok(wait_until(60, sub { value(sprintf $moved, $newest) > 2000 * $kill }), "kill $kill: re-encryption is on its way");
+	if ($kill == 2)
+	{
+		my $pid = value(q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'CALL%'});
+		kill 'KILL', $pid or die "cannot kill $pid: $!";
+		end_sql($run);
+		ok(wait_until(60, sub { run_log([ 'pg_isready', '-q', '-d', $node->connstr('postgres') ]) }), "kill $kill: the server is back");
+	}
+	else
+	{
+		$node->stop('immediate');
+		end_sql($run);
+		$node->start;
+	}
+	my $done = value(sprintf $moved, $newest);
+	cmp_ok($done, '>', 0, "kill $kill: some is done");
+	cmp_ok($done, '<', $messages, "kill $kill: and some is not");
+	everything_opens("kill $kill");
+	is(value($fingerprint), $before, "kill $kill: and reads as before");
+}
+like(ask($node, 'CALL chatcrypt.reencrypt_chat(1)'), qr/^\d+\|0$/, 'it ends when it is called again');
+is(value(sprintf $moved, $newest), $messages, 'all messages are under the newest key');
+is(value("SELECT count(*) FROM kept WHERE chatcrypt.dek_version(envelope) = $newest"), $messages, 'and all that was registered');
+is(value($fingerprint), $before, 'and they read as before');
+is(value("SELECT count(*) FROM kept WHERE chatcrypt.decrypt(chat, id, envelope) = 'kept ' || id"), $messages, 'so does the rest');
+
+# Purging, killed while it destroys, and while it waits.
+my $chats = 3000;
+$node->safe_psql('postgres', <<"SQL");
+SELECT chatcrypt.create_chats(ARRAY(SELECT generate_series(1001::bigint, 1000 + $chats)));
+UPDATE chatcrypt.chat SET external_envelopes = false;
+INSERT INTO chatcrypt.messages (message_id, chat_id, body)
+	SELECT chatcrypt.id(100000 + i), chatcrypt.id(i), 'needs the first key' FROM generate_series(1001, 1000 + $chats, 3) AS i;
+CALL chatcrypt.rotate_due(max_age => '0');
+SQL
+$before = value($fingerprint);
+my $destroyed = q{SELECT count(*) FROM chatcrypt.dek WHERE state = 'destroyed'};
+
+my $writer = session($node);
+answer($writer, 'BEGIN');
+answer($writer, 'SELECT count(*) FROM chatcrypt.chat');
+my $run = start_sql(q{CALL chatcrypt.purge_unused_deks(patience => '1 hour')});
+ok(wait_until(60, sub { value(q{SELECT task FROM chatcrypt.progress}) eq 'wait for older transactions' }),
+	'a purge waits for older transactions, and says so');
+is(value($destroyed), 0, 'it has destroyed nothing');
+$node->stop('immediate');
+end_sql($run);
+$node->start;
+is(value($destroyed), 0, 'nor has it after a crash');
+everything_opens('a purge that was killed while it waited');
+
+$run = start_sql('CALL chatcrypt.purge_unused_deks()');
+ok(wait_until(60, sub { value($destroyed) > 100 }), 'a purge is on its way');
+$node->stop('immediate');
+end_sql($run);
+$node->start;
+my $some = value($destroyed);
+cmp_ok($some, '>', 100, 'some keys are destroyed');
+cmp_ok($some, '<', 2 * $chats / 3, 'and some are not');
+everything_opens('a purge that was killed while it destroyed');
+is(value(q{SELECT count(*) FROM chatcrypt.key_event WHERE event = 'purge'}), $some, 'the history has each of them');
+
+$writer = session($node);
+answer($writer, 'BEGIN');
+answer($writer, 'SELECT count(*) FROM chatcrypt.chat');
+$run = start_sql(q{CALL chatcrypt.purge_unused_deks(patience => '1 hour')});
+ok(wait_until(60, sub { value(q{SELECT task FROM chatcrypt.progress}) eq 'wait for older transactions' }), 'the next one waits');
+answer($writer, 'COMMIT');
+like(end_sql($run), qr/^\d+\|0\|0$/, 'until they have ended, and finishes');
+is(value($destroyed), 2 * $chats / 3 + $newest - 1, 'all keys that nothing names are destroyed');
+is(value(q{SELECT count(*) FROM chatcrypt.dek AS d JOIN chatcrypt.message AS m USING (chat_id, dek_version) WHERE d.state = 'destroyed'}),
+	0, 'and none that a message names');
+everything_opens('purged');
+is(value($fingerprint), $before, 'and reads as before');
+
+# What a prepared transaction has sealed is waited for as well, over a restart too.
+$node->safe_psql('postgres', <<'SQL');
+SELECT chatcrypt.create_chat(2);
+UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.id(2);
+BEGIN;
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(900000), chatcrypt.id(2), 'prepared');
+PREPARE TRANSACTION 'slow';
+SELECT chatcrypt.rotate_chat(2);
+SQL
+my $purge = session($node);
+is(answer($purge, q{CALL chatcrypt.purge_unused_deks(patience => '300 ms')}), '0|0|1', 'a purge waits for a prepared transaction');
+$purge->quit;
+$node->restart;
+$purge = session($node);
+is(answer($purge, q{CALL chatcrypt.purge_unused_deks(patience => '300 ms')}), '0|0|1', 'after a restart too');
+$node->safe_psql('postgres', q{COMMIT PREPARED 'slow'});
+is(answer($purge, q{CALL chatcrypt.purge_unused_deks(patience => '10 s')}), '0|0|0', 'and finds the key in use');
+is(value('SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(2)'), 'prepared', 'which opens what it sealed');
+is(answer($purge, 'CALL chatcrypt.reencrypt_chat(2)'), '1|0', 'until it is re-encrypted');
+is(answer($purge, q{CALL chatcrypt.purge_unused_deks(patience => '10 s')}), '1|0|0', 'and then the key goes');
+
+# A registration is dumped with the tables that it names, and a restored database looks there.
+$node->command_ok([ 'pg_dump', '--file', $node->basedir . '/dump.sql', $node->connstr('postgres') ], 'pg_dump');
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . '/dump.sql', $node->connstr('restored') ], 'restored');
+is(ask($node, 'SELECT relation, envelope_column FROM chatcrypt.protected_column', 'restored'), 'kept|envelope', 'the registration is there');
+is(ask($node, 'CALL chatcrypt.verify_all()', 'restored'), '0', 'and everything opens');
+ask($node, 'UPDATE kept SET envelope = overlay(envelope PLACING $$\x00$$ FROM 40 FOR 1) WHERE id = 1', 'restored');
+is(ask($node, 'CALL chatcrypt.verify_all()', 'restored'), '1', 'or does not');
+
+$node->stop;
+done_testing();
