@@ -33,6 +33,10 @@ CALL chatcrypt.purge_chat(chatcrypt.id(25001));
 CALL chatcrypt.reencrypt_chat(chatcrypt.id(25001));
 CALL chatcrypt.purge_chat(chatcrypt.id(25001));
 RESET ROLE;
+\c -
+SELECT * FROM chatcrypt.verify_chat(25001);
+\c -
+CALL chatcrypt.verify_all("limit" => 0);
 DROP ROLE regress_keeper;
 SET ROLE regress_shop;
 SELECT id, chatcrypt.decrypt(25001, id, envelope), chatcrypt.dek_version(envelope) FROM shop.note ORDER BY id;
