@@ -41,7 +41,7 @@ SQL
 is(ask($source, q{SELECT string_agg(c.oid::regclass::text, ' ' ORDER BY c.oid) FROM pg_extension AS e JOIN pg_depend AS d ON d.refobjid = e.oid
 	JOIN pg_class AS c ON c.oid = d.objid WHERE e.extname = 'chatcrypt' AND d.refclassid = 'pg_extension'::regclass
 	AND d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relkind IN ('r', 'p', 'S') AND NOT c.oid = ANY (e.extconfig)}),
-	'chatcrypt.upkeep', 'every table and sequence is dumped, but for hints that can be had again');
+	'chatcrypt.upkeep chatcrypt.unopened', 'every table and sequence is dumped, but for hints that can be had again');
 
 # What must be the same, byte for byte; and the plaintext of everything that has one.
 my $stored = q{SELECT md5(concat_ws('|', (SELECT d FROM chatcrypt.deployment d), (SELECT array_agg(t ORDER BY tenant) FROM chatcrypt.tenant t),
