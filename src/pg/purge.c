@@ -31,12 +31,8 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
-#include "storage/lock.h"
-#include "storage/procarray.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -46,6 +42,7 @@
 #include "pg/access.h"
 #include "pg/compat.h"
 #include "pg/events.h"
+#include "pg/fence.h"
 #include "pg/ids.h"
 #include "pg/keycache.h"
 #include "pg/keys.h"
@@ -62,13 +59,8 @@ typedef struct Proposal
 	bytea	   *kcv;
 } Proposal;
 
-/* In a context of their own. */
-static List *proposals;			/* of Proposal, those of one chat together */
-static bool fenced;
-static VirtualTransactionId *running;
-static int	nrunning;
+static List *proposals;			/* those of one chat together; in a context of their own */
 static MemoryContext purge_context;
-static uint32 fence_wait_event;
 
 #define READ_POLICY "SELECT external_envelopes FROM chatcrypt.chat WHERE chat_id = $1"
 
@@ -107,9 +99,7 @@ forget_all(void)
 	set_up_once();
 	MemoryContextReset(purge_context);
 	proposals = NIL;
-	running = NULL;
-	nrunning = 0;
-	fenced = false;
+	chatcrypt_fence_lower();
 }
 
 /*
@@ -250,53 +240,6 @@ propose_step(void *arg)
 	chatcrypt_owner_end(&scope);
 }
 
-/* Lazy vacuums store no envelope, and are not waited for. */
-static void
-raise_fence(void)
-{
-	VirtualTransactionId *others;
-
-	CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("dek"));
-	chatcrypt_work_commit();
-	others = GetCurrentVirtualXIDs(InvalidTransactionId, false, false, PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &nrunning);
-	running = MemoryContextAlloc(purge_context, sizeof(VirtualTransactionId) * (nrunning + 1));
-	memcpy(running, others, sizeof(VirtualTransactionId) * nrunning);
-	fenced = true;
-}
-
-/* How many transactions of the fence are running still. */
-static int
-fence_waits_for(void)
-{
-	int			left = 0;
-
-	for (int i = 0; i < nrunning; i++)
-		if (!VirtualXactLock(running[i], false))
-			running[left++] = running[i];
-	nrunning = left;
-	return left;
-}
-
-/* Waits outside of any snapshot; false where they take longer. */
-static bool
-wait_for_fence(TimestampTz until)
-{
-	long		nap = 5;
-
-	while (fence_waits_for() > 0)
-	{
-		chatcrypt_progress_note("wait for older transactions", NULL, 0, nrunning);
-		if (GetCurrentTimestamp() >= until)
-			return false;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
-						 chatcrypt_wait_event(&fence_wait_event, "ChatcryptPurge"));
-		ResetLatch(MyLatch);
-		nap = Min(nap * 2, 500);
-		chatcrypt_work_commit();	/* nor does this transaction grow old */
-	}
-	return true;
-}
-
 /* The keys noted of a chat, by their key check values: bytea[]. */
 static ArrayType *
 proposed_keys(const uint8 *chat_id)
@@ -396,7 +339,7 @@ destroy_step(void *arg)
 	Destruction *destruction = arg;
 	ChatcryptOwnerScope scope;
 
-	Assert(fenced && nrunning == 0);
+	Assert(chatcrypt_fence_is_up() && chatcrypt_fence_waits_for() == 0);
 	chatcrypt_owner_begin(&scope);
 	require_purgeable(destruction->chat_id.data, true);
 	destruction->destroyed = destroy_unused(&scope, destruction->chat_id.data);
@@ -489,14 +432,14 @@ propose_all(Run *run, ChatcryptArg limit)
 		chatcrypt_work_commit();
 	}
 	if (proposals != NIL)
-		raise_fence();
+		chatcrypt_fence_raise();
 }
 
 /* What was fenced, by this call or by an earlier one, if patience allows. */
 static void
 finish(Run *run, TimestampTz until)
 {
-	if (fenced && wait_for_fence(until))
+	if (chatcrypt_fence_is_up() && chatcrypt_fence_wait(until))
 		destroy_proposed(run, true);
 }
 
@@ -521,14 +464,14 @@ chatcrypt_purge_unused_deks(PG_FUNCTION_ARGS)
 	until = end_of_patience(fcinfo, 1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_unused_deks()");
 	finish(&run, until);
-	if (!fenced)
+	if (!chatcrypt_fence_is_up())
 	{
 		forget_all();
 		propose_all(&run, limit);
 		finish(&run, until);
 	}
 	chatcrypt_progress_end();
-	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed, run.failed, nrunning}, 3);
+	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed, run.failed, chatcrypt_fence_waits_for()}, 3);
 }
 
 static Datum
@@ -543,10 +486,10 @@ purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
 	forget_all();
 	take_step(propose_step, chat_id);
 	if (proposals != NIL)
-		raise_fence();
-	if (fenced && !wait_for_fence(until))
+		chatcrypt_fence_raise();
+	if (chatcrypt_fence_is_up() && !chatcrypt_fence_wait(until))
 	{
-		int			left = nrunning;
+		int			left = chatcrypt_fence_waits_for();
 
 		forget_all();
 		ereport(ERROR,

@@ -3,15 +3,7 @@
  *		Moves envelopes to their chat's newest key: reencrypt_chat(), reencrypt_due(),
  *		and reseal() for envelopes that are kept elsewhere.
  *
- * A pass over a place first lists its outdated rows by their ctids, and then takes
- * them in slices, a transaction each.  Whatever became of a row in between, a slice
- * only touches rows that are of the chat and outdated still, so that a ctid that
- * another row got meanwhile does no harm.
- *
- * A slice locks the rows that it can have at once and passes over those that others
- * hold: it waits for no writer, and writers wait for one slice at most.  A body that
- * somebody changed in between is sealed under the newest key already, or is passed
- * over.  The plaintext never leaves chatcrypt_reseal().
+ * Each step of a pass (reencryption_pass.h) is a transaction of its own.
  *
  * Commits of slices do not wait for the disk: what a crash takes back is found again
  * by the next pass, and a key that it needs is destroyed by a later commit, which a
@@ -22,8 +14,6 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/itemptr.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -33,44 +23,11 @@
 #include "pg/compat.h"
 #include "pg/ids.h"
 #include "pg/keyring.h"
-#include "pg/messagetable.h"
 #include "pg/owner.h"
 #include "pg/progress.h"
-#include "pg/registry.h"
-#include "pg/rowmover.h"
+#include "pg/reencryption_pass.h"
 #include "pg/seal.h"
 #include "pg/work.h"
-
-/* Envelopes that one UPDATE carries; an array of them must stay well below 1 GB. */
-#define BYTES_AT_ONCE	(16 * 1024 * 1024)
-
-/* Rows that are listed before they are worked on: 6 bytes each. */
-#define ROWS_AT_ONCE	200000
-
-/* The first bytes of what the chat's newest key seals; raises where there is none. */
-static bytea *
-newest_header(const uint8 *chat_id)
-{
-	const ChatcryptKey *key = chatcrypt_keyring_seal(chat_id);
-	bytea	   *header = palloc(VARHDRSZ + CC_HEADER_LEN);
-	uint8	   *bytes = (uint8 *) VARDATA(header);
-
-	SET_VARSIZE(header, VARHDRSZ + CC_HEADER_LEN);
-	bytes[0] = key->purpose == CHATCRYPT_PURPOSE_CONVERSATION ? CC_SUITE_CONVERSATION : CC_SUITE_MESSAGE;
-	for (int i = 0; i < 4; i++)
-		bytes[1 + i] = (uint8) (key->version >> (8 * (3 - i)));
-	return header;
-}
-
-static uint32
-version_of(const bytea *envelope)
-{
-	cc_envelope_info info;
-
-	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), &info) != CC_OK)
-		elog(ERROR, "a fresh envelope cannot be read");
-	return info.dek_version;
-}
 
 /* One run of a procedure. */
 typedef struct Run
@@ -82,258 +39,6 @@ typedef struct Run
 	int64		unreadable;
 	int64		failed;
 } Run;
-
-/* One pass over one place of one chat. */
-typedef struct Pass
-{
-	const uint8 *chat_id;
-	const ChatcryptPlace *known;	/* what the run knew of it at its beginning */
-	MemoryContext context;		/* of rows */
-	ItemPointerData after;
-	ItemPointerData *rows;
-	int			nrows;
-	int64		unreadable;
-	int64		passed_over;
-} Pass;
-
-/* The place as it is now, locked for this transaction. */
-static ChatcryptPlace *
-place_of(const Pass *pass, LOCKMODE lockmode)
-{
-	return chatcrypt_place(pass->known->relation, pass->known->registered ? &pass->known->registry_id : NULL, lockmode);
-}
-
-static ItemPointerData *
-copy_rows(Datum array, MemoryContext context, int *nrows)
-{
-	ArrayType  *rows = DatumGetArrayTypeP(array);
-	Size		size;
-	ItemPointerData *copy;
-
-	*nrows = ArrayGetNItems(ARR_NDIM(rows), ARR_DIMS(rows));
-	size = sizeof(ItemPointerData) * *nrows;	/* as the array has them: two bytes aligned */
-	copy = MemoryContextAlloc(context, size);
-	memcpy(copy, ARR_DATA_PTR(rows), size);
-	return copy;
-}
-
-/* A step: the next rows of the place that another key than the newest sealed. */
-static void
-list_outdated(void *arg)
-{
-	Pass	   *pass = arg;
-	ChatcryptPlace *place = place_of(pass, AccessShareLock);
-	ChatcryptOwnerScope scope;
-	ChatcryptArg args[4];
-	Datum		chat_value;
-	Datum		rows;
-	bool		isnull;
-
-	pass->nrows = 0;
-	if (!chatcrypt_place_chat_value(place, pass->chat_id, &chat_value))
-		return;
-	args[0] = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
-	args[1] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(newest_header(pass->chat_id)), false};
-	args[2] = (ChatcryptArg) {TIDOID, PointerGetDatum(&pass->after), false};
-	args[3] = (ChatcryptArg) {INT4OID, Int32GetDatum(ROWS_AT_ONCE), false};
-
-	chatcrypt_owner_begin_as(&scope, place->owner);
-	chatcrypt_owner_execute(psprintf("SELECT array_agg(at ORDER BY at) FROM (SELECT ctid AS at FROM ONLY %s "
-									 "WHERE %s = $1 AND substr(%s, 1, 5) <> $2 AND ctid > $3 ORDER BY ctid LIMIT $4) AS outdated",
-									 place->table, place->chat, place->envelope), args, lengthof(args));
-	rows = chatcrypt_owner_value(&isnull);
-	if (!isnull)
-		pass->rows = copy_rows(rows, pass->context, &pass->nrows);
-	chatcrypt_owner_end(&scope);
-	if (pass->nrows > 0)
-		pass->after = pass->rows[pass->nrows - 1];
-}
-
-/* Rows of one transaction, and what became of them. */
-typedef struct Slice
-{
-	const ChatcryptPlace *place;
-	const uint8 *chat_id;
-	Datum	   *rows;			/* of those resealed and not yet written */
-	Datum	   *envelopes;
-	int			waiting;
-	Size		bytes;
-	int64		moved;
-	int64		unreadable;
-} Slice;
-
-static void
-write_waiting(Slice *slice)
-{
-	ChatcryptArg args[2];
-
-	if (slice->waiting == 0)
-		return;
-	args[0] = (ChatcryptArg) {TIDARRAYOID,
-		PointerGetDatum(construct_array(slice->rows, slice->waiting, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT)), false};
-	args[1] = (ChatcryptArg) {BYTEAARRAYOID,
-		PointerGetDatum(construct_array(slice->envelopes, slice->waiting, BYTEAOID, -1, false, TYPALIGN_INT)), false};
-	slice->moved += chatcrypt_owner_execute(psprintf("UPDATE ONLY %s AS t SET %s = r.envelope%s "
-													 "FROM unnest($1, $2) AS r (at, envelope) WHERE t.ctid = r.at",
-													 slice->place->table, slice->place->envelope,
-													 slice->place->registered ? "" : ", dek_version = chatcrypt.dek_version(r.envelope)"),
-											args, lengthof(args));
-	for (int i = 0; i < slice->waiting; i++)
-		pfree(DatumGetPointer(slice->envelopes[i]));
-	pfree(DatumGetPointer(args[0].value));
-	pfree(DatumGetPointer(args[1].value));
-	slice->waiting = 0;
-	slice->bytes = 0;
-}
-
-/* One row: its place, message id and envelope. */
-static void
-reseal_row(Slice *slice, HeapTuple tuple, TupleDesc desc)
-{
-	uint8		message_id[CC_ID_LEN];
-	bool		isnull;
-	cc_status	why;
-	bytea	   *envelope;
-	bytea	   *resealed;
-
-	chatcrypt_place_id(slice->place->message_type, SPI_getbinval(tuple, desc, 2, &isnull), message_id);
-	envelope = DatumGetByteaPP(SPI_getbinval(tuple, desc, 3, &isnull));
-	resealed = chatcrypt_reseal(slice->chat_id, message_id, envelope, slice->place->aad, &why);
-	if (resealed == NULL)
-	{
-		slice->unreadable++;
-		return;
-	}
-	slice->rows[slice->waiting] = SPI_getbinval(tuple, desc, 1, &isnull);
-	slice->envelopes[slice->waiting] = PointerGetDatum(resealed);
-	slice->waiting++;
-	slice->bytes += VARSIZE(resealed);
-}
-
-/* Locks what it can of the rows, and takes them to the newest key; how many it got. */
-static uint64
-move_rows(Slice *slice, ArrayType *rows)
-{
-	const ChatcryptPlace *place = slice->place;
-	ChatcryptArg args[3];
-	SPITupleTable *found;
-	uint64		nfound;
-	Datum		chat_value;
-
-	if (!chatcrypt_place_chat_value(place, slice->chat_id, &chat_value))
-		return 0;
-	args[0] = (ChatcryptArg) {TIDARRAYOID, PointerGetDatum(rows), false};
-	args[1] = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
-	args[2] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(newest_header(slice->chat_id)), false};
-	nfound = chatcrypt_owner_execute(psprintf("SELECT ctid, %s%s, %s FROM ONLY %s WHERE ctid = ANY ($1) AND %s = $2 "
-											  "AND substr(%s, 1, 5) <> $3 AND %s IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED",
-											  place->message, place->message_type == UUIDOID ? "" : "::bigint",
-											  place->envelope, place->table, place->chat, place->envelope, place->message),
-									 args, lengthof(args));
-	found = SPI_tuptable;
-	slice->rows = palloc(sizeof(Datum) * (nfound + 1));
-	slice->envelopes = palloc(sizeof(Datum) * (nfound + 1));
-	for (uint64 i = 0; i < nfound; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		reseal_row(slice, found->vals[i], found->tupdesc);
-		if (slice->bytes > BYTES_AT_ONCE)
-			write_waiting(slice);
-	}
-	write_waiting(slice);
-	return nfound;
-}
-
-/* Does the row go to the newest key?  False where it is no outdated row of the chat any more, or is taken. */
-static bool
-move_row(Slice *slice, ChatcryptRowMover *mover, ItemPointer at, const bytea *header)
-{
-	Datum	   *values;
-	bool	   *nulls;
-	cc_status	why;
-	bytea	   *envelope;
-	bytea	   *resealed;
-	bool		moved;
-
-	if (!chatcrypt_rowmover_fetch(mover, at, &values, &nulls) || nulls[MESSAGE_BODY] ||
-		memcmp(DatumGetUUIDP(values[MESSAGE_CHAT_ID])->data, slice->chat_id, CC_ID_LEN) != 0)
-		return false;
-	envelope = DatumGetByteaPP(values[MESSAGE_BODY]);
-	if (memcmp(VARDATA_ANY(envelope), VARDATA(header), CC_HEADER_LEN) == 0)
-		return false;
-	resealed = chatcrypt_reseal(slice->chat_id, DatumGetUUIDP(values[MESSAGE_ID])->data, envelope, NULL, &why);
-	if (resealed == NULL)
-	{
-		slice->unreadable++;
-		return true;
-	}
-	moved = chatcrypt_rowmover_replace(mover, at, resealed, version_of(resealed));
-	slice->moved += moved;
-	pfree(resealed);
-	if (DatumGetPointer(values[MESSAGE_BODY]) != (Pointer) envelope)
-		pfree(envelope);
-	return moved;
-}
-
-/* The same as move_rows(), for chatcrypt.message and without its locks. */
-static uint64
-move_messages(Slice *slice, ChatcryptRowMover *mover, ItemPointer rows, int count)
-{
-	const bytea *header = newest_header(slice->chat_id);
-	uint64		got = 0;
-
-	for (int i = 0; i < count; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		got += move_row(slice, mover, &rows[i], header);
-	}
-	return got;
-}
-
-static ArrayType *
-array_of_rows(ItemPointer rows, int count)
-{
-	Datum	   *elements = palloc(sizeof(Datum) * count);
-
-	for (int i = 0; i < count; i++)
-		elements[i] = PointerGetDatum(&rows[i]);
-	return construct_array(elements, count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT);
-}
-
-/* Some of the rows that a pass has listed. */
-typedef struct SliceOfPass
-{
-	Pass	   *pass;
-	int			first;
-	int			count;
-	Slice		slice;
-	uint64		got;
-} SliceOfPass;
-
-/* A step. */
-static void
-move_slice(void *arg)
-{
-	SliceOfPass *part = arg;
-	const Pass *pass = part->pass;
-	ItemPointer rows = &pass->rows[part->first];
-	ChatcryptOwnerScope scope;
-	ChatcryptRowMover *mover;
-
-	memset(&part->slice, 0, sizeof(part->slice));
-	part->slice.chat_id = pass->chat_id;
-	part->slice.place = place_of(pass, RowExclusiveLock);
-	chatcrypt_owner_begin_as(&scope, part->slice.place->owner);
-	mover = part->slice.place->registered ? NULL : chatcrypt_rowmover_open();
-	if (mover != NULL)
-	{
-		part->got = move_messages(&part->slice, mover, rows, part->count);
-		chatcrypt_rowmover_close(mover);
-	}
-	else
-		part->got = move_rows(&part->slice, array_of_rows(rows, part->count));
-	chatcrypt_owner_end(&scope);
-}
 
 /* Does a step of the run and commits it; false where it failed and that may be. */
 static bool
@@ -357,31 +62,37 @@ take_step(const Run *run, ChatcryptStep step, void *arg)
 	return done;
 }
 
-static bool
-pass_over_place(Run *run, Pass *pass)
+/* What one chat has come to. */
+typedef struct Tally
 {
-	SliceOfPass part = {.pass = pass};
+	int64		unreadable;
+	int64		passed_over;
+} Tally;
 
-	for (;;)
+/* False where it failed, and that may be. */
+static bool
+pass_over_place(Run *run, Tally *tally, ChatcryptPass *pass)
+{
+	ChatcryptSlice slice = {.pass = pass};
+
+	do
 	{
-		if (!take_step(run, list_outdated, pass))
+		if (!take_step(run, chatcrypt_pass_list, pass))
 			return false;
-		if (pass->nrows == 0)
-			return true;
-		for (part.first = 0; part.first < pass->nrows; part.first += part.count)
+		for (slice.first = 0; slice.first < pass->nrows; slice.first += slice.count)
 		{
-			part.count = Min(run->batch, pass->nrows - part.first);
-			if (!take_step(run, move_slice, &part))
+			slice.count = Min(run->batch, pass->nrows - slice.first);
+			if (!take_step(run, chatcrypt_pass_move, &slice))
 				return false;
-			run->moved += part.slice.moved;
+			run->moved += slice.moved;
+			tally->unreadable += slice.unreadable;
+			tally->passed_over += slice.passed_over;
 			chatcrypt_progress_note("re-encrypt", pass->chat_id, run->moved, CHATCRYPT_TOTAL_UNKNOWN);
-			pass->unreadable += part.slice.unreadable;
-			pass->passed_over += part.count - (int64) part.got;
 		}
-		pfree(pass->rows);
-		if (pass->nrows < ROWS_AT_ONCE)
-			return true;
-	}
+		if (pass->nrows > 0)
+			pfree(pass->rows);
+	} while (pass->nrows == CHATCRYPT_ROWS_LISTED);
+	return true;
 }
 
 /* What is remembered of a pass over all places of a chat. */
@@ -438,22 +149,21 @@ static void
 reencrypt(Run *run, const uint8 *chat_id, List *places)
 {
 	Upkeep		upkeep = {.chat_id = chat_id};
-	int64		passed_over = 0;
+	Tally		tally = {0};
 	bool		done = take_step(run, find_newest_dek, &upkeep);
 	ListCell   *cell;
 
 	foreach(cell, places)
 	{
-		Pass		pass = {.chat_id = chat_id, .known = lfirst(cell), .context = CurrentMemoryContext};
+		ChatcryptPass pass = {.chat_id = chat_id, .known = lfirst(cell), .context = CurrentMemoryContext};
 
 		ItemPointerSet(&pass.after, 0, 0);
-		done = done && pass_over_place(run, &pass);
-		upkeep.unreadable += pass.unreadable;
-		passed_over += pass.passed_over;
+		done = done && pass_over_place(run, &tally, &pass);
 	}
-	run->unreadable += upkeep.unreadable;
-	if (!done || passed_over > 0)
+	if (!done || tally.passed_over > 0)
 		upkeep.dek_id = 0;
+	upkeep.unreadable = tally.unreadable;
+	run->unreadable += tally.unreadable;
 	run->failed += !done;
 	(void) take_step(run, note_upkeep, &upkeep);
 }
