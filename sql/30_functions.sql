@@ -36,7 +36,7 @@ CREATE FUNCTION chatcrypt.id(number bigint, space bigint)
 COMMENT ON FUNCTION chatcrypt.id(bigint, bigint) IS 'The uuid that stands for a bigint id; applications that share a database take different spaces.';
 
 CREATE FUNCTION chatcrypt.warm(chat_ids bigint[]) RETURNS integer LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE
-	RETURN chatcrypt.warm((SELECT array_agg(chatcrypt.id(number)) FROM unnest(chat_ids) AS number));
+	RETURN chatcrypt.warm((SELECT coalesce(array_agg(chatcrypt.id(number)), '{}') FROM unnest(chat_ids) AS number));
 COMMENT ON FUNCTION chatcrypt.warm(bigint[]) IS 'Unwraps the keys of many chats whose ids are numbers; says how many were cold.';
 
 CREATE FUNCTION chatcrypt.new_message_id()

@@ -311,6 +311,7 @@ get_text(HeapTuple tuple, TupleDesc desc, AttrNumber column)
 static void
 copy_dek_row(HeapTuple tuple, TupleDesc desc, ChatcryptDekRow *row)
 {
+	static const uint8 no_kcv[CC_KCV_LEN];
 	bool		isnull;
 	char	   *state = get_text(tuple, desc, DEK_STATE);
 
@@ -324,6 +325,10 @@ copy_dek_row(HeapTuple tuple, TupleDesc desc, ChatcryptDekRow *row)
 	row->wrapped_len = copy_bytea(tuple, desc, DEK_ENCRYPTED_DEK, row->wrapped, sizeof(row->wrapped));
 	if (copy_bytea(tuple, desc, DEK_KCV, row->id.kcv, CC_KCV_LEN) != CC_KCV_LEN)
 		damaged_row("kcv is not 32 bytes long");
+
+	/* Zeroes would tell the KMS worker not to check the key. */
+	if (memcmp(row->id.kcv, no_kcv, CC_KCV_LEN) == 0)
+		damaged_row("kcv is zero");
 }
 
 bool

@@ -138,3 +138,10 @@ INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, valid_
 INSERT INTO chatcrypt.message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.id(1), chatcrypt.id(3), 'plaintext'::bytea, 1);
 INSERT INTO chatcrypt.message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.id(1), chatcrypt.id(3), chatcrypt.encrypt(3, 1, 'x'), 2);
 INSERT INTO chatcrypt.deployment VALUES (false);
+
+-- A key whose check value was taken away is not used.
+SELECT chatcrypt.create_chat(50);
+UPDATE chatcrypt.dek SET kcv = decode(repeat('00', 32), 'hex') WHERE chat_id = chatcrypt.id(50);
+SELECT chatcrypt.encrypt(50, 1, 'unchecked');
+DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(50);
+SELECT chatcrypt.warm('{}'::bigint[]), chatcrypt.warm('{}'::uuid[]);
