@@ -83,16 +83,6 @@ delete_in_batches(const char *task, const uint8 *chat_id, const char *sql, Chatc
 	return deleted;
 }
 
-static int
-batch_argument(FunctionCallInfo fcinfo, int n)
-{
-	if (PG_ARGISNULL(n) || PG_GETARG_INT32(n) < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a batch has at least one row")));
-	return PG_GETARG_INT32(n);
-}
-
 PG_FUNCTION_INFO_V1(chatcrypt_apply_retention);
 
 /* apply_retention("limit" bigint, batch integer, INOUT deleted bigint) */
@@ -100,7 +90,7 @@ Datum
 chatcrypt_apply_retention(PG_FUNCTION_ARGS)
 {
 	int64		most = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
-	int			batch = batch_argument(fcinfo, 1);
+	int			batch = chatcrypt_batch_argument(fcinfo, 1);
 	int64		deleted;
 	ChatcryptArg args[1];
 
@@ -171,7 +161,7 @@ require_confirmation(FunctionCallInfo fcinfo)
 static Datum
 delete_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 {
-	int			batch = batch_argument(fcinfo, 2);
+	int			batch = chatcrypt_batch_argument(fcinfo, 2);
 	ChatcryptArg args[2];
 	bool		exists;
 	int64		deleted;

@@ -66,16 +66,6 @@ chatcrypt_event_key_read(ChatcryptEventKey *key)
 	return found;
 }
 
-static ChatcryptArg
-bytes_arg(const void *bytes, Size len)
-{
-	bytea	   *value = palloc(VARHDRSZ + len);
-
-	SET_VARSIZE(value, VARHDRSZ + len);
-	memcpy(VARDATA(value), bytes, len);
-	return (ChatcryptArg) {BYTEAOID, PointerGetDatum(value), false};
-}
-
 /* The deployment's id, and the key that the server's settings name. */
 static void
 wrapping_of_server(ChatcryptWrapping *wrapping)
@@ -97,7 +87,7 @@ chatcrypt_event_key_make(void)
 	chatcrypt_generate_deks(&wrapping, &key, 1);
 	args[0] = (ChatcryptArg) {TEXTOID, CStringGetTextDatum(wrapping.kms_key), false};
 	args[1] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(key.wrapped), false};
-	args[2] = bytes_arg(key.id.kcv, CC_KCV_LEN);
+	args[2] = chatcrypt_bytes_arg(key.id.kcv, CC_KCV_LEN);
 
 	chatcrypt_owner_begin(&scope);
 	if (!chatcrypt_tenant_settle("default", &wrapping))

@@ -222,16 +222,6 @@ link_to_last(ChatcryptSeal *seal)
 	memcpy(seal->previous_mac, VARDATA_ANY(mac), CC_SHA256_LEN);
 }
 
-static ChatcryptArg
-bytes_arg(const void *bytes, Size len)
-{
-	bytea	   *value = palloc(VARHDRSZ + len);
-
-	SET_VARSIZE(value, VARHDRSZ + len);
-	memcpy(VARDATA(value), bytes, len);
-	return (ChatcryptArg) {BYTEAOID, PointerGetDatum(value), false};
-}
-
 static void
 write_seal(const ChatcryptSeal *seal, const uint8 *mac)
 {
@@ -239,11 +229,11 @@ write_seal(const ChatcryptSeal *seal, const uint8 *mac)
 	ChatcryptArg args[] = {
 		{INT8OID, Int64GetDatum(seal->number), false},
 		{TEXTOID, CStringGetTextDatum(seal->event_ids), false},
-		bytes_arg(seal->digests, seal->digests_len),
+		chatcrypt_bytes_arg(seal->digests, seal->digests_len),
 		{XID8OID, FullTransactionIdGetDatum(horizon), seal->horizon == 0},
 		{INT8OID, Int64GetDatum(seal->system_id), false},
-		bytes_arg(seal->previous_mac, CC_SHA256_LEN),
-		bytes_arg(mac, CC_SHA256_LEN),
+		chatcrypt_bytes_arg(seal->previous_mac, CC_SHA256_LEN),
+		chatcrypt_bytes_arg(mac, CC_SHA256_LEN),
 		{TIMESTAMPTZOID, TimestampTzGetDatum(seal->sealed_at), false}
 	};
 
@@ -260,7 +250,7 @@ notify(const ChatcryptSeal *seal, const uint8 *mac)
 	ChatcryptArg args[] = {
 		{INT8OID, Int64GetDatum(seal->number), false},
 		{TEXTOID, CStringGetTextDatum(seal->event_ids), strlen(seal->event_ids) > NOTIFY_IDS_MAX},
-		bytes_arg(mac, CC_SHA256_LEN)
+		chatcrypt_bytes_arg(mac, CC_SHA256_LEN)
 	};
 
 	chatcrypt_owner_execute("SELECT pg_notify('chatcrypt_key_event', json_build_object("

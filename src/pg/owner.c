@@ -11,6 +11,7 @@
 #include "utils/guc.h"
 #include "utils/tuplestore.h"
 
+#include "pg/compat.h"
 #include "pg/owner.h"
 #include "pg/store.h"
 
@@ -52,6 +53,16 @@ chatcrypt_owner_end(ChatcryptOwnerScope *scope)
 	AtEOXact_GUC(true, scope->guc_level);
 	SetUserIdAndSecContext(scope->user, scope->security_context);
 	SPI_finish();
+}
+
+ChatcryptArg
+chatcrypt_bytes_arg(const void *bytes, Size len)
+{
+	bytea	   *value = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(value, VARHDRSZ + len);
+	memcpy(VARDATA(value), bytes, len);
+	return (ChatcryptArg) {BYTEAOID, PointerGetDatum(value), false};
 }
 
 uint64

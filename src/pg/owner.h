@@ -39,6 +39,9 @@ typedef struct ChatcryptArg
 	bool		isnull;
 } ChatcryptArg;
 
+/* A bytea argument: a copy, in the current memory context. */
+extern ChatcryptArg chatcrypt_bytes_arg(const void *bytes, Size len);
+
 /* Runs one statement between begin and end; the number of rows it touched. */
 extern uint64 chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs);
 

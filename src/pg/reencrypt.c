@@ -168,20 +168,10 @@ reencrypt(Run *run, const uint8 *chat_id, List *places)
 	(void) take_step(run, note_upkeep, &upkeep);
 }
 
-static int
-batch_argument(FunctionCallInfo fcinfo, int n)
-{
-	if (PG_ARGISNULL(n) || PG_GETARG_INT32(n) < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a batch has at least one row")));
-	return PG_GETARG_INT32(n);
-}
-
 static Datum
 reencrypt_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 {
-	Run			run = {.batch = batch_argument(fcinfo, 1)};
+	Run			run = {.batch = chatcrypt_batch_argument(fcinfo, 1)};
 	List	   *places;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
@@ -272,7 +262,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_reencrypt_due);
 Datum
 chatcrypt_reencrypt_due(PG_FUNCTION_ARGS)
 {
-	Run			run = {.batch = batch_argument(fcinfo, 2), .forgiving = true};
+	Run			run = {.batch = chatcrypt_batch_argument(fcinfo, 2), .forgiving = true};
 	List	   *places;
 	pg_uuid_t  *chats;
 	uint64		count;

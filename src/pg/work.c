@@ -184,3 +184,13 @@ chatcrypt_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job)
 		pg_unreachable();
 	put_out(outages, job->key_uri);
 }
+
+int
+chatcrypt_batch_argument(FunctionCallInfo fcinfo, int n)
+{
+	if (PG_ARGISNULL(n) || PG_GETARG_INT32(n) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a batch has at least one row")));
+	return PG_GETARG_INT32(n);
+}

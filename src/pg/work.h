@@ -52,4 +52,7 @@ extern void chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op, cons
 /* A job that says of the whole key that it cannot be used: a WARNING, and it is out. */
 extern void chatcrypt_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job);
 
+/* An argument that says how many rows a batch has; raises for NULL and for less than one. */
+extern int	chatcrypt_batch_argument(FunctionCallInfo fcinfo, int n);
+
 #endif
