@@ -78,7 +78,7 @@ CREATE PROCEDURE chatcrypt.purge_unused_deks(
 	INOUT destroyed bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL, INOUT waiting_for bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_unused_deks';
 COMMENT ON PROCEDURE chatcrypt.purge_unused_deks(bigint, interval, bigint, bigint, bigint) IS
-	'Destroys replaced keys that no envelope names, in chats whose external_envelopes is false; says how many, how many chats failed, and for how many older transactions it had no patience to wait: then the next call in this session goes on.';
+	'Destroys replaced keys that no envelope names, in chats whose external_envelopes is false; says how many, how many chats failed, and for how many older transactions it had no patience to wait: then the next call in the session goes on.';
 
 CREATE PROCEDURE chatcrypt.purge_chat(
 	chat_id uuid, patience interval DEFAULT '30 seconds', INOUT destroyed bigint DEFAULT NULL)

@@ -2,7 +2,7 @@
 
 CREATE FUNCTION chatcrypt.note_progress(task text, chat_id uuid DEFAULT NULL, done bigint DEFAULT 0, total bigint DEFAULT NULL)
 	RETURNS void LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'chatcrypt_note_progress';
-COMMENT ON FUNCTION chatcrypt.note_progress(text, uuid, bigint, bigint) IS 'Shows in chatcrypt.progress what this session does and how far it is; a task of NULL ends it.';
+COMMENT ON FUNCTION chatcrypt.note_progress(text, uuid, bigint, bigint) IS 'Shows in chatcrypt.progress what a session does and how far it is; a task of NULL ends it.';
 
 CREATE FUNCTION chatcrypt.read_progress(
 	OUT pid integer, OUT database name, OUT task text, OUT chat_id uuid,

@@ -15,11 +15,11 @@ CREATE FUNCTION chatcrypt.doctor_list(items text[]) RETURNS text
 $$;
 COMMENT ON FUNCTION chatcrypt.doctor_list(text[]) IS 'For doctor(): a list that stays short.';
 
--- A setting has many values at once: the server's, this session's, and those that ALTER ROLE
+-- A setting has many values at once: the server's, the session's, and those that ALTER ROLE
 -- and ALTER DATABASE gave.  Values of the last, and of files, are as somebody wrote them.
 CREATE FUNCTION chatcrypt.doctor_values(OUT name text, OUT value text, OUT place text) RETURNS SETOF record
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	-- Where this session has a value of its own, the server's shows in the files alone.
+	-- Where the session has a value of its own, the server's shows in the files alone.
 	SELECT s.name,
 		   CASE WHEN s.source IN ('database', 'user', 'database user', 'global', 'client', 'interactive', 'session')
 				THEN coalesce((SELECT f.setting FROM pg_file_settings AS f
@@ -29,7 +29,7 @@ CREATE FUNCTION chatcrypt.doctor_values(OUT name text, OUT value text, OUT place
 		   'on this server'
 	FROM pg_settings AS s
 	UNION ALL
-	SELECT s.name, s.setting, 'in this session'
+	SELECT s.name, s.setting, 'in your session'
 	FROM pg_settings AS s
 	WHERE s.source IN ('client', 'interactive', 'session')
 	UNION ALL

@@ -3,7 +3,7 @@
  *		Waiting until every transaction of this database that runs at a moment has
  *		ended, prepared ones included, without holding up any of them.
  *
- * A fence is this session's own and outlives transactions: who has no patience left
+ * A fence is its session's own and outlives transactions: who has no patience left
  * may come back to it.
  */
 #ifndef CHATCRYPT_FENCE_H

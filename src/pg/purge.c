@@ -22,7 +22,7 @@
  * them.  chat.external_envelopes = false says just that of a chat, and no other
  * chat is touched.
  *
- * What was noted, and the fence, are this session's own and outlive transactions: a
+ * What was noted, and the fence, are their session's own and outlive transactions: a
  * purge that had no patience to wait goes on with the next call.
  */
 #include "postgres.h"

@@ -62,7 +62,7 @@ extern bool chatcrypt_purpose_parse(const char *text, ChatcryptPurpose *purpose)
 
 /*
  * These move whenever a row of the table that may have been remembered is changed
- * or removed, in this session or, once it is committed, in any.  The caller has
+ * or removed, in the same session or, once it is committed, in any.  The caller has
  * accepted invalidation messages.
  */
 extern uint64 chatcrypt_dek_generation(void);

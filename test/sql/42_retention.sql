@@ -33,7 +33,7 @@ SELECT expires_at FROM chatcrypt.messages WHERE message_id BETWEEN chatcrypt.id(
 SELECT chatcrypt.default_expiry(chatcrypt.id(3), '2100-01-01'), chatcrypt.default_expiry(chatcrypt.id(1)), chatcrypt.default_expiry(chatcrypt.id(99));
 RESET ROLE;
 
--- A change of either counts from then on, in this session too, unless it is rolled back.
+-- A change of either counts from then on, in the same session too, unless it is rolled back.
 UPDATE chatcrypt.tenant SET retention = '2 days' WHERE tenant = 'brief';
 SELECT chatcrypt.default_expiry(chatcrypt.id(3), '2100-01-01');
 BEGIN;

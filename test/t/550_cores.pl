@@ -145,7 +145,7 @@ CONF
 		my $found = found_in($all, $keys);
 		like($found, qr/\Q$_\E/, "$title: has the $_")
 		  foreach (map { "DEK of chat $_" } 1 .. 3), 'inner state of K(message) of chat 1', 'outer state of K(commit) of chat 2', 'marker';
-		unlike($found, qr/state of K\(\w+\) of chat 3/, "$title: and no state of a chat that this session did not open");
+		unlike($found, qr/state of K\(\w+\) of chat 3/, "$title: and no state of a chat that the session did not open");
 		unlike($found, qr/PRK|(?<!state of )K\(|key of a message|wrapping|master/, "$title: nor anything that nobody needs any more");
 		is(found_in(gcore($pid, "usual-$huge", 0), $keys), 'the marker', "$title: an ordinary dump by gdb has none of them");
 	}
