@@ -18,7 +18,7 @@
  * Absence is never remembered.
  *
  * The table is set-associative and lives in a mapping that no core dump takes and
- * that is wiped by fork and by exit.  Version 0 stands for "the key that seals".
+ * that is wiped by fork and by exit.
  *
  * A scan of many chats finds few of its keys in the nearest processor cache, so
  * what a hit needs lies close: the tags of a set in half a cache line, an entry in
@@ -47,10 +47,17 @@
 #define RECHECK_MS	1000
 #define CACHE_LINE	64
 
+/*
+ * What a key is asked for as: the one that seals messages, whatever its use is; the
+ * active one for a use; or a version of a use.  No version is above PG_INT32_MAX.
+ */
+#define THE_ONE_THAT_SEALS	0
+#define THE_ACTIVE_ONE		PG_UINT32_MAX
+
 typedef struct RingEntry
 {
 	uint8		chat_id[CC_ID_LEN];
-	uint32		asked_version;	/* what it was asked for as: 0 for "the one that seals" */
+	uint32		asked_version;	/* or one of the above */
 	uint32		uses;			/* since the shared cache was last told */
 	uint64		generation;
 	uint64		epoch;
@@ -155,12 +162,11 @@ empty_slot(RingSlot slot)
 	cc_wipe(id_at(slot), sizeof(ChatcryptKeyId));
 }
 
-/* purpose 0 matches the key that seals, whatever its purpose is. */
 static inline bool
-entry_matches(const RingEntry *entry, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
+entry_matches(const RingEntry *entry, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
 {
 	return entry->asked_version == asked_version &&
-		(asked_version == 0 || entry->key.purpose == purpose) &&
+		(asked_version == THE_ONE_THAT_SEALS || entry->key.use == use) &&
 		memcmp(entry->chat_id, chat_id, CC_ID_LEN) == 0;
 }
 
@@ -169,7 +175,7 @@ entry_matches(const RingEntry *entry, const uint8 chat_id[CC_ID_LEN], uint8 purp
  * scan meets cold, and the address of an entry must not wait for that.
  */
 static inline RingSlot
-find_slot(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
+find_slot(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
 {
 	uint64		halves[2];
 	RingSlot	slot;
@@ -190,7 +196,7 @@ find_slot(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
 		slot.way = pg_rightmost_one_pos32(same);
 		__builtin_prefetch(&entry_at(slot)->key.secret);
 		__builtin_prefetch((char *) &entry_at(slot)->key.secret + CACHE_LINE);
-		if (entry_matches(entry_at(slot), chat_id, purpose, asked_version))
+		if (entry_matches(entry_at(slot), chat_id, use, asked_version))
 			return slot;
 	}
 	slot.way = -1;
@@ -215,12 +221,13 @@ choose_victim(int set)
 
 /* The row behind an entry: by version, or the one that seals.  False where there is none. */
 static bool
-read_row(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version, ChatcryptDekRow *row)
+read_row(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version, ChatcryptDekRow *row)
 {
 	ChatcryptMode mode;
 
-	if (asked_version != 0)
-		return chatcrypt_store_dek(chat_id, purpose, asked_version, row);
+	if (asked_version != THE_ONE_THAT_SEALS)
+		return chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use),
+								   asked_version == THE_ACTIVE_ONE ? 0 : asked_version, row);
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
 		return false;
 	if (mode == CHATCRYPT_MODE_E2EE)
@@ -254,19 +261,72 @@ ask_for_refresh(const ChatcryptDekRow *row)
 	chatcrypt_kms_refresh(&job);
 }
 
-/* Turns a DEK into what messages need.  The caller wipes the DEK. */
+ChatcryptPurpose
+chatcrypt_purpose_of(ChatcryptUse use)
+{
+	switch (use)
+	{
+		case CHATCRYPT_FOR_CONVERSATION:
+			return CHATCRYPT_PURPOSE_CONVERSATION;
+		case CHATCRYPT_FOR_SEARCH:
+			return CHATCRYPT_PURPOSE_SEARCH;
+		case CHATCRYPT_FOR_MESSAGES:
+		case CHATCRYPT_FOR_ATTACHMENTS:
+			break;
+	}
+	return CHATCRYPT_PURPOSE_DATA;
+}
+
+static cc_status
+derive_search_key(cc_hmac_key *key, const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN])
+{
+	uint8		search[CC_DEK_LEN];
+	cc_status	status = cc_dek_derive(dek, id->chat_id, id->version, CC_USE_SEARCH, search);
+
+	if (status == CC_OK)
+		cc_hmac_key_init(key, search, sizeof(search));
+	cc_wipe(search, sizeof(search));
+	return status;
+}
+
+static cc_status
+derive(ChatcryptKey *key, const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN])
+{
+	switch (key->use)
+	{
+		case CHATCRYPT_FOR_MESSAGES:
+			return cc_message_keys_derive(&key->secret.message, dek, id->chat_id, id->version);
+		case CHATCRYPT_FOR_ATTACHMENTS:
+			return cc_dek_derive(dek, id->chat_id, id->version, CC_USE_ATTACHMENT, key->secret.attachment);
+		case CHATCRYPT_FOR_SEARCH:
+			return derive_search_key(&key->secret.search, id, dek);
+		case CHATCRYPT_FOR_CONVERSATION:
+			memcpy(key->secret.conversation, dek, CC_DEK_LEN);
+			return CC_OK;
+	}
+	return CC_ERR_ARGUMENT;
+}
+
+/* The use of the key that was found where the one that seals was asked for. */
+static ChatcryptUse
+actual_use(ChatcryptUse use, uint32 asked_version, const ChatcryptKeyId *id)
+{
+	if (asked_version != THE_ONE_THAT_SEALS)
+		return use;
+	return id->purpose == CHATCRYPT_PURPOSE_CONVERSATION ? CHATCRYPT_FOR_CONVERSATION : CHATCRYPT_FOR_MESSAGES;
+}
+
+/* Turns a DEK into what its use needs.  The caller wipes the DEK. */
 static void
-fill_slot(RingSlot slot, const ChatcryptKeyId *id, uint32 asked_version, const uint8 dek[CC_DEK_LEN])
+fill_slot(RingSlot slot, const ChatcryptKeyId *id, ChatcryptUse use, uint32 asked_version, const uint8 dek[CC_DEK_LEN])
 {
 	RingEntry  *entry = entry_at(slot);
 
 	empty_slot(slot);
-	if (id->purpose != CHATCRYPT_PURPOSE_DATA)
-		memcpy(entry->key.secret.dek, dek, CC_DEK_LEN);
-	else if (cc_message_keys_derive(&entry->key.secret.message, dek, id->chat_id, id->version) != CC_OK)
+	entry->key.use = actual_use(use, asked_version, id);
+	if (derive(&entry->key, id, dek) != CC_OK)
 		return;
 	entry->key.version = id->version;
-	entry->key.purpose = id->purpose;
 	entry->asked_version = asked_version;
 	memcpy(entry->chat_id, id->chat_id, CC_ID_LEN);
 	*id_at(slot) = *id;
@@ -280,7 +340,7 @@ fill_slot(RingSlot slot, const ChatcryptKeyId *id, uint32 asked_version, const u
  * if there is a failure to fill, fills that and is false.
  */
 static bool
-load_slot(RingSlot slot, const ChatcryptDekRow *row, uint32 asked_version, ChatcryptKmsJob *failure)
+load_slot(RingSlot slot, const ChatcryptDekRow *row, ChatcryptUse use, uint32 asked_version, ChatcryptKmsJob *failure)
 {
 	uint8		dek[CC_DEK_LEN];
 	ChatcryptKmsJob job;
@@ -288,7 +348,7 @@ load_slot(RingSlot slot, const ChatcryptDekRow *row, uint32 asked_version, Chatc
 
 	if (cached != CHATCRYPT_CACHE_MISS)
 	{
-		fill_slot(slot, &row->id, asked_version, dek);
+		fill_slot(slot, &row->id, use, asked_version, dek);
 		cc_wipe(dek, sizeof(dek));
 		if (cached == CHATCRYPT_CACHE_STALE)
 			ask_for_refresh(row);
@@ -298,7 +358,7 @@ load_slot(RingSlot slot, const ChatcryptDekRow *row, uint32 asked_version, Chatc
 		job_for_row(row, &job);
 		chatcrypt_kms_run(CC_KMS_UNWRAP, &job, 1);
 		if (job.outcome == CC_KMS_OK)
-			fill_slot(slot, &row->id, asked_version, job.dek);
+			fill_slot(slot, &row->id, use, asked_version, job.dek);
 		cc_wipe(job.dek, sizeof(job.dek));
 		if (job.outcome != CC_KMS_OK && failure == NULL)
 			chatcrypt_kms_raise(CC_KMS_UNWRAP, &job);
@@ -311,7 +371,7 @@ load_slot(RingSlot slot, const ChatcryptDekRow *row, uint32 asked_version, Chatc
 	if (entry_at(slot)->key.version == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not derive the message keys of chat %s version %u",
+				 errmsg("could not derive the keys of chat %s version %u",
 						chatcrypt_id_text(row->id.chat_id), row->id.version)));
 	return true;
 }
@@ -344,7 +404,7 @@ recheck(RingSlot slot, const ChatcryptDekRow *row)
  * or the KMS, in this order.  NULL where there is no row or its key is destroyed.
  */
 static RingEntry *
-refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version,
+refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
 			 ChatcryptKmsJob *failure)
 {
 	uint64		generation = chatcrypt_dek_generation();
@@ -352,7 +412,7 @@ refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint3
 	bool		known = slot.way >= 0;
 	ChatcryptDekRow row;
 
-	if (!read_row(chat_id, purpose, asked_version, &row) || row.state == CHATCRYPT_DEK_DESTROYED)
+	if (!read_row(chat_id, use, asked_version, &row) || row.state == CHATCRYPT_DEK_DESTROYED)
 	{
 		if (known)
 			empty_slot(slot);
@@ -366,7 +426,7 @@ refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint3
 	if (!known)
 	{
 		slot.way = choose_victim(slot.set);
-		if (!load_slot(slot, &row, asked_version, failure))
+		if (!load_slot(slot, &row, use, asked_version, failure))
 			return NULL;
 	}
 	mark_checked(entry_at(slot), generation, epoch);
@@ -378,7 +438,7 @@ refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint3
  * key was evicted since the entry was checked, and the cache still has it.
  */
 static bool
-is_still_good(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version)
+is_still_good(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
 {
 	RingEntry  *entry = entry_at(slot);
 	ChatcryptDekRow row;
@@ -390,7 +450,7 @@ is_still_good(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint
 	entry->uses = 0;			/* they are counted, whatever comes next */
 	if (stale)
 	{
-		if (!read_row(chat_id, purpose, asked_version, &row) ||
+		if (!read_row(chat_id, use, asked_version, &row) ||
 			memcmp(id_at(slot), &row.id, sizeof(row.id)) != 0)
 			return false;
 		ask_for_refresh(&row);
@@ -400,9 +460,9 @@ is_still_good(RingSlot slot, const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint
 }
 
 static const ChatcryptKey *
-get_key(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version, ChatcryptKmsJob *failure)
+get_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version, ChatcryptKmsJob *failure)
 {
-	RingSlot	slot = find_slot(chat_id, purpose, asked_version);
+	RingSlot	slot = find_slot(chat_id, use, asked_version);
 	RingEntry  *entry = slot.way < 0 ? NULL : entry_at(slot);
 
 	AcceptInvalidationMessages();
@@ -410,8 +470,8 @@ get_key(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version, Cha
 				 entry->generation != chatcrypt_dek_generation() ||
 				 entry->epoch != chatcrypt_keycache_epoch() ||
 				 chatcrypt_now_ms() - entry->checked_at >= RECHECK_MS) &&
-		(entry == NULL || !is_still_good(slot, chat_id, purpose, asked_version)))
-		entry = refresh_slot(slot, chat_id, purpose, asked_version, failure);
+		(entry == NULL || !is_still_good(slot, chat_id, use, asked_version)))
+		entry = refresh_slot(slot, chat_id, use, asked_version, failure);
 	if (entry == NULL)
 		return NULL;
 	entry->uses++;
@@ -421,7 +481,7 @@ get_key(const uint8 chat_id[CC_ID_LEN], uint8 purpose, uint32 asked_version, Cha
 
 /* Says why there is no key to be had: the row is read once more, for its words. */
 static void
-raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version)
+raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 {
 	ChatcryptMode mode;
 	ChatcryptDekRow row;
@@ -431,7 +491,7 @@ raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 ve
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("chat %s does not exist", chatcrypt_id_text(chat_id)),
 				 errhint("Create it with chatcrypt.create_chat() before its first message.")));
-	if (version != 0 && chatcrypt_store_dek(chat_id, purpose, version, &row))
+	if (version != 0 && chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), version, &row))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the data key of chat %s version %u was destroyed", chatcrypt_id_text(chat_id), version),
@@ -442,7 +502,8 @@ raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 ve
 				 errmsg("chat %s has no data key of version %u", chatcrypt_id_text(chat_id), version)));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("chat %s has no active data key", chatcrypt_id_text(chat_id)),
+			 errmsg("chat %s has no active %s key", chatcrypt_id_text(chat_id),
+					chatcrypt_purpose_text(chatcrypt_purpose_of(use))),
 			 errdetail("Its keys were destroyed, or it was never given one.")));
 }
 
@@ -452,40 +513,52 @@ chatcrypt_keyring_seal(const uint8 chat_id[CC_ID_LEN])
 	const ChatcryptKey *key;
 
 	chatcrypt_require_participant(chat_id);
-	key = get_key(chat_id, 0, 0, NULL);
+	key = get_key(chat_id, CHATCRYPT_FOR_MESSAGES, THE_ONE_THAT_SEALS, NULL);
 	if (unlikely(key == NULL))
-		raise_no_key(chat_id, CHATCRYPT_PURPOSE_DATA, 0);
+		raise_no_key(chat_id, CHATCRYPT_FOR_MESSAGES, 0);
 	return key;
 }
 
 const ChatcryptKey *
-chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version)
+chatcrypt_keyring_active(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use)
 {
+	const ChatcryptKey *key;
+
 	chatcrypt_require_participant(chat_id);
-	return get_key(chat_id, purpose, version, NULL);
+	key = get_key(chat_id, use, THE_ACTIVE_ONE, NULL);
+	if (unlikely(key == NULL))
+		raise_no_key(chat_id, use, 0);
+	return key;
 }
 
 const ChatcryptKey *
-chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version,
+chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
+{
+	chatcrypt_require_participant(chat_id);
+	return get_key(chat_id, use, version, NULL);
+}
+
+const ChatcryptKey *
+chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version,
 						ChatcryptKmsJob *failure)
 {
 	const ChatcryptKey *key;
 
 	memset(failure, 0, sizeof(*failure));
 	chatcrypt_require_participant(chat_id);
-	key = get_key(chat_id, purpose, version, failure);
+	key = get_key(chat_id, use, version, failure);
 	failure->key_uri = NULL;	/* these pointed to what is gone by now */
 	failure->wrapped = NULL;
 	return key;
 }
 
 const ChatcryptKey *
-chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version)
+chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 {
-	const ChatcryptKey *key = chatcrypt_keyring_find(chat_id, purpose, version);
+	const ChatcryptKey *key = chatcrypt_keyring_find(chat_id, use, version);
 
 	if (unlikely(key == NULL))
-		raise_no_key(chat_id, purpose, version);
+		raise_no_key(chat_id, use, version);
 	return key;
 }
 
@@ -501,7 +574,7 @@ collect_cold(const uint8 *chat_ids, int nchats, ChatcryptKmsJob *jobs, Chatcrypt
 		bool		stale;
 
 		chatcrypt_require_participant(chat_ids + (Size) i * CC_ID_LEN);
-		if (!read_row(chat_ids + (Size) i * CC_ID_LEN, 0, 0, row))
+		if (!read_row(chat_ids + (Size) i * CC_ID_LEN, CHATCRYPT_FOR_MESSAGES, THE_ONE_THAT_SEALS, row))
 			continue;
 		if (chatcrypt_keycache_touch(&row->id, 0, &stale))
 			continue;

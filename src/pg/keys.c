@@ -187,6 +187,52 @@ chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN])
 			 errmsg("could not rotate chat %s: other sessions keep rotating it", chatcrypt_id_text(chat_id))));
 }
 
+/* Whether the chat's messages can be sealed: a chat that was shredded gets no key of any purpose. */
+static bool
+has_sealing_key(const uint8 *chat_id)
+{
+	ChatcryptDekRow row;
+
+	return chatcrypt_store_dek(chat_id, sealing_purpose(chat_id), 0, &row);
+}
+
+bool
+chatcrypt_ensure_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
+{
+	ChatcryptNewDek dek = {0};
+	ChatcryptDekRow row;
+	ChatcryptWrapping wrapping;
+	ChatcryptOwnerScope scope;
+	uint32		newest;
+	bool		is_ours;
+
+	if (chatcrypt_store_dek(chat_id, purpose, 0, &row))
+		return false;
+	if (!has_sealing_key(chat_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("chat %s has no active key and gets no other", chatcrypt_id_text(chat_id)),
+				 errdetail("Its keys were destroyed.")));
+	PreventCommandIfReadOnly("making a key of a chat");
+	chatcrypt_owner_begin(&scope);
+	newest = chatcrypt_newest_version(chat_id, purpose);
+	chatcrypt_owner_end(&scope);
+	chatcrypt_chat_wrapping(chat_id, &wrapping);
+	dek.id = chatcrypt_key_id(chat_id, purpose, newest + 1);
+	chatcrypt_generate_deks(&wrapping, &dek, 1);
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_lock_chat(chat_id);
+	is_ours = chatcrypt_newest_version(chat_id, purpose) == newest && has_sealing_key(chat_id);
+	if (is_ours)
+	{
+		write_dek(&dek, wrapping.kms_key, true);
+		record(&scope, "create", &dek, wrapping.kms_key, NULL);
+	}
+	chatcrypt_owner_end(&scope);
+	return is_ours;
+}
+
 PG_FUNCTION_INFO_V1(chatcrypt_rotate_chat);
 
 /* rotate_chat(chat uuid): the new version. */

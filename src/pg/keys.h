@@ -12,6 +12,13 @@
 /* Gives the chat a new key that seals from now on; its version.  The caller has checked rights. */
 extern uint32 chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN]);
 
+/*
+ * Gives the chat an active key for the purpose where it has none: whether this call
+ * made it.  Asks the KMS and writes, so not from what must run on a standby.  Raises
+ * where the chat was shredded.  The caller has checked rights.
+ */
+extern bool chatcrypt_ensure_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose);
+
 /* Raises: there is no such chat. */
 pg_noreturn extern void chatcrypt_no_such_chat(const uint8 chat_id[CC_ID_LEN]);
 

@@ -111,7 +111,7 @@ find_newest_dek(void *arg)
 	const ChatcryptKey *key = chatcrypt_keyring_seal(upkeep->chat_id);
 	ChatcryptArg args[] = {
 		{UUIDOID, PointerGetDatum(upkeep->chat_id), false},
-		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(key->purpose)), false},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(chatcrypt_purpose_of(key->use))), false},
 		{INT4OID, Int32GetDatum((int32) key->version), false}
 	};
 	ChatcryptOwnerScope scope;

@@ -31,7 +31,7 @@ newest_header(const uint8 *chat_id)
 	uint8	   *bytes = (uint8 *) VARDATA(header);
 
 	SET_VARSIZE(header, VARHDRSZ + CC_HEADER_LEN);
-	bytes[0] = key->purpose == CHATCRYPT_PURPOSE_CONVERSATION ? CC_SUITE_CONVERSATION : CC_SUITE_MESSAGE;
+	bytes[0] = key->use == CHATCRYPT_FOR_CONVERSATION ? CC_SUITE_CONVERSATION : CC_SUITE_MESSAGE;
 	for (int i = 0; i < 4; i++)
 		bytes[1 + i] = (uint8) (key->version >> (8 * (3 - i)));
 	return header;

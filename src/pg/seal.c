@@ -29,12 +29,12 @@ static cc_status
 seal_with(const ChatcryptKey *key, const uint8 *message_id, const uint8 *aad, Size aad_len,
 		  const uint8 *plaintext, Size len, uint8 *out, Size *out_len)
 {
-	if (key->purpose == CHATCRYPT_PURPOSE_CONVERSATION)
+	if (key->use == CHATCRYPT_FOR_CONVERSATION)
 	{
 		if (aad_len != 0)
 			return CC_ERR_ARGUMENT;
 		*out_len = len + CC_SECRETBOX_OVERHEAD;
-		return cc_secretbox_seal(key->secret.dek, key->version, plaintext, len, out);
+		return cc_secretbox_seal(key->secret.conversation, key->version, plaintext, len, out);
 	}
 	*out_len = len + CC_ENVELOPE_OVERHEAD;
 	return cc_envelope_seal(chatcrypt_keyring_aead(), &key->secret.message, key->version, message_id,
@@ -45,9 +45,9 @@ static cc_status
 open_with(const ChatcryptKey *key, const uint8 *message_id, const uint8 *aad, Size aad_len,
 		  const uint8 *envelope, Size len, uint8 *plaintext)
 {
-	if (key->purpose == CHATCRYPT_PURPOSE_CONVERSATION)
+	if (key->use == CHATCRYPT_FOR_CONVERSATION)
 		return aad_len != 0 ? CC_ERR_AUTH :
-			cc_secretbox_open(key->secret.dek, key->version, envelope, len, plaintext);
+			cc_secretbox_open(key->secret.conversation, key->version, envelope, len, plaintext);
 	return cc_envelope_open(chatcrypt_keyring_aead(), &key->secret.message, key->version, message_id,
 							aad, aad_len, envelope, len, plaintext);
 }
@@ -100,7 +100,7 @@ chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 
 /* Which key an envelope asks for; false where no such envelope can exist in any chat. */
 static cc_status
-inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptPurpose *purpose)
+inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptUse *use)
 {
 	cc_status	status = cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), info);
 
@@ -110,7 +110,7 @@ inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptPurpose *purpose
 		return CC_ERR_SUITE;
 	if (info->dek_version > PG_INT32_MAX)
 		return CC_ERR_VERSION;
-	*purpose = info->suite == CC_SUITE_CONVERSATION ? CHATCRYPT_PURPOSE_CONVERSATION : CHATCRYPT_PURPOSE_DATA;
+	*use = info->suite == CC_SUITE_CONVERSATION ? CHATCRYPT_FOR_CONVERSATION : CHATCRYPT_FOR_MESSAGES;
 	return CC_OK;
 }
 
@@ -140,19 +140,19 @@ open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, 
 		  ChatcryptOnFailure on_failure, cc_status *why)
 {
 	cc_envelope_info info;
-	ChatcryptPurpose purpose;
+	ChatcryptUse use;
 	const ChatcryptKey *key;
 	struct varlena *plaintext;
 
 	prefetch(envelope);
-	*why = inspect(envelope, &info, &purpose);
+	*why = inspect(envelope, &info, &use);
 	if (*why != CC_OK)
 		return NULL;
 	plaintext = palloc(VARHDRSZ + info.plaintext_len + 1);
 	SET_VARSIZE(plaintext, VARHDRSZ + info.plaintext_len);
 	key = on_failure == CHATCRYPT_FAIL_RAISE ?
-		chatcrypt_keyring_open(chat_id, purpose, info.dek_version) :
-		chatcrypt_keyring_find(chat_id, purpose, info.dek_version);
+		chatcrypt_keyring_open(chat_id, use, info.dek_version) :
+		chatcrypt_keyring_find(chat_id, use, info.dek_version);
 	*why = key == NULL ? CC_ERR_NO_KEY :
 		open_with(key, message_id,
 				  aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
@@ -271,7 +271,7 @@ chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LE
 
 /* Why a key could not be had, from what the look for it left. */
 static char *
-what_is_wrong_with_key(const uint8 *chat_id, ChatcryptPurpose purpose, uint32 version, const ChatcryptKmsJob *failure)
+what_is_wrong_with_key(const uint8 *chat_id, ChatcryptUse use, uint32 version, const ChatcryptKmsJob *failure)
 {
 	ChatcryptMode mode;
 	ChatcryptDekRow row;
@@ -283,7 +283,7 @@ what_is_wrong_with_key(const uint8 *chat_id, ChatcryptPurpose purpose, uint32 ve
 						failure->error[0] != '\0' ? failure->error : cc_kms_outcome_text(failure->outcome));
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
 		return pstrdup("no key: there is no such chat");
-	if (chatcrypt_store_dek(chat_id, purpose, version, &row))
+	if (chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), version, &row))
 		return psprintf("key destroyed: version %u", version);
 	return psprintf("no key: the chat has none of version %u", version);
 }
@@ -294,7 +294,7 @@ what_is_wrong_with_bytes(const ChatcryptKey *key, const uint8 *message_id, const
 {
 	if (status != CC_ERR_AUTH)
 		return psprintf("not an envelope: %s", cc_status_text(status));
-	if (key->purpose == CHATCRYPT_PURPOSE_CONVERSATION)
+	if (key->use == CHATCRYPT_FOR_CONVERSATION)
 		return pstrdup("damaged, or sealed under another key");
 	if (cc_envelope_is_committed(&key->secret.message, key->version, message_id,
 								 (const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope)))
@@ -308,10 +308,10 @@ chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[C
 {
 	const uint8 *bytes = (const uint8 *) VARDATA_ANY(envelope);
 	cc_envelope_info info;
-	ChatcryptPurpose purpose;
+	ChatcryptUse use;
 	ChatcryptKmsJob failure;
 	const ChatcryptKey *key;
-	cc_status	status = inspect(envelope, &info, &purpose);
+	cc_status	status = inspect(envelope, &info, &use);
 	uint8	   *plaintext;
 
 	if (status == CC_ERR_SUITE)
@@ -319,9 +319,9 @@ chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[C
 	if (status != CC_OK)
 		return psprintf("not an envelope: %s", cc_status_text(status));
 	plaintext = palloc(info.plaintext_len + 1);
-	key = chatcrypt_keyring_probe(chat_id, purpose, info.dek_version, &failure);
+	key = chatcrypt_keyring_probe(chat_id, use, info.dek_version, &failure);
 	if (key == NULL)
-		return what_is_wrong_with_key(chat_id, purpose, info.dek_version, &failure);
+		return what_is_wrong_with_key(chat_id, use, info.dek_version, &failure);
 	status = open_with(key, message_id,
 					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
 					   bytes, VARSIZE_ANY_EXHDR(envelope), plaintext);
