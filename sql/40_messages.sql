@@ -38,16 +38,5 @@ COMMENT ON FUNCTION chatcrypt.default_expiry(uuid, timestamptz) IS 'When a messa
 
 CREATE FUNCTION chatcrypt.put_message(chat_id uuid, message_id uuid, body text, sender text DEFAULT NULL,
 									  created_at timestamptz DEFAULT now(), expires_at timestamptz DEFAULT NULL)
-	RETURNS boolean LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-	INSERT INTO chatcrypt.message AS m (message_id, chat_id, sender, encrypted_message, dek_version, created_at, expires_at)
-	SELECT put_message.message_id, put_message.chat_id, put_message.sender, sealed.envelope,
-		   chatcrypt.dek_version(sealed.envelope), put_message.created_at,
-		   coalesce(put_message.expires_at, chatcrypt.default_expiry(put_message.chat_id, put_message.created_at))
-	FROM (SELECT chatcrypt.encrypt(put_message.chat_id, put_message.message_id, put_message.body) AS envelope OFFSET 0) AS sealed
-	ON CONFLICT (message_id) DO UPDATE
-		SET encrypted_message = excluded.encrypted_message, dek_version = excluded.dek_version
-		WHERE m.chat_id = excluded.chat_id
-	RETURNING true;
-END;
+	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_put_message';
 COMMENT ON FUNCTION chatcrypt.put_message(uuid, uuid, text, text, timestamptz, timestamptz) IS 'Inserts a message, or replaces the body of the one that has its id in the same chat (an upsert); true where it did, NULL where the id belongs to another chat.';

@@ -17,7 +17,7 @@ GRANT SELECT ON chatcrypt.messages, chatcrypt.message TO chatcrypt_reader;
 GRANT SELECT ON chatcrypt.deployment, chatcrypt.tenant, chatcrypt.chat TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kcv, valid_from, valid_to, created_at)
 	ON chatcrypt.dek TO chatcrypt_auditor, chatcrypt_admin;
-GRANT SELECT ON chatcrypt.protected_column, chatcrypt.upkeep, chatcrypt.unopened TO chatcrypt_auditor, chatcrypt_admin;
+GRANT SELECT ON chatcrypt.protected_column, chatcrypt.upkeep, chatcrypt.unopened, chatcrypt.search_policy TO chatcrypt_auditor, chatcrypt_admin;
 GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after) ON chatcrypt.tenant TO chatcrypt_admin;
 GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after) ON chatcrypt.chat TO chatcrypt_admin;
 
@@ -41,6 +41,7 @@ DECLARE
 							"purge_unused_deks", "purge_chat", "apply_retention", "delete_chat", "delete_messages_of",
 							"check_envelope", "verify_chat", "verify_all", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status",
+							"set_search",
 							"run_maintenance", "seal_events", "move_event_key", "note_progress", "read_progress",
 							"read_maintenance_status"],
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress",

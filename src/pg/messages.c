@@ -1,6 +1,7 @@
 /*
  * messages.c
- *		The trigger behind INSERT and UPDATE of the view chatcrypt.messages.
+ *		The trigger behind INSERT and UPDATE of the view chatcrypt.messages, and
+ *		put_message(), its upsert.
  *
  * DELETE is the view's own automatic one, so that a row that nobody can read can
  * still be deleted.
@@ -39,6 +40,7 @@
 #include "pg/retention.h"
 #include "pg/rowwriter.h"
 #include "pg/seal.h"
+#include "pg/search.h"
 #include "pg/store.h"
 
 static ExecutorRun_hook_type previous_executor_run;
@@ -158,11 +160,16 @@ seal_body(Row *row)
 	row->nulls[MESSAGE_DEK_VERSION] = false;
 }
 
-/* Runs one of the trigger's statements as the current user; the plan is kept. */
+/*
+ * Runs one of this file's statements as the current user; the plan is kept.  returned
+ * may be NULL, and is for a statement that returns one value, which is passed by value.
+ */
 static uint64
-run_statement(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types, Datum *values, const bool *isnull)
+run_statement(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types, Datum *values, const bool *isnull,
+			  Datum *returned)
 {
 	char		nulls[MESSAGE_COLUMNS + 1];
+	bool		returned_null;
 	uint64		processed;
 
 	for (int i = 0; i < nargs; i++)
@@ -180,6 +187,8 @@ run_statement(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types, Da
 	if (SPI_execute_plan(*plan, values, nulls, false, 0) < 0)
 		elog(ERROR, "could not execute a statement: %s", SPI_result_code_string(SPI_result));
 	processed = SPI_processed;
+	if (returned != NULL && processed > 0)
+		*returned = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &returned_null);
 	SPI_finish();
 	return processed;
 }
@@ -196,7 +205,7 @@ insert_by_sql(Row *row)
 	run_statement(&plan,
 				  "INSERT INTO chatcrypt.message (message_id, chat_id, sender, encrypted_message, dek_version, "
 				  "created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-				  MESSAGE_COLUMNS, column_types, row->values, row->nulls);
+				  MESSAGE_COLUMNS, column_types, row->values, row->nulls, NULL);
 }
 
 /* Whether this query's rows can be written directly is found out with the first of them. */
@@ -262,6 +271,16 @@ row_for_returning(TupleDesc view, const Row *given, const Row *stored)
 	return heap_form_tuple(view, row.values, row.nulls);
 }
 
+/* The row is stored, and search follows. */
+static void
+note_written(const Row *stored, const Row *given)
+{
+	chatcrypt_search_written(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
+							 DatumGetUUIDP(stored->values[MESSAGE_ID])->data,
+							 DatumGetTimestampTz(stored->values[MESSAGE_CREATED_AT]),
+							 given->nulls[MESSAGE_BODY] ? NULL : DatumGetTextPP(given->values[MESSAGE_BODY]));
+}
+
 static HeapTuple
 insert_message(TriggerData *trigger, FmgrInfo *function)
 {
@@ -278,6 +297,7 @@ insert_message(TriggerData *trigger, FmgrInfo *function)
 		chatcrypt_rowwriter_insert(state->writer, stored.values, stored.nulls);
 	else
 		insert_by_sql(&stored);
+	note_written(&stored, &given);
 	return row_for_returning(view, &given, &stored);
 }
 
@@ -336,7 +356,7 @@ update_with_body(Row *row, Datum old_id)
 	run_statement(&plan,
 				  "UPDATE chatcrypt.message SET message_id = $1, chat_id = $2, sender = $3, encrypted_message = $4, "
 				  "dek_version = $5, created_at = $6, expires_at = $7 WHERE message_id OPERATOR(pg_catalog.=) $8",
-				  MESSAGE_COLUMNS + 1, column_types, values, nulls);
+				  MESSAGE_COLUMNS + 1, column_types, values, nulls, NULL);
 }
 
 static void
@@ -355,7 +375,7 @@ update_without_body(Row *row)
 	run_statement(&plan,
 				  "UPDATE chatcrypt.message SET sender = $2, created_at = $3, expires_at = $4 "
 				  "WHERE message_id OPERATOR(pg_catalog.=) $1",
-				  lengthof(values), types, values, nulls);
+				  lengthof(values), types, values, nulls, NULL);
 }
 
 /* A body that moves to another id must be sealed anew, and so be readable. */
@@ -381,6 +401,19 @@ refuse_to_erase_unread(const Row *old, const Row *given)
 			(errcode(ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION),
 			 errmsg("a body is not set to NULL in a statement that read a message that does not open"),
 			 errhint("Leave out the message that does not open.")));
+}
+
+/*
+ * A message that does not open keeps what search knows of it, whatever else is changed:
+ * nothing better can be made.
+ */
+static bool
+changes_search(const Row *old, const Row *given, bool moved)
+{
+	if (moved || is_distinct(old, given, MESSAGE_BODY, false, -1))
+		return true;
+	return is_distinct(old, given, MESSAGE_CREATED_AT, true, sizeof(TimestampTz)) &&
+		(!given->nulls[MESSAGE_BODY] || given->nulls[MESSAGE_DEK_VERSION]);
 }
 
 static HeapTuple
@@ -414,6 +447,11 @@ update_message(TriggerData *trigger)
 	}
 	else
 		update_without_body(&stored);
+	if (moved)
+		chatcrypt_search_removed(DatumGetUUIDP(old.values[MESSAGE_CHAT_ID])->data,
+								 DatumGetUUIDP(old.values[MESSAGE_ID])->data);
+	if (changes_search(&old, &given, moved))
+		note_written(&stored, &given);
 	return row_for_returning(view, &given, &stored);
 }
 
@@ -448,4 +486,49 @@ chatcrypt_write_message(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		return PointerGetDatum(insert_message(trigger, fcinfo->flinfo));
 	return PointerGetDatum(update_message(trigger));
+}
+
+/* Inserts, or gives a message of the same chat another body; false where the id is another chat's. */
+static bool
+upsert(Row *row)
+{
+	static SPIPlanPtr plan;
+
+	return run_statement(&plan,
+						 "INSERT INTO chatcrypt.message AS m (message_id, chat_id, sender, encrypted_message, dek_version, "
+						 "created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7) "
+						 "ON CONFLICT (message_id) DO UPDATE "
+						 "SET encrypted_message = excluded.encrypted_message, dek_version = excluded.dek_version "
+						 "WHERE m.chat_id OPERATOR(pg_catalog.=) excluded.chat_id RETURNING m.created_at",
+						 MESSAGE_COLUMNS, column_types, row->values, row->nulls,
+						 &row->values[MESSAGE_CREATED_AT]) > 0;
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_put_message);
+
+/* put_message(chat uuid, message uuid, body, sender, created_at, expires_at): true, or NULL where it did nothing. */
+Datum
+chatcrypt_put_message(PG_FUNCTION_ARGS)
+{
+	static const int columns[] = {
+		MESSAGE_CHAT_ID, MESSAGE_ID, MESSAGE_BODY, MESSAGE_SENDER, MESSAGE_CREATED_AT, MESSAGE_EXPIRES_AT
+	};
+	Row			given;
+	Row			stored;
+
+	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	given.nulls[MESSAGE_DEK_VERSION] = true;
+	for (int i = 0; i < (int) lengthof(columns); i++)
+	{
+		given.nulls[columns[i]] = PG_ARGISNULL(i);
+		given.values[columns[i]] = PG_GETARG_DATUM(i);
+	}
+	refuse_null(&given, MESSAGE_ID, "message_id");
+	stored = given;
+	fill_defaults(&stored);
+	seal_body(&stored);
+	if (!upsert(&stored))
+		PG_RETURN_NULL();
+	note_written(&stored, &given);
+	PG_RETURN_BOOL(true);
 }

@@ -1,0 +1,62 @@
+-- Search in encrypted messages: docs/search.md.
+
+-- Each change makes a new generation, and no number is used twice: what was indexed by
+-- another policy is never taken for what this one says.
+CREATE SEQUENCE chatcrypt.search_generation;
+
+-- No row: off.  The configuration goes by its name, because pg_upgrade does not carry its oid.
+CREATE TABLE chatcrypt.search_policy (
+	chat_id uuid CONSTRAINT search_policy_pkey PRIMARY KEY REFERENCES chatcrypt.chat ON DELETE CASCADE,
+	mode text COLLATE "C" NOT NULL CHECK (mode = ANY (ARRAY['blind', 'plain'])),
+	config text NOT NULL,
+	prefixes integer NOT NULL CHECK (prefixes BETWEEN 0 AND 16),
+	trigrams boolean NOT NULL,
+	bits integer NOT NULL CHECK (bits BETWEEN 8 AND 64),
+	feed boolean NOT NULL CHECK (feed OR mode <> 'plain'),
+	generation bigint NOT NULL DEFAULT nextval('chatcrypt.search_generation'),
+	complete boolean NOT NULL,
+	updated_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE chatcrypt.search_policy IS 'Chats whose messages can be searched, and how. set_search() writes it; a chat without a row has no search.';
+COMMENT ON COLUMN chatcrypt.search_policy.mode IS 'blind: keyed tokens here. plain: the text goes to the feed of an external search engine.';
+COMMENT ON COLUMN chatcrypt.search_policy.config IS 'The text search configuration that makes words of a message.';
+COMMENT ON COLUMN chatcrypt.search_policy.prefixes IS 'The shortest beginning of a word that has a token of its own; 0 for none.';
+COMMENT ON COLUMN chatcrypt.search_policy.bits IS 'How many bits of a token are kept: fewer tell less, and find more that must be looked at.';
+COMMENT ON COLUMN chatcrypt.search_policy.feed IS 'Whether messages go to the feed of an external search engine.';
+COMMENT ON COLUMN chatcrypt.search_policy.generation IS 'Changes with everything that needs the index made anew.';
+COMMENT ON COLUMN chatcrypt.search_policy.complete IS 'False until reindex_search() has gone over the messages that were there before the policy.';
+
+SELECT pg_extension_config_dump('chatcrypt.search_policy', '');
+SELECT pg_extension_config_dump('chatcrypt.search_generation', '');
+
+-- Sessions remember also that a chat has none: src/pg/searchpolicy.c.
+CREATE TRIGGER invalidate BEFORE INSERT OR UPDATE OR DELETE ON chatcrypt.search_policy
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();
+CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.search_policy
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.invalidate();
+ALTER TABLE chatcrypt.search_policy ENABLE ALWAYS TRIGGER invalidate;
+ALTER TABLE chatcrypt.search_policy ENABLE ALWAYS TRIGGER invalidate_all;
+
+CREATE FUNCTION chatcrypt.set_search(chat_id uuid, mode text, config regconfig DEFAULT 'pg_catalog.simple',
+									 prefixes integer DEFAULT 0, trigrams boolean DEFAULT false, bits integer DEFAULT 64,
+									 feed boolean DEFAULT NULL)
+	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_set_search';
+COMMENT ON FUNCTION chatcrypt.set_search(uuid, text, regconfig, integer, boolean, integer, boolean) IS
+	'Says how a chat is searched: off, blind or plain. True where that holds for all its messages at once, false where reindex_search() must go over them first.';
+
+CREATE FUNCTION chatcrypt.set_search(chat_id bigint, mode text, config regconfig DEFAULT 'pg_catalog.simple',
+									 prefixes integer DEFAULT 0, trigrams boolean DEFAULT false, bits integer DEFAULT 64,
+									 feed boolean DEFAULT NULL)
+	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_set_search_bigint';
+COMMENT ON FUNCTION chatcrypt.set_search(bigint, text, regconfig, integer, boolean, integer, boolean) IS
+	'Says how a chat is searched: off, blind or plain. True where that holds for all its messages at once, false where reindex_search() must go over them first.';
+
+-- What search keeps of a message goes with it, whoever deletes it and how.
+CREATE FUNCTION chatcrypt.message_removed() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_message_removed';
+COMMENT ON FUNCTION chatcrypt.message_removed() IS 'Trigger: takes deleted messages out of what search keeps of them.';
+
+CREATE TRIGGER message_removed AFTER DELETE ON chatcrypt.message
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt.message_removed();
+CREATE TRIGGER messages_truncated AFTER TRUNCATE ON chatcrypt.message
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.message_removed();

@@ -1,0 +1,151 @@
+/*
+ * chatmemory.c
+ *		What a session remembers of chats' policies: see chatmemory.h.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "pg/chatmemory.h"
+#include "pg/store.h"
+
+#define REMEMBERED	256
+
+/* A chat's place in a memory; the value follows. */
+typedef struct Place
+{
+	uint64		generation;		/* 0 for an empty place */
+	uint8		chat_id[CC_ID_LEN];
+} Place;
+
+static ChatcryptMemory *memories;
+
+static void
+note_relcache_change(Datum arg, Oid relation)
+{
+	(void) arg;
+	for (ChatcryptMemory *memory = memories; memory != NULL; memory = memory->next)
+		if (relation == InvalidOid || relation == memory->relations[0] || relation == memory->relations[1])
+			memory->generation++;
+}
+
+/* What a transaction saw of its own changes is not remembered where they may not come to be. */
+static void
+forget_all(void)
+{
+	for (ChatcryptMemory *memory = memories; memory != NULL; memory = memory->next)
+		memory->generation++;
+}
+
+static void
+note_transaction(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PREPARE)
+		forget_all();
+}
+
+static void
+note_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	(void) mine;
+	(void) parent;
+	(void) arg;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_all();
+}
+
+static Size
+place_size(const ChatcryptMemory *memory)
+{
+	return MAXALIGN(sizeof(Place)) + MAXALIGN(memory->value_size);
+}
+
+static void
+open_memory(ChatcryptMemory *memory)
+{
+	static bool watching = false;
+
+	if (!watching)
+	{
+		CacheRegisterRelcacheCallback(note_relcache_change, (Datum) 0);
+		RegisterXactCallback(note_transaction, NULL);
+		RegisterSubXactCallback(note_subtransaction, NULL);
+		watching = true;
+	}
+	memory->places = MemoryContextAllocZero(TopMemoryContext, REMEMBERED * place_size(memory));
+	memory->generation = 1;
+	memory->next = memories;
+	memories = memory;
+}
+
+/* Before anything is read: a change from here on must be noticed. */
+static void
+find_tables(ChatcryptMemory *memory)
+{
+	for (int i = 0; i < CHATCRYPT_MEMORY_TABLES; i++)
+		if (memory->tables[i] != NULL)
+			memory->relations[i] = chatcrypt_store_relation(memory->tables[i]);
+}
+
+const void *
+chatcrypt_remember(ChatcryptMemory *memory, const uint8 chat_id[CC_ID_LEN])
+{
+	Place	   *place;
+	void	   *value;
+	uint64		now;
+
+	if (unlikely(memory->generation == 0))
+		open_memory(memory);
+	AcceptInvalidationMessages();
+	place = (Place *) (memory->places + place_size(memory) * ((chat_id[0] ^ chat_id[7] ^ chat_id[15]) % REMEMBERED));
+	value = (char *) place + MAXALIGN(sizeof(Place));
+	if (place->generation == memory->generation && memcmp(place->chat_id, chat_id, CC_ID_LEN) == 0)
+		return value;
+
+	find_tables(memory);
+	place->generation = 0;
+	now = memory->generation;
+	if (!memory->read(chat_id, value))
+		return NULL;
+	memcpy(place->chat_id, chat_id, CC_ID_LEN);
+	place->generation = now;
+	return value;
+}
+
+void
+chatcrypt_forget(ChatcryptMemory *memory)
+{
+	if (memory->generation != 0)
+		memory->generation++;
+}
+
+HeapTuple
+chatcrypt_find_row(const char *table, const char *index, Oid collation, RegProcedure equal,
+				   Datum key, TupleDesc *desc)
+{
+	Relation	relation = table_open(chatcrypt_store_relation(table), AccessShareLock);
+	ScanKeyData scan_key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyEntryInitialize(&scan_key, 0, 1, BTEqualStrategyNumber, InvalidOid, collation, equal, key);
+	scan = systable_beginscan(relation, chatcrypt_store_relation(index), true,
+							  GetCatalogSnapshot(RelationGetRelid(relation)), 1, &scan_key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		tuple = heap_copytuple(tuple);
+		*desc = CreateTupleDescCopy(RelationGetDescr(relation));
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return tuple;
+}

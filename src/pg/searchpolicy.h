@@ -1,0 +1,35 @@
+/*
+ * searchpolicy.h
+ *		How a chat is searched: its row of chatcrypt.search_policy, as sessions remember it.
+ */
+#ifndef CHATCRYPT_SEARCHPOLICY_H
+#define CHATCRYPT_SEARCHPOLICY_H
+
+#include "core/bytes.h"
+
+typedef enum ChatcryptSearchMode
+{
+	CHATCRYPT_SEARCH_OFF,
+	CHATCRYPT_SEARCH_BLIND,
+	CHATCRYPT_SEARCH_PLAIN
+} ChatcryptSearchMode;
+
+typedef struct ChatcryptSearchPolicy
+{
+	ChatcryptSearchMode mode;	/* never OFF in what is handed out */
+	Oid			config;			/* InvalidOid where the text search configuration is gone */
+	int			prefixes;		/* length of the shortest prefix with a token; 0 for none */
+	bool		trigrams;
+	int			bits;			/* of a token */
+	bool		feed;
+	int64		generation;
+	bool		complete;		/* does it hold for the messages from before it? */
+} ChatcryptSearchPolicy;
+
+/* NULL where search is off, or where there is no such chat.  Valid until the next call. */
+extern const ChatcryptSearchPolicy *chatcrypt_search_policy(const uint8 chat_id[CC_ID_LEN]);
+
+/* The word for a mode, as the table and SQL have it. */
+extern const char *chatcrypt_search_mode_text(ChatcryptSearchMode mode);
+
+#endif
