@@ -39,20 +39,12 @@ cc_status
 cc_message_keys_derive(cc_message_keys *keys, const uint8_t dek[CC_DEK_LEN],
 					   const uint8_t chat_id[CC_ID_LEN], uint32_t version)
 {
-	uint8_t		key[CC_DEK_LEN];
-	cc_status	status;
+	static const cc_key_use uses[] = {CC_USE_MESSAGE, CC_USE_COMMIT};
+	cc_hmac_key *const wanted[] = {&keys->message, &keys->commit};
+	cc_status	status = cc_dek_derive_hmac_keys(dek, chat_id, version, uses, wanted, 2);
 
-	status = cc_dek_derive(dek, chat_id, version, CC_USE_MESSAGE, key);
-	if (status == CC_OK)
-	{
-		cc_hmac_key_init(&keys->message, key, sizeof(key));
-		status = cc_dek_derive(dek, chat_id, version, CC_USE_COMMIT, key);
-	}
-	if (status == CC_OK)
-		cc_hmac_key_init(&keys->commit, key, sizeof(key));
-	else
+	if (status != CC_OK)
 		cc_wipe(keys, sizeof(*keys));
-	cc_wipe(key, sizeof(key));
 	return status;
 }
 

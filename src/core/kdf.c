@@ -21,6 +21,7 @@
 #define SHA512_BLOCK_LEN	128
 #define LAST_BLOCK_MAX		(SHA256_BLOCK_LEN - 9)	/* what fits beside the padding */
 #define INFO_MAX			256
+#define USE_INFO_MAX		64
 #define PURPOSE_MAX			32
 
 /* What OpenSSL's deepest compression, which aligns its frame to 2 kB, and its callers use. */
@@ -309,11 +310,10 @@ cc_hkdf512_expand(const uint8_t prk[CC_DEK_LEN], const void *info, size_t info_l
 	return CC_OK;
 }
 
-cc_status
-cc_dek_derive(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN], uint32_t version,
-			  cc_key_use use, uint8_t out[CC_DEK_LEN])
+/* The info of K(use).  Its length, or 0 for a use that there is not. */
+static size_t
+use_info(uint8_t info[USE_INFO_MAX], const uint8_t chat_id[CC_ID_LEN], uint32_t version, cc_key_use use)
 {
-	static const char salt[] = "chatcrypt/v1";
 	static const char prefix[] = "chatcrypt/v1/";
 	static const char *const use_names[] = {
 		[CC_USE_MESSAGE] = "message",
@@ -322,28 +322,72 @@ cc_dek_derive(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN], u
 		[CC_USE_SEARCH] = "search",
 		[CC_USE_KCV] = "kcv"
 	};
-	uint8_t		info[64];
-	uint8_t		prk[CC_SHA256_LEN];
-	cc_hmac_key prk_key;
-	cc_writer	w = cc_writer_init(info, sizeof(info));
-	cc_status	status;
+	cc_writer	w = cc_writer_init(info, USE_INFO_MAX);
 
-	if (version == 0)
-		return CC_ERR_VERSION;
 	if ((size_t) use >= sizeof(use_names) / sizeof(use_names[0]))
-		return CC_ERR_ARGUMENT;
-
+		return 0;
 	cc_write_bytes(&w, prefix, strlen(prefix));
 	cc_write_bytes(&w, use_names[use], strlen(use_names[use]) + 1);	/* with the 00 */
 	cc_write_bytes(&w, chat_id, CC_ID_LEN);
 	cc_write_u32(&w, version);
-	if (!cc_writer_ok(&w))
-		return CC_ERR_ARGUMENT;
+	return cc_writer_ok(&w) ? USE_INFO_MAX - w.left : 0;
+}
+
+/* The PRK of a DEK, as the key that it is.  Leaves it in the stack below. */
+static void
+prk_init(cc_hmac_key *prk_key, const uint8_t dek[CC_DEK_LEN])
+{
+	static const char salt[] = "chatcrypt/v1";
+	uint8_t		prk[CC_SHA256_LEN];
 
 	extract(salt, strlen(salt), dek, CC_DEK_LEN, prk);
-	key_init(&prk_key, prk, sizeof(prk));
-	status = cc_hkdf_expand(&prk_key, info, sizeof(info) - w.left, out, CC_DEK_LEN);
+	key_init(prk_key, prk, sizeof(prk));
 	cc_wipe(prk, sizeof(prk));
+}
+
+cc_status
+cc_dek_derive(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN], uint32_t version,
+			  cc_key_use use, uint8_t out[CC_DEK_LEN])
+{
+	uint8_t		info[USE_INFO_MAX];
+	size_t		info_len = use_info(info, chat_id, version, use);
+	cc_hmac_key prk_key;
+	cc_status	status;
+
+	if (version == 0)
+		return CC_ERR_VERSION;
+	if (info_len == 0)
+		return CC_ERR_ARGUMENT;
+
+	prk_init(&prk_key, dek);
+	status = cc_hkdf_expand(&prk_key, info, info_len, out, CC_DEK_LEN);
+	cc_wipe(&prk_key, sizeof(prk_key));
+	wipe_stack_below();
+	return status;
+}
+
+cc_status
+cc_dek_derive_hmac_keys(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN], uint32_t version,
+						const cc_key_use *uses, cc_hmac_key *const *keys, size_t count)
+{
+	uint8_t		info[USE_INFO_MAX];
+	uint8_t		key[CC_DEK_LEN];
+	cc_hmac_key prk_key;
+	cc_status	status = CC_OK;
+
+	if (version == 0)
+		return CC_ERR_VERSION;
+
+	prk_init(&prk_key, dek);
+	for (size_t i = 0; i < count && status == CC_OK; i++)
+	{
+		size_t		info_len = use_info(info, chat_id, version, uses[i]);
+
+		status = info_len == 0 ? CC_ERR_ARGUMENT : cc_hkdf_expand(&prk_key, info, info_len, key, sizeof(key));
+		if (status == CC_OK)
+			key_init(keys[i], key, sizeof(key));
+	}
+	cc_wipe(key, sizeof(key));
 	cc_wipe(&prk_key, sizeof(prk_key));
 	wipe_stack_below();
 	return status;

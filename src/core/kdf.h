@@ -71,6 +71,16 @@ typedef enum cc_key_use
 extern CC_MUST_CHECK cc_status cc_dek_derive(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN],
 											 uint32_t version, cc_key_use use, uint8_t out[CC_DEK_LEN]);
 
+/*
+ * K(use) of several uses, each as the HMAC key that it is: the same as as many
+ * cc_dek_derive() and cc_hmac_key_init(), at half their price.  The caller wipes the
+ * keys, also where this fails.
+ */
+extern CC_MUST_CHECK cc_status cc_dek_derive_hmac_keys(const uint8_t dek[CC_DEK_LEN],
+													   const uint8_t chat_id[CC_ID_LEN], uint32_t version,
+													   const cc_key_use *uses, cc_hmac_key *const *keys,
+													   size_t count);
+
 /* The key check value, which is public and pins the DEK of a version. */
 extern CC_MUST_CHECK cc_status cc_dek_kcv(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN],
 										  uint32_t version, uint8_t kcv[CC_KCV_LEN]);

@@ -356,6 +356,30 @@ every_use_has_its_own_key(void)
 }
 
 static void
+hmac_keys_of_several_uses_are_those_of_each(void)
+{
+	static const uint8_t dek[CC_DEK_LEN] = {1};
+	static const uint8_t chat[CC_ID_LEN] = {2};
+	static const cc_key_use uses[] = {CC_USE_KCV, CC_USE_MESSAGE, CC_USE_SEARCH};
+	cc_hmac_key together[3];
+	cc_hmac_key *const wanted[] = {&together[0], &together[1], &together[2]};
+	cc_key_use	none = (cc_key_use) (CC_USE_KCV + 1);
+
+	CHECK(cc_dek_derive_hmac_keys(dek, chat, 7, uses, wanted, 3) == CC_OK);
+	for (int i = 0; i < 3; i++)
+	{
+		uint8_t		key[CC_DEK_LEN];
+		cc_hmac_key alone;
+
+		CHECK(cc_dek_derive(dek, chat, 7, uses[i], key) == CC_OK);
+		cc_hmac_key_init(&alone, key, sizeof(key));
+		CHECK_AT(memcmp(&alone, &together[i], sizeof(alone)) == 0, i);
+	}
+	CHECK(cc_dek_derive_hmac_keys(dek, chat, 0, uses, wanted, 3) == CC_ERR_VERSION);
+	CHECK(cc_dek_derive_hmac_keys(dek, chat, 7, &none, wanted, 1) == CC_ERR_ARGUMENT);
+}
+
+static void
 version_0_is_refused(void)
 {
 	static const uint8_t bytes[32] = {1};
@@ -401,6 +425,7 @@ main(void)
 	RUN(expand512_of_every_length);
 	RUN(expand_refuses_what_is_over_its_limits);
 	RUN(every_use_has_its_own_key);
+	RUN(hmac_keys_of_several_uses_are_those_of_each);
 	RUN(version_0_is_refused);
 	RUN(contexts_bind_everything);
 	return unit_done();
