@@ -14,7 +14,8 @@
  * Where the last alone does not hold the shared cache is asked again.  Where the
  * others do not, the row is read first, under a fresh snapshot: if it is still the
  * same key (same kcv), and the shared cache has it, the entry is good; where that
- * has no such key, the KMS is asked.
+ * has no such key, the KMS is asked.  An entry that gives way to another leaves its
+ * name behind (pg/checkedkeys.h), and comes back without its row being read.
  * Absence is never remembered.
  *
  * The table is set-associative and lives in a mapping that no core dump takes and
@@ -36,6 +37,7 @@
 
 #include "core/random.h"
 #include "pg/access.h"
+#include "pg/checkedkeys.h"
 #include "pg/guarded.h"
 #include "pg/ids.h"
 #include "pg/keyring.h"
@@ -219,6 +221,38 @@ choose_victim(int set)
 	return oldest;
 }
 
+static ChatcryptCheckedAt
+as_of_now(void)
+{
+	return (ChatcryptCheckedAt) {.generation = chatcrypt_dek_generation(), .epoch = chatcrypt_keycache_epoch()};
+}
+
+static ChatcryptAsked
+asked_as(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
+{
+	ChatcryptAsked asked = {.version = asked_version, .use = asked_version == THE_ONE_THAT_SEALS ? 0 : use};
+
+	memcpy(asked.chat_id, chat_id, CC_ID_LEN);
+	return asked;
+}
+
+/* The way of its set that a new key may have; notes what the key was that is there, where it is good still. */
+static int
+make_room(int set)
+{
+	int			way = choose_victim(set);
+	const RingEntry *entry = &ring->entries[set][way];
+	ChatcryptCheckedAt now = as_of_now();
+	ChatcryptAsked asked;
+
+	if (ring->tags[set][way] != 0 && entry->generation == now.generation && entry->epoch == now.epoch)
+	{
+		asked = asked_as(entry->chat_id, entry->key.use, entry->asked_version);
+		chatcrypt_checkedkeys_note(&asked, now, &ring->ids[set][way]);
+	}
+	return way;
+}
+
 /* The row behind an entry: by version, or the one that seals.  False where there is none. */
 static bool
 read_row(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version, ChatcryptDekRow *row)
@@ -334,26 +368,37 @@ fill_slot(RingSlot slot, const ChatcryptKeyId *id, ChatcryptUse use, uint32 aske
 }
 
 /*
- * Gets the DEK of a row from the shared cache, or else from the KMS, into a
- * slot.  The only place where a plaintext DEK passes through a backend: nothing
- * between get and wipe can raise.  Where the KMS does not give it, this raises or,
- * if there is a failure to fill, fills that and is false.
+ * Gets a DEK from the shared cache into a slot; a miss leaves the slot as it is.  Here
+ * and in load_slot() alone a plaintext DEK passes through a backend: nothing between
+ * get and wipe can raise.
+ */
+static ChatcryptCacheResult
+fill_from_cache(RingSlot slot, const ChatcryptKeyId *id, ChatcryptUse use, uint32 asked_version)
+{
+	uint8		dek[CC_DEK_LEN];
+	ChatcryptCacheResult cached = chatcrypt_keycache_get(id, dek);
+
+	if (cached == CHATCRYPT_CACHE_MISS)
+		return cached;
+	fill_slot(slot, id, use, asked_version, dek);
+	cc_wipe(dek, sizeof(dek));
+	return cached;
+}
+
+/*
+ * Gets the DEK of a row from the shared cache, or else from the KMS, into a slot.
+ * Where the KMS does not give it, this raises or, if there is a failure to fill,
+ * fills that and is false.
  */
 static bool
 load_slot(RingSlot slot, const ChatcryptDekRow *row, ChatcryptUse use, uint32 asked_version, ChatcryptKmsJob *failure)
 {
-	uint8		dek[CC_DEK_LEN];
 	ChatcryptKmsJob job;
-	ChatcryptCacheResult cached = chatcrypt_keycache_get(&row->id, dek);
+	ChatcryptCacheResult cached = fill_from_cache(slot, &row->id, use, asked_version);
 
-	if (cached != CHATCRYPT_CACHE_MISS)
-	{
-		fill_slot(slot, &row->id, use, asked_version, dek);
-		cc_wipe(dek, sizeof(dek));
-		if (cached == CHATCRYPT_CACHE_STALE)
-			ask_for_refresh(row);
-	}
-	else
+	if (cached == CHATCRYPT_CACHE_STALE)
+		ask_for_refresh(row);
+	if (cached == CHATCRYPT_CACHE_MISS)
 	{
 		job_for_row(row, &job);
 		chatcrypt_kms_run(CC_KMS_UNWRAP, &job, 1);
@@ -377,10 +422,10 @@ load_slot(RingSlot slot, const ChatcryptDekRow *row, ChatcryptUse use, uint32 as
 }
 
 static void
-mark_checked(RingEntry *entry, uint64 generation, uint64 epoch)
+mark_checked(RingEntry *entry, ChatcryptCheckedAt at)
 {
-	entry->generation = generation;
-	entry->epoch = epoch;
+	entry->generation = at.generation;
+	entry->epoch = at.epoch;
 	entry->checked_at = chatcrypt_now_ms();
 	entry->uses = 0;
 }
@@ -407,8 +452,7 @@ static RingEntry *
 refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
 			 ChatcryptKmsJob *failure)
 {
-	uint64		generation = chatcrypt_dek_generation();
-	uint64		epoch = chatcrypt_keycache_epoch();
+	ChatcryptCheckedAt now = as_of_now();
 	bool		known = slot.way >= 0;
 	ChatcryptDekRow row;
 
@@ -425,11 +469,50 @@ refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, ui
 	}
 	if (!known)
 	{
-		slot.way = choose_victim(slot.set);
+		slot.way = make_room(slot.set);
 		if (!load_slot(slot, &row, use, asked_version, failure))
 			return NULL;
 	}
-	mark_checked(entry_at(slot), generation, epoch);
+	mark_checked(entry_at(slot), now);
+	return entry_at(slot);
+}
+
+/* The shared cache wants the key of an entry renewed.  False where the row has another by now. */
+static bool
+renew(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
+{
+	ChatcryptDekRow row;
+
+	if (!read_row(chat_id, use, asked_version, &row) || memcmp(id_at(slot), &row.id, sizeof(row.id)) != 0)
+		return false;
+	ask_for_refresh(&row);
+	return true;
+}
+
+/*
+ * Asks the shared cache for a key that was checked before and then gave way to others.
+ * NULL where there was none, or where it is not to be had so.
+ */
+static RingEntry *
+bring_back(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
+{
+	ChatcryptCheckedAt now = as_of_now();
+	ChatcryptAsked asked = asked_as(chat_id, use, asked_version);
+	ChatcryptCacheResult cached;
+	ChatcryptKeyId id;
+
+	if (!chatcrypt_checkedkeys_find(&asked, now, &id))
+		return NULL;
+	slot.way = make_room(slot.set);
+	cached = fill_from_cache(slot, &id, use, asked_version);
+	if (cached == CHATCRYPT_CACHE_MISS || entry_at(slot)->key.version == 0)
+		return NULL;
+	if (cached == CHATCRYPT_CACHE_STALE && !renew(slot, chat_id, use, asked_version))
+	{
+		empty_slot(slot);
+		return NULL;
+	}
+	mark_checked(entry_at(slot), now);
 	return entry_at(slot);
 }
 
@@ -441,21 +524,16 @@ static bool
 is_still_good(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
 {
 	RingEntry  *entry = entry_at(slot);
-	ChatcryptDekRow row;
+	ChatcryptCheckedAt now = as_of_now();
 	bool		stale;
 
-	if (entry->generation != chatcrypt_dek_generation() || entry->epoch != chatcrypt_keycache_epoch() ||
+	if (entry->generation != now.generation || entry->epoch != now.epoch ||
 		!chatcrypt_keycache_touch(id_at(slot), entry->uses, &stale))
 		return false;
 	entry->uses = 0;			/* they are counted, whatever comes next */
-	if (stale)
-	{
-		if (!read_row(chat_id, use, asked_version, &row) ||
-			memcmp(id_at(slot), &row.id, sizeof(row.id)) != 0)
-			return false;
-		ask_for_refresh(&row);
-	}
-	mark_checked(entry, entry->generation, entry->epoch);
+	if (stale && !renew(slot, chat_id, use, asked_version))
+		return false;
+	mark_checked(entry, now);
 	return true;
 }
 
@@ -466,11 +544,14 @@ get_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version, 
 	RingEntry  *entry = slot.way < 0 ? NULL : entry_at(slot);
 
 	AcceptInvalidationMessages();
-	if (unlikely(entry == NULL ||
-				 entry->generation != chatcrypt_dek_generation() ||
-				 entry->epoch != chatcrypt_keycache_epoch() ||
-				 chatcrypt_now_ms() - entry->checked_at >= RECHECK_MS) &&
-		(entry == NULL || !is_still_good(slot, chat_id, use, asked_version)))
+	if (unlikely(entry == NULL))
+		entry = bring_back(slot, chat_id, use, asked_version);
+	else if (unlikely(entry->generation != chatcrypt_dek_generation() ||
+					  entry->epoch != chatcrypt_keycache_epoch() ||
+					  chatcrypt_now_ms() - entry->checked_at >= RECHECK_MS) &&
+			 !is_still_good(slot, chat_id, use, asked_version))
+		entry = NULL;
+	if (unlikely(entry == NULL))
 		entry = refresh_slot(slot, chat_id, use, asked_version, failure);
 	if (entry == NULL)
 		return NULL;

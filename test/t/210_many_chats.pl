@@ -1,0 +1,113 @@
+# A session that goes round more chats than its process keeps keys of at hand: it need not read
+# their rows again, and it notices all that the rows say.
+use strict;
+use warnings;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test;
+use Test::More;
+
+my $chats = 6000;
+my $node = Chatcrypt::Test->start('many');
+my $gone = qr/ERROR:  the data key of chat .* version 1 was destroyed/;
+my $round = "SELECT count(chatcrypt.encrypt(n, 1, 'x')) FROM generate_series(1, $chats) AS n";
+my $steady = session($node);
+my $other = session($node);
+
+sub version_of
+{
+	my ($chat) = @_;
+	return "SELECT chatcrypt.dek_version(chatcrypt.encrypt($chat, 1, 'x'))";
+}
+
+# Rows of dek that the steady session has looked up.
+sub rows_read
+{
+	my ($code) = @_;
+	my $sum = q{SELECT sum(idx_scan) FROM pg_stat_user_indexes WHERE relname = 'dek'};
+	answer($steady, 'SELECT pg_stat_force_next_flush()');
+	my $before = ask($node, $sum);
+	$code->();
+	answer($steady, 'SELECT pg_stat_force_next_flush()');
+	return ask($node, $sum) - $before;
+}
+
+sub status
+{
+	my ($column) = @_;
+	return ask($node, "SELECT $column FROM chatcrypt.cache_status");
+}
+
+sub goes_round
+{
+	my ($what) = @_;
+	is(answer($steady, $round), $chats, $what);
+	return;
+}
+
+is(ask($node, "SELECT chatcrypt.create_chats(array_agg(n)) FROM generate_series(1::bigint, $chats) AS n"), $chats, 'many chats');
+my %sealed = map { $_ => ask($node, "SELECT chatcrypt.encrypt($_, 1, 'body $_')") } 1 .. 5;
+sub open_it
+{
+	my ($chat) = @_;
+	return "SELECT chatcrypt.decrypt($chat, 1, '$sealed{$chat}')";
+}
+
+cmp_ok(rows_read(sub { goes_round('one round') }), '>=', $chats, 'which reads a row for each');
+goes_round('a second one') ;
+cmp_ok(rows_read(sub { goes_round('a third one') }), '<', 100, 'which reads none');
+is(answer($steady, "SELECT bool_and(chatcrypt.decrypt(n, n, chatcrypt.encrypt(n, n, n::text)) = n::text) FROM generate_series(1, $chats) AS n"),
+	't', 'and each chat has its own key');
+
+# All that can happen to a key while the session has nothing but its name.
+is(answer($steady, open_it($_)), "body $_", "chat $_ opens") foreach 1 .. 5;
+goes_round('and gives way to others');
+answer($other, q{SELECT chatcrypt.shred_chat(1, 'irreversible')});
+like(answer($steady, open_it(1)), $gone, 'a key that was shredded');
+like(answer($steady, version_of(1)), qr/has no active data key/, 'seals nothing either');
+answer($other, q{UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.id(2)});
+like(answer($steady, version_of(2)), qr/is end-to-end encrypted/, 'a chat that takes no plaintext any more');
+answer($other, 'DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(3)');
+like(answer($steady, open_it(3)), qr/does not exist/, 'a chat that was deleted');
+$round = "SELECT count(chatcrypt.encrypt(n, 1, 'x')) FROM generate_series(4, $chats) AS n";
+$chats -= 3;
+goes_round('the others');
+goes_round('again');
+is(answer($other, 'SELECT chatcrypt.rotate_chat(4)'), '2', 'another session rotates one');
+is(answer($steady, version_of(4)), '2', 'which is noticed');
+is(answer($steady, open_it(4)), 'body 4', 'and what the key before sealed opens');
+
+# What a transaction saw of its own is not remembered past its end.
+answer($steady, 'BEGIN; SELECT chatcrypt.rotate_chat(5)');
+goes_round('in a transaction that has rotated one');
+goes_round('again');
+is(answer($steady, version_of(5)), '2', 'it has the new key');
+answer($steady, 'ROLLBACK');
+is(answer($steady, version_of(5)), '1', 'and no more after ROLLBACK');
+answer($steady, 'BEGIN; SAVEPOINT s; SELECT chatcrypt.rotate_chat(5)');
+goes_round('after a savepoint');
+goes_round('again');
+answer($steady, 'ROLLBACK TO s');
+is(answer($steady, version_of(5)), '1', 'the same with ROLLBACK TO');
+goes_round('go round in what is left of it');
+answer($steady, 'COMMIT');
+
+# The limits of the shared cache hold for what comes back from it.
+goes_round('all is warm') foreach 1, 2;
+$node->append_conf('postgresql.conf', "chatcrypt.cache_ttl = '1s'\n");
+$node->reload;
+sleep 2;
+my $refreshes = status('refreshes');
+cmp_ok(rows_read(sub { goes_round('past the soft limit') }), '>=', $chats, 'rows are read for what is to be unwrapped again');
+cmp_ok(status('refreshes') - $refreshes, '>=', $chats, 'which all of it is');
+hide_keys($node);
+is(answer($steady, open_it(4)), 'body 4', 'with the KMS away it goes on');
+$node->append_conf('postgresql.conf', "chatcrypt.cache_ttl = '1s'\nchatcrypt.cache_max_age = '1s'\n");
+$node->reload;
+sleep 2;
+like(answer($steady, open_it(5)), qr/could not unwrap the data key/, 'past the hard limit nothing opens');
+show_keys($node);
+is(answer($steady, open_it(5)), 'body 5', 'until the KMS is back');
+
+$_->quit foreach $steady, $other;
+$node->stop;
+done_testing();
