@@ -2,13 +2,25 @@
  * secretbox.c
  *		The conversation message, through libsodium.
  */
+#include <string.h>
+
 #include <sodium.h>
 
 #include "core/envelope.h"
 #include "core/random.h"
 #include "core/secretbox.h"
 
-#define BOX_AT (CC_HEADER_LEN + CC_SECRETBOX_NONCE_LEN)
+_Static_assert(CC_SECRETBOX_NONCE_AT == CC_HEADER_LEN, "the nonce follows the header");
+
+static void
+write_header(uint32_t version, const uint8_t nonce[CC_SECRETBOX_NONCE_LEN], uint8_t *out)
+{
+	cc_writer	w = cc_writer_init(out, CC_SECRETBOX_BOX_AT);
+
+	cc_write_u8(&w, CC_SUITE_CONVERSATION);
+	cc_write_u32(&w, version);
+	cc_write_bytes(&w, nonce, CC_SECRETBOX_NONCE_LEN);
+}
 
 cc_status
 cc_secretbox_seal(const uint8_t dek[CC_DEK_LEN], uint32_t version, const uint8_t *plaintext,
@@ -27,17 +39,29 @@ cc_secretbox_seal_nonce(const uint8_t dek[CC_DEK_LEN], uint32_t version,
 						const uint8_t nonce[CC_SECRETBOX_NONCE_LEN],
 						const uint8_t *plaintext, size_t len, uint8_t *out)
 {
-	cc_writer	w = cc_writer_init(out, BOX_AT);
-
 	if (version == 0)
 		return CC_ERR_VERSION;
 	if (len > CC_MESSAGE_MAX)
 		return CC_ERR_TOO_LARGE;
-	cc_write_u8(&w, CC_SUITE_CONVERSATION);
-	cc_write_u32(&w, version);
-	cc_write_bytes(&w, nonce, CC_SECRETBOX_NONCE_LEN);
-	if (crypto_secretbox_easy(out + BOX_AT, plaintext, len, nonce, dek) != 0)
+	write_header(version, nonce, out);
+	if (crypto_secretbox_easy(out + CC_SECRETBOX_BOX_AT, plaintext, len, nonce, dek) != 0)
 		return CC_ERR_CRYPTO;
+	return CC_OK;
+}
+
+cc_status
+cc_secretbox_assemble(uint32_t version, const uint8_t nonce[CC_SECRETBOX_NONCE_LEN],
+					  const uint8_t *box, size_t box_len, uint8_t *out)
+{
+	if (version == 0)
+		return CC_ERR_VERSION;
+	if (box_len < CC_SECRETBOX_MAC_LEN)
+		return CC_ERR_TRUNCATED;
+	if (box_len - CC_SECRETBOX_MAC_LEN > CC_MESSAGE_MAX)
+		return CC_ERR_TOO_LARGE;
+	write_header(version, nonce, out);
+	if (box != out + CC_SECRETBOX_BOX_AT)
+		memcpy(out + CC_SECRETBOX_BOX_AT, box, box_len);
 	return CC_OK;
 }
 
@@ -49,8 +73,8 @@ cc_secretbox_open(const uint8_t dek[CC_DEK_LEN], uint32_t version, const uint8_t
 	cc_status	status = cc_envelope_expect(message, len, CC_SUITE_CONVERSATION, version, &info);
 
 	if (status == CC_OK &&
-		crypto_secretbox_open_easy(plaintext, message + BOX_AT, len - BOX_AT,
-								   message + CC_HEADER_LEN, dek) != 0)
+		crypto_secretbox_open_easy(plaintext, message + CC_SECRETBOX_BOX_AT, len - CC_SECRETBOX_BOX_AT,
+								   message + CC_SECRETBOX_NONCE_AT, dek) != 0)
 		status = CC_ERR_AUTH;
 
 	if (status != CC_OK && len > CC_SECRETBOX_OVERHEAD)

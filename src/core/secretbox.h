@@ -10,7 +10,10 @@
 #include "core/bytes.h"
 
 #define CC_SECRETBOX_NONCE_LEN	24
-#define CC_SECRETBOX_OVERHEAD	(5 + CC_SECRETBOX_NONCE_LEN + 16)
+#define CC_SECRETBOX_MAC_LEN	16
+#define CC_SECRETBOX_NONCE_AT	5
+#define CC_SECRETBOX_BOX_AT		(CC_SECRETBOX_NONCE_AT + CC_SECRETBOX_NONCE_LEN)	/* tag16 ‖ ciphertext */
+#define CC_SECRETBOX_OVERHEAD	(CC_SECRETBOX_BOX_AT + CC_SECRETBOX_MAC_LEN)
 
 /* out has room for len + CC_SECRETBOX_OVERHEAD bytes; the nonce is random. */
 extern CC_MUST_CHECK cc_status cc_secretbox_seal(const uint8_t dek[CC_DEK_LEN], uint32_t version,
@@ -18,6 +21,15 @@ extern CC_MUST_CHECK cc_status cc_secretbox_seal(const uint8_t dek[CC_DEK_LEN], 
 extern CC_MUST_CHECK cc_status cc_secretbox_seal_nonce(const uint8_t dek[CC_DEK_LEN], uint32_t version,
 													   const uint8_t nonce[CC_SECRETBOX_NONCE_LEN],
 													   const uint8_t *plaintext, size_t len, uint8_t *out);
+
+/*
+ * The conversation message of what somebody else sealed: box is tag16 ‖ ciphertext, as
+ * crypto_secretbox_easy and its kin give it.  Whether it opens is not known.  out has
+ * room for CC_SECRETBOX_BOX_AT + box_len bytes, and box may lie in its place already.
+ */
+extern CC_MUST_CHECK cc_status cc_secretbox_assemble(uint32_t version,
+													 const uint8_t nonce[CC_SECRETBOX_NONCE_LEN],
+													 const uint8_t *box, size_t box_len, uint8_t *out);
 
 /* plaintext has len - CC_SECRETBOX_OVERHEAD bytes and is wiped on failure. */
 extern CC_MUST_CHECK cc_status cc_secretbox_open(const uint8_t dek[CC_DEK_LEN], uint32_t version,

@@ -58,6 +58,11 @@ open_as_it_stands(const fields *f)
 		DEMAND(cc_secretbox_seal_nonce(f->dek, f->version, f->rest.data + CC_HEADER_LEN,
 									   plaintext.data, plaintext.len, again.data) == CC_OK);
 		DEMAND(fuzz_same(again, f->rest));
+		memset(again.data, 0, again.len);
+		DEMAND(cc_secretbox_assemble(f->version, f->rest.data + CC_SECRETBOX_NONCE_AT,
+									 f->rest.data + CC_SECRETBOX_BOX_AT,
+									 f->rest.len - CC_SECRETBOX_BOX_AT, again.data) == CC_OK);
+		DEMAND(fuzz_same(again, f->rest));
 		fuzz_free(again);
 	}
 	fuzz_free(plaintext);

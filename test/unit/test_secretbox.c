@@ -168,6 +168,28 @@ other_keys(void)
 	}
 }
 
+/* From its parts, apart and in place, it is the same message again. */
+static void
+assembled_of_its_parts(void)
+{
+	const uint8_t *nonce = sealed + CC_SECRETBOX_NONCE_AT;
+	const size_t box_len = sizeof(sealed) - CC_SECRETBOX_BOX_AT;
+	uint8_t    *box = unit_copy(sealed + CC_SECRETBOX_BOX_AT, box_len);
+	uint8_t    *out = unit_alloc(sizeof(sealed));
+
+	CHECK(cc_secretbox_assemble(VERSION, nonce, box, box_len, out) == CC_OK &&
+		  memcmp(out, sealed, sizeof(sealed)) == 0);
+	memset(out, 0, CC_SECRETBOX_BOX_AT);
+	CHECK(cc_secretbox_assemble(VERSION, nonce, out + CC_SECRETBOX_BOX_AT, box_len, out) == CC_OK &&
+		  memcmp(out, sealed, sizeof(sealed)) == 0);
+	CHECK(cc_secretbox_assemble(0, nonce, box, box_len, out) == CC_ERR_VERSION);
+	CHECK(cc_secretbox_assemble(VERSION, nonce, box, CC_SECRETBOX_MAC_LEN - 1, out) == CC_ERR_TRUNCATED);
+	CHECK(cc_secretbox_assemble(VERSION, nonce, box, CC_SECRETBOX_MAC_LEN, out) == CC_OK);
+	CHECK(cc_secretbox_assemble(VERSION, nonce, box, SIZE_MAX, out) == CC_ERR_TOO_LARGE);
+	free(box);
+	free(out);
+}
+
 int
 main(void)
 {
@@ -180,5 +202,6 @@ main(void)
 	RUN(versions);
 	RUN(lengths);
 	RUN(other_keys);
+	RUN(assembled_of_its_parts);
 	return unit_done();
 }
