@@ -17,6 +17,7 @@
 
 #include "pg/access.h"
 #include "pg/compat.h"
+#include "pg/dekrows.h"
 #include "pg/events.h"
 #include "pg/ids.h"
 #include "pg/newdeks.h"
@@ -53,26 +54,14 @@ write_chats(const NewChats *chats)
 static void
 write_first_deks(const NewChats *chats, ChatcryptPurpose purpose, const char *kms_key, const ChatcryptNewDek *deks)
 {
-	Datum	   *wrapped = palloc(sizeof(Datum) * chats->count);
-	Datum	   *kcvs = palloc(sizeof(Datum) * chats->count);
-	ChatcryptArg args[5];
+	ChatcryptArg args[] = {
+		{UUIDARRAYOID, chats->ids, false},
+		chatcrypt_dek_wrapped(deks, chats->count),
+		chatcrypt_dek_kcvs(deks, chats->count),
+		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(purpose)), false},
+		{TEXTOID, CStringGetTextDatum(kms_key), false}
+	};
 
-	for (int i = 0; i < chats->count; i++)
-	{
-		bytea	   *kcv = palloc(VARHDRSZ + CC_KCV_LEN);
-
-		SET_VARSIZE(kcv, VARHDRSZ + CC_KCV_LEN);
-		memcpy(VARDATA(kcv), deks[i].id.kcv, CC_KCV_LEN);
-		kcvs[i] = PointerGetDatum(kcv);
-		wrapped[i] = PointerGetDatum(deks[i].wrapped);
-	}
-	args[0] = (ChatcryptArg) {UUIDARRAYOID, chats->ids, false};
-	args[1] = (ChatcryptArg) {BYTEAARRAYOID,
-		PointerGetDatum(construct_array(wrapped, chats->count, BYTEAOID, -1, false, TYPALIGN_INT)), false};
-	args[2] = (ChatcryptArg) {BYTEAARRAYOID,
-		PointerGetDatum(construct_array(kcvs, chats->count, BYTEAOID, -1, false, TYPALIGN_INT)), false};
-	args[3] = (ChatcryptArg) {TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(purpose)), false};
-	args[4] = (ChatcryptArg) {TEXTOID, CStringGetTextDatum(kms_key), false};
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, encrypted_dek, kcv) "
 							"SELECT id, $4, 1, 'active', $5, wrapped, kcv FROM unnest($1, $2, $3) AS k (id, wrapped, kcv)",
 							args, lengthof(args));

@@ -17,6 +17,7 @@
 
 #include "pg/access.h"
 #include "pg/compat.h"
+#include "pg/dekrows.h"
 #include "pg/events.h"
 #include "pg/ids.h"
 #include "pg/keys.h"
@@ -92,49 +93,13 @@ record(const ChatcryptOwnerScope *scope, const char *what, const ChatcryptNewDek
 	chatcrypt_event_record(scope, &event);
 }
 
-/* Inside an owner scope, with the chat locked: the new key takes over from the active one. */
-static void
-write_dek(const ChatcryptNewDek *dek, const char *kms_key, bool active)
-{
-	ChatcryptArg args[] = {
-		{UUIDOID, PointerGetDatum(dek->id.chat_id), false},
-		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(dek->id.purpose)), false},
-		{INT4OID, Int32GetDatum((int32) dek->id.version), false},
-		{TEXTOID, CStringGetTextDatum(kms_key), false},
-		{BYTEAOID, PointerGetDatum(dek->wrapped), false},
-		{BYTEAOID, PointerGetDatum(palloc(VARHDRSZ + CC_KCV_LEN)), false}
-	};
-	struct varlena *kcv = (struct varlena *) DatumGetPointer(args[5].value);
-
-	SET_VARSIZE(kcv, VARHDRSZ + CC_KCV_LEN);
-	memcpy(VARDATA(kcv), dek->id.kcv, CC_KCV_LEN);
-
-	/* Also for a key that never seals: who shreds under an older snapshot must not pass over it. */
-	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", args, 1);
-	if (!active)
-	{
-		chatcrypt_owner_execute("INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, "
-								"encrypted_dek, kcv, valid_to) VALUES ($1, $2, $3, 'decrypt_only', $4, $5, $6, now())",
-								args, lengthof(args));
-		return;
-	}
-
-	/* One statement, so that the old key's end and the new one's beginning are the same moment. */
-	chatcrypt_owner_execute("UPDATE chatcrypt.dek SET state = 'decrypt_only', valid_to = greatest(valid_from, clock_timestamp()) "
-							"WHERE chat_id = $1 AND purpose = $2 AND state = 'active'", args, 2);
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, encrypted_dek, kcv, valid_from) "
-							"SELECT $1, $2, $3, 'active', $4, $5, $6, coalesce(max(valid_to), clock_timestamp()) "
-							"FROM chatcrypt.dek WHERE chat_id = $1 AND purpose = $2 AND state <> 'destroyed'",
-							args, lengthof(args));
-}
-
 bool
 chatcrypt_take_over(const ChatcryptOwnerScope *scope, const ChatcryptNewDek *dek, const char *kms_key,
 					const char *why)
 {
 	if (chatcrypt_newest_version(dek->id.chat_id, dek->id.purpose) != dek->id.version - 1)
 		return false;
-	write_dek(dek, kms_key, true);
+	chatcrypt_write_deks(dek, (char *const *) &kms_key, 1);
 	record(scope, "rotate", dek, kms_key, why);
 	return true;
 }
@@ -226,7 +191,7 @@ chatcrypt_ensure_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 	is_ours = chatcrypt_newest_version(chat_id, purpose) == newest && has_sealing_key(chat_id);
 	if (is_ours)
 	{
-		write_dek(&dek, wrapping.kms_key, true);
+		chatcrypt_write_deks(&dek, &wrapping.kms_key, 1);
 		record(&scope, "create", &dek, wrapping.kms_key, NULL);
 	}
 	chatcrypt_owner_end(&scope);
@@ -275,6 +240,14 @@ purpose_for_import(const uint8 *chat_id, const char *text)
 	return purpose;
 }
 
+uint32
+chatcrypt_import_version(int32 version)
+{
+	if (version < 1 || version > IMPORT_VERSION_MAX)
+		refuse_import("the version of an imported key is 1 to 1000000000");
+	return (uint32) version;
+}
+
 static void
 import(const uint8 *chat_id, const uint8 *key, uint32 version, ChatcryptPurpose purpose)
 {
@@ -286,7 +259,7 @@ import(const uint8 *chat_id, const uint8 *key, uint32 version, ChatcryptPurpose 
 	chatcrypt_wrap_dek(&wrapping, key, &dek);
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(chat_id);
-	write_dek(&dek, wrapping.kms_key, version > chatcrypt_newest_version(chat_id, purpose));
+	chatcrypt_write_deks(&dek, &wrapping.kms_key, 1);
 	record(&scope, "import", &dek, wrapping.kms_key, NULL);
 	chatcrypt_owner_end(&scope);
 }
@@ -296,7 +269,6 @@ static void
 import_arguments(FunctionCallInfo fcinfo, const uint8 *chat_id)
 {
 	bytea	   *key = PG_GETARG_BYTEA_PP(1);
-	int32		version = PG_GETARG_INT32(2);
 	ChatcryptPurpose purpose;
 
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_ADMINISTER);
@@ -304,9 +276,7 @@ import_arguments(FunctionCallInfo fcinfo, const uint8 *chat_id)
 	purpose = purpose_for_import(chat_id, text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	if (VARSIZE_ANY_EXHDR(key) != CC_DEK_LEN)
 		refuse_import("a data key is 32 bytes long");
-	if (version < 1 || version > IMPORT_VERSION_MAX)
-		refuse_import("the version of an imported key is 1 to 1000000000");
-	import(chat_id, (const uint8 *) VARDATA_ANY(key), (uint32) version, purpose);
+	import(chat_id, (const uint8 *) VARDATA_ANY(key), chatcrypt_import_version(PG_GETARG_INT32(2)), purpose);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_import_dek);

@@ -36,4 +36,7 @@ extern uint32 chatcrypt_newest_version(const uint8 chat_id[CC_ID_LEN], Chatcrypt
 extern bool chatcrypt_take_over(const ChatcryptOwnerScope *scope, const ChatcryptNewDek *dek,
 								const char *kms_key, const char *why);
 
+/* Raises for a version that an imported key may not have, which leaves rotation no room. */
+extern uint32 chatcrypt_import_version(int32 version);
+
 #endif

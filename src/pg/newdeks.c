@@ -108,13 +108,51 @@ chatcrypt_try_generate_deks(const uint8 deployment_id[CC_ID_LEN], char *const *k
 	return jobs;
 }
 
+/* One run of jobs: nothing between the first key and the wipe of the last can raise without a wipe. */
+static void
+wrap_known(ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks, ChatcryptKmsJob *jobs, int count)
+{
+	cc_status	status = CC_OK;
+
+	for (int i = 0; i < count && status == CC_OK; i++)
+		status = known(&deks[i].id, arg, jobs[i].dek);
+	if (status != CC_OK)
+	{
+		for (int i = 0; i < count; i++)
+			cc_wipe(jobs[i].dek, CC_DEK_LEN);
+		chatcrypt_raise(status, NULL);
+	}
+	run_jobs(CC_KMS_WRAP, deks, jobs, count);
+	raise_first_failure(CC_KMS_WRAP, jobs, count);
+}
+
+void
+chatcrypt_wrap_deks(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
+					ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks, int count)
+{
+	ChatcryptKmsJob *jobs = palloc(sizeof(ChatcryptKmsJob) * Min(count, AT_ONCE));
+
+	for (int start = 0; start < count; start += AT_ONCE)
+	{
+		int			here = Min(AT_ONCE, count - start);
+
+		for (int i = 0; i < here; i++)
+			prepare_job(kms_keys[start + i], deployment_id, &deks[start + i], &jobs[i]);
+		wrap_known(known, arg, &deks[start], jobs, here);
+	}
+	pfree(jobs);
+}
+
+static cc_status
+copy_dek(const ChatcryptKeyId *id, const void *arg, uint8 dek[CC_DEK_LEN])
+{
+	(void) id;
+	memcpy(dek, arg, CC_DEK_LEN);
+	return CC_OK;
+}
+
 void
 chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN], ChatcryptNewDek *new_dek)
 {
-	ChatcryptKmsJob job;
-
-	prepare_job(wrapping->kms_key, wrapping->deployment_id, new_dek, &job);
-	memcpy(job.dek, dek, CC_DEK_LEN);
-	run_jobs(CC_KMS_WRAP, new_dek, &job, 1);
-	raise_first_failure(CC_KMS_WRAP, &job, 1);
+	chatcrypt_wrap_deks(wrapping->deployment_id, &wrapping->kms_key, copy_dek, dek, new_dek, 1);
 }

@@ -36,7 +36,16 @@ extern void chatcrypt_generate_deks(const ChatcryptWrapping *wrapping, Chatcrypt
 extern ChatcryptKmsJob *chatcrypt_try_generate_deks(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
 													ChatcryptNewDek *deks, int count);
 
-/* The same for a key that exists already.  The caller wipes dek, also where this raises. */
+/*
+ * The same as the first for keys that exist already, each under its own KMS key.
+ * What knows them writes each to where it is wiped, and may not raise.
+ */
+typedef cc_status (*ChatcryptKnownDek) (const ChatcryptKeyId *id, const void *arg, uint8 dek[CC_DEK_LEN]);
+
+extern void chatcrypt_wrap_deks(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
+								ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks, int count);
+
+/* The same for one.  The caller wipes dek, also where this raises. */
 extern void chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN], ChatcryptNewDek *new_dek);
 
 /* One id for the whole key: what names it in the cache and in errors. */

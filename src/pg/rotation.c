@@ -115,12 +115,6 @@ chatcrypt_due_for_rotation(PG_FUNCTION_ARGS)
 
 /* ---------- a page ---------- */
 
-static Datum
-column(uint64 row, int number, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
-}
-
 /* A row of the page's statement, copied to where it stays: chat, purpose, newest version, KMS key, reason. */
 static void
 read_rotation(uint64 row, MemoryContext context, Rotation *rotation)
@@ -129,14 +123,14 @@ read_rotation(uint64 row, MemoryContext context, Rotation *rotation)
 	bool		isnull;
 	Datum		kms_key;
 
-	if (!chatcrypt_purpose_parse(TextDatumGetCString(column(row, 3, &isnull)), &purpose))
+	if (!chatcrypt_purpose_parse(TextDatumGetCString(chatcrypt_owner_column(row, 3, &isnull)), &purpose))
 		elog(ERROR, "a key has no purpose");
 	memset(rotation, 0, sizeof(*rotation));
-	rotation->dek.id = chatcrypt_key_id(DatumGetUUIDP(column(row, 2, &isnull))->data, purpose,
-										(uint32) DatumGetInt32(column(row, 4, &isnull)) + 1);
-	kms_key = column(row, 5, &isnull);
+	rotation->dek.id = chatcrypt_key_id(DatumGetUUIDP(chatcrypt_owner_column(row, 2, &isnull))->data, purpose,
+										(uint32) DatumGetInt32(chatcrypt_owner_column(row, 4, &isnull)) + 1);
+	kms_key = chatcrypt_owner_column(row, 5, &isnull);
 	rotation->kms_key = MemoryContextStrdup(context, isnull ? chatcrypt_default_kms_key : TextDatumGetCString(kms_key));
-	rotation->reason = MemoryContextStrdup(context, TextDatumGetCString(column(row, 6, &isnull)));
+	rotation->reason = MemoryContextStrdup(context, TextDatumGetCString(chatcrypt_owner_column(row, 6, &isnull)));
 }
 
 /* The next chats that are due; moves the cursor past them. */
@@ -163,7 +157,7 @@ next_page(Run *run, Rotation *page)
 		bool		isnull;
 
 		read_rotation(i, context, &page[i]);
-		run->cursor = DatumGetInt64(column(i, 1, &isnull));
+		run->cursor = DatumGetInt64(chatcrypt_owner_column(i, 1, &isnull));
 	}
 	chatcrypt_owner_end(&scope);
 	return count;

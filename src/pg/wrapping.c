@@ -38,12 +38,6 @@ chatcrypt_page_begin(ChatcryptPage *page)
 
 /* ---------- reading ---------- */
 
-static Datum
-column(uint64 row, int number, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
-}
-
 /* In a context that outlives the statement. */
 static bytea *
 copy_bytes(Datum value, MemoryContext context)
@@ -65,10 +59,10 @@ read_id(uint64 row)
 	bool		isnull;
 
 	/* what else it may be is the table's constraints' business */
-	(void) chatcrypt_purpose_parse(TextDatumGetCString(column(row, 3, &isnull)), &purpose);
-	id = chatcrypt_key_id(DatumGetUUIDP(column(row, 2, &isnull))->data, purpose,
-						  (uint32) DatumGetInt32(column(row, 4, &isnull)));
-	memcpy(id.kcv, VARDATA_ANY(DatumGetByteaPP(column(row, 7, &isnull))), CC_KCV_LEN);
+	(void) chatcrypt_purpose_parse(TextDatumGetCString(chatcrypt_owner_column(row, 3, &isnull)), &purpose);
+	id = chatcrypt_key_id(DatumGetUUIDP(chatcrypt_owner_column(row, 2, &isnull))->data, purpose,
+						  (uint32) DatumGetInt32(chatcrypt_owner_column(row, 4, &isnull)));
+	memcpy(id.kcv, VARDATA_ANY(DatumGetByteaPP(chatcrypt_owner_column(row, 7, &isnull))), CC_KCV_LEN);
 	return id;
 }
 
@@ -82,9 +76,9 @@ read_row(ChatcryptPage *page, uint64 row, MemoryContext context)
 
 	memset(wrapped, 0, sizeof(*wrapped));
 	memset(job, 0, sizeof(*job));
-	wrapped->dek_id = DatumGetInt64(column(row, 1, &isnull));
-	wrapped->kms_key = MemoryContextStrdup(context, TextDatumGetCString(column(row, 5, &isnull)));
-	wrapped->old = copy_bytes(column(row, 6, &isnull), context);
+	wrapped->dek_id = DatumGetInt64(chatcrypt_owner_column(row, 1, &isnull));
+	wrapped->kms_key = MemoryContextStrdup(context, TextDatumGetCString(chatcrypt_owner_column(row, 5, &isnull)));
+	wrapped->old = copy_bytes(chatcrypt_owner_column(row, 6, &isnull), context);
 	job->id = read_id(row);
 	job->key_uri = wrapped->kms_key;
 	chatcrypt_store_context(&job->id, job->context);
