@@ -10,16 +10,19 @@ GRANT INSERT, UPDATE, DELETE ON chatcrypt.messages, chatcrypt.message TO chatcry
 GRANT SELECT (message_id, chat_id, sender, dek_version, created_at, expires_at) ON chatcrypt.messages TO chatcrypt_writer;
 GRANT SELECT ON chatcrypt.message TO chatcrypt_writer;
 
+GRANT SELECT ON chatcrypt.attachment TO chatcrypt_writer;
+
 -- Readers read.
 GRANT SELECT ON chatcrypt.messages, chatcrypt.message TO chatcrypt_reader;
+GRANT SELECT ON chatcrypt.attachments, chatcrypt.attachment, chatcrypt.attachment_part TO chatcrypt_reader;
 
 -- Auditors see what is known of keys, and no wrapped key.
 GRANT SELECT ON chatcrypt.deployment, chatcrypt.tenant, chatcrypt.chat TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kcv, valid_from, valid_to, created_at)
 	ON chatcrypt.dek TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT ON chatcrypt.protected_column, chatcrypt.upkeep, chatcrypt.unopened, chatcrypt.search_policy TO chatcrypt_auditor, chatcrypt_admin;
-GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after) ON chatcrypt.tenant TO chatcrypt_admin;
-GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after) ON chatcrypt.chat TO chatcrypt_admin;
+GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota) ON chatcrypt.tenant TO chatcrypt_admin;
+GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota) ON chatcrypt.chat TO chatcrypt_admin;
 
 GRANT SELECT ON chatcrypt.key_event, chatcrypt.event_seal TO chatcrypt_auditor;
 GRANT SELECT (kms_key, kcv, sealed, created_at) ON chatcrypt.event_chain TO chatcrypt_auditor, chatcrypt_admin;
@@ -33,8 +36,11 @@ DO $$
 DECLARE
 	grants CONSTANT jsonb := '{
 		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id", "default_expiry",
-							 "add_participant", "remove_participant", "act_as"],
-		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as"],
+							 "add_participant", "remove_participant", "act_as",
+							 "put_attachment", "begin_attachment", "put_attachment_part", "finish_attachment",
+							 "attachment_progress", "delete_attachment", "encrypt_attachment", "ensure_attachment_key"],
+		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as",
+							 "read_attachment", "read_attachment_part", "attachment_metadata", "decrypt_attachment"],
 		"chatcrypt_admin": ["create_tenant", "rotate_chat", "due_for_rotation", "rotate_due",
 							"rewrap", "move_key", "kms_key_usage", "verify_keys", "import_dek", "shred_chat", "shred_tenant",
 							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due",

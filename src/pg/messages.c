@@ -41,6 +41,7 @@
 #include "pg/rowwriter.h"
 #include "pg/seal.h"
 #include "pg/search.h"
+#include "pg/statement.h"
 #include "pg/store.h"
 
 static ExecutorRun_hook_type previous_executor_run;
@@ -165,28 +166,18 @@ seal_body(Row *row)
  * may be NULL, and is for a statement that returns one value, which is passed by value.
  */
 static uint64
-run_statement(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types, Datum *values, const bool *isnull,
+run_statement(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types, const Datum *values, const bool *isnull,
 			  Datum *returned)
 {
-	char		nulls[MESSAGE_COLUMNS + 1];
+	ChatcryptArg args[MESSAGE_COLUMNS + 1];
 	bool		returned_null;
 	uint64		processed;
 
 	for (int i = 0; i < nargs; i++)
-		nulls[i] = isnull[i] ? 'n' : ' ';
+		args[i] = (ChatcryptArg) {types[i], values[i], isnull[i]};
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	prepared = SPI_prepare(sql, nargs, (Oid *) types);
-
-		if (prepared == NULL || SPI_keepplan(prepared) != 0)
-			elog(ERROR, "could not prepare a statement: %s", SPI_result_code_string(SPI_result));
-		*plan = prepared;
-	}
-	if (SPI_execute_plan(*plan, values, nulls, false, 0) < 0)
-		elog(ERROR, "could not execute a statement: %s", SPI_result_code_string(SPI_result));
-	processed = SPI_processed;
+	processed = chatcrypt_statement_run(plan, sql, args, nargs, false);
 	if (returned != NULL && processed > 0)
 		*returned = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &returned_null);
 	SPI_finish();

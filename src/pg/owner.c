@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
 #include "pg/compat.h"
@@ -65,6 +66,19 @@ chatcrypt_bytes_arg(const void *bytes, Size len)
 	return (ChatcryptArg) {BYTEAOID, PointerGetDatum(value), false};
 }
 
+/* What SPI wants, apart. */
+static void
+take_apart(const ChatcryptArg *args, int nargs, Oid *types, Datum *values, char *nulls)
+{
+	Assert(nargs <= MOST_ARGS);
+	for (int i = 0; i < nargs; i++)
+	{
+		types[i] = args[i].type;
+		values[i] = args[i].value;
+		nulls[i] = args[i].isnull ? 'n' : ' ';
+	}
+}
+
 uint64
 chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs)
 {
@@ -73,16 +87,29 @@ chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs)
 	char		nulls[MOST_ARGS] = {0};
 	int			result;
 
-	Assert(nargs <= MOST_ARGS);
-	for (int i = 0; i < nargs; i++)
-	{
-		types[i] = args[i].type;
-		values[i] = args[i].value;
-		nulls[i] = args[i].isnull ? 'n' : ' ';
-	}
+	take_apart(args, nargs, types, values, nulls);
 	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+uint64
+chatcrypt_owner_execute_on_latest(const char *sql, const ChatcryptArg *args, int nargs)
+{
+	Oid			types[MOST_ARGS];
+	Datum		values[MOST_ARGS];
+	char		nulls[MOST_ARGS] = {0};
+	SPIPlanPtr	plan;
+	int			result;
+
+	take_apart(args, nargs, types, values, nulls);
+	plan = SPI_prepare(sql, nargs, types);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	result = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));
 	return SPI_processed;
 }
 

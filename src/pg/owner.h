@@ -45,6 +45,12 @@ extern ChatcryptArg chatcrypt_bytes_arg(const void *bytes, Size len);
 /* Runs one statement between begin and end; the number of rows it touched. */
 extern uint64 chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs);
 
+/*
+ * The same under a snapshot of its own, where the transaction's may be older: nothing
+ * that is committed by now is passed over.
+ */
+extern uint64 chatcrypt_owner_execute_on_latest(const char *sql, const ChatcryptArg *args, int nargs);
+
 /* The first column of the first row of the last statement, valid until the scope ends. */
 extern Datum chatcrypt_owner_value(bool *isnull);
 

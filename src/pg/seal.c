@@ -52,9 +52,17 @@ open_with(const ChatcryptKey *key, const uint8 *message_id, const uint8 *aad, Si
 							aad, aad_len, envelope, len, plaintext);
 }
 
-bytea *
-chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-			   const char *plaintext, Size len, const bytea *aad)
+/* Which key: the one that seals the chat's messages, whatever its purpose is, or the active data key. */
+typedef const ChatcryptKey *(*KeyChoice) (const uint8 chat_id[CC_ID_LEN]);
+
+static const ChatcryptKey *
+data_key(const uint8 chat_id[CC_ID_LEN])
+{
+	return chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_MESSAGES);
+}
+
+static pg_attribute_always_inline bytea *
+seal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const char *plaintext, Size len, const bytea *aad)
 {
 	bytea	   *envelope;
 	Size		envelope_len;
@@ -64,7 +72,7 @@ chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 		chatcrypt_raise(CC_ERR_TOO_LARGE, chat_id);
 	envelope = palloc(VARHDRSZ + len + MOST_OVERHEAD);
 	chatcrypt_keyring_fresh_randomness();
-	status = seal_with(chatcrypt_keyring_seal(chat_id), message_id,
+	status = seal_with(choose(chat_id), message_id,
 					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
 					   (const uint8 *) plaintext, len, (uint8 *) VARDATA(envelope), &envelope_len);
 	if (status != CC_OK)
@@ -74,25 +82,51 @@ chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 }
 
 bytea *
+chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+			   const char *plaintext, Size len, const bytea *aad)
+{
+	return seal(chatcrypt_keyring_seal, chat_id, message_id, plaintext, len, aad);
+}
+
+bytea *
+chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+					   const char *plaintext, Size len, const bytea *aad)
+{
+	return seal(data_key, chat_id, message_id, plaintext, len, aad);
+}
+
+char *
+chatcrypt_text_to_utf8(const text *given, Size *len)
+{
+	char	   *plain = VARDATA_ANY(given);
+	char	   *utf8;
+
+	*len = VARSIZE_ANY_EXHDR(given);
+	/* A server without an encoding takes any bytes; its own check would show some of them. */
+	if (GetDatabaseEncoding() == PG_SQL_ASCII && !pg_verify_mbstr(PG_UTF8, plain, *len, true))
+		return NULL;
+	utf8 = pg_server_to_any(plain, *len, PG_UTF8);
+	if (utf8 != plain)
+		*len = strlen(utf8);
+	return utf8;
+}
+
+bytea *
 chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 					const text *body, const bytea *aad)
 {
-	char	   *plain = VARDATA_ANY(body);
-	Size		len = VARSIZE_ANY_EXHDR(body);
-	char	   *utf8;
+	Size		len;
+	char	   *utf8 = chatcrypt_text_to_utf8(body, &len);
 	bytea	   *envelope;
 
-	/* A server without an encoding takes any bytes; its own check would show some of them. */
-	if (GetDatabaseEncoding() == PG_SQL_ASCII && !pg_verify_mbstr(PG_UTF8, plain, len, true))
+	if (utf8 == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
 				 errmsg("the message is not text in UTF-8"),
 				 errhint("Encrypt it as bytea.")));
-	utf8 = pg_server_to_any(plain, len, PG_UTF8);
-	if (utf8 == plain)
-		return chatcrypt_seal(chat_id, message_id, plain, len, aad);
-	len = strlen(utf8);
 	envelope = chatcrypt_seal(chat_id, message_id, utf8, len, aad);
+	if (utf8 == VARDATA_ANY(body))
+		return envelope;
 	cc_wipe(utf8, len);
 	pfree(utf8);
 	return envelope;
@@ -212,6 +246,16 @@ as_server_text(struct varlena *plaintext)
 	return convert_to_server(VARDATA(plaintext), len);
 }
 
+text *
+chatcrypt_text_from_utf8(const char *utf8, Size len)
+{
+	if (!pg_verify_mbstr(PG_UTF8, utf8, len, true))
+		return NULL;
+	if (len == 0 || GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return cstring_to_text_with_len(utf8, len);
+	return convert_to_server(utf8, len);
+}
+
 static void
 raise_not_text(bool is_utf8)
 {
@@ -247,9 +291,9 @@ chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 	return result;
 }
 
-bytea *
-chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-				 const bytea *envelope, const bytea *aad, cc_status *why)
+static bytea *
+reseal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, const bytea *aad,
+	   cc_status *why)
 {
 	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL, why);
 	bytea	   *volatile resealed = NULL;
@@ -258,7 +302,7 @@ chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LE
 		return NULL;
 	PG_TRY();
 	{
-		resealed = chatcrypt_seal(chat_id, message_id, VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ, aad);
+		resealed = seal(choose, chat_id, message_id, VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ, aad);
 	}
 	PG_FINALLY();
 	{
@@ -269,9 +313,22 @@ chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LE
 	return resealed;
 }
 
-/* Why a key could not be had, from what the look for it left. */
-static char *
-what_is_wrong_with_key(const uint8 *chat_id, ChatcryptUse use, uint32 version, const ChatcryptKmsJob *failure)
+bytea *
+chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+				 const bytea *envelope, const bytea *aad, cc_status *why)
+{
+	return reseal(chatcrypt_keyring_seal, chat_id, message_id, envelope, aad, why);
+}
+
+bytea *
+chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+						 const bytea *envelope, const bytea *aad, cc_status *why)
+{
+	return reseal(data_key, chat_id, message_id, envelope, aad, why);
+}
+
+char *
+chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version, const ChatcryptKmsJob *failure)
 {
 	ChatcryptMode mode;
 	ChatcryptDekRow row;
@@ -321,7 +378,7 @@ chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[C
 	plaintext = palloc(info.plaintext_len + 1);
 	key = chatcrypt_keyring_probe(chat_id, use, info.dek_version, &failure);
 	if (key == NULL)
-		return what_is_wrong_with_key(chat_id, use, info.dek_version, &failure);
+		return chatcrypt_what_is_wrong_with_key(chat_id, use, info.dek_version, &failure);
 	status = open_with(key, message_id,
 					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
 					   bytes, VARSIZE_ANY_EXHDR(envelope), plaintext);
