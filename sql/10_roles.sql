@@ -8,7 +8,8 @@ BEGIN
 			('chatcrypt_writer', 'Writes chat messages, and cannot read them.'),
 			('chatcrypt_reader', 'Reads chat messages.'),
 			('chatcrypt_admin', 'Manages the keys of chats; reads no message.'),
-			('chatcrypt_auditor', 'Sees the state and the history of keys; reads no message.')
+			('chatcrypt_auditor', 'Sees the state and the history of keys; reads no message.'),
+			('chatcrypt_keyholder', 'Gets the keys of conversations, to pass them on to clients.')
 		) AS roles (name, about)
 	LOOP
 		IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted.name) THEN

@@ -228,6 +228,7 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 			   pg_has_role(oid, 'chatcrypt_writer', 'MEMBER') AS writes,
 			   pg_has_role(oid, 'chatcrypt_reader', 'MEMBER') AS reads,
 			   pg_has_role(oid, 'chatcrypt_admin', 'MEMBER') AS manages,
+			   pg_has_role(oid, 'chatcrypt_keyholder', 'MEMBER') AS holds_keys,
 			   pg_has_role(oid, 'pg_read_all_stats', 'MEMBER') AS watches,
 			   has_column_privilege(oid, 'chatcrypt.dek', 'encrypted_dek', 'SELECT') AS reads_keys,
 			   has_any_column_privilege(oid, 'chatcrypt.dek', 'INSERT, UPDATE')
@@ -251,6 +252,11 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 			   'Directly or through another role they are members of chatcrypt_admin, and can destroy every key.',
 			   'See whether all of them should; REVOKE the membership of those that should not.', name
 		FROM login WHERE manages AND NOT super
+		UNION ALL
+		SELECT 'notice', 'keyholders', 'These roles can log in and get the key of every conversation: %s.',
+			   'A conversation key opens what it sealed in every copy of the database, and forges messages, for as long as somebody keeps it; no check of this server comes in between.',
+			   'See whether all of them should; REVOKE chatcrypt_keyholder from those that should not, and rotate the chats whose keys they took: key_event lists them.', name
+		FROM login WHERE holds_keys AND NOT super
 		UNION ALL
 		SELECT 'warning', 'admin_and_messages', 'These roles manage keys and read or write messages too: %s.',
 			   'One stolen password then reaches both the keys and the messages.',
@@ -314,19 +320,20 @@ CREATE FUNCTION chatcrypt.doctor_plaintext(OUT classid oid, OUT objid oid) RETUR
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	WITH RECURSIVE shows (classid, objid, subid) AS (
 		SELECT 'pg_class'::regclass::oid, attrelid, attnum::integer
-		FROM pg_attribute WHERE attrelid = 'chatcrypt.messages'::regclass AND attname = 'body'
+		FROM pg_attribute
+		WHERE (attrelid, attname) IN (('chatcrypt.messages'::regclass, 'body'), ('chatcrypt.wire_messages'::regclass, 'wire'))
 		UNION
 		SELECT 'pg_proc'::regclass::oid, oid, 0
 		FROM pg_proc
 		WHERE pronamespace = 'chatcrypt'::regnamespace
-		  AND proname IN ('decrypt', 'decrypt_bytea', 'try_decrypt', 'message_body')
+		  AND proname IN ('decrypt', 'decrypt_bytea', 'try_decrypt', 'message_body', 'message_wire')
 		UNION
 		-- A body that is text leaves no dependency: look for the names.
 		SELECT 'pg_proc'::regclass::oid, f.oid, 0
 		FROM pg_proc AS f JOIN pg_language AS l ON l.oid = f.prolang
 		WHERE l.lanname NOT IN ('c', 'internal')
 		  AND f.pronamespace NOT IN ('chatcrypt'::regnamespace, 'pg_catalog'::regnamespace)
-		  AND f.prosrc ~* '\m(decrypt|decrypt_bytea|try_decrypt|message_body)\s*\(|\mchatcrypt\s*\.\s*messages\M'
+		  AND f.prosrc ~* '\m(decrypt|decrypt_bytea|try_decrypt|message_body|message_wire|wire_message)\s*\(|\mchatcrypt\s*\.\s*(wire_)?messages\M'
 		UNION
 		SELECT CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass::oid END, coalesce(r.ev_class, d.objid), 0
 		FROM shows AS s
@@ -335,7 +342,7 @@ CREATE FUNCTION chatcrypt.doctor_plaintext(OUT classid oid, OUT objid oid) RETUR
 		LEFT JOIN pg_rewrite AS r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
 		WHERE d.classid IN ('pg_rewrite'::regclass, 'pg_proc'::regclass, 'pg_class'::regclass,
 							'pg_attrdef'::regclass, 'pg_statistic_ext'::regclass)
-		  AND coalesce(r.ev_class, d.objid) <> 'chatcrypt.messages'::regclass
+		  AND coalesce(r.ev_class, d.objid) NOT IN ('chatcrypt.messages'::regclass, 'chatcrypt.wire_messages'::regclass)
 	)
 	SELECT DISTINCT s.classid, s.objid FROM shows AS s;
 $$;
@@ -347,7 +354,7 @@ CREATE FUNCTION chatcrypt.doctor_copies() RETURNS SETOF chatcrypt.finding
 	relation AS (
 		SELECT c.oid, c.relkind, c.reloptions
 		FROM shows AS s JOIN pg_class AS c ON s.classid = 'pg_class'::regclass AND c.oid = s.objid
-		WHERE c.oid <> 'chatcrypt.messages'::regclass
+		WHERE c.oid NOT IN ('chatcrypt.messages'::regclass, 'chatcrypt.wire_messages'::regclass)
 	),
 	stored_column AS (
 		SELECT a.attrelid, a.attname

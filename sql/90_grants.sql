@@ -3,7 +3,7 @@
 REVOKE ALL ON ALL TABLES IN SCHEMA chatcrypt FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA chatcrypt FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA chatcrypt FROM PUBLIC;
-GRANT USAGE ON SCHEMA chatcrypt TO chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor;
+GRANT USAGE ON SCHEMA chatcrypt TO chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor, chatcrypt_keyholder;
 
 -- Writers write, and see all of a message but its body: ciphertext at most.
 GRANT INSERT, UPDATE, DELETE ON chatcrypt.messages, chatcrypt.message TO chatcrypt_writer;
@@ -13,7 +13,7 @@ GRANT SELECT ON chatcrypt.message TO chatcrypt_writer;
 GRANT SELECT ON chatcrypt.attachment TO chatcrypt_writer;
 
 -- Readers read.
-GRANT SELECT ON chatcrypt.messages, chatcrypt.message TO chatcrypt_reader;
+GRANT SELECT ON chatcrypt.messages, chatcrypt.wire_messages, chatcrypt.message TO chatcrypt_reader;
 GRANT SELECT ON chatcrypt.attachments, chatcrypt.attachment, chatcrypt.attachment_part TO chatcrypt_reader;
 
 -- Auditors see what is known of keys, and no wrapped key.
@@ -37,12 +37,15 @@ DECLARE
 	grants CONSTANT jsonb := '{
 		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id", "default_expiry",
 							 "add_participant", "remove_participant", "act_as",
+							 "accept_wire_message",
 							 "put_attachment", "begin_attachment", "put_attachment_part", "finish_attachment",
 							 "attachment_progress", "delete_attachment", "encrypt_attachment", "ensure_attachment_key"],
 		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "act_as",
+							 "wire_message", "message_wire", "conversation_key",
 							 "read_attachment", "read_attachment_part", "attachment_metadata", "decrypt_attachment"],
+		"chatcrypt_keyholder": ["conversation_key"],
 		"chatcrypt_admin": ["create_tenant", "rotate_chat", "due_for_rotation", "rotate_due",
-							"rewrap", "move_key", "kms_key_usage", "verify_keys", "import_dek", "shred_chat", "shred_tenant",
+							"rewrap", "move_key", "kms_key_usage", "verify_keys", "import_dek", "import_conversation_keys", "shred_chat", "shred_tenant",
 							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due",
 							"purge_unused_deks", "purge_chat", "apply_retention", "delete_chat", "delete_messages_of",
 							"check_envelope", "verify_chat", "verify_all", "kms_check", "doctor",
@@ -53,7 +56,7 @@ DECLARE
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress",
 							  "read_maintenance_status", "verify_events", "check_envelope", "verify_chat", "verify_all"]
 	}';
-	everyone CONSTANT text[] := ARRAY['id', 'dek_version', 'kms_key_version', 'message_body', 'current_actor', 'may_see'];
+	everyone CONSTANT text[] := ARRAY['id', 'dek_version', 'kms_key_version', 'message_body', 'current_actor', 'may_see', 'wire_envelope'];
 	one record;
 BEGIN
 	FOR one IN
@@ -61,7 +64,7 @@ BEGIN
 		FROM jsonb_each(grants) AS g (holder, names), jsonb_array_elements_text(names) AS n (name)
 		JOIN pg_proc AS f ON f.proname = n.name AND f.pronamespace = 'chatcrypt'::regnamespace
 		UNION ALL
-		SELECT 'chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor', f.oid::regprocedure
+		SELECT 'chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor, chatcrypt_keyholder', f.oid::regprocedure
 		FROM pg_proc AS f WHERE f.proname = ANY (everyone) AND f.pronamespace = 'chatcrypt'::regnamespace
 	LOOP
 		EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', one.signature, one.holder);

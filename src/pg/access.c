@@ -35,7 +35,8 @@ static const char *const role_names[CHATCRYPT_RIGHTS] = {
 	[CHATCRYPT_MAY_WRITE] = "chatcrypt_writer",
 	[CHATCRYPT_MAY_READ] = "chatcrypt_reader",
 	[CHATCRYPT_MAY_ADMINISTER] = "chatcrypt_admin",
-	[CHATCRYPT_MAY_AUDIT] = "chatcrypt_auditor"
+	[CHATCRYPT_MAY_AUDIT] = "chatcrypt_auditor",
+	[CHATCRYPT_MAY_HOLD_KEYS] = "chatcrypt_keyholder"
 };
 
 static char *actor;
@@ -163,6 +164,21 @@ chatcrypt_require_participant(const uint8 chat_id[CC_ID_LEN])
 			 errmsg("the current actor is not a participant of this chat")));
 }
 
+void
+chatcrypt_require_for_key(const uint8 chat_id[CC_ID_LEN])
+{
+	bool		for_participant = chatcrypt_actor() != NULL && !user_has(CHATCRYPT_MAY_HOLD_KEYS);
+
+	chatcrypt_require_for_plaintext(for_participant ? CHATCRYPT_MAY_READ : CHATCRYPT_MAY_HOLD_KEYS);
+	chatcrypt_require_participant(chat_id);
+}
+
+const char *
+chatcrypt_actor(void)
+{
+	return actor[0] == '\0' ? NULL : actor;
+}
+
 static bool
 check_ours_alone(char **newval, void **extra, GucSource source)
 {
@@ -273,7 +289,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_current_actor);
 Datum
 chatcrypt_current_actor(PG_FUNCTION_ARGS)
 {
-	if (actor[0] == '\0')
+	if (chatcrypt_actor() == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(actor));
 }

@@ -15,10 +15,11 @@ typedef enum ChatcryptRight
 	CHATCRYPT_MAY_WRITE,		/* role chatcrypt_writer */
 	CHATCRYPT_MAY_READ,			/* role chatcrypt_reader */
 	CHATCRYPT_MAY_ADMINISTER,	/* role chatcrypt_admin */
-	CHATCRYPT_MAY_AUDIT			/* role chatcrypt_auditor */
+	CHATCRYPT_MAY_AUDIT,		/* role chatcrypt_auditor */
+	CHATCRYPT_MAY_HOLD_KEYS		/* role chatcrypt_keyholder */
 } ChatcryptRight;
 
-#define CHATCRYPT_RIGHTS 4
+#define CHATCRYPT_RIGHTS 5
 
 /* Raises where the current user lacks the right. */
 extern void chatcrypt_require(ChatcryptRight right);
@@ -28,6 +29,15 @@ extern void chatcrypt_require_steward(void);
 
 /* Before plaintext goes to or comes from a client: the right, and chatcrypt.require_tls. */
 extern void chatcrypt_require_for_plaintext(ChatcryptRight right);
+
+/*
+ * Before the key of a conversation goes to a client: for an actor, who must be a
+ * participant, the right to read will do.
+ */
+extern void chatcrypt_require_for_key(const uint8 chat_id[CC_ID_LEN]);
+
+/* On whose behalf this transaction runs; NULL where nobody was named.  Valid until the next act_as(). */
+extern const char *chatcrypt_actor(void);
 
 /* While an actor is set: raises unless the chat's participants hold it. */
 extern void chatcrypt_require_participant(const uint8 chat_id[CC_ID_LEN]);

@@ -36,7 +36,6 @@
 #include "pg/access.h"
 #include "pg/compat.h"
 #include "pg/messages.h"
-#include "pg/messagetable.h"
 #include "pg/retention.h"
 #include "pg/rowwriter.h"
 #include "pg/seal.h"
@@ -115,12 +114,7 @@ chatcrypt_messages_install_hooks(void)
 	ExecutorRun_hook = run_query;
 }
 
-/* A row of the view, or of the table, while the trigger works on it. */
-typedef struct Row
-{
-	Datum		values[MESSAGE_COLUMNS];
-	bool		nulls[MESSAGE_COLUMNS];
-} Row;
+typedef ChatcryptMessageRow Row;
 
 static void
 refuse_null(const Row *row, int column, const char *name)
@@ -139,26 +133,30 @@ refuse_dek_version(void)
 			 errmsg("column \"dek_version\" of view \"messages\" is set by the server")));
 }
 
-/* Puts the sealed body, and its key version, where the plaintext was. */
+/* Puts an envelope, and its key version, where the plaintext was. */
 static void
-seal_body(Row *row)
+put_envelope(Row *row, bytea *envelope)
 {
-	bytea	   *envelope;
 	cc_envelope_info info;
 
-	if (row->nulls[MESSAGE_BODY])
-	{
-		row->nulls[MESSAGE_DEK_VERSION] = true;
-		return;
-	}
-	envelope = chatcrypt_seal_text(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data,
-								   DatumGetUUIDP(row->values[MESSAGE_ID])->data,
-								   DatumGetTextPP(row->values[MESSAGE_BODY]), NULL);
 	if (cc_envelope_inspect((uint8 *) VARDATA(envelope), VARSIZE(envelope) - VARHDRSZ, &info) != CC_OK)
 		elog(ERROR, "a fresh envelope cannot be read");
 	row->values[MESSAGE_BODY] = PointerGetDatum(envelope);
 	row->values[MESSAGE_DEK_VERSION] = Int32GetDatum((int32) info.dek_version);
 	row->nulls[MESSAGE_DEK_VERSION] = false;
+}
+
+static void
+seal_body(Row *row)
+{
+	if (row->nulls[MESSAGE_BODY])
+	{
+		row->nulls[MESSAGE_DEK_VERSION] = true;
+		return;
+	}
+	put_envelope(row, chatcrypt_seal_text(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data,
+										  DatumGetUUIDP(row->values[MESSAGE_ID])->data,
+										  DatumGetTextPP(row->values[MESSAGE_BODY]), NULL));
 }
 
 /*
@@ -251,6 +249,16 @@ fill_defaults(Row *row)
 		set_expiry(row);
 }
 
+/* The one place where a new message reaches the table, by a writer or, where there is none, by SQL. */
+static void
+store_message(ChatcryptRowWriter *writer, Row *stored)
+{
+	if (writer != NULL)
+		chatcrypt_rowwriter_insert(writer, stored->values, stored->nulls);
+	else
+		insert_by_sql(stored);
+}
+
 /* The row as RETURNING shows it: with the plaintext that was given. */
 static HeapTuple
 row_for_returning(TupleDesc view, const Row *given, const Row *stored)
@@ -284,12 +292,28 @@ insert_message(TriggerData *trigger, FmgrInfo *function)
 	stored = given;
 	fill_defaults(&stored);
 	seal_body(&stored);
-	if (state->writer != NULL)
-		chatcrypt_rowwriter_insert(state->writer, stored.values, stored.nulls);
-	else
-		insert_by_sql(&stored);
+	store_message(state->writer, &stored);
 	note_written(&stored, &given);
 	return row_for_returning(view, &given, &stored);
+}
+
+/*
+ * By SQL: a writer lives as long as a query, and who calls this may live longer, such
+ * as an expression of PL/pgSQL across the savepoints of its transaction.
+ */
+void
+chatcrypt_insert_message(const Row *given, bytea *envelope, pg_uuid_t *id)
+{
+	Row			stored = *given;
+
+	fill_defaults(&stored);
+	if (envelope != NULL)
+		put_envelope(&stored, envelope);
+	else
+		seal_body(&stored);
+	store_message(NULL, &stored);
+	note_written(&stored, given);
+	*id = *DatumGetUUIDP(stored.values[MESSAGE_ID]);
 }
 
 /*

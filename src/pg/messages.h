@@ -6,6 +6,9 @@
 #define CHATCRYPT_MESSAGES_H
 
 #include "fmgr.h"
+#include "utils/uuid.h"
+
+#include "pg/messagetable.h"
 
 /*
  * True while the innermost query is an UPDATE or MERGE of the view.  PostgreSQL then
@@ -18,6 +21,20 @@ extern bool chatcrypt_messages_updating(void);
 extern void chatcrypt_messages_note_unopened(void);
 
 extern void chatcrypt_messages_install_hooks(void);
+
+/* A row of the view, or of the table. */
+typedef struct ChatcryptMessageRow
+{
+	Datum		values[MESSAGE_COLUMNS];
+	bool		nulls[MESSAGE_COLUMNS];
+} ChatcryptMessageRow;
+
+/*
+ * Inserts a message as INSERT into the view does, with the same defaults, as the
+ * current user; its id.  The row is as the view has it, with the plaintext.  It is
+ * sealed, unless there is an envelope that holds it already.
+ */
+extern void chatcrypt_insert_message(const ChatcryptMessageRow *given, bytea *envelope, pg_uuid_t *id);
 
 /* The default of message_id: an SQL function that C calls as well. */
 extern PGDLLEXPORT Datum chatcrypt_new_message_id(PG_FUNCTION_ARGS);
