@@ -5,12 +5,15 @@
 #ifndef CHATCRYPT_COMPAT_H
 #define CHATCRYPT_COMPAT_H
 
+#include "access/genam.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/wait_event.h"
+
 /* Before the rest of a declaration, in all versions. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn __attribute__((noreturn))
@@ -55,6 +58,27 @@ typedef bool ChatcryptUpdateIndexes;
 #define chatcrypt_insert_index_entries(result, slot, estate, indexes) \
 	((void) ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL))
 #endif
+
+static inline IndexScanDesc
+chatcrypt_index_beginscan(Relation table, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(table, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(table, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* Until 16 a setting may let rows be removed that a snapshot still sees. */
+static inline bool
+chatcrypt_snapshots_keep_rows(void)
+{
+#if PG_VERSION_NUM < 170000
+	return old_snapshot_threshold < 0;
+#else
+	return true;
+#endif
+}
 
 static inline int
 chatcrypt_my_procno(void)

@@ -10,6 +10,7 @@
 #define CHATCRYPT_FENCE_H
 
 #include "datatype/timestamp.h"
+#include "utils/snapshot.h"
 
 /*
  * Commits an invalidation of chatcrypt.dek, and then notes who runs.  A change of
@@ -21,6 +22,21 @@ extern bool chatcrypt_fence_is_up(void);
 
 /* Waits in a procedure that commits, outside of any snapshot; false where they take longer. */
 extern bool chatcrypt_fence_wait(TimestampTz until);
+
+/*
+ * A second fence, for a session whose first one nobody holds up any more: takes a
+ * snapshot, notes who runs, and waits for those with the snapshot held, so that no
+ * row which somebody sees after it leaves its table.  Also for whoever uses a
+ * snapshot that may be older: it can be handed on (pg_export_snapshot).
+ *
+ * True with the snapshot held, in a transaction at READ COMMITTED that holds nothing
+ * else: the caller lets go of it with chatcrypt_fence_release().  False where they
+ * take longer than is good for VACUUM, or where another session does the same; then
+ * they are noted as running, to be waited for without a snapshot.  The next try is
+ * given twice the time, if there is as much patience.
+ */
+extern bool chatcrypt_fence_hold(TimestampTz until, Snapshot *since);
+extern void chatcrypt_fence_release(Snapshot since);
 
 /* How many were running still when it was last asked. */
 extern int	chatcrypt_fence_waits_for(void);

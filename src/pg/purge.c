@@ -4,23 +4,47 @@
  *
  * That no row names a key now does not mean that none will in a moment.  A
  * transaction may have sealed under the key before a rotation replaced it, and not
- * have committed; or it may read, under an old snapshot, an envelope that was
- * re-encrypted since, and put a copy elsewhere.  So a purge takes five steps, each
- * in a transaction of its own:
+ * have committed; or have read an envelope of a row that is gone since, and be about
+ * to store a copy.  So a purge takes six steps:
  *
  *	1. propose	the keys that were replaced and that no row names are noted;
  *	2. announce	an invalidation of chatcrypt.dek is committed.  A rotation is visible
  *				a moment before its own invalidation is sent; after this one has
  *				been, no session seals under a key that was seen as replaced;
- *	3. fence	the transactions that are running are noted, prepared ones too;
- *	4. wait		until all of them have ended.  Those that began later neither seal
- *				under the keys nor see a row that names them;
- *	5. destroy	with the chat locked, everything is looked at again: what those that
- *				were waited for have left behind keeps its key.
+ *	3. wait		until the transactions that are running now have ended, prepared ones
+ *				too, with nothing held up meanwhile, for as long as it takes;
+ *	4. hold		a snapshot S is taken, and held; those that are running now are noted
+ *				and waited for, and whoever uses a snapshot older than S.  Where that
+ *				takes long S is let go of, and 3 and 4 are done again;
+ *	5. look		all versions of all rows of the proposed keys' chats are looked at:
+ *				those that S sees, and all that are younger than S, whether they are
+ *				committed, deleted since, or neither.  A key that one of them names is
+ *				kept.  S is let go of;
+ *	6. destroy	with the chat locked, and after looking as anybody would.
+ *
+ * After 5 nobody ever names a key that was not found.  Take the first transaction T
+ * that began after those of step 4 were noted and that reads a version naming the
+ * key, at whatever time.  Who wrote that version did not begin after them: as nobody
+ * seals under the key any more, it would have read such a version before T did.  So
+ * it had ended when 5 began, and the version was there.  T's snapshot is not older
+ * than S, so the version was not deleted when S was taken; and as S was held it had
+ * not left its table when 5 began, not even deleted and vacuumed.  So 5 has found
+ * it.  Hence there is no T: no transaction that runs after 5 has an envelope under
+ * the key in its hands, nor a row to take it from.
+ *
+ * TRUNCATE, VACUUM FULL and the like put a table's rows into another file and need
+ * not keep what only older snapshots see: where a place has another file at 5 than
+ * before 4, S is taken anew.
  *
  * This holds for envelopes that are stored by the transaction that sealed or read
- * them.  chat.external_envelopes = false says just that of a chat, and no other
- * chat is touched.
+ * them, and nowhere but in places.  chat.external_envelopes = false says just that
+ * of a chat, and no other chat is touched.  (A table that is made, registered and
+ * dropped within step 4 is not a place of which this knows; who has read it there
+ * holds up its dropping, except after a rollback to a savepoint from before.)
+ *
+ * Nobody waits for a purge: it takes no lock on a place but that of a reader, for
+ * the moment of a look, and S holds VACUUM back no longer than FIRST_HOLD or twice
+ * the time that the others have taken.
  *
  * What was noted, and the fence, are their session's own and outlive transactions: a
  * purge that had no patience to wait goes on with the next call.
@@ -46,6 +70,7 @@
 #include "pg/ids.h"
 #include "pg/keycache.h"
 #include "pg/keys.h"
+#include "pg/lastlook.h"
 #include "pg/owner.h"
 #include "pg/progress.h"
 #include "pg/registry.h"
@@ -55,7 +80,7 @@
 /* A key, by what is its own alone: ids come again where an extension is made anew. */
 typedef struct Proposal
 {
-	pg_uuid_t	chat_id;
+	ChatcryptSoughtKey key;
 	bytea	   *kcv;
 } Proposal;
 
@@ -190,6 +215,21 @@ keys_in_use(const uint8 *chat_id)
 	"FROM chatcrypt.dek AS d WHERE d.chat_id = $1 AND d.state = 'decrypt_only' AND d.purpose <> 'search' " \
 	"AND NOT " NAMED_IN("$2")
 
+/* A row of the statement below: kcv, purpose, version. */
+static Proposal *
+read_proposal(HeapTuple tuple, TupleDesc desc, const uint8 *chat_id)
+{
+	Proposal   *proposal = palloc0(sizeof(Proposal));
+	bool		isnull;
+
+	memcpy(proposal->key.chat_id.data, chat_id, CC_ID_LEN);
+	proposal->kcv = DatumGetByteaPCopy(SPI_getbinval(tuple, desc, 1, &isnull));
+	if (!chatcrypt_purpose_parse(TextDatumGetCString(SPI_getbinval(tuple, desc, 2, &isnull)), &proposal->key.purpose))
+		elog(ERROR, "a row of chatcrypt.dek is damaged");
+	proposal->key.version = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull));
+	return proposal;
+}
+
 static void
 propose(const uint8 *chat_id)
 {
@@ -199,17 +239,10 @@ propose(const uint8 *chat_id)
 	};
 	MemoryContext previous;
 
-	chatcrypt_owner_execute("SELECT d.kcv " REPLACED_KEYS_NOT_IN_USE, args, lengthof(args));
+	chatcrypt_owner_execute("SELECT d.kcv, d.purpose, d.dek_version " REPLACED_KEYS_NOT_IN_USE, args, lengthof(args));
 	previous = MemoryContextSwitchTo(purge_context);
 	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		Proposal   *proposal = palloc(sizeof(Proposal));
-		bool		isnull;
-
-		memcpy(proposal->chat_id.data, chat_id, CC_ID_LEN);
-		proposal->kcv = DatumGetByteaPCopy(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-		proposals = lappend(proposals, proposal);
-	}
+		proposals = lappend(proposals, read_proposal(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, chat_id));
 	MemoryContextSwitchTo(previous);
 }
 
@@ -252,7 +285,7 @@ proposed_keys(const uint8 *chat_id)
 	{
 		Proposal   *proposal = lfirst(cell);
 
-		if (memcmp(proposal->chat_id.data, chat_id, CC_ID_LEN) == 0)
+		if (memcmp(proposal->key.chat_id.data, chat_id, CC_ID_LEN) == 0 && !proposal->key.found)
 			keys[count++] = PointerGetDatum(proposal->kcv);
 	}
 	return construct_array(keys, count, BYTEAOID, -1, false, TYPALIGN_INT);
@@ -346,24 +379,39 @@ destroy_step(void *arg)
 	chatcrypt_owner_end(&scope);
 }
 
-static void
-take_step(ChatcryptStep step, void *arg)
-{
-	PushActiveSnapshot(GetTransactionSnapshot());
-	step(arg);
-	PopActiveSnapshot();
-	chatcrypt_work_commit();
-}
-
 /* What one run has come to. */
 typedef struct Run
 {
+	bool		forgiving;		/* what fails is warned of, and the rest goes on */
 	int64		destroyed;
 	int64		failed;
 } Run;
 
+/* A step in the transaction that is there; false where it failed, and that may be. */
+static bool
+try_step(const Run *run, ChatcryptStep step, void *arg)
+{
+	if (run->forgiving)
+		return chatcrypt_work_try(step, arg);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	step(arg);
+	PopActiveSnapshot();
+	return true;
+}
+
+/* The same in a transaction of its own. */
+static bool
+take_step(Run *run, ChatcryptStep step, void *arg)
+{
+	bool		done = try_step(run, step, arg);
+
+	run->failed += !done;
+	chatcrypt_work_commit();
+	return done;
+}
+
 static void
-destroy_proposed(Run *run, bool forgiving)
+destroy_proposed(Run *run)
 {
 	const pg_uuid_t *last = NULL;
 	ListCell   *cell;
@@ -371,21 +419,97 @@ destroy_proposed(Run *run, bool forgiving)
 	foreach(cell, proposals)
 	{
 		Proposal   *proposal = lfirst(cell);
-		Destruction destruction = {.chat_id = proposal->chat_id};
+		Destruction destruction = {.chat_id = proposal->key.chat_id};
 
-		if (last != NULL && memcmp(last, &proposal->chat_id, sizeof(pg_uuid_t)) == 0)
+		if (proposal->key.found || (last != NULL && memcmp(last, &proposal->key.chat_id, sizeof(pg_uuid_t)) == 0))
 			continue;
-		last = &proposal->chat_id;
-		if (!forgiving)
-			take_step(destroy_step, &destruction);
-		else
-		{
-			run->failed += !chatcrypt_work_try(destroy_step, &destruction);
-			chatcrypt_work_commit();
-		}
-		run->destroyed += destruction.destroyed;
+		last = &proposal->key.chat_id;
+		if (take_step(run, destroy_step, &destruction))
+			run->destroyed += destruction.destroyed;
 	}
-	forget_all();
+}
+
+/* Everything that is proposed, looked for in all places. */
+typedef struct Search
+{
+	List	   *files;			/* of all places, as they were before the snapshot was taken */
+	Snapshot	since;
+	bool		done;
+} Search;
+
+/* A step, in a transaction from before the snapshot: the locks must not be held while it is. */
+static void
+note_files_step(void *arg)
+{
+	Search	   *search = arg;
+	MemoryContext previous = MemoryContextSwitchTo(purge_context);
+
+	search->files = chatcrypt_files_of_places();
+	MemoryContextSwitchTo(previous);
+}
+
+/* A step, with the snapshot held. */
+static void
+search_step(void *arg)
+{
+	Search	   *search = arg;
+	ChatcryptSoughtKey **keys = palloc(sizeof(ChatcryptSoughtKey *) * list_length(proposals));
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, proposals)
+		keys[count++] = &((Proposal *) lfirst(cell))->key;
+	search->done = chatcrypt_last_look(search->files, keys, count, search->since);
+	pfree(keys);
+}
+
+/*
+ * Marks what is in use of the keys proposed.  False where patience ended before; where
+ * it cannot be searched, nothing is proposed any more.
+ */
+static bool
+search_proposed(Run *run, TimestampTz until)
+{
+	Search		search = {0};
+
+	do
+	{
+		bool		searched;
+
+		if (!chatcrypt_fence_wait(until))
+			return false;
+		if (!take_step(run, note_files_step, &search))
+		{
+			forget_all();
+			return true;
+		}
+		if (!chatcrypt_fence_hold(until, &search.since))
+			continue;
+		searched = try_step(run, search_step, &search);
+		chatcrypt_fence_release(search.since);
+		if (!searched)
+		{
+			run->failed++;
+			forget_all();
+		}
+		if (!searched || search.done)
+			return true;
+	} while (GetCurrentTimestamp() < until);
+	return false;
+}
+
+/* What was fenced, by this call or by an earlier one, if patience allows. */
+static bool
+finish(Run *run, TimestampTz until)
+{
+	if (chatcrypt_fence_is_up())
+	{
+		if (!search_proposed(run, until))
+			return false;
+		destroy_proposed(run);
+		forget_all();
+	}
+	return true;
 }
 
 static TimestampTz
@@ -435,12 +559,15 @@ propose_all(Run *run, ChatcryptArg limit)
 		chatcrypt_fence_raise();
 }
 
-/* What was fenced, by this call or by an earlier one, if patience allows. */
 static void
-finish(Run *run, TimestampTz until)
+require_lasting_snapshots(void)
 {
-	if (chatcrypt_fence_is_up() && chatcrypt_fence_wait(until))
-		destroy_proposed(run, true);
+	if (!chatcrypt_snapshots_keep_rows())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no key is purged while old_snapshot_threshold is set"),
+				 errdetail("With it, a row can be gone before it was looked at."),
+				 errhint("Set old_snapshot_threshold to -1 and restart the server.")));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_purge_unused_deks);
@@ -453,22 +580,22 @@ Datum
 chatcrypt_purge_unused_deks(PG_FUNCTION_ARGS)
 {
 	ChatcryptArg limit = {INT8OID, PG_GETARG_DATUM(0), PG_ARGISNULL(0)};
-	Run			run = {0};
+	Run			run = {.forgiving = true};
 	TimestampTz until;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	require_lasting_snapshots();
 	if (!PG_ARGISNULL(0) && PG_GETARG_INT64(0) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the limit must not be negative")));
 	until = end_of_patience(fcinfo, 1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_unused_deks()");
-	finish(&run, until);
-	if (!chatcrypt_fence_is_up())
+	if (finish(&run, until))
 	{
 		forget_all();
 		propose_all(&run, limit);
-		finish(&run, until);
+		(void) finish(&run, until);
 	}
 	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed, run.failed, chatcrypt_fence_waits_for()}, 3);
@@ -481,13 +608,14 @@ purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
 	TimestampTz until;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	require_lasting_snapshots();
 	until = end_of_patience(fcinfo, 1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_chat()");
 	forget_all();
-	take_step(propose_step, chat_id);
+	(void) take_step(&run, propose_step, chat_id);
 	if (proposals != NIL)
 		chatcrypt_fence_raise();
-	if (chatcrypt_fence_is_up() && !chatcrypt_fence_wait(until))
+	if (!finish(&run, until))
 	{
 		int			left = chatcrypt_fence_waits_for();
 
@@ -499,7 +627,6 @@ purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
 				 errdetail("There are %d of them.", left),
 				 errhint("Call again when they have ended, or with more patience.")));
 	}
-	destroy_proposed(&run, false);
 	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed}, 1);
 }
