@@ -358,3 +358,40 @@ find_bao()
 	as_server "$found" version >/dev/null 2>&1 || return 1
 	export BAO=$found
 }
+
+# Client libraries ---------------------------------------------------------------------
+
+# Node and npm: those on PATH, or Debian's.
+find_node()
+{
+	local packages
+	if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+		mapfile -t packages < <(packages_for client)
+		# In a shell of its own: where there is none to be had, the tests say so and go on.
+		(install_packages "${packages[@]}") || return 1
+	fi
+	as_server node --version >/dev/null 2>&1
+}
+
+# Sets NODE_PATH to the libraries of npm that test/clients/package-lock.json names, with their
+# checksums, where the server's user can read them.  False if there are none.
+find_client_libraries()
+{
+	local lock="$ROOT/test/clients/package-lock.json" home="${CHATCRYPT_WORK:-$ROOT/build}/clients"
+
+	find_node || return 1
+	if ! cmp -s "$lock" "$home/installed"; then
+		say "installing client libraries from npm into build/clients"
+		mkdir -p "$home"
+		cp "${lock%/*}"/package*.json "$home/"
+		npm ci --prefix "$home" --ignore-scripts --no-audit --no-fund --silent >&2 || return 1
+		cp "$lock" "$home/installed"
+	fi
+	if ! as_server test -r "$home/installed"; then
+		rm -rf "$WORK/clients"
+		cp -r "$home" "$WORK/clients"
+		chmod -R go+rX "$WORK/clients"
+		home="$WORK/clients"
+	fi
+	export NODE_PATH="$home/node_modules"
+}

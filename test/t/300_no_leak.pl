@@ -72,6 +72,12 @@ my @wrong = (
 		qr/violates check constraint "message_is_encrypted"/ ],
 	[ 'not a participant', q{BEGIN; SELECT chatcrypt.act_as('alice'); INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(2), :body);}, qr/not a participant/ ],
 	[ 'row-level security', q{BEGIN; SET LOCAL ROLE app; SELECT chatcrypt.act_as('alice'); SELECT chatcrypt.put_message(chatcrypt.id(2), chatcrypt.id(9), :body);}, qr/not a participant|row-level security/ ],
+	[ 'a wire message, duplicate id', q{SELECT chatcrypt.accept_wire_message(4, jsonb_build_object('encrypted', false, 'message_id', 1, 'content', :body::text));}, qr/duplicate key/ ],
+	[ 'a wire message, end-to-end', q{SELECT chatcrypt.accept_wire_message(3, jsonb_build_object('encrypted', false, 'content', :body::text));}, qr/takes no plaintext/ ],
+	[ 'a wire message, encrypted or not', q{SELECT chatcrypt.accept_wire_message(4, jsonb_build_object('encrypted', true, 'content', :body::text));}, qr/must be empty where/ ],
+	[ 'a wire message, of whose key', q{BEGIN; SELECT chatcrypt.act_as('alice'); SELECT chatcrypt.accept_wire_message(1, jsonb_build_object('encrypted', false, 'sender', 'bob', 'content', :body::text));}, qr/not the current actor/ ],
+	[ 'a body as a payload', q{SELECT chatcrypt.accept_wire_message(4, jsonb_build_object('encrypted', true, 'nonce', repeat('I', 32), 'encrypted_payload', :body::text));}, qr/must be base64/ ],
+	[ 'a body as a master key', q{SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(4)], :body::bytea, info => 'none');}, qr/all chats would get one key/ ],
 	[ 'no right', q{BEGIN; SET LOCAL ROLE nobody_special; INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), :body);}, qr/permission denied/ ],
 	[ 'inside PL/pgSQL', q{SELECT in_function(:body);}, qr/does not exist/ ]);
 $node->safe_psql('postgres', q{CREATE FUNCTION in_function(b text) RETURNS void LANGUAGE plpgsql AS

@@ -40,8 +40,9 @@ sub ask_over
 	return $errors =~ /((?:ERROR|FATAL):.*)/ ? $1 : $rows;
 }
 
-$node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(1);
-	INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(1), 'body' FROM generate_series(1, 2000); ANALYZE chatcrypt.message});
+$node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(1), chatcrypt.create_chat(2, mode => 'conversation_key');
+	INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(1), 'body' FROM generate_series(1, 2000);
+	INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(1), chatcrypt.id(2), 'on the wire'); ANALYZE chatcrypt.message});
 is(ask_over($plain, $encrypt), 't', 'without require_tls anything goes');
 $node->append_conf('postgresql.conf', "chatcrypt.require_tls = on\n");
 $node->reload;
@@ -57,10 +58,15 @@ my %calls = (
 	insert => q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x')},
 	update => q{UPDATE chatcrypt.messages SET body = 'x'},
 	put_message => q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(1), 'x')},
-	import_dek => q{SELECT chatcrypt.import_dek(1, decode(repeat('00', 32), 'hex'), 9)});
+	import_dek => q{SELECT chatcrypt.import_dek(1, decode(repeat('00', 32), 'hex'), 9)},
+	import_conversation_keys => q{SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(2)], decode(repeat('00', 32), 'hex'))},
+	conversation_key => q{SELECT chatcrypt.conversation_key(2)},
+	'wire_messages of a managed chat' => q{SELECT wire FROM chatcrypt.wire_messages WHERE chat_id = chatcrypt.id(1)},
+	'accept_wire_message with content' => q{SELECT chatcrypt.accept_wire_message(2, '{"encrypted": false, "content": "x"}')});
 like(ask_over($plain, $calls{$_}), $refused, "plain TCP: $_") foreach sort keys %calls;
-is(ask_over($plain, 'SELECT count(*) FROM chatcrypt.messages'), '2000', 'plain TCP: what needs no plaintext works');
+is(ask_over($plain, 'SELECT count(*) FROM chatcrypt.messages'), '2001', 'plain TCP: what needs no plaintext works');
 is(ask_over($plain, q{SELECT chatcrypt.rotate_chat(1)}), '2', 'such as a rotation');
+is(ask_over($plain, q{SELECT length(chatcrypt.accept_wire_message(2, chatcrypt.wire_message(2, 1) - 'message_id')::text)}), '36', 'or a message that a client encrypts and opens');
 
 foreach my $way ([ 'TLS', $tls ], [ 'Unix socket', $socket ])
 {

@@ -64,6 +64,23 @@ sub damaged
 	return $bytes;
 }
 
+# A wire message, right or wrong in any of its fields.
+sub wire
+{
+	my %wire = (
+		encrypted => one_of('true', 'false', 'false', 'null', '7'),
+		content => one_of(qq{"$marker"}, qq{"$marker"}, '""', 'null', '[]'),
+		encrypted_payload => one_of('""', '"' . 'QUFB' x int(rand(30)) . '"', '"AA="', 'null', '{}'),
+		nonce => one_of('"' . 'QUFB' x 8 . '"', '"' . 'QUFB' x 8 . '"', '"QUFB"', 'null'),
+		message_id => one_of(int(rand(60)), '1e400', '"x"', 'null', '"00000000-0000-8000-8000-000000000001"'),
+		chat_id => one_of(int(rand(9)), 'null'),
+		sender => one_of('"alice"', '"bob"', 'null', '1'),
+		created_at => one_of('"2020-01-01"', '"infinity"', '"x"', 'null'),
+		key_version => one_of(0, 1, 2, -1, 1.5, '1e9', '99999999999', 'null'));
+	delete $wire{$_} foreach grep { int(rand(3)) == 0 } keys %wire;
+	return "'{" . join(', ', map { qq{"$_": $wire{$_}} } sort keys %wire) . "}'";
+}
+
 # Values of a type; those of what holds a body have the marker in them.
 my %values = (
 	uuid => sub { one_of("chatcrypt.id(" . int(rand(9)) . ")", "chatcrypt.id(" . int(rand(60)) . ")",
@@ -78,6 +95,8 @@ my %values = (
 			q{repeat('long ', 40000)}, q{$$'; DROP TABLE chatcrypt.dek; --$$}, q{U&'\+01F44B'}) . '::text' },
 	bytea => sub { one_of(q{'\x'}, "'" . one_of(@envelopes) . "'", "'" . one_of(@envelopes) . "'", "'\\x" . damaged() . "'", "'\\x" . damaged() . "'", "'\\x" . random_bytes(32) . "'",
 			"'\\x" . random_bytes(int(rand(200))) . "'", q{decode(repeat('00', 70000), 'hex')}, q{decode(repeat('01', 1000000), 'hex')}) . '::bytea' },
+	jsonb => sub { one_of(q{'{}'}, q{'[]'}, q{'null'}, wire(), wire(), wire(), wire(), q{(SELECT wire FROM chatcrypt.wire_messages ORDER BY random() LIMIT 1)},
+			q{(SELECT wire - 'message_id' FROM chatcrypt.wire_messages ORDER BY random() LIMIT 1)}) . '::jsonb' },
 	oid => sub { one_of('0', '1259', q{'chatcrypt.message'::regclass}, '4294967295') . '::oid' },
 	name => sub { one_of(q{''}, q{'body'}, q{repeat('x', 63)}) . '::name' },
 	regclass => sub { one_of(q{'chatcrypt.message'}, q{'pg_class'}, q{'chatcrypt.messages'}) . '::regclass' });
