@@ -123,23 +123,6 @@ insert_file(FunctionCallInfo fcinfo, int first, const ChatcryptFile *file, cc_fi
 	PG_END_TRY();
 }
 
-/* Bytes that a file of parts of this size takes in the table. */
-static int64
-stored_size(const cc_filemeta *meta)
-{
-	int64		total = 0;
-
-	for (uint32 part = 0; part < meta->parts; part++)
-	{
-		Size		sealed_len;
-
-		if (cc_part_sealed_len(cc_filemeta_part_len(meta, part), &sealed_len) != CC_OK)
-			elog(ERROR, "a part has no length");
-		total += sealed_len;
-	}
-	return total;
-}
-
 static void
 store_content(const ChatcryptFile *file, const cc_filemeta *meta, const bytea *content)
 {
@@ -202,7 +185,8 @@ chatcrypt_put_attachment(PG_FUNCTION_ARGS)
 	prepare("chatcrypt.put_attachment()", &file);
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_file_check_quota(&file, chatcrypt_file_enter_chat(&file.chat_id), stored_size(&meta), 0);
+	chatcrypt_file_check_quota(&file, chatcrypt_file_enter_chat(&file.chat_id),
+							   (int64) chatcrypt_filemeta_stored_size(&meta), 0);
 	insert_file(fcinfo, first, &file, &meta);
 	store_content(&file, &meta, content);
 	chatcrypt_owner_end(&scope);

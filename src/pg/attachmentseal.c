@@ -363,3 +363,19 @@ chatcrypt_filemeta_open(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_I
 						cc_status_text(status))));
 	return NULL;
 }
+
+static uint64
+sealed_len_of(const cc_filemeta *meta, uint32 part)
+{
+	Size		len;
+
+	if (cc_part_sealed_len(cc_filemeta_part_len(meta, part), &len) != CC_OK)
+		elog(ERROR, "a part has no length");
+	return len;
+}
+
+uint64
+chatcrypt_filemeta_stored_size(const cc_filemeta *meta)
+{
+	return (meta->parts - 1) * sealed_len_of(meta, 0) + sealed_len_of(meta, meta->parts - 1);
+}

@@ -66,4 +66,7 @@ extern bytea *chatcrypt_filemeta_open(const uint8 chat_id[CC_ID_LEN], const uint
 									  const bytea *envelope, ChatcryptOnFailure on_failure, cc_filemeta *meta);
 extern void chatcrypt_filemeta_close(bytea *plaintext);
 
+/* Bytes that all parts of a complete file take as they are stored. */
+extern uint64 chatcrypt_filemeta_stored_size(const cc_filemeta *meta);
+
 #endif

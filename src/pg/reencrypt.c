@@ -29,6 +29,9 @@
 #include "pg/seal.h"
 #include "pg/work.h"
 
+/* Parts of files that one transaction moves: they are up to 16 MB long, and 1 MB as a rule. */
+#define PARTS_AT_ONCE 16
+
 /* One run of a procedure. */
 typedef struct Run
 {
@@ -74,6 +77,7 @@ static bool
 pass_over_place(Run *run, Tally *tally, ChatcryptPass *pass)
 {
 	ChatcryptSlice slice = {.pass = pass};
+	int			batch = pass->known->kind == CHATCRYPT_PLACE_PARTS ? Min(run->batch, PARTS_AT_ONCE) : run->batch;
 
 	do
 	{
@@ -81,7 +85,7 @@ pass_over_place(Run *run, Tally *tally, ChatcryptPass *pass)
 			return false;
 		for (slice.first = 0; slice.first < pass->nrows; slice.first += slice.count)
 		{
-			slice.count = Min(run->batch, pass->nrows - slice.first);
+			slice.count = Min(batch, pass->nrows - slice.first);
 			if (!take_step(run, chatcrypt_pass_move, &slice))
 				return false;
 			run->moved += slice.moved;

@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "pg/attachmentseal.h"
 #include "pg/compat.h"
 #include "pg/keyring.h"
 #include "pg/messagetable.h"
@@ -22,19 +23,42 @@
 /* Envelopes that one UPDATE carries; an array of them must stay well below 1 GB. */
 #define BYTES_AT_ONCE	(16 * 1024 * 1024)
 
+static bytea *
+header_of(uint8 suite, uint32 version)
+{
+	bytea	   *header = palloc(VARHDRSZ + CC_HEADER_LEN);
+	uint8	   *bytes = (uint8 *) VARDATA(header);
+
+	SET_VARSIZE(header, VARHDRSZ + CC_HEADER_LEN);
+	bytes[0] = suite;
+	for (int i = 0; i < 4; i++)
+		bytes[1 + i] = (uint8) (version >> (8 * (3 - i)));
+	return header;
+}
+
 /* The first bytes of what the chat's newest key seals; raises where there is none. */
 static bytea *
 newest_header(const uint8 *chat_id)
 {
 	const ChatcryptKey *key = chatcrypt_keyring_seal(chat_id);
-	bytea	   *header = palloc(VARHDRSZ + CC_HEADER_LEN);
-	uint8	   *bytes = (uint8 *) VARDATA(header);
 
-	SET_VARSIZE(header, VARHDRSZ + CC_HEADER_LEN);
-	bytes[0] = key->use == CHATCRYPT_FOR_CONVERSATION ? CC_SUITE_CONVERSATION : CC_SUITE_MESSAGE;
-	for (int i = 0; i < 4; i++)
-		bytes[1 + i] = (uint8) (key->version >> (8 * (3 - i)));
-	return header;
+	return header_of(key->use == CHATCRYPT_FOR_CONVERSATION ? CC_SUITE_CONVERSATION : CC_SUITE_MESSAGE, key->version);
+}
+
+/*
+ * The same in a place.  Files are under the data key also where messages are not.  NULL
+ * where the chat has none, and so nothing in the place that could be moved.
+ */
+static bytea *
+newest_header_in(const ChatcryptPlace *place, const uint8 *chat_id)
+{
+	ChatcryptDekRow row;
+
+	if (place->kind != CHATCRYPT_PLACE_FILES && place->kind != CHATCRYPT_PLACE_PARTS)
+		return newest_header(chat_id);
+	if (!chatcrypt_store_dek(chat_id, CHATCRYPT_PURPOSE_DATA, 0, &row))
+		return NULL;
+	return header_of(place->kind == CHATCRYPT_PLACE_FILES ? CC_SUITE_MESSAGE : CC_SUITE_ATTACHMENT, row.id.version);
 }
 
 static uint32
@@ -51,7 +75,7 @@ version_of(const bytea *envelope)
 static ChatcryptPlace *
 place_of(const ChatcryptPass *pass, LOCKMODE lockmode)
 {
-	return chatcrypt_place(pass->known->relation, pass->known->registered ? &pass->known->registry_id : NULL, lockmode);
+	return chatcrypt_place(pass->known, lockmode);
 }
 
 static ItemPointerData *
@@ -75,15 +99,16 @@ chatcrypt_pass_list(void *arg)
 	ChatcryptPlace *place = place_of(pass, AccessShareLock);
 	ChatcryptOwnerScope scope;
 	ChatcryptArg args[4];
+	bytea	   *header = newest_header_in(place, pass->chat_id);
 	Datum		chat_value;
 	Datum		rows;
 	bool		isnull;
 
 	pass->nrows = 0;
-	if (!chatcrypt_place_chat_value(place, pass->chat_id, &chat_value))
+	if (header == NULL || !chatcrypt_place_chat_value(place, pass->chat_id, &chat_value))
 		return;
 	args[0] = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
-	args[1] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(newest_header(pass->chat_id)), false};
+	args[1] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(header), false};
 	args[2] = (ChatcryptArg) {TIDOID, PointerGetDatum(&pass->after), false};
 	args[3] = (ChatcryptArg) {INT4OID, Int32GetDatum(CHATCRYPT_ROWS_LISTED), false};
 
@@ -116,6 +141,7 @@ static void
 write_waiting(Work *work)
 {
 	ChatcryptArg args[2];
+	bool		keeps_version = work->place->kind == CHATCRYPT_PLACE_MESSAGES || work->place->kind == CHATCRYPT_PLACE_FILES;
 
 	if (work->waiting == 0)
 		return;
@@ -126,7 +152,7 @@ write_waiting(Work *work)
 	work->moved += chatcrypt_owner_execute(psprintf("UPDATE ONLY %s AS t SET %s = r.envelope%s "
 													 "FROM unnest($1, $2) AS r (at, envelope) WHERE t.ctid = r.at",
 													 work->place->table, work->place->envelope,
-													 work->place->registered ? "" : ", dek_version = chatcrypt.dek_version(r.envelope)"),
+													 keeps_version ? ", dek_version = chatcrypt.dek_version(r.envelope)" : ""),
 											args, lengthof(args));
 	for (int i = 0; i < work->waiting; i++)
 		pfree(DatumGetPointer(work->envelopes[i]));
@@ -136,19 +162,44 @@ write_waiting(Work *work)
 	work->bytes = 0;
 }
 
-/* One row: its place, message id and envelope. */
+/* Anew, under the newest key, as what the place holds.  A row: its place, message id and envelope; of a part, part and last. */
+static bytea *
+reseal(const Work *work, const uint8 *message_id, const bytea *envelope, HeapTuple tuple, TupleDesc desc)
+{
+	cc_part_id	part = {.file_id = message_id};
+	bool		isnull;
+	cc_status	why;
+
+	switch (work->place->kind)
+	{
+		case CHATCRYPT_PLACE_FILES:
+			return chatcrypt_reseal_as_data(work->chat_id, message_id, envelope, work->place->aad, &why);
+		case CHATCRYPT_PLACE_PARTS:
+			part.part = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 4, &isnull));
+			part.last = DatumGetBool(SPI_getbinval(tuple, desc, 5, &isnull));
+			return chatcrypt_part_reseal(work->chat_id, &part, envelope, &why);
+		case CHATCRYPT_PLACE_MESSAGES:
+		case CHATCRYPT_PLACE_REGISTERED:
+			break;
+	}
+	return chatcrypt_reseal(work->chat_id, message_id, envelope, work->place->aad, &why);
+}
+
 static void
 reseal_row(Work *work, HeapTuple tuple, TupleDesc desc)
 {
 	uint8		message_id[CC_ID_LEN];
 	bool		isnull;
-	cc_status	why;
+	Datum		value;
 	bytea	   *envelope;
 	bytea	   *resealed;
 
 	chatcrypt_place_id(work->place->message_type, SPI_getbinval(tuple, desc, 2, &isnull), message_id);
-	envelope = DatumGetByteaPP(SPI_getbinval(tuple, desc, 3, &isnull));
-	resealed = chatcrypt_reseal(work->chat_id, message_id, envelope, work->place->aad, &why);
+	value = SPI_getbinval(tuple, desc, 3, &isnull);
+	envelope = DatumGetByteaPP(value);
+	resealed = reseal(work, message_id, envelope, tuple, desc);
+	if ((Pointer) envelope != DatumGetPointer(value))
+		pfree(envelope);
 	if (resealed == NULL)
 	{
 		work->unreadable++;
@@ -168,17 +219,19 @@ move_rows(Work *work, ArrayType *rows)
 	ChatcryptArg args[3];
 	SPITupleTable *found;
 	uint64		nfound;
+	bytea	   *header = newest_header_in(place, work->chat_id);
 	Datum		chat_value;
 
-	if (!chatcrypt_place_chat_value(place, work->chat_id, &chat_value))
+	if (header == NULL || !chatcrypt_place_chat_value(place, work->chat_id, &chat_value))
 		return 0;
 	args[0] = (ChatcryptArg) {TIDARRAYOID, PointerGetDatum(rows), false};
 	args[1] = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
-	args[2] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(newest_header(work->chat_id)), false};
-	nfound = chatcrypt_owner_execute(psprintf("SELECT ctid, %s%s, %s FROM ONLY %s WHERE ctid = ANY ($1) AND %s = $2 "
+	args[2] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(header), false};
+	nfound = chatcrypt_owner_execute(psprintf("SELECT ctid, %s%s, %s%s FROM ONLY %s WHERE ctid = ANY ($1) AND %s = $2 "
 											  "AND substr(%s, 1, 5) <> $3 AND %s IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED",
 											  place->message, place->message_type == UUIDOID ? "" : "::bigint",
-											  place->envelope, place->table, place->chat, place->envelope, place->message),
+											  place->envelope, place->kind == CHATCRYPT_PLACE_PARTS ? ", part, last" : "",
+											  place->table, place->chat, place->envelope, place->message),
 									 args, lengthof(args));
 	found = SPI_tuptable;
 	work->rows = palloc(sizeof(Datum) * (nfound + 1));
@@ -263,7 +316,7 @@ chatcrypt_pass_move(void *arg)
 
 	work.place = place_of(pass, RowExclusiveLock);
 	chatcrypt_owner_begin_as(&scope, work.place->owner);
-	mover = work.place->registered ? NULL : chatcrypt_rowmover_open();
+	mover = work.place->kind == CHATCRYPT_PLACE_MESSAGES ? chatcrypt_rowmover_open() : NULL;
 	if (mover != NULL)
 	{
 		got = move_messages(&work, mover, rows, slice->count);

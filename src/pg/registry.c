@@ -20,6 +20,7 @@
 
 #include "core/id.h"
 #include "pg/access.h"
+#include "pg/attachmentseal.h"
 #include "pg/compat.h"
 #include "pg/ids.h"
 #include "pg/owner.h"
@@ -127,7 +128,7 @@ place_of_table(const Registration *registration, Relation table)
 	ChatcryptPlace *place = palloc0(sizeof(ChatcryptPlace));
 	Oid			envelope_type;
 
-	place->registered = true;
+	place->kind = CHATCRYPT_PLACE_REGISTERED;
 	place->registry_id = registration->registry_id;
 	place->relation = RelationGetRelid(table);
 	place->owner = table->rd_rel->relowner;
@@ -162,55 +163,71 @@ places_of_registration(const Registration *registration, LOCKMODE lockmode)
 	return places;
 }
 
+/* Our own tables, in the order of their kinds. */
+static const struct
+{
+	const char *name;
+	char	   *table;
+	char	   *envelope;
+	char	   *message;
+}			own_tables[] = {
+	[CHATCRYPT_PLACE_MESSAGES] = {"message", "chatcrypt.message", "encrypted_message", "message_id"},
+	[CHATCRYPT_PLACE_FILES] = {"attachment", "chatcrypt.attachment", "encrypted_metadata", "file_id"},
+	[CHATCRYPT_PLACE_PARTS] = {"attachment_part", "chatcrypt.attachment_part", "sealed", "file_id"}
+};
+
 static ChatcryptPlace *
-place_of_messages(LOCKMODE lockmode)
+place_of_ours(ChatcryptPlaceKind kind, LOCKMODE lockmode)
 {
 	ChatcryptPlace *place = palloc0(sizeof(ChatcryptPlace));
 
-	place->relation = chatcrypt_store_relation("message");
+	place->kind = kind;
+	place->relation = chatcrypt_store_relation(own_tables[kind].name);
 	LockRelationOid(place->relation, lockmode);
 	place->owner = chatcrypt_store_owner();
-	place->table = "chatcrypt.message";
-	place->envelope = "encrypted_message";
+	place->table = own_tables[kind].table;
+	place->envelope = own_tables[kind].envelope;
 	place->chat = "chat_id";
-	place->message = "message_id";
+	place->message = own_tables[kind].message;
 	place->chat_type = place->message_type = UUIDOID;
+	place->aad = kind == CHATCRYPT_PLACE_FILES ? chatcrypt_filemeta_aad() : NULL;
 	return place;
 }
 
 List *
 chatcrypt_places(LOCKMODE lockmode)
 {
-	List	   *places = list_make1(place_of_messages(lockmode));
+	List	   *places = NIL;
 	ListCell   *cell;
 
+	for (int kind = 0; kind < (int) lengthof(own_tables); kind++)
+		places = lappend(places, place_of_ours(kind, lockmode));
 	foreach(cell, read_registrations())
 		places = list_concat(places, places_of_registration(lfirst(cell), lockmode));
 	return places;
 }
 
 ChatcryptPlace *
-chatcrypt_place(Oid relation, const pg_uuid_t *registry_id, LOCKMODE lockmode)
+chatcrypt_place(const ChatcryptPlace *known, LOCKMODE lockmode)
 {
 	ListCell   *cell;
 	ListCell   *inner;
 
-	if (registry_id == NULL && relation == chatcrypt_store_relation("message"))
-		return place_of_messages(lockmode);
-	if (registry_id != NULL)
-		foreach(cell, read_registrations())
-		{
-			Registration *registration = lfirst(cell);
+	if (known->kind != CHATCRYPT_PLACE_REGISTERED && known->relation == chatcrypt_store_relation(own_tables[known->kind].name))
+		return place_of_ours(known->kind, lockmode);
+	foreach(cell, read_registrations())
+	{
+		Registration *registration = lfirst(cell);
 
-			if (memcmp(&registration->registry_id, registry_id, sizeof(pg_uuid_t)) != 0)
-				continue;
-			foreach(inner, places_of_registration(registration, lockmode))
-				if (((ChatcryptPlace *) lfirst(inner))->relation == relation)
-					return lfirst(inner);
-		}
+		if (memcmp(&registration->registry_id, &known->registry_id, sizeof(pg_uuid_t)) != 0)
+			continue;
+		foreach(inner, places_of_registration(registration, lockmode))
+			if (((ChatcryptPlace *) lfirst(inner))->relation == known->relation)
+				return lfirst(inner);
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("no envelopes are registered in the table with OID %u", relation)));
+			 errmsg("no envelopes are registered in the table with OID %u", known->relation)));
 }
 
 bool

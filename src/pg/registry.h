@@ -1,8 +1,8 @@
 /*
  * registry.h
- *		Where envelopes are kept: chatcrypt.message, and the columns of other tables
- *		that chatcrypt.register_envelopes() made known.  Re-encryption, purging and
- *		verification go through all of them.
+ *		Where envelopes are kept: our own tables of messages and of files, and the columns
+ *		of other tables that chatcrypt.register_envelopes() made known.  Re-encryption,
+ *		purging and verification go through all of them.
  *
  * Nothing is guessed: a registered table or column that is gone raises, because a
  * purge that did not look everywhere would destroy keys that are needed.
@@ -16,10 +16,18 @@
 
 #include "core/bytes.h"
 
+typedef enum ChatcryptPlaceKind
+{
+	CHATCRYPT_PLACE_MESSAGES,	/* chatcrypt.message */
+	CHATCRYPT_PLACE_FILES,		/* chatcrypt.attachment: what is known of files */
+	CHATCRYPT_PLACE_PARTS,		/* chatcrypt.attachment_part: no envelopes, but parts, and its columns part and last */
+	CHATCRYPT_PLACE_REGISTERED
+} ChatcryptPlaceKind;
+
 /* One column of one table.  Texts are SQL: quoted, and qualified with a schema where a table. */
 typedef struct ChatcryptPlace
 {
-	bool		registered;		/* false for chatcrypt.message */
+	ChatcryptPlaceKind kind;
 	pg_uuid_t	registry_id;	/* where it is registered */
 	Oid			relation;		/* a table with rows of its own: leaves, where it is partitioned */
 	Oid			owner;
@@ -29,14 +37,14 @@ typedef struct ChatcryptPlace
 	Oid			chat_type;		/* uuid or an integer */
 	char	   *message;
 	Oid			message_type;
-	bytea	   *aad;			/* NULL for none */
+	const bytea *aad;			/* NULL for none */
 } ChatcryptPlace;
 
 /* All of them, each locked for the rest of the transaction. */
 extern List *chatcrypt_places(LOCKMODE lockmode);
 
-/* One of them; raises where it is none.  registry_id is NULL for chatcrypt.message. */
-extern ChatcryptPlace *chatcrypt_place(Oid relation, const pg_uuid_t *registry_id, LOCKMODE lockmode);
+/* The same place as it is now; raises where it is none any more. */
+extern ChatcryptPlace *chatcrypt_place(const ChatcryptPlace *known, LOCKMODE lockmode);
 
 /*
  * The chat's id as a value of the place's chat column: false where that is a number

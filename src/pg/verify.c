@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -29,6 +30,7 @@
 
 #include "core/envelope.h"
 #include "pg/access.h"
+#include "pg/attachmentverify.h"
 #include "pg/compat.h"
 #include "pg/owner.h"
 #include "pg/progress.h"
@@ -71,6 +73,7 @@ typedef struct Scope
 	BlockNumber from;			/* all blocks where both are 0 */
 	BlockNumber to;
 	int64		limit;
+	int64		bytes;			/* out: of what was opened outside of chatcrypt.message */
 } Scope;
 
 /* What does not open: chat, message, version, reason. */
@@ -197,7 +200,7 @@ find_in_messages(const Scope *scope, MemoryContext context)
 	return findings;
 }
 
-/* ---------- tables of applications ---------- */
+/* ---------- files, and tables of applications ---------- */
 
 static int32
 version_of(const bytea *envelope)
@@ -210,7 +213,37 @@ version_of(const bytea *envelope)
 	return (int32) info.dek_version;
 }
 
-/* A row of the cursor: chat, message, envelope.  NULL where it opens; else the finding is filled. */
+/* What else is read of a row. */
+static const char *
+more_columns(const ChatcryptPlace *place)
+{
+	switch (place->kind)
+	{
+		case CHATCRYPT_PLACE_FILES:
+			return CHATCRYPT_FILE_CENSUS;
+		case CHATCRYPT_PLACE_PARTS:
+			return ", part, last";
+		case CHATCRYPT_PLACE_MESSAGES:
+		case CHATCRYPT_PLACE_REGISTERED:
+			break;
+	}
+	return "";
+}
+
+static char *
+what_is_wrong(const ChatcryptPlace *place, const pg_uuid_t *ids, const bytea *envelope, HeapTuple tuple, TupleDesc desc)
+{
+	char	   *wrong;
+
+	if (place->kind == CHATCRYPT_PLACE_PARTS)
+		return chatcrypt_what_is_wrong_with_row_of_part(ids[0].data, ids[1].data, envelope, tuple, desc);
+	wrong = chatcrypt_what_is_wrong(ids[0].data, ids[1].data, envelope, place->aad);
+	if (wrong == NULL && place->kind == CHATCRYPT_PLACE_FILES)
+		wrong = chatcrypt_what_is_wrong_with_file(ids[0].data, ids[1].data, envelope, tuple, desc);
+	return wrong;
+}
+
+/* A row of the cursor: chat, message, envelope, and more.  NULL where it opens; else the finding is filled. */
 static const char *
 check_row(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, Finding *finding)
 {
@@ -229,7 +262,7 @@ check_row(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, Finding 
 		finding->values[i] = UUIDPGetDatum(&ids[i]);
 	}
 	wrong = finding->nulls[0] || finding->nulls[1] ? no_id :
-		chatcrypt_what_is_wrong(ids[0].data, ids[1].data, envelope, place->aad);
+		what_is_wrong(place, ids, envelope, tuple, desc);
 	if (wrong == NULL)
 		return NULL;
 	finding->values[2] = Int32GetDatum(version_of(envelope));
@@ -239,9 +272,18 @@ check_row(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, Finding 
 	return wrong;
 }
 
+/* As it is stored: a long one is not fetched for that. */
+static int64
+size_of_envelope(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+
+	return (int64) toast_raw_datum_size(SPI_getbinval(tuple, desc, 3, &isnull));
+}
+
 /* What the cursor holds now; the memory of each row goes with the row. */
 static List *
-check_fetched(const Scope *scope, List *findings, MemoryContext context, MemoryContext row_context)
+check_fetched(Scope *scope, List *findings, MemoryContext context, MemoryContext row_context)
 {
 	for (uint64 i = 0; i < SPI_processed && list_length(findings) < scope->limit; i++)
 	{
@@ -249,6 +291,7 @@ check_fetched(const Scope *scope, List *findings, MemoryContext context, MemoryC
 		Finding		finding;
 
 		CHECK_FOR_INTERRUPTS();
+		scope->bytes += size_of_envelope(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 		if (check_row(scope->place, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &finding) != NULL)
 			findings = add_finding(findings, context, finding.values, finding.nulls);
 		MemoryContextSwitchTo(previous);
@@ -264,7 +307,7 @@ column_of(const char *column, Oid type)
 }
 
 static List *
-find_in_table(const Scope *scope, MemoryContext context)
+find_in_table(Scope *scope, MemoryContext context)
 {
 	const ChatcryptPlace *place = scope->place;
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt verify", ALLOCSET_DEFAULT_SIZES);
@@ -275,9 +318,9 @@ find_in_table(const Scope *scope, MemoryContext context)
 	Portal		cursor;
 
 	initStringInfo(&statement.sql);
-	appendStringInfo(&statement.sql, "SELECT %s, %s, %s FROM ONLY %s WHERE %s IS NOT NULL",
+	appendStringInfo(&statement.sql, "SELECT %s, %s, %s%s FROM ONLY %s AS stored WHERE %s IS NOT NULL",
 					 column_of(place->chat, place->chat_type), column_of(place->message, place->message_type),
-					 place->envelope, place->table, place->envelope);
+					 place->envelope, more_columns(place), place->table, place->envelope);
 	if (!append_scope(&statement, scope))
 		return NIL;
 	cursor = SPI_cursor_open(NULL, prepare(&statement, args, arg_nulls), args, arg_nulls, true);
@@ -293,14 +336,14 @@ find_in_table(const Scope *scope, MemoryContext context)
 
 /* What does not open, in the current memory context. */
 static List *
-find_unopened(const Scope *scope)
+find_unopened(Scope *scope)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ChatcryptOwnerScope owner;
 	List	   *findings;
 
 	chatcrypt_owner_begin_as(&owner, scope->place->owner);
-	findings = scope->place->registered ? find_in_table(scope, context) : find_in_messages(scope, context);
+	findings = scope->place->kind == CHATCRYPT_PLACE_MESSAGES ? find_in_messages(scope, context) : find_in_table(scope, context);
 	chatcrypt_owner_end(&owner);
 	MemoryContextSwitchTo(context);
 	return findings;
@@ -413,20 +456,33 @@ nap_until(TimestampTz end)
 	}
 }
 
-/* At max_rate megabytes a second, each in a transaction of its own. */
+/* When so much may have been read that begins at start. */
+static TimestampTz
+end_of_stretch(const Scope *scope, TimestampTz start, int max_rate)
+{
+	TimestampTz megabytes = Max(scope->to / BLOCKS_AT_ONCE, scope->bytes / (1024 * 1024));
+
+	return start + megabytes * USECS_PER_SEC / max_rate;
+}
+
+/*
+ * At max_rate megabytes a second, each in a transaction of its own.  A block of the
+ * table of parts stands for a hundred of them.
+ */
 static int64
 verify_slowly(Scope *scope, int max_rate)
 {
 	BlockNumber blocks = blocks_of(scope->place);
+	BlockNumber at_once = scope->place->kind == CHATCRYPT_PLACE_PARTS ? 1 : BLOCKS_AT_ONCE;
 	TimestampTz start = GetCurrentTimestamp();
 	int64		failed = 0;
 
 	for (scope->from = 0; scope->from < blocks && scope->limit > 0; scope->from = scope->to)
 	{
-		scope->to = scope->from + Min(BLOCKS_AT_ONCE, blocks - scope->from);
+		scope->to = scope->from + Min(at_once, blocks - scope->from);
 		failed += verify_and_commit(scope);
 		chatcrypt_progress_note("verify", NULL, scope->to, blocks);
-		nap_until(start + (TimestampTz) (scope->to / BLOCKS_AT_ONCE) * USECS_PER_SEC / max_rate);
+		nap_until(end_of_stretch(scope, start, max_rate));
 	}
 	return failed;
 }
@@ -438,7 +494,7 @@ verify_place(const ChatcryptPlace *place, int64 limit, int max_rate)
 	Scope		scope = {.limit = limit};
 
 	/* It may have been changed since, and the lock of then is gone. */
-	now = chatcrypt_place(place->relation, place->registered ? &place->registry_id : NULL, AccessShareLock);
+	now = chatcrypt_place(place, AccessShareLock);
 	scope.place = now;
 	if (max_rate > 0)
 		return verify_slowly(&scope, max_rate);
