@@ -13,6 +13,7 @@
 #include "storage/lock.h"
 #include "storage/procarray.h"
 #include "utils/guc.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -82,6 +83,7 @@ void
 chatcrypt_fence_raise(void)
 {
 	CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("dek"));
+	CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("search_policy"));
 	chatcrypt_work_commit();
 	note_running(InvalidTransactionId);
 	hold_time = FIRST_HOLD;
@@ -217,4 +219,13 @@ chatcrypt_fence_release(Snapshot since)
 {
 	UnregisterSnapshot(since);
 	chatcrypt_work_commit();
+}
+
+TimestampTz
+chatcrypt_end_of_patience(FunctionCallInfo fcinfo, int n)
+{
+	if (PG_ARGISNULL(n))
+		return DT_NOEND;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+												   PG_GETARG_DATUM(n)));
 }

@@ -10,12 +10,14 @@
 #define CHATCRYPT_FENCE_H
 
 #include "datatype/timestamp.h"
+#include "fmgr.h"
 #include "utils/snapshot.h"
 
 /*
- * Commits an invalidation of chatcrypt.dek, and then notes who runs.  A change of
- * that table is visible a moment before its own invalidation is sent; after this one
- * has been, no session believes what it remembered of a row that was seen as changed.
+ * Commits an invalidation of chatcrypt.dek and chatcrypt.search_policy, and then notes
+ * who runs.  A change of such a table is visible a moment before its own invalidation is
+ * sent; after this one has been, no session believes what it remembered of a row that
+ * was seen as changed.
  */
 extern void chatcrypt_fence_raise(void);
 extern bool chatcrypt_fence_is_up(void);
@@ -42,5 +44,8 @@ extern void chatcrypt_fence_release(Snapshot since);
 extern int	chatcrypt_fence_waits_for(void);
 
 extern void chatcrypt_fence_lower(void);
+
+/* For an argument that says how long to wait: NULL for as long as it takes. */
+extern TimestampTz chatcrypt_end_of_patience(FunctionCallInfo fcinfo, int n);
 
 #endif

@@ -134,12 +134,10 @@ try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
 }
 
 uint32
-chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN])
+chatcrypt_rotate_purpose(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 {
-	ChatcryptPurpose purpose = sealing_purpose(chat_id);
-
 	/* Before the KMS is asked for a key that could not be stored. */
-	PreventCommandIfReadOnly("chatcrypt.rotate_chat()");
+	PreventCommandIfReadOnly("making a key of a chat");
 	for (int try = 0; try < TRIES; try++)
 	{
 		uint32		version = try_rotate(chat_id, purpose);
@@ -150,6 +148,12 @@ chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN])
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("could not rotate chat %s: other sessions keep rotating it", chatcrypt_id_text(chat_id))));
+}
+
+uint32
+chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN])
+{
+	return chatcrypt_rotate_purpose(chat_id, sealing_purpose(chat_id));
 }
 
 /* Whether the chat's messages can be sealed: a chat that was shredded gets no key of any purpose. */

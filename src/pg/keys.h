@@ -12,6 +12,9 @@
 /* Gives the chat a new key that seals from now on; its version.  The caller has checked rights. */
 extern uint32 chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN]);
 
+/* The same for a key of another purpose, that the chat has. */
+extern uint32 chatcrypt_rotate_purpose(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose);
+
 /*
  * Gives the chat an active key for the purpose where it has none: whether this call
  * made it.  Asks the KMS and writes, so not from what must run on a standby.  Raises

@@ -512,15 +512,6 @@ finish(Run *run, TimestampTz until)
 	return true;
 }
 
-static TimestampTz
-end_of_patience(FunctionCallInfo fcinfo, int n)
-{
-	if (PG_ARGISNULL(n))
-		return DT_NOEND;
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
-												   PG_GETARG_DATUM(n)));
-}
-
 /* Chats that may have keys to destroy, those first that were looked at longest ago. */
 static pg_uuid_t *
 candidates(ChatcryptArg limit, uint64 *count)
@@ -589,7 +580,7 @@ chatcrypt_purge_unused_deks(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the limit must not be negative")));
-	until = end_of_patience(fcinfo, 1);
+	until = chatcrypt_end_of_patience(fcinfo, 1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_unused_deks()");
 	if (finish(&run, until))
 	{
@@ -609,7 +600,7 @@ purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	require_lasting_snapshots();
-	until = end_of_patience(fcinfo, 1);
+	until = chatcrypt_end_of_patience(fcinfo, 1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_chat()");
 	forget_all();
 	(void) take_step(&run, propose_step, chat_id);
