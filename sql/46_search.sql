@@ -51,6 +51,22 @@ CREATE FUNCTION chatcrypt.set_search(chat_id bigint, mode text, config regconfig
 COMMENT ON FUNCTION chatcrypt.set_search(bigint, text, regconfig, integer, boolean, integer, boolean) IS
 	'Says how a chat is searched: off, blind or plain. True where that holds for all its messages at once, false where reindex_search() must go over them first.';
 
+-- One row for each message of a blind chat: what stands for its words.  An inverted index of
+-- PostgreSQL's own, because twenty rows in a B-tree for each message cost more than all the rest.
+CREATE TABLE chatcrypt.search_token (
+	message_id uuid CONSTRAINT search_token_pkey PRIMARY KEY,
+	chat_id uuid NOT NULL,
+	created_at timestamptz NOT NULL,
+	generation bigint NOT NULL,
+	tokens bigint[] NOT NULL
+) USING heap;
+ALTER TABLE chatcrypt.search_token ALTER COLUMN tokens SET STORAGE EXTERNAL;
+CREATE INDEX search_token_by_token ON chatcrypt.search_token USING gin (tokens) WITH (gin_pending_list_limit = 256);
+COMMENT ON TABLE chatcrypt.search_token IS 'What stands for the words of messages: keyed tokens. Read by search() alone.';
+COMMENT ON COLUMN chatcrypt.search_token.generation IS 'Of the policy that made the tokens.';
+COMMENT ON COLUMN chatcrypt.search_token.tokens IS 'Sorted, each XORed with a public hash of the chat.';
+SELECT pg_extension_config_dump('chatcrypt.search_token', '');
+
 -- What search keeps of a message goes with it, whoever deletes it and how.
 CREATE FUNCTION chatcrypt.message_removed() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_message_removed';
@@ -60,3 +76,50 @@ CREATE TRIGGER message_removed AFTER DELETE ON chatcrypt.message
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.message_removed();
 CREATE TRIGGER messages_truncated AFTER TRUNCATE ON chatcrypt.message
 	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.message_removed();
+ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER message_removed;
+ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER messages_truncated;
+
+CREATE FUNCTION chatcrypt.search(chats uuid[], query text, "limit" integer DEFAULT 50,
+								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
+	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
+	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50 AS 'MODULE_PATHNAME', 'chatcrypt_search';
+COMMENT ON FUNCTION chatcrypt.search(uuid[], text, integer, timestamptz, uuid) IS
+	'Finds messages of chats whose search is blind, newest first, a page at a time: words, "phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
+
+CREATE FUNCTION chatcrypt.search(chat uuid, query text, "limit" integer DEFAULT 50,
+								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
+	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
+	LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
+	BEGIN ATOMIC SELECT * FROM chatcrypt.search(ARRAY[chat], query, "limit", before, before_id); END;
+COMMENT ON FUNCTION chatcrypt.search(uuid, text, integer, timestamptz, uuid) IS
+	'Finds messages of chats whose search is blind, newest first, a page at a time: words, "phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
+
+CREATE FUNCTION chatcrypt.search(chats bigint[], query text, "limit" integer DEFAULT 50,
+								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
+	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
+	LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
+	BEGIN ATOMIC SELECT * FROM chatcrypt.search(CASE WHEN chats IS NOT NULL THEN ARRAY(SELECT chatcrypt.id(n) FROM unnest(chats) AS n) END, query, "limit", before, before_id); END;
+COMMENT ON FUNCTION chatcrypt.search(bigint[], text, integer, timestamptz, uuid) IS
+	'Finds messages of chats whose search is blind, newest first, a page at a time: words, "phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
+
+CREATE FUNCTION chatcrypt.search(chat bigint, query text, "limit" integer DEFAULT 50,
+								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
+	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
+	LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
+	BEGIN ATOMIC SELECT * FROM chatcrypt.search(ARRAY[chatcrypt.id(chat)], query, "limit", before, before_id); END;
+COMMENT ON FUNCTION chatcrypt.search(bigint, text, integer, timestamptz, uuid) IS
+	'Finds messages of chats whose search is blind, newest first, a page at a time: words, "phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
+
+CREATE PROCEDURE chatcrypt.reindex_search(
+	chat_id uuid, batch integer DEFAULT 1000, new_key boolean DEFAULT false, patience interval DEFAULT '30 seconds',
+	INOUT indexed bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL, INOUT waiting_for bigint DEFAULT NULL)
+	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
+COMMENT ON PROCEDURE chatcrypt.reindex_search(uuid, integer, boolean, interval, bigint, bigint, bigint) IS
+	'Goes over the messages of a chat for its search, each batch in a transaction of its own, under a new search key where that is asked for; says how many, how many do not open, and for how many older transactions it had no patience to wait: then call it again.';
+
+CREATE PROCEDURE chatcrypt.reindex_search(
+	chat_id bigint, batch integer DEFAULT 1000, new_key boolean DEFAULT false, patience interval DEFAULT '30 seconds',
+	INOUT indexed bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL, INOUT waiting_for bigint DEFAULT NULL)
+	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search_bigint';
+COMMENT ON PROCEDURE chatcrypt.reindex_search(bigint, integer, boolean, interval, bigint, bigint, bigint) IS
+	'Goes over the messages of a chat for its search, each batch in a transaction of its own, under a new search key where that is asked for; says how many, how many do not open, and for how many older transactions it had no patience to wait: then call it again.';

@@ -17,6 +17,11 @@ CREATE POLICY participants ON chatcrypt.message
 	USING (chatcrypt.may_see(chat_id)) WITH CHECK (chatcrypt.may_see(chat_id));
 COMMENT ON POLICY participants ON chatcrypt.message IS 'An actor sees and writes the messages of its own chats.';
 
+ALTER TABLE chatcrypt.search_token ENABLE ROW LEVEL SECURITY;
+CREATE POLICY participants ON chatcrypt.search_token
+	USING (chatcrypt.may_see(chat_id)) WITH CHECK (chatcrypt.may_see(chat_id));
+COMMENT ON POLICY participants ON chatcrypt.search_token IS 'As on message, should anybody be given a right.';
+
 CREATE FUNCTION chatcrypt.create_tenant(tenant text, kms_key text DEFAULT NULL)
 	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_create_tenant';
 COMMENT ON FUNCTION chatcrypt.create_tenant(text, text) IS 'Makes a tenant, with a KMS key of its own where one is named.';

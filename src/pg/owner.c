@@ -56,6 +56,14 @@ chatcrypt_owner_end(ChatcryptOwnerScope *scope)
 	SPI_finish();
 }
 
+void
+chatcrypt_owner_by_index(void)
+{
+	set_here("enable_seqscan", "off");
+	set_here("enable_hashjoin", "off");
+	set_here("enable_mergejoin", "off");
+}
+
 ChatcryptArg
 chatcrypt_bytes_arg(const void *bytes, Size len)
 {

@@ -31,6 +31,12 @@ extern void chatcrypt_owner_end(ChatcryptOwnerScope *scope);
  */
 extern void chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner);
 
+/*
+ * From here to the end of the scope statements go by index where there is one, whatever
+ * the planner believes of tables that nobody has analyzed yet.
+ */
+extern void chatcrypt_owner_by_index(void);
+
 /* One argument of a statement. */
 typedef struct ChatcryptArg
 {

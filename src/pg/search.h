@@ -21,4 +21,11 @@ extern void chatcrypt_search_written(const uint8 chat_id[CC_ID_LEN], const uint8
 /* After a message was deleted, or moved away from this chat or this id. */
 extern void chatcrypt_search_removed(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]);
 
+/*
+ * Inside an owner scope, when the keys of a chat, or of all chats of a tenant, are
+ * destroyed: what search keeps of them goes in the same transaction, and search is off.
+ */
+extern void chatcrypt_search_shredded(const uint8 chat_id[CC_ID_LEN]);
+extern void chatcrypt_search_tenant_shredded(Datum tenant);
+
 #endif

@@ -7,6 +7,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_ts_config.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -15,9 +16,9 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/uuid.h"
-#include "catalog/pg_ts_config.h"
 
 #include "pg/access.h"
+#include "pg/blindterms.h"
 #include "pg/chatmemory.h"
 #include "pg/events.h"
 #include "pg/ids.h"
@@ -25,8 +26,8 @@
 #include "pg/owner.h"
 #include "pg/searchpolicy.h"
 #include "pg/store.h"
+#include "pg/tokenrows.h"
 
-#define LONGEST_PREFIX	16
 #define FEWEST_BITS		8
 #define MOST_BITS		64
 
@@ -99,7 +100,7 @@ parse_wish(FunctionCallInfo fcinfo, Wish *wish)
 	policy->feed = PG_ARGISNULL(ARG_FEED) ? policy->mode == CHATCRYPT_SEARCH_PLAIN : PG_GETARG_BOOL(ARG_FEED);
 	wish->config = config_name(policy->config);
 
-	if (policy->prefixes < 0 || policy->prefixes > LONGEST_PREFIX)
+	if (policy->prefixes < 0 || policy->prefixes > CHATCRYPT_LONGEST_PREFIX)
 		refuse("prefixes is the length of the shortest one, 1 to 16, or 0 for none");
 	if (policy->bits < FEWEST_BITS || policy->bits > MOST_BITS)
 		refuse("a token has 8 to 64 bits");
@@ -190,6 +191,7 @@ turn_off(const uint8 *chat_id)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
+	chatcrypt_tokenrows_remove_chat(chat_id);
 	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_policy WHERE chat_id = $1", &arg, 1);
 }
 
@@ -223,6 +225,8 @@ apply(const uint8 *chat_id, Wish *wish, bool is_new)
 		set_feed(chat_id, wish->policy.feed);
 		return complete;
 	}
+	if (wish->policy.mode != CHATCRYPT_SEARCH_BLIND)
+		chatcrypt_tokenrows_remove_chat(chat_id);
 	wish->policy.complete = is_new && !has_messages(chat_id);
 	write_policy(chat_id, wish);
 	return wish->policy.complete;

@@ -23,6 +23,7 @@
 #include "pg/ids.h"
 #include "pg/keycache.h"
 #include "pg/keys.h"
+#include "pg/search.h"
 #include "pg/shred.h"
 
 /* Chats whose keys leave the shared cache when the transaction commits; in its own memory. */
@@ -100,6 +101,7 @@ shred_chat(const uint8 *chat_id, bool confirmed)
 										"valid_to = coalesce(valid_to, greatest(valid_from, clock_timestamp())) "
 										"WHERE chat_id = $1 AND state <> 'destroyed'", &arg, 1);
 	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", &arg, 1);
+	chatcrypt_search_shredded(chat_id);
 	event.detail = psprintf(UINT64_FORMAT " keys destroyed", destroyed);
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);
@@ -166,6 +168,7 @@ shred_tenant(Datum tenant)
 	chats = lock_tenant(&arg);
 	evict_chats_at_commit();
 	destroyed = destroy_all(&scope, &arg);
+	chatcrypt_search_tenant_shredded(tenant);
 	event.detail = psprintf(UINT64_FORMAT " keys of " UINT64_FORMAT " chats destroyed", destroyed, chats);
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);

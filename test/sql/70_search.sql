@@ -52,5 +52,199 @@ SELECT generation > :before AS is_another FROM chatcrypt.search_policy WHERE cha
 SELECT chatcrypt.set_search(7001, 'off');
 SELECT count(*) FROM chatcrypt.search_policy;
 
+-- Searching: words in any order, phrases, or, not, beginnings and parts of words.
+SELECT chatcrypt.create_chats(ARRAY[7011, 7012, 7013]::bigint[], participants => '{alice}');
+SELECT chatcrypt.set_search(7011, 'blind') AS complete;
+CALL chatcrypt.reindex_search(7011);
+INSERT INTO chatcrypt.messages (chat_id, message_id, sender, body, created_at)
+SELECT chatcrypt.id(7011), chatcrypt.id(n), 'alice', body, timestamptz '2030-01-01' + n * interval '1 minute'
+FROM (VALUES (1, 'The quick brown fox jumps over the lazy dog'), (2, 'A quick-witted brown dog'), (3, 'Brown, then quick'),
+			 (4, 'Café Überraschung: 12 Zoë''s'), (5, ''), (6, NULL), (7, 'quick'), (8, 'quicksilver')) AS m (n, body);
+SELECT * FROM chatcrypt.search(7011, 'quick brown');
+CREATE FUNCTION found(query text, chat bigint DEFAULT 7011) RETURNS text LANGUAGE sql AS
+	'SELECT string_agg(right(message_id::text, 2), '' '') FROM chatcrypt.search(chat, query)';
+SELECT query, found(query) FROM unnest(ARRAY['quick', 'QUICK Brown', '"quick brown"', '"brown then"', 'brown -dog', '-quick', '-quick -fox',
+	'fox or witted', 'lazy quick or überraschung', '-"quick brown" dog', 'quick*', 'qui*', '*icksil*', '*uick*', '-qui*', 'quick-witted', 'wit*', '12',
+	'zoë''s', 'fox nothere', 'nothere', '', '   ', '"', '""', '-', '- fox', 'or', 'or or fox', '"fox', '*', '**', '*fox', 'fo?', 'fox:*', 'a&b | !c']) AS query;
+
+-- Prefixes and parts with tokens of their own, and few bits: the same is found.
+SELECT query, found(query) AS before INTO TEMP before FROM unnest(ARRAY['quick', '"quick brown"', 'brown -dog', '-quick', 'quick*', 'qui*', 'qu*',
+	'quicksilver*', '*icksil*', '*ui*', '-qui*', '-*uick*', 'quick-witted', 'über*', '*rasch*', 'fox or *dog*']) AS query;
+SELECT chatcrypt.set_search(7011, 'blind', prefixes => 3, trigrams => true) AS complete;
+CALL chatcrypt.reindex_search(7011);
+SELECT count(*) AS asked, count(*) FILTER (WHERE found(query) IS NOT DISTINCT FROM before) AS same FROM before;
+SELECT chatcrypt.set_search(7011, 'blind', bits => 8) AS complete;
+CALL chatcrypt.reindex_search(7011, batch => 3);
+SELECT count(*) AS asked, count(*) FILTER (WHERE found(query) IS NOT DISTINCT FROM before) AS same FROM before;
+SELECT max(cardinality(tokens)) <= 9 AS few,
+	   bool_and((t # (SELECT min(u) FROM chatcrypt.search_token x, unnest(x.tokens) AS u)) & ((1::bigint << 56) - 1) = 0) AS cut
+FROM chatcrypt.search_token, unnest(tokens) AS t GROUP BY message_id ORDER BY 1 LIMIT 1;
+
+-- A language: stems and stop words.
+SELECT chatcrypt.set_search(7011, 'blind', config => 'english') AS complete;
+CALL chatcrypt.reindex_search(7011, new_key => true);
+SELECT query, found(query) FROM unnest(ARRAY['jumping', 'the', 'the fox', '-the', '"over the lazy"', '"over a lazy"', '"over lazy"', 'dogs -quick']) AS query;
+SELECT dek_version, state FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(7011) AND purpose = 'search' ORDER BY dek_version;
+CREATE SCHEMA own;
+CREATE TEXT SEARCH CONFIGURATION own."of chats" (COPY = simple);
+SELECT chatcrypt.set_search(7011, 'blind', config => 'own."of chats"') AS complete;
+SELECT config FROM chatcrypt.search_policy;
+CALL chatcrypt.reindex_search(7011);
+SELECT found('jumps');
+DROP TEXT SEARCH CONFIGURATION own."of chats";
+SELECT found('jumps');
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(7011), 'not stored');
+SELECT chatcrypt.set_search(7011, 'blind') AS complete;
+SELECT found('jumps');
+CALL chatcrypt.reindex_search(7011);
+
+-- Tokens follow their message, and go with it.
+UPDATE chatcrypt.messages SET body = 'A cat' WHERE message_id = chatcrypt.id(1);
+SELECT found('fox'), found('cat');
+UPDATE chatcrypt.messages SET sender = 'bob' WHERE message_id = chatcrypt.id(1);
+UPDATE chatcrypt.messages SET created_at = '2031-01-01' WHERE message_id = chatcrypt.id(1);
+SELECT found('cat or brown');
+UPDATE chatcrypt.messages SET message_id = chatcrypt.id(21) WHERE message_id = chatcrypt.id(1);
+SELECT found('cat');
+SELECT chatcrypt.put_message(chatcrypt.id(7011), chatcrypt.id(21), 'a mouse'), chatcrypt.put_message(chatcrypt.id(7011), chatcrypt.id(22), 'two mice');
+SELECT found('cat'), found('mouse or mice');
+UPDATE chatcrypt.messages SET body = NULL WHERE message_id = chatcrypt.id(22);
+UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(7012) WHERE message_id = chatcrypt.id(21);
+SELECT found('mouse or mice'), count(*) FILTER (WHERE message_id IN (chatcrypt.id(21), chatcrypt.id(22))) AS tokens FROM chatcrypt.search_token;
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(2);
+DELETE FROM chatcrypt.message WHERE message_id = chatcrypt.id(3);
+BEGIN;
+DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(7011);
+SELECT count(*) AS tokens FROM chatcrypt.search_token;
+ROLLBACK;
+BEGIN;
+TRUNCATE chatcrypt.message;
+SELECT count(*) AS tokens FROM chatcrypt.search_token;
+ROLLBACK;
+BEGIN;
+SAVEPOINT one;
+INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.id(7011), chatcrypt.id(23), 'gone again');
+ROLLBACK TO one;
+SELECT found('gone');
+COMMIT;
+SELECT found('brown'), found('quick'), count(*) = (SELECT count(*) FROM chatcrypt.message WHERE chat_id = chatcrypt.id(7011) AND encrypted_message IS NOT NULL) AS all
+FROM chatcrypt.search_token;
+
+-- Many words: no more than the index bears, and found all the same.
+SELECT chatcrypt.put_message(chatcrypt.id(7011), chatcrypt.id(30), string_agg('w' || n, ' ')) FROM generate_series(1, 12000) AS n;
+SELECT chatcrypt.put_message(chatcrypt.id(7011), chatcrypt.id(31), repeat('same words again ', 40000) || 'needle');
+SELECT right(message_id::text, 2) AS message, cardinality(tokens) FROM chatcrypt.search_token WHERE message_id IN (chatcrypt.id(30), chatcrypt.id(31)) ORDER BY 1;
+SELECT found('w11999'), found('w1 w12000'), found('w12001'), found('"w11998 w11999"'), found('needle'), found('"again needle"');
+DELETE FROM chatcrypt.messages WHERE message_id IN (chatcrypt.id(30), chatcrypt.id(31));
+
+-- Expired messages are not shown, also before they are deleted.
+UPDATE chatcrypt.messages SET expires_at = '2020-01-01' WHERE message_id = chatcrypt.id(8);
+SELECT found('quick*');
+
+-- Pages, over several chats: newest first, each message once.
+SELECT chatcrypt.set_search(7012, 'blind'), chatcrypt.set_search(7013, 'blind', config => 'english', bits => 16, prefixes => 1);
+CALL chatcrypt.reindex_search(7012);
+CALL chatcrypt.reindex_search(chatcrypt.id(7013));
+INSERT INTO chatcrypt.messages (chat_id, message_id, body, created_at)
+SELECT chatcrypt.id(7012 + n % 2), chatcrypt.id(100 + n), 'page of ' || CASE WHEN n % 3 = 0 THEN 'threes' ELSE 'others' END, timestamptz '2030-06-01' + (n / 4) * interval '1 second'
+FROM generate_series(1, 40) AS n;
+WITH RECURSIVE pages AS (
+	SELECT 1 AS page, array_agg(message_id) AS ids, min(created_at) AS last_time, (array_agg(message_id))[count(*)] AS last_id
+	FROM chatcrypt.search(ARRAY[7012, 7013]::bigint[], 'page threes', 5)
+	UNION ALL
+	SELECT page + 1, n.ids, n.last_time, n.last_id FROM pages, LATERAL (
+		SELECT array_agg(message_id) AS ids, min(created_at) AS last_time, (array_agg(message_id))[count(*)] AS last_id
+		FROM chatcrypt.search(ARRAY[7012, 7013]::bigint[], 'page threes', 5, pages.last_time, pages.last_id)) AS n
+	WHERE pages.ids IS NOT NULL)
+SELECT page, cardinality(ids), array(SELECT right(id::text, 2) FROM unnest(ids) AS id) FROM pages;
+SELECT count(*), count(DISTINCT message_id) FROM chatcrypt.search(ARRAY[chatcrypt.id(7012), chatcrypt.id(7013)], 'page');
+SELECT count(*) FROM chatcrypt.search('{}'::uuid[], 'page');
+
+-- What does not open is passed over, or raises.
+UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 50, get_byte(encrypted_message, 50) # 1) WHERE message_id = chatcrypt.id(7);
+SELECT found('quick');
+SET chatcrypt.on_decrypt_error = 'null';
+SELECT found('quick');
+RESET chatcrypt.on_decrypt_error;
+CALL chatcrypt.reindex_search(7011);
+
+-- Who may search, and where.
+SELECT * FROM chatcrypt.search(7001, 'quick');
+SELECT * FROM chatcrypt.search(7099, 'quick');
+SELECT * FROM chatcrypt.search(ARRAY[7012, 7000]::bigint[], 'quick');
+SELECT * FROM chatcrypt.search(NULL::bigint[], 'quick');
+SELECT * FROM chatcrypt.search(ARRAY[NULL]::uuid[], 'quick');
+SELECT * FROM chatcrypt.search(7012, NULL);
+SELECT * FROM chatcrypt.search(7012, 'page', 0);
+SELECT * FROM chatcrypt.search(7012, 'page', 1001);
+SELECT * FROM chatcrypt.search(7012, repeat('many ', 65));
+SELECT * FROM chatcrypt.search(7012, repeat('long', 600));
+SELECT chatcrypt.set_search(7001, 'plain');
+SELECT * FROM chatcrypt.search(7001, 'quick');
+SET ROLE chatcrypt_writer;
+SELECT * FROM chatcrypt.search(7012, 'page');
+SELECT * FROM chatcrypt.search_token;
+SET ROLE chatcrypt_admin;
+SELECT * FROM chatcrypt.search_token;
+SELECT * FROM chatcrypt.search(7012, 'page');
+SET ROLE chatcrypt_reader;
+SELECT count(*) FROM chatcrypt.search(7012, 'page');
+SELECT * FROM chatcrypt.search_token;
+CALL chatcrypt.reindex_search(7012);
+BEGIN;
+SELECT chatcrypt.act_as('alice');
+SELECT count(*) FROM chatcrypt.search(7012, 'page');
+COMMIT;
+BEGIN;
+SELECT chatcrypt.act_as('mallory');
+SELECT count(*) FROM chatcrypt.search(7012, 'page');
+ROLLBACK;
+BEGIN;
+SELECT chatcrypt.act_as('mallory');
+SELECT count(*) FROM chatcrypt.search(7099, 'page');
+ROLLBACK;
+RESET ROLE;
+-- A policy of the application's own holds as for any SELECT.
+CREATE POLICY not_the_first ON chatcrypt.message AS RESTRICTIVE USING (message_id <> chatcrypt.id(103));
+SET ROLE chatcrypt_reader;
+SELECT count(*) FROM chatcrypt.search(ARRAY[7012, 7013]::bigint[], 'threes');
+RESET ROLE;
+DROP POLICY not_the_first ON chatcrypt.message;
+SELECT count(*) FROM chatcrypt.search(ARRAY[7012, 7013]::bigint[], 'threes');
+
+CALL chatcrypt.reindex_search(7099);
+CALL chatcrypt.reindex_search(NULL::uuid);
+CALL chatcrypt.reindex_search(7012, batch => 0);
+BEGIN;
+CALL chatcrypt.reindex_search(7012);
+ROLLBACK;
+
+-- Off, shredded, deleted: no token is left.
+SELECT chatcrypt.set_search(7011, 'off');
+SELECT count(*) AS tokens FROM chatcrypt.search_token WHERE chat_id = chatcrypt.id(7011);
+SELECT found('brown');
+SELECT chatcrypt.shred_chat(7012, confirm => 'irreversible');
+SELECT count(*) AS tokens FROM chatcrypt.search_token WHERE chat_id = chatcrypt.id(7012);
+SELECT found('page', 7012);
+SELECT chatcrypt.set_search(7012, 'blind');
+CALL chatcrypt.delete_chat(7013, confirm => 'irreversible');
+SELECT count(*) AS tokens FROM chatcrypt.search_token;
+SELECT chatcrypt.create_tenant('gone');
+SELECT chatcrypt.create_chat(7014, tenant => 'gone') IS NOT NULL AS made;
+SELECT chatcrypt.set_search(7014, 'blind');
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(7014), 'short lived');
+SELECT count(*) AS tokens FROM chatcrypt.search_token;
+SELECT chatcrypt.shred_tenant('gone', confirm => 'irreversible') > 0 AS shredded;
+SELECT count(*) AS tokens FROM chatcrypt.search_token;
+SELECT count(*) AS policies FROM chatcrypt.search_policy;
+
+-- A chat whose clients may hold its key is searched as any other.
+BEGIN;
+SELECT chatcrypt.create_chat(7015, mode => 'conversation_key') IS NOT NULL AS made;
+SELECT chatcrypt.set_search(7015, 'blind') AS complete;
+COMMIT;
+INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.id(7015), chatcrypt.id(50), 'with a conversation key');
+SELECT found('conversation', 7015);
+
 \c :home
 DROP DATABASE regression_search;
