@@ -46,8 +46,8 @@
  * the moment of a look, and S holds VACUUM back no longer than FIRST_HOLD or twice
  * the time that the others have taken.
  *
- * What was noted, and the fence, are their session's own and outlive transactions: a
- * purge that had no patience to wait goes on with the next call.
+ * What was noted, and the fence, are their session's own and outlive transactions:
+ * where purge_unused_deks() had no patience to wait, the next call goes on with it.
  */
 #include "postgres.h"
 
@@ -86,6 +86,7 @@ typedef struct Proposal
 
 static List *proposals;			/* those of one chat together; in a context of their own */
 static MemoryContext purge_context;
+static bool for_one_chat;		/* purge_chat() either ends what it began, or it is of no account */
 
 #define READ_POLICY "SELECT external_envelopes FROM chatcrypt.chat WHERE chat_id = $1"
 
@@ -124,6 +125,7 @@ forget_all(void)
 	set_up_once();
 	MemoryContextReset(purge_context);
 	proposals = NIL;
+	for_one_chat = false;
 	chatcrypt_fence_lower();
 }
 
@@ -582,6 +584,8 @@ chatcrypt_purge_unused_deks(PG_FUNCTION_ARGS)
 				 errmsg("the limit must not be negative")));
 	until = chatcrypt_end_of_patience(fcinfo, 1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_unused_deks()");
+	if (for_one_chat)
+		forget_all();
 	if (finish(&run, until))
 	{
 		forget_all();
@@ -603,6 +607,7 @@ purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
 	until = chatcrypt_end_of_patience(fcinfo, 1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_chat()");
 	forget_all();
+	for_one_chat = true;
 	(void) take_step(&run, propose_step, chat_id);
 	if (proposals != NIL)
 		chatcrypt_fence_raise();

@@ -8,13 +8,42 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = Chatcrypt::Test->start('purge', conf => "autovacuum = off\n");
+
+# Columns and indexes of all kinds; a chat for each.
+my %place = (
+	kept => { chat => 1, columns => 'chat bigint', index => '(chat)' },
+	small => { chat => 2, columns => 'chat smallint', index => '(chat, id)' },
+	plain => { chat => 3, columns => 'chat integer' },
+	partial => { chat => 4, columns => 'chat bigint', index => '(chat) WHERE id < 0' },
+	hashed => { chat => 5, columns => 'chat bigint', index => 'USING hash (chat)' },
+	parts => { chat => 6, columns => 'chat bigint', index => '(chat)', partitions => 1 },
+	named => { chat => 7, columns => 'chat uuid', index => '(chat)' },
+	large => { chat => 8, columns => 'chat bigint', index => '(chat)' });
+my @places = sort keys %place;
+
 $node->safe_psql('postgres', <<'SQL');
 SELECT chatcrypt.create_chats(ARRAY(SELECT generate_series(1::bigint, 40)));
 UPDATE chatcrypt.chat SET external_envelopes = false;
-CREATE TABLE kept (id bigint, chat bigint, envelope bytea);
-CREATE INDEX ON kept (chat);
-SELECT chatcrypt.register_envelopes('kept', 'envelope', 'chat', 'id');
 SQL
+foreach my $name (@places)
+{
+	my $by = $place{$name}{partitions} ? ' PARTITION BY HASH (id)' : '';
+	$node->safe_psql('postgres', "CREATE TABLE $name (id bigint, $place{$name}{columns}, envelope bytea)$by");
+	$node->safe_psql('postgres', "CREATE TABLE ${name}_$_ PARTITION OF $name FOR VALUES WITH (MODULUS 2, REMAINDER $_)")
+		foreach $by ? (0, 1) : ();
+	my ($using, $on) = ($place{$name}{index} // '') =~ /^(USING \w+ )?(.*)$/;
+	$node->safe_psql('postgres', "CREATE INDEX ON $name " . ($using // '') . $on) if $on;
+	$node->safe_psql('postgres', "SELECT chatcrypt.register_envelopes('$name', 'envelope', 'chat', 'id')");
+}
+$node->safe_psql('postgres', 'ALTER TABLE large ALTER envelope SET STORAGE EXTERNAL');
+
+# What one place has of its chat, as columns and values.
+sub row
+{
+	my ($name, $envelope) = @_;
+	my $chat = $name eq 'named' ? 'chatcrypt.id(7)' : $place{$name}{chat};
+	return "INSERT INTO $name (id, chat, envelope) VALUES (1, $chat, $envelope)";
+}
 
 sub value
 {
@@ -81,10 +110,16 @@ sub lengthen_holds
 	die 'the snapshot is never held for long';
 }
 
-# A row that is stored, read, deleted and vacuumed away, all of it after the snapshot.
+# Rows that are stored, deleted and vacuumed away, all of it while a purge holds its snapshot.
 my $writer = begun();
-answer($writer, q{INSERT INTO kept VALUES (1, 1, chatcrypt.encrypt(1, 1, 'handed on'))});
-value('SELECT chatcrypt.rotate_chat(1)');
+foreach my $name (@places)
+{
+	my $length = $name eq 'large' ? 100000 : 1;
+	is(answer($writer, row($name, "chatcrypt.encrypt($place{$name}{chat}, 1, repeat('handed on', $length))")), '', "$name: stored");
+	value("SELECT chatcrypt.rotate_chat($place{$name}{chat})");
+}
+value(q{INSERT INTO kept VALUES (9, 9, chatcrypt.encrypt(9, 9, 'old'))});
+value('SELECT chatcrypt.rotate_chat(9), chatcrypt.rotate_chat(10)');
 my $purge = session($node);
 start($purge, q{CALL chatcrypt.purge_unused_deks(patience => '5 min')});
 ok(is_waiting(), 'a purge waits');
@@ -94,29 +129,108 @@ answer($writer, 'COMMIT');
 $blocker = lengthen_holds($blocker);
 
 my $first = begun();
-is(take($first, 1), 't', 'a transaction that it has not waited for reads what the others left');
-value('DELETE FROM kept');
-value('VACUUM kept');
+answer($first, 'CREATE TEMP TABLE hands (name text, envelope bytea) ON COMMIT DROP');
+answer($first, "INSERT INTO hands SELECT '$_', envelope FROM $_ WHERE id = 1") foreach @places;
+is(answer($first, 'SELECT count(*) FROM hands'), @places, 'a transaction that was not waited for reads what others left');
+my $exporter = begun(' ISOLATION LEVEL REPEATABLE READ');
+my $exported = answer($exporter, 'SELECT pg_export_snapshot()');
+value("DELETE FROM $_") foreach @places;
+value('VACUUM');
 my $last = begun();
 answer($blocker, 'COMMIT');
 ok(is_held(), 'the purge holds a snapshot');
 my $snapshot = value($held);
-is(store($first, 1, 1), '', 'the row is stored again');
+answer($first, row($_, "(SELECT envelope FROM hands WHERE name = '$_')")) foreach @places;
+is(answer($first, 'COMMIT'), '', 'they are stored again');
 my @readers = (begun(), begun(' ISOLATION LEVEL REPEATABLE READ'));
-is(take($_, 1), 't', 'and read') foreach @readers;
-value('DELETE FROM kept');
-value('VACUUM kept');
-is(value('SELECT count(*) FROM kept'), 0, 'and gone');
+is(take($_, 1), 't', 'read') foreach @readers;
+my $importer = session($node);
+answer($importer, 'BEGIN ISOLATION LEVEL REPEATABLE READ');
+answer($importer, "SET TRANSACTION SNAPSHOT '$exported'");
+is(take($importer, 9), 't', 'and so is a row that went before, under a snapshot from before');
+value("DELETE FROM $_") foreach @places;
+value('VACUUM');
+is(value(join(' UNION ALL ', map { "SELECT 1 FROM $_" } @places)), '', 'they are gone');
 is(value($held), $snapshot, 'under one snapshot of the purge');
-answer($last, 'COMMIT');
-is(outcome($purge), '0|0|0', 'the purge has seen it');
-is(store($readers[$_], 1, 1), '', 'it is stored a third time') foreach 0 .. $#readers;
-is(value('SELECT count(*) FROM kept WHERE chatcrypt.decrypt(chat, id, envelope) = $$handed on$$'), 2, 'and opens');
-is(state_of(1, 1), 'decrypt_only', 'its key is there');
+answer($_, 'COMMIT') foreach $exporter, $last;
+sleep 1;
+ok(is_waiting(), 'the purge waits for whoever has an older snapshot');
+is(store($importer, 9, 9), '', 'which stores what it has');
+is(outcome($purge), '1|0|0', 'the purge has seen it all, and destroys what nobody had');
+is(state_of(10, 1), 'destroyed', 'a key without envelopes');
+is(state_of($place{$_}{chat}, 1), 'decrypt_only', "$_: the key is there") foreach @places;
+is(store($_, 1, 1), '', 'the row is stored a third time') foreach @readers;
+is(value(q{SELECT string_agg(chatcrypt.decrypt(chat, id, envelope), ', ' ORDER BY chat) FROM kept}), 'handed on, handed on, old', 'and opens');
+is(ask($node, 'CALL chatcrypt.verify_all()'), '0', 'as does everything');
 value('DELETE FROM kept');
-is(answer($purge, 'CALL chatcrypt.purge_unused_deks()'), '1|0|0', 'and goes when nobody has it');
-$_->quit foreach $writer, $blocker, $first, $last, @readers;
+is(answer($purge, 'CALL chatcrypt.purge_unused_deks()'), @places + 1 . '|0|0', 'and the keys go when nobody has them');
+$_->quit foreach $writer, $blocker, $first, $last, $exporter, $importer, @readers;
 
-$purge->quit;
+# A table that is emptied with its file, whatever was read of it and forgotten by the server.
+$writer = begun();
+answer($writer, q{INSERT INTO kept VALUES (1, 11, chatcrypt.encrypt(11, 1, 'handed on'))});
+value('SELECT chatcrypt.rotate_chat(11)');
+start($purge, q{CALL chatcrypt.purge_chat(11, patience => '5 min')});
+ok(is_waiting(), 'the next purge waits');
+$blocker = begun();
+answer($writer, 'COMMIT');
+$blocker = lengthen_holds($blocker);
+$last = begun();
+answer($blocker, 'COMMIT');
+ok(is_held(), 'and holds a snapshot');
+my $reader = begun();
+answer($reader, 'SAVEPOINT s');
+$reader->query(q{SELECT encode(envelope, 'hex') AS taken FROM kept \\gset});
+answer($reader, 'ROLLBACK TO s');
+is(ask($node, q{SET lock_timeout = '3 s'; TRUNCATE kept}), '', 'it does not hold up who empties the table');
+answer($last, 'COMMIT');
+sleep 1;
+ok(is_waiting(), 'and begins again then');
+is(answer($reader, q{INSERT INTO kept VALUES (1, 11, decode(:'taken', 'hex')); COMMIT}), '', 'what was read is stored');
+is(outcome($purge), '0', 'and seen');
+is(value('SELECT chatcrypt.decrypt(chat, id, envelope) FROM kept'), 'handed on', 'and opens');
+
+# Two purges, and an index that is made meanwhile, wait for nobody for long.
+value('SELECT chatcrypt.rotate_chat(12), chatcrypt.rotate_chat(13)');
+$last = begun();
+my $other = session($node);
+start($purge, q{CALL chatcrypt.purge_chat(12, patience => '5 min')});
+start($other, q{CALL chatcrypt.purge_chat(13, patience => '5 min')});
+ok(is_waiting(), 'two purges wait');
+is(ask($node, q{SET statement_timeout = '60 s'; CREATE INDEX CONCURRENTLY ON kept (chat)}), '', 'CREATE INDEX CONCURRENTLY does not wait for them');
+answer($last, 'COMMIT');
+is(outcome($_), '1', 'they end') foreach $purge, $other;
+value('SELECT chatcrypt.rotate_chat(14)');
+$last = begun();
+is(answer($purge, q{CALL chatcrypt.purge_chat(14, patience => '0')}),
+	'ERROR:  no key of chat 00000000-0000-8000-8000-00000000000e was destroyed: older transactions are running still', 'or say who is left');
+answer($last, 'COMMIT');
+is(answer($purge, q{CALL chatcrypt.purge_chat(14, patience => '0')}), '1', 'who has no patience needs none where nobody is');
+
+# Where a snapshot does not keep rows, nothing is destroyed.
+value('SELECT chatcrypt.rotate_chat(15)');
+value('CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler');
+value('CREATE TABLE odd (id bigint, chat bigint, envelope bytea) USING other');
+my $odd = value(q{SELECT chatcrypt.register_envelopes('odd', 'envelope', 'chat', 'id')});
+is(answer($purge, 'CALL chatcrypt.purge_chat(15)'), 'ERROR:  no key is purged while envelopes are registered in table "odd"', 'a table that is no heap');
+is(answer($purge, 'CALL chatcrypt.purge_unused_deks()'), '0|1|0', 'for all chats');
+is(state_of(15, 1), 'decrypt_only', 'its key stays');
+value("SELECT chatcrypt.unregister_envelopes('$odd')");
+is(answer($purge, 'CALL chatcrypt.purge_chat(15)'), '1', 'until it is registered no more');
+$_->quit foreach $purge, $other, $writer, $blocker, $last, $reader;
+
+value('SELECT chatcrypt.rotate_chat(16)');
+if (value(q{SELECT count(*) FROM pg_settings WHERE name = 'old_snapshot_threshold'}))
+{
+	$node->append_conf('postgresql.conf', 'old_snapshot_threshold = 1h');
+	$node->restart;
+	is(ask($node, "CALL chatcrypt.$_"), 'ERROR:  no key is purged while old_snapshot_threshold is set', "old_snapshot_threshold: $_")
+		foreach 'purge_chat(16)', 'purge_unused_deks()';
+}
+else
+{
+	is(ask($node, 'CALL chatcrypt.purge_chat(16)'), '1', 'no setting of this PostgreSQL takes rows away');
+}
+
 $node->stop;
 done_testing();
