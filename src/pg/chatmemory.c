@@ -16,13 +16,14 @@
 #include "pg/chatmemory.h"
 #include "pg/store.h"
 
-#define REMEMBERED	256
+/* Chats, of each memory: 5 to 8 MB in a process that has met so many. */
+#define REMEMBERED	65536
 
 /* A chat's place in a memory; the value follows. */
 typedef struct Place
 {
-	uint64		generation;		/* 0 for an empty place */
 	uint8		chat_id[CC_ID_LEN];
+	uint64		generation;		/* as of which the value was read */
 } Place;
 
 static ChatcryptMemory *memories;
@@ -62,10 +63,10 @@ note_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId 
 		forget_all();
 }
 
-static Size
-place_size(const ChatcryptMemory *memory)
+static void *
+value_at(Place *place)
 {
-	return MAXALIGN(sizeof(Place)) + MAXALIGN(memory->value_size);
+	return (char *) place + MAXALIGN(sizeof(Place));
 }
 
 static void
@@ -80,7 +81,13 @@ open_memory(ChatcryptMemory *memory)
 		RegisterSubXactCallback(note_subtransaction, NULL);
 		watching = true;
 	}
-	memory->places = MemoryContextAllocZero(TopMemoryContext, REMEMBERED * place_size(memory));
+	memory->places = (ChatcryptMemo) {
+		.name = "chatcrypt memory of chats",
+		.key_len = CC_ID_LEN,
+		.entry_len = MAXALIGN(sizeof(Place)) + MAXALIGN(memory->value_size),
+		.most = REMEMBERED
+	};
+	memory->just_read = MemoryContextAllocZero(TopMemoryContext, memory->value_size);
 	memory->generation = 1;
 	memory->next = memories;
 	memories = memory;
@@ -99,25 +106,23 @@ const void *
 chatcrypt_remember(ChatcryptMemory *memory, const uint8 chat_id[CC_ID_LEN])
 {
 	Place	   *place;
-	void	   *value;
 	uint64		now;
 
 	if (unlikely(memory->generation == 0))
 		open_memory(memory);
 	AcceptInvalidationMessages();
-	place = (Place *) (memory->places + place_size(memory) * ((chat_id[0] ^ chat_id[7] ^ chat_id[15]) % REMEMBERED));
-	value = (char *) place + MAXALIGN(sizeof(Place));
-	if (place->generation == memory->generation && memcmp(place->chat_id, chat_id, CC_ID_LEN) == 0)
-		return value;
+	place = chatcrypt_memo_find(&memory->places, chat_id);
+	if (place != NULL && place->generation == memory->generation)
+		return value_at(place);
 
 	find_tables(memory);
-	place->generation = 0;
 	now = memory->generation;
-	if (!memory->read(chat_id, value))
+	if (!memory->read(chat_id, memory->just_read))
 		return NULL;
-	memcpy(place->chat_id, chat_id, CC_ID_LEN);
+	place = chatcrypt_memo_enter(&memory->places, chat_id);
+	memcpy(value_at(place), memory->just_read, memory->value_size);
 	place->generation = now;
-	return value;
+	return value_at(place);
 }
 
 void

@@ -13,6 +13,7 @@
 #include "access/tupdesc.h"
 
 #include "core/bytes.h"
+#include "pg/memo.h"
 
 #define CHATCRYPT_MEMORY_TABLES 2
 
@@ -29,7 +30,8 @@ typedef struct ChatcryptMemory
 	/* chatmemory.c's own */
 	Oid			relations[CHATCRYPT_MEMORY_TABLES];
 	uint64		generation;		/* 0 before first use */
-	char	   *places;
+	ChatcryptMemo places;
+	void	   *just_read;
 	struct ChatcryptMemory *next;
 } ChatcryptMemory;
 

@@ -19,11 +19,11 @@ sub version_of
 	return "SELECT chatcrypt.dek_version(chatcrypt.encrypt($chat, 1, 'x'))";
 }
 
-# Rows of dek that the steady session has looked up.
+# Rows of a table that the steady session has looked up.
 sub rows_read
 {
-	my ($code) = @_;
-	my $sum = q{SELECT sum(idx_scan) FROM pg_stat_user_indexes WHERE relname = 'dek'};
+	my ($code, $table) = @_;
+	my $sum = q{SELECT sum(idx_scan) FROM pg_stat_user_indexes WHERE relname = '} . ($table // 'dek') . q{'};
 	answer($steady, 'SELECT pg_stat_force_next_flush()');
 	my $before = ask($node, $sum);
 	$code->();
@@ -90,6 +90,14 @@ answer($steady, 'ROLLBACK TO s');
 is(answer($steady, version_of(5)), '1', 'the same with ROLLBACK TO');
 goes_round('go round in what is left of it');
 answer($steady, 'COMMIT');
+
+# Policies of chats are remembered likewise.
+my $insert = 'INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(n), $$x$$ FROM generate_series(10, 2009) AS n';
+cmp_ok(rows_read(sub { answer($steady, $insert) }, 'tenant'), '>=', 2000, 'a message in each of 2000 chats asks how long it is kept');
+cmp_ok(rows_read(sub { answer($steady, $insert) }, $_), '<', 100, "a second one reads no row of $_ for it") foreach 'tenant', 'chat';
+answer($other, q{UPDATE chatcrypt.chat SET retention = '1 day' WHERE chat_id = chatcrypt.id(1000)});
+answer($steady, $insert);
+is(ask($node, 'SELECT count(*) FROM chatcrypt.messages WHERE expires_at IS NOT NULL'), '1', 'until one of the policies changes');
 
 # The limits of the shared cache hold for what comes back from it.
 goes_round('all is warm') foreach 1, 2;
