@@ -96,6 +96,12 @@ CREATE FUNCTION chatcrypt.dek_version(envelope bytea) RETURNS integer
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_dek_version';
 COMMENT ON FUNCTION chatcrypt.dek_version(bytea) IS 'The key version that an envelope names; NULL for what is no envelope.';
 
+-- Raises rather than being false: what PostgreSQL says of a row that violates a constraint shows
+-- the row, and what is no envelope may be a plaintext.
+CREATE FUNCTION chatcrypt.is_sealed(envelope bytea, dek_version integer) RETURNS boolean
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_is_sealed';
+COMMENT ON FUNCTION chatcrypt.is_sealed(bytea, integer) IS 'What the constraint of chatcrypt.message asks: true for an envelope that names this key version and where both are NULL; an error that shows no bytes for all else.';
+
 CREATE TABLE chatcrypt.message (
 	message_id uuid CONSTRAINT message_pkey PRIMARY KEY,
 	chat_id uuid NOT NULL,
@@ -104,9 +110,7 @@ CREATE TABLE chatcrypt.message (
 	dek_version integer,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	expires_at timestamptz,
-	CONSTRAINT message_is_encrypted CHECK
-		(dek_version IS NOT DISTINCT FROM chatcrypt.dek_version(encrypted_message)
-		 AND (encrypted_message IS NULL) = (dek_version IS NULL))
+	CONSTRAINT message_is_encrypted CHECK (chatcrypt.is_sealed(encrypted_message, dek_version))
 );
 -- Ciphertext does not compress: do not try.
 ALTER TABLE chatcrypt.message ALTER COLUMN encrypted_message SET STORAGE EXTERNAL;

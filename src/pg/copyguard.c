@@ -4,8 +4,8 @@
  *
  * Whatever happens while COPY reads a line (a column too few, a duplicate id, a
  * cancel, a shutdown), PostgreSQL adds that line to the context of the error, and
- * so to the server's log.  Of COPY into the view messages only the line's number is
- * left there.  Errors are caught on their way out; what is reported at once, such as
+ * so to the server's log.  Of COPY into the view messages, or by mistake into its table,
+ * only the line's number is left there.  Errors are caught on their way out; what is reported at once, such as
  * the FATAL of a terminated session, is met by the hook of the log.
  */
 #include "postgres.h"
@@ -32,7 +32,8 @@ copies_into_messages(const Node *utility)
 		return false;
 	schema = get_namespace_oid("chatcrypt", true);
 	target = RangeVarGetRelid(copy->relation, NoLock, true);
-	return OidIsValid(target) && OidIsValid(schema) && target == get_relname_relid("messages", schema);
+	return OidIsValid(target) && OidIsValid(schema) &&
+		(target == get_relname_relid("messages", schema) || target == get_relname_relid("message", schema));
 }
 
 /* "COPY messages, line 7: ..." keeps what is before the colon, in whatever language it is. */

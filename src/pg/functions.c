@@ -138,20 +138,53 @@ chatcrypt_message_body(PG_FUNCTION_ARGS)
 	return decrypt(fcinfo, ID_UUID, ID_UUID, true, lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
 }
 
+/* The key version that an envelope names; 0 for what is no envelope. */
+static int32
+version_of(const struct varlena *envelope)
+{
+	cc_envelope_info info;
+
+	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), &info) != CC_OK ||
+		info.dek_version > PG_INT32_MAX)
+		return 0;
+	return (int32) info.dek_version;
+}
+
 PG_FUNCTION_INFO_V1(chatcrypt_dek_version);
 
 /* dek_version(envelope): needs no key and no right; NULL for what is no envelope. */
 Datum
 chatcrypt_dek_version(PG_FUNCTION_ARGS)
 {
-	/* The header alone is looked at: no need to fetch a long value whole. */
-	struct varlena *envelope = PG_GETARG_VARLENA_PP(0);
-	cc_envelope_info info;
+	int32		version = version_of(PG_GETARG_VARLENA_PP(0));
 
-	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), &info) != CC_OK ||
-		info.dek_version > PG_INT32_MAX)
+	if (version == 0)
 		PG_RETURN_NULL();
-	PG_RETURN_INT32((int32) info.dek_version);
+	PG_RETURN_INT32(version);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_is_sealed);
+
+/*
+ * is_sealed(envelope, dek_version): the constraint of chatcrypt.message.  In the words, and
+ * with the fields, that PostgreSQL has for a violation, but without the row.
+ */
+Datum
+chatcrypt_is_sealed(PG_FUNCTION_ARGS)
+{
+	bool		sealed = PG_ARGISNULL(0) || PG_ARGISNULL(1) ? PG_ARGISNULL(0) && PG_ARGISNULL(1) :
+		PG_GETARG_INT32(1) != 0 && version_of(PG_GETARG_VARLENA_PP(0)) == PG_GETARG_INT32(1);
+
+	if (unlikely(!sealed))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("new row for relation \"message\" violates check constraint \"message_is_encrypted\""),
+				 errdetail("What it has for encrypted_message is not an envelope of the key version that it has for dek_version."),
+				 errhint("Write to the view chatcrypt.messages, which encrypts."),
+				 err_generic_string(PG_DIAG_SCHEMA_NAME, "chatcrypt"),
+				 err_generic_string(PG_DIAG_TABLE_NAME, "message"),
+				 err_generic_string(PG_DIAG_CONSTRAINT_NAME, "message_is_encrypted")));
+	PG_RETURN_BOOL(true);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_new_message_id);

@@ -70,6 +70,17 @@ SELECT chatcrypt.encrypt(:chat, :message, 'x', decode(repeat('00', 65537), 'hex'
 
 SELECT chatcrypt.dek_version(:'envelope'::bytea), chatcrypt.dek_version('\x00'), chatcrypt.dek_version(NULL);
 
+-- For constraints: true, or an error that shows nothing.
+SELECT chatcrypt.is_sealed(:'envelope'::bytea, 1), chatcrypt.is_sealed(NULL, NULL);
+\set VERBOSITY default
+SELECT chatcrypt.is_sealed('plaintext'::bytea, 1);
+\set VERBOSITY terse
+SELECT chatcrypt.is_sealed(:'envelope'::bytea, 2);
+SELECT chatcrypt.is_sealed('\x0100000000'::bytea || :'envelope'::bytea, 0);
+SELECT chatcrypt.is_sealed(:'envelope'::bytea, NULL);
+SELECT chatcrypt.is_sealed(NULL, 1);
+SELECT chatcrypt.is_sealed('', 0);
+
 -- Bytes that are no text.
 SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, '\xff00'::bytea));
 SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, '\x610062'::bytea));

@@ -9,6 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $marker = 'Xq7MarkerOfABody7qX';
+my $marker_as_bytea = unpack('H*', $marker);
 my $node = Chatcrypt::Test->start('leak', conf => <<'CONF');
 log_statement = none
 log_error_verbosity = verbose
@@ -42,10 +43,10 @@ sub with_parameter
 
 sub copy_in
 {
-	my ($lines, $columns, $options) = @_;
+	my ($lines, $columns, $options, $table) = @_;
 	my ($out, $err);
 	IPC::Run::run([ 'psql', '-X', '-q', '-v', 'VERBOSITY=verbose', '-d', $node->connstr('postgres'),
-			'-c', "COPY chatcrypt.messages ($columns) FROM stdin " . ($options // '') ],
+			'-c', 'COPY chatcrypt.' . ($table // 'messages') . " ($columns) FROM stdin " . ($options // '') ],
 		'<', \$lines, '>', \$out, '2>', \$err);
 	return $err;
 }
@@ -70,6 +71,10 @@ my @wrong = (
 	[ 'moved to nowhere', 'UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(99), body = :body;', qr/does not exist/ ],
 	[ 'plaintext in the table', 'INSERT INTO chatcrypt.message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.id(8), chatcrypt.id(1), NULL, length(:body::text));',
 		qr/violates check constraint "message_is_encrypted"/ ],
+	[ 'a body for ciphertext', q{INSERT INTO chatcrypt.message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.id(8), chatcrypt.id(1), convert_to(:body, 'UTF8'), 1);},
+		qr/violates check constraint "message_is_encrypted"/ ],
+	[ 'an update with one', q{UPDATE chatcrypt.message SET encrypted_message = convert_to(:body, 'UTF8');},
+		qr/violates check constraint "message_is_encrypted"/ ],
 	[ 'not a participant', q{BEGIN; SELECT chatcrypt.act_as('alice'); INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(2), :body);}, qr/not a participant/ ],
 	[ 'row-level security', q{BEGIN; SET LOCAL ROLE app; SELECT chatcrypt.act_as('alice'); SELECT chatcrypt.put_message(chatcrypt.id(2), chatcrypt.id(9), :body);}, qr/not a participant|row-level security/ ],
 	[ 'a wire message, duplicate id', q{SELECT chatcrypt.accept_wire_message(4, jsonb_build_object('encrypted', false, 'message_id', 1, 'content', :body::text));}, qr/duplicate key/ ],
@@ -87,7 +92,7 @@ foreach my $case (@wrong)
 	my ($name, $sql, $pattern) = @$case;
 	my $said = with_parameter("$sql\n");
 	like($said, $pattern, "$name: an error");
-	unlike($said, qr/$marker/, "$name: without the body");
+	unlike($said, qr/$marker|$marker_as_bytea/, "$name: without the body");
 }
 
 # COPY would show the whole line.
@@ -112,6 +117,10 @@ like(copy_in("\\N,$one,x,\"$marker\nsecond line of it\",too many\n", $columns, '
 $node->safe_psql('postgres', 'CREATE TRIGGER checks BEFORE INSERT ON chatcrypt.message FOR EACH ROW EXECUTE FUNCTION checks()');
 unlike(copy_in("\\N\t$one\tx\t$marker\n", $columns), qr/$marker/, 'COPY, a trigger that refuses: without the line');
 $node->safe_psql('postgres', 'DROP TRIGGER checks ON chatcrypt.message');
+
+my $said = copy_in("$two\t$one\t$marker\t1\n", 'message_id, chat_id, encrypted_message, dek_version', '', 'message');
+like($said, qr/violates check constraint "message_is_encrypted".*CONTEXT:  COPY message, line 1$/ms, 'COPY of a body into the table: an error');
+unlike($said, qr/$marker|$marker_as_bytea/, 'without the body');
 
 append_to_file("$folder/lines", "\\N\t$one\tx\t$marker\n" x 3);
 
@@ -140,7 +149,7 @@ like($errors, qr/CONTEXT:  COPY plain, line 1, column n: "not a number"/, 'COPY 
 
 my $log = slurp_file($node->logfile);
 cmp_ok(scalar(() = $log =~ /ERROR:  /g), '>=', @wrong + @wrong_lines, 'the log has all of these errors');
-unlike($log, qr/$marker/, 'and not one body');
+unlike($log, qr/$marker|$marker_as_bytea/, 'and not one body');
 
 # Files.  What goes in by every door is found in no file; a control that is not encrypted is.
 with_parameter("$_\n")
