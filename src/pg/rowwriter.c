@@ -16,7 +16,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -151,28 +150,6 @@ has_our_policy_alone(Relation table)
 		is_our_qual((Node *) policy->with_check_qual, chatcrypt_store_function_may_see());
 }
 
-/*
- * Others may keep more than memory from one row to the next (BRIN a pinned buffer, from
- * 17 on) and want to be told of the last row, which is nothing that a writer knows.
- */
-static bool
-has_btrees_alone(Relation table)
-{
-	List	   *indexes = RelationGetIndexList(table);
-	bool		alone = true;
-	ListCell   *cell;
-
-	foreach(cell, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-
-		alone &= index->rd_rel->relam == BTREE_AM_OID;
-		index_close(index, AccessShareLock);
-	}
-	list_free(indexes);
-	return alone;
-}
-
 /* Only a plain table of our own columns, without what the executor would do beyond a row. */
 static bool
 is_plain(Relation table)
@@ -185,8 +162,7 @@ is_plain(Relation table)
 		table->rd_rules == NULL &&
 		(triggers == NULL ||
 		 !(triggers->trig_insert_new_table || triggers->trig_insert_before_statement ||
-		   triggers->trig_insert_after_statement)) &&
-		has_btrees_alone(table);
+		   triggers->trig_insert_after_statement));
 }
 
 static bool
@@ -211,6 +187,19 @@ open_table(ChatcryptRowWriter *writer, Oid relid)
 	InitResultRelInfo(writer->result, writer->table, 0, NULL, 0);
 	ExecOpenIndices(writer->result, false);
 	writer->slot = MakeSingleTupleTableSlot(RelationGetDescr(writer->table), table_slot_callbacks(writer->table));
+}
+
+/*
+ * Others may keep more than memory from one row to the next (BRIN a pinned buffer, from
+ * 17 on) and want to be told of the last row, which is nothing that a writer knows.
+ */
+static bool
+has_btrees_alone(const ResultRelInfo *result)
+{
+	for (int i = 0; i < result->ri_NumIndices; i++)
+		if (result->ri_IndexRelationDescs[i]->rd_rel->relam != BTREE_AM_OID)
+			return false;
+	return true;
 }
 
 ChatcryptRowWriter *
@@ -249,7 +238,10 @@ chatcrypt_rowwriter_open(MemoryContext query_context)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(outer_context);
-	return writer;
+	if (has_btrees_alone(writer->result))
+		return writer;
+	close_writer(writer);
+	return NULL;
 }
 
 void
