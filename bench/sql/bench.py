@@ -33,7 +33,7 @@ class Bench:
         self.home = options.home
         self.module = os.path.join(options.build, "bench_sql.so")
         self.server = Server(options.bin, options.home, options.sockets)
-        self.messages = 50_000 if self.quick else 1_000_000
+        self.messages = options.messages or (50_000 if self.quick else 1_000_000)
         self.chats = 1000
         self.cold = 2000 if self.quick else 10_000
         self.sizes = [1000, 4000] if self.quick else [1000, 100_000, 1_000_000]
@@ -128,6 +128,7 @@ def parse_options():
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--messages", type=int)
     parser.add_argument("--only", default=",".join(GROUPS))
     options = parser.parse_args()
     options.only = options.only.split(",")

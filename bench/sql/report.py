@@ -52,9 +52,15 @@ def scan_goals(goals, scan):
                   decrypting["core_to_bare"], 1.3)
     goals.at_least("Decrypting: times as fast as pgcrypto `pgp_sym_decrypt`", scan["pgcrypto"]["times"]["pgp"], 200)
     goals.at_least("Decrypting: times as fast as pgcrypto doing the same work", scan["pgcrypto"]["times"]["hmac"], 7)
-    goals.at_least("Parallel scan: times as fast with two processes as with one "
-                   f"(a plain table: {number(scan['parallel']['plain']['times'], 2)})",
-                   scan["parallel"]["decrypt"]["times"], 1.6)
+    parallel = scan["parallel"]
+    floor = ", ".join(f"{what}: {number(parallel[name]['times'], 2)}" for name, what in (
+        ("sha256", "PostgreSQL's `sha256()` of the same column"), ("plain", "a plain table")) if name in parallel)
+    goals.at_least(f"Parallel scan: times as fast with two processes as with one ({floor})",
+                   parallel["decrypt"]["times"], 1.6)
+    if "side_by_side" in scan:
+        goals.at_most("Computing time of a decrypting scan beside another one, against alone "
+                      f"(`sha256()`: {number(scan['side_by_side']['sha256'], 2)})",
+                      scan["side_by_side"]["decrypt"], 1.05)
 
 
 def row_goals(goals, rows):
@@ -120,7 +126,9 @@ def scan_section(scan):
         ("pgcrypto, `hmac` for a key, `decrypt_iv`, `hmac` to authenticate", "hmac", pgcrypto["times"]["hmac"]),
         ("pgcrypto, `pgp_sym_decrypt` as it comes", "pgp", pgcrypto["times"]["pgp"]))]
     both = [[name, number(parallel[key]["one_s"], 3), number(parallel[key]["two_s"], 3),
-             number(parallel[key]["times"], 2)] for name, key in (("decrypt", "decrypt"), ("plain", "plain"))]
+             number(parallel[key]["times"], 2)] for name, key in (
+                 ("`chatcrypt.decrypt()`", "decrypt"), ("`sha256()` of the same column", "sha256"), ("plain table", "plain"))
+            if key in parallel]
     return f"""## Reading a whole table
 
 {number(scan["messages"])} messages of 128 bytes, chats at random, by a role under row-level security.
@@ -135,7 +143,9 @@ of the query. `pgp_sym_decrypt` spends most of its time on stretching the passph
 {table(["", "ns a message", "times chatcrypt"], against)}
 {GOALS_NOT_HERE}
 
-Two processes are the leader and one parallel worker, in seconds:
+Two processes are the leader and one parallel worker, in seconds. What else the machine does takes a part of
+both: the other scans say how far two processes get on it at that time. Decrypting processes share no lock and no
+counter for a message, and each key is looked up once by each of them.
 
 {table(["scan", "one process", "two", "times as fast"], both)}"""
 
@@ -233,9 +243,10 @@ def scale_section(scale):
     calls = f", with {number(small['half_calls'])} calls to the KMS" if "half_calls" in small else ""
     return f"""## More chats
 
-The same {number(scale["messages"])} messages, in more and more chats, each at random. A process keeps 4,096 keys at hand;
-beyond that a message reads its key's row and asks the shared cache. The last three columns are against the plain
-table, as above.
+The same {number(scale["messages"])} messages, in more and more chats, each at random. A process keeps 4,096 keys at hand,
+and asks the shared cache for others; of as many as 131,072 it remembers which they are (14 MB of the process by
+then), and beyond that a message reads its key's row first. The last three columns are against the plain table, as
+above.
 
 {table(["chats", "µs to make one", "µs to warm one", "ns a message in a scan, more than copying", "INSERT",
         "one by id", "page of 50"], rows)}
