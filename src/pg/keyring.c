@@ -259,9 +259,8 @@ read_row(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
 {
 	ChatcryptMode mode;
 
-	if (asked_version != THE_ONE_THAT_SEALS)
-		return chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use),
-								   asked_version == THE_ACTIVE_ONE ? 0 : asked_version, row);
+	if (asked_version != THE_ONE_THAT_SEALS && asked_version != THE_ACTIVE_ONE)
+		return chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), asked_version, row);
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
 		return false;
 	if (mode == CHATCRYPT_MODE_E2EE)
@@ -269,6 +268,8 @@ read_row(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("chat %s is end-to-end encrypted and takes no plaintext", chatcrypt_id_text(chat_id)),
 				 errhint("Its clients encrypt; the server only stores what they send.")));
+	if (asked_version == THE_ACTIVE_ONE)
+		return chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), 0, row);
 	return chatcrypt_store_dek(chat_id,
 							   mode == CHATCRYPT_MODE_MANAGED ? CHATCRYPT_PURPOSE_DATA : CHATCRYPT_PURPOSE_CONVERSATION,
 							   0, row);
@@ -585,7 +586,9 @@ raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("chat %s has no active %s key", chatcrypt_id_text(chat_id),
 					chatcrypt_purpose_text(chatcrypt_purpose_of(use))),
-			 errdetail("Its keys were destroyed, or it was never given one.")));
+			 errdetail("Its keys were destroyed, or it was never given one."),
+			 use != CHATCRYPT_FOR_ATTACHMENTS ? 0 :
+			 errhint("chatcrypt.ensure_attachment_key() gives one to a chat of mode conversation_key.")));
 }
 
 const ChatcryptKey *

@@ -153,7 +153,13 @@ chatcrypt_rotate_purpose(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpos
 uint32
 chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN])
 {
-	return chatcrypt_rotate_purpose(chat_id, sealing_purpose(chat_id));
+	ChatcryptPurpose purpose = sealing_purpose(chat_id);
+	ChatcryptDekRow row;
+
+	/* The key of its files goes with that of its messages: reencrypt_due() looks at the latter alone. */
+	if (purpose != CHATCRYPT_PURPOSE_DATA && chatcrypt_store_dek(chat_id, CHATCRYPT_PURPOSE_DATA, 0, &row))
+		(void) chatcrypt_rotate_purpose(chat_id, CHATCRYPT_PURPOSE_DATA);
+	return chatcrypt_rotate_purpose(chat_id, purpose);
 }
 
 /* Whether the chat's messages can be sealed: a chat that was shredded gets no key of any purpose. */

@@ -65,6 +65,7 @@ typedef struct Rotation
 	const ChatcryptKmsJob *job;
 	char	   *kms_key;
 	char	   *reason;
+	bool		goes_along;		/* with a key that is due, and is not counted */
 	bool		done;
 } Rotation;
 
@@ -115,7 +116,7 @@ chatcrypt_due_for_rotation(PG_FUNCTION_ARGS)
 
 /* ---------- a page ---------- */
 
-/* A row of the page's statement, copied to where it stays: chat, purpose, newest version, KMS key, reason. */
+/* A row of the page's statement, copied to where it stays: chat, purpose, newest version, KMS key, reason, whether it goes along. */
 static void
 read_rotation(uint64 row, MemoryContext context, Rotation *rotation)
 {
@@ -131,9 +132,14 @@ read_rotation(uint64 row, MemoryContext context, Rotation *rotation)
 	kms_key = chatcrypt_owner_column(row, 5, &isnull);
 	rotation->kms_key = MemoryContextStrdup(context, isnull ? chatcrypt_default_kms_key : TextDatumGetCString(kms_key));
 	rotation->reason = MemoryContextStrdup(context, TextDatumGetCString(chatcrypt_owner_column(row, 6, &isnull)));
+	rotation->goes_along = DatumGetBool(chatcrypt_owner_column(row, 7, &isnull));
 }
 
-/* The next chats that are due; moves the cursor past them. */
+/*
+ * The next chats that are due; moves the cursor past them.  In a chat of mode
+ * conversation_key the key of its files goes with that of its messages, and before it:
+ * reencrypt_due() looks at the latter, and must find the former replaced.
+ */
 static int
 next_page(Run *run, Rotation *page)
 {
@@ -149,14 +155,17 @@ next_page(Run *run, Rotation *page)
 	int			count;
 
 	chatcrypt_owner_begin(&scope);
-	count = (int) chatcrypt_owner_execute("SELECT dek_id, chat_id, purpose, "
-										  "(SELECT max(d.dek_version) FROM chatcrypt.dek d WHERE d.chat_id = due.chat_id AND d.purpose = due.purpose), "
-										  "kms_key, reason FROM (" DUE ") AS due ORDER BY dek_id", args, lengthof(args));
+	count = (int) chatcrypt_owner_execute("SELECT due.dek_id, due.chat_id, a.purpose, "
+										  "(SELECT max(d.dek_version) FROM chatcrypt.dek d WHERE d.chat_id = a.chat_id AND d.purpose = a.purpose), "
+										  "due.kms_key, due.reason, a.purpose <> due.purpose FROM (" DUE ") AS due JOIN chatcrypt.dek a ON a.chat_id = due.chat_id "
+										  "AND a.state = 'active' AND (a.purpose = due.purpose OR a.purpose = 'data') "
+										  "ORDER BY due.dek_id, a.purpose = 'conversation'", args, lengthof(args));
 	for (int i = 0; i < count; i++)
 	{
 		bool		isnull;
 
 		read_rotation(i, context, &page[i]);
+		run->left -= !page[i].goes_along;
 		run->cursor = DatumGetInt64(chatcrypt_owner_column(i, 1, &isnull));
 	}
 	chatcrypt_owner_end(&scope);
@@ -244,7 +253,7 @@ rotate_one(Run *run, Rotation *rotation)
 	else if (!chatcrypt_work_try(install, rotation))
 		run->failed++;
 	else
-		run->rotated += rotation->done;
+		run->rotated += rotation->done && !rotation->goes_along;
 	chatcrypt_work_commit();
 }
 
@@ -252,14 +261,13 @@ rotate_one(Run *run, Rotation *rotation)
 static bool
 rotate_page(Run *run)
 {
-	Rotation   *page = palloc(sizeof(Rotation) * PAGE);
+	Rotation   *page = palloc(sizeof(Rotation) * 2 * PAGE);
 	int			due;
 	int			count;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	due = next_page(run, page);
 	PopActiveSnapshot();
-	run->left -= due;
 	count = make_keys(run, page, due);
 	for (int i = 0; i < count; i++)
 		rotate_one(run, &page[i]);
