@@ -93,18 +93,45 @@ record(const ChatcryptOwnerScope *scope, const char *what, const ChatcryptNewDek
 	chatcrypt_event_record(scope, &event);
 }
 
+static bool
+has_active_key(const uint8 *chat_id, ChatcryptPurpose purpose)
+{
+	ChatcryptDekRow row;
+
+	return chatcrypt_store_dek(chat_id, purpose, 0, &row);
+}
+
+bool
+chatcrypt_has_sealing_key(const uint8 chat_id[CC_ID_LEN])
+{
+	return has_active_key(chat_id, sealing_purpose(chat_id));
+}
+
+pg_noreturn static void refuse_new_life(const uint8 *chat_id);
+
+static void
+refuse_new_life(const uint8 *chat_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("chat %s has no active key and gets no other", chatcrypt_id_text(chat_id)),
+			 errdetail("Its keys were destroyed."),
+			 errhint("Only chatcrypt.import_dek() gives it one, where it shall live on.")));
+}
+
 bool
 chatcrypt_take_over(const ChatcryptOwnerScope *scope, const ChatcryptNewDek *dek, const char *kms_key,
 					const char *why)
 {
-	if (chatcrypt_newest_version(dek->id.chat_id, dek->id.purpose) != dek->id.version - 1)
+	if (chatcrypt_newest_version(dek->id.chat_id, dek->id.purpose) != dek->id.version - 1 ||
+		!has_active_key(dek->id.chat_id, dek->id.purpose))
 		return false;
 	chatcrypt_write_deks(dek, (char *const *) &kms_key, 1);
 	record(scope, "rotate", dek, kms_key, why);
 	return true;
 }
 
-/* The new version, or 0 where another session rotated the chat while the KMS was asked. */
+/* The new version, or 0 where another session changed the chat's keys while the KMS was asked. */
 static uint32
 try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
 {
@@ -114,6 +141,8 @@ try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
 	uint32		newest;
 	bool		settled;
 
+	if (!has_active_key(chat_id, purpose))
+		refuse_new_life(chat_id);
 	chatcrypt_owner_begin(&scope);
 	newest = chatcrypt_newest_version(chat_id, purpose);
 	chatcrypt_owner_end(&scope);
@@ -154,40 +183,26 @@ uint32
 chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN])
 {
 	ChatcryptPurpose purpose = sealing_purpose(chat_id);
-	ChatcryptDekRow row;
 
 	/* The key of its files goes with that of its messages: reencrypt_due() looks at the latter alone. */
-	if (purpose != CHATCRYPT_PURPOSE_DATA && chatcrypt_store_dek(chat_id, CHATCRYPT_PURPOSE_DATA, 0, &row))
+	if (purpose != CHATCRYPT_PURPOSE_DATA && has_active_key(chat_id, CHATCRYPT_PURPOSE_DATA))
 		(void) chatcrypt_rotate_purpose(chat_id, CHATCRYPT_PURPOSE_DATA);
 	return chatcrypt_rotate_purpose(chat_id, purpose);
-}
-
-/* Whether the chat's messages can be sealed: a chat that was shredded gets no key of any purpose. */
-static bool
-has_sealing_key(const uint8 *chat_id)
-{
-	ChatcryptDekRow row;
-
-	return chatcrypt_store_dek(chat_id, sealing_purpose(chat_id), 0, &row);
 }
 
 bool
 chatcrypt_ensure_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 {
 	ChatcryptNewDek dek = {0};
-	ChatcryptDekRow row;
 	ChatcryptWrapping wrapping;
 	ChatcryptOwnerScope scope;
 	uint32		newest;
 	bool		is_ours;
 
-	if (chatcrypt_store_dek(chat_id, purpose, 0, &row))
+	if (has_active_key(chat_id, purpose))
 		return false;
-	if (!has_sealing_key(chat_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("chat %s has no active key and gets no other", chatcrypt_id_text(chat_id)),
-				 errdetail("Its keys were destroyed.")));
+	if (!chatcrypt_has_sealing_key(chat_id))
+		refuse_new_life(chat_id);
 	PreventCommandIfReadOnly("making a key of a chat");
 	chatcrypt_owner_begin(&scope);
 	newest = chatcrypt_newest_version(chat_id, purpose);
@@ -198,7 +213,7 @@ chatcrypt_ensure_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(chat_id);
-	is_ours = chatcrypt_newest_version(chat_id, purpose) == newest && has_sealing_key(chat_id);
+	is_ours = chatcrypt_newest_version(chat_id, purpose) == newest && chatcrypt_has_sealing_key(chat_id);
 	if (is_ours)
 	{
 		chatcrypt_write_deks(&dek, &wrapping.kms_key, 1);

@@ -9,11 +9,18 @@
 #include "pg/newdeks.h"
 #include "pg/owner.h"
 
-/* Gives the chat a new key that seals from now on; its version.  The caller has checked rights. */
+/*
+ * Gives the chat a new key that seals from now on; its version.  Raises where it has
+ * none to take over from: what was shredded is not brought back to life.  The caller
+ * has checked rights.
+ */
 extern uint32 chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN]);
 
 /* The same for a key of another purpose, that the chat has. */
 extern uint32 chatcrypt_rotate_purpose(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose);
+
+/* Whether the chat's messages can be sealed; raises where there is no such chat, or it has no keys here. */
+extern bool chatcrypt_has_sealing_key(const uint8 chat_id[CC_ID_LEN]);
 
 /*
  * Gives the chat an active key for the purpose where it has none: whether this call
@@ -34,7 +41,8 @@ extern uint32 chatcrypt_newest_version(const uint8 chat_id[CC_ID_LEN], Chatcrypt
 /*
  * Inside an owner scope, with the chat locked: the new key seals from now on, and
  * the history says so, and why where that is said.  False where its version is not
- * the next one any more, and nothing was done.
+ * the next one any more, or where no key is active to take over from, and nothing
+ * was done.
  */
 extern bool chatcrypt_take_over(const ChatcryptOwnerScope *scope, const ChatcryptNewDek *dek,
 								const char *kms_key, const char *why);

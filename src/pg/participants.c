@@ -97,7 +97,11 @@ rotates_on_removal(const uint8 *chat_id)
 	return !isnull && rotates;
 }
 
-/* Rotates first: the KMS is asked before the chat's row is locked by the removal. */
+/*
+ * Rotates first: the KMS is asked before the chat's row is locked by the removal.
+ * A chat that was shredded has nothing to rotate, and loses its participants all the
+ * same.
+ */
 static bool
 remove_one(const uint8 *chat_id, Datum participant)
 {
@@ -107,7 +111,7 @@ remove_one(const uint8 *chat_id, Datum participant)
 	check_caller(chat_id);
 	if (!chatcrypt_store_is_participant(chat_id, name, &exists))
 		return false;
-	if (rotates_on_removal(chat_id))
+	if (rotates_on_removal(chat_id) && chatcrypt_has_sealing_key(chat_id))
 		chatcrypt_rotate(chat_id);
 	return change_participants("removed",
 							   "UPDATE chatcrypt.chat SET participants = array_remove(participants, $2), "

@@ -83,6 +83,27 @@ CALL chatcrypt.rotate_due(max_age => '90 days');
 SELECT chat_id, dek_version FROM chatcrypt.dek WHERE chat_id BETWEEN chatcrypt.id(9020) AND chatcrypt.id(9022) AND state = 'active' ORDER BY 1;
 UPDATE chatcrypt.tenant SET kms_key = 'local:main' WHERE tenant = 'lost';
 CALL chatcrypt.rotate_due(max_age => '90 days');
+
+-- What was shredded stays dead, whoever rotates: and it still loses its participants.
+SELECT chatcrypt.create_chat(9030, ARRAY['a', 'b', 'c'], tenant => 'turns'), chatcrypt.create_chat(9031, tenant => 'turns', mode => 'conversation_key');
+UPDATE chatcrypt.chat SET rotate_on_removal = true WHERE chat_id = chatcrypt.id(9030);
+BEGIN;
+SELECT chatcrypt.shred_chat(9030, confirm => 'irreversible');
+SELECT chatcrypt.rotate_chat(9030);
+ROLLBACK;
+SELECT chatcrypt.rotate_chat(9030), chatcrypt.remove_participant(9030, 'a');
+SELECT chatcrypt.shred_chat(n, confirm => 'irreversible') FROM generate_series(9030, 9031) AS n;
+\set VERBOSITY default
+SELECT chatcrypt.rotate_chat(9030);
+\set VERBOSITY terse
+SELECT chatcrypt.rotate_chat(9031);
+SELECT chatcrypt.remove_participant(9030, 'b'), chatcrypt.remove_participant(9030, 'b');
+SELECT participants FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(9030);
+SELECT count(*) AS due FROM chatcrypt.due_for_rotation(max_age => '0') WHERE chat_id IN (chatcrypt.id(9030), chatcrypt.id(9031));
+SELECT DISTINCT state FROM chatcrypt.dek WHERE chat_id IN (chatcrypt.id(9030), chatcrypt.id(9031));
+-- Only a key of one's own does it.
+SELECT chatcrypt.import_dek(9030, decode(repeat('ab', 32), 'hex'), 100);
+SELECT chatcrypt.rotate_chat(9030);
 DROP VIEW keys;
 DROP OWNED BY operator, stranger;
 DROP ROLE operator, stranger;
