@@ -1,6 +1,7 @@
 /*
  * deletion.c
- *		Deletes messages: apply_retention(), delete_chat() and delete_messages_of().
+ *		Deletes messages and files: apply_retention(), delete_chat() and
+ *		delete_messages_of().
  *
  * Each batch is a transaction of its own, so that none holds back vacuum for long,
  * and all can be called again after they were interrupted.  What a deleted row leaves
@@ -26,6 +27,7 @@
 #include "pg/keys.h"
 #include "pg/owner.h"
 #include "pg/progress.h"
+#include "pg/settings.h"
 #include "pg/shred.h"
 #include "pg/work.h"
 
@@ -48,6 +50,27 @@
 
 #define DELETE_OF_SENDER_IN_BLOCKS \
 	"DELETE FROM chatcrypt.message WHERE ctid >= $1 AND ctid < $2 AND sender = $3"
+
+/* Files that one batch deletes: each with its parts. */
+#define FILES_AT_ONCE 100
+
+#define DELETE_FILES \
+	"DELETE FROM chatcrypt.attachment WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.attachment AS a "
+
+#define DELETE_EXPIRED_FILES \
+	DELETE_FILES "WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
+
+/* Uploads of which nothing has come for $2 seconds. */
+#define DELETE_ABANDONED_UPLOADS \
+	DELETE_FILES "WHERE completed_at IS NULL AND created_at < now() - make_interval(secs => $2) " \
+	"AND NOT EXISTS (SELECT FROM chatcrypt.attachment_part AS p WHERE p.file_id = a.file_id " \
+	"AND p.stored_at >= now() - make_interval(secs => $2)) LIMIT $1 FOR UPDATE SKIP LOCKED))"
+
+#define DELETE_FILES_OF_CHAT \
+	DELETE_FILES "WHERE chat_id = $2 LIMIT $1 FOR UPDATE))"
+
+#define DELETE_FILES_OF_SENDER \
+	DELETE_FILES "WHERE sender = $2 AND ($3 IS NULL OR chat_id = $3) LIMIT $1 FOR UPDATE))"
 
 /* One statement as the tables' owner, in a transaction of its own; how many rows it deleted. */
 static int64
@@ -91,8 +114,9 @@ chatcrypt_apply_retention(PG_FUNCTION_ARGS)
 {
 	int64		most = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
 	int			batch = chatcrypt_batch_argument(fcinfo, 1);
+	int			files = Min(batch, FILES_AT_ONCE);
 	int64		deleted;
-	ChatcryptArg args[1];
+	ChatcryptArg args[2];
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	if (most < 0)
@@ -100,7 +124,10 @@ chatcrypt_apply_retention(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the limit must not be negative")));
 	chatcrypt_work_begin(fcinfo, "chatcrypt.apply_retention()");
-	deleted = delete_in_batches("delete expired messages", NULL, DELETE_EXPIRED, args, lengthof(args), batch, most);
+	args[1] = (ChatcryptArg) {FLOAT8OID, Float8GetDatum(chatcrypt_attachment_upload_time), false};
+	deleted = delete_in_batches("delete expired messages", NULL, DELETE_EXPIRED, args, 1, batch, most);
+	deleted += delete_in_batches("delete expired files", NULL, DELETE_EXPIRED_FILES, args, 1, files, most - deleted);
+	deleted += delete_in_batches("delete abandoned uploads", NULL, DELETE_ABANDONED_UPLOADS, args, 2, files, most - deleted);
 	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, &deleted, 1);
 }
@@ -117,15 +144,15 @@ chat_exists(const uint8 *chat_id)
 
 /* The keys first: from this commit on nothing of the chat can be read. */
 static void
-shred_and_commit(const pg_uuid_t *chat_id)
+destroy_keys_and_commit(const pg_uuid_t *chat_id)
 {
 	PushActiveSnapshot(GetTransactionSnapshot());
-	(void) DirectFunctionCall2(chatcrypt_shred_chat, UUIDPGetDatum(chat_id), CStringGetTextDatum("irreversible"));
+	(void) chatcrypt_destroy_keys(chat_id->data, false);
 	PopActiveSnapshot();
 	chatcrypt_work_commit();
 }
 
-/* The chat's row, with its keys' rows by foreign key.  The messages are gone, or nearly. */
+/* The chat's row, with its keys' rows and those of files by foreign key.  They and the messages are gone, or nearly. */
 static int64
 delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
 {
@@ -171,8 +198,10 @@ delete_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 	chatcrypt_work_begin(fcinfo, "chatcrypt.delete_chat()");
 	exists = chat_exists(chat_id->data);
 	if (exists)
-		shred_and_commit(chat_id);
+		destroy_keys_and_commit(chat_id);
 	args[1] = (ChatcryptArg) {UUIDOID, UUIDPGetDatum(chat_id), false};
+	(void) delete_in_batches("delete the files of a chat", chat_id->data, DELETE_FILES_OF_CHAT, args, lengthof(args),
+							 Min(batch, FILES_AT_ONCE), PG_INT64_MAX);
 	deleted = delete_in_batches("delete a chat", chat_id->data, DELETE_OF_CHAT, args, lengthof(args), batch, PG_INT64_MAX);
 	if (exists)
 		deleted = delete_row_and_commit(chat_id, deleted);
@@ -293,6 +322,10 @@ chatcrypt_delete_messages_of(PG_FUNCTION_ARGS)
 		deleted = delete_in_batches("delete messages of a participant", chat_id.data, DELETE_OF_SENDER_IN_CHAT,
 									args, lengthof(args), 1000, PG_INT64_MAX);
 	}
+	args[1] = (ChatcryptArg) {TEXTOID, sender, false};
+	args[2] = (ChatcryptArg) {UUIDOID, UUIDPGetDatum(&chat_id), everywhere};
+	deleted += delete_in_batches("delete files of a participant", everywhere ? NULL : chat_id.data, DELETE_FILES_OF_SENDER,
+								 args, lengthof(args), FILES_AT_ONCE, PG_INT64_MAX);
 	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, &deleted, 1);
 }

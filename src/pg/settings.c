@@ -42,6 +42,7 @@ int			chatcrypt_cache_idle;
 int			chatcrypt_cache_max_age;
 char	   *chatcrypt_maintenance_databases;
 int			chatcrypt_maintenance_interval;
+int			chatcrypt_attachment_upload_time;
 bool		chatcrypt_require_tls;
 int			chatcrypt_on_decrypt_error;
 bool		chatcrypt_allow_drop;
@@ -204,6 +205,10 @@ chatcrypt_settings_define(void)
 							"Time from the beginning of one round of maintenance to the next.",
 							NULL, &chatcrypt_maintenance_interval, 60, 1, 24 * 3600,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+
+	define_seconds("chatcrypt.attachment_upload_time",
+				   "Time after its last part at which an upload that was not finished is deleted.",
+				   &chatcrypt_attachment_upload_time, 86400);
 
 	DefineCustomBoolVariable("chatcrypt.require_tls",
 							 "Refuses to encrypt or decrypt for a client on an unencrypted TCP connection.",

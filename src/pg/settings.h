@@ -44,6 +44,9 @@ extern int	chatcrypt_cache_max_age;
 extern char *chatcrypt_maintenance_databases;
 extern int	chatcrypt_maintenance_interval;
 
+/* files: sighup, in seconds */
+extern int	chatcrypt_attachment_upload_time;
+
 /* reading and writing */
 extern bool chatcrypt_require_tls;
 

@@ -7,6 +7,9 @@
  * anything with them once that is committed: a local cache reads the row again
  * (store.c), and the shared cache holds nothing that matches it.  What it still
  * holds is wiped at commit.
+ *
+ * Files are deleted as well: how many bytes are stored of one tells its size, key or no
+ * key.  Locks: attachmentstore.h.
  */
 #include "postgres.h"
 
@@ -85,16 +88,14 @@ require_confirmation(bool confirmed, const char *what)
 			 errhint("Call chatcrypt.shred_%s(%s, confirm => 'irreversible').", what, what)));
 }
 
-static Datum
-shred_chat(const uint8 *chat_id, bool confirmed)
+int
+chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 	ChatcryptOwnerScope scope;
 	ChatcryptEvent event = {.event = "shred", .chat_id = chat_id};
 	uint64		destroyed;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	require_confirmation(confirmed, "chat");
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(chat_id);
 	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, "
@@ -102,11 +103,21 @@ shred_chat(const uint8 *chat_id, bool confirmed)
 										"WHERE chat_id = $1 AND state <> 'destroyed'", &arg, 1);
 	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", &arg, 1);
 	chatcrypt_search_shredded(chat_id);
+	if (with_files)
+		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.attachment WHERE chat_id = $1", &arg, 1);
 	event.detail = psprintf(UINT64_FORMAT " keys destroyed", destroyed);
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);
 	chatcrypt_evict_chat_at_commit(chat_id);
-	PG_RETURN_INT32((int32) destroyed);
+	return (int) destroyed;
+}
+
+static Datum
+shred_chat(const uint8 *chat_id, bool confirmed)
+{
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	require_confirmation(confirmed, "chat");
+	PG_RETURN_INT32(chatcrypt_destroy_keys(chat_id, true));
 }
 
 /*
@@ -149,6 +160,8 @@ destroy_all(const ChatcryptOwnerScope *scope, const ChatcryptArg *tenant)
 							"WHERE c.tenant = $1 AND d.state <> 'destroyed' GROUP BY c.chat_id ORDER BY c.chat_id",
 							args, lengthof(args));
 	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE tenant = $1", args, 1);
+	chatcrypt_owner_execute("DELETE FROM chatcrypt.attachment a USING chatcrypt.chat c "
+							"WHERE c.tenant = $1 AND a.chat_id = c.chat_id", args, 1);
 	return chatcrypt_owner_execute("UPDATE chatcrypt.dek d SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, "
 								   "valid_to = coalesce(valid_to, greatest(valid_from, clock_timestamp())) "
 								   "FROM chatcrypt.chat c WHERE c.tenant = $1 AND d.chat_id = c.chat_id "

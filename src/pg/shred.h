@@ -5,8 +5,6 @@
 #ifndef CHATCRYPT_SHRED_H
 #define CHATCRYPT_SHRED_H
 
-#include "fmgr.h"
-
 #include "core/bytes.h"
 
 /*
@@ -16,7 +14,11 @@
  */
 extern void chatcrypt_evict_chat_at_commit(const uint8 chat_id[CC_ID_LEN]);
 
-/* shred_chat(chat uuid, confirm text), which C calls as well: checks rights, records, evicts. */
-extern PGDLLEXPORT Datum chatcrypt_shred_chat(PG_FUNCTION_ARGS);
+/*
+ * Destroys all keys of a chat, records that and evicts them; how many they were.  Deletes
+ * the chat's files as well, unless the caller goes on to do so, in steps of its own.  The
+ * caller has checked rights.
+ */
+extern int	chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files);
 
 #endif
