@@ -343,13 +343,27 @@ chatcrypt_filemeta_close(bytea *plaintext)
 	pfree(plaintext);
 }
 
+/* There is no key for it, or it does not open under the one there is. */
+static void
+raise_unopened(const uint8 *chat_id, const bytea *envelope)
+{
+	cc_envelope_info info;
+	cc_status	status = cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), &info);
+
+	if (status == CC_OK && info.suite == CC_SUITE_MESSAGE && info.dek_version <= PG_INT32_MAX)
+		(void) chatcrypt_keyring_open(chat_id, CHATCRYPT_FOR_MESSAGES, info.dek_version);
+	chatcrypt_raise_part(CC_ERR_AUTH, chat_id);
+}
+
 bytea *
 chatcrypt_filemeta_open(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN], const bytea *envelope,
 						ChatcryptOnFailure on_failure, cc_filemeta *meta)
 {
-	bytea	   *plaintext = chatcrypt_open(chat_id, file_id, envelope, chatcrypt_filemeta_aad(), on_failure);
+	bytea	   *plaintext = chatcrypt_open(chat_id, file_id, envelope, chatcrypt_filemeta_aad(), CHATCRYPT_FAIL_NULL);
 	cc_status	status;
 
+	if (plaintext == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
+		raise_unopened(chat_id, envelope);
 	if (plaintext == NULL)
 		return NULL;
 	status = cc_filemeta_read((uint8 *) VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ, meta);

@@ -58,7 +58,7 @@ check_part(const ChatcryptFile *file, int32 part, bool last, Size len)
 	uint32		part_size = part_size_of(file);
 
 	if (part < 0 || part >= (int32) CC_FILE_PARTS_MAX)
-		refuse_part(file, psprintf("part %d", part), "cannot be",
+		refuse_part(file, psprintf("part %d", part), "is out of range",
 					psprintf("Parts are numbered from 0 to %d.", (int) CC_FILE_PARTS_MAX - 1));
 	if (len > part_size || (len < part_size && !last))
 		refuse_part(file, psprintf("part %d", part), psprintf("cannot have %zu bytes", len),
