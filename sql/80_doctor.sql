@@ -289,6 +289,23 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 $$;
 COMMENT ON FUNCTION chatcrypt.doctor_roles() IS 'For doctor(): roles that can do more than they should, or that a person should know of.';
 
+-- Triggers that do not fire, or not for everybody: those that tell other sessions of a change fire
+-- in a session that replicates, too.
+CREATE FUNCTION chatcrypt.doctor_triggers() RETURNS SETOF chatcrypt.finding
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT 'critical', 'triggers',
+		   format('These triggers do not fire whenever they should: %s.',
+				  chatcrypt.doctor_list(array_agg(format('%s of %s', tgname, tgrelid::regclass) ORDER BY tgrelid::regclass::text, tgname))),
+		   'Without them sessions go on with keys that were destroyed or policies that were changed, or changes are not recorded.',
+		   'ALTER TABLE … ENABLE ALWAYS TRIGGER for those called invalidate and invalidate_all, ENABLE TRIGGER for others; pg_restore --disable-triggers leaves them so.'
+	FROM pg_trigger
+	WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace)
+	  AND tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace)
+	  AND (tgenabled IN ('D', 'R') OR tgenabled = 'O' AND tgfoid = 'chatcrypt.invalidate()'::regprocedure)
+	HAVING count(*) > 0;
+$$;
+COMMENT ON FUNCTION chatcrypt.doctor_triggers() IS 'For doctor(): triggers of the extension that were disabled, or are not ALWAYS any more.';
+
 CREATE FUNCTION chatcrypt.doctor_grants() RETURNS SETOF chatcrypt.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	WITH object (name, acl) AS (
@@ -513,6 +530,7 @@ CREATE FUNCTION chatcrypt.doctor() RETURNS SETOF chatcrypt.finding
 		  UNION ALL SELECT * FROM chatcrypt.doctor_host()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_roles()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_grants()
+		  UNION ALL SELECT * FROM chatcrypt.doctor_triggers()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_copies()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_keys()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_messages()) AS f

@@ -246,6 +246,21 @@ SELECT chatcrypt.shred_chat(802, confirm => 'irreversible');
 :found 'messages_without_dek';
 ROLLBACK;
 
+-- Triggers as pg_restore --disable-triggers leaves them, and others that fire too seldom.
+BEGIN;
+:found 'triggers';
+ALTER TABLE chatcrypt.dek DISABLE TRIGGER ALL;
+ALTER TABLE chatcrypt.dek ENABLE TRIGGER ALL;
+SELECT * FROM chatcrypt.doctor() WHERE finding = 'triggers';
+ALTER TABLE chatcrypt.dek ENABLE ALWAYS TRIGGER invalidate;
+:found 'triggers';
+ALTER TABLE chatcrypt.dek ENABLE ALWAYS TRIGGER invalidate_all;
+:found 'triggers';
+ALTER TABLE chatcrypt.key_event DISABLE TRIGGER refuse_change;
+ALTER TABLE chatcrypt.tenant ENABLE REPLICA TRIGGER record_policy;
+:found 'triggers';
+ROLLBACK;
+
 -- Who may ask.
 CREATE ROLE doctor_auditor IN ROLE chatcrypt_auditor;
 CREATE ROLE doctor_admin IN ROLE chatcrypt_admin;
