@@ -322,13 +322,13 @@ take_login(vault_session *session, const cc_http_reply *reply, int64_t now_ms)
 		size_t		trimmed = len;
 
 		ok = trim_credential(token, &trimmed) && trimmed == len;
-		if (ok)
-		{
-			use_token(session, token, now_ms);
-			start_lease(session, seconds, renewable);
-		}
-		cc_wipe(token, sizeof(token));
 	}
+	if (ok)
+	{
+		use_token(session, token, now_ms);
+		start_lease(session, seconds, renewable);
+	}
+	cc_wipe(token, sizeof(token));	/* some of it may be there where it could not be read to its end */
 	return ok;
 }
 
