@@ -347,6 +347,17 @@ chatcrypt_slots_freed(void)
 	return &directory->freed;
 }
 
+/*
+ * To all who wait for room, not to one of them: that one may need more slots than
+ * there are, or none any more, or be canceled, and then the others would sleep on
+ * beside a free slot.
+ */
+static void
+tell_of_room(void)
+{
+	ConditionVariableBroadcast(&directory->freed);
+}
+
 bool
 chatcrypt_slot_collect(int slot, ChatcryptKmsJob *job)
 {
@@ -362,7 +373,7 @@ chatcrypt_slot_collect(int slot, ChatcryptKmsJob *job)
 	}
 	LWLockRelease(lock);
 	if (freed)
-		ConditionVariableSignal(&directory->freed);
+		tell_of_room();
 	return done;
 }
 
@@ -375,7 +386,7 @@ chatcrypt_slot_leave(int slot)
 	freed = leave(slot);
 	LWLockRelease(lock);
 	if (freed)
-		ConditionVariableSignal(&directory->freed);
+		tell_of_room();
 }
 
 void
