@@ -117,17 +117,24 @@ chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 {
 	Size		len;
 	char	   *utf8 = chatcrypt_text_to_utf8(body, &len);
-	bytea	   *envelope;
+	bytea	   *volatile envelope = NULL;
 
 	if (utf8 == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
 				 errmsg("the message is not text in UTF-8"),
 				 errhint("Encrypt it as bytea.")));
-	envelope = chatcrypt_seal(chat_id, message_id, utf8, len, aad);
 	if (utf8 == VARDATA_ANY(body))
-		return envelope;
-	cc_wipe(utf8, len);
+		return chatcrypt_seal(chat_id, message_id, utf8, len, aad);
+	PG_TRY();
+	{
+		envelope = chatcrypt_seal(chat_id, message_id, utf8, len, aad);
+	}
+	PG_FINALLY();
+	{
+		cc_wipe(utf8, len);
+	}
+	PG_END_TRY();
 	pfree(utf8);
 	return envelope;
 }
@@ -219,16 +226,23 @@ convert_to_server(const char *utf8, Size len)
 {
 	Oid			conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
 	Size		room = (len + 1) * MAX_CONVERSION_GROWTH;
-	text	   *result = NULL;
+	text	   *volatile result = NULL;
 	char	   *native;
 
 	if (!OidIsValid(conversion) || room > PG_INT32_MAX)
 		return NULL;
 	native = MemoryContextAllocHuge(CurrentMemoryContext, room);
-	if (pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) utf8, (int) len,
-									  (unsigned char *) native, (int) room, true) == (int) len)
-		result = cstring_to_text(native);
-	cc_wipe(native, room);
+	PG_TRY();
+	{
+		if (pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) utf8, (int) len,
+										  (unsigned char *) native, (int) room, true) == (int) len)
+			result = cstring_to_text(native);
+	}
+	PG_FINALLY();
+	{
+		cc_wipe(native, room);	/* a conversion that somebody made may raise whatever it was told */
+	}
+	PG_END_TRY();
 	pfree(native);
 	return result;
 }
