@@ -268,6 +268,41 @@ seals_and_opens(size_t len, size_t aad_len)
 	return good;
 }
 
+/* Says which key and message it was, of an envelope that is damaged behind its commitment too. */
+static void
+the_commitment_tells_by_itself(void)
+{
+	uint8_t		envelope[sizeof(sealed)];
+	uint8_t		id[CC_ID_LEN];
+	cc_message_keys others;
+
+	CHECK(cc_envelope_is_committed(&keys, VERSION, message_id, sealed, sizeof(sealed)));
+	for (size_t at = 0; at < sizeof(sealed); at++)
+		for (int bit = 0; bit < 8; bit++)
+		{
+			memcpy(envelope, sealed, sizeof(sealed));
+			envelope[at] ^= (uint8_t) (1 << bit);
+			CHECK_AT(cc_envelope_is_committed(&keys, VERSION, message_id, envelope, sizeof(envelope)) ==
+					 (at >= CC_HEADER_LEN + CC_SALT_LEN + CC_COMMITMENT_LEN), at);
+		}
+	for (size_t len = 0; len < CC_ENVELOPE_OVERHEAD; len++)
+		CHECK_AT(!cc_envelope_is_committed(&keys, VERSION, message_id, sealed, len), len);
+	CHECK(!cc_envelope_is_committed(&keys, VERSION + 1, message_id, sealed, sizeof(sealed)));
+	CHECK(!cc_envelope_is_committed(&keys, 0, message_id, sealed, sizeof(sealed)));
+	for (int bit = 0; bit < 128; bit++)
+	{
+		memcpy(id, message_id, CC_ID_LEN);
+		id[bit / 8] ^= (uint8_t) (1 << (bit % 8));
+		CHECK_AT(!cc_envelope_is_committed(&keys, VERSION, id, sealed, sizeof(sealed)), bit);
+		memcpy(id, chat_id, CC_ID_LEN);
+		id[bit / 8] ^= (uint8_t) (1 << (bit % 8));
+		CHECK(cc_message_keys_derive(&others, dek, id, VERSION) == CC_OK);
+		CHECK_AT(!cc_envelope_is_committed(&others, VERSION, message_id, sealed, sizeof(sealed)), bit);
+	}
+	CHECK(cc_message_keys_derive(&others, dek, chat_id, VERSION + 1) == CC_OK);
+	CHECK(!cc_envelope_is_committed(&others, VERSION, message_id, sealed, sizeof(sealed)));
+}
+
 static void
 lengths_of_text_and_aad(void)
 {
@@ -386,6 +421,7 @@ main(void)
 	RUN(version_0_and_others);
 	RUN(other_keys_ids_and_aads);
 	RUN(the_commitment_is_checked_by_itself);
+	RUN(the_commitment_tells_by_itself);
 	RUN(lengths_of_text_and_aad);
 	RUN(limits_are_checked_before_bytes_are_touched);
 	RUN(salts_differ);
