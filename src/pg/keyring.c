@@ -266,6 +266,8 @@ read_row(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
 	if (mode == CHATCRYPT_MODE_E2EE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 asked_version == THE_ACTIVE_ONE && chatcrypt_purpose_of(use) == CHATCRYPT_PURPOSE_CONVERSATION ?
+				 errmsg("chat %s is end-to-end encrypted and has no key here", chatcrypt_id_text(chat_id)) :
 				 errmsg("chat %s is end-to-end encrypted and takes no plaintext", chatcrypt_id_text(chat_id)),
 				 errhint("Its clients encrypt; the server only stores what they send.")));
 	if (asked_version == THE_ACTIVE_ONE)
