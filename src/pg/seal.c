@@ -174,11 +174,12 @@ prefetch(const bytea *envelope)
 
 /*
  * Opens into a varlena whose header is left to the caller.  NULL, with why, where
- * it does not open; raises for a missing key unless on_failure says otherwise.
+ * it does not open; raises for a missing key unless on_failure says otherwise, and
+ * for what the KMS answers unless there is a failure to fill.
  */
 static struct varlena *
 open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, const bytea *aad,
-		  ChatcryptOnFailure on_failure, cc_status *why)
+		  ChatcryptOnFailure on_failure, ChatcryptKmsJob *failure, cc_status *why)
 {
 	cc_envelope_info info;
 	ChatcryptUse use;
@@ -191,9 +192,12 @@ open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, 
 		return NULL;
 	plaintext = palloc(VARHDRSZ + info.plaintext_len + 1);
 	SET_VARSIZE(plaintext, VARHDRSZ + info.plaintext_len);
-	key = on_failure == CHATCRYPT_FAIL_RAISE ?
-		chatcrypt_keyring_open(chat_id, use, info.dek_version) :
-		chatcrypt_keyring_find(chat_id, use, info.dek_version);
+	if (failure != NULL)
+		key = chatcrypt_keyring_probe(chat_id, use, info.dek_version, failure);
+	else
+		key = on_failure == CHATCRYPT_FAIL_RAISE ?
+			chatcrypt_keyring_open(chat_id, use, info.dek_version) :
+			chatcrypt_keyring_find(chat_id, use, info.dek_version);
 	*why = key == NULL ? CC_ERR_NO_KEY :
 		open_with(key, message_id,
 				  aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
@@ -210,11 +214,21 @@ chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 			   const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure)
 {
 	cc_status	why;
-	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, on_failure, &why);
+	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, on_failure, NULL, &why);
 
 	if (plaintext == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
 		chatcrypt_raise(why, chat_id);
 	return plaintext;
+}
+
+bytea *
+chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+				const bytea *envelope, ChatcryptKmsJob *failure)
+{
+	cc_status	why;
+
+	memset(failure, 0, sizeof(*failure));
+	return open_into(chat_id, message_id, envelope, NULL, CHATCRYPT_FAIL_NULL, failure, &why);
 }
 
 /*
@@ -309,7 +323,7 @@ static bytea *
 reseal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, const bytea *aad,
 	   cc_status *why)
 {
-	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL, why);
+	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL, NULL, why);
 	bytea	   *volatile resealed = NULL;
 
 	if (plaintext == NULL)

@@ -42,6 +42,15 @@ extern text *chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 mes
 								 const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure);
 
 /*
+ * For what must go on while a KMS is down: NULL where it does not open, and where
+ * the KMS does not give the key; then failure says so, as chatcrypt_keyring_probe()
+ * does.  The plaintext is the caller's to wipe.
+ */
+struct ChatcryptKmsJob;
+extern bytea *chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+							  const bytea *envelope, struct ChatcryptKmsJob *failure);
+
+/*
  * Seals what an envelope holds anew, under the chat's active key; the plaintext
  * leaves this function by no door.  NULL, with why, where it does not open.
  */
