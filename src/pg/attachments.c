@@ -88,10 +88,7 @@ expiry_argument(FunctionCallInfo fcinfo, int n, const pg_uuid_t *chat_id)
 static void
 read_ids(FunctionCallInfo fcinfo, ChatcryptFile *file)
 {
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the id of the chat must not be null")));
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	memset(file, 0, sizeof(*file));
 	file->chat_id = *PG_GETARG_UUID_P(0);
 	file->id = *DatumGetUUIDP(PG_ARGISNULL(1) ? DirectFunctionCall1(chatcrypt_new_message_id, (Datum) 0) : PG_GETARG_DATUM(1));

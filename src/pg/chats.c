@@ -117,22 +117,13 @@ make_chats(const NewChats *chats)
 	} while (!settled);
 }
 
-static void
-refuse_null(FunctionCallInfo fcinfo, int n, const char *what)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", what)));
-}
-
 /* Arguments 1 to 3: participants, tenant, mode. */
 static void
 read_common_arguments(FunctionCallInfo fcinfo, NewChats *chats)
 {
-	refuse_null(fcinfo, 1, "participants");
-	refuse_null(fcinfo, 2, "tenant");
-	refuse_null(fcinfo, 3, "mode");
+	chatcrypt_refuse_null(fcinfo, 1, "participants");
+	chatcrypt_refuse_null(fcinfo, 2, "tenant");
+	chatcrypt_refuse_null(fcinfo, 3, "mode");
 	chats->participants = PG_GETARG_DATUM(1);
 	chats->tenant = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	chats->mode = text_to_cstring(PG_GETARG_TEXT_PP(3));
@@ -169,7 +160,7 @@ chatcrypt_create_chat_bigint(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
-	refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	chatcrypt_bigint_id(PG_GETARG_INT64(0), id->data);
 	return make_one_chat(fcinfo, id);
 }
@@ -178,7 +169,7 @@ chatcrypt_create_chat_bigint(PG_FUNCTION_ARGS)
 static int
 id_array(FunctionCallInfo fcinfo, ArrayType **array)
 {
-	refuse_null(fcinfo, 0, "the ids of the chats");
+	chatcrypt_refuse_null(fcinfo, 0, "the ids of the chats");
 	*array = PG_GETARG_ARRAYTYPE_P(0);
 	if (array_contains_nulls(*array))
 		ereport(ERROR,

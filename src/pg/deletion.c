@@ -211,15 +211,6 @@ delete_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 	return chatcrypt_work_end(fcinfo, &deleted, 1);
 }
 
-static void
-refuse_null(FunctionCallInfo fcinfo, int n, const char *what)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", what)));
-}
-
 PG_FUNCTION_INFO_V1(chatcrypt_delete_chat);
 
 /* delete_chat(chat uuid, confirm text, batch integer, INOUT deleted bigint) */
@@ -228,7 +219,7 @@ chatcrypt_delete_chat(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
 
-	refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	id = *PG_GETARG_UUID_P(0);
 	return delete_chat(fcinfo, &id);
 }
@@ -240,7 +231,7 @@ chatcrypt_delete_chat_bigint(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
 
-	refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	return delete_chat(fcinfo, &id);
 }
@@ -308,7 +299,7 @@ chatcrypt_delete_messages_of(PG_FUNCTION_ARGS)
 	int64		deleted;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	refuse_null(fcinfo, 0, "the participant");
+	chatcrypt_refuse_null(fcinfo, 0, "the participant");
 	if (!everywhere)
 		chat_id = *PG_GETARG_UUID_P(1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.delete_messages_of()");

@@ -107,22 +107,13 @@ hand_out(FunctionCallInfo fcinfo, const uint8 *chat_id)
 	PG_RETURN_DATUM(HeapTupleGetDatum(row));
 }
 
-static void
-refuse_null_chat(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the id of the chat must not be null")));
-}
-
 PG_FUNCTION_INFO_V1(chatcrypt_conversation_key);
 
 /* conversation_key(chat uuid, version integer): key_version integer, key bytea */
 Datum
 chatcrypt_conversation_key(PG_FUNCTION_ARGS)
 {
-	refuse_null_chat(fcinfo);
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	return hand_out(fcinfo, PG_GETARG_UUID_P(0)->data);
 }
 
@@ -133,7 +124,7 @@ chatcrypt_conversation_key_bigint(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
 
-	refuse_null_chat(fcinfo);
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	return hand_out(fcinfo, id.data);
 }

@@ -50,3 +50,12 @@ chatcrypt_id_in_space(PG_FUNCTION_ARGS)
 				 errmsg("an id space is a number from 0 to %lld", (long long) CC_ID_SPACE_MAX)));
 	PG_RETURN_UUID_P(id);
 }
+
+void
+chatcrypt_refuse_null(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", what)));
+}

@@ -5,6 +5,8 @@
 #ifndef CHATCRYPT_IDS_H
 #define CHATCRYPT_IDS_H
 
+#include "fmgr.h"
+
 #include "core/bytes.h"
 
 /* The id that a bigint stands for, in space 0. */
@@ -12,5 +14,8 @@ extern void chatcrypt_bigint_id(int64 number, uint8 id[CC_ID_LEN]);
 
 /* For an error: the uuid's text, in the current memory context. */
 extern char *chatcrypt_id_text(const uint8 id[CC_ID_LEN]);
+
+/* Raises where the argument is NULL, in a function that is not STRICT: "%s must not be null". */
+extern void chatcrypt_refuse_null(FunctionCallInfo fcinfo, int n, const char *what);
 
 #endif

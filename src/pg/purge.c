@@ -627,15 +627,6 @@ purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed}, 1);
 }
 
-static void
-refuse_null_chat(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the id of the chat must not be null")));
-}
-
 PG_FUNCTION_INFO_V1(chatcrypt_purge_chat);
 
 /* purge_chat(chat uuid, patience interval, INOUT destroyed bigint) */
@@ -644,7 +635,7 @@ chatcrypt_purge_chat(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
 
-	refuse_null_chat(fcinfo);
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	id = *PG_GETARG_UUID_P(0);
 	return purge_chat(fcinfo, &id);
 }
@@ -656,7 +647,7 @@ chatcrypt_purge_chat_bigint(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
 
-	refuse_null_chat(fcinfo);
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	return purge_chat(fcinfo, &id);
 }

@@ -187,15 +187,6 @@ reencrypt_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.moved, run.unreadable}, 2);
 }
 
-static void
-refuse_null_chat(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the id of the chat must not be null")));
-}
-
 PG_FUNCTION_INFO_V1(chatcrypt_reencrypt_chat);
 
 /* reencrypt_chat(chat uuid, batch integer, INOUT moved bigint, INOUT unreadable bigint) */
@@ -204,7 +195,7 @@ chatcrypt_reencrypt_chat(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
 
-	refuse_null_chat(fcinfo);
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	id = *PG_GETARG_UUID_P(0);	/* the argument's memory may end with the transaction */
 	return reencrypt_chat(fcinfo, &id);
 }
@@ -216,7 +207,7 @@ chatcrypt_reencrypt_chat_bigint(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
 
-	refuse_null_chat(fcinfo);
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	return reencrypt_chat(fcinfo, &id);
 }

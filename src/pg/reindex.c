@@ -323,15 +323,6 @@ reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.indexed, run.unreadable, run.outstanding}, 3);
 }
 
-static void
-refuse_null_chat(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the id of the chat must not be null")));
-}
-
 PG_FUNCTION_INFO_V1(chatcrypt_reindex_search);
 
 /* reindex_search(chat uuid, batch integer, new_key boolean, patience interval, INOUT indexed, unreadable, waiting_for) */
@@ -340,7 +331,7 @@ chatcrypt_reindex_search(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
 
-	refuse_null_chat(fcinfo);
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	id = *PG_GETARG_UUID_P(0);	/* the argument's memory may end with the transaction */
 	return reindex_search(fcinfo, &id);
 }
@@ -352,7 +343,7 @@ chatcrypt_reindex_search_bigint(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id;
 
-	refuse_null_chat(fcinfo);
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	return reindex_search(fcinfo, &id);
 }
