@@ -229,6 +229,7 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 			   pg_has_role(oid, 'chatcrypt_reader', 'MEMBER') AS reads,
 			   pg_has_role(oid, 'chatcrypt_admin', 'MEMBER') AS manages,
 			   pg_has_role(oid, 'chatcrypt_keyholder', 'MEMBER') AS holds_keys,
+			   pg_has_role(oid, 'chatcrypt_feeder', 'MEMBER') AS drains,
 			   pg_has_role(oid, 'pg_read_all_stats', 'MEMBER') AS watches,
 			   has_column_privilege(oid, 'chatcrypt.dek', 'encrypted_dek', 'SELECT') AS reads_keys,
 			   has_any_column_privilege(oid, 'chatcrypt.dek', 'INSERT, UPDATE')
@@ -248,6 +249,11 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 			   'See whether all of them should; REVOKE the membership of those that should not.', name
 		FROM login WHERE reads AND NOT super
 		UNION ALL
+		SELECT 'notice', 'feeders', 'These roles can log in and drain the feed of the search index: %s.',
+			   'Directly or through another role they are members of chatcrypt_feeder, and get the text of every chat that is fed.',
+			   'See whether all of them should; REVOKE the membership of those that should not.', name
+		FROM login WHERE drains AND NOT super
+		UNION ALL
 		SELECT 'notice', 'admins', 'These roles can log in and manage keys: %s.',
 			   'Directly or through another role they are members of chatcrypt_admin, and can destroy every key.',
 			   'See whether all of them should; REVOKE the membership of those that should not.', name
@@ -261,7 +267,7 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 		SELECT 'warning', 'admin_and_messages', 'These roles manage keys and read or write messages too: %s.',
 			   'One stolen password then reaches both the keys and the messages.',
 			   'Use one role for each, and REVOKE chatcrypt_admin from the one that the application has.', name
-		FROM login WHERE manages AND (reads OR writes) AND NOT super
+		FROM login WHERE manages AND (reads OR writes OR drains) AND NOT super
 		UNION ALL
 		SELECT 'warning', 'bypassrls', 'These roles bypass row-level security and read or write messages: %s.',
 			   'act_as() does not confine them to the chats of an actor.',
@@ -343,14 +349,14 @@ CREATE FUNCTION chatcrypt.doctor_plaintext(OUT classid oid, OUT objid oid) RETUR
 		SELECT 'pg_proc'::regclass::oid, oid, 0
 		FROM pg_proc
 		WHERE pronamespace = 'chatcrypt'::regnamespace
-		  AND proname IN ('decrypt', 'decrypt_bytea', 'try_decrypt', 'message_body', 'message_wire')
+		  AND proname IN ('decrypt', 'decrypt_bytea', 'try_decrypt', 'message_body', 'message_wire', 'drain_search_feed')
 		UNION
 		-- A body that is text leaves no dependency: look for the names.
 		SELECT 'pg_proc'::regclass::oid, f.oid, 0
 		FROM pg_proc AS f JOIN pg_language AS l ON l.oid = f.prolang
 		WHERE l.lanname NOT IN ('c', 'internal')
 		  AND f.pronamespace NOT IN ('chatcrypt'::regnamespace, 'pg_catalog'::regnamespace)
-		  AND f.prosrc ~* '\m(decrypt|decrypt_bytea|try_decrypt|message_body|message_wire|wire_message)\s*\(|\mchatcrypt\s*\.\s*(wire_)?messages\M'
+		  AND f.prosrc ~* '\m(decrypt|decrypt_bytea|try_decrypt|message_body|message_wire|wire_message|drain_search_feed)\s*\(|\mchatcrypt\s*\.\s*(wire_)?messages\M'
 		UNION
 		SELECT CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass::oid END, coalesce(r.ev_class, d.objid), 0
 		FROM shows AS s
@@ -519,6 +525,19 @@ CREATE FUNCTION chatcrypt.doctor_messages() RETURNS SETOF chatcrypt.finding
 $$;
 COMMENT ON FUNCTION chatcrypt.doctor_messages() IS 'For doctor(): messages that no key can open.';
 
+CREATE FUNCTION chatcrypt.doctor_search_feed(most bigint DEFAULT 1000000, age interval DEFAULT '1 hour') RETURNS SETOF chatcrypt.finding
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT 'warning', 'search_feed',
+		   format('The feed of the search index is behind: %s%s changes since %s.', CASE WHEN waiting > most THEN 'more than ' ELSE '' END,
+				  least(waiting, most), date_trunc('second', oldest)),
+		   'What was deleted or shredded is still found there, and what is new is not.',
+		   'See chatcrypt.search_feed_status, and whether the program that calls chatcrypt.drain_search_feed() runs.'
+	FROM (SELECT (SELECT count(*) FROM (SELECT FROM chatcrypt.search_feed LIMIT most + 1) AS f) AS waiting,
+				 (SELECT noted_at FROM chatcrypt.search_feed ORDER BY position LIMIT 1) AS oldest) AS feed
+	WHERE waiting > most OR oldest < now() - age;
+$$;
+COMMENT ON FUNCTION chatcrypt.doctor_search_feed(bigint, interval) IS 'For doctor(): a search index outside that is not told of changes.';
+
 -- The planner thinks that the catalogs' functions give thousands of rows: compiling for them
 -- would take thirty times as long as running.
 CREATE FUNCTION chatcrypt.doctor() RETURNS SETOF chatcrypt.finding
@@ -533,7 +552,8 @@ CREATE FUNCTION chatcrypt.doctor() RETURNS SETOF chatcrypt.finding
 		  UNION ALL SELECT * FROM chatcrypt.doctor_triggers()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_copies()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_keys()
-		  UNION ALL SELECT * FROM chatcrypt.doctor_messages()) AS f
+		  UNION ALL SELECT * FROM chatcrypt.doctor_messages()
+		  UNION ALL SELECT * FROM chatcrypt.doctor_search_feed()) AS f
 	ORDER BY array_position(ARRAY['critical', 'warning', 'notice'], f.severity), f.finding COLLATE "C", f.what COLLATE "C";
 $$;
 COMMENT ON FUNCTION chatcrypt.doctor() IS 'What on this server could lay messages or keys open: how bad, what, why, and how to mend it.';

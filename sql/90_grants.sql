@@ -3,7 +3,7 @@
 REVOKE ALL ON ALL TABLES IN SCHEMA chatcrypt FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA chatcrypt FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA chatcrypt FROM PUBLIC;
-GRANT USAGE ON SCHEMA chatcrypt TO chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor, chatcrypt_keyholder;
+GRANT USAGE ON SCHEMA chatcrypt TO chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor, chatcrypt_keyholder, chatcrypt_feeder;
 
 -- Writers write, and see all of a message but its body: ciphertext at most.
 GRANT INSERT, UPDATE, DELETE ON chatcrypt.messages, chatcrypt.message TO chatcrypt_writer;
@@ -26,6 +26,10 @@ GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_remov
 
 GRANT SELECT ON chatcrypt.key_event, chatcrypt.event_seal TO chatcrypt_auditor;
 GRANT SELECT (kms_key, kcv, sealed, created_at) ON chatcrypt.event_chain TO chatcrypt_auditor, chatcrypt_admin;
+
+-- The feed of a search engine outside: ids, and no text.  How far it is behind, also for who takes it.
+GRANT SELECT ON chatcrypt.search_feed, chatcrypt.search_feed_chat, chatcrypt.search_feed_status TO chatcrypt_auditor, chatcrypt_admin, chatcrypt_feeder;
+GRANT SELECT (chat_id, mode, feed) ON chatcrypt.search_policy TO chatcrypt_feeder;
 
 -- How things are, for who looks after them.
 GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.cache_status, chatcrypt.progress,
@@ -50,9 +54,10 @@ DECLARE
 							"purge_unused_deks", "purge_chat", "apply_retention", "delete_chat", "delete_messages_of",
 							"check_envelope", "verify_chat", "verify_all", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status",
-							"set_search", "reindex_search",
+							"set_search", "reindex_search", "refeed",
 							"run_maintenance", "seal_events", "move_event_key", "note_progress", "read_progress",
 							"read_maintenance_status"],
+		"chatcrypt_feeder": ["drain_search_feed", "ack_search_feed", "nack_search_feed"],
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress",
 							  "read_maintenance_status", "verify_events", "check_envelope", "verify_chat", "verify_all"]
 	}';

@@ -36,7 +36,8 @@ static const char *const role_names[CHATCRYPT_RIGHTS] = {
 	[CHATCRYPT_MAY_READ] = "chatcrypt_reader",
 	[CHATCRYPT_MAY_ADMINISTER] = "chatcrypt_admin",
 	[CHATCRYPT_MAY_AUDIT] = "chatcrypt_auditor",
-	[CHATCRYPT_MAY_HOLD_KEYS] = "chatcrypt_keyholder"
+	[CHATCRYPT_MAY_HOLD_KEYS] = "chatcrypt_keyholder",
+	[CHATCRYPT_MAY_FEED] = "chatcrypt_feeder"
 };
 
 static char *actor;
@@ -177,6 +178,17 @@ const char *
 chatcrypt_actor(void)
 {
 	return actor[0] == '\0' ? NULL : actor;
+}
+
+void
+chatcrypt_refuse_actor(const char *function)
+{
+	if (actor[0] == '\0')
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s goes over the chats of all participants, and this transaction acts for one", function),
+			 errhint("Call it in a transaction without chatcrypt.act_as().")));
 }
 
 static bool

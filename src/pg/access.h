@@ -16,10 +16,11 @@ typedef enum ChatcryptRight
 	CHATCRYPT_MAY_READ,			/* role chatcrypt_reader */
 	CHATCRYPT_MAY_ADMINISTER,	/* role chatcrypt_admin */
 	CHATCRYPT_MAY_AUDIT,		/* role chatcrypt_auditor */
-	CHATCRYPT_MAY_HOLD_KEYS		/* role chatcrypt_keyholder */
+	CHATCRYPT_MAY_HOLD_KEYS,	/* role chatcrypt_keyholder */
+	CHATCRYPT_MAY_FEED			/* role chatcrypt_feeder */
 } ChatcryptRight;
 
-#define CHATCRYPT_RIGHTS 5
+#define CHATCRYPT_RIGHTS 6
 
 /* Raises where the current user lacks the right. */
 extern void chatcrypt_require(ChatcryptRight right);
@@ -44,6 +45,9 @@ extern void chatcrypt_require_participant(const uint8 chat_id[CC_ID_LEN]);
 
 /* The same as a question, for row-level security. */
 extern bool chatcrypt_actor_may_see(const uint8 chat_id[CC_ID_LEN]);
+
+/* For what goes over chats of everybody: raises while an actor is set. */
+extern void chatcrypt_refuse_actor(const char *function);
 
 extern void chatcrypt_access_define_settings(void);
 extern void chatcrypt_access_install_hooks(void);

@@ -154,3 +154,16 @@ chatcrypt_find_row(const char *table, const char *index, Oid collation, RegProce
 	table_close(relation, AccessShareLock);
 	return tuple;
 }
+
+bool
+chatcrypt_has_no_rows(const char *table)
+{
+	Relation	relation = table_open(chatcrypt_store_relation(table), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false,
+										  GetCatalogSnapshot(RelationGetRelid(relation)), 0, NULL);
+	bool		empty = !HeapTupleIsValid(systable_getnext(scan));
+
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return empty;
+}

@@ -48,4 +48,7 @@ extern void chatcrypt_forget(ChatcryptMemory *memory);
 extern HeapTuple chatcrypt_find_row(const char *table, const char *index, Oid collation, RegProcedure equal,
 									Datum key, TupleDesc *desc);
 
+/* The same for a table as a whole: is there no row at all? */
+extern bool chatcrypt_has_no_rows(const char *table);
+
 #endif

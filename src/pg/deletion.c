@@ -27,6 +27,7 @@
 #include "pg/keys.h"
 #include "pg/owner.h"
 #include "pg/progress.h"
+#include "pg/searchfeed.h"
 #include "pg/settings.h"
 #include "pg/shred.h"
 #include "pg/work.h"
@@ -164,6 +165,7 @@ delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR UPDATE", &arg, 1);
 	deleted += (int64) chatcrypt_owner_execute("DELETE FROM chatcrypt.message WHERE chat_id = $1", &arg, 1);
+	chatcrypt_feed_again(chat_id->data);
 	event.detail = psprintf("chat deleted, with " INT64_FORMAT " messages", deleted);
 	if (chatcrypt_owner_execute("DELETE FROM chatcrypt.chat WHERE chat_id = $1", &arg, 1) > 0)
 		chatcrypt_event_record(&scope, &event);

@@ -40,6 +40,7 @@
 #include "pg/rowwriter.h"
 #include "pg/seal.h"
 #include "pg/search.h"
+#include "pg/searchfeed.h"
 #include "pg/statement.h"
 #include "pg/store.h"
 
@@ -467,6 +468,9 @@ update_message(TriggerData *trigger)
 								 DatumGetUUIDP(old.values[MESSAGE_ID])->data);
 	if (changes_search(&old, &given, moved))
 		note_written(&stored, &given);
+	else
+		chatcrypt_feed_note(DatumGetUUIDP(stored.values[MESSAGE_CHAT_ID])->data,
+							DatumGetUUIDP(stored.values[MESSAGE_ID])->data);
 	return row_for_returning(view, &given, &stored);
 }
 

@@ -14,6 +14,7 @@
 #include "pg/messagetable.h"
 #include "pg/owner.h"
 #include "pg/search.h"
+#include "pg/searchfeed.h"
 #include "pg/searchpolicy.h"
 #include "pg/store.h"
 #include "pg/tokenrows.h"
@@ -34,8 +35,10 @@ void
 chatcrypt_search_written(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 						 TimestampTz created_at, const text *body)
 {
-	const ChatcryptSearchPolicy *policy = chatcrypt_search_policy(chat_id);
+	const ChatcryptSearchPolicy *policy;
 
+	chatcrypt_feed_note(chat_id, message_id);
+	policy = chatcrypt_search_policy(chat_id);
 	if (likely(policy == NULL) || policy->mode != CHATCRYPT_SEARCH_BLIND)
 		return;
 	if (body != NULL)
@@ -47,7 +50,7 @@ chatcrypt_search_written(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[
 void
 chatcrypt_search_removed(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN])
 {
-	(void) chat_id;
+	chatcrypt_feed_note(chat_id, message_id);
 	if (chatcrypt_tokenrows_exist())
 		chatcrypt_tokenrows_remove(message_id);
 }
@@ -59,6 +62,7 @@ chatcrypt_search_shredded(const uint8 chat_id[CC_ID_LEN])
 
 	chatcrypt_tokenrows_remove_chat(chat_id);
 	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_policy WHERE chat_id = $1", &arg, 1);
+	chatcrypt_feed_again(chat_id);
 }
 
 void
@@ -69,6 +73,7 @@ chatcrypt_search_tenant_shredded(Datum tenant)
 	chatcrypt_tokenrows_remove_tenant(tenant);
 	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_policy p USING chatcrypt.chat c "
 							"WHERE c.tenant = $1 AND p.chat_id = c.chat_id", &arg, 1);
+	chatcrypt_feed_tenant_again(&arg);
 }
 
 /*
@@ -83,7 +88,7 @@ has_work(FmgrInfo *trigger)
 	if (known == NULL)
 	{
 		known = MemoryContextAlloc(trigger->fn_mcxt, sizeof(bool));
-		*known = chatcrypt_tokenrows_exist();
+		*known = chatcrypt_tokenrows_exist() || chatcrypt_feed_is_on();
 		trigger->fn_extra = known;
 	}
 	return *known;
@@ -94,7 +99,9 @@ note_deleted(HeapTuple message, TupleDesc table)
 {
 	bool		isnull;
 	Datum		message_id = heap_getattr(message, MESSAGE_ID + 1, table, &isnull);
+	Datum		chat_id = heap_getattr(message, MESSAGE_CHAT_ID + 1, table, &isnull);
 
+	chatcrypt_feed_note(DatumGetUUIDP(chat_id)->data, DatumGetUUIDP(message_id)->data);
 	chatcrypt_tokenrows_remove(DatumGetUUIDP(message_id)->data);
 }
 

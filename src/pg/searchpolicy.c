@@ -112,18 +112,6 @@ fill_policy(ChatcryptSearchPolicy *policy, HeapTuple row, TupleDesc desc)
 }
 
 static bool
-table_is_empty(void)
-{
-	Relation	table = table_open(policies.relations[0], AccessShareLock);
-	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, GetCatalogSnapshot(policies.relations[0]), 0, NULL);
-	bool		empty = !HeapTupleIsValid(systable_getnext(scan));
-
-	systable_endscan(scan);
-	table_close(table, AccessShareLock);
-	return empty;
-}
-
-static bool
 read_policy(const uint8 *chat_id, void *value)
 {
 	ChatcryptSearchPolicy *policy = value;
@@ -139,7 +127,7 @@ read_policy(const uint8 *chat_id, void *value)
 							 PointerGetDatum(chat_id), &desc);
 	if (row != NULL)
 		fill_policy(policy, row, desc);
-	else if (table_is_empty())
+	else if (chatcrypt_has_no_rows("search_policy"))
 		empty_at = now;
 	return true;
 }

@@ -24,6 +24,7 @@
 #include "pg/ids.h"
 #include "pg/keys.h"
 #include "pg/owner.h"
+#include "pg/searchfeed.h"
 #include "pg/searchpolicy.h"
 #include "pg/store.h"
 #include "pg/tokenrows.h"
@@ -207,15 +208,27 @@ describe(const Wish *wish)
 					policy->trigrams ? "true" : "false", policy->bits, policy->feed ? "true" : "false");
 }
 
+/* Inside an owner scope, once the policy is written: the index outside is told, of all messages. */
+static void
+tell_feed(const uint8 *chat_id, bool was_fed, bool is_fed, bool is_new_index)
+{
+	if (is_fed && !was_fed)
+		chatcrypt_feed_begin(chat_id);
+	else if (was_fed && (!is_fed || is_new_index))
+		chatcrypt_feed_again(chat_id);
+}
+
 /* Inside an owner scope, with the chat locked: does the policy hold for all messages at once? */
 static bool
 apply(const uint8 *chat_id, Wish *wish, bool is_new)
 {
 	const ChatcryptSearchPolicy *before = chatcrypt_search_policy(chat_id);
+	bool		was_fed = before != NULL && before->feed;
 
 	if (wish->policy.mode == CHATCRYPT_SEARCH_OFF)
 	{
 		turn_off(chat_id);
+		tell_feed(chat_id, was_fed, false, false);
 		return true;
 	}
 	if (!needs_new_index(before, &wish->policy))
@@ -223,12 +236,14 @@ apply(const uint8 *chat_id, Wish *wish, bool is_new)
 		bool		complete = before->complete;
 
 		set_feed(chat_id, wish->policy.feed);
+		tell_feed(chat_id, was_fed, wish->policy.feed, false);
 		return complete;
 	}
 	if (wish->policy.mode != CHATCRYPT_SEARCH_BLIND)
 		chatcrypt_tokenrows_remove_chat(chat_id);
 	wish->policy.complete = is_new && !has_messages(chat_id);
 	write_policy(chat_id, wish);
+	tell_feed(chat_id, was_fed, wish->policy.feed, true);
 	return wish->policy.complete;
 }
 

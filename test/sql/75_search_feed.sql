@@ -1,0 +1,303 @@
+-- The feed of an external search engine.
+\set VERBOSITY terse
+\set ON_ERROR_STOP 0
+\set home :DBNAME
+CREATE DATABASE regression_feed;
+\c regression_feed
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+CREATE EXTENSION chatcrypt;
+CREATE ROLE operator; GRANT chatcrypt_admin TO operator;
+CREATE ROLE app; GRANT chatcrypt_writer, chatcrypt_reader TO app;
+CREATE ROLE indexer; GRANT chatcrypt_feeder TO indexer;
+
+-- Lines of a batch, without its number, which is kept for ack().
+CREATE FUNCTION drained(most integer DEFAULT 1000, lease interval DEFAULT '1 hour') RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	lines text;
+BEGIN
+	-- A chat that has begun to be fed waits for older transactions, of autovacuum too.
+	LOOP
+		lines := chatcrypt.drain_search_feed(most, lease);
+		EXIT WHEN lines IS NOT NULL OR NOT EXISTS (SELECT FROM chatcrypt.search_feed WHERE message_id IS NULL);
+		PERFORM pg_sleep(0.1);
+	END LOOP;
+	PERFORM set_config('feed.batch', coalesce(substring(lines FROM '"version":(\d+),"version_type":"external"'), ''), false);
+	IF lines !~ '\n$' THEN
+		RAISE EXCEPTION 'no newline at the end';
+	END IF;
+	RETURN QUERY SELECT regexp_replace(line, '"version":' || current_setting('feed.batch') || ',', '"version":N,')
+		FROM string_to_table(rtrim(lines, E'\n'), E'\n') AS line;
+END
+$$;
+CREATE FUNCTION batch() RETURNS bigint LANGUAGE sql AS $$ SELECT nullif(current_setting('feed.batch'), '')::bigint $$;
+CREATE VIEW feed AS SELECT chat_id, message_id, batch IS NOT NULL AS leased, failures, problem FROM chatcrypt.search_feed ORDER BY position;
+
+SELECT chatcrypt.create_tenant('acme');
+SELECT chatcrypt.create_chats(ARRAY[1, 2, 3]::bigint[]);
+SELECT chatcrypt.create_chat(4, tenant => 'acme'), chatcrypt.create_chat(5, tenant => 'acme');
+
+-- Nothing is noted of a chat that is not fed; all that is there is handed out when it is.
+SET ROLE app;
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body, created_at)
+SELECT chatcrypt.id(i), chatcrypt.id(1), 'alice', 'before ' || i, '2026-01-02 03:04:05.678901' FROM generate_series(1, 3) AS i;
+RESET ROLE;
+SELECT count(*) FROM chatcrypt.search_feed;
+SELECT drained();
+SET ROLE operator;
+SELECT chatcrypt.set_search(1, 'plain');
+SELECT mode, waiting, leased, failing, chats, oldest IS NOT NULL AS has_oldest FROM chatcrypt.search_feed_status ORDER BY mode;
+RESET ROLE;
+SELECT drained();
+SELECT * FROM feed;
+
+-- A batch is nobody else's until it is acknowledged; then it is done.
+SELECT drained();
+SELECT waiting, leased, failing, chats FROM chatcrypt.search_feed_status WHERE mode = 'plain';
+SELECT max(batch) AS batch FROM chatcrypt.search_feed \gset
+SELECT chatcrypt.ack_search_feed(:batch - 1), chatcrypt.ack_search_feed(NULL), chatcrypt.ack_search_feed(:batch), chatcrypt.ack_search_feed(:batch);
+SELECT * FROM feed;
+
+-- Every change of a message is noted, and handed out once, as it is by then.
+SET ROLE app;
+UPDATE chatcrypt.messages SET body = 'changed' WHERE message_id = chatcrypt.id(1);
+UPDATE chatcrypt.messages SET body = 'changed again' WHERE message_id = chatcrypt.id(1);
+UPDATE chatcrypt.messages SET sender = 'bob' WHERE message_id = chatcrypt.id(2);
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(3);
+SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(4), 'put', NULL, '2026-01-03'), chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(5), NULL, NULL, '2026-01-03');
+BEGIN;
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'rolled back');
+ROLLBACK;
+BEGIN;
+SAVEPOINT s;
+DELETE FROM chatcrypt.messages;
+ROLLBACK TO s;
+COMMIT;
+RESET ROLE;
+SELECT count(*) FROM feed;
+SELECT drained();
+SELECT * FROM feed;
+-- A change while it is leased stays, for when the lease is over or acknowledged.
+UPDATE chatcrypt.messages SET body = 'changed while leased' WHERE message_id = chatcrypt.id(1);
+SELECT batch() AS batch \gset
+SELECT drained();
+SELECT chatcrypt.ack_search_feed(:batch);
+SELECT drained();
+SELECT chatcrypt.nack_search_feed(batch()), chatcrypt.nack_search_feed(batch());
+SELECT drained(lease => '1 microsecond');
+SELECT drained(lease => '1 microsecond');
+SELECT chatcrypt.ack_search_feed(batch());
+
+-- Moved to another id, to a chat that is not fed, and back.
+UPDATE chatcrypt.messages SET message_id = chatcrypt.id(40) WHERE message_id = chatcrypt.id(4);
+SELECT drained();
+UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(2) WHERE message_id = chatcrypt.id(40);
+SELECT chatcrypt.ack_search_feed(batch());
+SELECT drained();
+UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(1) WHERE message_id = chatcrypt.id(40);
+SELECT chatcrypt.ack_search_feed(batch());
+SELECT drained();
+SELECT chatcrypt.ack_search_feed(batch());
+
+-- What has expired, what does not open, and what is no text, is deleted.
+UPDATE chatcrypt.messages SET expires_at = now() WHERE message_id = chatcrypt.id(1);
+SELECT drained();
+CALL chatcrypt.apply_retention();
+UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 30, 0), sender = 'mallory' WHERE message_id = chatcrypt.id(2);
+UPDATE chatcrypt.message SET encrypted_message = chatcrypt.encrypt(1, 40, '\xff00'::bytea) WHERE message_id = chatcrypt.id(40);
+SELECT chatcrypt.ack_search_feed(batch());
+SELECT chatcrypt.refeed(1), chatcrypt.refeed(2), chatcrypt.refeed(99);
+SELECT drained();
+SELECT chatcrypt.ack_search_feed(batch());
+
+-- What the index did not take is handed out again, later; what it has already counts as taken.
+DELETE FROM chatcrypt.message;
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.id(i), chatcrypt.id(1), 'm' || i, '2026-02-03' FROM generate_series(1, 6) AS i;
+SELECT count(*) FROM drained();
+SELECT chatcrypt.ack_search_feed(batch());
+UPDATE chatcrypt.messages SET body = body || '!';
+DELETE FROM chatcrypt.messages WHERE message_id IN (chatcrypt.id(5), chatcrypt.id(6));
+SELECT count(*) FROM drained();
+SELECT chatcrypt.ack_search_feed(batch(), '{"took": 1}');
+SELECT chatcrypt.ack_search_feed(batch(), '{"errors": true}');
+SELECT chatcrypt.ack_search_feed(batch(), 'null');
+SELECT chatcrypt.ack_search_feed(batch(), format('{"errors": true, "items": [{"index": {"_id": %s, "status": 201}}, {"index": {"_id": %s, "status": 409}}, '
+	'{"index": {"_id": %s, "status": 429}}, {"index": {"_id": "no uuid", "status": 200}}, {"delete": {"_id": %s, "status": 404}}, {"delete": {"_id": %s, "status": 503}}]}',
+	VARIADIC array(SELECT to_json(chatcrypt.id(i))::text FROM unnest(ARRAY[1, 2, 3, 5, 6]) AS i))::jsonb);
+SELECT * FROM feed;
+SELECT waiting, leased, failing, problem FROM chatcrypt.search_feed_status WHERE mode = 'plain';
+SELECT drained();
+SELECT due_at - now() BETWEEN '0' AND '10 seconds' AS soon FROM chatcrypt.search_feed;
+UPDATE chatcrypt.search_feed SET due_at = now();
+SELECT drained();
+SELECT chatcrypt.ack_search_feed(batch(), '{"errors": false}');
+SELECT count(*) FROM feed;
+
+-- Slices: a limit of messages, and one of bytes; every character there is.
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.id(i), chatcrypt.id(2), 'n' || i, '2026-01-01' FROM generate_series(101, 107) AS i;
+SELECT chatcrypt.set_search(2, 'plain');
+SELECT count(*) FROM drained(3);
+SELECT count(*) FROM drained(3);
+SELECT count(*) FROM drained(3);
+SELECT count(*) FROM drained(3);
+SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM chatcrypt.search_feed) AS b;
+CREATE TABLE planes AS SELECT plane, string_agg(chr(plane * 65536 + i), '' ORDER BY i) AS body
+	FROM generate_series(0, 16) AS plane, generate_series(0, 65535) AS i WHERE plane * 65536 + i <> 0 AND plane * 65536 + i NOT BETWEEN 55296 AND 57343 GROUP BY plane;
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) SELECT chatcrypt.id(1000 + plane), chatcrypt.id(2), left(body, 300), body FROM planes;
+CREATE TABLE documents (document jsonb);
+INSERT INTO documents SELECT line::jsonb FROM drained() AS line WHERE line LIKE '{"message_id"%';
+SELECT count(*) BETWEEN 10 AND 16 AS full FROM documents;
+INSERT INTO documents SELECT line::jsonb FROM drained() AS line WHERE line LIKE '{"message_id"%';
+SELECT count(*) AS same FROM documents, planes WHERE document ->> 'message_id' = chatcrypt.id(1000 + plane)::text AND document ->> 'text' = body AND document ->> 'sender' = left(body, 300);
+SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM chatcrypt.search_feed) AS b;
+-- A text that is too long for any search engine, times without a calendar, and one message that is larger than a batch.
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.id(2001), chatcrypt.id(2), repeat('x', 4 * 1024 * 1024 + 1), 'infinity'),
+	(chatcrypt.id(2002), chatcrypt.id(2), repeat(U&'\20AC', 1398101), '4713-01-01 BC');
+SELECT left(regexp_replace(line, '(\\u20ac)+', '\1'), 300) FROM drained() AS line;
+SELECT left(regexp_replace(line, '(\\u20ac)+', '\1'), 300), octet_length(line) > 8 * 1024 * 1024 AS large FROM drained() AS line;
+SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM chatcrypt.search_feed) AS b;
+SELECT regexp_replace(chatcrypt.drain_search_feed(index => E'a "strange" na\u00efve\nindex'), ':\d+,', ':N,') FROM (SELECT chatcrypt.put_message(chatcrypt.id(2), chatcrypt.id(101), 'x') OFFSET 0) AS p;
+DELETE FROM chatcrypt.search_feed;
+
+-- A chat of the other kind that is not end-to-end, and one that is.
+SELECT chatcrypt.create_chat(6, mode => 'conversation_key');
+SELECT chatcrypt.set_search(6, 'plain');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.id(600), chatcrypt.id(6), 'with a conversation key', '2026-01-01');
+SELECT drained();
+SELECT chatcrypt.ack_search_feed(batch());
+
+-- Off: everything of the chat is deleted, and the chat is forgotten.  On again: back.
+SELECT chatcrypt.set_search(6, 'off');
+SELECT waiting, chats FROM chatcrypt.search_feed_status WHERE mode = 'off';
+SELECT drained();
+SELECT chatcrypt.ack_search_feed(batch());
+SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.id(6);
+UPDATE chatcrypt.messages SET body = 'nobody is told' WHERE chat_id = chatcrypt.id(6);
+SELECT count(*) FROM feed;
+SELECT chatcrypt.set_search(6, 'plain');
+SELECT drained();
+SELECT chatcrypt.ack_search_feed(batch());
+-- Off, and a message goes before anybody was told.
+SELECT chatcrypt.set_search(6, 'off');
+DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(6);
+SELECT drained();
+SELECT chatcrypt.ack_search_feed(batch());
+
+-- Tokens, and no text.  What is replaced is handed out again when reindex_search() comes to it.
+SELECT chatcrypt.create_chat(7);
+SELECT chatcrypt.set_search(7, 'blind', feed => true);
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body, created_at) VALUES
+	(chatcrypt.id(700), chatcrypt.id(7), 'alice', 'lunch at noon at noon', '2026-01-01'), (chatcrypt.id(701), chatcrypt.id(7), 'alice', '...', '2026-01-01'), (chatcrypt.id(702), chatcrypt.id(7), 'alice', NULL, '2026-01-01');
+SELECT mode, waiting FROM chatcrypt.search_feed_status WHERE waiting > 0;
+SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line;
+SELECT chatcrypt.nack_search_feed(batch());
+SELECT line::jsonb -> 'tokens' = (SELECT to_jsonb(array(SELECT lpad(to_hex(t), 16, '0') FROM unnest(tokens) AS t)) FROM chatcrypt.search_token WHERE message_id = chatcrypt.id(700)) AS same
+FROM drained() AS line WHERE line LIKE '{"message_id":"' || chatcrypt.id(700) || '%';
+SELECT chatcrypt.ack_search_feed(batch());
+SELECT chatcrypt.set_search(7, 'blind', bits => 16, feed => true);
+SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line WHERE line LIKE '%tokens%';
+SELECT chatcrypt.ack_search_feed(batch());
+CALL chatcrypt.reindex_search(7);
+SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line WHERE line LIKE '%tokens%';
+SELECT chatcrypt.ack_search_feed(batch());
+-- No key of a message is asked for; but one that was destroyed counts.
+SELECT chatcrypt.set_search(7, 'plain');
+SELECT line::jsonb -> 'text' AS text, line::jsonb ? 'tokens' AS tokens FROM drained() AS line WHERE line LIKE '%sender%';
+SELECT chatcrypt.ack_search_feed(batch());
+SELECT chatcrypt.set_search(7, 'blind', feed => true);
+CALL chatcrypt.reindex_search(7);
+UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, valid_to = now() WHERE chat_id = chatcrypt.id(7) AND purpose = 'data';
+SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line;
+SELECT chatcrypt.ack_search_feed(batch());
+-- Blind, and fed no more.
+SELECT chatcrypt.set_search(7, 'blind', feed => false);
+SELECT drained();
+SELECT chatcrypt.ack_search_feed(batch());
+SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.id(7);
+
+-- Shredded chats and tenants, and what comes to them after that.
+SELECT chatcrypt.set_search(3, 'plain'), chatcrypt.set_search(4, 'plain');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.id(100 * chat), chatcrypt.id(chat), 'secret', '2026-01-01' FROM generate_series(3, 5) AS chat;
+SELECT count(*) FROM drained();
+SELECT chatcrypt.ack_search_feed(batch());
+SELECT chatcrypt.shred_chat(3, 'irreversible');
+SELECT drained();
+SELECT chatcrypt.rotate_chat(3);
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.id(301), chatcrypt.id(3), 'new life', '2026-01-01');
+SELECT drained();
+SELECT chatcrypt.set_search(3, 'plain');
+SELECT drained();
+SELECT chatcrypt.shred_tenant('acme', 'irreversible');
+SELECT drained();
+SELECT chatcrypt.rotate_chat(4);
+CALL chatcrypt.delete_chat(3, 'irreversible');
+SELECT drained();
+SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM chatcrypt.search_feed) AS b;
+SELECT drained();
+SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.id(3);
+
+-- Who may.
+SET ROLE indexer;
+INSERT INTO documents SELECT NULL;
+SELECT chatcrypt.refeed();
+SELECT body FROM chatcrypt.messages;
+SELECT count(*) >= 0 AS shown FROM chatcrypt.search_feed_status;
+SELECT chatcrypt.drain_search_feed() IS NULL AS nothing;
+SELECT chatcrypt.ack_search_feed(1), chatcrypt.nack_search_feed(1);
+DELETE FROM chatcrypt.search_feed;
+SET ROLE operator;
+SELECT chatcrypt.refeed();
+SELECT chatcrypt.refeed(NULL::bigint);
+SELECT chatcrypt.drain_search_feed();
+RESET ROLE;
+GRANT USAGE ON SCHEMA chatcrypt TO app;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA chatcrypt TO app;
+SET ROLE app;
+SELECT chatcrypt.drain_search_feed();
+SELECT chatcrypt.ack_search_feed(1);
+SELECT chatcrypt.nack_search_feed(1);
+SELECT chatcrypt.refeed();
+SELECT * FROM chatcrypt.search_feed;
+RESET ROLE;
+
+-- How not to.
+SELECT chatcrypt.drain_search_feed(0);
+SELECT chatcrypt.drain_search_feed(10001);
+SELECT chatcrypt.drain_search_feed(NULL);
+SELECT chatcrypt.drain_search_feed(lease => NULL);
+SELECT chatcrypt.drain_search_feed(lease => '0');
+SELECT chatcrypt.drain_search_feed(lease => '-1 hour');
+SELECT chatcrypt.drain_search_feed(index => '');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT chatcrypt.drain_search_feed();
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT chatcrypt.drain_search_feed();
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT chatcrypt.ack_search_feed(1);
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT chatcrypt.refeed();
+ROLLBACK;
+BEGIN;
+SELECT chatcrypt.act_as('alice');
+SELECT chatcrypt.drain_search_feed();
+ROLLBACK;
+BEGIN;
+SELECT chatcrypt.act_as('alice');
+SELECT chatcrypt.ack_search_feed(1);
+ROLLBACK;
+
+-- No number is used twice, nor is one less than the time.
+SELECT setval('chatcrypt.search_feed_batch', 1);
+SELECT chatcrypt.refeed() > 0 AS again;
+SELECT count(*) > 0 AS any FROM drained();
+SELECT batch() BETWEEN extract(epoch FROM now()) * 1000 - 1000 AND extract(epoch FROM now()) * 1000 + 1000 AS is_time FROM (SELECT 1) AS s;
+SELECT setval('chatcrypt.search_feed_batch', 2000000000000);
+UPDATE chatcrypt.search_feed SET due_at = now();
+SELECT count(*) > 0 AS any FROM drained();
+SELECT batch();
+\c :home
+DROP DATABASE regression_feed;
+DROP ROLE operator, app, indexer;
