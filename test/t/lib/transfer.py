@@ -1,0 +1,94 @@
+"""A file of many parts of 1 MiB, up and down as a driver would; content is made from the number of a part.
+
+    transfer.py begin CONNINFO CHAT FILE
+    transfer.py upload CONNINFO FILE PARTS       what attachment_progress() does not list; then finishes
+    transfer.py download CONNINFO FILE PARTS     compares every byte
+
+The last two print how many MiB more the session's process had in memory, at most, than after a small file.
+"""
+
+import hashlib
+import re
+import sys
+
+import libpq
+
+MIB = 1 << 20
+
+
+def content(part):
+    """As random as it gets, and the same each time."""
+    return hashlib.shake_128(part.to_bytes(4, "big")).digest(MIB)
+
+
+class Peak:
+    """The most memory of a process since the beginning, shared buffers that it touched included."""
+
+    def __init__(self, pid):
+        self.folder = f"/proc/{pid}"
+        with open(f"{self.folder}/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")
+        self.before = self.now()
+
+    def now(self):
+        with open(f"{self.folder}/status", encoding="ascii") as file:
+            return int(re.search(r"VmHWM:\s+(\d+) kB", file.read()).group(1)) / 1024
+
+    def above(self):
+        return self.now() - self.before
+
+
+def begin(connection, chat, file):
+    connection.value("SELECT chatcrypt.begin_attachment($1::bigint, $2::bigint, 'large')", chat, file)
+
+
+def warm(connection):
+    """Everything that a session keeps from its first file on."""
+    connection.value("SELECT chatcrypt.create_chat(424242)")
+    begin(connection, 424242, 424242)
+    connection.value("SELECT chatcrypt.put_attachment_part(424242, 0, $1, true)", b"small")
+    connection.value("SELECT chatcrypt.finish_attachment(424242)")
+    connection.value("SELECT chatcrypt.read_attachment_part(424242, 0)")
+
+
+def upload(connection, file, parts):
+    for part in range(parts):
+        if connection.value("SELECT 1 FROM chatcrypt.attachment_progress($1::bigint) WHERE part = $2", file, part) is None:
+            connection.value("SELECT chatcrypt.put_attachment_part($1::bigint, $2, $3, $4)", file, part, content(part),
+                             "t" if part + 1 == parts else "f")
+            print(f"put {part}", flush=True)
+    size = int.from_bytes(connection.value("SELECT chatcrypt.finish_attachment($1::bigint)", file), "big")
+    if size != parts * MIB:
+        sys.exit(f"the file has {size} bytes")
+
+
+def download(connection, file, parts):
+    for part in range(parts):
+        if connection.value("SELECT chatcrypt.read_attachment_part($1::bigint, $2)", file, part) != content(part):
+            sys.exit(f"part {part} is another one")
+    if connection.value("SELECT chatcrypt.read_attachment_part($1::bigint, $2)", file, parts) is not None:
+        sys.exit("there is more of it")
+
+
+def main():
+    what, conninfo, *numbers = sys.argv[1:]
+    numbers = [int(number) for number in numbers]
+    try:
+        connection = libpq.Connection(conninfo)
+        if what == "begin":
+            begin(connection, *numbers)
+        else:
+            peak = None
+            if what == "upload":
+                connection.value("BEGIN")
+                warm(connection)
+                connection.value("ROLLBACK")
+            peak = Peak(connection.pid)
+            {"upload": upload, "download": download}[what](connection, *numbers)
+            print(f"{peak.above():.1f}")
+    except libpq.Error as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
