@@ -8,6 +8,7 @@
 
 #define MOST_ARGS 16
 
+/* One plan for all arguments, from the first time on: each would otherwise be copied into a plan of its own. */
 static void
 prepare(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs)
 {
@@ -16,7 +17,7 @@ prepare(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs)
 
 	for (int i = 0; i < nargs; i++)
 		types[i] = args[i].type;
-	prepared = SPI_prepare(sql, nargs, types);
+	prepared = SPI_prepare_cursor(sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
 	if (prepared == NULL || SPI_keepplan(prepared) != 0)
 		elog(ERROR, "could not prepare a statement: %s", SPI_result_code_string(SPI_result));
 	*plan = prepared;
