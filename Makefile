@@ -64,4 +64,4 @@ dist:
 	sed 's/@VERSION@/$(EXTVERSION)/' META.json > build/META.json
 	git archive --format=zip --prefix=$(DIST)/ --add-file=build/META.json --output=build/$(DIST).zip HEAD
 
-include $(wildcard test/lint/lint.mk test/unit/unit.mk test/reference/reference.mk test/fuzz/fuzz.mk bench/core/bench.mk bench/sql/bench.mk bench/reencrypt/bench.mk bench/attachments/bench.mk bench/kms/bench.mk)
+include $(wildcard test/*/*.mk bench/*/*.mk)
