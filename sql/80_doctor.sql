@@ -483,6 +483,11 @@ CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30, messages big
 	WHERE uri LIKE 'local:%' AND live > 0
 	  AND setting.name = 'chatcrypt.default_kms_key' AND setting.place = 'on this server' AND setting.value NOT LIKE 'local:%'
 	UNION ALL
+	SELECT 'warning', 'search_incomplete', format('Chats whose search index is not complete: %s.', count(*)),
+		   'Searches there fail, or an external search engine lacks what was written before.',
+		   'CALL chatcrypt.reindex_search() for each: chatcrypt.search_policy lists them.'
+	FROM chatcrypt.search_policy AS p WHERE NOT p.complete HAVING count(*) > 0
+	UNION ALL
 	SELECT 'warning', 'dek_limit', format('Chat %s has about %s messages.', chat_id, messages),
 		   'One data key is good for 2^32 messages; envelopes outside this database count too.',
 		   'Rotate its key: chatcrypt.rotate_chat().'

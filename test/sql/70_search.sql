@@ -160,6 +160,12 @@ SELECT page, cardinality(ids), array(SELECT right(id::text, 2) FROM unnest(ids) 
 SELECT count(*), count(DISTINCT message_id) FROM chatcrypt.search(ARRAY[chatcrypt.id(7012), chatcrypt.id(7013)], 'page');
 SELECT count(*) FROM chatcrypt.search('{}'::uuid[], 'page');
 
+-- doctor() tells of chats that wait for reindex_search().
+SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding = 'search_incomplete';
+SELECT chatcrypt.set_search(7013, 'blind') AS complete;
+SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding = 'search_incomplete';
+CALL chatcrypt.reindex_search(7013);
+
 -- What does not open is passed over, or raises.
 UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 50, get_byte(encrypted_message, 50) # 1) WHERE message_id = chatcrypt.id(7);
 SELECT found('quick');
@@ -245,6 +251,14 @@ SELECT chatcrypt.set_search(7015, 'blind') AS complete;
 COMMIT;
 INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.id(7015), chatcrypt.id(50), 'with a conversation key');
 SELECT found('conversation', 7015);
+
+-- Known answers: tokens are those of the format (test/vectors/blind.json), XORed with the hash of the chat.
+SELECT chatcrypt.create_chat('da142181-5468-0f87-6103-4ef5ad9e0cad'::uuid) IS NOT NULL AS made;
+SELECT chatcrypt.import_dek('da142181-5468-0f87-6103-4ef5ad9e0cad'::uuid, '\x930de0ab3afa18e87ef318404ea54e29e7f9a98f02979cd793687bf013c5022a', 3, 'search');
+SELECT chatcrypt.set_search('da142181-5468-0f87-6103-4ef5ad9e0cad'::uuid, 'blind', prefixes => 5) AS complete;
+INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES ('da142181-5468-0f87-6103-4ef5ad9e0cad', chatcrypt.id(60), 'Hello, hello!');
+SELECT array(SELECT lpad(to_hex(t # x'a553db164ff6313f'::bigint), 16, '0') FROM unnest(tokens) AS t ORDER BY 1 DESC) AS word_and_prefix
+FROM chatcrypt.search_token WHERE message_id = chatcrypt.id(60);
 
 \c :home
 DROP DATABASE regression_search;

@@ -30,6 +30,8 @@ SELECT chatcrypt.rotate_chat(g) FROM generate_series(1::bigint, 11) AS g WHERE g
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, expires_at)
 	SELECT chatcrypt.id(1000 + g), chatcrypt.id(1 + g % 12), nullif('again ' || g, 'again 7'), now() + interval '1 d' FROM generate_series(1, 60) AS g;
 SELECT chatcrypt.shred_chat(10, 'irreversible');
+SELECT chatcrypt.set_search(1, 'blind', config => 'english', bits => 48), chatcrypt.set_search(12, 'blind', prefixes => 2);
+CALL chatcrypt.reindex_search(1);
 CREATE SCHEMA app;
 CREATE TABLE app.notes (id bigint PRIMARY KEY, chat_id bigint, note bytea);
 INSERT INTO app.notes SELECT g, 1, chatcrypt.encrypt(1, g, 'note ' || g, 'notes') FROM generate_series(1, 20) AS g;
@@ -47,6 +49,7 @@ is(ask($source, q{SELECT string_agg(c.oid::regclass::text, ' ' ORDER BY c.oid) F
 my $stored = q{SELECT md5(concat_ws('|', (SELECT d FROM chatcrypt.deployment d), (SELECT array_agg(t ORDER BY tenant) FROM chatcrypt.tenant t),
 	(SELECT array_agg(c ORDER BY chat_id) FROM chatcrypt.chat c), (SELECT array_agg(k ORDER BY dek_id) FROM chatcrypt.dek k),
 	(SELECT array_agg(m ORDER BY message_id) FROM chatcrypt.message m), (SELECT array_agg(e ORDER BY event_id) FROM chatcrypt.key_event e),
+	(SELECT array_agg(s ORDER BY chat_id) FROM chatcrypt.search_policy s), (SELECT array_agg(t ORDER BY message_id) FROM chatcrypt.search_token t),
 	(SELECT array_agg(e ORDER BY seal_id) FROM chatcrypt.event_seal e), (SELECT array_agg(p ORDER BY relation::text) FROM chatcrypt.protected_column p)))};
 my $bodies = q{SELECT md5(string_agg(message_id || coalesce(body, '(null)'), '|' ORDER BY message_id)), count(body)
 	FROM chatcrypt.messages WHERE chat_id <> chatcrypt.id(10)};
@@ -76,6 +79,7 @@ sub same_as_at_source
 	is(ask($node, $stored, $database), $stored_there, "$how: every row is the same, and nothing was encrypted twice");
 	is(ask($node, $bodies, $database), $bodies_there, "$how: every message reads the same");
 	is(ask($node, $notes, $database), $notes_there, "$how: and so does what other tables hold");
+	is(ask($node, q{SELECT count(*) FROM chatcrypt.search(1, 'bodies -again')}, $database), '20', "$how: and is found as before");
 	is(ask($node, 'SELECT count(*) FROM chatcrypt.verify_events()', $database), '0', "$how: the history of keys is whole");
 	my $dek = ask($node, q{SELECT max(dek_id) FROM chatcrypt.dek}, $database);
 	is(ask($node, q{SELECT chatcrypt.create_chat(100) IS NOT NULL}, $database), 't', "$how: new chats can be made");
@@ -88,7 +92,7 @@ sub same_as_at_source
 		"$how: what was shredded stays so");
 	is(ask($node, q{SELECT has_table_privilege('app', 'chatcrypt.chat', 'SELECT'), has_table_privilege('app', 'chatcrypt.dek', 'SELECT')}, $database),
 		't|f', "$how: rights are those of the source") unless $how =~ /data-only/;
-	is(ask($node, q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('chatcrypt.dek'::regclass, 'chatcrypt.chat'::regclass)
+	is(ask($node, q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('chatcrypt.dek'::regclass, 'chatcrypt.chat'::regclass, 'chatcrypt.search_policy'::regclass)
 		AND tgname LIKE 'invalidate%' AND tgenabled <> 'A'}, $database), '0', "$how: the triggers that invalidate are always on");
 	return;
 }
