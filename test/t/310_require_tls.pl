@@ -62,7 +62,7 @@ my %calls = (
 	import_conversation_keys => q{SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(2)], decode(repeat('00', 32), 'hex'))},
 	conversation_key => q{SELECT chatcrypt.conversation_key(2)},
 	'wire_messages of a managed chat' => q{SELECT wire FROM chatcrypt.wire_messages WHERE chat_id = chatcrypt.id(1)},
-	'accept_wire_message with content' => q{SELECT chatcrypt.accept_wire_message(2, '{"encrypted": false, "content": "x"}')});
+	'accept_wire_message with content' => q{SELECT chatcrypt.accept_wire_message(2, '{"encrypted": false, "content": "x"}')},
 	put_attachment => q{SELECT chatcrypt.put_attachment(1, 1, 'x')},
 	begin_attachment => q{SELECT chatcrypt.begin_attachment(1, 1)},
 	put_attachment_part => q{SELECT chatcrypt.put_attachment_part(1, 0, 'x')},
@@ -71,8 +71,7 @@ my %calls = (
 	read_attachment_part => q{SELECT chatcrypt.read_attachment_part(1, 0)},
 	attachment_metadata => q{SELECT chatcrypt.attachment_metadata(chatcrypt.id(1), chatcrypt.id(1), '\x01')},
 	encrypt_attachment => q{SELECT chatcrypt.encrypt_attachment(1, 1, 'x')},
-	decrypt_attachment => q{SELECT chatcrypt.decrypt_attachment(1, 1, '\x01')},
-	import_dek => q{SELECT chatcrypt.import_dek(1, decode(repeat('00', 32), 'hex'), 9)});
+	decrypt_attachment => q{SELECT chatcrypt.decrypt_attachment(1, 1, '\x01')});
 like(ask_over($plain, $calls{$_}), $refused, "plain TCP: $_") foreach sort keys %calls;
 is(ask_over($plain, 'SELECT count(*) FROM chatcrypt.messages'), '2001', 'plain TCP: what needs no plaintext works');
 is(ask_over($plain, q{SELECT chatcrypt.rotate_chat(1)}), '2', 'such as a rotation');
