@@ -24,7 +24,7 @@ COMMENT ON COLUMN chatcrypt.search_policy.prefixes IS 'The shortest beginning of
 COMMENT ON COLUMN chatcrypt.search_policy.bits IS 'How many bits of a token are kept: fewer tell less, and find more that must be looked at.';
 COMMENT ON COLUMN chatcrypt.search_policy.feed IS 'Whether messages go to the feed of an external search engine.';
 COMMENT ON COLUMN chatcrypt.search_policy.generation IS 'Changes with everything that needs the index made anew.';
-COMMENT ON COLUMN chatcrypt.search_policy.complete IS 'False until reindex_search() has gone over the messages that were there before the policy.';
+COMMENT ON COLUMN chatcrypt.search_policy.complete IS 'False, where it is blind, until reindex_search() has gone over the messages that were there before the policy.';
 
 SELECT pg_extension_config_dump('chatcrypt.search_policy', '');
 SELECT pg_extension_config_dump('chatcrypt.search_generation', '');

@@ -484,7 +484,7 @@ CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30, messages big
 	  AND setting.name = 'chatcrypt.default_kms_key' AND setting.place = 'on this server' AND setting.value NOT LIKE 'local:%'
 	UNION ALL
 	SELECT 'warning', 'search_incomplete', format('Chats whose search index is not complete: %s.', count(*)),
-		   'Searches there fail, or an external search engine lacks what was written before.',
+		   'Searches there fail, because messages from before the last change of their policy would be missing.',
 		   'CALL chatcrypt.reindex_search() for each: chatcrypt.search_policy lists them.'
 	FROM chatcrypt.search_policy AS p WHERE NOT p.complete HAVING count(*) > 0
 	UNION ALL

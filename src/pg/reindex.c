@@ -1,7 +1,7 @@
 /*
  * reindex.c
- *		reindex_search(): brings what search keeps of a chat's messages in line with its
- *		policy, while they are read and written.
+ *		reindex_search(): brings the tokens of a chat's messages in line with its policy,
+ *		while they are read and written.
  *
  *	1. policy	where a new key is asked for, or the index was complete: a new generation,
  *				which is not.  Writers that know it write by it from here on.
@@ -77,7 +77,7 @@ run_step(Reindex *run, ChatcryptStep step)
 	chatcrypt_work_commit();
 }
 
-/* The policy as it is now; raises where search was turned off meanwhile. */
+/* The policy as it is now; raises where there is no index, or none any more. */
 static const ChatcryptSearchPolicy *
 current_policy(const Reindex *run)
 {
@@ -88,6 +88,12 @@ current_policy(const Reindex *run)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("search of chat %s is off", chatcrypt_id_text(run->chat_id.data)),
 				 errhint("chatcrypt.set_search() says how a chat is searched.")));
+	if (policy->mode != CHATCRYPT_SEARCH_BLIND)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("search of chat %s is an external search engine's, and has no index here",
+						chatcrypt_id_text(run->chat_id.data)),
+				 errhint("chatcrypt.refeed() feeds all of its messages again.")));
 	return policy;
 }
 
@@ -102,7 +108,7 @@ begin_generation(void *arg)
 	ChatcryptOwnerScope scope;
 
 	run->policy = *current_policy(run);
-	if (run->new_key && run->policy.mode == CHATCRYPT_SEARCH_BLIND)
+	if (run->new_key)
 		(void) chatcrypt_rotate_purpose(run->chat_id.data, CHATCRYPT_PURPOSE_SEARCH);
 	else if (!run->policy.complete)
 		return;
@@ -150,10 +156,7 @@ complete(void *arg)
 
 /* ------------------------------------------------------------------------- one batch */
 
-/*
- * Messages that have no tokens of this generation, in the order of time.  Of a chat
- * without tokens (plain) that is all of them.
- */
+/* Messages that have no tokens of this generation, in the order of time. */
 static uint64
 list_messages(const Reindex *run, Datum **ids)
 {

@@ -142,13 +142,12 @@ has_messages(const uint8 *chat_id)
 	return chatcrypt_owner_execute("SELECT FROM chatcrypt.message WHERE chat_id = $1 LIMIT 1", &arg, 1) > 0;
 }
 
-/* Must everything be indexed anew?  What feeds is not what is indexed, but what was not fed must be. */
+/* Must everything be indexed anew?  The feed sees to what was not fed by itself. */
 static bool
 needs_new_index(const ChatcryptSearchPolicy *before, const ChatcryptSearchPolicy *after)
 {
 	return before == NULL || before->mode != after->mode || before->config != after->config ||
-		before->prefixes != after->prefixes || before->trigrams != after->trigrams || before->bits != after->bits ||
-		(after->feed && !before->feed);
+		before->prefixes != after->prefixes || before->trigrams != after->trigrams || before->bits != after->bits;
 }
 
 /* Inside an owner scope, with the chat locked. */
@@ -241,7 +240,7 @@ apply(const uint8 *chat_id, Wish *wish, bool is_new)
 	}
 	if (wish->policy.mode != CHATCRYPT_SEARCH_BLIND)
 		chatcrypt_tokenrows_remove_chat(chat_id);
-	wish->policy.complete = is_new && !has_messages(chat_id);
+	wish->policy.complete = wish->policy.mode != CHATCRYPT_SEARCH_BLIND || (is_new && !has_messages(chat_id));
 	write_policy(chat_id, wish);
 	tell_feed(chat_id, was_fed, wish->policy.feed, true);
 	return wish->policy.complete;

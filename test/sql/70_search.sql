@@ -219,6 +219,7 @@ DROP POLICY not_the_first ON chatcrypt.message;
 SELECT count(*) FROM chatcrypt.search(ARRAY[7012, 7013]::bigint[], 'threes');
 
 CALL chatcrypt.reindex_search(7099);
+CALL chatcrypt.reindex_search(7001);
 CALL chatcrypt.reindex_search(NULL::uuid);
 CALL chatcrypt.reindex_search(7012, batch => 0);
 BEGIN;
