@@ -320,15 +320,19 @@ chatcrypt_drain_search_feed(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(lines);
 }
 
-/* What of a batch the response calls done: written, deleted, not there to be deleted, or superseded. */
+/*
+ * What of a batch the response calls done: written, deleted, not there to be deleted, or
+ * superseded.  Of what an index says nothing but a number of three digits is kept or shown:
+ * its words can hold what it was sent.
+ */
 #define DELETE_DONE \
 	"DELETE FROM chatcrypt.search_feed f USING (SELECT coalesce(item -> 'index', item -> 'delete') AS said, item ? 'delete' AS deletes " \
 	"FROM jsonb_array_elements($2 -> 'items') AS item) AS i WHERE f.batch = $1 AND f.message_id::text = said ->> '_id' AND " \
-	"((said ->> 'status')::integer BETWEEN 200 AND 299 OR said ->> 'status' = '409' OR deletes AND said ->> 'status' = '404')"
+	"(said ->> 'status' ~ '^(2[0-9]{2}|409)$' OR deletes AND said ->> 'status' = '404')"
 
 #define PUT_OFF_REST \
 	"UPDATE chatcrypt.search_feed f SET batch = NULL, failures = failures + 1, due_at = " PAUSE ", " \
-	"problem = 'the index said ' || coalesce((SELECT coalesce(item -> 'index', item -> 'delete') ->> 'status' " \
+	"problem = 'the index said ' || coalesce((SELECT substring(coalesce(item -> 'index', item -> 'delete') ->> 'status' FROM '^[0-9]{3}$') " \
 	"FROM jsonb_array_elements($2 -> 'items') AS item " \
 	"WHERE coalesce(item -> 'index', item -> 'delete') ->> '_id' = f.message_id::text LIMIT 1), 'nothing') WHERE batch = $1"
 

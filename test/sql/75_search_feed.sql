@@ -122,8 +122,8 @@ SELECT chatcrypt.ack_search_feed(batch(), '{"took": 1}');
 SELECT chatcrypt.ack_search_feed(batch(), '{"errors": true}');
 SELECT chatcrypt.ack_search_feed(batch(), 'null');
 SELECT chatcrypt.ack_search_feed(batch(), format('{"errors": true, "items": [{"index": {"_id": %s, "status": 201}}, {"index": {"_id": %s, "status": 409}}, '
-	'{"index": {"_id": %s, "status": 429}}, {"index": {"_id": "no uuid", "status": 200}}, {"delete": {"_id": %s, "status": 404}}, {"delete": {"_id": %s, "status": 503}}]}',
-	VARIADIC array(SELECT to_json(chatcrypt.id(i))::text FROM unnest(ARRAY[1, 2, 3, 5, 6]) AS i))::jsonb);
+	'{"index": {"_id": %s, "status": 429}}, {"index": {"_id": %s, "status": "body of a message"}}, {"index": {"_id": "no uuid", "status": 200}}, {"delete": {"_id": %s, "status": 404}}, {"delete": {"_id": %s, "status": 503}}]}',
+	VARIADIC array(SELECT to_json(chatcrypt.id(i))::text FROM unnest(ARRAY[1, 2, 3, 4, 5, 6]) AS i))::jsonb);
 SELECT * FROM feed;
 SELECT waiting, leased, failing, problem FROM chatcrypt.search_feed_status WHERE mode = 'plain';
 SELECT drained();
