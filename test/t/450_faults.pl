@@ -218,6 +218,33 @@ like(failure($node, read_chat(cold())), qr/^58030 .*certificate/, 'no CA file: t
 set($node, 'chatcrypt.vault_ca_file' => $proxy->ca_file);
 is(ask($node, read_chat(cold())), 'body ' . ($next_chat - 1), 'and the right one');
 
+# A version of TLS that is too old is refused whatever the machine's OpenSSL would take.
+my $lax = $node->basedir . '/lax.cnf';
+append_to_file($lax, <<'CONF');
+openssl_conf = lax
+[lax]
+ssl_conf = ssl
+[ssl]
+system_default = everything
+[everything]
+MinProtocol = TLSv1
+CipherString = ALL:@SECLEVEL=0
+CONF
+{
+	local $ENV{OPENSSL_CONF} = $lax;
+	$node->restart;
+}
+$proxy->certificate('tls1_1');
+$proxy->reset;
+like(failure($node, read_chat(cold())), qr/^58030 .*could not be reached: .*(protocol version|unsupported protocol)/, 'TLS 1.1: refused');
+is($proxy->requests, 0, 'TLS 1.1: no request was sent, and no token');
+is($proxy->counts->{handshakes_failed} > 0, 1, 'TLS 1.1: it was tried');
+$proxy->certificate('tls1_2');
+ok(defined works_again($node, cold(), 20), 'TLS 1.2: taken');
+$proxy->certificate('good');
+$node->restart;
+recover();
+
 # No connection at all.
 foreach my $how ('refuse', 'silent')
 {

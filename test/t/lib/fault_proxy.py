@@ -38,6 +38,7 @@ CONTROL, all bodies JSON (Chatcrypt::FaultProxy in Perl wraps it):
         other_name   of the authority, for another host
         expired      of the authority, and out of date
         self_signed  right name, nobody's authority
+        tls1_1       good, and that version of TLS alone; tls1_2 likewise
   POST /listen       {"how": H}
         accept       as usual
         refuse       nothing listens: connection refused.  Open connections are reset.
@@ -70,6 +71,7 @@ import struct
 import sys
 import threading
 import time
+import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -141,7 +143,20 @@ def make_contexts(folder):
         contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         contexts[name].minimum_version = ssl.TLSVersion.TLSv1_2
         contexts[name].load_cert_chain(path)
+        if name == "good":
+            contexts["tls1_1"], contexts["tls1_2"] = old_tls(path, "TLSv1_1"), old_tls(path, "TLSv1_2")
     return contexts
+
+
+def old_tls(path, version):
+    """A context for one version alone, with whatever ciphers and signatures that needs."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.load_cert_chain(path)
+    return context
 
 
 # State that control changes and connections read --------------------------------------
