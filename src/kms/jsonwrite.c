@@ -5,8 +5,7 @@
  */
 #include <string.h>
 
-#include <sodium.h>
-
+#include "core/base64.h"
 #include "kms/json.h"
 
 #define BASE64_STEP 48			/* a multiple of 3, so that only the last step has padding */
@@ -44,14 +43,14 @@ cc_json_put_string(cc_writer *w, const char *text)
 void
 cc_json_put_base64(cc_writer *w, const uint8_t *bytes, size_t len)
 {
-	char		text[sodium_base64_ENCODED_LEN(BASE64_STEP, sodium_base64_VARIANT_ORIGINAL)];
+	char		text[CC_BASE64_TEXT_LEN(BASE64_STEP) + 1];
 
 	cc_write_u8(w, '"');
 	while (len > 0)
 	{
 		size_t		step = len < BASE64_STEP ? len : BASE64_STEP;
 
-		sodium_bin2base64(text, sizeof(text), bytes, step, sodium_base64_VARIANT_ORIGINAL);
+		cc_base64_encode(bytes, step, text);
 		cc_json_put(w, text);
 		bytes += step;
 		len -= step;

@@ -14,13 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sodium.h>
-
+#include "core/base64.h"
 #include "core/random.h"
 #include "kms/errtext.h"
 #include "kms/vault.h"
 
-#define BASE64_SIZE(len)	(((len) + 2) / 3 * 4 + 1)
+#define BASE64_SIZE(len)	(CC_BASE64_TEXT_LEN(len) + 1)
 
 /* {"context":"...","ciphertext":"...","reference":"127"}, with room to spare */
 #define ITEM_SIZE(payload)	(BASE64_SIZE(CC_CONTEXT_LEN) + 64 + (payload))
@@ -255,8 +254,7 @@ take_dek(cc_json result, uint8_t dek[CC_DEK_LEN])
 
 	ok = cc_json_member(result, "plaintext", &value) &&
 		cc_json_string(value, text, sizeof(text), &text_len) &&
-		sodium_base642bin(dek, CC_DEK_LEN, text, text_len, NULL, &dek_len, NULL,
-						  sodium_base64_VARIANT_ORIGINAL) == 0 &&
+		cc_base64_decode(text, text_len, dek, CC_DEK_LEN, &dek_len) == CC_OK &&
 		dek_len == CC_DEK_LEN;
 	cc_wipe(text, sizeof(text));
 	return ok;

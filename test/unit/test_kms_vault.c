@@ -363,6 +363,8 @@ wrong_plaintexts(void)
 		"{\"plaintext\":\"eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHg\"}",	/* no padding */
 		"{\"plaintext\":\"eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh=\"}",	/* bits over */
 		"{\"plaintext\":\"eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4e-g=\"}",
+		"{\"plaintext\":\"\xc3\xa9h4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHg=\"}",	/* no letters of it */
+		"{\"plaintext\":\"\\u00e9h4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHg=\"}",
 		"{\"plaintext\":\"" X32 "\",\"plaintext\":\"" ZERO32 "\"}",
 		"{\"plaintext\":\"" X32 "\",\"reference\":\"1\"}",	/* another item's */
 		"{\"plaintext\":\"" X32 "\",\"reference\":0}",
