@@ -302,7 +302,8 @@ text *
 chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 					const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure)
 {
-	struct varlena *plaintext = chatcrypt_open(chat_id, message_id, envelope, aad, on_failure);
+	struct varlena *plaintext = chatcrypt_open(chat_id, message_id, envelope, aad,
+											   on_failure == CHATCRYPT_FAIL_NULL ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
 	text	   *result;
 	bool		is_utf8;
 

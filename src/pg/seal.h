@@ -28,12 +28,14 @@ extern bytea *chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8
 
 /*
  * What is to become of an envelope that does not open: an error, or NULL.  A KMS
- * that is down raises in either case.
+ * that is down raises in either case.  Who opened it to store it has words of its
+ * own for what is no text, where others are told how to read that.
  */
 typedef enum ChatcryptOnFailure
 {
 	CHATCRYPT_FAIL_RAISE,
-	CHATCRYPT_FAIL_NULL
+	CHATCRYPT_FAIL_NULL,
+	CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT
 } ChatcryptOnFailure;
 
 extern bytea *chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],

@@ -217,7 +217,9 @@ accept_encrypted(Jsonb *wire, const uint8 *chat_id, ChatcryptMessageRow *row, pg
 	active = chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_CONVERSATION)->version;
 	version = version_field(wire, active);
 	envelope = envelope_of(wire, version);
-	body = chatcrypt_open_text(chat_id, any_message, envelope, NULL, CHATCRYPT_FAIL_RAISE);
+	body = chatcrypt_open_text(chat_id, any_message, envelope, NULL, CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT);
+	if (body == NULL)
+		refuse_field("encrypted_payload", "must hold text, and such as this database can store");
 	insert_and_wipe(row, body, version == active ? envelope : NULL, id);
 }
 

@@ -98,7 +98,9 @@ SELECT wire_with('{}', 50003);
 SELECT wire_with('{}', 50004);
 SELECT wire_with('{}', 50099);
 -- Bytes that open and are no text would keep every reader of the chat from reading.
+\set VERBOSITY default
 SELECT wire_with('{"encrypted_payload": "ERU+DhXibDuxiAM9Y2oLXQzH", "nonce": "IyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMj"}');
+\set VERBOSITY terse
 SELECT chatcrypt.accept_wire_message(50001, '[]');
 SELECT chatcrypt.accept_wire_message(50001, '"x"');
 SELECT chatcrypt.accept_wire_message(50001, NULL);

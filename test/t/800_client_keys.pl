@@ -316,7 +316,7 @@ foreach my $text ("gr\x{fc}\x{df}e", "\x{1f44b}")
 	}
 	else
 	{
-		like($reply, qr/cannot be shown in the encoding "LATIN1"/, 'and refuses what nobody could read there');
+		like($reply, qr/"encrypted_payload" of a wire message must hold text, and such as this database can store/, 'and refuses what nobody could read there');
 	}
 }
 
