@@ -135,10 +135,15 @@ read_item(Reader *reader)
 	return negated && item != NULL ? make_node(CHATCRYPT_QUERY_NONE, list_make1(item)) : item;
 }
 
+/* Something stands on both of its sides; else it is a word like any other. */
 static bool
-is_or(const char *at)
+is_or(const char *at, bool is_first)
 {
-	return word_length(at) == 2 && pg_strncasecmp(at, "or", 2) == 0;
+	if (is_first || word_length(at) != 2 || pg_strncasecmp(at, "or", 2) != 0)
+		return false;
+	for (at += 2; is_space(*at); at++)
+		;
+	return *at != '\0';
 }
 
 static ChatcryptQuery *
@@ -154,13 +159,15 @@ static ChatcryptQuery *
 read_all(Reader *reader)
 {
 	List	   *parts = NIL;
+	bool		is_first = true;
 
-	for (skip_spaces(reader); *reader->at != '\0' && !is_or(reader->at); skip_spaces(reader))
+	for (skip_spaces(reader); *reader->at != '\0' && !is_or(reader->at, is_first); skip_spaces(reader))
 	{
 		ChatcryptQuery *item = read_item(reader);
 
 		if (item != NULL)
 			parts = lappend(parts, item);
+		is_first = false;
 	}
 	return join(CHATCRYPT_QUERY_ALL, parts);
 }
