@@ -41,17 +41,21 @@ record_in_history(const uint8 *chat_id, uint32 version)
 	chatcrypt_owner_end(&scope);
 }
 
-/* In one line, which log_error_verbosity does not shorten. */
+/*
+ * In one line, which log_error_verbosity does not shorten.  Names come last: their
+ * owners choose them, and none can pass for the rest of the line.
+ */
 static void
 record_in_log(const uint8 *chat_id, uint32 version)
 {
 	const char *actor = chatcrypt_actor();
 
 	ereport(LOG_SERVER_ONLY,
-			(errmsg("conversation key of chat %s version %u handed out to role \"%s\"%s%s%s in transaction %llu",
-					chatcrypt_id_text(chat_id), version, GetUserNameFromId(GetUserId(), false),
-					actor ? " for \"" : "", actor ? actor : "", actor ? "\"" : "",
-					(unsigned long long) U64FromFullTransactionId(GetTopFullTransactionId())),
+			(errmsg("conversation key of chat %s version %u handed out in transaction %llu to role \"%s\"%s%s%s",
+					chatcrypt_id_text(chat_id), version,
+					(unsigned long long) U64FromFullTransactionId(GetTopFullTransactionId()),
+					GetUserNameFromId(GetUserId(), false),
+					actor ? " for \"" : "", actor ? actor : "", actor ? "\"" : ""),
 			 errhidestmt(true), errhidecontext(true)));
 }
 
