@@ -23,7 +23,7 @@ sub found
 # docs/search.md, as it stands: each block of SQL, and what the first one says that it gives.
 my $page = slurp_file('docs/search.md');
 my @blocks = $page =~ /^```sql\n(.*?)^```$/msg;
-is(scalar @blocks, 2, 'the page has its two examples');
+cmp_ok(scalar @blocks, '>=', 2, 'the page has its examples');
 $blocks[0] =~ s/^CREATE EXTENSION chatcrypt;\n//m or fail('the example begins with the extension');
 my ($rows) = $page =~ /^\| sender \| body \|\n\| --- \| --- \|\n(.*?)\n\n/ms;
 my $given = $node->safe_psql('postgres', $blocks[0]);
