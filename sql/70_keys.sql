@@ -18,12 +18,12 @@ COMMENT ON FUNCTION chatcrypt.import_dek(bigint, bytea, integer, text) IS 'Bring
 
 CREATE FUNCTION chatcrypt.shred_chat(chat_id uuid, confirm text DEFAULT NULL)
 	RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_shred_chat';
-COMMENT ON FUNCTION chatcrypt.shred_chat(uuid, text) IS 'Destroys all keys of a chat, and so everything that they encrypted: confirm => ''irreversible''. Says how many.';
+COMMENT ON FUNCTION chatcrypt.shred_chat(uuid, text) IS 'Destroys all keys of a chat, and so everything that they encrypted, and deletes its files: confirm => ''irreversible''. Says how many.';
 
 CREATE FUNCTION chatcrypt.shred_chat(chat_id bigint, confirm text DEFAULT NULL)
 	RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_shred_chat_bigint';
-COMMENT ON FUNCTION chatcrypt.shred_chat(bigint, text) IS 'Destroys all keys of a chat, and so everything that they encrypted: confirm => ''irreversible''. Says how many.';
+COMMENT ON FUNCTION chatcrypt.shred_chat(bigint, text) IS 'Destroys all keys of a chat, and so everything that they encrypted, and deletes its files: confirm => ''irreversible''. Says how many.';
 
 CREATE FUNCTION chatcrypt.shred_tenant(tenant text, confirm text DEFAULT NULL)
 	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_shred_tenant';
-COMMENT ON FUNCTION chatcrypt.shred_tenant(text, text) IS 'Destroys all keys of all chats of a tenant, and so everything that they encrypted: confirm => ''irreversible''. Says how many.';
+COMMENT ON FUNCTION chatcrypt.shred_tenant(text, text) IS 'Destroys all keys of all chats of a tenant, and so everything that they encrypted, and deletes their files: confirm => ''irreversible''. Says how many.';

@@ -254,6 +254,13 @@ def part_open(dek, chat_id, version, file_id, part, last, sealed, aad=b""):
 
 # --- The conversation message -----------------------------------------------------
 
+def file_metadata(complete, part_size, parts, size, name, content_type):
+    def counted(text):
+        return len(text).to_bytes(2, "big") + text
+    return (bytes([1, complete]) + u32(part_size) + u32(parts) + size.to_bytes(8, "big")
+            + counted(name.encode()) + counted(content_type.encode()))
+
+
 def secretbox_seal(dek, version, plaintext, nonce=None):
     need(len(plaintext) <= MESSAGE_MAX, "TOO_LARGE")
     need(0 < version < 1 << 32, "VERSION")

@@ -50,6 +50,14 @@ def attachment():
         sealed=v["sealed"])
 
 
+def metadata():
+    """The file of test/unit/test_filemeta.c."""
+    name, content_type = "a.txt", "text/plain"
+    return {"layout": b"\1", "complete": b"\1", "part_size": cc.u32(1024), "parts": cc.u32(3),
+            "size": (2055).to_bytes(8, "big"), "name": name.encode(), "content_type": content_type.encode(),
+            "plaintext": cc.file_metadata(True, 1024, 3, 2055, name, content_type)}
+
+
 def conversation():
     v = vectors.load("secretbox")[0][1]
     return {"dek": v["dek"], "dek_version": cc.u32(v["dek_version"]), "nonce": v["nonce"],
@@ -86,7 +94,7 @@ def token():
             "token_9_bits": v["blind_token"]}
 
 
-EXAMPLES = {"message": message, "attachment": attachment, "conversation": conversation,
+EXAMPLES = {"message": message, "attachment": attachment, "metadata": metadata, "conversation": conversation,
             "local": local, "context": context, "token": token}
 
 

@@ -204,5 +204,30 @@ like(ask($node, q{SELECT chatcrypt.put_attachment(1, 1, 'x', E'h\xf6llo')}, 'byt
 is(ask($node, q{SELECT chatcrypt.put_attachment(1, 1, 'x', E'h\xc3\xb6llo') IS NOT NULL}, 'bytes'), 't', 'and then is taken');
 is(ask($node, q{SELECT octet_length(name) FROM chatcrypt.attachments}, 'bytes'), '6', 'as it is');
 
+# The examples of the docs, as they stand there.
+my %examples;
+my $page = slurp_file('docs/attachments.md');
+push @{ $examples{$1} }, $2 while $page =~ /^```(sql|python)\n(.*?)^```$/msg;
+is(scalar @{ $examples{sql} }, 3, 'three examples of SQL');
+is(scalar @{ $examples{python} }, 1, 'and one of a client');
+$node->safe_psql('postgres', 'CREATE DATABASE docs');
+$node->safe_psql('docs', 'CREATE EXTENSION chatcrypt');
+sub example
+{
+	my ($n) = @_;
+	my ($shown, $said) = ('', '');
+	IPC::Run::run([ 'psql', '-XAtq', '-F', ' | ', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('docs') ], '<', \$examples{sql}[$n], '>', \$shown, '2>', \$said);
+	return $shown . $said;
+}
+my @shown = $examples{sql}[0] =~ /; +-- (.*)$/mg;
+is(example(0), join("\n", @shown, ''), 'a file in one go: what the comments say');
+like(example(1), qr/^[-0-9a-f]{36}\nwhat goes to the bucket\n\z/, 'a file that is kept elsewhere');
+is(example(2), '', 'quotas');
+is(ask($node, 'SELECT count(attachment_quota) FROM chatcrypt.chat', 'docs'), '1', 'are set');
+append_to_file("$folder/example.py", $examples{python}[0]);
+($out, my $err) = run_command([ '/usr/bin/python3', '-B', $transfer, 'example', $node->connstr('docs'), '00000000-0000-8000-8000-00000000002a', "$folder/example.py" ]);
+is($err, '', 'the client runs');
+is($out, "interrupted with 2 parts\n5242887 True\n2097152 True\n0 True", 'sends, goes on and receives');
+
 $node->stop;
 done_testing();

@@ -3,13 +3,16 @@
     transfer.py begin CONNINFO CHAT FILE
     transfer.py upload CONNINFO FILE PARTS       what attachment_progress() does not list; then finishes
     transfer.py download CONNINFO FILE PARTS     compares every byte
+    transfer.py example CONNINFO CHAT PROGRAM    runs upload() and download() of docs/attachments.md
 
-The last two print how many MiB more the session's process had in memory, at most, than after a small file.
+The two in the middle print how many MiB more the session's process had in memory, at most, than after a small file.
 """
 
 import hashlib
+import io
 import re
 import sys
+import uuid
 
 import libpq
 
@@ -70,11 +73,49 @@ def download(connection, file, parts):
         sys.exit("there is more of it")
 
 
+class Interrupted(Exception):
+    pass
+
+
+class Cut(io.BytesIO):
+    """A source that fails after so many reads."""
+
+    def __init__(self, content, reads):
+        super().__init__(content)
+        self.left = reads
+
+    def read(self, size=-1):
+        if self.left == 0:
+            raise Interrupted
+        self.left -= 1
+        return super().read(size)
+
+
+def example(connection, chat, program):
+    """Files whose end is in the middle of a part, at its end, and at once; one of them is interrupted."""
+    names = {}
+    with open(program, encoding="utf-8") as source:
+        exec(compile(source.read(), program, "exec"), names)  # pylint: disable=exec-used
+    for length in (5 * MIB + 7, 2 * MIB, 0):
+        file, wanted = uuid.uuid4(), b"".join(content(part) for part in range(length // MIB + 1))[:length]
+        try:
+            names["upload"](connection, chat, file, Cut(wanted, 3), "example")
+        except Interrupted:
+            print(f"interrupted with {len(connection.execute('SELECT part FROM chatcrypt.attachment_progress(%s::uuid)', (file,)))} parts")
+        size = names["upload"](connection, chat, file, io.BytesIO(wanted), "example")
+        got = io.BytesIO()
+        names["download"](connection, file, got)
+        print(size, got.getvalue() == wanted)
+
+
 def main():
-    what, conninfo, *numbers = sys.argv[1:]
-    numbers = [int(number) for number in numbers]
+    what, conninfo, *arguments = sys.argv[1:]
     try:
         connection = libpq.Connection(conninfo)
+        if what == "example":
+            example(connection, *arguments)
+            return
+        numbers = [int(argument) for argument in arguments]
         if what == "begin":
             begin(connection, *numbers)
         else:
