@@ -4,7 +4,7 @@ EXTENSION = chatcrypt
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" chatcrypt.control)
 
 MODULE_big = chatcrypt
-SOURCES := $(wildcard src/core/*.c src/kms/*.c src/worker/*.c src/pg/*.c)
+SOURCES := $(wildcard src/core/*.c src/kms/*.c src/worker/*.c src/pg/*.c src/pg/*/*.c)
 OBJS = $(SOURCES:.c=.o)
 DATA_built = sql/chatcrypt--$(EXTVERSION).sql
 EXTRA_CLEAN = build/deb build/*.deb
@@ -43,7 +43,7 @@ include $(PGXS)
 PG_PROVE_FLAGS += -I test/t/lib
 
 # Debian's PostgreSQL is built without --enable-depend.
-$(OBJS): $(wildcard src/*/*.h) Makefile
+$(OBJS): $(wildcard src/*/*.h src/pg/*/*.h) Makefile
 
 sql/chatcrypt--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9][0-9]_*.sql)) chatcrypt.control
 	cat $(filter %.sql,$^) > $@

@@ -29,7 +29,7 @@ COMMENT ON COLUMN chatcrypt.search_policy.complete IS 'False, where it is blind,
 SELECT pg_extension_config_dump('chatcrypt.search_policy', '');
 SELECT pg_extension_config_dump('chatcrypt.search_generation', '');
 
--- Sessions remember also that a chat has none: src/pg/searchpolicy.c.
+-- Sessions remember also that a chat has none: src/pg/search/searchpolicy.c.
 CREATE TRIGGER invalidate BEFORE INSERT OR UPDATE OR DELETE ON chatcrypt.search_policy
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.search_policy

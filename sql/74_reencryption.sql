@@ -72,7 +72,7 @@ CREATE PROCEDURE chatcrypt.reencrypt_due(
 COMMENT ON PROCEDURE chatcrypt.reencrypt_due(interval, bigint, integer, bigint, bigint, bigint) IS
 	'Re-encrypts the chats whose keys were replaced as long ago as the argument or else the policy reencrypt_after says; says how many envelopes were moved, how many do not open, and how many chats failed.';
 
--- Destroying keys that nothing needs: src/pg/purge.c tells why nothing slips under it.
+-- Destroying keys that nothing needs: src/pg/upkeep/purge.c tells why nothing slips under it.
 CREATE PROCEDURE chatcrypt.purge_unused_deks(
 	"limit" bigint DEFAULT NULL, patience interval DEFAULT '30 seconds',
 	INOUT destroyed bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL, INOUT waiting_for bigint DEFAULT NULL)

@@ -3,7 +3,7 @@
  *		What core and kms functions return.  They never throw, never log, and
  *		never keep a secret in an error: a status is all that leaves.
  *
- * One file of the PostgreSQL glue (pg/errors.c) maps these to SQLSTATEs.
+ * One file of the PostgreSQL glue (pg/base/errors.c) maps these to SQLSTATEs.
  */
 #ifndef CC_STATUS_H
 #define CC_STATUS_H

@@ -13,17 +13,17 @@
 #include "utils/guc.h"
 
 #include "core/aead.h"
-#include "pg/access.h"
-#include "pg/copyguard.h"
-#include "pg/dropguard.h"
-#include "pg/keycache.h"
-#include "pg/keyring.h"
-#include "pg/maintenance.h"
-#include "pg/maintenance_status.h"
-#include "pg/messages.h"
-#include "pg/progress.h"
-#include "pg/requests.h"
-#include "pg/settings.h"
+#include "pg/access/access.h"
+#include "pg/access/copyguard.h"
+#include "pg/access/dropguard.h"
+#include "pg/base/progress.h"
+#include "pg/base/settings.h"
+#include "pg/keys/keycache.h"
+#include "pg/keys/keyring.h"
+#include "pg/messages/messages.h"
+#include "pg/service/requests.h"
+#include "pg/upkeep/maintenance.h"
+#include "pg/upkeep/maintenance_status.h"
 
 PG_MODULE_MAGIC;
 

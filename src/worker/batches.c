@@ -9,8 +9,8 @@
  */
 #include "postgres.h"
 
-#include "pg/clock.h"
-#include "pg/settings.h"
+#include "pg/base/clock.h"
+#include "pg/base/settings.h"
 #include "worker/dispatch.h"
 
 static void

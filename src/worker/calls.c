@@ -8,8 +8,8 @@
 #include "utils/timestamp.h"
 
 #include "kms/backoff.h"
-#include "pg/clock.h"
-#include "pg/settings.h"
+#include "pg/base/clock.h"
+#include "pg/base/settings.h"
 #include "worker/dispatch.h"
 
 static KmsCall calls[KMS_CALLS];

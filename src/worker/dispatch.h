@@ -20,8 +20,8 @@
 
 #include "kms/breaker.h"
 #include "kms/failures.h"
-#include "pg/kms_stats.h"
-#include "pg/slots.h"
+#include "pg/service/kms_stats.h"
+#include "pg/service/slots.h"
 #include "worker/transport.h"
 
 #define KMS_OPS			4

@@ -7,9 +7,9 @@
 #include "postgres.h"
 
 #include "core/kdf.h"
-#include "pg/clock.h"
-#include "pg/keycache.h"
-#include "pg/settings.h"
+#include "pg/base/clock.h"
+#include "pg/base/settings.h"
+#include "pg/keys/keycache.h"
 #include "worker/dispatch.h"
 
 static KmsFlight flights[CHATCRYPT_SLOTS];

@@ -26,7 +26,7 @@
 #include "storage/latch.h"
 
 #include "kms/wipingmemory.h"
-#include "pg/clock.h"
+#include "pg/base/clock.h"
 #include "pg/compat.h"
 #include "worker/transport.h"
 

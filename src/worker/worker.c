@@ -26,10 +26,10 @@
 #include "utils/guc.h"
 
 #include "core/kdf.h"
-#include "pg/clock.h"
+#include "pg/base/clock.h"
+#include "pg/base/settings.h"
 #include "pg/compat.h"
-#include "pg/keycache.h"
-#include "pg/settings.h"
+#include "pg/keys/keycache.h"
 #include "worker/dispatch.h"
 
 #define SWEEP_MS	10000		/* keys past their limits leave the cache that soon */

@@ -59,16 +59,16 @@ foreach my $room (qw(core kms))
 	refuses("src/$room/bad.c", "#include \\\n\"postgres.h\"\n", "a folded line in $room");
 	refuses("src/$room/bad.c", "/* */ #include \"postgres.h\"\n", "a comment before it in $room");
 	refuses("src/$room/bad.c", "#define H \"postgres.h\"\n#include H\n", "a macro's header in $room");
-	refuses("src/$room/bad.c", "#include \"../pg/settings.h\"\n", "a relative path in $room");
+	refuses("src/$room/bad.c", "#include \"../pg/base/settings.h\"\n", "a relative path in $room");
 	refuses("src/$room/bad.c", "#include \"bytes.h\"\n", "a header without its room in $room");
 	refuses("src/$room/bad.c", "#include <curl/curl.h>\n", "libcurl's header in $room");
 }
 
 # Includes that point up.
 refuses('src/core/bad.c', "#include \"kms/http.h\"\n", 'core including kms');
-refuses('src/core/bad.c', "#include \"pg/settings.h\"\n", 'core including pg');
+refuses('src/core/bad.c', "#include \"pg/base/settings.h\"\n", 'core including pg');
 refuses('src/core/bad.c', "#include \"worker/transport.h\"\n", 'core including worker');
-refuses('src/kms/bad.c', "#include \"pg/settings.h\"\n", 'kms including pg');
+refuses('src/kms/bad.c', "#include \"pg/base/settings.h\"\n", 'kms including pg');
 refuses('src/kms/bad.c', "#include \"worker/loop.h\"\n", 'kms including worker');
 refuses('src/pg/bad.c', "#include \"worker/loop.h\"\n", 'pg including worker');
 refuses('src/pg/bad.c', "#include \"../worker/loop.h\"\n", 'pg including worker by a path');
@@ -83,8 +83,8 @@ refuses('src/core/envelope.c', "EVP_CIPHER_CTX *c;\n", 'a cipher context in anot
 refuses('src/core/envelope.c', "x = EVP_aes_256_gcm();\n", 'EVP_aes_256_gcm in another file of core');
 refuses('src/kms/vault.c', "x = EVP_CIPHER_fetch(0, \"AES-256-GCM\", 0);\n", 'a fetch of a cipher in kms');
 refuses('src/core/localwrap.c', "crypto_aead_aes256gcm_encrypt();\n", 'libsodium\'s AEAD elsewhere');
-refuses('src/pg/keys.h', "extern void f(void) pg_attribute_noreturn();\n", 'what PostgreSQL 18 lacks');
-refuses('src/pg/functions.c', "#if PG_VERSION_NUM >= 160000\n#endif\n", 'a version test elsewhere');
+refuses('src/pg/keys/keys.h', "extern void f(void) pg_attribute_noreturn();\n", 'what PostgreSQL 18 lacks');
+refuses('src/pg/messages/functions.c', "#if PG_VERSION_NUM >= 160000\n#endif\n", 'a version test elsewhere');
 
 my $said = refuses('src/core/bad.c', "/* one\n * two */\nint a;\n#include \\\n\"postgres.h\"\n",
 	'the right line');
@@ -98,7 +98,7 @@ accepts('src/kms/good.c', "#include \"kms/http.h\"\n#include \"core/bytes.h\"\n#
 	'what kms may include');
 accepts('src/pg/good.c', "#include \"postgres.h\"\n#include \"utils/guc.h\"\n#include \"kms/provider.h\"\n",
 	'what pg may include');
-accepts('src/worker/loop.c', "#include \"postgres.h\"\n#include \"pg/requests.h\"\n#include \"worker/transport.h\"\n",
+accepts('src/worker/loop.c', "#include \"postgres.h\"\n#include \"pg/service/requests.h\"\n#include \"worker/transport.h\"\n",
 	'what worker may include');
 accepts('src/worker/transport.c', "#include <curl/curl.h>\nCURL *h; void f(void) { curl_easy_init(); }\n",
 	'libcurl in its file');

@@ -1,0 +1,112 @@
+/*
+ * copyguard.c
+ *		Keeps message bodies out of the context of what goes wrong during COPY.
+ *
+ * Whatever happens while COPY reads a line (a column too few, a duplicate id, a
+ * cancel, a shutdown), PostgreSQL adds that line to the context of the error, and
+ * so to the server's log.  Of COPY into the view messages, or by mistake into its table,
+ * only the line's number is left there.  Errors are caught on their way out; what is reported at once, such as
+ * the FATAL of a terminated session, is met by the hook of the log.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+
+#include "pg/access/copyguard.h"
+
+static ProcessUtility_hook_type previous_process_utility;
+static emit_log_hook_type previous_emit_log;
+static bool copying;
+
+static bool
+copies_into_messages(const Node *utility)
+{
+	const CopyStmt *copy = (const CopyStmt *) utility;
+	Oid			schema;
+	Oid			target;
+
+	if (!IsA(utility, CopyStmt) || !copy->is_from || copy->relation == NULL)
+		return false;
+	schema = get_namespace_oid("chatcrypt", true);
+	target = RangeVarGetRelid(copy->relation, NoLock, true);
+	return OidIsValid(target) && OidIsValid(schema) &&
+		(target == get_relname_relid("messages", schema) || target == get_relname_relid("message", schema));
+}
+
+/* "COPY messages, line 7: ..." keeps what is before the colon, in whatever language it is. */
+static void
+cut_context(ErrorData *error)
+{
+	char	   *colon;
+
+	if (error->context == NULL)
+		return;
+	colon = strchr(error->context, ':');
+	if (colon != NULL)
+		*colon = '\0';
+	else
+		error->context = NULL;
+}
+
+static void
+emit_log(ErrorData *error)
+{
+	if (copying)
+		cut_context(error);
+	if (previous_emit_log)
+		previous_emit_log(error);
+}
+
+static void
+call_process_utility(PlannedStmt *statement, const char *sql, bool read_only_tree, ProcessUtilityContext context,
+					 ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+{
+	if (previous_process_utility)
+		previous_process_utility(statement, sql, read_only_tree, context, params, environment, dest, completion);
+	else
+		standard_ProcessUtility(statement, sql, read_only_tree, context, params, environment, dest, completion);
+}
+
+static void
+process_utility(PlannedStmt *statement, const char *sql, bool read_only_tree, ProcessUtilityContext context,
+				ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	bool		outer = copying;
+
+	if (!copies_into_messages(statement->utilityStmt))
+	{
+		call_process_utility(statement, sql, read_only_tree, context, params, environment, dest, completion);
+		return;
+	}
+	PG_TRY();
+	{
+		copying = true;
+		call_process_utility(statement, sql, read_only_tree, context, params, environment, dest, completion);
+		copying = outer;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		copying = outer;
+		MemoryContextSwitchTo(memory);
+		error = CopyErrorData();
+		FlushErrorState();
+		cut_context(error);
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+void
+chatcrypt_copyguard_install_hooks(void)
+{
+	previous_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+	previous_emit_log = emit_log_hook;
+	emit_log_hook = emit_log;
+}

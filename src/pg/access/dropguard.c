@@ -1,0 +1,125 @@
+/*
+ * dropguard.c
+ *		Refuses to drop the table of data keys while it holds one that is not
+ *		destroyed, unless chatcrypt.allow_drop says that the loss is meant.
+ *
+ * Without their wrapped keys all messages are lost, also those in other tables and
+ * other databases.  The hook looks at the table and not at the extension, because
+ * an extension is dropped after its members: when its own turn comes, the keys are
+ * gone.  Whatever leads there (DROP EXTENSION, DROP SCHEMA ... CASCADE, DROP OWNED)
+ * passes here.  DROP DATABASE does not: nobody can look into another database.
+ *
+ * The keys of whatever is dropped in the end leave the shared cache when that commits.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/skey.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_database.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "pg/access/dropguard.h"
+#include "pg/base/settings.h"
+#include "pg/keys/keycache.h"
+
+static object_access_hook_type previous_object_access;
+static Oid	database_to_evict = InvalidOid;
+
+static void
+evict_after_commit(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	if (event == XACT_EVENT_COMMIT && OidIsValid(database_to_evict))
+		chatcrypt_keycache_evict_database(database_to_evict);
+	database_to_evict = InvalidOid;
+}
+
+/* One is enough: DROP DATABASE has a transaction of its own. */
+static void
+evict_database_at_commit(Oid database)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(evict_after_commit, NULL);
+	registered = true;
+	database_to_evict = database;
+}
+
+static bool
+is_our_table_of_keys(Oid relation)
+{
+	char	   *name = get_rel_name(relation);
+	Oid			extension;
+
+	if (name == NULL || strcmp(name, "dek") != 0 || get_rel_relkind(relation) != RELKIND_RELATION)
+		return false;
+	extension = get_extension_oid("chatcrypt", true);
+	return OidIsValid(extension) && getExtensionOfObject(RelationRelationId, relation) == extension;
+}
+
+/* Its indexes may have been dropped already, so the whole table is read. */
+static bool
+holds_live_key(Oid relation)
+{
+	Relation	dek = table_open(relation, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyEntryInitialize(&key, 0, get_attnum(relation, "state"), InvalidStrategy, InvalidOid,
+						   C_COLLATION_OID, F_TEXTNE, CStringGetTextDatum("destroyed"));
+	scan = systable_beginscan(dek, InvalidOid, false, GetCatalogSnapshot(relation), 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(dek, NoLock);
+	return found;
+}
+
+static void
+refuse_to_lose_keys(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("cannot drop chatcrypt while it holds data keys"),
+			 errdetail("Whatever the keys in chatcrypt.dek encrypted, here or elsewhere, could never be read again."),
+			 errhint("Shred the chats first, or, where that loss is meant, SET chatcrypt.allow_drop = on.")));
+}
+
+static void
+object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (previous_object_access)
+		previous_object_access(access, class_id, object_id, sub_id, arg);
+	if (access != OAT_DROP || sub_id != 0)
+		return;
+	if (class_id == DatabaseRelationId)
+		evict_database_at_commit(object_id);
+	if (class_id == RelationRelationId && is_our_table_of_keys(object_id))
+	{
+		if (!chatcrypt_allow_drop && holds_live_key(object_id))
+			refuse_to_lose_keys();
+		evict_database_at_commit(MyDatabaseId);
+	}
+}
+
+void
+chatcrypt_dropguard_install_hooks(void)
+{
+	previous_object_access = object_access_hook;
+	object_access_hook = object_access;
+}

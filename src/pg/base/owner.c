@@ -1,0 +1,160 @@
+/*
+ * owner.c
+ *		SQL that the extension runs on its own tables: see owner.h.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+#include "pg/base/owner.h"
+#include "pg/base/store.h"
+#include "pg/compat.h"
+
+#define MOST_ARGS 8
+
+static void
+set_here(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+static void
+begin_as(ChatcryptOwnerScope *scope, Oid user, int security_flags)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	GetUserIdAndSecContext(&scope->user, &scope->security_context);
+	SetUserIdAndSecContext(user, scope->security_context | security_flags);
+	scope->guc_level = NewGUCNestLevel();
+	set_here("search_path", "pg_catalog, pg_temp");
+}
+
+void
+chatcrypt_owner_begin(ChatcryptOwnerScope *scope)
+{
+	begin_as(scope, chatcrypt_store_owner(), SECURITY_LOCAL_USERID_CHANGE);
+}
+
+void
+chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner)
+{
+	begin_as(scope, table_owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	set_here("row_security", "off");
+}
+
+void
+chatcrypt_owner_end(ChatcryptOwnerScope *scope)
+{
+	AtEOXact_GUC(true, scope->guc_level);
+	SetUserIdAndSecContext(scope->user, scope->security_context);
+	SPI_finish();
+}
+
+void
+chatcrypt_owner_by_index(void)
+{
+	set_here("enable_seqscan", "off");
+	set_here("enable_hashjoin", "off");
+	set_here("enable_mergejoin", "off");
+}
+
+ChatcryptArg
+chatcrypt_bytes_arg(const void *bytes, Size len)
+{
+	bytea	   *value = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(value, VARHDRSZ + len);
+	memcpy(VARDATA(value), bytes, len);
+	return (ChatcryptArg) {BYTEAOID, PointerGetDatum(value), false};
+}
+
+/* What SPI wants, apart. */
+static void
+take_apart(const ChatcryptArg *args, int nargs, Oid *types, Datum *values, char *nulls)
+{
+	Assert(nargs <= MOST_ARGS);
+	for (int i = 0; i < nargs; i++)
+	{
+		types[i] = args[i].type;
+		values[i] = args[i].value;
+		nulls[i] = args[i].isnull ? 'n' : ' ';
+	}
+}
+
+uint64
+chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs)
+{
+	Oid			types[MOST_ARGS];
+	Datum		values[MOST_ARGS];
+	char		nulls[MOST_ARGS] = {0};
+	int			result;
+
+	take_apart(args, nargs, types, values, nulls);
+	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+uint64
+chatcrypt_owner_execute_on_latest(const char *sql, const ChatcryptArg *args, int nargs)
+{
+	Oid			types[MOST_ARGS];
+	Datum		values[MOST_ARGS];
+	char		nulls[MOST_ARGS] = {0};
+	SPIPlanPtr	plan;
+	int			result;
+
+	take_apart(args, nargs, types, values, nulls);
+	plan = SPI_prepare(sql, nargs, types);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	result = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+Datum
+chatcrypt_owner_value(bool *isnull)
+{
+	if (SPI_processed == 0 || SPI_tuptable == NULL)
+	{
+		*isnull = true;
+		return (Datum) 0;
+	}
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+}
+
+Datum
+chatcrypt_owner_column(uint64 row, int number, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
+}
+
+/* The statement's columns have the types that the function was declared with. */
+void
+chatcrypt_owner_return_rows(FunctionCallInfo fcinfo, const char *sql, const ChatcryptArg *args, int nargs)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ChatcryptOwnerScope scope;
+
+	InitMaterializedSRF(fcinfo, 0);
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute(sql, args, nargs);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[i]);
+	chatcrypt_owner_end(&scope);
+}
+
+ChatcryptArg
+chatcrypt_owner_caller(const ChatcryptOwnerScope *scope)
+{
+	return (ChatcryptArg) {TEXTOID, CStringGetTextDatum(GetUserNameFromId(scope->user, false)), false};
+}

@@ -1,0 +1,220 @@
+/*
+ * progress.c
+ *		What is being done right now: see progress.h.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "utils/uuid.h"
+
+#include "pg/access/access.h"
+#include "pg/base/progress.h"
+
+#define ENTRIES		64			/* who comes later works on unseen */
+#define TASK_LEN	64			/* with the terminator */
+#define NO_ENTRY	(-1)
+
+typedef struct Entry
+{
+	int			pid;			/* 0 for one that is free */
+	Oid			database;
+	char		task[TASK_LEN];
+	bool		has_chat;
+	uint8		chat_id[CC_ID_LEN];
+	int64		done;
+	int64		total;
+	TimestampTz started_at;
+	TimestampTz updated_at;
+} Entry;
+
+static Entry *entries;
+static LWLock *lock;
+static int	mine = NO_ENTRY;
+
+void
+chatcrypt_progress_request(void)
+{
+	RequestAddinShmemSpace(MAXALIGN(sizeof(Entry) * ENTRIES));
+	RequestNamedLWLockTranche("ChatcryptProgress", 1);
+}
+
+void
+chatcrypt_progress_startup(void)
+{
+	bool		found;
+
+	entries = ShmemInitStruct("chatcrypt progress", sizeof(Entry) * ENTRIES, &found);
+	lock = &GetNamedLWLockTranche("ChatcryptProgress")->lock;
+	if (!found)
+		memset(entries, 0, sizeof(Entry) * ENTRIES);
+}
+
+void
+chatcrypt_progress_end(void)
+{
+	if (mine == NO_ENTRY)
+		return;
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	memset(&entries[mine], 0, sizeof(Entry));
+	LWLockRelease(lock);
+	mine = NO_ENTRY;
+}
+
+static void
+end_at_exit(int code, Datum arg)
+{
+	(void) code;
+	(void) arg;
+	chatcrypt_progress_end();
+}
+
+/* Not at a commit: whoever has much to do commits as it goes. */
+static void
+end_at_abort(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event == XACT_EVENT_ABORT)
+		chatcrypt_progress_end();
+}
+
+static void
+clean_up_once(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	before_shmem_exit(end_at_exit, (Datum) 0);
+	RegisterXactCallback(end_at_abort, NULL);
+	registered = true;
+}
+
+/* Under the lock. */
+static int
+free_entry(void)
+{
+	for (int i = 0; i < ENTRIES; i++)
+		if (entries[i].pid == 0)
+			return i;
+	return NO_ENTRY;
+}
+
+/* Under the lock: this process's entry, with its task in it. */
+static Entry *
+claim_entry(const char *task, TimestampTz now)
+{
+	Entry	   *entry;
+
+	if (mine == NO_ENTRY)
+		mine = free_entry();
+	if (mine == NO_ENTRY)
+		return NULL;
+	entry = &entries[mine];
+	if (entry->pid != 0 && strncmp(entry->task, task, TASK_LEN - 1) == 0)
+		return entry;
+	entry->pid = MyProcPid;
+	entry->database = MyDatabaseId;
+	strlcpy(entry->task, task, TASK_LEN);
+	entry->started_at = now;
+	return entry;
+}
+
+void
+chatcrypt_progress_note(const char *task, const uint8 *chat_id, int64 done, int64 total)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Entry	   *entry;
+
+	clean_up_once();
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	entry = claim_entry(task, now);
+	if (entry != NULL)
+	{
+		entry->has_chat = chat_id != NULL;
+		if (chat_id != NULL)
+			memcpy(entry->chat_id, chat_id, CC_ID_LEN);
+		entry->done = done;
+		entry->total = total;
+		entry->updated_at = now;
+	}
+	LWLockRelease(lock);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_note_progress);
+
+/* note_progress(task text, chat_id uuid, done bigint, total bigint); without a task it is over. */
+Datum
+chatcrypt_note_progress(PG_FUNCTION_ARGS)
+{
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	if (PG_ARGISNULL(0))
+		chatcrypt_progress_end();
+	else
+	{
+		char	   *task = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+		/* Whole characters: what is cut here is shown later. */
+		task[pg_mbcliplen(task, strlen(task), TASK_LEN - 1)] = '\0';
+		chatcrypt_progress_note(task,
+								PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1)->data,
+								PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2),
+								PG_ARGISNULL(3) ? CHATCRYPT_TOTAL_UNKNOWN : PG_GETARG_INT64(3));
+	}
+	PG_RETURN_VOID();
+}
+
+/* False for one that is free. */
+static bool
+read_entry(int number, Entry *entry)
+{
+	LWLockAcquire(lock, LW_SHARED);
+	*entry = entries[number];
+	LWLockRelease(lock);
+	return entry->pid != 0;
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_read_progress);
+
+/* pid, database, task, chat_id, done, total, started_at, updated_at */
+Datum
+chatcrypt_read_progress(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Entry		entry;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < ENTRIES; i++)
+	{
+		bool		nulls[8] = {false};
+		char	   *database;
+
+		if (!read_entry(i, &entry))
+			continue;
+		database = get_database_name(entry.database);
+		nulls[1] = database == NULL;
+		nulls[3] = !entry.has_chat;
+		nulls[5] = entry.total == CHATCRYPT_TOTAL_UNKNOWN;
+		tuplestore_putvalues(result->setResult, result->setDesc, (Datum[]) {
+			Int32GetDatum(entry.pid),
+			database == NULL ? (Datum) 0 : DirectFunctionCall1(namein, CStringGetDatum(database)),
+			CStringGetTextDatum(entry.task),
+			UUIDPGetDatum((pg_uuid_t *) entry.chat_id),
+			Int64GetDatum(entry.done),
+			Int64GetDatum(entry.total),
+			TimestampTzGetDatum(entry.started_at),
+			TimestampTzGetDatum(entry.updated_at)
+		}, nulls);
+	}
+	return (Datum) 0;
+}

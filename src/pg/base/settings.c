@@ -1,0 +1,248 @@
+/*
+ * settings.c
+ *		Defines the chatcrypt.* settings.  No secret is ever a setting's value:
+ *		credentials are files that the KMS worker reads.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "pg/base/settings.h"
+#include "pg/upkeep/maintenance.h"
+
+char	   *chatcrypt_default_kms_key;
+char	   *chatcrypt_local_key_dir;
+char	   *chatcrypt_vault_addr;
+char	   *chatcrypt_vault_namespace;
+char	   *chatcrypt_vault_token_file;
+char	   *chatcrypt_vault_role_id_file;
+char	   *chatcrypt_vault_secret_id_file;
+char	   *chatcrypt_vault_approle_mount;
+char	   *chatcrypt_vault_kubernetes_role;
+char	   *chatcrypt_vault_kubernetes_mount;
+char	   *chatcrypt_vault_kubernetes_token_file;
+char	   *chatcrypt_vault_cert_role;
+char	   *chatcrypt_vault_cert_mount;
+char	   *chatcrypt_vault_ca_file;
+char	   *chatcrypt_vault_cert_file;
+char	   *chatcrypt_vault_key_file;
+char	   *chatcrypt_kms_proxy;
+bool		chatcrypt_vault_allow_underived;
+bool		chatcrypt_allow_http;
+int			chatcrypt_kms_timeout;
+int			chatcrypt_kms_connect_timeout;
+int			chatcrypt_kms_batch_delay;
+int			chatcrypt_kms_max_inflight;
+int			chatcrypt_cache_size;
+int			chatcrypt_cache_ttl;
+int			chatcrypt_cache_idle;
+int			chatcrypt_cache_max_age;
+char	   *chatcrypt_maintenance_databases;
+int			chatcrypt_maintenance_interval;
+int			chatcrypt_attachment_upload_time;
+bool		chatcrypt_require_tls;
+int			chatcrypt_on_decrypt_error;
+bool		chatcrypt_allow_drop;
+
+static const struct config_enum_entry on_decrypt_error_options[] = {
+	{"raise", CHATCRYPT_ON_ERROR_RAISE, false},
+	{"null", CHATCRYPT_ON_ERROR_NULL, false},
+	{NULL, 0, false}
+};
+
+typedef struct TextSetting
+{
+	const char *name;
+	char	  **variable;
+	const char *initial;
+	const char *about;
+} TextSetting;
+
+static const TextSetting text_settings[] = {
+	{"chatcrypt.local_key_dir", &chatcrypt_local_key_dir, "",
+	"Folder of the master key files of the local key provider."},
+	{"chatcrypt.vault_addr", &chatcrypt_vault_addr, "",
+	"Address of the Vault or OpenBao server, such as https://vault.example:8200."},
+	{"chatcrypt.vault_namespace", &chatcrypt_vault_namespace, "",
+	"Vault namespace of the Transit mounts and of the login."},
+	{"chatcrypt.vault_token_file", &chatcrypt_vault_token_file, "",
+	"File that holds a Vault token."},
+	{"chatcrypt.vault_role_id_file", &chatcrypt_vault_role_id_file, "",
+	"File that holds the role id of an AppRole login."},
+	{"chatcrypt.vault_secret_id_file", &chatcrypt_vault_secret_id_file, "",
+	"File that holds the secret id of an AppRole login."},
+	{"chatcrypt.vault_approle_mount", &chatcrypt_vault_approle_mount, "approle",
+	"Where the AppRole login is mounted."},
+	{"chatcrypt.vault_kubernetes_role", &chatcrypt_vault_kubernetes_role, "",
+	"Role of a Kubernetes login."},
+	{"chatcrypt.vault_kubernetes_mount", &chatcrypt_vault_kubernetes_mount, "kubernetes",
+	"Where the Kubernetes login is mounted."},
+	{"chatcrypt.vault_kubernetes_token_file", &chatcrypt_vault_kubernetes_token_file,
+		"/var/run/secrets/kubernetes.io/serviceaccount/token",
+	"File that holds the service account token of a Kubernetes login."},
+	{"chatcrypt.vault_cert_role", &chatcrypt_vault_cert_role, "",
+	"Role of a TLS certificate login."},
+	{"chatcrypt.vault_cert_mount", &chatcrypt_vault_cert_mount, "cert",
+	"Where the TLS certificate login is mounted."},
+	{"chatcrypt.vault_ca_file", &chatcrypt_vault_ca_file, "",
+	"File of the certificate authorities that the Vault server's certificate is checked against."},
+	{"chatcrypt.vault_cert_file", &chatcrypt_vault_cert_file, "",
+	"File of the client certificate for the Vault server."},
+	{"chatcrypt.vault_key_file", &chatcrypt_vault_key_file, "",
+	"File of the client certificate's private key."},
+	{"chatcrypt.kms_proxy", &chatcrypt_kms_proxy, "",
+	"Proxy for calls to the KMS; the environment's proxies are ignored."},
+};
+
+/* A key URI in a setting is checked when it is set, so that a typing error shows at once. */
+static bool
+check_key_uri(char **newval, void **extra, GucSource source)
+{
+	const cc_kms_provider *provider;
+
+	(void) extra;
+	(void) source;
+	if (*newval == NULL || **newval == '\0')
+		return true;
+	provider = cc_kms_provider_for(*newval);
+	if (provider == NULL)
+	{
+		GUC_check_errdetail("No key provider has the scheme of \"%s\".", *newval);
+		return false;
+	}
+	if (provider->check_uri(*newval) != CC_OK)
+	{
+		GUC_check_errdetail("\"%s\" is not a key URI of the provider %s.", *newval, provider->scheme);
+		return false;
+	}
+	return true;
+}
+
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	List	   *names;
+
+	(void) extra;
+	(void) source;
+	if (chatcrypt_maintenance_parse(*newval, &names))
+		return true;
+	GUC_check_errdetail("List names of databases, separated by commas; put those with capitals or signs in double quotes.");
+	return false;
+}
+
+static void
+define_ms(const char *name, const char *about, int *variable, int initial, int least, int most)
+{
+	DefineCustomIntVariable(name, about, NULL, variable, initial, least, most,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+static void
+define_seconds(const char *name, const char *about, int *variable, int initial)
+{
+	DefineCustomIntVariable(name, about, NULL, variable, initial, 1, 30 * 24 * 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+void
+chatcrypt_settings_define(void)
+{
+	DefineCustomStringVariable("chatcrypt.default_kms_key",
+							   "Key URI of the tenant \"default\" and of tenants that name none.",
+							   NULL, &chatcrypt_default_kms_key, "local:main",
+							   PGC_SIGHUP, 0, check_key_uri, NULL, NULL);
+	for (int i = 0; i < (int) lengthof(text_settings); i++)
+		DefineCustomStringVariable(text_settings[i].name, text_settings[i].about, NULL,
+								   text_settings[i].variable, text_settings[i].initial,
+								   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("chatcrypt.vault_allow_underived",
+							 "Accepts Transit keys that are not derived, whose context binds nothing.",
+							 NULL, &chatcrypt_vault_allow_underived, false,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("chatcrypt.allow_http",
+							 "Allows a KMS address without TLS. For developers alone.",
+							 NULL, &chatcrypt_allow_http, false,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	define_ms("chatcrypt.kms_timeout",
+			  "Longest wait for the KMS, retries included.",
+			  &chatcrypt_kms_timeout, 5000, 10, 600000);
+	define_ms("chatcrypt.kms_connect_timeout",
+			  "Longest wait for a connection to the KMS.",
+			  &chatcrypt_kms_connect_timeout, 2000, 10, 600000);
+	define_ms("chatcrypt.kms_batch_delay",
+			  "How long the KMS worker waits for requests that can share a call.",
+			  &chatcrypt_kms_batch_delay, 2, 0, 1000);
+	DefineCustomIntVariable("chatcrypt.kms_max_inflight",
+							"Calls to the KMS that may be under way at once.",
+							NULL, &chatcrypt_kms_max_inflight, 8, 1, 64,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("chatcrypt.cache_size",
+							"Data keys that the shared key cache holds.",
+							NULL, &chatcrypt_cache_size, 65536, 128, 16 * 1024 * 1024,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	define_seconds("chatcrypt.cache_ttl",
+				   "Age at which a cached key is unwrapped again in the background.",
+				   &chatcrypt_cache_ttl, 300);
+	define_seconds("chatcrypt.cache_idle",
+				   "Time without use after which a cached key is dropped.",
+				   &chatcrypt_cache_idle, 3600);
+	define_seconds("chatcrypt.cache_max_age",
+				   "Age past which a cached key is never used, even while the KMS is down.",
+				   &chatcrypt_cache_max_age, 14400);
+
+	DefineCustomStringVariable("chatcrypt.maintenance_databases",
+							   "Databases whose keys and messages are maintained in the background.",
+							   NULL, &chatcrypt_maintenance_databases, "",
+							   PGC_SIGHUP, 0, check_databases, NULL, NULL);
+	DefineCustomIntVariable("chatcrypt.maintenance_interval",
+							"Time from the beginning of one round of maintenance to the next.",
+							NULL, &chatcrypt_maintenance_interval, 60, 1, 24 * 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+
+	define_seconds("chatcrypt.attachment_upload_time",
+				   "Time after its last part at which an upload that was not finished is deleted.",
+				   &chatcrypt_attachment_upload_time, 86400);
+
+	DefineCustomBoolVariable("chatcrypt.require_tls",
+							 "Refuses to encrypt or decrypt for a client on an unencrypted TCP connection.",
+							 NULL, &chatcrypt_require_tls, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("chatcrypt.on_decrypt_error",
+							 "What the views show for a message that does not open.",
+							 NULL, &chatcrypt_on_decrypt_error, CHATCRYPT_ON_ERROR_RAISE,
+							 on_decrypt_error_options,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("chatcrypt.allow_drop",
+							 "Lets DROP EXTENSION chatcrypt take data keys with it that are not destroyed.",
+							 NULL, &chatcrypt_allow_drop, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+void
+chatcrypt_settings_kms_config(cc_kms_config *config)
+{
+	*config = (cc_kms_config) {
+		.local_key_dir = chatcrypt_local_key_dir,
+		.data_directory = DataDir,
+		.vault_addr = chatcrypt_vault_addr,
+		.vault_namespace = chatcrypt_vault_namespace,
+		.vault_token_file = chatcrypt_vault_token_file,
+		.vault_role_id_file = chatcrypt_vault_role_id_file,
+		.vault_secret_id_file = chatcrypt_vault_secret_id_file,
+		.vault_approle_mount = chatcrypt_vault_approle_mount,
+		.vault_kubernetes_role = chatcrypt_vault_kubernetes_role,
+		.vault_kubernetes_mount = chatcrypt_vault_kubernetes_mount,
+		.vault_kubernetes_token_file = chatcrypt_vault_kubernetes_token_file,
+		.vault_cert_role = chatcrypt_vault_cert_role,
+		.vault_cert_mount = chatcrypt_vault_cert_mount,
+		.vault_allow_underived = chatcrypt_vault_allow_underived,
+		.allow_http = chatcrypt_allow_http,
+	};
+}

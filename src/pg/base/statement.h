@@ -1,0 +1,18 @@
+/*
+ * statement.h
+ *		A statement that is planned once and kept for the session.
+ */
+#ifndef CHATCRYPT_STATEMENT_H
+#define CHATCRYPT_STATEMENT_H
+
+#include "pg/base/owner.h"
+
+/*
+ * Runs it as the current user, between SPI_connect() and SPI_finish(); the number of
+ * rows it touched.  *plan is NULL at first and then the caller's to keep.  Who only reads
+ * sees what the calling query sees.
+ */
+extern uint64 chatcrypt_statement_run(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs,
+									  bool read_only);
+
+#endif

@@ -1,0 +1,508 @@
+/*
+ * store.c
+ *		Reads the extension's own tables: see store.h.
+ *
+ * A key that was destroyed must not be used by a transaction whose snapshot is
+ * older than the destruction, so every look-up takes a catalog snapshot, which is
+ * new each time and is allowed in parallel workers and on standbys.
+ *
+ * Changes are noticed through relation-cache invalidation: triggers on dek and
+ * chat ask for it (chatcrypt_invalidate), PostgreSQL delivers it at commit, in
+ * this cluster and by WAL on its standbys.  An inserted row needs none, because
+ * nobody remembers that a row was absent.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/uuid.h"
+
+#include "core/kdf.h"
+#include "pg/base/store.h"
+#include "pg/compat.h"
+
+/* Column numbers of sql/20_tables.sql; new columns go to the end. */
+enum
+{
+	DEK_CHAT_ID = 2,
+	DEK_PURPOSE,
+	DEK_VERSION,
+	DEK_STATE,
+	DEK_KMS_KEY,
+	DEK_ENCRYPTED_DEK,
+	DEK_KCV
+};
+
+enum
+{
+	CHAT_CHAT_ID = 1,
+	CHAT_TENANT,
+	CHAT_PARTICIPANTS,
+	CHAT_MODE
+};
+
+#define DEPLOYMENT_ID	2
+
+/* The relations, looked up by name once and again when one of them changes. */
+typedef struct Relations
+{
+	Oid			dek;
+	Oid			dek_by_version;
+	Oid			dek_active;
+	Oid			chat;
+	Oid			chat_pkey;
+	Oid			deployment;
+} Relations;
+
+static Relations relations;
+static bool relations_known;
+static uint64 dek_generation = 1;
+static uint64 chat_generation = 1;
+
+static void
+note_relcache_change(Datum arg, Oid relation)
+{
+	(void) arg;
+	if (relation == InvalidOid || relation == relations.dek)
+		dek_generation++;
+	if (relation == InvalidOid || relation == relations.chat)
+		chat_generation++;
+	if (relation == InvalidOid || relation == relations.dek || relation == relations.chat ||
+		relation == relations.dek_by_version || relation == relations.dek_active ||
+		relation == relations.chat_pkey || relation == relations.deployment)
+		relations_known = false;
+}
+
+/*
+ * What a (sub)transaction saw of its own rows must not be remembered when it
+ * aborts, nor when it is prepared: then nobody knows yet what becomes of it.
+ */
+static void
+note_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	(void) mine;
+	(void) parent;
+	(void) arg;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		dek_generation++;
+		chat_generation++;
+	}
+}
+
+static void
+note_transaction(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PREPARE)
+	{
+		dek_generation++;
+		chat_generation++;
+	}
+}
+
+static void
+watch_once(void)
+{
+	static bool watching = false;
+
+	if (watching)
+		return;
+	CacheRegisterRelcacheCallback(note_relcache_change, (Datum) 0);
+	RegisterXactCallback(note_transaction, NULL);
+	RegisterSubXactCallback(note_subtransaction, NULL);
+	watching = true;
+}
+
+static Oid
+find_relation(Oid schema, const char *name)
+{
+	Oid			relation = get_relname_relid(name, schema);
+
+	if (!OidIsValid(relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation chatcrypt.%s does not exist", name),
+				 errhint("Run CREATE EXTENSION chatcrypt in this database.")));
+	return relation;
+}
+
+static const Relations *
+get_relations(void)
+{
+	Oid			schema;
+
+	watch_once();
+	if (relations_known)
+		return &relations;
+	schema = get_namespace_oid("chatcrypt", false);
+	relations.dek = find_relation(schema, "dek");
+	relations.dek_by_version = find_relation(schema, "dek_by_version");
+	relations.dek_active = find_relation(schema, "dek_active");
+	relations.chat = find_relation(schema, "chat");
+	relations.chat_pkey = find_relation(schema, "chat_pkey");
+	relations.deployment = find_relation(schema, "deployment");
+	relations_known = true;
+	return &relations;
+}
+
+/*
+ * Opens one of the relations above.  Who waited for its lock behind DROP EXTENSION
+ * looks for it again, and finds another or says so.
+ */
+static Relation
+open_relation(const Oid *known)
+{
+	Relation	relation = try_table_open(*known, AccessShareLock);
+
+	if (relation != NULL)
+	{
+		/* Its lock brought news: REINDEX CONCURRENTLY may have given it other indexes, and from here on cannot. */
+		(void) get_relations();
+		return relation;
+	}
+	relations_known = false;
+	(void) get_relations();
+	return table_open(*known, AccessShareLock);
+}
+
+uint64
+chatcrypt_dek_generation(void)
+{
+	watch_once();
+	return dek_generation;
+}
+
+uint64
+chatcrypt_chat_generation(void)
+{
+	watch_once();
+	return chat_generation;
+}
+
+Oid
+chatcrypt_store_relation(const char *name)
+{
+	return find_relation(get_namespace_oid("chatcrypt", false), name);
+}
+
+/* The function of the policy on chatcrypt.message. */
+Oid
+chatcrypt_store_function_may_see(void)
+{
+	Oid			argument = UUIDOID;
+	List	   *name = list_make2(makeString("chatcrypt"), makeString("may_see"));
+
+	return LookupFuncName(name, 1, &argument, false);
+}
+
+Oid
+chatcrypt_store_owner(void)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(get_relations()->dek));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation chatcrypt.dek");
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+const char *
+chatcrypt_purpose_text(ChatcryptPurpose purpose)
+{
+	switch (purpose)
+	{
+		case CHATCRYPT_PURPOSE_DATA:
+			return "data";
+		case CHATCRYPT_PURPOSE_SEARCH:
+			return "search";
+		case CHATCRYPT_PURPOSE_CONVERSATION:
+			return "conversation";
+		case CHATCRYPT_PURPOSE_EVENTS:
+			return "events";
+	}
+	pg_unreachable();
+}
+
+bool
+chatcrypt_purpose_parse(const char *text, ChatcryptPurpose *purpose)
+{
+	static const ChatcryptPurpose all[] = {
+		CHATCRYPT_PURPOSE_DATA, CHATCRYPT_PURPOSE_SEARCH, CHATCRYPT_PURPOSE_CONVERSATION
+	};
+
+	for (int i = 0; i < (int) lengthof(all); i++)
+	{
+		if (strcmp(text, chatcrypt_purpose_text(all[i])) != 0)
+			continue;
+		*purpose = all[i];
+		return true;
+	}
+	return false;
+}
+
+static void
+key_on(ScanKey key, AttrNumber column, Oid type_collation, RegProcedure equal, Datum value)
+{
+	ScanKeyEntryInitialize(key, 0, column, BTEqualStrategyNumber, InvalidOid,
+						   type_collation, equal, value);
+}
+
+static void
+damaged_row(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("a row of chatcrypt.dek is damaged: %s", what)));
+}
+
+/* Copies a bytea column of a row into a buffer; its length, or 0 for NULL. */
+static Size
+copy_bytea(HeapTuple tuple, TupleDesc desc, AttrNumber column, uint8 *out, Size capacity)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+	bytea	   *bytes;
+	Size		len;
+
+	if (isnull)
+		return 0;
+	bytes = DatumGetByteaPP(value);
+	len = VARSIZE_ANY_EXHDR(bytes);
+	if (len > capacity)
+		damaged_row("a value is too long");
+	memcpy(out, VARDATA_ANY(bytes), len);
+	return len;
+}
+
+/* The text of a column that is NOT NULL, in the current memory context. */
+static char *
+get_text(HeapTuple tuple, TupleDesc desc, AttrNumber column)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+
+	if (isnull)
+		damaged_row("a value is null");
+	return TextDatumGetCString(value);
+}
+
+static void
+copy_dek_row(HeapTuple tuple, TupleDesc desc, ChatcryptDekRow *row)
+{
+	static const uint8 no_kcv[CC_KCV_LEN];
+	bool		isnull;
+	char	   *state = get_text(tuple, desc, DEK_STATE);
+
+	row->state = strcmp(state, "active") == 0 ? CHATCRYPT_DEK_ACTIVE :
+		strcmp(state, "decrypt_only") == 0 ? CHATCRYPT_DEK_DECRYPT_ONLY : CHATCRYPT_DEK_DESTROYED;
+	row->id.version = DatumGetInt32(heap_getattr(tuple, DEK_VERSION, desc, &isnull));
+	if (strlcpy(row->kms_key, get_text(tuple, desc, DEK_KMS_KEY), sizeof(row->kms_key)) >= sizeof(row->kms_key))
+		damaged_row("kms_key is too long");
+	if (row->state == CHATCRYPT_DEK_DESTROYED)
+		return;
+	row->wrapped_len = copy_bytea(tuple, desc, DEK_ENCRYPTED_DEK, row->wrapped, sizeof(row->wrapped));
+	if (copy_bytea(tuple, desc, DEK_KCV, row->id.kcv, CC_KCV_LEN) != CC_KCV_LEN)
+		damaged_row("kcv is not 32 bytes long");
+
+	/* Zeroes would tell the KMS worker not to check the key. */
+	if (memcmp(row->id.kcv, no_kcv, CC_KCV_LEN) == 0)
+		damaged_row("kcv is zero");
+}
+
+bool
+chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
+					uint32 version, ChatcryptDekRow *row)
+{
+	const Relations *known = get_relations();
+	Relation	dek = open_relation(&known->dek);
+	uint64		epoch = chatcrypt_keycache_epoch();
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found;
+
+	key_on(&keys[0], DEK_CHAT_ID, InvalidOid, F_UUID_EQ, PointerGetDatum(chat_id));
+	key_on(&keys[1], DEK_PURPOSE, C_COLLATION_OID, F_TEXTEQ,
+		   CStringGetTextDatum(chatcrypt_purpose_text(purpose)));
+	key_on(&keys[2], DEK_VERSION, InvalidOid, F_INT4EQ, Int32GetDatum((int32) version));
+
+	scan = systable_beginscan(dek, version == 0 ? known->dek_active : known->dek_by_version, true,
+							  GetCatalogSnapshot(known->dek), version == 0 ? 2 : 3, keys);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+	{
+		memset(row, 0, sizeof(*row));
+		row->epoch = epoch;
+		row->id.database = MyDatabaseId;
+		row->id.purpose = purpose;
+		memcpy(row->id.chat_id, chat_id, CC_ID_LEN);
+		copy_dek_row(tuple, RelationGetDescr(dek), row);
+	}
+	systable_endscan(scan);
+	table_close(dek, AccessShareLock);
+	return found;
+}
+
+/* The chat's row, copied; NULL where there is none.  *desc is a copy too. */
+static HeapTuple
+fetch_chat(const uint8 chat_id[CC_ID_LEN], TupleDesc *desc)
+{
+	const Relations *known = get_relations();
+	Relation	chat = open_relation(&known->chat);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	key_on(&key, CHAT_CHAT_ID, InvalidOid, F_UUID_EQ, PointerGetDatum(chat_id));
+	scan = systable_beginscan(chat, known->chat_pkey, true, GetCatalogSnapshot(known->chat), 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		tuple = heap_copytuple(tuple);
+		*desc = CreateTupleDescCopy(RelationGetDescr(chat));
+	}
+	systable_endscan(scan);
+	table_close(chat, AccessShareLock);
+	return tuple;
+}
+
+bool
+chatcrypt_store_chat_mode(const uint8 chat_id[CC_ID_LEN], ChatcryptMode *mode)
+{
+	TupleDesc	desc;
+	HeapTuple	tuple = fetch_chat(chat_id, &desc);
+	char	   *text;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	text = get_text(tuple, desc, CHAT_MODE);
+	*mode = strcmp(text, "managed") == 0 ? CHATCRYPT_MODE_MANAGED :
+		strcmp(text, "conversation_key") == 0 ? CHATCRYPT_MODE_CONVERSATION_KEY : CHATCRYPT_MODE_E2EE;
+	return true;
+}
+
+bool
+chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor, bool *exists)
+{
+	TupleDesc	desc;
+	HeapTuple	tuple = fetch_chat(chat_id, &desc);
+	bool		isnull;
+	Datum		value;
+	Datum	   *names;
+	bool	   *nulls;
+	int			count;
+
+	*exists = HeapTupleIsValid(tuple);
+	if (!*exists)
+		return false;
+	value = heap_getattr(tuple, CHAT_PARTICIPANTS, desc, &isnull);
+	if (isnull)
+		return false;
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
+	for (int i = 0; i < count; i++)
+		if (!nulls[i] && strcmp(TextDatumGetCString(names[i]), actor) == 0)
+			return true;
+	return false;
+}
+
+bool
+chatcrypt_store_deployment_id(uint8 deployment_id[CC_ID_LEN])
+{
+	const Relations *known = get_relations();
+	Relation	deployment = open_relation(&known->deployment);
+	SysScanDesc scan = systable_beginscan(deployment, InvalidOid, false,
+										  GetCatalogSnapshot(known->deployment), 0, NULL);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		found = HeapTupleIsValid(tuple);
+	bool		isnull;
+
+	if (found)
+		memcpy(deployment_id,
+			   DatumGetUUIDP(heap_getattr(tuple, DEPLOYMENT_ID, RelationGetDescr(deployment), &isnull))->data,
+			   CC_ID_LEN);
+	systable_endscan(scan);
+	table_close(deployment, AccessShareLock);
+	return found;
+}
+
+void
+chatcrypt_store_deployment_lost(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("table chatcrypt.deployment is empty"),
+			 errdetail("The id of this deployment is part of what binds each data key, and is dumped with the keys."),
+			 errhint("Restore chatcrypt.deployment from the backup that chatcrypt.dek came from.")));
+}
+
+void
+chatcrypt_store_context(const ChatcryptKeyId *id, uint8 context[CC_CONTEXT_LEN])
+{
+	uint8		deployment_id[CC_ID_LEN];
+
+	if (!chatcrypt_store_deployment_id(deployment_id))
+		chatcrypt_store_deployment_lost();
+	if (cc_wrap_context(deployment_id, id->chat_id, chatcrypt_purpose_text(id->purpose), id->version, context) != CC_OK)
+		elog(ERROR, "could not make the context of a data key");
+}
+
+/* Does this UPDATE of a chat change how it is encrypted, and so which key seals? */
+static bool
+changes_mode(const TriggerData *trigger)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	bool		isnull;
+
+	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
+		RelationGetRelid(trigger->tg_relation) != get_relations()->chat)
+		return false;
+	return !datum_image_eq(heap_getattr(trigger->tg_trigtuple, CHAT_MODE, desc, &isnull),
+						   heap_getattr(trigger->tg_newtuple, CHAT_MODE, desc, &isnull), false, -1);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_invalidate);
+
+/*
+ * Trigger on dek and chat, ENABLE ALWAYS: before UPDATE or DELETE of a row, after
+ * TRUNCATE.  Row triggers, because the apply worker of logical replication fires
+ * no others; before the change, because nothing need then be queued.
+ */
+Datum
+chatcrypt_invalidate(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("chatcrypt.invalidate() must be called as a trigger")));
+	CacheInvalidateRelcache(trigger->tg_relation);
+	if (changes_mode(trigger))
+		CacheInvalidateRelcacheByRelid(get_relations()->dek);
+	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+		PG_RETURN_POINTER(NULL);
+	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple);
+}

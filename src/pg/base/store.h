@@ -1,0 +1,76 @@
+/*
+ * store.h
+ *		Reads the extension's own tables the way the server reads its catalogs: by
+ *		index, under a fresh snapshot, without SPI and without asking whether the
+ *		current user may.  Writing them is SQL's business (pg/chats/chats.c).
+ */
+#ifndef CHATCRYPT_STORE_H
+#define CHATCRYPT_STORE_H
+
+#include "core/bytes.h"
+#include "kms/provider.h"
+#include "pg/compat.h"
+#include "pg/keys/keycache.h"
+
+typedef enum ChatcryptMode
+{
+	CHATCRYPT_MODE_MANAGED,
+	CHATCRYPT_MODE_CONVERSATION_KEY,
+	CHATCRYPT_MODE_E2EE
+} ChatcryptMode;
+
+typedef enum ChatcryptDekState
+{
+	CHATCRYPT_DEK_ACTIVE,
+	CHATCRYPT_DEK_DECRYPT_ONLY,
+	CHATCRYPT_DEK_DESTROYED
+} ChatcryptDekState;
+
+/* A row of chatcrypt.dek, copied out.  No secret: the DEK is wrapped. */
+typedef struct ChatcryptDekRow
+{
+	uint64		epoch;			/* the key cache's before the row was read */
+	ChatcryptKeyId id;
+	ChatcryptDekState state;
+	char		kms_key[CC_KMS_URI_MAX];
+	uint8		wrapped[CC_KMS_WRAPPED_MAX];
+	uint16		wrapped_len;
+} ChatcryptDekRow;
+
+/* version 0 asks for the active one.  False where there is none. */
+extern bool chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
+								uint32 version, ChatcryptDekRow *row);
+
+/* False where there is no such chat. */
+extern bool chatcrypt_store_chat_mode(const uint8 chat_id[CC_ID_LEN], ChatcryptMode *mode);
+
+/* Also says whether there is such a chat: that somebody is absent from none must not be remembered. */
+extern bool chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor, bool *exists);
+
+/* False where no chat was ever made in this database. */
+extern bool chatcrypt_store_deployment_id(uint8 deployment_id[CC_ID_LEN]);
+
+/* Raises: there are keys, and no deployment id that they are bound to. */
+pg_noreturn extern void chatcrypt_store_deployment_lost(void);
+
+/* The context of a DEK in this deployment; raises where there is no deployment id. */
+extern void chatcrypt_store_context(const ChatcryptKeyId *id, uint8 context[CC_CONTEXT_LEN]);
+
+/* Words for the purposes and modes, as the tables have them. */
+extern const char *chatcrypt_purpose_text(ChatcryptPurpose purpose);
+extern bool chatcrypt_purpose_parse(const char *text, ChatcryptPurpose *purpose);
+
+/*
+ * These move whenever a row of the table that may have been remembered is changed
+ * or removed, in the same session or, once it is committed, in any.  The caller has
+ * accepted invalidation messages.
+ */
+extern uint64 chatcrypt_dek_generation(void);
+extern uint64 chatcrypt_chat_generation(void);
+
+/* Who owns the extension's tables: the user that its own writes run as. */
+extern Oid	chatcrypt_store_owner(void);
+extern Oid	chatcrypt_store_relation(const char *name);
+extern Oid	chatcrypt_store_function_may_see(void);
+
+#endif

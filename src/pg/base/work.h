@@ -1,0 +1,58 @@
+/*
+ * work.h
+ *		What procedures have in common that do much, in many transactions: rotate_due,
+ *		rewrap, move_key.
+ *
+ * They are written in C: nobody's search_path gets between them and their
+ * statements, and a caller who is inside a transaction block is told so before
+ * anything is done.  Between two commits each does one small step; a step that
+ * fails is a WARNING, is counted, and does not stop the others.
+ */
+#ifndef CHATCRYPT_WORK_H
+#define CHATCRYPT_WORK_H
+
+#include "fmgr.h"
+#include "nodes/pg_list.h"
+
+#include "pg/service/requests.h"
+
+/* For a procedure that will commit.  Raises where its caller is in a transaction block. */
+extern void chatcrypt_work_begin(FunctionCallInfo fcinfo, const char *name);
+extern void chatcrypt_work_commit(void);
+
+/* What the procedure's INOUT arguments become, all of type bigint: its result. */
+extern Datum chatcrypt_work_end(FunctionCallInfo fcinfo, const int64 *counts, int ncounts);
+
+/*
+ * Runs one step in a subtransaction.  False where it raised, and then a WARNING
+ * says what.  A cancel, and whatever would befall every other step too, are not
+ * held up.
+ */
+typedef void (*ChatcryptStep) (void *arg);
+extern bool chatcrypt_work_try(ChatcryptStep step, void *arg);
+
+/*
+ * Key services that are out of order.  In one piece of work each is waited for
+ * once, and not once for every key that it should have worked on.
+ */
+typedef struct ChatcryptOutages
+{
+	MemoryContext context;		/* where they are remembered */
+	List	   *key_uris;
+} ChatcryptOutages;
+
+/* Did the job fail for a reason of its own, or would every other with this key? */
+extern bool chatcrypt_is_outage(const ChatcryptKmsJob *job);
+
+extern bool chatcrypt_is_out(const ChatcryptOutages *outages, const char *key_uri);
+
+/* A job that failed: a WARNING for it, or for the whole of its key service, once. */
+extern void chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJob *job);
+
+/* A job that says of the whole key that it cannot be used: a WARNING, and it is out. */
+extern void chatcrypt_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job);
+
+/* An argument that says how many rows a batch has; raises for NULL and for less than one. */
+extern int	chatcrypt_batch_argument(FunctionCallInfo fcinfo, int n);
+
+#endif

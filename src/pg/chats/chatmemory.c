@@ -1,0 +1,169 @@
+/*
+ * chatmemory.c
+ *		What a session remembers of chats' policies: see chatmemory.h.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "pg/base/store.h"
+#include "pg/chats/chatmemory.h"
+
+/* Chats, of each memory: 5 to 8 MB in a process that has met so many. */
+#define REMEMBERED	65536
+
+/* A chat's place in a memory; the value follows. */
+typedef struct Place
+{
+	uint8		chat_id[CC_ID_LEN];
+	uint64		generation;		/* as of which the value was read */
+} Place;
+
+static ChatcryptMemory *memories;
+
+static void
+note_relcache_change(Datum arg, Oid relation)
+{
+	(void) arg;
+	for (ChatcryptMemory *memory = memories; memory != NULL; memory = memory->next)
+		if (relation == InvalidOid || relation == memory->relations[0] || relation == memory->relations[1])
+			memory->generation++;
+}
+
+/* What a transaction saw of its own changes is not remembered where they may not come to be. */
+static void
+forget_all(void)
+{
+	for (ChatcryptMemory *memory = memories; memory != NULL; memory = memory->next)
+		memory->generation++;
+}
+
+static void
+note_transaction(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PREPARE)
+		forget_all();
+}
+
+static void
+note_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	(void) mine;
+	(void) parent;
+	(void) arg;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_all();
+}
+
+static void *
+value_at(Place *place)
+{
+	return (char *) place + MAXALIGN(sizeof(Place));
+}
+
+static void
+open_memory(ChatcryptMemory *memory)
+{
+	static bool watching = false;
+
+	if (!watching)
+	{
+		CacheRegisterRelcacheCallback(note_relcache_change, (Datum) 0);
+		RegisterXactCallback(note_transaction, NULL);
+		RegisterSubXactCallback(note_subtransaction, NULL);
+		watching = true;
+	}
+	memory->places = (ChatcryptMemo) {
+		.name = "chatcrypt memory of chats",
+		.key_len = CC_ID_LEN,
+		.entry_len = MAXALIGN(sizeof(Place)) + MAXALIGN(memory->value_size),
+		.most = REMEMBERED
+	};
+	memory->just_read = MemoryContextAllocZero(TopMemoryContext, memory->value_size);
+	memory->generation = 1;
+	memory->next = memories;
+	memories = memory;
+}
+
+/* Before anything is read: a change from here on must be noticed. */
+static void
+find_tables(ChatcryptMemory *memory)
+{
+	for (int i = 0; i < CHATCRYPT_MEMORY_TABLES; i++)
+		if (memory->tables[i] != NULL)
+			memory->relations[i] = chatcrypt_store_relation(memory->tables[i]);
+}
+
+const void *
+chatcrypt_remember(ChatcryptMemory *memory, const uint8 chat_id[CC_ID_LEN])
+{
+	Place	   *place;
+	uint64		now;
+
+	if (unlikely(memory->generation == 0))
+		open_memory(memory);
+	AcceptInvalidationMessages();
+	place = chatcrypt_memo_find(&memory->places, chat_id);
+	if (place != NULL && place->generation == memory->generation)
+		return value_at(place);
+
+	find_tables(memory);
+	now = memory->generation;
+	if (!memory->read(chat_id, memory->just_read))
+		return NULL;
+	place = chatcrypt_memo_enter(&memory->places, chat_id);
+	memcpy(value_at(place), memory->just_read, memory->value_size);
+	place->generation = now;
+	return value_at(place);
+}
+
+void
+chatcrypt_forget(ChatcryptMemory *memory)
+{
+	if (memory->generation != 0)
+		memory->generation++;
+}
+
+HeapTuple
+chatcrypt_find_row(const char *table, const char *index, Oid collation, RegProcedure equal,
+				   Datum key, TupleDesc *desc)
+{
+	Relation	relation = table_open(chatcrypt_store_relation(table), AccessShareLock);
+	ScanKeyData scan_key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyEntryInitialize(&scan_key, 0, 1, BTEqualStrategyNumber, InvalidOid, collation, equal, key);
+	scan = systable_beginscan(relation, chatcrypt_store_relation(index), true,
+							  GetCatalogSnapshot(RelationGetRelid(relation)), 1, &scan_key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		tuple = heap_copytuple(tuple);
+		*desc = CreateTupleDescCopy(RelationGetDescr(relation));
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return tuple;
+}
+
+bool
+chatcrypt_has_no_rows(const char *table)
+{
+	Relation	relation = table_open(chatcrypt_store_relation(table), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false,
+										  GetCatalogSnapshot(RelationGetRelid(relation)), 0, NULL);
+	bool		empty = !HeapTupleIsValid(systable_getnext(scan));
+
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return empty;
+}

@@ -1,0 +1,54 @@
+/*
+ * chatmemory.h
+ *		What a session remembers of chats' policies: looked up in the tables once for
+ *		each chat, and again when a row of one of those tables has changed.
+ *
+ * As with keys (store.c), triggers on the tables ask for the invalidation.  Where what
+ * is remembered may be that a row was absent, they must fire on INSERT too.
+ */
+#ifndef CHATCRYPT_CHATMEMORY_H
+#define CHATCRYPT_CHATMEMORY_H
+
+#include "access/htup.h"
+#include "access/tupdesc.h"
+
+#include "core/bytes.h"
+#include "pg/base/memo.h"
+
+#define CHATCRYPT_MEMORY_TABLES 2
+
+/* Reads what there is to know of a chat.  False where that must not be remembered. */
+typedef bool (*ChatcryptReadChat) (const uint8 chat_id[CC_ID_LEN], void *value);
+
+/* One for each kind of policy: static, its first three members given. */
+typedef struct ChatcryptMemory
+{
+	const char *tables[CHATCRYPT_MEMORY_TABLES];	/* that the values come from */
+	Size		value_size;
+	ChatcryptReadChat read;
+
+	/* chatmemory.c's own */
+	Oid			relations[CHATCRYPT_MEMORY_TABLES];
+	uint64		generation;		/* 0 before first use */
+	ChatcryptMemo places;
+	void	   *just_read;
+	struct ChatcryptMemory *next;
+} ChatcryptMemory;
+
+/* What is known of the chat, valid until the next call; NULL where read said false. */
+extern const void *chatcrypt_remember(ChatcryptMemory *memory, const uint8 chat_id[CC_ID_LEN]);
+
+/* For what is no table: everything will be read again. */
+extern void chatcrypt_forget(ChatcryptMemory *memory);
+
+/*
+ * The row that a unique index finds by its first column, under a fresh snapshot: a
+ * copy, in the current memory context, as *desc is.  NULL where there is none.
+ */
+extern HeapTuple chatcrypt_find_row(const char *table, const char *index, Oid collation, RegProcedure equal,
+									Datum key, TupleDesc *desc);
+
+/* The same for a table as a whole: is there no row at all? */
+extern bool chatcrypt_has_no_rows(const char *table);
+
+#endif

@@ -1,0 +1,320 @@
+/*
+ * wireaccept.c
+ *		accept_wire_message(): what a client sends, in the form of the wire, becomes a
+ *		row of chatcrypt.message.
+ *
+ * A client says that it encrypted; the server believes it when the message opens.
+ * What opened under the active key is stored as it came.  What opened under an
+ * older one, because it was under way during a rotation, is sealed anew with the
+ * active one: no message is lost, and after a rotation nothing more is stored under
+ * the key that it ended.
+ *
+ * The proof tells its caller nothing but that: it needs the right to write, not
+ * that to read, and a wrong key and damaged bytes are one error.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "core/base64.h"
+#include "core/secretbox.h"
+#include "pg/access/access.h"
+#include "pg/base/errors.h"
+#include "pg/base/ids.h"
+#include "pg/compat.h"
+#include "pg/keys/keyring.h"
+#include "pg/keys/keys.h"
+#include "pg/messages/messages.h"
+#include "pg/messages/seal.h"
+
+/* ---------- fields ---------- */
+
+/* Nothing of the message is in the words: keys of the object alone. */
+static void
+refuse_field(const char *key, const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" of a wire message %s", key, why)));
+}
+
+/* A value of the object; NULL where it is absent or null. */
+static JsonbValue *
+field(Jsonb *wire, const char *key)
+{
+	JsonbValue *value = getKeyJsonValueFromContainer(&wire->root, key, strlen(key), NULL);
+
+	return value == NULL || value->type == jbvNull ? NULL : value;
+}
+
+static JsonbValue *
+string_field(Jsonb *wire, const char *key)
+{
+	JsonbValue *value = field(wire, key);
+
+	if (value != NULL && value->type != jbvString)
+		refuse_field(key, "must be a string");
+	return value;
+}
+
+static text *
+text_field(Jsonb *wire, const char *key)
+{
+	JsonbValue *value = string_field(wire, key);
+
+	return value == NULL ? NULL : cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+}
+
+static bool
+bool_field(Jsonb *wire, const char *key)
+{
+	JsonbValue *value = field(wire, key);
+
+	if (value == NULL || value->type != jbvBool)
+		refuse_field(key, "must be true or false");
+	return value->val.boolean;
+}
+
+/* The digits of a number; one with a fraction is refused by whoever reads them. */
+static char *
+digits(const JsonbValue *value)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+}
+
+/* An id, as a uuid or as a number; false where there is none. */
+static bool
+id_field(Jsonb *wire, const char *key, pg_uuid_t *id)
+{
+	JsonbValue *value = field(wire, key);
+
+	if (value == NULL)
+		return false;
+	if (value->type == jbvNumeric)
+		chatcrypt_bigint_id(DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(digits(value)))), id->data);
+	else if (value->type == jbvString)
+		*id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(pnstrdup(value->val.string.val,
+																				   value->val.string.len))));
+	else
+		refuse_field(key, "must be a uuid or a number");
+	return true;
+}
+
+/* The version that the client used; that of the active key where it does not say. */
+static uint32
+version_field(Jsonb *wire, uint32 active)
+{
+	JsonbValue *value = field(wire, "key_version");
+	int32		version;
+
+	if (value == NULL)
+		return active;
+	if (value->type != jbvNumeric)
+		refuse_field("key_version", "must be a number");
+	version = DatumGetInt32(DirectFunctionCall1(int4in, CStringGetDatum(digits(value))));
+	if (version < 1)
+		refuse_field("key_version", "must be positive");
+	return (uint32) version;
+}
+
+/* Bytes of a field in base64, with room before them; *len is that of the bytes. */
+static uint8 *
+base64_field(Jsonb *wire, const char *key, Size before, Size *len)
+{
+	JsonbValue *value = string_field(wire, key);
+	Size		capacity;
+	uint8	   *room;
+
+	if (value == NULL)
+		refuse_field(key, "is missing");
+	capacity = CC_BASE64_BYTES_MAX(value->val.string.len);
+	room = palloc(before + capacity);
+	if (cc_base64_decode(value->val.string.val, value->val.string.len, room + before, capacity, len) != CC_OK)
+		refuse_field(key, "must be base64, padded and in one line");
+	return room;
+}
+
+/* ---------- what a client encrypted ---------- */
+
+static bytea *
+envelope_of(Jsonb *wire, uint32 version)
+{
+	Size		nonce_len;
+	Size		box_len;
+	uint8	   *nonce = base64_field(wire, "nonce", 0, &nonce_len);
+	uint8	   *room = base64_field(wire, "encrypted_payload", VARHDRSZ + CC_SECRETBOX_BOX_AT, &box_len);
+	cc_status	status;
+
+	if (nonce_len != CC_SECRETBOX_NONCE_LEN)
+		refuse_field("nonce", "must be 24 bytes");
+	SET_VARSIZE(room, VARHDRSZ + CC_SECRETBOX_BOX_AT + box_len);
+	status = cc_secretbox_assemble(version, nonce, room + VARHDRSZ + CC_SECRETBOX_BOX_AT, box_len, room + VARHDRSZ);
+	if (status == CC_ERR_TRUNCATED)
+		refuse_field("encrypted_payload", "must be at least 16 bytes");
+	if (status != CC_OK)
+		chatcrypt_raise(status, NULL);
+	return (bytea *) room;
+}
+
+static void
+require_conversation_key(const uint8 *chat_id)
+{
+	ChatcryptMode mode;
+
+	if (!chatcrypt_store_chat_mode(chat_id, &mode))
+		chatcrypt_no_such_chat(chat_id);
+	if (mode != CHATCRYPT_MODE_CONVERSATION_KEY)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("chat %s is not of mode conversation_key, and its clients have no key", chatcrypt_id_text(chat_id))));
+}
+
+static void
+wipe_text(text *plaintext)
+{
+	if (plaintext != NULL)
+		cc_wipe(VARDATA_ANY(plaintext), VARSIZE_ANY_EXHDR(plaintext));
+}
+
+/* The body is a copy of ours, and is gone whatever happens. */
+static void
+insert_and_wipe(ChatcryptMessageRow *row, text *body, bytea *envelope, pg_uuid_t *id)
+{
+	row->values[MESSAGE_BODY] = PointerGetDatum(body);
+	row->nulls[MESSAGE_BODY] = body == NULL;
+	PG_TRY();
+	{
+		chatcrypt_insert_message(row, envelope, id);
+	}
+	PG_CATCH();
+	{
+		wipe_text(body);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	wipe_text(body);
+}
+
+static void
+accept_encrypted(Jsonb *wire, const uint8 *chat_id, ChatcryptMessageRow *row, pg_uuid_t *id)
+{
+	static const uint8 any_message[CC_ID_LEN];	/* the format binds none */
+	JsonbValue *content = string_field(wire, "content");
+	uint32		active;
+	uint32		version;
+	bytea	   *envelope;
+	text	   *body;
+
+	if (content != NULL && content->val.string.len > 0)
+		refuse_field("content", "must be empty where the message is encrypted");
+	require_conversation_key(chat_id);
+	active = chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_CONVERSATION)->version;
+	version = version_field(wire, active);
+	envelope = envelope_of(wire, version);
+	body = chatcrypt_open_text(chat_id, any_message, envelope, NULL, CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT);
+	if (body == NULL)
+		refuse_field("encrypted_payload", "must hold text, and such as this database can store");
+	insert_and_wipe(row, body, version == active ? envelope : NULL, id);
+}
+
+static void
+accept_plain(Jsonb *wire, ChatcryptMessageRow *row, pg_uuid_t *id)
+{
+	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	if (field(wire, "encrypted_payload") != NULL || field(wire, "nonce") != NULL)
+		refuse_field("encrypted", "must be true where there is a payload or a nonce");
+	insert_and_wipe(row, text_field(wire, "content"), NULL, id);
+}
+
+/* ---------- the message ---------- */
+
+static void
+set_column(ChatcryptMessageRow *row, int column, Datum value)
+{
+	row->values[column] = value;
+	row->nulls[column] = false;
+}
+
+/* An actor writes in its own name, whatever the client says. */
+static void
+set_sender(Jsonb *wire, ChatcryptMessageRow *row)
+{
+	const char *actor = chatcrypt_actor();
+	text	   *sender = text_field(wire, "sender");
+
+	if (actor != NULL && sender != NULL && strcmp(text_to_cstring(sender), actor) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the sender of a wire message is not the current actor")));
+	if (actor != NULL)
+		sender = cstring_to_text(actor);
+	if (sender != NULL)
+		set_column(row, MESSAGE_SENDER, PointerGetDatum(sender));
+}
+
+/* A time is taken from a service that moves messages in; that of an actor's message is the server's. */
+static void
+set_time(Jsonb *wire, ChatcryptMessageRow *row)
+{
+	text	   *at = text_field(wire, "created_at");
+
+	if (at != NULL && chatcrypt_actor() == NULL)
+		set_column(row, MESSAGE_CREATED_AT,
+				   DirectFunctionCall3(timestamptz_in, CStringGetDatum(text_to_cstring(at)),
+									   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
+
+static void
+read_columns(Jsonb *wire, const pg_uuid_t *chat_id, ChatcryptMessageRow *row)
+{
+	pg_uuid_t  *message_id = palloc(sizeof(pg_uuid_t));
+	pg_uuid_t	named;
+
+	for (int i = 0; i < MESSAGE_COLUMNS; i++)
+		row->nulls[i] = true;
+	set_column(row, MESSAGE_CHAT_ID, UUIDPGetDatum(chat_id));
+	if (id_field(wire, "chat_id", &named) && memcmp(&named, chat_id, sizeof(named)) != 0)
+		refuse_field("chat_id", "is another chat's");
+	if (id_field(wire, "message_id", message_id))
+		set_column(row, MESSAGE_ID, UUIDPGetDatum(message_id));
+	set_sender(wire, row);
+	set_time(wire, row);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_accept_wire_message);
+
+/* accept_wire_message(chat uuid, wire jsonb): the id of the message. */
+Datum
+chatcrypt_accept_wire_message(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *result = palloc(sizeof(pg_uuid_t));
+	ChatcryptMessageRow row;
+	pg_uuid_t  *chat_id;
+	Jsonb	   *wire;
+
+	chatcrypt_require(CHATCRYPT_MAY_WRITE);
+	PreventCommandIfReadOnly("chatcrypt.accept_wire_message()");
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("neither the id of the chat nor the wire message may be null")));
+	chat_id = PG_GETARG_UUID_P(0);
+	wire = PG_GETARG_JSONB_P(1);
+	if (!JB_ROOT_IS_OBJECT(wire))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a wire message is a JSON object")));
+	chatcrypt_require_participant(chat_id->data);
+	read_columns(wire, chat_id, &row);
+	if (bool_field(wire, "encrypted"))
+		accept_encrypted(wire, chat_id->data, &row, result);
+	else
+		accept_plain(wire, &row, result);
+	PG_RETURN_UUID_P(result);
+}

@@ -1,0 +1,30 @@
+/*
+ * events.h
+ *		The history of what was done to keys: chatcrypt.key_event.
+ */
+#ifndef CHATCRYPT_EVENTS_H
+#define CHATCRYPT_EVENTS_H
+
+#include "core/bytes.h"
+#include "pg/base/owner.h"
+
+/* Unset fields are NULL, or 0 for the version.  event is one of those that the table lists. */
+typedef struct ChatcryptEvent
+{
+	const char *event;
+	const uint8 *chat_id;
+	const char *tenant;
+	const char *purpose;
+	uint32		dek_version;
+	const char *kms_key;
+	const char *detail;			/* words or numbers for a person; never a secret */
+} ChatcryptEvent;
+
+/* Inside an owner scope, in the transaction of what it tells of: both are kept, or neither. */
+extern void chatcrypt_event_record(const ChatcryptOwnerScope *scope, const ChatcryptEvent *event);
+
+/* The same for the first keys of many chats at once: ids is uuid[]. */
+extern void chatcrypt_event_record_chats(const ChatcryptOwnerScope *scope, Datum ids, const char *tenant,
+										 const char *purpose, const char *kms_key);
+
+#endif

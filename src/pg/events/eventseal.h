@@ -1,0 +1,42 @@
+/*
+ * eventseal.h
+ *		The bytes of the event chain: what of an event and of a seal goes into a digest
+ *		and a MAC.  Shared by whoever seals (eventseal.c) and whoever verifies
+ *		(eventverify.c).  docs/maintenance.md has the format.
+ */
+#ifndef CHATCRYPT_EVENTSEAL_H
+#define CHATCRYPT_EVENTSEAL_H
+
+#include "executor/spi.h"
+
+#include "core/kdf.h"
+#include "pg/events/eventkey.h"
+
+/*
+ * The columns of an event, in the order of its digest.  A column that is added to
+ * the table later is not in it.
+ */
+#define CHATCRYPT_EVENT_COLUMNS \
+	"e.event_id, e.event, e.chat_id, e.tenant, e.purpose, e.dek_version, e.kms_key, e.detail, " \
+	"e.role, e.session_role, e.actor, e.happened_at, e.transaction_id"
+#define CHATCRYPT_EVENT_NCOLUMNS 13
+
+/* A row of chatcrypt.event_seal, but for its MAC. */
+typedef struct ChatcryptSeal
+{
+	int64		number;			/* 1 for the first */
+	uint8		previous_mac[CC_SHA256_LEN];	/* zeroes in the first */
+	int64		system_id;		/* of the cluster that sealed, by pg_control_system() */
+	uint64		horizon;		/* transactions before it had ended; 0 where more was left to seal */
+	int64		sealed_at;
+	const char *event_ids;		/* a multirange, as its type writes it */
+	const uint8 *digests;		/* 32 bytes for each event */
+	Size		digests_len;
+} ChatcryptSeal;
+
+/* Of the CHATCRYPT_EVENT_COLUMNS of a row, which begin at column first. */
+extern void chatcrypt_event_digest(HeapTuple row, TupleDesc columns, int first, uint8 digest[CC_SHA256_LEN]);
+
+extern void chatcrypt_seal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal, uint8 mac[CC_SHA256_LEN]);
+
+#endif

@@ -1,0 +1,391 @@
+/*
+ * rewrap.c
+ *		rewrap() and move_key(): data keys under a new version of their KMS key, and
+ *		under another KMS key.
+ *
+ * Both walk the table by dek_id, a page at a time and with a commit after each, so
+ * that whoever is interrupted calls again: what is done is recognised (by the
+ * version in the wrapping; by the key's URI) and passed over.  A new wrapping takes
+ * the place of the old one when the KMS has unwrapped it to the right key, never
+ * before: see wrapping.h.  The keys themselves stay as they are, and so do caches,
+ * sessions and messages.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/uuid.h"
+
+#include "pg/access/access.h"
+#include "pg/base/settings.h"
+#include "pg/keys/keys.h"
+#include "pg/keys/tenants.h"
+#include "pg/keys/wrapping.h"
+
+/* The version that a KMS key wraps with now, as it was when this run first met the key. */
+typedef struct Newest
+{
+	const char *kms_key;
+	uint32		version;
+} Newest;
+
+typedef struct Run
+{
+	ChatcryptWhichKeys which;
+	const char *move_to;		/* NULL: re-wrap */
+	MemoryContext context;		/* for what outlives a page */
+	ChatcryptOutages outages;
+	List	   *newest;
+	int64		cursor;
+	int64		left;			/* of the limit */
+	int64		done;
+	int64		failed;
+} Run;
+
+/* ---------- what is to be done ---------- */
+
+static bool
+newest_version(Run *run, const char *kms_key, uint32 *version)
+{
+	ListCell   *cell;
+	MemoryContext previous;
+	Newest	   *found;
+
+	foreach(cell, run->newest)
+	{
+		found = lfirst(cell);
+		if (strcmp(found->kms_key, kms_key) == 0)
+		{
+			*version = found->version;
+			return true;
+		}
+	}
+	if (chatcrypt_is_out(&run->outages, kms_key) || !chatcrypt_try_kms_key(kms_key, &run->outages, version))
+		return false;
+	previous = MemoryContextSwitchTo(run->context);
+	found = palloc(sizeof(Newest));
+	*found = (Newest) {pstrdup(kms_key), *version};
+	run->newest = lappend(run->newest, found);
+	MemoryContextSwitchTo(previous);
+	return true;
+}
+
+/* Is the row's wrapping older than the KMS's newest version?  Where versions cannot be told, it may be. */
+static bool
+wants_rewrap(Run *run, ChatcryptWrapped *row)
+{
+	uint32		newest;
+	uint32		version = chatcrypt_wrapped_version(row->kms_key, row->old);
+
+	if (!newest_version(run, row->kms_key, &newest))
+	{
+		run->failed++;
+		return false;
+	}
+	if (version != 0 && newest != 0 && version >= newest)
+		return false;
+	row->detail = version != 0 && newest != 0 ? psprintf("from version %u to %u", version, newest) : "";
+	return true;
+}
+
+static bool
+wants_move(Run *run, ChatcryptWrapped *row)
+{
+	if (chatcrypt_is_out(&run->outages, row->kms_key) || chatcrypt_is_out(&run->outages, run->move_to))
+	{
+		run->failed++;
+		return false;
+	}
+	row->detail = psprintf("from %s", row->kms_key);
+	return true;
+}
+
+/* Leaves out what is done already, and what the limit does not reach. */
+static void
+choose(Run *run, ChatcryptPage *page)
+{
+	for (int i = 0; i < page->count; i++)
+	{
+		ChatcryptWrapped *row = &page->rows[i];
+
+		if (run->left > 0 && (run->move_to != NULL ? wants_move(run, row) : wants_rewrap(run, row)))
+			run->left--;
+		else
+			row->detail = NULL;
+	}
+	for (int i = page->count - 1; i >= 0; i--)
+		if (page->rows[i].detail == NULL)
+			chatcrypt_page_leave_out(page, i);
+}
+
+/* ---------- a page ---------- */
+
+static void
+read_page(Run *run, ChatcryptPage *page)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	chatcrypt_page_begin(page);
+	run->cursor = chatcrypt_page_read(page, &run->which, run->cursor, CHATCRYPT_WRAPPING_PAGE);
+	PopActiveSnapshot();
+}
+
+static void
+ask_kms(Run *run, ChatcryptPage *page)
+{
+	if (run->move_to == NULL)
+		chatcrypt_page_rewrap(page);
+	else
+	{
+		chatcrypt_page_unwrap(page);
+		chatcrypt_page_wrap(page, run->move_to);
+	}
+	chatcrypt_page_check(page);
+}
+
+typedef struct Write
+{
+	ChatcryptPage *page;
+	const char *event;
+} Write;
+
+static void
+write_page(void *arg)
+{
+	Write	   *write = arg;
+
+	chatcrypt_page_write(write->page, write->event);
+}
+
+/* What other transactions held, or changed since it was read, is theirs: the next call looks at it again. */
+static void
+write_checked(Run *run, ChatcryptPage *page)
+{
+	Write		write = {page, run->move_to == NULL ? "rewrap" : "move"};
+	int			checked = page->count;
+	int			written = chatcrypt_work_try(write_page, &write) ? page->count : 0;
+
+	run->done += written;
+	run->failed += checked - written;
+	if (written < checked)
+		ereport(WARNING,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("%d keys were being changed by other transactions and are left as they are", checked - written),
+				 errhint("Call again.")));
+}
+
+/* False where that was the last one. */
+static bool
+do_page(Run *run)
+{
+	ChatcryptPage page;
+	bool		last;
+
+	read_page(run, &page);
+	last = page.count < CHATCRYPT_WRAPPING_PAGE;
+	choose(run, &page);
+	ask_kms(run, &page);
+	write_checked(run, &page);
+	run->failed += page.nfailures;
+	for (int i = 0; i < page.nfailures; i++)
+		chatcrypt_note_failure(&run->outages, page.failures[i].op, &page.failures[i].job);
+	chatcrypt_work_commit();
+	return !last && run->left > 0;
+}
+
+static void
+do_all(Run *run)
+{
+	MemoryContext page = AllocSetContextCreate(run->context, "chatcrypt page of keys", ALLOCSET_DEFAULT_SIZES);
+
+	run->cursor = PG_INT64_MIN;
+	do
+	{
+		MemoryContextReset(page);
+		MemoryContextSwitchTo(page);
+	} while (do_page(run));
+	MemoryContextSwitchTo(run->context);
+}
+
+/* ---------- the procedures ---------- */
+
+static void
+start(FunctionCallInfo fcinfo, Run *run, int limit, const char *name)
+{
+	run->left = PG_ARGISNULL(limit) ? PG_INT64_MAX : PG_GETARG_INT64(limit);
+	if (run->left < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the limit must not be negative")));
+	chatcrypt_work_begin(fcinfo, name);
+	run->context = CurrentMemoryContext;
+	run->outages.context = CurrentMemoryContext;
+}
+
+static void
+check_tenant(const ChatcryptArg *tenant)
+{
+	ChatcryptOwnerScope scope;
+	uint64		found;
+
+	chatcrypt_owner_begin(&scope);
+	found = chatcrypt_owner_execute("SELECT FROM chatcrypt.tenant WHERE tenant = $1", tenant, 1);
+	chatcrypt_owner_end(&scope);
+	if (found == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("tenant \"%s\" does not exist", TextDatumGetCString(tenant->value))));
+}
+
+static void
+which_to_rewrap(FunctionCallInfo fcinfo, ChatcryptWhichKeys *which)
+{
+	ChatcryptMode mode;
+
+	which->tenant = (ChatcryptArg) {TEXTOID, PG_GETARG_DATUM(0), PG_ARGISNULL(0)};
+	which->chat_id = (ChatcryptArg) {UUIDOID, PG_GETARG_DATUM(1), PG_ARGISNULL(1)};
+	which->kms_key = (ChatcryptArg) {TEXTOID, PG_GETARG_DATUM(2), PG_ARGISNULL(2)};
+	if (!PG_ARGISNULL(0))
+		check_tenant(&which->tenant);
+	if (!PG_ARGISNULL(1) && !chatcrypt_store_chat_mode(PG_GETARG_UUID_P(1)->data, &mode))
+		chatcrypt_no_such_chat(PG_GETARG_UUID_P(1)->data);
+	if (!PG_ARGISNULL(2))
+		chatcrypt_check_key_uri(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_rewrap);
+
+/* rewrap(tenant text, chat_id uuid, key_uri text, "limit" bigint, INOUT rewrapped bigint, INOUT failed bigint) */
+Datum
+chatcrypt_rewrap(PG_FUNCTION_ARGS)
+{
+	Run			run = {0};
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	which_to_rewrap(fcinfo, &run.which);
+	start(fcinfo, &run, 3, "chatcrypt.rewrap()");
+	do_all(&run);
+	return chatcrypt_work_end(fcinfo, (int64[]) {run.done, run.failed}, 2);
+}
+
+/* A step: from now on the tenants' new keys are wrapped by the new KMS key. */
+static void
+switch_tenants(void *arg)
+{
+	ChatcryptArg *uris = arg;
+	ChatcryptOwnerScope scope;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute("UPDATE chatcrypt.tenant SET kms_key = $2, updated_at = now() WHERE kms_key = $1", uris, 2);
+	chatcrypt_owner_end(&scope);
+}
+
+/* What has the old URI still, and why. */
+static void
+report_rest(const ChatcryptArg *from, const char *from_uri, const char *to_uri)
+{
+	ChatcryptOwnerScope scope;
+	bool		isnull;
+	int64		rest;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute("SELECT count(*) FROM chatcrypt.dek WHERE kms_key = $1 AND state <> 'destroyed'", from, 1);
+	rest = DatumGetInt64(chatcrypt_owner_value(&isnull));
+	chatcrypt_owner_end(&scope);
+	PopActiveSnapshot();
+	if (rest > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%lld data keys are still wrapped by \"%s\"", (long long) rest, from_uri),
+				 errhint("Call chatcrypt.move_key() again; keep that key until none is left.")));
+	if (strcmp(chatcrypt_default_kms_key, from_uri) == 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" is still the key of tenants that name none", from_uri),
+				 errhint("Set chatcrypt.default_kms_key to %s on every server, reload, and call chatcrypt.move_key() again.",
+						 to_uri)));
+}
+
+static void
+move_all(Run *run, ChatcryptArg uris[2], const char *from_uri)
+{
+	uint32		version;
+
+	/* first, so that nothing new comes under the old key while the old ones leave it */
+	if (!chatcrypt_try_kms_key(run->move_to, &run->outages, &version))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no key was moved, because \"%s\" cannot be used", run->move_to)));
+	if (!chatcrypt_work_try(switch_tenants, uris))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no key was moved, because the tenants of \"%s\" could not be switched", from_uri)));
+	chatcrypt_work_commit();
+	do_all(run);
+	report_rest(uris, from_uri, run->move_to);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_move_key);
+
+/* move_key(from_uri text, to_uri text, "limit" bigint, INOUT moved bigint, INOUT failed bigint) */
+Datum
+chatcrypt_move_key(PG_FUNCTION_ARGS)
+{
+	Run			run = {0};
+	ChatcryptArg uris[2];
+	char	   *from_uri;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the key URIs must not be null")));
+	from_uri = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	run.move_to = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	chatcrypt_check_key_uri(from_uri);
+	chatcrypt_check_key_uri(run.move_to);
+	if (strcmp(from_uri, run.move_to) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" cannot be moved to itself", from_uri),
+				 errhint("A new version of the same key is for chatcrypt.rewrap().")));
+	uris[0] = (ChatcryptArg) {TEXTOID, PG_GETARG_DATUM(0), false};
+	uris[1] = (ChatcryptArg) {TEXTOID, PG_GETARG_DATUM(1), false};
+	run.which.tenant = (ChatcryptArg) {TEXTOID, (Datum) 0, true};
+	run.which.chat_id = (ChatcryptArg) {UUIDOID, (Datum) 0, true};
+	run.which.kms_key = uris[0];
+	start(fcinfo, &run, 2, "chatcrypt.move_key()");
+	move_all(&run, uris, from_uri);
+	return chatcrypt_work_end(fcinfo, (int64[]) {run.done, run.failed}, 2);
+}
+
+/* ---------- what there is ---------- */
+
+PG_FUNCTION_INFO_V1(chatcrypt_kms_key_version);
+
+/* kms_key_version(kms_key text, encrypted_dek bytea) */
+Datum
+chatcrypt_kms_key_version(PG_FUNCTION_ARGS)
+{
+	uint32		version = chatcrypt_wrapped_version(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_BYTEA_PP(1));
+
+	if (version == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(version);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_kms_key_usage);
+
+/* kms_key_usage(): a row for each KMS key and version that data keys are wrapped with */
+Datum
+chatcrypt_kms_key_usage(PG_FUNCTION_ARGS)
+{
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_owner_return_rows(fcinfo, "SELECT d.kms_key, chatcrypt.kms_key_version(d.kms_key, d.encrypted_dek) AS key_version, "
+								"count(*), count(*) FILTER (WHERE d.state = 'active') "
+								"FROM chatcrypt.dek d WHERE d.state <> 'destroyed' GROUP BY 1, 2 ORDER BY 1, 2", NULL, 0);
+	return (Datum) 0;
+}

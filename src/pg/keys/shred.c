@@ -1,0 +1,238 @@
+/*
+ * shred.c
+ *		Destroys the keys of a chat or of a tenant, and has every cache forget them.
+ *		docs/erasure.md says what that erases, and what it does not.
+ *
+ * The wrapped keys are set to NULL in the rows, which stay.  No session opens
+ * anything with them once that is committed: a local cache reads the row again
+ * (store.c), and the shared cache holds nothing that matches it.  What it still
+ * holds is wiped at commit.
+ *
+ * Files are deleted as well: how many bytes are stored of one tells its size, key or no
+ * key.  Locks: attachmentstore.h.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/uuid.h"
+
+#include "pg/access/access.h"
+#include "pg/base/ids.h"
+#include "pg/events/events.h"
+#include "pg/keys/keycache.h"
+#include "pg/keys/keys.h"
+#include "pg/keys/shred.h"
+#include "pg/search/search.h"
+
+/* Chats whose keys leave the shared cache when the transaction commits; in its own memory. */
+static pg_uuid_t *evictions;
+static Size eviction_count;
+static Size eviction_room;
+
+/* Allocates nothing: what fails after the commit would be a PANIC. */
+static void
+evict_after_commit(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	if (event == XACT_EVENT_COMMIT && eviction_count > 0)
+		chatcrypt_keycache_evict_chats(MyDatabaseId, evictions[0].data, eviction_count);
+	evictions = NULL;			/* it goes with its memory context */
+	eviction_count = 0;
+	eviction_room = 0;
+}
+
+static void
+make_room(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(evict_after_commit, NULL);
+	registered = true;
+	if (eviction_count < eviction_room)
+		return;
+	eviction_room = Max(2 * eviction_room, 16);
+	if (evictions == NULL)
+		evictions = MemoryContextAlloc(TopTransactionContext, eviction_room * sizeof(pg_uuid_t));
+	else
+		evictions = repalloc_huge(evictions, eviction_room * sizeof(pg_uuid_t));
+}
+
+/*
+ * A rolled back savepoint leaves its chat in the list: one eviction too many is
+ * only a cache miss.  After PREPARE the keys stay until they age out, and match no
+ * row once the transaction is committed.
+ */
+void
+chatcrypt_evict_chat_at_commit(const uint8 chat_id[CC_ID_LEN])
+{
+	make_room();
+	memcpy(evictions[eviction_count++].data, chat_id, CC_ID_LEN);
+}
+
+static void
+require_confirmation(bool confirmed, const char *what)
+{
+	if (confirmed)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("shredding a %s cannot be undone and was not confirmed", what),
+			 errhint("Call chatcrypt.shred_%s(%s, confirm => 'irreversible').", what, what)));
+}
+
+int
+chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files)
+{
+	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
+	ChatcryptOwnerScope scope;
+	ChatcryptEvent event = {.event = "shred", .chat_id = chat_id};
+	uint64		destroyed;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_lock_chat(chat_id);
+	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, "
+										"valid_to = coalesce(valid_to, greatest(valid_from, clock_timestamp())) "
+										"WHERE chat_id = $1 AND state <> 'destroyed'", &arg, 1);
+	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", &arg, 1);
+	chatcrypt_search_shredded(chat_id);
+	if (with_files)
+		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.attachment WHERE chat_id = $1", &arg, 1);
+	event.detail = psprintf(UINT64_FORMAT " keys destroyed", destroyed);
+	chatcrypt_event_record(&scope, &event);
+	chatcrypt_owner_end(&scope);
+	chatcrypt_evict_chat_at_commit(chat_id);
+	return (int) destroyed;
+}
+
+static Datum
+shred_chat(const uint8 *chat_id, bool confirmed)
+{
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	require_confirmation(confirmed, "chat");
+	PG_RETURN_INT32(chatcrypt_destroy_keys(chat_id, true));
+}
+
+/*
+ * No chat of the tenant comes or goes from here on: making one takes a key share
+ * lock on the tenant's row.  Then each chat is locked, as for one.
+ */
+static uint64
+lock_tenant(const ChatcryptArg *tenant)
+{
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.tenant WHERE tenant = $1 FOR UPDATE", tenant, 1) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("tenant \"%s\" does not exist", TextDatumGetCString(tenant->value))));
+	return chatcrypt_owner_execute("SELECT chat_id FROM chatcrypt.chat WHERE tenant = $1 ORDER BY chat_id "
+								   "FOR NO KEY UPDATE", tenant, 1);
+}
+
+/* The chats of the last statement. */
+static void
+evict_chats_at_commit(void)
+{
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+		chatcrypt_evict_chat_at_commit(DatumGetUUIDP(id)->data);
+	}
+}
+
+/* Each chat's history tells of it, and so does the tenant's. */
+static uint64
+destroy_all(const ChatcryptOwnerScope *scope, const ChatcryptArg *tenant)
+{
+	ChatcryptArg args[] = {*tenant, chatcrypt_owner_caller(scope)};
+
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event (event, chat_id, tenant, detail, role) "
+							"SELECT 'shred', c.chat_id, $1, count(*) || ' keys destroyed', $2 "
+							"FROM chatcrypt.chat c JOIN chatcrypt.dek d USING (chat_id) "
+							"WHERE c.tenant = $1 AND d.state <> 'destroyed' GROUP BY c.chat_id ORDER BY c.chat_id",
+							args, lengthof(args));
+	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE tenant = $1", args, 1);
+	chatcrypt_owner_execute("DELETE FROM chatcrypt.attachment a USING chatcrypt.chat c "
+							"WHERE c.tenant = $1 AND a.chat_id = c.chat_id", args, 1);
+	return chatcrypt_owner_execute("UPDATE chatcrypt.dek d SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, "
+								   "valid_to = coalesce(valid_to, greatest(valid_from, clock_timestamp())) "
+								   "FROM chatcrypt.chat c WHERE c.tenant = $1 AND d.chat_id = c.chat_id "
+								   "AND d.state <> 'destroyed'", args, 1);
+}
+
+static uint64
+shred_tenant(Datum tenant)
+{
+	ChatcryptArg arg = {TEXTOID, tenant, false};
+	ChatcryptEvent event = {.event = "shred", .tenant = TextDatumGetCString(tenant)};
+	ChatcryptOwnerScope scope;
+	uint64		chats;
+	uint64		destroyed;
+
+	chatcrypt_owner_begin(&scope);
+	chats = lock_tenant(&arg);
+	evict_chats_at_commit();
+	destroyed = destroy_all(&scope, &arg);
+	chatcrypt_search_tenant_shredded(tenant);
+	event.detail = psprintf(UINT64_FORMAT " keys of " UINT64_FORMAT " chats destroyed", destroyed, chats);
+	chatcrypt_event_record(&scope, &event);
+	chatcrypt_owner_end(&scope);
+	return destroyed;
+}
+
+/* confirm may be NULL, which confirms nothing. */
+static bool
+is_confirmed(FunctionCallInfo fcinfo)
+{
+	return !PG_ARGISNULL(1) && strcmp(text_to_cstring(PG_GETARG_TEXT_PP(1)), "irreversible") == 0;
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_shred_chat);
+
+/* shred_chat(chat uuid, confirm text): how many keys were destroyed. */
+Datum
+chatcrypt_shred_chat(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	return shred_chat(PG_GETARG_UUID_P(0)->data, is_confirmed(fcinfo));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_shred_chat_bigint);
+
+Datum
+chatcrypt_shred_chat_bigint(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
+	return shred_chat(id.data, is_confirmed(fcinfo));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_shred_tenant);
+
+/* shred_tenant(tenant text, confirm text): how many keys were destroyed. */
+Datum
+chatcrypt_shred_tenant(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	require_confirmation(is_confirmed(fcinfo), "tenant");
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("shred_tenant runs in READ COMMITTED transactions only"),
+				 errdetail("The snapshot of this transaction would hide chats that were made since.")));
+	PG_RETURN_INT64((int64) shred_tenant(PG_GETARG_DATUM(0)));
+}

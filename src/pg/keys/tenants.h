@@ -1,0 +1,26 @@
+/*
+ * tenants.h
+ *		Which KMS key a tenant's data keys are wrapped with, and the rows that are
+ *		made at first use: the deployment id and the tenant "default".
+ */
+#ifndef CHATCRYPT_TENANTS_H
+#define CHATCRYPT_TENANTS_H
+
+#include "pg/keys/newdeks.h"
+
+/* Reads, and writes nothing: a deployment id is made up where there is none yet. */
+extern void chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wrapping);
+
+/*
+ * Inside an owner scope: makes the rows where they are missing.  False where the
+ * deployment has got another id in the meantime, and nothing was written.
+ */
+extern bool chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping *wrapping);
+
+/* Raises for what is no key URI of any provider. */
+extern void chatcrypt_check_key_uri(const char *uri);
+
+/* The wrapping of a chat that exists; its tenant and deployment do too. */
+extern void chatcrypt_chat_wrapping(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapping);
+
+#endif

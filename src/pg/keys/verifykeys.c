@@ -1,0 +1,217 @@
+/*
+ * verifykeys.c
+ *		verify_keys(): does every data key still unwrap to what it was?
+ *
+ * Each wrapped key is sent to its KMS, whatever caches and earlier failures say,
+ * and what comes back is compared with the row's key check value in the KMS
+ * worker: no key is given to this process, and the key cache stays as it is.
+ * What the KMS could not be asked is listed too, since it was not verified.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/tuplestore.h"
+#include "utils/uuid.h"
+
+#include "pg/access/access.h"
+#include "pg/base/store.h"
+#include "pg/events/events.h"
+#include "pg/keys/wrapping.h"
+
+#define COLUMNS 6
+
+typedef struct Verification
+{
+	ReturnSetInfo *result;
+	ChatcryptWhichKeys which;
+	MemoryContext context;		/* for what outlives a page */
+	List	   *outages;		/* a failed job for each key service that is out of order */
+	int64		left;			/* of the limit */
+	bool		records;		/* failures go into the history: not on a standby */
+} Verification;
+
+static const char *
+reason_of(const ChatcryptKmsJob *job)
+{
+	if (job->wrong_key)
+		return "wrong key";
+	if (job->outcome == CC_KMS_REJECTED)
+		return "does not unwrap";
+	return "not checked";
+}
+
+static const char *
+detail_of(const ChatcryptKmsJob *job)
+{
+	if (job->wrong_key)
+		return "the key service unwraps it to another key than the one that the row pins";
+	return job->error[0] != '\0' ? job->error : cc_kms_outcome_text(job->outcome);
+}
+
+static void
+record(const ChatcryptKmsJob *job)
+{
+	ChatcryptEvent event = {
+		.event = "unwrap_failed",
+		.chat_id = job->id.chat_id,
+		.purpose = chatcrypt_purpose_text(job->id.purpose),
+		.dek_version = job->id.version,
+		.kms_key = job->key_uri,
+		.detail = psprintf("%s: %s", reason_of(job), detail_of(job))
+	};
+	ChatcryptOwnerScope scope;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_event_record(&scope, &event);
+	chatcrypt_owner_end(&scope);
+}
+
+static void
+report(Verification *verification, const ChatcryptKmsJob *job)
+{
+	Datum		values[COLUMNS];
+	bool		nulls[COLUMNS] = {false};
+
+	values[0] = UUIDPGetDatum((const pg_uuid_t *) job->id.chat_id);
+	values[1] = CStringGetTextDatum(chatcrypt_purpose_text(job->id.purpose));
+	values[2] = Int32GetDatum((int32) job->id.version);
+	values[3] = CStringGetTextDatum(job->key_uri);
+	values[4] = CStringGetTextDatum(reason_of(job));
+	values[5] = CStringGetTextDatum(detail_of(job));
+	tuplestore_putvalues(verification->result->setResult, verification->result->setDesc, values, nulls);
+	if (verification->records && (job->wrong_key || job->outcome == CC_KMS_REJECTED))
+		record(job);
+}
+
+/* ---------- a page ---------- */
+
+static const ChatcryptKmsJob *
+outage_of(const Verification *verification, const char *key_uri)
+{
+	ListCell   *cell;
+
+	foreach(cell, verification->outages)
+	{
+		const ChatcryptKmsJob *job = lfirst(cell);
+
+		if (strcmp(job->key_uri, key_uri) == 0)
+			return job;
+	}
+	return NULL;
+}
+
+static void
+note_outage(Verification *verification, const ChatcryptKmsJob *job)
+{
+	MemoryContext previous;
+	ChatcryptKmsJob *outage;
+
+	if (!chatcrypt_is_outage(job) || outage_of(verification, job->key_uri) != NULL)
+		return;
+	previous = MemoryContextSwitchTo(verification->context);
+	outage = palloc(sizeof(ChatcryptKmsJob));
+	*outage = *job;
+	outage->key_uri = pstrdup(job->key_uri);
+	verification->outages = lappend(verification->outages, outage);
+	MemoryContextSwitchTo(previous);
+}
+
+/* Keys of a key service that failed before have its error too, and do not wait for it. */
+static void
+pass_over_outages(Verification *verification, ChatcryptPage *page)
+{
+	for (int i = page->count - 1; i >= 0; i--)
+	{
+		const ChatcryptKmsJob *outage = outage_of(verification, page->jobs[i].key_uri);
+		ChatcryptKmsJob failed = page->jobs[i];
+
+		if (outage == NULL)
+			continue;
+		failed.outcome = outage->outcome;
+		strlcpy(failed.error, outage->error, sizeof(failed.error));
+		report(verification, &failed);
+		chatcrypt_page_leave_out(page, i);
+	}
+}
+
+/* Those after one dek_id and up to another; false where there are no more. */
+static bool
+verify_page(Verification *verification, int64 *after, int64 up_to)
+{
+	ChatcryptPage page;
+	bool		more;
+
+	if (verification->left == 0)
+		return false;
+	chatcrypt_page_begin(&page);
+	*after = chatcrypt_page_read(&page, &verification->which, *after, verification->left);
+	more = page.count > 0 && *after < up_to;
+	for (int i = page.count - 1; i >= 0; i--)
+		if (page.rows[i].dek_id > up_to)
+			chatcrypt_page_leave_out(&page, i);
+	verification->left -= page.count;
+	pass_over_outages(verification, &page);
+	chatcrypt_page_check(&page);
+	for (int i = 0; i < page.nfailures; i++)
+	{
+		note_outage(verification, &page.failures[i].job);
+		report(verification, &page.failures[i].job);
+	}
+	return more;
+}
+
+static void
+verify_range(Verification *verification, int64 after, int64 up_to)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext page = AllocSetContextCreate(outer, "chatcrypt page of keys", ALLOCSET_DEFAULT_SIZES);
+
+	do
+	{
+		MemoryContextReset(page);
+		MemoryContextSwitchTo(page);
+		CHECK_FOR_INTERRUPTS();
+	} while (verify_page(verification, &after, up_to));
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(page);
+}
+
+/* ---------- the function ---------- */
+
+PG_FUNCTION_INFO_V1(chatcrypt_verify_keys);
+
+/* verify_keys("limit" bigint, tenant text, key_uri text): a row for each key that is not what it was */
+Datum
+chatcrypt_verify_keys(PG_FUNCTION_ARGS)
+{
+	Verification verification = {
+		.result = (ReturnSetInfo *) fcinfo->resultinfo,
+		.which = {
+			.tenant = {TEXTOID, PG_GETARG_DATUM(1), PG_ARGISNULL(1)},
+			.chat_id = {UUIDOID, (Datum) 0, true},
+			.kms_key = {TEXTOID, PG_GETARG_DATUM(2), PG_ARGISNULL(2)}
+		},
+		.context = CurrentMemoryContext,
+		.left = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0),
+		.records = !XactReadOnly
+	};
+	int64		start = PG_INT64_MIN;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	if (verification.left < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the limit must not be negative")));
+	InitMaterializedSRF(fcinfo, 0);
+	if (!PG_ARGISNULL(0))
+		start = chatcrypt_some_dek_id(&verification.which);	/* a sample, and another one each time */
+	verify_range(&verification, start, PG_INT64_MAX);
+	verify_range(&verification, PG_INT64_MIN, start);
+	return (Datum) 0;
+}

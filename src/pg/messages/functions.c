@@ -1,0 +1,226 @@
+/*
+ * functions.c
+ *		encrypt, decrypt, decrypt_bytea, try_decrypt and their small relatives.
+ *
+ * Every function that takes an id takes a uuid or a bigint, in all combinations:
+ * hence one C function for each, made by a macro.  A NULL body or envelope gives
+ * NULL; a NULL id with one that is not is a mistake, and says so rather than
+ * losing a message.
+ */
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "core/envelope.h"
+#include "core/random.h"
+#include "pg/access/access.h"
+#include "pg/base/errors.h"
+#include "pg/base/ids.h"
+#include "pg/base/settings.h"
+#include "pg/compat.h"
+#include "pg/keys/keyring.h"
+#include "pg/messages/messages.h"
+#include "pg/messages/seal.h"
+
+typedef enum IdType
+{
+	ID_UUID,
+	ID_BIGINT
+} IdType;
+
+/* An id argument, in room where a bigint's uuid can be made. */
+static inline const uint8 *
+id_argument(FunctionCallInfo fcinfo, int n, IdType type, pg_uuid_t *room)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the id of the %s must not be null", n == 0 ? "chat" : "message")));
+	if (type == ID_UUID)
+		return PG_GETARG_UUID_P(n)->data;
+	chatcrypt_bigint_id(PG_GETARG_INT64(n), room->data);
+	return room->data;
+}
+
+static inline bytea *
+aad_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_NARGS() <= n || PG_ARGISNULL(n) ? NULL : PG_GETARG_BYTEA_PP(n);
+}
+
+static inline Datum
+encrypt(FunctionCallInfo fcinfo, IdType chat_type, IdType message_type, bool is_text)
+{
+	pg_uuid_t	chat_room;
+	pg_uuid_t	message_room;
+	const uint8 *chat_id;
+	const uint8 *message_id;
+	bytea	   *body;
+
+	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	if (PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	chat_id = id_argument(fcinfo, 0, chat_type, &chat_room);
+	message_id = id_argument(fcinfo, 1, message_type, &message_room);
+	body = PG_GETARG_BYTEA_PP(2);
+	if (is_text)
+		PG_RETURN_BYTEA_P(chatcrypt_seal_text(chat_id, message_id, body, aad_argument(fcinfo, 3)));
+	PG_RETURN_BYTEA_P(chatcrypt_seal(chat_id, message_id, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body),
+									 aad_argument(fcinfo, 3)));
+}
+
+static inline Datum
+decrypt(FunctionCallInfo fcinfo, IdType chat_type, IdType message_type, bool is_text,
+		ChatcryptOnFailure on_failure)
+{
+	pg_uuid_t	chat_room;
+	pg_uuid_t	message_room;
+	const uint8 *chat_id;
+	const uint8 *message_id;
+	bytea	   *envelope;
+	struct varlena *plaintext;
+
+	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	if (PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	chat_id = id_argument(fcinfo, 0, chat_type, &chat_room);
+	message_id = id_argument(fcinfo, 1, message_type, &message_room);
+	envelope = PG_GETARG_BYTEA_PP(2);
+	plaintext = is_text ?
+		chatcrypt_open_text(chat_id, message_id, envelope, aad_argument(fcinfo, 3), on_failure) :
+		chatcrypt_open(chat_id, message_id, envelope, aad_argument(fcinfo, 3), on_failure);
+	if (plaintext == NULL)
+	{
+		if (chatcrypt_messages_updating())
+			chatcrypt_messages_note_unopened();
+		PG_RETURN_NULL();
+	}
+	PG_RETURN_POINTER(plaintext);
+}
+
+#define FOR_IDS(chat, message, chat_type, message_type) \
+	PG_FUNCTION_INFO_V1(chatcrypt_encrypt_text_##chat##_##message); \
+	Datum chatcrypt_encrypt_text_##chat##_##message(PG_FUNCTION_ARGS) \
+	{ return encrypt(fcinfo, chat_type, message_type, true); } \
+	PG_FUNCTION_INFO_V1(chatcrypt_encrypt_bytea_##chat##_##message); \
+	Datum chatcrypt_encrypt_bytea_##chat##_##message(PG_FUNCTION_ARGS) \
+	{ return encrypt(fcinfo, chat_type, message_type, false); } \
+	PG_FUNCTION_INFO_V1(chatcrypt_decrypt_##chat##_##message); \
+	Datum chatcrypt_decrypt_##chat##_##message(PG_FUNCTION_ARGS) \
+	{ return decrypt(fcinfo, chat_type, message_type, true, CHATCRYPT_FAIL_RAISE); } \
+	PG_FUNCTION_INFO_V1(chatcrypt_decrypt_bytea_##chat##_##message); \
+	Datum chatcrypt_decrypt_bytea_##chat##_##message(PG_FUNCTION_ARGS) \
+	{ return decrypt(fcinfo, chat_type, message_type, false, CHATCRYPT_FAIL_RAISE); } \
+	PG_FUNCTION_INFO_V1(chatcrypt_try_decrypt_##chat##_##message); \
+	Datum chatcrypt_try_decrypt_##chat##_##message(PG_FUNCTION_ARGS) \
+	{ return decrypt(fcinfo, chat_type, message_type, true, CHATCRYPT_FAIL_NULL); } \
+	extern int	chatcrypt_no_semicolon_needed
+
+FOR_IDS(uuid, uuid, ID_UUID, ID_UUID);
+FOR_IDS(uuid, bigint, ID_UUID, ID_BIGINT);
+FOR_IDS(bigint, uuid, ID_BIGINT, ID_UUID);
+FOR_IDS(bigint, bigint, ID_BIGINT, ID_BIGINT);
+
+PG_FUNCTION_INFO_V1(chatcrypt_message_body);
+
+/* message_body(chat, message, envelope): what the view shows, as chatcrypt.on_decrypt_error says. */
+Datum
+chatcrypt_message_body(PG_FUNCTION_ARGS)
+{
+	bool		lenient = chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL ||
+		chatcrypt_messages_updating();
+
+	return decrypt(fcinfo, ID_UUID, ID_UUID, true, lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+}
+
+/* The key version that an envelope names; 0 for what is no envelope. */
+static int32
+version_of(const struct varlena *envelope)
+{
+	cc_envelope_info info;
+
+	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), &info) != CC_OK ||
+		info.dek_version > PG_INT32_MAX)
+		return 0;
+	return (int32) info.dek_version;
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_dek_version);
+
+/* dek_version(envelope): needs no key and no right; NULL for what is no envelope. */
+Datum
+chatcrypt_dek_version(PG_FUNCTION_ARGS)
+{
+	int32		version = version_of(PG_GETARG_VARLENA_PP(0));
+
+	if (version == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(version);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_is_sealed);
+
+/*
+ * is_sealed(envelope, dek_version): the constraint of chatcrypt.message.  In the words, and
+ * with the fields, that PostgreSQL has for a violation, but without the row.
+ */
+Datum
+chatcrypt_is_sealed(PG_FUNCTION_ARGS)
+{
+	bool		sealed = PG_ARGISNULL(0) || PG_ARGISNULL(1) ? PG_ARGISNULL(0) && PG_ARGISNULL(1) :
+		PG_GETARG_INT32(1) != 0 && version_of(PG_GETARG_VARLENA_PP(0)) == PG_GETARG_INT32(1);
+
+	if (unlikely(!sealed))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("new row for relation \"message\" violates check constraint \"message_is_encrypted\""),
+				 errdetail("What it has for encrypted_message is not an envelope of the key version that it has for dek_version."),
+				 errhint("Write to the view chatcrypt.messages, which encrypts."),
+				 err_generic_string(PG_DIAG_SCHEMA_NAME, "chatcrypt"),
+				 err_generic_string(PG_DIAG_TABLE_NAME, "message"),
+				 err_generic_string(PG_DIAG_CONSTRAINT_NAME, "message_is_encrypted")));
+	PG_RETURN_BOOL(true);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_new_message_id);
+
+/* A UUIDv7: its time comes first, so that the ids of a day are neighbours in an index. */
+Datum
+chatcrypt_new_message_id(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	uint64		ms = (GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
+
+	(void) fcinfo;
+	chatcrypt_keyring_fresh_randomness();
+	if (cc_random_bytes(id->data + 6, UUID_LEN - 6) != CC_OK)
+		chatcrypt_raise(CC_ERR_RANDOM, NULL);
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
+	id->data[6] = 0x70 | (id->data[6] & 0x0f);
+	id->data[8] = 0x80 | (id->data[8] & 0x3f);
+	PG_RETURN_UUID_P(id);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_warm);
+
+/* warm(chats uuid[]): how many keys were unwrapped. */
+Datum
+chatcrypt_warm(PG_FUNCTION_ARGS)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+
+	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the id of the chat must not be null")));
+	/* uuids have no alignment and no padding: the array's data is the ids. */
+	PG_RETURN_INT32(chatcrypt_keyring_warm((uint8 *) ARR_DATA_PTR(array), count));
+}

@@ -1,0 +1,133 @@
+/*
+ * rowmover.c
+ *		Gives rows of chatcrypt.message new envelopes: see rowmover.h.
+ *
+ * table_tuple_update can be told not to wait: a row that another transaction has
+ * locked or changed is then left alone, which is what SELECT ... FOR UPDATE SKIP
+ * LOCKED is for, without its write to every row.  All that the executor would add
+ * for this table are index entries.  The table's own constraint holds for every
+ * envelope with the version that it names.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "nodes/makefuncs.h"
+#include "storage/bufmgr.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "pg/base/store.h"
+#include "pg/compat.h"
+#include "pg/messages/messagetable.h"
+#include "pg/messages/rowmover.h"
+
+struct ChatcryptRowMover
+{
+	Relation	table;
+	BlockNumber blocks;			/* our lock keeps vacuum from taking any away */
+	EState	   *estate;
+	ResultRelInfo *result;
+	TupleTableSlot *old;
+	TupleTableSlot *new;
+};
+
+static bool
+has_update_triggers(const TriggerDesc *triggers)
+{
+	return triggers != NULL &&
+		(triggers->trig_update_before_row || triggers->trig_update_after_row || triggers->trig_update_instead_row ||
+		 triggers->trig_update_before_statement || triggers->trig_update_after_statement ||
+		 triggers->trig_update_old_table || triggers->trig_update_new_table);
+}
+
+static bool
+is_as_we_made_it(Relation table)
+{
+	const TupleConstr *constraints = RelationGetDescr(table)->constr;
+
+	return table->rd_rel->relkind == RELKIND_RELATION &&
+		!table->rd_rel->relispartition &&
+		RelationGetNumberOfAttributes(table) == MESSAGE_COLUMNS &&
+		table->rd_rules == NULL &&
+		constraints != NULL && constraints->num_check == 1 &&
+		!has_update_triggers(table->trigdesc);
+}
+
+ChatcryptRowMover *
+chatcrypt_rowmover_open(void)
+{
+	Relation	table = table_open(chatcrypt_store_relation("message"), RowExclusiveLock);
+	ChatcryptRowMover *mover;
+
+	if (!is_as_we_made_it(table))
+	{
+		table_close(table, NoLock);
+		return NULL;
+	}
+	mover = palloc(sizeof(ChatcryptRowMover));
+	mover->table = table;
+	mover->blocks = RelationGetNumberOfBlocks(table);
+	mover->estate = CreateExecutorState();
+	mover->estate->es_snapshot = GetActiveSnapshot();
+	mover->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(mover->result, table, 0, NULL, 0);
+	ExecOpenIndices(mover->result, false);
+	mover->old = table_slot_create(table, NULL);
+	mover->new = table_slot_create(table, NULL);
+	return mover;
+}
+
+void
+chatcrypt_rowmover_close(ChatcryptRowMover *mover)
+{
+	ExecDropSingleTupleTableSlot(mover->old);
+	ExecDropSingleTupleTableSlot(mover->new);
+	ExecCloseIndices(mover->result);
+	FreeExecutorState(mover->estate);
+	table_close(mover->table, NoLock);
+	pfree(mover);
+}
+
+bool
+chatcrypt_rowmover_fetch(ChatcryptRowMover *mover, ItemPointer at, Datum **values, bool **nulls)
+{
+	if (ItemPointerGetBlockNumber(at) >= mover->blocks ||
+		!table_tuple_fetch_row_version(mover->table, at, mover->estate->es_snapshot, mover->old))
+		return false;
+	slot_getallattrs(mover->old);
+	*values = mover->old->tts_values;
+	*nulls = mover->old->tts_isnull;
+	return true;
+}
+
+static void
+fill_new(ChatcryptRowMover *mover, bytea *envelope, uint32 dek_version)
+{
+	ExecClearTuple(mover->new);
+	memcpy(mover->new->tts_values, mover->old->tts_values, sizeof(Datum) * MESSAGE_COLUMNS);
+	memcpy(mover->new->tts_isnull, mover->old->tts_isnull, sizeof(bool) * MESSAGE_COLUMNS);
+	mover->new->tts_values[MESSAGE_BODY] = PointerGetDatum(envelope);
+	mover->new->tts_values[MESSAGE_DEK_VERSION] = Int32GetDatum((int32) dek_version);
+	ExecStoreVirtualTuple(mover->new);
+}
+
+bool
+chatcrypt_rowmover_replace(ChatcryptRowMover *mover, ItemPointer at, bytea *envelope, uint32 dek_version)
+{
+	ChatcryptUpdateIndexes indexes;
+	LockTupleMode lockmode;
+	TM_FailureData failure;
+
+	fill_new(mover, envelope, dek_version);
+	if (table_tuple_update(mover->table, at, mover->new, GetCurrentCommandId(true), mover->estate->es_snapshot,
+						   InvalidSnapshot, false, &failure, &lockmode, &indexes) != TM_Ok)
+		return false;
+	if (chatcrypt_updates_indexes(indexes) && mover->result->ri_NumIndices > 0)
+		chatcrypt_insert_index_entries(mover->result, mover->new, mover->estate, indexes);
+	ResetPerTupleExprContext(mover->estate);
+	return true;
+}

@@ -1,0 +1,417 @@
+/*
+ * seal.c
+ *		Sealing and opening of one message: see seal.h.
+ *
+ * The order is always the same: allocate, fetch the key, work, and only then
+ * report, so that no error passes over a key.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "core/envelope.h"
+#include "core/secretbox.h"
+#include "pg/base/errors.h"
+#include "pg/compat.h"
+#include "pg/keys/keyring.h"
+#include "pg/messages/seal.h"
+
+#define CACHE_LINE		64
+#define PREFETCH_MAX	512		/* beyond it the processor has noticed by itself */
+
+/* Bytes that an envelope adds, whichever of the two formats the chat turns out to use. */
+#define MOST_OVERHEAD	Max(CC_ENVELOPE_OVERHEAD, CC_SECRETBOX_OVERHEAD)
+
+static cc_status
+seal_with(const ChatcryptKey *key, const uint8 *message_id, const uint8 *aad, Size aad_len,
+		  const uint8 *plaintext, Size len, uint8 *out, Size *out_len)
+{
+	if (key->use == CHATCRYPT_FOR_CONVERSATION)
+	{
+		if (aad_len != 0)
+			return CC_ERR_ARGUMENT;
+		*out_len = len + CC_SECRETBOX_OVERHEAD;
+		return cc_secretbox_seal(key->secret.conversation, key->version, plaintext, len, out);
+	}
+	*out_len = len + CC_ENVELOPE_OVERHEAD;
+	return cc_envelope_seal(chatcrypt_keyring_aead(), &key->secret.message, key->version, message_id,
+							aad, aad_len, plaintext, len, out);
+}
+
+static cc_status
+open_with(const ChatcryptKey *key, const uint8 *message_id, const uint8 *aad, Size aad_len,
+		  const uint8 *envelope, Size len, uint8 *plaintext)
+{
+	if (key->use == CHATCRYPT_FOR_CONVERSATION)
+		return aad_len != 0 ? CC_ERR_AUTH :
+			cc_secretbox_open(key->secret.conversation, key->version, envelope, len, plaintext);
+	return cc_envelope_open(chatcrypt_keyring_aead(), &key->secret.message, key->version, message_id,
+							aad, aad_len, envelope, len, plaintext);
+}
+
+/* Which key: the one that seals the chat's messages, whatever its purpose is, or the active data key. */
+typedef const ChatcryptKey *(*KeyChoice) (const uint8 chat_id[CC_ID_LEN]);
+
+static const ChatcryptKey *
+data_key(const uint8 chat_id[CC_ID_LEN])
+{
+	return chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_MESSAGES);
+}
+
+static pg_attribute_always_inline bytea *
+seal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const char *plaintext, Size len, const bytea *aad)
+{
+	bytea	   *envelope;
+	Size		envelope_len;
+	cc_status	status;
+
+	if (len > MaxAllocSize - VARHDRSZ - MOST_OVERHEAD)
+		chatcrypt_raise(CC_ERR_TOO_LARGE, chat_id);
+	envelope = palloc(VARHDRSZ + len + MOST_OVERHEAD);
+	chatcrypt_keyring_fresh_randomness();
+	status = seal_with(choose(chat_id), message_id,
+					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
+					   (const uint8 *) plaintext, len, (uint8 *) VARDATA(envelope), &envelope_len);
+	if (status != CC_OK)
+		chatcrypt_raise(status, chat_id);
+	SET_VARSIZE(envelope, VARHDRSZ + envelope_len);
+	return envelope;
+}
+
+bytea *
+chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+			   const char *plaintext, Size len, const bytea *aad)
+{
+	return seal(chatcrypt_keyring_seal, chat_id, message_id, plaintext, len, aad);
+}
+
+bytea *
+chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+					   const char *plaintext, Size len, const bytea *aad)
+{
+	return seal(data_key, chat_id, message_id, plaintext, len, aad);
+}
+
+char *
+chatcrypt_text_to_utf8(const text *given, Size *len)
+{
+	char	   *plain = VARDATA_ANY(given);
+	char	   *utf8;
+
+	*len = VARSIZE_ANY_EXHDR(given);
+	/* A server without an encoding takes any bytes; its own check would show some of them. */
+	if (GetDatabaseEncoding() == PG_SQL_ASCII && !pg_verify_mbstr(PG_UTF8, plain, *len, true))
+		return NULL;
+	utf8 = pg_server_to_any(plain, *len, PG_UTF8);
+	if (utf8 != plain)
+		*len = strlen(utf8);
+	return utf8;
+}
+
+bytea *
+chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+					const text *body, const bytea *aad)
+{
+	Size		len;
+	char	   *utf8 = chatcrypt_text_to_utf8(body, &len);
+	bytea	   *volatile envelope = NULL;
+
+	if (utf8 == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("the message is not text in UTF-8"),
+				 errhint("Encrypt it as bytea.")));
+	if (utf8 == VARDATA_ANY(body))
+		return chatcrypt_seal(chat_id, message_id, utf8, len, aad);
+	PG_TRY();
+	{
+		envelope = chatcrypt_seal(chat_id, message_id, utf8, len, aad);
+	}
+	PG_FINALLY();
+	{
+		cc_wipe(utf8, len);
+	}
+	PG_END_TRY();
+	pfree(utf8);
+	return envelope;
+}
+
+/* Which key an envelope asks for; false where no such envelope can exist in any chat. */
+static cc_status
+inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptUse *use)
+{
+	cc_status	status = cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), info);
+
+	if (status != CC_OK)
+		return status;
+	if (info->suite == CC_SUITE_ATTACHMENT)
+		return CC_ERR_SUITE;
+	if (info->dek_version > PG_INT32_MAX)
+		return CC_ERR_VERSION;
+	*use = info->suite == CC_SUITE_CONVERSATION ? CHATCRYPT_FOR_CONVERSATION : CHATCRYPT_FOR_MESSAGES;
+	return CC_OK;
+}
+
+/*
+ * Asks the memory for the envelope while its key is looked up and derived from: a
+ * scan meets each one cold, and the cipher would otherwise wait for it line by line.
+ * Always inline, because gcc takes a function that only prefetches for one that does
+ * nothing, and leaves its calls out.
+ */
+static pg_attribute_always_inline void
+prefetch(const bytea *envelope)
+{
+	const char *start = VARDATA_ANY(envelope);
+	const char *last = start + Min(VARSIZE_ANY_EXHDR(envelope), PREFETCH_MAX);
+
+	for (const char *line = start; line < last; line += CACHE_LINE)
+		__builtin_prefetch(line);
+	__builtin_prefetch(last);
+}
+
+/*
+ * Opens into a varlena whose header is left to the caller.  NULL, with why, where
+ * it does not open; raises for a missing key unless on_failure says otherwise, and
+ * for what the KMS answers unless there is a failure to fill.
+ */
+static struct varlena *
+open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, const bytea *aad,
+		  ChatcryptOnFailure on_failure, ChatcryptKmsJob *failure, cc_status *why)
+{
+	cc_envelope_info info;
+	ChatcryptUse use;
+	const ChatcryptKey *key;
+	struct varlena *plaintext;
+
+	prefetch(envelope);
+	*why = inspect(envelope, &info, &use);
+	if (*why != CC_OK)
+		return NULL;
+	plaintext = palloc(VARHDRSZ + info.plaintext_len + 1);
+	SET_VARSIZE(plaintext, VARHDRSZ + info.plaintext_len);
+	if (failure != NULL)
+		key = chatcrypt_keyring_probe(chat_id, use, info.dek_version, failure);
+	else
+		key = on_failure == CHATCRYPT_FAIL_RAISE ?
+			chatcrypt_keyring_open(chat_id, use, info.dek_version) :
+			chatcrypt_keyring_find(chat_id, use, info.dek_version);
+	*why = key == NULL ? CC_ERR_NO_KEY :
+		open_with(key, message_id,
+				  aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
+				  (const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
+				  (uint8 *) VARDATA(plaintext));
+	if (*why == CC_OK)
+		return plaintext;
+	pfree(plaintext);
+	return NULL;
+}
+
+bytea *
+chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+			   const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure)
+{
+	cc_status	why;
+	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, on_failure, NULL, &why);
+
+	if (plaintext == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
+		chatcrypt_raise(why, chat_id);
+	return plaintext;
+}
+
+bytea *
+chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+				const bytea *envelope, ChatcryptKmsJob *failure)
+{
+	cc_status	why;
+
+	memset(failure, 0, sizeof(*failure));
+	return open_into(chat_id, message_id, envelope, NULL, CHATCRYPT_FAIL_NULL, failure, &why);
+}
+
+/*
+ * UTF-8 in the server's encoding, or NULL where that lacks a character.  PostgreSQL's
+ * own conversion would raise, with bytes of the message in the error.
+ */
+static text *
+convert_to_server(const char *utf8, Size len)
+{
+	Oid			conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+	Size		room = (len + 1) * MAX_CONVERSION_GROWTH;
+	text	   *volatile result = NULL;
+	char	   *native;
+
+	if (!OidIsValid(conversion) || room > PG_INT32_MAX)
+		return NULL;
+	native = MemoryContextAllocHuge(CurrentMemoryContext, room);
+	PG_TRY();
+	{
+		if (pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) utf8, (int) len,
+										  (unsigned char *) native, (int) room, true) == (int) len)
+			result = cstring_to_text(native);
+	}
+	PG_FINALLY();
+	{
+		cc_wipe(native, room);	/* a conversion that somebody made may raise whatever it was told */
+	}
+	PG_END_TRY();
+	pfree(native);
+	return result;
+}
+
+/* Is it text?  In the server's encoding, or as it is where that encoding is none. */
+static text *
+as_server_text(struct varlena *plaintext)
+{
+	Size		len = VARSIZE(plaintext) - VARHDRSZ;
+
+	if (!pg_verify_mbstr(PG_UTF8, VARDATA(plaintext), len, true))
+		return NULL;
+	if (len == 0 || GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return plaintext;
+	return convert_to_server(VARDATA(plaintext), len);
+}
+
+text *
+chatcrypt_text_from_utf8(const char *utf8, Size len)
+{
+	if (!pg_verify_mbstr(PG_UTF8, utf8, len, true))
+		return NULL;
+	if (len == 0 || GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return cstring_to_text_with_len(utf8, len);
+	return convert_to_server(utf8, len);
+}
+
+static void
+raise_not_text(bool is_utf8)
+{
+	if (is_utf8)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+				 errmsg("the message cannot be shown in the encoding \"%s\" of this database", GetDatabaseEncodingName()),
+				 errhint("Read its UTF-8 bytes with chatcrypt.decrypt_bytea().")));
+	ereport(ERROR,
+			(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+			 errmsg("the message is not text"),
+			 errhint("Read it with chatcrypt.decrypt_bytea().")));
+}
+
+text *
+chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+					const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure)
+{
+	struct varlena *plaintext = chatcrypt_open(chat_id, message_id, envelope, aad,
+											   on_failure == CHATCRYPT_FAIL_NULL ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+	text	   *result;
+	bool		is_utf8;
+
+	if (plaintext == NULL)
+		return NULL;
+	result = as_server_text(plaintext);
+	if (result == plaintext)
+		return result;
+	is_utf8 = pg_verify_mbstr(PG_UTF8, VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ, true);
+	cc_wipe(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
+	pfree(plaintext);
+	if (result == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
+		raise_not_text(is_utf8);
+	return result;
+}
+
+static bytea *
+reseal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, const bytea *aad,
+	   cc_status *why)
+{
+	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL, NULL, why);
+	bytea	   *volatile resealed = NULL;
+
+	if (plaintext == NULL)
+		return NULL;
+	PG_TRY();
+	{
+		resealed = seal(choose, chat_id, message_id, VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ, aad);
+	}
+	PG_FINALLY();
+	{
+		cc_wipe(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
+	}
+	PG_END_TRY();
+	pfree(plaintext);
+	return resealed;
+}
+
+bytea *
+chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+				 const bytea *envelope, const bytea *aad, cc_status *why)
+{
+	return reseal(chatcrypt_keyring_seal, chat_id, message_id, envelope, aad, why);
+}
+
+bytea *
+chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+						 const bytea *envelope, const bytea *aad, cc_status *why)
+{
+	return reseal(data_key, chat_id, message_id, envelope, aad, why);
+}
+
+char *
+chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version, const ChatcryptKmsJob *failure)
+{
+	ChatcryptMode mode;
+	ChatcryptDekRow row;
+
+	if (failure->wrong_key)
+		return psprintf("wrong key: version %u unwraps to another key than the one that was wrapped", version);
+	if (failure->outcome != CC_KMS_OK)
+		return psprintf("key not unwrapped: version %u: %s", version,
+						failure->error[0] != '\0' ? failure->error : cc_kms_outcome_text(failure->outcome));
+	if (!chatcrypt_store_chat_mode(chat_id, &mode))
+		return pstrdup("no key: there is no such chat");
+	if (chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), version, &row))
+		return psprintf("key destroyed: version %u", version);
+	return psprintf("no key: the chat has none of version %u", version);
+}
+
+/* Whether the key or the bytes are the wrong ones is told to administrators and auditors alone. */
+static char *
+what_is_wrong_with_bytes(const ChatcryptKey *key, const uint8 *message_id, const bytea *envelope, cc_status status)
+{
+	if (status != CC_ERR_AUTH)
+		return psprintf("not an envelope: %s", cc_status_text(status));
+	if (key->use == CHATCRYPT_FOR_CONVERSATION)
+		return pstrdup("damaged, or sealed under another key");
+	if (cc_envelope_is_committed(&key->secret.message, key->version, message_id,
+								 (const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope)))
+		return pstrdup("damaged: the key and the message are right, the bytes or the additional data are not");
+	return pstrdup("wrong key: sealed under another key or for another message, or damaged at its beginning");
+}
+
+char *
+chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+						const bytea *envelope, const bytea *aad)
+{
+	const uint8 *bytes = (const uint8 *) VARDATA_ANY(envelope);
+	cc_envelope_info info;
+	ChatcryptUse use;
+	ChatcryptKmsJob failure;
+	const ChatcryptKey *key;
+	cc_status	status = inspect(envelope, &info, &use);
+	uint8	   *plaintext;
+
+	if (status == CC_ERR_SUITE)
+		return psprintf("unknown suite: %u", bytes[0]);
+	if (status != CC_OK)
+		return psprintf("not an envelope: %s", cc_status_text(status));
+	plaintext = palloc(info.plaintext_len + 1);
+	key = chatcrypt_keyring_probe(chat_id, use, info.dek_version, &failure);
+	if (key == NULL)
+		return chatcrypt_what_is_wrong_with_key(chat_id, use, info.dek_version, &failure);
+	status = open_with(key, message_id,
+					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
+					   bytes, VARSIZE_ANY_EXHDR(envelope), plaintext);
+	cc_wipe(plaintext, info.plaintext_len);
+	pfree(plaintext);
+	return status == CC_OK ? NULL : what_is_wrong_with_bytes(key, message_id, envelope, status);
+}

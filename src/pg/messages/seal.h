@@ -1,0 +1,81 @@
+/*
+ * seal.h
+ *		Sealing and opening of one message, for SQL functions and triggers alike.
+ */
+#ifndef CHATCRYPT_SEAL_H
+#define CHATCRYPT_SEAL_H
+
+#include "core/bytes.h"
+#include "pg/keys/keyring.h"
+
+/*
+ * Seals len bytes of plaintext under the chat's active key.  aad may be NULL.
+ * The caller has checked its user's rights.
+ */
+extern bytea *chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+							 const char *plaintext, Size len, const bytea *aad);
+
+/* The same for text in the server's encoding, which is sealed as UTF-8. */
+extern bytea *chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+								  const text *body, const bytea *aad);
+
+/*
+ * The same under the chat's active data key, which is another one in a chat of mode
+ * conversation_key: for what clients do not read with the key of their conversation.
+ */
+extern bytea *chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+									 const char *plaintext, Size len, const bytea *aad);
+
+/*
+ * What is to become of an envelope that does not open: an error, or NULL.  A KMS
+ * that is down raises in either case.  Who opened it to store it has words of its
+ * own for what is no text, where others are told how to read that.
+ */
+typedef enum ChatcryptOnFailure
+{
+	CHATCRYPT_FAIL_RAISE,
+	CHATCRYPT_FAIL_NULL,
+	CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT
+} ChatcryptOnFailure;
+
+extern bytea *chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+							 const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure);
+extern text *chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+								 const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure);
+
+/*
+ * For what must go on while a KMS is down: NULL where it does not open, and where
+ * the KMS does not give the key; then failure says so, as chatcrypt_keyring_probe()
+ * does.  The plaintext is the caller's to wipe.
+ */
+struct ChatcryptKmsJob;
+extern bytea *chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+							  const bytea *envelope, struct ChatcryptKmsJob *failure);
+
+/*
+ * Seals what an envelope holds anew, under the chat's active key; the plaintext
+ * leaves this function by no door.  NULL, with why, where it does not open.
+ */
+extern bytea *chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+							   const bytea *envelope, const bytea *aad, cc_status *why);
+extern bytea *chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+									   const bytea *envelope, const bytea *aad, cc_status *why);
+
+/* What keeps an envelope from opening, in words; NULL for nothing.  Raises for none of it. */
+extern char *chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+									 const bytea *envelope, const bytea *aad);
+
+/* Why chatcrypt_keyring_probe() found no key, in words, from the failure that it filled. */
+extern char *chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version,
+											  const ChatcryptKmsJob *failure);
+
+/*
+ * Text of the server's encoding as UTF-8: its own bytes where it is that already.  NULL
+ * where a server without an encoding holds something else.  The caller wipes copies.
+ */
+extern char *chatcrypt_text_to_utf8(const text *given, Size *len);
+
+/* The reverse: a new text; NULL for what is no UTF-8, or cannot be shown in the server's encoding. */
+extern text *chatcrypt_text_from_utf8(const char *utf8, Size len);
+
+#endif

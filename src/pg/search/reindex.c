@@ -1,0 +1,352 @@
+/*
+ * reindex.c
+ *		reindex_search(): brings the tokens of a chat's messages in line with its policy,
+ *		while they are read and written.
+ *
+ *	1. policy	where a new key is asked for, or the index was complete: a new generation,
+ *				which is not.  Writers that know it write by it from here on.
+ *	2. fence	the transactions that are running are noted: they may know the older policy.
+ *	3. pass		each message without tokens of this generation gets them, batch by batch.
+ *				Each batch locks its messages, and passes over those that others hold.
+ *	4. wait		for the transactions that were noted; then another pass, until one has
+ *				passed over nothing.
+ *	5. end		the index is complete, and search keys that were replaced are destroyed.
+ *
+ * Whatever interrupts it, the next call goes on: a message with tokens of this generation
+ * is not looked at again.  Two of them at once do each other no harm.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "pg/access/access.h"
+#include "pg/base/ids.h"
+#include "pg/base/owner.h"
+#include "pg/base/progress.h"
+#include "pg/base/work.h"
+#include "pg/compat.h"
+#include "pg/events/events.h"
+#include "pg/keys/keys.h"
+#include "pg/keys/shred.h"
+#include "pg/messages/seal.h"
+#include "pg/search/search.h"
+#include "pg/search/searchpolicy.h"
+#include "pg/upkeep/fence.h"
+
+#define NAP		100				/* ms, before messages that others held are tried again */
+
+typedef struct Reindex
+{
+	pg_uuid_t	chat_id;
+	int			batch;
+	bool		new_key;
+	MemoryContext batch_context;
+	ChatcryptSearchPolicy policy;	/* the one that this run is for */
+
+	/* One pass: the place of the last message that was looked at. */
+	TimestampTz after_time;
+	pg_uuid_t	after_id;
+	int			listed;			/* by the last batch */
+	bool		passed_over;
+
+	int64		indexed;
+	int64		unreadable;
+	int64		outstanding;	/* transactions that it had no patience for */
+} Reindex;
+
+static void
+run_step(Reindex *run, ChatcryptStep step)
+{
+	MemoryContext previous = MemoryContextSwitchTo(run->batch_context);
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	step(run);
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(run->batch_context);
+	chatcrypt_work_commit();
+}
+
+/* The policy as it is now; raises where there is no index, or none any more. */
+static const ChatcryptSearchPolicy *
+current_policy(const Reindex *run)
+{
+	const ChatcryptSearchPolicy *policy = chatcrypt_search_policy(run->chat_id.data);
+
+	if (policy == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("search of chat %s is off", chatcrypt_id_text(run->chat_id.data)),
+				 errhint("chatcrypt.set_search() says how a chat is searched.")));
+	if (policy->mode != CHATCRYPT_SEARCH_BLIND)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("search of chat %s is an external search engine's, and has no index here",
+						chatcrypt_id_text(run->chat_id.data)),
+				 errhint("chatcrypt.refeed() feeds all of its messages again.")));
+	return policy;
+}
+
+/* ------------------------------------------------------------------------- before and after */
+
+/* A step.  A call that finds the index complete makes it anew, and so does one for another key. */
+static void
+begin_generation(void *arg)
+{
+	Reindex    *run = arg;
+	ChatcryptArg chat = {UUIDOID, PointerGetDatum(&run->chat_id), false};
+	ChatcryptOwnerScope scope;
+
+	run->policy = *current_policy(run);
+	if (run->new_key)
+		(void) chatcrypt_rotate_purpose(run->chat_id.data, CHATCRYPT_PURPOSE_SEARCH);
+	else if (!run->policy.complete)
+		return;
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_lock_chat(run->chat_id.data);
+	chatcrypt_owner_execute("UPDATE chatcrypt.search_policy SET generation = DEFAULT, complete = false, "
+							"updated_at = now() WHERE chat_id = $1", &chat, 1);
+	chatcrypt_owner_end(&scope);
+	run->policy = *current_policy(run);
+}
+
+static void
+destroy_replaced_keys(const ChatcryptOwnerScope *scope, const ChatcryptArg *chat)
+{
+	ChatcryptEvent event = {.event = "purge", .chat_id = DatumGetUUIDP(chat->value)->data, .purpose = "search"};
+	uint64		destroyed;
+
+	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL "
+										"WHERE chat_id = $1 AND purpose = 'search' AND state = 'decrypt_only'", chat, 1);
+	if (destroyed == 0)
+		return;
+	event.detail = psprintf(UINT64_FORMAT " keys destroyed", destroyed);
+	chatcrypt_event_record(scope, &event);
+	chatcrypt_evict_chat_at_commit(event.chat_id);
+}
+
+/* A step. */
+static void
+complete(void *arg)
+{
+	Reindex    *run = arg;
+	ChatcryptArg args[] = {
+		{UUIDOID, PointerGetDatum(&run->chat_id), false},
+		{INT8OID, Int64GetDatum(run->policy.generation), false}
+	};
+	ChatcryptOwnerScope scope;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_lock_chat(run->chat_id.data);
+	if (chatcrypt_owner_execute("UPDATE chatcrypt.search_policy SET complete = true, updated_at = now() "
+								"WHERE chat_id = $1 AND generation = $2 AND NOT complete", args, lengthof(args)) > 0)
+		destroy_replaced_keys(&scope, args);
+	chatcrypt_owner_end(&scope);
+}
+
+/* ------------------------------------------------------------------------- one batch */
+
+/* Messages that have no tokens of this generation, in the order of time. */
+static uint64
+list_messages(const Reindex *run, Datum **ids)
+{
+	ChatcryptArg args[] = {
+		{UUIDOID, PointerGetDatum(&run->chat_id), false},
+		{INT8OID, Int64GetDatum(run->policy.generation), false},
+		{TIMESTAMPTZOID, TimestampTzGetDatum(run->after_time), false},
+		{UUIDOID, PointerGetDatum(&run->after_id), false},
+		{INT4OID, Int32GetDatum(run->batch), false}
+	};
+	uint64		count;
+	bool		isnull;
+
+	count = chatcrypt_owner_execute("SELECT m.message_id, m.created_at FROM chatcrypt.message m "
+									"LEFT JOIN chatcrypt.search_token t USING (message_id) "
+									"WHERE m.chat_id = $1 AND m.encrypted_message IS NOT NULL "
+									"AND t.generation IS DISTINCT FROM $2 AND m.created_at >= $3 "
+									"AND (m.created_at, m.message_id) > ($3, $4) "
+									"ORDER BY m.created_at, m.message_id LIMIT $5", args, lengthof(args));
+	*ids = palloc(sizeof(Datum) * Max(count, 1));
+	for (uint64 i = 0; i < count; i++)
+		(*ids)[i] = chatcrypt_owner_column(i, 1, &isnull);
+	return count;
+}
+
+/* The next batch begins after the last one that was listed. */
+static void
+note_place(Reindex *run, uint64 count)
+{
+	bool		isnull;
+
+	run->listed = (int) count;
+	if (count == 0)
+		return;
+	run->after_id = *DatumGetUUIDP(chatcrypt_owner_column(count - 1, 1, &isnull));
+	run->after_time = DatumGetTimestampTz(chatcrypt_owner_column(count - 1, 2, &isnull));
+}
+
+static void
+index_message(Reindex *run, uint64 row)
+{
+	bool		isnull;
+	pg_uuid_t  *id = DatumGetUUIDP(chatcrypt_owner_column(row, 1, &isnull));
+	TimestampTz created_at = DatumGetTimestampTz(chatcrypt_owner_column(row, 2, &isnull));
+	bytea	   *envelope = DatumGetByteaPP(chatcrypt_owner_column(row, 3, &isnull));
+	text	   *body = isnull ? NULL :
+		chatcrypt_open_text(run->chat_id.data, id->data, envelope, NULL, CHATCRYPT_FAIL_NULL);
+
+	if (body == NULL)
+	{
+		run->unreadable += !isnull;
+		return;
+	}
+	chatcrypt_search_written(run->chat_id.data, id->data, created_at, body);
+	run->indexed++;
+	cc_wipe(body, VARSIZE_ANY(body));
+	pfree(body);
+}
+
+/*
+ * A step.  Who holds a message will write its tokens by the policy of now, or may be one
+ * of those that are waited for: it is looked at again.  No lock is waited for, so that
+ * nobody's transaction ends in a deadlock with this one.
+ */
+static void
+index_batch(void *arg)
+{
+	Reindex    *run = arg;
+	ChatcryptOwnerScope scope;
+	ChatcryptArg messages;
+	Datum	   *ids;
+	uint64		count;
+	uint64		locked;
+
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	if (current_policy(run)->generation != run->policy.generation)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("how chat %s is searched was changed while its index was made",
+						chatcrypt_id_text(run->chat_id.data)),
+				 errhint("CALL chatcrypt.reindex_search() again.")));
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_by_index();
+	count = list_messages(run, &ids);
+	note_place(run, count);
+	messages = (ChatcryptArg) {
+		UUIDARRAYOID, PointerGetDatum(construct_array(ids, (int) count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)), false
+	};
+	locked = chatcrypt_owner_execute("SELECT message_id, created_at, encrypted_message FROM chatcrypt.message "
+									 "WHERE message_id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED", &messages, 1);
+	for (uint64 i = 0; i < locked; i++)
+		index_message(run, i);
+	run->passed_over = run->passed_over || locked < count;
+	chatcrypt_owner_end(&scope);
+}
+
+/* ------------------------------------------------------------------------- the procedure */
+
+static void
+pass(Reindex *run)
+{
+	run->after_time = DT_NOBEGIN;
+	memset(&run->after_id, 0, sizeof(run->after_id));
+	run->passed_over = false;
+	run->unreadable = 0;
+	do
+	{
+		run_step(run, index_batch);
+		chatcrypt_progress_note("reindex search", run->chat_id.data, run->indexed, CHATCRYPT_TOTAL_UNKNOWN);
+	} while (run->listed == run->batch);
+}
+
+/* False where patience ended before nothing was passed over. */
+static bool
+pass_until_done(Reindex *run, TimestampTz until)
+{
+	static uint32 wait_event;
+
+	for (;;)
+	{
+		pass(run);
+		if (!run->passed_over)
+			return true;
+		if (GetCurrentTimestamp() >= until)
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, NAP,
+						 chatcrypt_wait_event(&wait_event, "ChatcryptReindex"));
+		ResetLatch(MyLatch);
+	}
+}
+
+/* A purge of this session that waits begins anew with its next call: its fence is gone. */
+static void
+reindex(Reindex *run, TimestampTz until)
+{
+	run_step(run, begin_generation);
+	chatcrypt_fence_raise();
+	pass(run);
+	if (!chatcrypt_fence_wait(until))
+		run->outstanding = chatcrypt_fence_waits_for();
+	else if (!pass_until_done(run, until))
+		run->outstanding = 1;
+	else
+		run_step(run, complete);
+	chatcrypt_fence_lower();
+}
+
+static Datum
+reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
+{
+	Reindex		run = {.chat_id = *chat_id, .batch = chatcrypt_batch_argument(fcinfo, 1)};
+	TimestampTz until = chatcrypt_end_of_patience(fcinfo, 3);
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_require_participant(chat_id->data);
+	run.new_key = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	chatcrypt_work_begin(fcinfo, "chatcrypt.reindex_search()");
+	run.batch_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt reindex batch", ALLOCSET_DEFAULT_SIZES);
+	reindex(&run, until);
+	chatcrypt_progress_end();
+	if (run.outstanding > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("the search index of chat %s is not complete yet", chatcrypt_id_text(chat_id->data)),
+				 errdetail("Transactions that began before its change are running still."),
+				 errhint("Call again when they have ended, or with more patience.")));
+	return chatcrypt_work_end(fcinfo, (int64[]) {run.indexed, run.unreadable, run.outstanding}, 3);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_reindex_search);
+
+/* reindex_search(chat uuid, batch integer, new_key boolean, patience interval, INOUT indexed, unreadable, waiting_for) */
+Datum
+chatcrypt_reindex_search(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	id = *PG_GETARG_UUID_P(0);	/* the argument's memory may end with the transaction */
+	return reindex_search(fcinfo, &id);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_reindex_search_bigint);
+
+Datum
+chatcrypt_reindex_search_bigint(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
+	return reindex_search(fcinfo, &id);
+}

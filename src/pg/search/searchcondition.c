@@ -1,0 +1,236 @@
+/*
+ * searchcondition.c
+ *		From a query to a condition over tokens: see searchcondition.h.
+ *
+ * Two conditions are made of each node: one that is true for at least the messages that
+ * match, and one that is true for at most those.  What negates swaps them.  An index by
+ * tokens of all their bits knows single words exactly; everything else (phrases, tokens
+ * that were cut, prefixes and parts that have no token) at least, or not at all.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+
+#include "pg/compat.h"
+#include "pg/search/searchcondition.h"
+
+#define ALL_BITS	64
+
+typedef enum Bound
+{
+	AT_LEAST,
+	AT_MOST
+} Bound;
+
+/* A condition on its way.  NULL sql is the one that the bound begins with: true, or false. */
+typedef struct Piece
+{
+	char	   *sql;
+	bool		indexed;
+} Piece;
+
+typedef struct Maker
+{
+	const uint8 *chat_id;
+	const ChatcryptSearchPolicy *policy;
+	int			first;
+	List	   *arguments;
+} Maker;
+
+static ArrayType *
+to_array(const ChatcryptTerms *terms)
+{
+	Datum	   *values = palloc(sizeof(Datum) * Max(terms->count, 1));
+
+	for (int i = 0; i < terms->count; i++)
+		values[i] = Int64GetDatum(terms->terms[i]);
+	return construct_array(values, terms->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+}
+
+static char *
+holds(Maker *maker, ArrayType *terms)
+{
+	maker->arguments = lappend(maker->arguments, terms);
+	return psprintf("t.tokens @> $%d", maker->first + list_length(maker->arguments) - 1);
+}
+
+/* Adds the terms of one word; false where none tells whether it is there.  *exact: and they tell it for certain. */
+static bool
+add_word(ChatcryptTerms *terms, const ParsedWord *word, ChatcryptMatch match, bool *exact)
+{
+	switch (match)
+	{
+		case CHATCRYPT_MATCH_WORD:
+			*exact = true;
+			return chatcrypt_terms_word(terms, word->word, word->len);
+		case CHATCRYPT_MATCH_PREFIX:
+			return chatcrypt_terms_prefix(terms, word->word, word->len, exact);
+		case CHATCRYPT_MATCH_PART:
+			*exact = false;
+			return chatcrypt_terms_part(terms, word->word, word->len);
+	}
+	pg_unreachable();
+}
+
+/* One variant of one position: all of its words. */
+static char *
+variant_condition(Maker *maker, const ChatcryptQuery *query, int first, int end, bool *exact)
+{
+	ChatcryptTerms terms;
+
+	chatcrypt_terms_begin(&terms, maker->chat_id, maker->policy);
+	for (int i = first; i < end; i++)
+	{
+		bool		word_exact;
+
+		if (!add_word(&terms, &query->words.words[i], query->match, &word_exact))
+			word_exact = false;
+		*exact = *exact && word_exact;
+	}
+	return terms.count == 0 ? NULL : holds(maker, to_array(&terms));
+}
+
+static char *
+join(List *conditions, const char *operator)
+{
+	StringInfoData sql;
+	ListCell   *cell;
+
+	if (conditions == NIL)
+		return NULL;
+	if (list_length(conditions) == 1)
+		return linitial(conditions);
+	initStringInfo(&sql);
+	foreach(cell, conditions)
+		appendStringInfo(&sql, "%s%s", foreach_current_index(cell) == 0 ? "(" : operator, (char *) lfirst(cell));
+	appendStringInfoChar(&sql, ')');
+	return sql.data;
+}
+
+/* The variants of the position that begins at *first, which moves to the next one. */
+static char *
+position_condition(Maker *maker, const ChatcryptQuery *query, int *first, bool *exact)
+{
+	const ParsedText *words = &query->words;
+	int			position = words->words[*first].pos.pos;
+	List	   *variants = NIL;
+	bool		all_tell = true;
+
+	while (*first < words->curwords && words->words[*first].pos.pos == position)
+	{
+		int			end = chatcrypt_query_variant_end(words, *first);
+		char	   *sql = variant_condition(maker, query, *first, end, exact);
+
+		if (sql == NULL)
+			all_tell = false;
+		else
+			variants = lappend(variants, sql);
+		*first = end;
+	}
+	return all_tell ? join(variants, " OR ") : NULL;
+}
+
+static Piece
+words_condition(Maker *maker, const ChatcryptQuery *query, Bound bound)
+{
+	int			arguments_before = list_length(maker->arguments);
+	bool		exact = maker->policy->bits == ALL_BITS;
+	List	   *positions = NIL;
+	int			npositions = 0;
+	Piece		piece = {0};
+
+	for (int first = 0; first < query->words.curwords; npositions++)
+	{
+		char	   *sql = position_condition(maker, query, &first, &exact);
+
+		if (sql != NULL)
+			positions = lappend(positions, sql);
+	}
+	exact = exact && npositions == 1;
+	if (bound == AT_LEAST || exact)
+		piece.sql = join(positions, " AND ");
+	else
+		maker->arguments = list_truncate(maker->arguments, arguments_before);
+	piece.indexed = piece.sql != NULL;
+	return piece;
+}
+
+static Piece make_piece(Maker *maker, const ChatcryptQuery *query, Bound bound);
+
+static Piece
+negation(Maker *maker, const ChatcryptQuery *query, Bound bound)
+{
+	Piece		piece = make_piece(maker, linitial(query->parts), bound == AT_LEAST ? AT_MOST : AT_LEAST);
+
+	if (piece.sql != NULL)
+		piece.sql = psprintf("NOT %s", piece.sql);
+	piece.indexed = false;
+	return piece;
+}
+
+/*
+ * Where a part has no condition it is as true, or as false, as the bound allows: that
+ * takes the part out, or makes the whole so.
+ */
+static Piece
+combination(Maker *maker, const ChatcryptQuery *query, Bound bound)
+{
+	bool		all = query->kind == CHATCRYPT_QUERY_ALL;
+	List	   *conditions = NIL;
+	Piece		whole = {.indexed = !all};
+	ListCell   *cell;
+
+	foreach(cell, query->parts)
+	{
+		Piece		part = make_piece(maker, lfirst(cell), bound);
+
+		if (part.sql != NULL)
+			conditions = lappend(conditions, part.sql);
+		else if (all != (bound == AT_LEAST))
+			return (Piece) {0};
+		whole.indexed = all ? whole.indexed || part.indexed : whole.indexed && part.indexed;
+	}
+	whole.sql = join(conditions, all ? " AND " : " OR ");
+	whole.indexed = whole.indexed && whole.sql != NULL;
+	return whole;
+}
+
+static Piece
+make_piece(Maker *maker, const ChatcryptQuery *query, Bound bound)
+{
+	switch (query->kind)
+	{
+		case CHATCRYPT_QUERY_WORDS:
+			return words_condition(maker, query, bound);
+		case CHATCRYPT_QUERY_NONE:
+			return negation(maker, query, bound);
+		case CHATCRYPT_QUERY_ALL:
+		case CHATCRYPT_QUERY_ANY:
+			return combination(maker, query, bound);
+	}
+	pg_unreachable();
+}
+
+/* Messages of too many words have the mark alone, and may hold anything. */
+static char *
+or_marked(Maker *maker, const char *sql)
+{
+	ChatcryptTerms mark;
+
+	chatcrypt_terms_begin(&mark, maker->chat_id, maker->policy);
+	mark.terms[mark.count++] = mark.mark;
+	return psprintf("(%s OR %s)", sql, holds(maker, to_array(&mark)));
+}
+
+void
+chatcrypt_condition(const ChatcryptQuery *query, const uint8 chat_id[CC_ID_LEN],
+					const ChatcryptSearchPolicy *policy, int first, ChatcryptCondition *condition)
+{
+	Maker		maker = {.chat_id = chat_id, .policy = policy, .first = first};
+	Piece		piece = make_piece(&maker, query, AT_LEAST);
+
+	condition->sql = piece.sql == NULL ? NULL : or_marked(&maker, piece.sql);
+	condition->indexed = piece.indexed;
+	condition->arguments = piece.sql == NULL ? NIL : maker.arguments;
+}

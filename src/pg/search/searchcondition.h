@@ -1,0 +1,26 @@
+/*
+ * searchcondition.h
+ *		What the index can say of a query: an SQL condition over the column tokens, true
+ *		for every message that matches and for few others.  Those are sorted out when they
+ *		have been opened.
+ */
+#ifndef CHATCRYPT_SEARCHCONDITION_H
+#define CHATCRYPT_SEARCHCONDITION_H
+
+#include "lib/stringinfo.h"
+
+#include "pg/search/blindterms.h"
+#include "pg/search/searchquery.h"
+
+typedef struct ChatcryptCondition
+{
+	char	   *sql;			/* NULL where the index says nothing */
+	bool		indexed;		/* does it name what must be there?  Else it only leaves some out */
+	List	   *arguments;		/* of ArrayType, bigint[]: $first and so on */
+} ChatcryptCondition;
+
+/* first: the number of its first parameter. */
+extern void chatcrypt_condition(const ChatcryptQuery *query, const uint8 chat_id[CC_ID_LEN],
+								const ChatcryptSearchPolicy *policy, int first, ChatcryptCondition *condition);
+
+#endif

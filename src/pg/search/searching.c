@@ -1,0 +1,478 @@
+/*
+ * searching.c
+ *		search(): finds messages of blind chats, newest first.
+ *
+ * For each chat the index gives candidates, batch by batch in the order of time; their
+ * rows are read as the caller, under the policies that hold for him, opened, and compared
+ * with the query.  What is not compared is not shown, so an index that says too much costs
+ * time and nothing else.  One that says too little would cost messages: who searches while
+ * the index is being made is refused.
+ *
+ * The index is read under the statement's snapshot.  The policy and the key are read as
+ * they are now, as every key is; where the snapshot shows the index of an older policy,
+ * its tokens are not those that are looked for, and that is refused too.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "utils/uuid.h"
+
+#include "pg/access/access.h"
+#include "pg/base/ids.h"
+#include "pg/base/owner.h"
+#include "pg/base/settings.h"
+#include "pg/base/statement.h"
+#include "pg/base/store.h"
+#include "pg/compat.h"
+#include "pg/keys/keys.h"
+#include "pg/messages/seal.h"
+#include "pg/search/searchcondition.h"
+#include "pg/search/searchpolicy.h"
+#include "pg/search/searchquery.h"
+
+#define LONGEST_PAGE	1000
+#define LARGEST_BATCH	1000
+#define MOST_CHATS		10000
+
+/* Where a page, or a batch, ends: what comes next is older. */
+typedef struct Place
+{
+	TimestampTz created_at;
+	pg_uuid_t	message_id;
+} Place;
+
+/* A message that was found. */
+typedef struct Hit
+{
+	Place		place;
+	pg_uuid_t	chat_id;
+	text	   *sender;			/* NULL for none */
+	text	   *body;
+} Hit;
+
+typedef struct Search
+{
+	int			limit;
+	Place		before;			/* where the caller's page begins */
+	char	   *plain;			/* the query as it was written */
+	MemoryContext context;		/* of what is found */
+	MemoryContext batch_context;
+	Hit		   *hits;			/* newest first once sorted; room for a page and a batch */
+	int			nhits;
+} Search;
+
+/* One chat of it. */
+typedef struct ChatSearch
+{
+	const uint8 *chat_id;
+	ChatcryptSearchPolicy policy;
+	ChatcryptQuery *query;
+	ChatcryptCondition condition;
+	char	   *candidates;		/* the statement */
+	Place		at;				/* how far it has come */
+	bool		at_end;
+} ChatSearch;
+
+/* Candidates, newest first. */
+typedef struct Batch
+{
+	Datum	   *ids;
+	Place	   *places;
+	int			count;
+} Batch;
+
+static void
+refuse_argument(const char *message)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s", message)));
+}
+
+static int
+newer(const Place *a, const Place *b)
+{
+	if (a->created_at != b->created_at)
+		return a->created_at > b->created_at ? -1 : 1;
+	return -memcmp(&a->message_id, &b->message_id, UUID_LEN);
+}
+
+static int
+compare_hits(const void *a, const void *b)
+{
+	return newer(&((const Hit *) a)->place, &((const Hit *) b)->place);
+}
+
+/* ------------------------------------------------------------------------- chats */
+
+static void
+refuse_chat(const uint8 *chat_id, const ChatcryptSearchPolicy *policy)
+{
+	ChatcryptMode mode;
+
+	if (policy == NULL && !chatcrypt_store_chat_mode(chat_id, &mode))
+		chatcrypt_no_such_chat(chat_id);
+	if (policy == NULL || policy->mode != CHATCRYPT_SEARCH_BLIND)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("search of chat %s is %s", chatcrypt_id_text(chat_id),
+						policy == NULL ? "off" : "an external search engine's"),
+				 errhint("chatcrypt.set_search() says how a chat is searched.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the search index of chat %s is not complete", chatcrypt_id_text(chat_id)),
+			 errdetail("Messages from before its last change are not in it."),
+			 errhint("CALL chatcrypt.reindex_search(), or wait for it.")));
+}
+
+static void
+begin_chat(const Search *search, ChatSearch *chat, const uint8 *chat_id)
+{
+	const ChatcryptSearchPolicy *policy;
+
+	chatcrypt_require_participant(chat_id);
+	policy = chatcrypt_search_policy(chat_id);
+	if (policy == NULL || policy->mode != CHATCRYPT_SEARCH_BLIND || !policy->complete)
+		refuse_chat(chat_id, policy);
+	memset(chat, 0, sizeof(*chat));
+	chat->chat_id = chat_id;
+	chat->policy = *policy;
+	chat->at = search->before;
+	chat->query = chatcrypt_query_parse(chat->policy.config, search->plain);
+}
+
+/* $1: the chat; $2, $3: older than that; $4: how many.  Inside an owner scope. */
+static const char by_token[] =
+"SELECT t.message_id, t.created_at FROM chatcrypt.search_token t "
+"WHERE t.chat_id = $1 AND (t.created_at, t.message_id) < ($2, $3) AND %s "
+"ORDER BY t.created_at DESC, t.message_id DESC LIMIT $4";
+
+static const char by_time[] =
+"SELECT m.message_id, m.created_at FROM chatcrypt.message m %s"
+"WHERE m.chat_id = $1 AND (m.created_at, m.message_id) < ($2, $3) AND m.created_at <= $2 %s%s "
+"ORDER BY m.created_at DESC, m.message_id DESC LIMIT $4";
+
+enum
+{
+	FIXED_PARAMETERS = 4
+};
+
+static void
+make_statement(ChatSearch *chat)
+{
+	ChatcryptCondition *condition = &chat->condition;
+
+	chatcrypt_condition(chat->query, chat->chat_id, &chat->policy, FIXED_PARAMETERS + 1, condition);
+	if (condition->indexed)
+		chat->candidates = psprintf(by_token, condition->sql);
+	else
+		chat->candidates = psprintf(by_time,
+									condition->sql ? "JOIN chatcrypt.search_token t USING (message_id) " : "",
+									condition->sql ? "AND " : "", condition->sql ? condition->sql : "");
+}
+
+/* ------------------------------------------------------------------------- candidates */
+
+static void
+take_candidates(Batch *batch, MemoryContext context)
+{
+	batch->count = (int) SPI_processed;
+	batch->ids = MemoryContextAlloc(context, sizeof(Datum) * Max(batch->count, 1));
+	batch->places = MemoryContextAlloc(context, sizeof(Place) * Max(batch->count, 1));
+	for (int i = 0; i < batch->count; i++)
+	{
+		bool		isnull;
+
+		batch->places[i].message_id = *DatumGetUUIDP(chatcrypt_owner_column(i, 1, &isnull));
+		batch->places[i].created_at = DatumGetTimestampTz(chatcrypt_owner_column(i, 2, &isnull));
+		batch->ids[i] = PointerGetDatum(&batch->places[i].message_id);
+	}
+}
+
+static void
+run_candidates(const ChatSearch *chat, int count)
+{
+	int			nargs = FIXED_PARAMETERS + list_length(chat->condition.arguments);
+	Oid		   *types = palloc(sizeof(Oid) * nargs);
+	Datum	   *values = palloc(sizeof(Datum) * nargs);
+	int			result;
+
+	types[0] = types[2] = UUIDOID;
+	types[1] = TIMESTAMPTZOID;
+	types[3] = INT4OID;
+	values[0] = PointerGetDatum(chat->chat_id);
+	values[1] = TimestampTzGetDatum(chat->at.created_at);
+	values[2] = PointerGetDatum(&chat->at.message_id);
+	values[3] = Int32GetDatum(count);
+	for (int i = FIXED_PARAMETERS; i < nargs; i++)
+	{
+		types[i] = INT8ARRAYOID;
+		values[i] = PointerGetDatum(list_nth(chat->condition.arguments, i - FIXED_PARAMETERS));
+	}
+	result = SPI_execute_with_args(chat->candidates, nargs, types, values, NULL, true, 0);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "could not search: %s", SPI_result_code_string(result));
+}
+
+static void
+next_batch(const Search *search, ChatSearch *chat, int count, Batch *batch)
+{
+	ChatcryptOwnerScope scope;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_by_index();
+	run_candidates(chat, count);
+	take_candidates(batch, search->batch_context);
+	chatcrypt_owner_end(&scope);
+	chat->at_end = batch->count < count;
+	if (batch->count > 0)
+		chat->at = batch->places[batch->count - 1];
+}
+
+/* ------------------------------------------------------------------------- messages */
+
+/*
+ * As the caller: his rights and policies are those of any SELECT.  By id alone: the
+ * planner would take the whole chat from its index where the statement named that too.
+ */
+static void
+read_messages(const Batch *batch)
+{
+	static SPIPlanPtr plan;
+	ChatcryptArg ids = {
+		UUIDARRAYOID,
+		PointerGetDatum(construct_array(batch->ids, batch->count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)), false
+	};
+
+	chatcrypt_statement_run(&plan, "SELECT message_id, created_at, sender, encrypted_message, chat_id "
+							"FROM chatcrypt.message "
+							"WHERE message_id OPERATOR(pg_catalog.=) ANY ($1) AND encrypted_message IS NOT NULL "
+							"AND (expires_at IS NULL OR expires_at OPERATOR(pg_catalog.>) pg_catalog.now())",
+							&ids, 1, true);
+}
+
+static bool
+matches(const ChatSearch *chat, const text *body)
+{
+	ParsedText	words;
+	bool		found;
+
+	chatcrypt_words_parse(chat->policy.config, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), &words);
+	found = chatcrypt_query_matches(chat->query, &words);
+	chatcrypt_words_wipe(&words);
+	return found;
+}
+
+static void
+wipe_text(text *plain)
+{
+	cc_wipe(plain, VARSIZE_ANY(plain));
+	pfree(plain);
+}
+
+static text *
+copy_text(const text *original)
+{
+	return (text *) DatumGetPointer(datumCopy(PointerGetDatum(original), false, -1));
+}
+
+/* A row of read_messages(): opens it, and keeps it where it matches. */
+static void
+try_message(Search *search, const ChatSearch *chat, HeapTuple row, TupleDesc desc)
+{
+	Hit		   *hit = &search->hits[search->nhits];
+	Datum		values[5];
+	bool		nulls[5];
+	text	   *body;
+	MemoryContext previous;
+
+	heap_deform_tuple(row, desc, values, nulls);
+	if (memcmp(DatumGetUUIDP(values[4])->data, chat->chat_id, CC_ID_LEN) != 0)
+		return;
+	hit->place.message_id = *DatumGetUUIDP(values[0]);
+	hit->place.created_at = DatumGetTimestampTz(values[1]);
+	memcpy(hit->chat_id.data, chat->chat_id, CC_ID_LEN);
+	body = chatcrypt_open_text(chat->chat_id, hit->place.message_id.data, DatumGetByteaPP(values[3]), NULL,
+							   chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL ?
+							   CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+	if (body == NULL)
+		return;
+	if (matches(chat, body))
+	{
+		previous = MemoryContextSwitchTo(search->context);
+		hit->sender = nulls[2] ? NULL : copy_text(DatumGetTextPP(values[2]));
+		hit->body = copy_text(body);
+		MemoryContextSwitchTo(previous);
+		search->nhits++;
+	}
+	wipe_text(body);
+}
+
+/* The newest so many, newest first; the others are forgotten. */
+static void
+keep_newest(Search *search)
+{
+	qsort(search->hits, search->nhits, sizeof(Hit), compare_hits);
+	while (search->nhits > search->limit)
+		wipe_text(search->hits[--search->nhits].body);
+}
+
+/* Leaves out candidates that are older than a page that is full. */
+static void
+cut_batch(const Search *search, ChatSearch *chat, Batch *batch)
+{
+	if (search->nhits < search->limit)
+		return;
+	while (batch->count > 0 && newer(&search->hits[search->nhits - 1].place, &batch->places[batch->count - 1]) < 0)
+	{
+		batch->count--;
+		chat->at_end = true;
+	}
+}
+
+static void
+search_chat(Search *search, ChatSearch *chat)
+{
+	int			count = search->limit;
+
+	while (!chat->at_end)
+	{
+		Batch		batch;
+
+		CHECK_FOR_INTERRUPTS();
+		next_batch(search, chat, count, &batch);
+		cut_batch(search, chat, &batch);
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "could not connect to SPI");
+		read_messages(&batch);
+		for (uint64 i = 0; i < SPI_processed; i++)
+			try_message(search, chat, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		SPI_finish();
+		keep_newest(search);
+		MemoryContextReset(search->batch_context);
+		count = Min(2 * count, LARGEST_BATCH);
+
+		/* What comes next is older than all that was found here. */
+		if (search->nhits == search->limit && newer(&search->hits[search->nhits - 1].place, &chat->at) <= 0)
+			return;
+	}
+}
+
+/* ------------------------------------------------------------------------- the function */
+
+/* Does the statement's snapshot show the index that the policies of now tell of? */
+static void
+refuse_older_index(const ChatSearch *chats, int nchats)
+{
+	ChatcryptOwnerScope scope;
+
+	chatcrypt_owner_begin(&scope);
+	for (int i = 0; i < nchats; i++)
+	{
+		Oid			types[] = {UUIDOID, INT8OID};
+		Datum		values[] = {PointerGetDatum(chats[i].chat_id), Int64GetDatum(chats[i].policy.generation)};
+
+		if (SPI_execute_with_args("SELECT FROM chatcrypt.search_policy WHERE chat_id = $1 AND generation = $2 AND complete",
+								  lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)
+			elog(ERROR, "could not read the policy of a chat");
+		if (SPI_processed == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("the search index of chat %s was made anew since this transaction began",
+							chatcrypt_id_text(chats[i].chat_id)),
+					 errhint("Retry the transaction.")));
+	}
+	chatcrypt_owner_end(&scope);
+}
+
+static void
+return_hits(const Search *search, ReturnSetInfo *result)
+{
+	for (int i = 0; i < search->nhits; i++)
+	{
+		const Hit  *hit = &search->hits[i];
+		Datum		values[] = {
+			PointerGetDatum(&hit->chat_id), PointerGetDatum(&hit->place.message_id), PointerGetDatum(hit->sender),
+			PointerGetDatum(hit->body), TimestampTzGetDatum(hit->place.created_at)
+		};
+		bool		nulls[] = {false, false, hit->sender == NULL, false, false};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		wipe_text(hit->body);
+	}
+}
+
+static void
+begin_search(FunctionCallInfo fcinfo, Search *search)
+{
+	memset(search, 0, sizeof(*search));
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		refuse_argument("the chats, the query and the limit of a search must not be null");
+	search->plain = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	search->limit = PG_GETARG_INT32(2);
+	if (search->limit < 1 || search->limit > LONGEST_PAGE)
+		refuse_argument("a page of a search has 1 to 1000 messages");
+	search->before.created_at = PG_ARGISNULL(3) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(3);
+	memset(&search->before.message_id, PG_ARGISNULL(3) ? 0xff : 0, UUID_LEN);
+	if (!PG_ARGISNULL(4))
+		search->before.message_id = *PG_GETARG_UUID_P(4);
+	search->context = CurrentMemoryContext;
+	search->batch_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt search batch", ALLOCSET_DEFAULT_SIZES);
+	search->hits = palloc(sizeof(Hit) * (search->limit + LARGEST_BATCH));
+}
+
+static Datum *
+chat_arguments(ArrayType *chats, int *nchats)
+{
+	Datum	   *ids;
+	bool	   *nulls;
+
+	deconstruct_array(chats, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, &nulls, nchats);
+	for (int i = 0; i < *nchats; i++)
+		if (nulls[i])
+			refuse_argument("the id of a chat must not be null");
+	if (*nchats > MOST_CHATS)
+		refuse_argument("a search is in 10000 chats at most");
+	return ids;
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_search);
+
+/* search(chats uuid[], query text, "limit" integer, before timestamptz, before_id uuid) */
+Datum
+chatcrypt_search(PG_FUNCTION_ARGS)
+{
+	Search		search;
+	ChatSearch *chats;
+	Datum	   *ids;
+	int			nchats;
+
+	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	begin_search(fcinfo, &search);
+	InitMaterializedSRF(fcinfo, 0);
+	ids = chat_arguments(PG_GETARG_ARRAYTYPE_P(0), &nchats);
+	chats = palloc(sizeof(ChatSearch) * Max(nchats, 1));
+	for (int i = 0; i < nchats; i++)
+		begin_chat(&search, &chats[i], DatumGetUUIDP(ids[i])->data);
+	refuse_older_index(chats, nchats);
+	for (int i = 0; i < nchats; i++)
+	{
+		if (chats[i].query == NULL)
+			continue;
+		make_statement(&chats[i]);
+		search_chat(&search, &chats[i]);
+	}
+	return_hits(&search, (ReturnSetInfo *) fcinfo->resultinfo);
+	return (Datum) 0;
+}

@@ -1,0 +1,141 @@
+/*
+ * searchpolicy.c
+ *		How a chat is searched: see searchpolicy.h.
+ *
+ * Every message asks for it, and nearly all are told that there is none.  So that a
+ * chat has none is remembered too, and that the whole table is empty: a session that
+ * writes to ever other chats of a database without search looks nothing up for them.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_ts_config.h"
+#include "nodes/value.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "pg/base/store.h"
+#include "pg/chats/chatmemory.h"
+#include "pg/search/searchpolicy.h"
+
+/* Column numbers of sql/46_search.sql; new columns go to the end. */
+enum
+{
+	POLICY_CHAT_ID = 1,
+	POLICY_MODE,
+	POLICY_CONFIG,
+	POLICY_PREFIXES,
+	POLICY_TRIGRAMS,
+	POLICY_BITS,
+	POLICY_FEED,
+	POLICY_GENERATION,
+	POLICY_COMPLETE
+};
+
+static bool read_policy(const uint8 *chat_id, void *value);
+
+static ChatcryptMemory policies = {
+	.tables = {"search_policy"}, .value_size = sizeof(ChatcryptSearchPolicy), .read = read_policy
+};
+static uint64 empty_at;			/* the generation of the memory in which the table was empty; 0 for none */
+
+const char *
+chatcrypt_search_mode_text(ChatcryptSearchMode mode)
+{
+	switch (mode)
+	{
+		case CHATCRYPT_SEARCH_OFF:
+			return "off";
+		case CHATCRYPT_SEARCH_BLIND:
+			return "blind";
+		case CHATCRYPT_SEARCH_PLAIN:
+			return "plain";
+	}
+	pg_unreachable();
+}
+
+static void
+forget_configs(Datum arg, int cacheid, uint32 hashvalue)
+{
+	(void) arg;
+	(void) cacheid;
+	(void) hashvalue;
+	chatcrypt_forget(&policies);
+}
+
+static void
+watch_configs_once(void)
+{
+	static bool watching = false;
+
+	if (watching)
+		return;
+	CacheRegisterSyscacheCallback(TSCONFIGOID, forget_configs, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, forget_configs, (Datum) 0);
+	watching = true;
+}
+
+/* The name is qualified, and found without asking whether the current user may use its schema. */
+static Oid
+find_config(text *qualified_name)
+{
+	List	   *names = textToQualifiedNameList(qualified_name);
+
+	if (list_length(names) != 2)
+		return InvalidOid;
+	return GetSysCacheOid2(TSCONFIGNAMENSP, Anum_pg_ts_config_oid, CStringGetDatum(strVal(lsecond(names))),
+						   ObjectIdGetDatum(get_namespace_oid(strVal(linitial(names)), true)));
+}
+
+static void
+fill_policy(ChatcryptSearchPolicy *policy, HeapTuple row, TupleDesc desc)
+{
+	bool		isnull;
+
+	policy->mode = strcmp(TextDatumGetCString(heap_getattr(row, POLICY_MODE, desc, &isnull)), "blind") == 0 ?
+		CHATCRYPT_SEARCH_BLIND : CHATCRYPT_SEARCH_PLAIN;
+	policy->config = find_config(DatumGetTextPP(heap_getattr(row, POLICY_CONFIG, desc, &isnull)));
+	policy->prefixes = DatumGetInt32(heap_getattr(row, POLICY_PREFIXES, desc, &isnull));
+	policy->trigrams = DatumGetBool(heap_getattr(row, POLICY_TRIGRAMS, desc, &isnull));
+	policy->bits = DatumGetInt32(heap_getattr(row, POLICY_BITS, desc, &isnull));
+	policy->feed = DatumGetBool(heap_getattr(row, POLICY_FEED, desc, &isnull));
+	policy->generation = DatumGetInt64(heap_getattr(row, POLICY_GENERATION, desc, &isnull));
+	policy->complete = DatumGetBool(heap_getattr(row, POLICY_COMPLETE, desc, &isnull));
+}
+
+static bool
+read_policy(const uint8 *chat_id, void *value)
+{
+	ChatcryptSearchPolicy *policy = value;
+	uint64		now = policies.generation;
+	TupleDesc	desc;
+	HeapTuple	row;
+
+	policy->mode = CHATCRYPT_SEARCH_OFF;
+	watch_configs_once();
+	if (empty_at == now)
+		return true;
+	row = chatcrypt_find_row("search_policy", "search_policy_pkey", InvalidOid, F_UUID_EQ,
+							 PointerGetDatum(chat_id), &desc);
+	if (row != NULL)
+		fill_policy(policy, row, desc);
+	else if (chatcrypt_has_no_rows("search_policy"))
+		empty_at = now;
+	return true;
+}
+
+const ChatcryptSearchPolicy *
+chatcrypt_search_policy(const uint8 chat_id[CC_ID_LEN])
+{
+	const ChatcryptSearchPolicy *policy = chatcrypt_remember(&policies, chat_id);
+
+	return policy->mode == CHATCRYPT_SEARCH_OFF ? NULL : policy;
+}

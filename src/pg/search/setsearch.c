@@ -1,0 +1,296 @@
+/*
+ * setsearch.c
+ *		set_search(): says how a chat is searched.  Not here: bringing what is there
+ *		already in line with it, which is reindex_search()'s.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_ts_config.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/uuid.h"
+
+#include "pg/access/access.h"
+#include "pg/base/ids.h"
+#include "pg/base/owner.h"
+#include "pg/base/store.h"
+#include "pg/chats/chatmemory.h"
+#include "pg/events/events.h"
+#include "pg/keys/keys.h"
+#include "pg/search/blindterms.h"
+#include "pg/search/searchfeed.h"
+#include "pg/search/searchpolicy.h"
+#include "pg/search/tokenrows.h"
+
+#define FEWEST_BITS		8
+#define MOST_BITS		64
+
+/* Arguments as SQL has them. */
+enum
+{
+	ARG_CHAT_ID,
+	ARG_MODE,
+	ARG_CONFIG,
+	ARG_PREFIXES,
+	ARG_TRIGRAMS,
+	ARG_BITS,
+	ARG_FEED
+};
+
+/* What was asked for. */
+typedef struct Wish
+{
+	ChatcryptSearchPolicy policy;
+	char	   *config;			/* its qualified name */
+} Wish;
+
+static void
+refuse(const char *message)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s", message)));
+}
+
+static ChatcryptSearchMode
+parse_mode(const char *word)
+{
+	for (ChatcryptSearchMode mode = CHATCRYPT_SEARCH_OFF; mode <= CHATCRYPT_SEARCH_PLAIN; mode++)
+		if (strcmp(word, chatcrypt_search_mode_text(mode)) == 0)
+			return mode;
+	refuse("the mode of search is off, blind or plain");
+	pg_unreachable();
+}
+
+static char *
+config_name(Oid config)
+{
+	HeapTuple	tuple = SearchSysCache1(TSCONFIGOID, ObjectIdGetDatum(config));
+	Form_pg_ts_config form;
+	char	   *name;
+
+	if (!HeapTupleIsValid(tuple))
+		refuse("there is no such text search configuration");
+	form = (Form_pg_ts_config) GETSTRUCT(tuple);
+	name = quote_qualified_identifier(get_namespace_name(form->cfgnamespace), NameStr(form->cfgname));
+	ReleaseSysCache(tuple);
+	return name;
+}
+
+static void
+parse_wish(FunctionCallInfo fcinfo, Wish *wish)
+{
+	ChatcryptSearchPolicy *policy = &wish->policy;
+
+	for (int i = ARG_CHAT_ID; i < ARG_FEED; i++)
+		if (PG_ARGISNULL(i))
+			refuse("of set_search()'s arguments only feed may be null");
+	memset(wish, 0, sizeof(*wish));
+	policy->mode = parse_mode(text_to_cstring(PG_GETARG_TEXT_PP(ARG_MODE)));
+	policy->config = PG_GETARG_OID(ARG_CONFIG);
+	policy->prefixes = PG_GETARG_INT32(ARG_PREFIXES);
+	policy->trigrams = PG_GETARG_BOOL(ARG_TRIGRAMS);
+	policy->bits = PG_GETARG_INT32(ARG_BITS);
+	policy->feed = PG_ARGISNULL(ARG_FEED) ? policy->mode == CHATCRYPT_SEARCH_PLAIN : PG_GETARG_BOOL(ARG_FEED);
+	wish->config = config_name(policy->config);
+
+	if (policy->prefixes < 0 || policy->prefixes > CHATCRYPT_LONGEST_PREFIX)
+		refuse("prefixes is the length of the shortest one, 1 to 16, or 0 for none");
+	if (policy->bits < FEWEST_BITS || policy->bits > MOST_BITS)
+		refuse("a token has 8 to 64 bits");
+	if (policy->mode == CHATCRYPT_SEARCH_PLAIN && !policy->feed)
+		refuse("plain search is what an external search engine does, and needs the feed");
+}
+
+static void
+require_searchable(const uint8 *chat_id)
+{
+	ChatcryptMode mode;
+
+	if (!chatcrypt_store_chat_mode(chat_id, &mode))
+		chatcrypt_no_such_chat(chat_id);
+	if (mode == CHATCRYPT_MODE_E2EE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("chat %s is end-to-end encrypted and cannot be searched here", chatcrypt_id_text(chat_id)),
+				 errhint("Its clients can search what they have decrypted.")));
+}
+
+/* Did this very transaction make the chat?  Then nobody else can have written to it. */
+static bool
+is_new_chat(const uint8 *chat_id)
+{
+	TupleDesc	desc;
+	HeapTuple	row = chatcrypt_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ, PointerGetDatum(chat_id), &desc);
+
+	return row != NULL && !(row->t_data->t_infomask & HEAP_UPDATED) &&
+		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row->t_data));
+}
+
+static bool
+has_messages(const uint8 *chat_id)
+{
+	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
+
+	return chatcrypt_owner_execute("SELECT FROM chatcrypt.message WHERE chat_id = $1 LIMIT 1", &arg, 1) > 0;
+}
+
+/* Must everything be indexed anew?  The feed sees to what was not fed by itself. */
+static bool
+needs_new_index(const ChatcryptSearchPolicy *before, const ChatcryptSearchPolicy *after)
+{
+	return before == NULL || before->mode != after->mode || before->config != after->config ||
+		before->prefixes != after->prefixes || before->trigrams != after->trigrams || before->bits != after->bits;
+}
+
+/* Inside an owner scope, with the chat locked. */
+static void
+write_policy(const uint8 *chat_id, const Wish *wish)
+{
+	const ChatcryptSearchPolicy *policy = &wish->policy;
+	ChatcryptArg args[] = {
+		{UUIDOID, PointerGetDatum(chat_id), false},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_search_mode_text(policy->mode)), false},
+		{TEXTOID, CStringGetTextDatum(wish->config), false},
+		{INT4OID, Int32GetDatum(policy->prefixes), false},
+		{BOOLOID, BoolGetDatum(policy->trigrams), false},
+		{INT4OID, Int32GetDatum(policy->bits), false},
+		{BOOLOID, BoolGetDatum(policy->feed), false},
+		{BOOLOID, BoolGetDatum(policy->complete), false}
+	};
+
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.search_policy "
+							"(chat_id, mode, config, prefixes, trigrams, bits, feed, complete) "
+							"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (chat_id) DO UPDATE SET "
+							"mode = excluded.mode, config = excluded.config, prefixes = excluded.prefixes, "
+							"trigrams = excluded.trigrams, bits = excluded.bits, feed = excluded.feed, "
+							"generation = excluded.generation, complete = excluded.complete, updated_at = now()",
+							args, lengthof(args));
+}
+
+/* Inside an owner scope. */
+static void
+set_feed(const uint8 *chat_id, bool feed)
+{
+	ChatcryptArg args[] = {{UUIDOID, PointerGetDatum(chat_id), false}, {BOOLOID, BoolGetDatum(feed), false}};
+
+	chatcrypt_owner_execute("UPDATE chatcrypt.search_policy SET feed = $2, updated_at = now() "
+							"WHERE chat_id = $1 AND feed <> $2", args, lengthof(args));
+}
+
+/* Inside an owner scope. */
+static void
+turn_off(const uint8 *chat_id)
+{
+	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
+
+	chatcrypt_tokenrows_remove_chat(chat_id);
+	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_policy WHERE chat_id = $1", &arg, 1);
+}
+
+static char *
+describe(const Wish *wish)
+{
+	const ChatcryptSearchPolicy *policy = &wish->policy;
+
+	if (policy->mode == CHATCRYPT_SEARCH_OFF)
+		return "search: off";
+	return psprintf("search: %s, config %s, prefixes %d, trigrams %s, bits %d, feed %s",
+					chatcrypt_search_mode_text(policy->mode), wish->config, policy->prefixes,
+					policy->trigrams ? "true" : "false", policy->bits, policy->feed ? "true" : "false");
+}
+
+/* Inside an owner scope, once the policy is written: the index outside is told, of all messages. */
+static void
+tell_feed(const uint8 *chat_id, bool was_fed, bool is_fed, bool is_new_index)
+{
+	if (is_fed && !was_fed)
+		chatcrypt_feed_begin(chat_id);
+	else if (was_fed && (!is_fed || is_new_index))
+		chatcrypt_feed_again(chat_id);
+}
+
+/* Inside an owner scope, with the chat locked: does the policy hold for all messages at once? */
+static bool
+apply(const uint8 *chat_id, Wish *wish, bool is_new)
+{
+	const ChatcryptSearchPolicy *before = chatcrypt_search_policy(chat_id);
+	bool		was_fed = before != NULL && before->feed;
+
+	if (wish->policy.mode == CHATCRYPT_SEARCH_OFF)
+	{
+		turn_off(chat_id);
+		tell_feed(chat_id, was_fed, false, false);
+		return true;
+	}
+	if (!needs_new_index(before, &wish->policy))
+	{
+		bool		complete = before->complete;
+
+		set_feed(chat_id, wish->policy.feed);
+		tell_feed(chat_id, was_fed, wish->policy.feed, false);
+		return complete;
+	}
+	if (wish->policy.mode != CHATCRYPT_SEARCH_BLIND)
+		chatcrypt_tokenrows_remove_chat(chat_id);
+	wish->policy.complete = wish->policy.mode != CHATCRYPT_SEARCH_BLIND || (is_new && !has_messages(chat_id));
+	write_policy(chat_id, wish);
+	tell_feed(chat_id, was_fed, wish->policy.feed, true);
+	return wish->policy.complete;
+}
+
+static bool
+set_search(const uint8 *chat_id, Wish *wish)
+{
+	ChatcryptEvent event = {.event = "policy", .chat_id = chat_id, .detail = describe(wish)};
+	ChatcryptOwnerScope scope;
+	bool		is_new;
+	bool		complete;
+
+	require_searchable(chat_id);
+	is_new = is_new_chat(chat_id);
+	if (wish->policy.mode == CHATCRYPT_SEARCH_BLIND)
+		chatcrypt_ensure_dek(chat_id, CHATCRYPT_PURPOSE_SEARCH);
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_lock_chat(chat_id);
+	complete = apply(chat_id, wish, is_new);
+	chatcrypt_event_record(&scope, &event);
+	chatcrypt_owner_end(&scope);
+	return complete;
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_set_search);
+
+/* set_search(chat uuid, mode text, config, prefixes, trigrams, bits, feed): is the index complete? */
+Datum
+chatcrypt_set_search(PG_FUNCTION_ARGS)
+{
+	Wish		wish;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	PreventCommandIfReadOnly("chatcrypt.set_search()");
+	parse_wish(fcinfo, &wish);
+	PG_RETURN_BOOL(set_search(PG_GETARG_UUID_P(ARG_CHAT_ID)->data, &wish));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_set_search_bigint);
+
+Datum
+chatcrypt_set_search_bigint(PG_FUNCTION_ARGS)
+{
+	Wish		wish;
+	pg_uuid_t	id;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	PreventCommandIfReadOnly("chatcrypt.set_search()");
+	parse_wish(fcinfo, &wish);
+	chatcrypt_bigint_id(PG_GETARG_INT64(ARG_CHAT_ID), id.data);
+	PG_RETURN_BOOL(set_search(id.data, &wish));
+}

@@ -1,0 +1,154 @@
+/*
+ * tokenrows.c
+ *		The rows of chatcrypt.search_token: see tokenrows.h.
+ *
+ * Written the way the server writes its catalogs: the table is the extension's own, has
+ * no trigger, constraint or generated column, and nobody has rights on it.  That costs a
+ * third of an INSERT through SPI.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/array.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/uuid.h"
+
+#include "pg/base/owner.h"
+#include "pg/base/store.h"
+#include "pg/search/tokenrows.h"
+
+/* Columns of sql/46_search.sql. */
+enum
+{
+	TOKEN_MESSAGE_ID,
+	TOKEN_CHAT_ID,
+	TOKEN_CREATED_AT,
+	TOKEN_GENERATION,
+	TOKEN_TOKENS,
+	TOKEN_COLUMNS
+};
+
+bool
+chatcrypt_tokenrows_exist(void)
+{
+	Relation	table = table_open(chatcrypt_store_relation("search_token"), AccessShareLock);
+	bool		exist = RelationGetNumberOfBlocks(table) > 0;
+
+	table_close(table, AccessShareLock);
+	return exist;
+}
+
+/* Where the message's row is now; false where it has none. */
+static bool
+find_row(Relation table, const uint8 *message_id, Snapshot snapshot, ItemPointer at)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, TOKEN_MESSAGE_ID + 1, BTEqualStrategyNumber, F_UUID_EQ, PointerGetDatum(message_id));
+	scan = systable_beginscan(table, chatcrypt_store_relation("search_token_pkey"), true, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		*at = tuple->t_self;
+	systable_endscan(scan);
+	return HeapTupleIsValid(tuple);
+}
+
+/* False where another transaction, one that removes a whole chat, came first: then it must be looked again. */
+static bool
+try_remove(Relation table, const uint8 *message_id)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TM_Result	result = TM_Ok;
+	TM_FailureData failure;
+	ItemPointerData at;
+
+	if (find_row(table, message_id, snapshot, &at))
+		result = table_tuple_delete(table, &at, GetCurrentCommandId(true), snapshot, InvalidSnapshot, true,
+									&failure, false);
+	UnregisterSnapshot(snapshot);
+	return result == TM_Ok || result == TM_SelfModified;
+}
+
+static void
+remove_row(Relation table, const uint8 *message_id)
+{
+	while (!try_remove(table, message_id))
+		CHECK_FOR_INTERRUPTS();
+}
+
+void
+chatcrypt_tokenrows_remove(const uint8 message_id[CC_ID_LEN])
+{
+	Relation	table = table_open(chatcrypt_store_relation("search_token"), RowExclusiveLock);
+
+	remove_row(table, message_id);
+	table_close(table, NoLock);
+}
+
+static ArrayType *
+terms_array(const ChatcryptTerms *terms)
+{
+	Datum	   *values = palloc(sizeof(Datum) * Max(terms->count, 1));
+
+	for (int i = 0; i < terms->count; i++)
+		values[i] = Int64GetDatum(terms->terms[i]);
+	return construct_array(values, terms->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+}
+
+void
+chatcrypt_tokenrows_write(const uint8 message_id[CC_ID_LEN], TimestampTz created_at, const ChatcryptTerms *terms)
+{
+	Relation	table = table_open(chatcrypt_store_relation("search_token"), RowExclusiveLock);
+	Datum		values[TOKEN_COLUMNS];
+	bool		nulls[TOKEN_COLUMNS] = {false};
+
+	values[TOKEN_MESSAGE_ID] = PointerGetDatum(message_id);
+	values[TOKEN_CHAT_ID] = PointerGetDatum(terms->chat_id);
+	values[TOKEN_CREATED_AT] = TimestampTzGetDatum(created_at);
+	values[TOKEN_GENERATION] = Int64GetDatum(terms->policy.generation);
+	values[TOKEN_TOKENS] = PointerGetDatum(terms_array(terms));
+	remove_row(table, message_id);
+	CatalogTupleInsert(table, heap_form_tuple(RelationGetDescr(table), values, nulls));
+	table_close(table, NoLock);
+}
+
+/* By way of the chat's messages: an index of the tokens by chat would cost every insert, and serve this alone. */
+void
+chatcrypt_tokenrows_remove_chat(const uint8 chat_id[CC_ID_LEN])
+{
+	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
+
+	if (chatcrypt_tokenrows_exist())
+		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.search_token t USING chatcrypt.message m "
+										  "WHERE m.chat_id = $1 AND t.message_id = m.message_id AND t.chat_id = $1", &arg, 1);
+}
+
+void
+chatcrypt_tokenrows_remove_tenant(Datum tenant)
+{
+	ChatcryptArg arg = {TEXTOID, tenant, false};
+
+	if (chatcrypt_tokenrows_exist())
+		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.search_token t USING chatcrypt.chat c "
+										  "JOIN chatcrypt.message m USING (chat_id) "
+										  "WHERE c.tenant = $1 AND t.message_id = m.message_id AND t.chat_id = m.chat_id", &arg, 1);
+}
+
+void
+chatcrypt_tokenrows_remove_all(void)
+{
+	if (chatcrypt_tokenrows_exist())
+		chatcrypt_owner_execute("TRUNCATE chatcrypt.search_token", NULL, 0);
+}

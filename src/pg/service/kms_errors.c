@@ -1,0 +1,129 @@
+/*
+ * kms_errors.c
+ *		What a failed request to the KMS looks like to a person, and to a program:
+ *
+ *	SQLSTATE	outcome						what a program can do
+ *	58030		no answer, timeout, sealed,	try again later; class 58 and not 08, since poolers
+ *				nonsense, breaker open		and drivers close the connection to PostgreSQL at an 08
+ *	28000		denied						nothing: a person must look at the KMS's policy
+ *	55000		rejected					nothing: the KMS has the key and refuses this request
+ *	42704		no such key					nothing: a key is missing, or its name is wrong
+ *	F0000		settings or files			nothing: the server's settings must be mended
+ *	XX001		the wrong key came back		nothing: the row or the KMS's answer is not genuine
+ */
+#include "postgres.h"
+
+#include "pg/base/ids.h"
+#include "pg/base/settings.h"
+#include "pg/service/kms_errors.h"
+
+static int
+sqlstate_of(const ChatcryptKmsJob *job)
+{
+	if (job->wrong_key)
+		return ERRCODE_DATA_CORRUPTED;
+	switch (job->outcome)
+	{
+		case CC_KMS_DENIED:
+		case CC_KMS_LOGIN_AGAIN:
+			return ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
+		case CC_KMS_REJECTED:
+		case CC_KMS_SPLIT:
+			return ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+		case CC_KMS_NO_KEY:
+			return ERRCODE_UNDEFINED_OBJECT;
+		case CC_KMS_CONFIG:
+			return ERRCODE_CONFIG_FILE_ERROR;
+		default:
+			return ERRCODE_IO_ERROR;
+	}
+}
+
+static const char *
+verb_of(cc_kms_op op)
+{
+	switch (op)
+	{
+		case CC_KMS_UNWRAP:
+			return "unwrap";
+		case CC_KMS_WRAP:
+			return "wrap";
+		case CC_KMS_GENERATE:
+			return "make";
+		case CC_KMS_REWRAP:
+			return "re-wrap";
+	}
+	return "use";
+}
+
+static int
+detail_of(const ChatcryptKmsJob *job)
+{
+	const char *error = job->error[0] != '\0' ? job->error : cc_kms_outcome_text(job->outcome);
+
+	if (job->wrong_key)
+		return errdetail("The key service unwrapped \"%s\" to another key than the one that was wrapped; it was not used.",
+						 job->key_uri);
+	if (job->breaker_open)
+		return errdetail("The key service of \"%s\" was not asked, because it did not answer before: %s.",
+						 job->key_uri, error);
+	if (job->outcome == CC_KMS_TIMEOUT)
+		return errdetail("The key service of \"%s\" did not answer within chatcrypt.kms_timeout (%g s): %s.",
+						 job->key_uri, chatcrypt_kms_timeout / 1000.0, error);
+	if (cc_kms_outcome_is_transient(job->outcome))
+		return errdetail("The last try with the key service of \"%s\" failed: %s.", job->key_uri, error);
+	return errdetail("The key service of \"%s\" answered: %s.", job->key_uri, error);
+}
+
+static int
+hint_of(const ChatcryptKmsJob *job)
+{
+	if (job->wrong_key)
+		return errhint("Compare the row of this key with a backup, and check what stands between this server and its key service.");
+	switch (job->outcome)
+	{
+		case CC_KMS_DENIED:
+		case CC_KMS_LOGIN_AGAIN:
+			return errhint("Check the policy of the server's login at the key service, then run chatcrypt.kms_check('%s').",
+						   job->key_uri);
+		case CC_KMS_REJECTED:
+		case CC_KMS_SPLIT:
+			return errhint("The key was wrapped for another chat or deployment, is damaged, or its version at the key service is no longer allowed.");
+		case CC_KMS_NO_KEY:
+			return errhint("Restore or create the key at its key service, then run chatcrypt.kms_check('%s').",
+						   job->key_uri);
+		case CC_KMS_CONFIG:
+			return errhint("Correct the server's chatcrypt settings or files and reload, then run chatcrypt.kms_check('%s').",
+						   job->key_uri);
+		default:
+			return errhint("See chatcrypt.kms_status, then retry; nothing was changed.");
+	}
+}
+
+static const char *
+key_of(const ChatcryptKmsJob *job)
+{
+	if (job->id.purpose == CHATCRYPT_PURPOSE_EVENTS)
+		return "the key of the event chain";
+	return psprintf("the data key of chat %s version %u", chatcrypt_id_text(job->id.chat_id), job->id.version);
+}
+
+void
+chatcrypt_kms_raise(cc_kms_op op, const ChatcryptKmsJob *job)
+{
+	ereport(ERROR,
+			(errcode(sqlstate_of(job)),
+			 errmsg("could not %s %s", verb_of(op), key_of(job)),
+			 detail_of(job),
+			 hint_of(job)));
+}
+
+void
+chatcrypt_kms_raise_key(const ChatcryptKmsJob *job)
+{
+	ereport(ERROR,
+			(errcode(sqlstate_of(job)),
+			 errmsg("could not use the key \"%s\"", job->key_uri),
+			 detail_of(job),
+			 hint_of(job)));
+}

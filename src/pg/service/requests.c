@@ -1,0 +1,273 @@
+/*
+ * requests.c
+ *		A backend's side of a request to the KMS worker: fill slots, sleep, collect.
+ *		Not here: what lies in shared memory (slots.c) and the KMS (worker/).
+ *
+ * Many jobs go out in waves of what the provider takes in one call, so that each
+ * wave becomes one call; no more than WINDOW slots belong to one backend, so that
+ * others find room.  A backend waits for a free slot only while it holds none, and
+ * so never waits for itself.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+
+#include "pg/base/clock.h"
+#include "pg/base/settings.h"
+#include "pg/compat.h"
+#include "pg/service/kms_stats.h"
+#include "pg/service/slots.h"
+
+#define WINDOW	(CHATCRYPT_SLOTS / 2)
+
+/* The worker answers at the deadline; later than this, there is no worker that does. */
+#define GRACE_MS 300
+
+typedef struct HeldSlot
+{
+	int			slot;
+	int			job;
+	int64		give_up_ms;
+} HeldSlot;
+
+typedef struct Run
+{
+	cc_kms_op	op;
+	ChatcryptKmsJob *jobs;
+	int			njobs;
+	int			next;			/* the first job without a slot */
+	int			wave;
+	int			nheld;
+	HeldSlot	held[WINDOW];	/* oldest first */
+} Run;
+
+static uint32 wait_event;
+
+void
+chatcrypt_requests_request(void)
+{
+	chatcrypt_slots_request();
+	chatcrypt_kms_stats_request();
+}
+
+void
+chatcrypt_requests_startup(void)
+{
+	chatcrypt_slots_startup();
+	chatcrypt_kms_stats_startup();
+}
+
+static void
+check_job(cc_kms_op op, const ChatcryptKmsJob *job)
+{
+	if (job->key_uri == NULL || strlen(job->key_uri) >= CC_KMS_URI_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the key URI is longer than %d bytes", CC_KMS_URI_MAX - 1)));
+	if ((op == CC_KMS_UNWRAP || op == CC_KMS_REWRAP) &&
+		(job->wrapped == NULL || job->wrapped_len == 0 || job->wrapped_len > CC_KMS_WRAPPED_MAX))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a wrapped data key of %u bytes is not possible", job->wrapped_len)));
+}
+
+static void
+check_server(void)
+{
+	if (!IsUnderPostmaster)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a single-user server has no KMS worker"),
+				 errhint("Start the server normally to use encrypted data.")));
+}
+
+/* Also for FATAL, and so as a callback. */
+static void
+abandon(int code, Datum arg)
+{
+	Run		   *run = (Run *) DatumGetPointer(arg);
+
+	(void) code;
+	while (run->nheld > 0)
+		chatcrypt_slot_leave(run->held[--run->nheld].slot);
+	for (int i = 0; i < run->njobs; i++)
+		cc_wipe(run->jobs[i].dek, CC_DEK_LEN);
+}
+
+static void
+fail(ChatcryptKmsJob *job, const char *error)
+{
+	job->outcome = CC_KMS_TIMEOUT;
+	strlcpy(job->error, error, CC_KMS_ERROR_MAX);
+}
+
+static const char *
+why_no_answer(void)
+{
+	ChatcryptWorkerStatus status;
+
+	chatcrypt_slots_status(&status);
+	if (status.pid == 0)
+		return "the chatcrypt KMS worker is not running";
+	return "no answer within chatcrypt.kms_timeout";
+}
+
+/* Waves as large as one call of the provider; less only where fewer jobs are left. */
+static void
+fill(Run *run)
+{
+	int			slots[CC_KMS_BATCH_MAX];
+	int64		now = chatcrypt_clock_ms();
+	int64		deadline = now + chatcrypt_kms_timeout;
+
+	while (run->next < run->njobs)
+	{
+		int			wanted = Min(run->wave, run->njobs - run->next);
+		int			entered;
+
+		if (run->nheld + wanted > WINDOW)
+			return;
+		entered = chatcrypt_slots_enter_all(run->op, &run->jobs[run->next], wanted,
+											deadline, run->nheld, slots);
+		for (int i = 0; i < entered; i++)
+			run->held[run->nheld++] = (HeldSlot) {
+				.slot = slots[i],
+				.job = run->next++,
+				.give_up_ms = deadline + GRACE_MS,
+			};
+		if (entered < wanted)
+			return;
+	}
+}
+
+/* Sleeps until there is a free slot, or fails one job. */
+static void
+wait_for_room(Run *run)
+{
+	int64		give_up_ms = chatcrypt_clock_ms() + chatcrypt_kms_timeout;
+
+	ConditionVariablePrepareToSleep(chatcrypt_slots_freed());
+	for (;;)
+	{
+		int64		left = give_up_ms - chatcrypt_clock_ms();
+
+		fill(run);
+		if (run->nheld > 0)
+			break;
+		if (left <= 0)
+		{
+			fail(&run->jobs[run->next++], "all request slots were busy for chatcrypt.kms_timeout");
+			break;
+		}
+		ConditionVariableTimedSleep(chatcrypt_slots_freed(), left,
+									chatcrypt_wait_event(&wait_event, "ChatcryptKms"));
+	}
+	ConditionVariableCancelSleep();
+}
+
+/* Sleeps until the oldest slot is done or given up. */
+static void
+wait_for_answer(const HeldSlot *held)
+{
+	ConditionVariable *answered = chatcrypt_slot_answered(held->slot);
+	int64		left;
+
+	ConditionVariablePrepareToSleep(answered);
+	while (!chatcrypt_slot_is_done(held->slot) &&
+		   (left = held->give_up_ms - chatcrypt_clock_ms()) > 0)
+		ConditionVariableTimedSleep(answered, left,
+									chatcrypt_wait_event(&wait_event, "ChatcryptKms"));
+	ConditionVariableCancelSleep();
+}
+
+/* Takes whatever is done, and gives up what is too late. */
+static void
+collect(Run *run)
+{
+	int64		now = chatcrypt_clock_ms();
+	int			kept = 0;
+
+	for (int i = 0; i < run->nheld; i++)
+	{
+		HeldSlot	held = run->held[i];
+
+		if (chatcrypt_slot_collect(held.slot, &run->jobs[held.job]))
+			continue;
+		if (now < held.give_up_ms)
+		{
+			run->held[kept++] = held;
+			continue;
+		}
+		fail(&run->jobs[held.job], why_no_answer());
+		chatcrypt_slot_leave(held.slot);
+	}
+	run->nheld = kept;
+}
+
+static int
+wave_of(cc_kms_op op, const ChatcryptKmsJob *job)
+{
+	const cc_kms_provider *provider = cc_kms_provider_for(job->key_uri);
+
+	return provider == NULL ? 1 : cc_kms_batch_max(provider, op);
+}
+
+static void
+run_all(Run *run)
+{
+	check_server();
+	for (int i = 0; i < run->njobs; i++)
+		check_job(run->op, &run->jobs[i]);
+	run->wave = wave_of(run->op, &run->jobs[0]);
+
+	while (run->next < run->njobs || run->nheld > 0)
+	{
+		fill(run);
+		if (run->nheld == 0)
+			wait_for_room(run);
+		if (run->nheld > 0)
+			wait_for_answer(&run->held[0]);
+		collect(run);
+	}
+}
+
+void
+chatcrypt_kms_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs)
+{
+	Run		   *run;
+
+	if (njobs <= 0)
+		return;
+	run = palloc_extended(sizeof(Run), MCXT_ALLOC_NO_OOM);
+	if (run == NULL)
+	{
+		/* keys to be wrapped are in the jobs already */
+		for (int i = 0; i < njobs; i++)
+			cc_wipe(jobs[i].dek, CC_DEK_LEN);
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	}
+	run->op = op;
+	run->jobs = jobs;
+	run->njobs = njobs;
+	run->next = 0;
+	run->nheld = 0;
+
+	PG_ENSURE_ERROR_CLEANUP(abandon, PointerGetDatum(run));
+	{
+		run_all(run);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(abandon, PointerGetDatum(run));
+	pfree(run);
+}
+
+void
+chatcrypt_kms_refresh(const ChatcryptKmsJob *job)
+{
+	if (!IsUnderPostmaster)
+		return;
+	check_job(CC_KMS_UNWRAP, job);
+	chatcrypt_slots_enter_refresh(job, chatcrypt_clock_ms() + chatcrypt_kms_timeout);
+}

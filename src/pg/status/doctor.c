@@ -1,0 +1,78 @@
+/*
+ * doctor.c
+ *		What chatcrypt.doctor() needs to know and SQL cannot see: limits of the
+ *		server's processes, and where its files lie.  No path and no secret is in it.
+ */
+#include "postgres.h"
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+
+#include "pg/access/access.h"
+#include "pg/base/settings.h"
+
+#define NFACTS	3
+
+/* Backends inherit the postmaster's limit.  In bytes; -1 for no limit. */
+static int64
+core_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_CORE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > PG_INT64_MAX)
+		return -1;
+	return (int64) limit.rlim_cur;
+}
+
+/* Linux hands a core to a program whatever the limit says; elsewhere there is no such file. */
+static bool
+cores_are_piped(void)
+{
+	FILE	   *file = AllocateFile("/proc/sys/kernel/core_pattern", "r");
+	bool		piped;
+
+	if (file == NULL)
+		return false;
+	piped = getc(file) == '|';
+	FreeFile(file);
+	return piped;
+}
+
+/* False too where there is no such folder: nothing lies in it then. */
+static bool
+local_keys_on_data_volume(void)
+{
+	struct stat keys;
+	struct stat data;
+
+	return chatcrypt_local_key_dir[0] != '\0' &&
+		stat(chatcrypt_local_key_dir, &keys) == 0 &&
+		stat(DataDir, &data) == 0 &&
+		keys.st_dev == data.st_dev;
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_host_facts);
+
+/* host_facts(OUT core_limit, cores_are_piped, local_keys_on_data_volume) */
+Datum
+chatcrypt_host_facts(PG_FUNCTION_ARGS)
+{
+	TupleDesc	tupdesc;
+	Datum		values[NFACTS];
+	bool		nulls[NFACTS] = {false};
+
+	chatcrypt_require(CHATCRYPT_MAY_AUDIT);
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE || tupdesc->natts != NFACTS)
+		elog(ERROR, "host_facts() does not return what it should");
+
+	values[0] = Int64GetDatum(core_limit());
+	values[1] = BoolGetDatum(cores_are_piped());
+	values[2] = BoolGetDatum(local_keys_on_data_volume());
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}

@@ -1,0 +1,360 @@
+/*
+ * status.c
+ *		The views of the KMS, its worker and the key cache, and kms_check().
+ *		Not here: what they show (kms_stats.c, slots.c, keycache.c).
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "core/kdf.h"
+#include "pg/access/access.h"
+#include "pg/base/clock.h"
+#include "pg/keys/keycache.h"
+#include "pg/service/kms_stats.h"
+#include "pg/service/slots.h"
+
+PG_FUNCTION_INFO_V1(chatcrypt_read_kms_status);
+PG_FUNCTION_INFO_V1(chatcrypt_read_kms_worker);
+PG_FUNCTION_INFO_V1(chatcrypt_read_cache_status);
+PG_FUNCTION_INFO_V1(chatcrypt_kms_check);
+
+/* ---------- rows ---------- */
+
+/* Columns of one row, filled from left to right. */
+typedef struct Row
+{
+	Datum		values[20];
+	bool		nulls[20];
+	int			n;
+} Row;
+
+static void
+put(Row *row, Datum value, bool known)
+{
+	row->values[row->n] = value;
+	row->nulls[row->n] = !known;
+	row->n++;
+}
+
+static void
+put_text(Row *row, const char *text)
+{
+	put(row, text[0] != '\0' ? CStringGetTextDatum(text) : (Datum) 0, text[0] != '\0');
+}
+
+static void
+put_ms(Row *row, double ms)
+{
+	put(row, Float8GetDatum(rint(ms * 1000) / 1000), ms >= 0);
+}
+
+static void
+put_time(Row *row, TimestampTz time)
+{
+	put(row, TimestampTzGetDatum(time), time != 0);
+}
+
+static void
+put_ms_interval(Row *row, int64 ms)
+{
+	Interval   *interval = palloc0(sizeof(Interval));
+
+	interval->time = ms * 1000;
+	put(row, IntervalPGetDatum(interval), ms >= 0);
+}
+
+/* The only row of a function that returns one. */
+static Datum
+form_row(FunctionCallInfo fcinfo, Row *row)
+{
+	TupleDesc	columns;
+
+	if (get_call_result_type(fcinfo, NULL, &columns) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), row->values, row->nulls));
+}
+
+static void
+store_row(FunctionCallInfo fcinfo, Row *row)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	tuplestore_putvalues(result->setResult, result->setDesc, row->values, row->nulls);
+}
+
+/* ---------- the views ---------- */
+
+static void
+put_key(Row *row, const cc_kms_key_facts *facts)
+{
+	put(row, BoolGetDatum(facts->derived), facts->known);
+	put(row, BoolGetDatum(facts->exportable), facts->known);
+	put(row, Int64GetDatum(facts->latest_version), facts->known);
+	put(row, Int64GetDatum(facts->min_decryption_version), facts->known);
+}
+
+Datum
+chatcrypt_read_kms_status(PG_FUNCTION_ARGS)
+{
+	ChatcryptKmsStats stats;
+	int64		now = chatcrypt_clock_ms();
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < CHATCRYPT_KMS_KEYS; i++)
+	{
+		Row			row = {.n = 0};
+
+		if (!chatcrypt_kms_stats_read(i, &stats))
+			continue;
+		put_text(&row, stats.key_uri);
+		put(&row, BoolGetDatum(stats.reach == CHATCRYPT_REACH_YES), stats.reach != CHATCRYPT_REACH_UNKNOWN);
+		put_text(&row, cc_breaker_text(stats.breaker));
+		put_time(&row, stats.last_success);
+		put_text(&row, stats.last_error);
+		put_time(&row, stats.last_error_at);
+		put_ms(&row, chatcrypt_latency_ms(&stats.latency, 0.50));
+		put_ms(&row, chatcrypt_latency_ms(&stats.latency, 0.99));
+		put(&row, Int32GetDatum(stats.in_flight), true);
+		put(&row, Int32GetDatum(stats.waiting), true);
+		put(&row, Int64GetDatum(stats.calls), true);
+		put(&row, Int64GetDatum(stats.failed_calls), true);
+		put(&row, Int64GetDatum(stats.items), true);
+		put(&row, Int64GetDatum(stats.retries), true);
+		put_ms_interval(&row, stats.lease_ms < 0 ? -1 : Max(stats.lease_ms - (now - stats.lease_at_ms), 0));
+		put_key(&row, &stats.facts);
+		store_row(fcinfo, &row);
+	}
+	return (Datum) 0;
+}
+
+Datum
+chatcrypt_read_kms_worker(PG_FUNCTION_ARGS)
+{
+	ChatcryptWorkerStatus status;
+	Row			row = {.n = 0};
+
+	chatcrypt_slots_status(&status);
+	put(&row, Int32GetDatum(status.pid), status.pid != 0);
+	put_time(&row, status.pid != 0 ? status.started_at : 0);
+	put(&row, Int32GetDatum(status.slots_pending), true);
+	put(&row, Int32GetDatum(status.slots_inflight), true);
+	put(&row, Int32GetDatum(status.slots_done), true);
+	put(&row, Int64GetDatum(status.requests), true);
+	put(&row, Int64GetDatum(status.joined), true);
+	put(&row, Int64GetDatum(status.refreshes), true);
+	return form_row(fcinfo, &row);
+}
+
+Datum
+chatcrypt_read_cache_status(PG_FUNCTION_ARGS)
+{
+	ChatcryptCacheStats stats;
+	Row			row = {.n = 0};
+
+	chatcrypt_keycache_stats(&stats);
+	put(&row, Int64GetDatum(stats.entries), true);
+	put(&row, Int64GetDatum(stats.capacity), true);
+	put(&row, Int64GetDatum(stats.hits), true);
+	put(&row, Int64GetDatum(stats.misses), true);
+	put(&row, Int64GetDatum(stats.evictions), true);
+	put(&row, Int64GetDatum(stats.refreshes), true);
+	put(&row, Int64GetDatum(stats.bytes), true);
+	put(&row, BoolGetDatum(stats.locked), true);
+	put(&row, BoolGetDatum(stats.dumpable), true);
+	return form_row(fcinfo, &row);
+}
+
+/* ---------- kms_check ---------- */
+
+/*
+ * A throw-away data key on its way through the steps.  The key itself is kept
+ * nowhere between two steps, only its digest: a step may raise.
+ */
+typedef struct Check
+{
+	FunctionCallInfo fcinfo;
+	const char *key_uri;
+	uint8		context[CC_CONTEXT_LEN];
+	uint8		dek_digest[CC_SHA256_LEN];
+	uint8		wrapped[CC_KMS_WRAPPED_MAX];
+	uint16		wrapped_len;
+} Check;
+
+static void
+report(Check *check, const char *step, bool ok, const char *detail, double ms)
+{
+	Row			row = {.n = 0};
+
+	put_text(&row, step);
+	put(&row, BoolGetDatum(ok), true);
+	put_text(&row, detail);
+	put_ms(&row, ms);
+	store_row(check->fcinfo, &row);
+}
+
+static const char *
+failure_text(const ChatcryptKmsJob *job)
+{
+	const char *outcome = cc_kms_outcome_text(job->outcome);
+
+	return job->error[0] != '\0' ? psprintf("%s: %s", outcome, job->error) : outcome;
+}
+
+static ChatcryptKmsJob
+new_job(Check *check, uint8 *wrapped_out)
+{
+	ChatcryptKmsJob job = {
+		.key_uri = check->key_uri,
+		.wrapped = check->wrapped,
+		.wrapped_len = check->wrapped_len,
+		.wrapped_out = wrapped_out,
+		.fresh = true,
+	};
+
+	memcpy(job.context, check->context, CC_CONTEXT_LEN);
+	return job;
+}
+
+static double
+run_job(cc_kms_op op, ChatcryptKmsJob *job)
+{
+	int64		start = chatcrypt_clock_us();
+
+	chatcrypt_kms_run(op, job, 1);
+	return (chatcrypt_clock_us() - start) / 1000.0;
+}
+
+/* Wraps a random key, or has the KMS make one. */
+static cc_kms_outcome
+check_new_key(Check *check, cc_kms_op op, const char *step)
+{
+	uint8		wrapped_out[CC_KMS_WRAPPED_MAX];
+	ChatcryptKmsJob job = new_job(check, wrapped_out);
+	double		ms;
+
+	if (op == CC_KMS_WRAP && !pg_strong_random(job.dek, CC_DEK_LEN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not get random bytes")));
+	ms = run_job(op, &job);
+	cc_sha256(job.dek, CC_DEK_LEN, check->dek_digest);
+	cc_wipe(job.dek, CC_DEK_LEN);
+	if (job.outcome == CC_KMS_OK)
+	{
+		memcpy(check->wrapped, wrapped_out, job.wrapped_out_len);
+		check->wrapped_len = job.wrapped_out_len;
+		report(check, step, true, psprintf("%u bytes", job.wrapped_out_len), ms);
+	}
+	else
+		report(check, step, false, failure_text(&job), ms);
+	return job.outcome;
+}
+
+static void
+check_unwrap(Check *check, const char *step)
+{
+	ChatcryptKmsJob job = new_job(check, NULL);
+	uint8		digest[CC_SHA256_LEN];
+	double		ms = run_job(CC_KMS_UNWRAP, &job);
+
+	cc_sha256(job.dek, CC_DEK_LEN, digest);
+	cc_wipe(job.dek, CC_DEK_LEN);
+	if (job.outcome != CC_KMS_OK)
+		report(check, step, false, failure_text(&job), ms);
+	else if (!cc_equal(digest, check->dek_digest, CC_SHA256_LEN))
+		report(check, step, false, "another key came back than the one that was wrapped", ms);
+	else
+		report(check, step, true, "the same key came back", ms);
+}
+
+/* The point of the context: a wrapped key moved to another chat must not unwrap. */
+static void
+check_binding(Check *check)
+{
+	static const char *const step = "refuse to unwrap for another chat";
+	ChatcryptKmsJob job = new_job(check, NULL);
+	double		ms;
+
+	job.context[0] ^= 1;
+	ms = run_job(CC_KMS_UNWRAP, &job);
+	cc_wipe(job.dek, CC_DEK_LEN);
+	if (job.outcome == CC_KMS_OK)
+		report(check, step, false, "it unwrapped: the key of the KMS binds nothing to its chat", ms);
+	else if (job.outcome == CC_KMS_REJECTED)
+		report(check, step, true, "refused", ms);
+	else
+		report(check, step, false, failure_text(&job), ms);
+}
+
+static void
+check_rewrap(Check *check)
+{
+	uint8		wrapped_out[CC_KMS_WRAPPED_MAX];
+	ChatcryptKmsJob job = new_job(check, wrapped_out);
+	double		ms = run_job(CC_KMS_REWRAP, &job);
+
+	if (job.outcome != CC_KMS_OK)
+	{
+		report(check, "re-wrap", false, failure_text(&job), ms);
+		return;
+	}
+	memcpy(check->wrapped, wrapped_out, job.wrapped_out_len);
+	check->wrapped_len = job.wrapped_out_len;
+	report(check, "re-wrap", true, psprintf("%u bytes", job.wrapped_out_len), ms);
+	check_unwrap(check, "unwrap what was re-wrapped");
+}
+
+static bool
+check_worker_and_uri(Check *check)
+{
+	const cc_kms_provider *provider = cc_kms_provider_for(check->key_uri);
+	ChatcryptWorkerStatus status;
+
+	chatcrypt_slots_status(&status);
+	report(check, "KMS worker", status.pid != 0,
+		   status.pid != 0 ? psprintf("running as process %d", status.pid) : "not running: see the server's log", -1);
+	if (provider == NULL || provider->check_uri(check->key_uri) != CC_OK)
+	{
+		report(check, "key URI", false,
+			   provider == NULL ? "no provider has this scheme" : "not a key URI of this provider", -1);
+		return false;
+	}
+	report(check, "key URI", true, psprintf("provider %s", provider->scheme), -1);
+	return true;
+}
+
+Datum
+chatcrypt_kms_check(PG_FUNCTION_ARGS)
+{
+	Check		check = {.fcinfo = fcinfo};
+	cc_kms_outcome made;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	check.key_uri = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	InitMaterializedSRF(fcinfo, 0);
+	if (!pg_strong_random(check.context, CC_CONTEXT_LEN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not get random bytes")));
+	if (!check_worker_and_uri(&check))
+		return (Datum) 0;
+	made = check_new_key(&check, CC_KMS_GENERATE, "make a data key");
+	if (made == CC_KMS_OK)
+		check_unwrap(&check, "unwrap it");
+	else if (cc_kms_outcome_is_transient(made))
+		return (Datum) 0;		/* whoever is not there will not wrap either */
+	if (check_new_key(&check, CC_KMS_WRAP, "wrap") == CC_KMS_OK)
+	{
+		check_unwrap(&check, "unwrap");
+		check_binding(&check);
+		check_rewrap(&check);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,231 @@
+/*
+ * fence.c
+ *		Waiting for older transactions: see fence.h.
+ *
+ * Virtual transaction ids, as CREATE INDEX CONCURRENTLY waits for them: a transaction
+ * that has written nothing yet has no other.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "storage/procarray.h"
+#include "utils/guc.h"
+#include "utils/fmgrprotos.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "pg/base/progress.h"
+#include "pg/base/store.h"
+#include "pg/base/work.h"
+#include "pg/compat.h"
+#include "pg/upkeep/fence.h"
+
+#define SHORTEST_NAP	5		/* ms */
+#define LONGEST_NAP		500
+#define FIRST_HOLD		250		/* ms */
+#define LONGEST_HOLD	3600000
+
+/* One session of a database holds a snapshot: two would wait for each other. */
+#define LOCK_CLASS		3		/* advisory locks of applications have 1 and 2 there */
+#define LOCK_KEY		0x66656e63	/* "fenc" */
+
+static bool up;
+static VirtualTransactionId *running;	/* in memory of its own */
+static int	nrunning;
+static int	hold_time;			/* ms that the next hold may take */
+
+static void
+forget_running(void)
+{
+	if (running != NULL)
+		pfree(running);
+	running = NULL;
+	nrunning = 0;
+}
+
+static void
+remember_running(const VirtualTransactionId *others, int count)
+{
+	forget_running();
+	running = MemoryContextAlloc(TopMemoryContext, sizeof(VirtualTransactionId) * (count + 1));
+	memcpy(running, others, sizeof(VirtualTransactionId) * count);
+	nrunning = count;
+}
+
+/*
+ * All other transactions of this database; or those alone that use a snapshot which
+ * begins no later than a transaction.  Lazy vacuums store no envelope.
+ */
+static void
+note_running(TransactionId snapshots_up_to)
+{
+	int			count;
+	VirtualTransactionId *others = GetCurrentVirtualXIDs(snapshots_up_to, TransactionIdIsValid(snapshots_up_to), false,
+														 PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &count);
+
+	remember_running(others, count);
+	pfree(others);
+}
+
+void
+chatcrypt_fence_lower(void)
+{
+	forget_running();
+	up = false;
+}
+
+void
+chatcrypt_fence_raise(void)
+{
+	CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("dek"));
+	CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("search_policy"));
+	chatcrypt_work_commit();
+	note_running(InvalidTransactionId);
+	hold_time = FIRST_HOLD;
+	up = true;
+}
+
+bool
+chatcrypt_fence_is_up(void)
+{
+	return up;
+}
+
+int
+chatcrypt_fence_waits_for(void)
+{
+	return nrunning;
+}
+
+static int
+count_running(void)
+{
+	int			left = 0;
+
+	for (int i = 0; i < nrunning; i++)
+		if (!VirtualXactLock(running[i], false))
+			running[left++] = running[i];
+	nrunning = left;
+	return left;
+}
+
+/* Returns how long to nap the next time. */
+static long
+take_nap(long nap)
+{
+	static uint32 wait_event;
+
+	chatcrypt_progress_note("wait for older transactions", NULL, 0, nrunning);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
+					 chatcrypt_wait_event(&wait_event, "ChatcryptFence"));
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	return Min(nap * 2, LONGEST_NAP);
+}
+
+bool
+chatcrypt_fence_wait(TimestampTz until)
+{
+	long		nap = SHORTEST_NAP;
+
+	while (count_running() > 0)
+	{
+		if (GetCurrentTimestamp() >= until)
+			return false;
+		nap = take_nap(nap);
+		chatcrypt_work_commit();	/* nor does this transaction grow old */
+	}
+	return true;
+}
+
+/* For the rest of the transaction.  Where another session has it, that one is noted as running. */
+static bool
+lock_hold(void)
+{
+	VirtualTransactionId *holders;
+	LOCKTAG		tag;
+	int			count;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, LOCK_KEY, 0, LOCK_CLASS);
+	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	holders = GetLockConflicts(&tag, ExclusiveLock, &count);
+	remember_running(holders, count);
+	return false;
+}
+
+/*
+ * Nobody is left who ran when the snapshot was taken, nor anybody with an older one.
+ * The snapshots of those who began since begin no earlier than ours ends: what ours
+ * finds running has ended.  (But for what runs in other databases: then we wait.)
+ */
+static bool
+nobody_is_left(Snapshot since)
+{
+	TransactionId last_before = since->xmax;
+
+	if (count_running() > 0)
+		return false;
+	TransactionIdRetreat(last_before);
+	note_running(last_before);
+	return nrunning == 0;
+}
+
+static bool
+hold_until(TimestampTz end, Snapshot since)
+{
+	long		nap = SHORTEST_NAP;
+
+	note_running(InvalidTransactionId);
+	while (!nobody_is_left(since))
+	{
+		if (GetCurrentTimestamp() >= end)
+			return false;
+		nap = take_nap(nap);
+	}
+	return true;
+}
+
+bool
+chatcrypt_fence_hold(TimestampTz until, Snapshot *since)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz patience = Max(until, TimestampTzPlusMilliseconds(now, FIRST_HOLD));
+
+	Assert(up && nrunning == 0);
+	chatcrypt_work_commit();
+	(void) set_config_option("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+							 true, 0, false);
+	if (!lock_hold())
+	{
+		chatcrypt_work_commit();
+		return false;
+	}
+	*since = RegisterSnapshot(GetTransactionSnapshot());
+	if (hold_until(Min(patience, TimestampTzPlusMilliseconds(now, hold_time)), *since))
+		return true;
+	hold_time = Min(hold_time * 2, LONGEST_HOLD);
+	chatcrypt_fence_release(*since);
+	return false;
+}
+
+void
+chatcrypt_fence_release(Snapshot since)
+{
+	UnregisterSnapshot(since);
+	chatcrypt_work_commit();
+}
+
+TimestampTz
+chatcrypt_end_of_patience(FunctionCallInfo fcinfo, int n)
+{
+	if (PG_ARGISNULL(n))
+		return DT_NOEND;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+												   PG_GETARG_DATUM(n)));
+}

@@ -1,0 +1,370 @@
+/*
+ * lastlook.c
+ *		Finds keys in all versions of rows: see lastlook.h.
+ *
+ * Tables are scanned as CREATE INDEX scans them, whatever is visible to whom, and by
+ * the extension itself: nobody's operator, predicate or policy has a say.  A place
+ * with a plain index on its chat column costs one index scan for each chat, another
+ * one scan of the table for all of them.
+ *
+ * Each version that is looked at is locked for as long as its page is, and the table
+ * as any reader locks it.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+#include "utils/varlena.h"
+
+#include "core/bytes.h"
+#include "core/envelope.h"
+#include "pg/base/ids.h"
+#include "pg/compat.h"
+#include "pg/upkeep/lastlook.h"
+#include "pg/upkeep/registry.h"
+
+/* What a place is kept in. */
+typedef struct PlaceFile
+{
+	Oid			relation;
+	Oid			file;
+} PlaceFile;
+
+/* One place that is looked through. */
+typedef struct Look
+{
+	ChatcryptSoughtKey **keys;	/* those of one chat together, in the order of chats */
+	int			nkeys;
+	Snapshot	since;
+	Relation	table;
+	TupleTableSlot *slot;
+	AttrNumber	chat;
+	AttrNumber	envelope;
+	Oid			chat_type;
+} Look;
+
+static Oid
+file_of(Oid relation)
+{
+	Relation	table = table_open(relation, NoLock);
+	Oid			file = table->rd_rel->relfilenode;
+
+	table_close(table, NoLock);
+	return file;
+}
+
+List *
+chatcrypt_files_of_places(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *places = chatcrypt_places(AccessShareLock);
+	List	   *files = NIL;
+	ListCell   *cell;
+
+	MemoryContextSwitchTo(context);
+	foreach(cell, places)
+	{
+		PlaceFile  *file = palloc(sizeof(PlaceFile));
+
+		file->relation = ((ChatcryptPlace *) lfirst(cell))->relation;
+		file->file = file_of(file->relation);
+		files = lappend(files, file);
+	}
+	return files;
+}
+
+static bool
+is_where_it_was(const PlaceFile *known, List *places)
+{
+	ListCell   *cell;
+
+	foreach(cell, places)
+		if (((ChatcryptPlace *) lfirst(cell))->relation == known->relation)
+			return file_of(known->relation) == known->file;
+	return false;
+}
+
+static int
+compare_chats(const void *a, const void *b)
+{
+	const ChatcryptSoughtKey *const *key_a = a;
+	const ChatcryptSoughtKey *const *key_b = b;
+
+	return memcmp(&(*key_a)->chat_id, &(*key_b)->chat_id, sizeof(pg_uuid_t));
+}
+
+/* The first of the chat's keys; the number of all keys where it has none. */
+static int
+first_key_of(const Look *look, const pg_uuid_t *chat_id)
+{
+	int			low = 0;
+	int			high = look->nkeys;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (memcmp(&look->keys[middle]->chat_id, chat_id, sizeof(pg_uuid_t)) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool
+is_key_of(const Look *look, int n, const pg_uuid_t *chat_id)
+{
+	return n < look->nkeys && memcmp(&look->keys[n]->chat_id, chat_id, sizeof(pg_uuid_t)) == 0;
+}
+
+static bool
+is_any_left(const Look *look, int n, const pg_uuid_t *chat_id)
+{
+	for (; is_key_of(look, n, chat_id); n++)
+		if (!look->keys[n]->found)
+			return true;
+	return false;
+}
+
+/* False for a chat column that is null. */
+static bool
+read_chat(const Look *look, pg_uuid_t *chat_id)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(look->slot, look->chat, &isnull);
+
+	if (isnull)
+		return false;
+	if (look->chat_type == INT2OID)
+		value = Int64GetDatum(DatumGetInt16(value));
+	else if (look->chat_type == INT4OID)
+		value = Int64GetDatum(DatumGetInt32(value));
+	chatcrypt_place_id(look->chat_type, value, chat_id->data);
+	return true;
+}
+
+/*
+ * Is the version visible to a snapshot that was taken since, or was it to one that
+ * is gone?  Yes, where ours sees it, or where it is younger than ours.  What was
+ * deleted before is invisible to all of them.  An old row's inserter says nothing
+ * any more once it is frozen; its number may then seem to lie in the future.
+ */
+static bool
+is_readable_since(const Look *look)
+{
+	TransactionId inserter;
+	bool		isnull;
+
+	if (table_tuple_satisfies_snapshot(look->table, look->slot, look->since))
+		return true;
+	inserter = DatumGetTransactionId(slot_getsysattr(look->slot, MinTransactionIdAttributeNumber, &isnull));
+	return TransactionIdIsNormal(inserter) &&
+		TransactionIdPrecedes(inserter, ReadNextTransactionId()) &&
+		XidInMVCCSnapshot(inserter, look->since) &&
+		!TransactionIdDidAbort(inserter);
+}
+
+/* What a row of chatcrypt.dek is called in the first bytes of an envelope, and of an attachment's part. */
+static void
+mark_named(const Look *look, int n, const pg_uuid_t *chat_id, const bytea *header)
+{
+	cc_reader	reader = cc_reader_init((const uint8 *) VARDATA_ANY(header), VARSIZE_ANY_EXHDR(header));
+	uint8		suite = cc_read_u8(&reader);
+	uint32		version = cc_read_u32(&reader);
+
+	if (!cc_reader_ok(&reader))
+		return;
+	for (; is_key_of(look, n, chat_id); n++)
+	{
+		ChatcryptSoughtKey *key = look->keys[n];
+		bool		sealed_so = key->purpose == CHATCRYPT_PURPOSE_DATA ?
+			suite == CC_SUITE_MESSAGE || suite == CC_SUITE_ATTACHMENT : suite == CC_SUITE_CONVERSATION;
+
+		key->found |= sealed_so && key->version == version;
+	}
+}
+
+/* The version in the slot.  Its envelope is read last: of a row that is of no account it may be gone. */
+static void
+inspect_version(const Look *look)
+{
+	pg_uuid_t	chat_id;
+	Datum		envelope;
+	bytea	   *header;
+	bool		isnull;
+	int			first;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!read_chat(look, &chat_id))
+		return;
+	first = first_key_of(look, &chat_id);
+	if (!is_any_left(look, first, &chat_id))
+		return;
+	envelope = slot_getattr(look->slot, look->envelope, &isnull);
+	if (isnull || !is_readable_since(look))
+		return;
+	header = DatumGetByteaPSlice(envelope, 0, CC_HEADER_LEN);
+	mark_named(look, first, &chat_id, header);
+	pfree(header);
+}
+
+/* An index that has each version of each row of a chat, in an order that we know. */
+static bool
+is_index_of_chats(Relation index, AttrNumber chat, Oid opfamily)
+{
+	const FormData_pg_index *form = index->rd_index;
+
+	return index->rd_rel->relam == BTREE_AM_OID &&
+		form->indisvalid && form->indisready && form->indislive && !form->indcheckxmin &&
+		form->indkey.values[0] == chat && index->rd_opfamily[0] == opfamily &&
+		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+}
+
+static Relation
+open_index_of_chats(const Look *look, Oid opfamily)
+{
+	Relation	found = NULL;
+	ListCell   *cell;
+
+	foreach(cell, RelationGetIndexList(look->table))
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+
+		if (is_index_of_chats(index, look->chat, opfamily))
+		{
+			found = index;
+			break;
+		}
+		index_close(index, AccessShareLock);
+	}
+	return found;
+}
+
+/* The chat's id as the column has it; false where it cannot have it. */
+static bool
+column_value(const ChatcryptPlace *place, const pg_uuid_t *chat_id, Datum *value)
+{
+	int64		number;
+
+	if (!chatcrypt_place_chat_value(place, chat_id->data, value))
+		return false;
+	if (place->chat_type != INT2OID && place->chat_type != INT4OID)
+		return true;
+	number = DatumGetInt64(*value);
+	if (place->chat_type == INT2OID)
+	{
+		*value = Int16GetDatum((int16) number);
+		return number >= PG_INT16_MIN && number <= PG_INT16_MAX;
+	}
+	*value = Int32GetDatum((int32) number);
+	return number >= PG_INT32_MIN && number <= PG_INT32_MAX;
+}
+
+static void
+look_by_index(const Look *look, const ChatcryptPlace *place, Relation index, RegProcedure equals)
+{
+	IndexScanDesc scan = chatcrypt_index_beginscan(look->table, index, SnapshotAny, 1);
+
+	for (int i = 0; i < look->nkeys; i++)
+	{
+		ScanKeyData key;
+		Datum		value;
+
+		if ((i > 0 && compare_chats(&look->keys[i - 1], &look->keys[i]) == 0) ||
+			!column_value(place, &look->keys[i]->chat_id, &value))
+			continue;
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, equals, value);
+		index_rescan(scan, &key, 1, NULL, 0);
+		while (index_getnext_slot(scan, ForwardScanDirection, look->slot))
+			inspect_version(look);
+	}
+	index_endscan(scan);
+}
+
+static void
+look_at_all(const Look *look)
+{
+	TableScanDesc scan = table_beginscan(look->table, SnapshotAny, 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, look->slot))
+		inspect_version(look);
+	table_endscan(scan);
+}
+
+/* A place has its columns' names as SQL. */
+static AttrNumber
+column_number(const ChatcryptPlace *place, const char *quoted)
+{
+	List	   *names;
+	AttrNumber	number = InvalidAttrNumber;
+
+	if (SplitIdentifierString(pstrdup(quoted), '.', &names) && list_length(names) == 1)
+		number = get_attnum(place->relation, linitial(names));
+	if (number <= 0)
+		elog(ERROR, "column %s of %s cannot be found", quoted, place->table);
+	return number;
+}
+
+/* That a snapshot keeps rows where they are is said of PostgreSQL's own kind of table. */
+static void
+require_heap(Relation table)
+{
+	if (table->rd_rel->relam != HEAP_TABLE_AM_OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("no key is purged while envelopes are registered in table \"%s\"", RelationGetRelationName(table)),
+				 errdetail("Its access method is not heap: what was in it a moment ago cannot be looked through.")));
+}
+
+static void
+look_through(const ChatcryptPlace *place, ChatcryptSoughtKey **keys, int nkeys, Snapshot since)
+{
+	const TypeCacheEntry *type = lookup_type_cache(place->chat_type, TYPECACHE_BTREE_OPFAMILY | TYPECACHE_EQ_OPR);
+	Look		look = {.keys = keys, .nkeys = nkeys, .since = since, .chat_type = place->chat_type};
+	Relation	index;
+
+	look.table = table_open(place->relation, NoLock);
+	require_heap(look.table);
+	look.chat = column_number(place, place->chat);
+	look.envelope = column_number(place, place->envelope);
+	look.slot = table_slot_create(look.table, NULL);
+	index = open_index_of_chats(&look, type->btree_opf);
+	if (index != NULL)
+	{
+		look_by_index(&look, place, index, get_opcode(type->eq_opr));
+		index_close(index, NoLock);
+	}
+	else
+		look_at_all(&look);
+	ExecDropSingleTupleTableSlot(look.slot);
+	table_close(look.table, NoLock);
+}
+
+bool
+chatcrypt_last_look(List *files, ChatcryptSoughtKey **keys, int nkeys, Snapshot since)
+{
+	List	   *places = chatcrypt_places(AccessShareLock);
+	ListCell   *cell;
+
+	foreach(cell, files)
+		if (!is_where_it_was(lfirst(cell), places))
+			return false;
+	qsort(keys, nkeys, sizeof(ChatcryptSoughtKey *), compare_chats);
+	foreach(cell, places)
+		look_through(lfirst(cell), keys, nkeys, since);
+	return true;
+}

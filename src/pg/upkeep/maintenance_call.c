@@ -1,0 +1,110 @@
+/*
+ * maintenance_call.c
+ *		run_maintenance(): one round in this database, now.
+ *
+ * In a worker, and not in the caller's session: a task that commits as it goes and
+ * then fails can be undone and told of only where nothing is around it.
+ */
+#include "postgres.h"
+
+#include "commands/dbcommands.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "pg/access/access.h"
+#include "pg/upkeep/maintenance.h"
+#include "pg/upkeep/maintenance_status.h"
+
+static void
+check_call(FunctionCallInfo fcinfo)
+{
+	CallContext *call = (CallContext *) fcinfo->context;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	PreventCommandIfReadOnly("chatcrypt.run_maintenance()");
+	if (call == NULL || !IsA(call, CallContext) || call->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("chatcrypt.run_maintenance() cannot run inside a transaction block"),
+				 errdetail("Its tasks could wait for what this transaction has locked."),
+				 errhint("CALL it by itself.")));
+}
+
+/* Ends the transaction, so that no snapshot and no lock of ours is in the way of the round. */
+static void
+let_go(void)
+{
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	SPI_commit();
+	SPI_finish();
+}
+
+/* One that is not wanted any more is ended as well. */
+static void
+wait_for_round(BackgroundWorkerHandle *handle)
+{
+	PG_TRY();
+	{
+		(void) WaitForBackgroundWorkerShutdown(handle);
+	}
+	PG_CATCH();
+	{
+		TerminateBackgroundWorker(handle);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+/* What went wrong since then: a WARNING for each task, and an ERROR where the round itself did. */
+static void
+tell(const char *database, TimestampTz since)
+{
+	ChatcryptTaskStatus status;
+
+	chatcrypt_tasks_bury(database);
+	for (int i = 0; i < CHATCRYPT_TASK_ROWS; i++)
+	{
+		if (chatcrypt_task_read(i, &status) && strcmp(status.database, database) == 0 &&
+			status.last_error_at >= since && strcmp(status.task, CHATCRYPT_ROUND) != 0)
+			ereport(WARNING,
+					(errmsg("maintenance task %s: %s", status.task, status.last_error)));
+	}
+	(void) chatcrypt_task_find(database, CHATCRYPT_ROUND, &status);
+	if (status.last_success < since)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the maintenance of this database did not come to its end"),
+				 errdetail("What it did stays done; the server log says what ended it.")));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_run_maintenance);
+
+/* run_maintenance() */
+Datum
+chatcrypt_run_maintenance(PG_FUNCTION_ARGS)
+{
+	MemoryContext context;
+	BackgroundWorkerHandle *handle;
+	TimestampTz since = GetCurrentTimestamp();
+	char		database[NAMEDATALEN];
+
+	check_call(fcinfo);
+	strlcpy(database, get_database_name(MyDatabaseId), NAMEDATALEN);
+	let_go();
+	context = MemoryContextSwitchTo(TopMemoryContext);
+	if (!chatcrypt_maintenance_start_round(database, true, MyProcPid, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("there is no free background worker for the maintenance of this database"),
+				 errhint("Raise max_worker_processes, or try again later.")));
+	MemoryContextSwitchTo(context);
+	wait_for_round(handle);
+	pfree(handle);
+	tell(database, since);
+	PG_RETURN_VOID();
+}

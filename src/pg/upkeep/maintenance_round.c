@@ -1,0 +1,358 @@
+/*
+ * maintenance_round.c
+ *		One round of maintenance in one database: a worker of its own that connects,
+ *		runs each task that is due and ends.
+ *
+ * Each task is a statement that anybody with the right could send, run in the way
+ * that a client's is: at top level, so that a procedure can commit as it goes.
+ * That is also why a task that fails is undone by ending its transaction, which
+ * cannot be done from inside a statement.
+ *
+ * A lock keeps two rounds of one database apart.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "tcop/pquery.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/catcache.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "pg/base/progress.h"
+#include "pg/compat.h"
+#include "pg/upkeep/maintenance.h"
+#include "pg/upkeep/maintenance_status.h"
+
+/* Advisory locks of applications have 1 and 2 in their last field. */
+#define LOCK_CLASS	3
+#define LOCK_KEY	0x63686174	/* "chat" */
+
+extern PGDLLEXPORT void chatcrypt_maintenance_round_main(Datum arg);
+
+/*
+ * In this order: keys are rotated before messages move to the newest, and purged
+ * after that; the history of all of it is sealed last.  A task whose function this
+ * database does not have is left out.
+ */
+typedef struct Task
+{
+	const char *name;			/* of a function or procedure without arguments that must be given */
+	uint64		batch;			/* run again while it dealt with that many; 0 for once */
+} Task;
+
+static const Task tasks[] = {
+	{"rotate_due", 0},
+	{"reencrypt_due", 0},
+	{"apply_retention", 0},
+	{"purge_unused_deks", 0},
+	{"seal_events", 10000}
+};
+
+/* ---------- one statement ---------- */
+
+/* What a task gives: how many items it dealt with, and, where it says so, how many failed. */
+typedef struct TaskResult
+{
+	DestReceiver receiver;
+	int64		items;
+	int64		failed;
+} TaskResult;
+
+static int64
+number_in(TupleTableSlot *slot, int column)
+{
+	Form_pg_attribute attribute = TupleDescAttr(slot->tts_tupleDescriptor, column - 1);
+	bool		isnull;
+	Datum		value = slot_getattr(slot, column, &isnull);
+
+	if (isnull)
+		return 0;
+	return attribute->atttypid == INT8OID ? DatumGetInt64(value) :
+		attribute->atttypid == INT4OID ? DatumGetInt32(value) : 0;
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *receiver)
+{
+	TaskResult *result = (TaskResult *) receiver;
+	TupleDesc	columns = slot->tts_tupleDescriptor;
+
+	for (int column = 1; column <= columns->natts; column++)
+	{
+		if (column == 1)
+			result->items += number_in(slot, column);
+		else if (strcmp(NameStr(TupleDescAttr(columns, column - 1)->attname), "failed") == 0)
+			result->failed += number_in(slot, column);
+	}
+	return true;
+}
+
+static void
+ignore_startup(DestReceiver *receiver, int operation, TupleDesc columns)
+{
+	(void) receiver;
+	(void) operation;
+	(void) columns;
+}
+
+static void
+ignore_end(DestReceiver *receiver)
+{
+	(void) receiver;
+}
+
+/* As a client's: it begins no transaction block, and may commit as it goes.  In memory that outlives that. */
+static void
+run_statement(const char *sql, MemoryContext context, TaskResult *result)
+{
+	RawStmt    *raw;
+	List	   *plans;
+	Portal		portal;
+
+	result->receiver = (DestReceiver) {receive_row, ignore_startup, ignore_end, ignore_end, DestNone};
+	MemoryContextSwitchTo(context);
+	raw = linitial_node(RawStmt, pg_parse_query(sql));
+	PushActiveSnapshot(GetTransactionSnapshot());
+	plans = pg_plan_queries(pg_analyze_and_rewrite_fixedparams(raw, sql, NULL, 0, NULL), sql, 0, NULL);
+	PopActiveSnapshot();
+
+	portal = CreatePortal("", true, true);
+	portal->visible = false;
+	PortalDefineQuery(portal, NULL, sql, CreateCommandTag(raw->stmt), plans, NULL);
+	PortalStart(portal, NULL, 0, InvalidSnapshot);
+	(void) chatcrypt_run_portal(portal, &result->receiver);
+	PortalDrop(portal, false);
+}
+
+/* How the task is called; NULL where this database has no such function.  In the memory given. */
+static char *
+look_up(const char *name, MemoryContext context)
+{
+	Oid			schema = get_namespace_oid("chatcrypt", true);
+	CatCList   *functions = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
+	char	   *statement = NULL;
+
+	for (int i = 0; i < functions->n_members && statement == NULL; i++)
+	{
+		Form_pg_proc function = (Form_pg_proc) GETSTRUCT(&functions->members[i]->tuple);
+
+		if (function->pronamespace == schema && function->pronargs == function->pronargdefaults)
+			statement = MemoryContextStrdup(context, psprintf(function->prokind == PROKIND_PROCEDURE ?
+															  "CALL chatcrypt.%s()" : "SELECT * FROM chatcrypt.%s()", name));
+	}
+	ReleaseSysCacheList(functions);
+	return statement;
+}
+
+/* ---------- one task ---------- */
+
+static char *
+statement_of(const Task *task, MemoryContext context)
+{
+	char	   *statement;
+
+	StartTransactionCommand();
+	statement = look_up(task->name, context);
+	CommitTransactionCommand();
+	return statement;
+}
+
+static void
+run_in_transaction(const char *statement, MemoryContext context, TaskResult *result)
+{
+	SetCurrentStatementStartTimestamp();
+	debug_query_string = statement;
+	pgstat_report_activity(STATE_RUNNING, statement);
+	StartTransactionCommand();
+	run_statement(statement, context, result);
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	debug_query_string = NULL;
+}
+
+/* The transaction of the task is undone; what it had committed before stays. */
+static void
+note_failure(const char *database, const Task *task, MemoryContext context)
+{
+	ErrorData  *error;
+
+	HOLD_INTERRUPTS();
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	EmitErrorReport();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	debug_query_string = NULL;
+	QueryCancelPending = false;
+	pgstat_report_activity(STATE_IDLE, NULL);
+	MemoryContextSwitchTo(context);
+	chatcrypt_task_failed(database, task->name,
+						  error->detail ? psprintf("%s: %s", error->message, error->detail) : error->message);
+	RESUME_INTERRUPTS();
+}
+
+static void
+note_success(const char *database, const Task *task, const TaskResult *result)
+{
+	char	   *went_wrong = NULL;
+
+	if (result->failed > 0)
+		went_wrong = psprintf(INT64_FORMAT " of them failed, and are tried again: see the server log", result->failed);
+	chatcrypt_task_succeeded(database, task->name, (uint64) Max(result->items, 0), went_wrong);
+}
+
+static void
+run_batches(const Task *task, const char *statement, MemoryContext context, TaskResult *result)
+{
+	int64		before;
+
+	do
+	{
+		before = result->items;
+		run_in_transaction(statement, context, result);
+	} while (task->batch > 0 && result->items - before >= (int64) task->batch);
+}
+
+/* Whatever the task does, the round goes on with the next. */
+static void
+run_task(const char *database, const Task *task, MemoryContext context)
+{
+	TaskResult	result = {.items = 0};
+	char	   *statement;
+
+	PG_TRY();
+	{
+		statement = statement_of(task, context);
+		if (statement != NULL)
+		{
+			chatcrypt_task_started(database, task->name);
+			chatcrypt_progress_note(task->name, NULL, 0, CHATCRYPT_TOTAL_UNKNOWN);
+			run_batches(task, statement, context, &result);
+			MemoryContextSwitchTo(context);
+			note_success(database, task, &result);
+		}
+	}
+	PG_CATCH();
+	{
+		note_failure(database, task, context);
+	}
+	PG_END_TRY();
+	chatcrypt_progress_end();
+	MemoryContextReset(context);
+}
+
+/* ---------- the round ---------- */
+
+/*
+ * What ALTER DATABASE or ALTER ROLE set is for applications.  A task that cannot
+ * get a lock leaves it to the next round.
+ */
+static void
+pin_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"application_name", "chatcrypt maintenance"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"session_replication_role", "origin"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"lock_timeout", "60s"}
+	};
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_SESSION);
+}
+
+static bool
+is_installed(void)
+{
+	bool		installed;
+
+	StartTransactionCommand();
+	installed = OidIsValid(get_extension_oid("chatcrypt", true));
+	CommitTransactionCommand();
+	return installed;
+}
+
+/* Held by the process.  False where another round is under way and is not waited for. */
+static bool
+lock_database(bool wait)
+{
+	LOCKTAG		tag;
+	bool		locked;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, LOCK_KEY, 0, LOCK_CLASS);
+	StartTransactionCommand();
+	locked = LockAcquire(&tag, ExclusiveLock, true, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	CommitTransactionCommand();
+	return locked;
+}
+
+static void
+run_round(const char *database, bool forced)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "chatcrypt maintenance", ALLOCSET_DEFAULT_SIZES);
+
+	for (int i = 0; i < (int) lengthof(tasks); i++)
+	{
+		ChatcryptTaskStatus status;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		(void) chatcrypt_task_find(database, tasks[i].name, &status);
+		if (forced || status.failures_in_a_row == 0 || status.next_due <= GetCurrentTimestamp())
+			run_task(database, &tasks[i], context);
+	}
+	MemoryContextDelete(context);
+}
+
+void
+chatcrypt_maintenance_round_main(Datum arg)
+{
+	bool		forced = DatumGetBool(arg);
+	char		database[NAMEDATALEN];
+
+	strlcpy(database, MyBgworkerEntry->bgw_extra, NAMEDATALEN);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(database, NULL, 0);
+
+	if (lock_database(forced))
+	{
+		pin_settings();
+		chatcrypt_tasks_bury(database);
+		chatcrypt_task_started(database, CHATCRYPT_ROUND);
+		if (is_installed())
+		{
+			run_round(database, forced);
+			chatcrypt_task_succeeded(database, CHATCRYPT_ROUND, 0, NULL);
+		}
+		else
+			chatcrypt_task_failed(database, CHATCRYPT_ROUND, "this database does not have the extension chatcrypt");
+	}
+	proc_exit(0);
+}

@@ -1,0 +1,234 @@
+/*
+ * maintenance_status.c
+ *		The rows behind chatcrypt.maintenance_status: see maintenance_status.h.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/procarray.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "pg/base/settings.h"
+#include "pg/upkeep/maintenance_status.h"
+
+#define LONGEST_DELAY_S	600		/* between two tries of what fails, unless the interval is longer */
+#define MOST_DOUBLINGS	16
+
+static ChatcryptTaskStatus *rows;
+static LWLock *lock;
+
+void
+chatcrypt_maintenance_status_request(void)
+{
+	RequestAddinShmemSpace(MAXALIGN(sizeof(ChatcryptTaskStatus) * CHATCRYPT_TASK_ROWS));
+	RequestNamedLWLockTranche("ChatcryptMaintenance", 1);
+}
+
+void
+chatcrypt_maintenance_status_startup(void)
+{
+	bool		found;
+
+	rows = ShmemInitStruct("chatcrypt maintenance", sizeof(ChatcryptTaskStatus) * CHATCRYPT_TASK_ROWS, &found);
+	lock = &GetNamedLWLockTranche("ChatcryptMaintenance")->lock;
+	if (!found)
+		memset(rows, 0, sizeof(ChatcryptTaskStatus) * CHATCRYPT_TASK_ROWS);
+}
+
+/* Under the lock; NULL where there is none. */
+static ChatcryptTaskStatus *
+find_row(const char *database, const char *task)
+{
+	for (int i = 0; i < CHATCRYPT_TASK_ROWS; i++)
+		if (strcmp(rows[i].database, database) == 0 && strcmp(rows[i].task, task) == 0)
+			return &rows[i];
+	return NULL;
+}
+
+/* Under the lock: a free row, or the one that nobody has looked after for longest. */
+static ChatcryptTaskStatus *
+spare_row(void)
+{
+	ChatcryptTaskStatus *oldest = &rows[0];
+
+	for (int i = 0; i < CHATCRYPT_TASK_ROWS; i++)
+	{
+		if (rows[i].database[0] == '\0')
+			return &rows[i];
+		if (rows[i].next_due < oldest->next_due)
+			oldest = &rows[i];
+	}
+	return oldest;
+}
+
+/* Takes the lock, which the caller releases. */
+static ChatcryptTaskStatus *
+lock_row(const char *database, const char *task)
+{
+	ChatcryptTaskStatus *row;
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	row = find_row(database, task);
+	if (row != NULL)
+		return row;
+	row = spare_row();
+	memset(row, 0, sizeof(*row));
+	strlcpy(row->database, database, NAMEDATALEN);
+	strlcpy(row->task, task, NAMEDATALEN);
+	return row;
+}
+
+/* From the beginning of the run, so that the rounds keep their beat. */
+static TimestampTz
+due_after_success(const ChatcryptTaskStatus *row)
+{
+	return TimestampTzPlusMilliseconds(row->last_start, (int64) chatcrypt_maintenance_interval * 1000);
+}
+
+static TimestampTz
+due_after_failure(const ChatcryptTaskStatus *row)
+{
+	int64		delay_s = (int64) chatcrypt_maintenance_interval << Min(row->failures_in_a_row, MOST_DOUBLINGS);
+
+	delay_s = Min(delay_s, Max(chatcrypt_maintenance_interval, LONGEST_DELAY_S));
+	return TimestampTzPlusMilliseconds(row->last_error_at, delay_s * 1000);
+}
+
+void
+chatcrypt_task_started(const char *database, const char *task)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ChatcryptTaskStatus *row = lock_row(database, task);
+
+	row->pid = MyProcPid;
+	row->last_start = now;
+	row->runs++;
+	LWLockRelease(lock);
+}
+
+static void
+set_error(ChatcryptTaskStatus *row, const char *error, TimestampTz now)
+{
+	int			len = pg_mbcliplen(error, (int) strlen(error), CHATCRYPT_TASK_ERROR_MAX - 1);
+
+	memcpy(row->last_error, error, len);
+	row->last_error[len] = '\0';
+	row->last_error_at = now;
+}
+
+void
+chatcrypt_task_succeeded(const char *database, const char *task, uint64 items, const char *went_wrong)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ChatcryptTaskStatus *row = lock_row(database, task);
+
+	row->pid = 0;
+	row->last_success = now;
+	row->items += items;
+	row->failures_in_a_row = 0;
+	row->next_due = due_after_success(row);
+	if (went_wrong != NULL)
+		set_error(row, went_wrong, now);
+	LWLockRelease(lock);
+}
+
+/* Under the lock. */
+static void
+fail(ChatcryptTaskStatus *row, const char *error, TimestampTz now)
+{
+	row->pid = 0;
+	row->failures++;
+	row->failures_in_a_row++;
+	set_error(row, error, now);
+	row->next_due = due_after_failure(row);
+}
+
+void
+chatcrypt_task_failed(const char *database, const char *task, const char *error)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	fail(lock_row(database, task), error, now);
+	LWLockRelease(lock);
+}
+
+void
+chatcrypt_tasks_bury(const char *database)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	for (int i = 0; i < CHATCRYPT_TASK_ROWS; i++)
+		if (rows[i].pid != 0 && strcmp(rows[i].database, database) == 0 && BackendPidGetProc(rows[i].pid) == NULL)
+			fail(&rows[i], "the worker ended before it was done: see the server log", now);
+	LWLockRelease(lock);
+}
+
+bool
+chatcrypt_task_find(const char *database, const char *task, ChatcryptTaskStatus *status)
+{
+	const ChatcryptTaskStatus *row;
+
+	memset(status, 0, sizeof(*status));
+	LWLockAcquire(lock, LW_SHARED);
+	row = find_row(database, task);
+	if (row != NULL)
+		*status = *row;
+	LWLockRelease(lock);
+	return row != NULL;
+}
+
+bool
+chatcrypt_task_read(int row, ChatcryptTaskStatus *status)
+{
+	LWLockAcquire(lock, LW_SHARED);
+	*status = rows[row];
+	LWLockRelease(lock);
+	return status->database[0] != '\0';
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_read_maintenance_status);
+
+/* database, task, running, last_start, last_success, last_error, last_error_at, next_due, runs, failures, items */
+Datum
+chatcrypt_read_maintenance_status(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ChatcryptTaskStatus row;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < CHATCRYPT_TASK_ROWS; i++)
+	{
+		bool		nulls[11] = {false};
+
+		if (!chatcrypt_task_read(i, &row))
+			continue;
+		nulls[3] = row.last_start == 0;
+		nulls[4] = row.last_success == 0;
+		nulls[5] = row.last_error_at == 0;
+		nulls[6] = row.last_error_at == 0;
+		nulls[7] = row.next_due == 0;
+		tuplestore_putvalues(result->setResult, result->setDesc, (Datum[]) {
+			DirectFunctionCall1(namein, CStringGetDatum(row.database)),
+			CStringGetTextDatum(row.task),
+			BoolGetDatum(row.pid != 0),
+			TimestampTzGetDatum(row.last_start),
+			TimestampTzGetDatum(row.last_success),
+			CStringGetTextDatum(row.last_error),
+			TimestampTzGetDatum(row.last_error_at),
+			TimestampTzGetDatum(row.next_due),
+			Int64GetDatum((int64) row.runs),
+			Int64GetDatum((int64) row.failures),
+			Int64GetDatum((int64) row.items)
+		}, nulls);
+	}
+	return (Datum) 0;
+}

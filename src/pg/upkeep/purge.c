@@ -1,0 +1,653 @@
+/*
+ * purge.c
+ *		Destroys keys that nothing needs: purge_unused_deks() and purge_chat().
+ *
+ * That no row names a key now does not mean that none will in a moment.  A
+ * transaction may have sealed under the key before a rotation replaced it, and not
+ * have committed; or have read an envelope of a row that is gone since, and be about
+ * to store a copy.  So a purge takes six steps:
+ *
+ *	1. propose	the keys that were replaced and that no row names are noted;
+ *	2. announce	an invalidation of chatcrypt.dek is committed.  A rotation is visible
+ *				a moment before its own invalidation is sent; after this one has
+ *				been, no session seals under a key that was seen as replaced;
+ *	3. wait		until the transactions that are running now have ended, prepared ones
+ *				too, with nothing held up meanwhile, for as long as it takes;
+ *	4. hold		a snapshot S is taken, and held; those that are running now are noted
+ *				and waited for, and whoever uses a snapshot older than S.  Where that
+ *				takes long S is let go of, and 3 and 4 are done again;
+ *	5. look		all versions of all rows of the proposed keys' chats are looked at:
+ *				those that S sees, and all that are younger than S, whether they are
+ *				committed, deleted since, or neither.  A key that one of them names is
+ *				kept.  S is let go of;
+ *	6. destroy	with the chat locked, and after looking as anybody would.
+ *
+ * After 5 nobody ever names a key that was not found.  Take the first transaction T
+ * that began after those of step 4 were noted and that reads a version naming the
+ * key, at whatever time.  Who wrote that version did not begin after them: as nobody
+ * seals under the key any more, it would have read such a version before T did.  So
+ * it had ended when 5 began, and the version was there.  T's snapshot is not older
+ * than S, so the version was not deleted when S was taken; and as S was held it had
+ * not left its table when 5 began, not even deleted and vacuumed.  So 5 has found
+ * it.  Hence there is no T: no transaction that runs after 5 has an envelope under
+ * the key in its hands, nor a row to take it from.
+ *
+ * TRUNCATE, VACUUM FULL and the like put a table's rows into another file and need
+ * not keep what only older snapshots see: where a place has another file at 5 than
+ * before 4, S is taken anew.
+ *
+ * This holds for envelopes that are stored by the transaction that sealed or read
+ * them, and nowhere but in places.  chat.external_envelopes = false says just that
+ * of a chat, and no other chat is touched.  (A table that is made, registered and
+ * dropped within step 4 is not a place of which this knows; who has read it there
+ * holds up its dropping, except after a rollback to a savepoint from before.)
+ *
+ * Nobody waits for a purge: it takes no lock on a place but that of a reader, for
+ * the moment of a look, and S holds VACUUM back no longer than FIRST_HOLD or twice
+ * the time that the others have taken.
+ *
+ * What was noted, and the fence, are their session's own and outlive transactions:
+ * where purge_unused_deks() had no patience to wait, the next call goes on with it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "core/envelope.h"
+#include "pg/access/access.h"
+#include "pg/base/ids.h"
+#include "pg/base/owner.h"
+#include "pg/base/progress.h"
+#include "pg/base/store.h"
+#include "pg/base/work.h"
+#include "pg/compat.h"
+#include "pg/events/events.h"
+#include "pg/keys/keycache.h"
+#include "pg/keys/keys.h"
+#include "pg/upkeep/fence.h"
+#include "pg/upkeep/lastlook.h"
+#include "pg/upkeep/registry.h"
+
+/* A key, by what is its own alone: ids come again where an extension is made anew. */
+typedef struct Proposal
+{
+	ChatcryptSoughtKey key;
+	bytea	   *kcv;
+} Proposal;
+
+static List *proposals;			/* those of one chat together; in a context of their own */
+static MemoryContext purge_context;
+static bool for_one_chat;		/* purge_chat() either ends what it began, or it is of no account */
+
+#define READ_POLICY "SELECT external_envelopes FROM chatcrypt.chat WHERE chat_id = $1"
+
+/* Keys that leave the shared cache when their destruction is committed. */
+static List *evict_at_commit;
+
+static void
+evict_after_commit(XactEvent event, void *arg)
+{
+	ListCell   *cell;
+
+	(void) arg;
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	if (event == XACT_EVENT_COMMIT)
+		foreach(cell, evict_at_commit)
+			chatcrypt_keycache_evict(lfirst(cell));
+	evict_at_commit = NIL;		/* the list itself goes with its memory context */
+}
+
+static void
+set_up_once(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	purge_context = AllocSetContextCreate(TopMemoryContext, "chatcrypt purge", ALLOCSET_SMALL_SIZES);
+	RegisterXactCallback(evict_after_commit, NULL);
+	registered = true;
+}
+
+static void
+forget_all(void)
+{
+	set_up_once();
+	MemoryContextReset(purge_context);
+	proposals = NIL;
+	for_one_chat = false;
+	chatcrypt_fence_lower();
+}
+
+/*
+ * Reads the chat's policy, from its locked row where that is said: then other changes
+ * of its keys, and of its policy, are kept away.  Waits for nobody.
+ */
+static void
+require_purgeable(const uint8 *chat_id, bool lock)
+{
+	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
+	ChatcryptMode mode;
+	bool		isnull;
+
+	if (!chatcrypt_store_chat_mode(chat_id, &mode))
+		chatcrypt_no_such_chat(chat_id);
+	if (chatcrypt_owner_execute(lock ? READ_POLICY " FOR NO KEY UPDATE SKIP LOCKED" : READ_POLICY, &arg, 1) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("chat %s is being changed by another transaction and keeps its keys", chatcrypt_id_text(chat_id))));
+	if (DatumGetBool(chatcrypt_owner_value(&isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("keys of chat %s are not purged: envelopes of it may live outside this database",
+						chatcrypt_id_text(chat_id)),
+				 errhint("Where none do, set external_envelopes of the chat to false in chatcrypt.chat.")));
+}
+
+/* The first bytes of all envelopes that a place holds of the chat, read as the place's owner; NULL for none. */
+static ArrayType *
+headers_in_place(const ChatcryptPlace *place, const uint8 *chat_id)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ChatcryptOwnerScope scope;
+	ChatcryptArg arg;
+	Datum		chat_value;
+	Datum		headers;
+	bool		isnull;
+
+	if (!chatcrypt_place_chat_value(place, chat_id, &chat_value))
+		return NULL;
+	arg = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
+	chatcrypt_owner_begin_as(&scope, place->owner);
+	chatcrypt_owner_execute(psprintf("SELECT array_agg(DISTINCT substr(%s, 1, 5)) FROM ONLY %s WHERE %s = $1 AND %s IS NOT NULL",
+									 place->envelope, place->table, place->chat, place->envelope), &arg, 1);
+	headers = chatcrypt_owner_value(&isnull);
+	if (!isnull)
+	{
+		MemoryContextSwitchTo(context);
+		headers = PointerGetDatum(DatumGetArrayTypePCopy(headers));
+	}
+	chatcrypt_owner_end(&scope);
+	return isnull ? NULL : DatumGetArrayTypeP(headers);
+}
+
+/* The same of all places. */
+static ArrayType *
+keys_in_use(const uint8 *chat_id)
+{
+	List	   *places = chatcrypt_places(AccessShareLock);
+	Datum	   *used = NULL;
+	int			nused = 0;
+	ListCell   *cell;
+
+	foreach(cell, places)
+	{
+		ArrayType  *headers = headers_in_place(lfirst(cell), chat_id);
+		Datum	   *elements;
+		int			count;
+
+		if (headers == NULL)
+			continue;
+		deconstruct_array(headers, BYTEAOID, -1, false, TYPALIGN_INT, &elements, NULL, &count);
+		used = used ? repalloc(used, sizeof(Datum) * (nused + count)) : palloc(sizeof(Datum) * (count + 1));
+		memcpy(used + nused, elements, sizeof(Datum) * count);
+		nused += count;
+	}
+	return nused == 0 ? construct_empty_array(BYTEAOID) : construct_array(used, nused, BYTEAOID, -1, false, TYPALIGN_INT);
+}
+
+/* What a row of chatcrypt.dek is called in the first bytes of an envelope, and of an attachment's part. */
+#define NAMED_IN(headers) \
+	"(CASE d.purpose WHEN 'data' THEN " \
+	"decode('01' || lpad(to_hex(d.dek_version), 8, '0'), 'hex') = ANY (" headers ") " \
+	"OR decode('02' || lpad(to_hex(d.dek_version), 8, '0'), 'hex') = ANY (" headers ") " \
+	"ELSE decode('03' || lpad(to_hex(d.dek_version), 8, '0'), 'hex') = ANY (" headers ") END)"
+
+#define REPLACED_KEYS_NOT_IN_USE \
+	"FROM chatcrypt.dek AS d WHERE d.chat_id = $1 AND d.state = 'decrypt_only' AND d.purpose <> 'search' " \
+	"AND NOT " NAMED_IN("$2")
+
+/* A row of the statement below: kcv, purpose, version. */
+static Proposal *
+read_proposal(HeapTuple tuple, TupleDesc desc, const uint8 *chat_id)
+{
+	Proposal   *proposal = palloc0(sizeof(Proposal));
+	bool		isnull;
+
+	memcpy(proposal->key.chat_id.data, chat_id, CC_ID_LEN);
+	proposal->kcv = DatumGetByteaPCopy(SPI_getbinval(tuple, desc, 1, &isnull));
+	if (!chatcrypt_purpose_parse(TextDatumGetCString(SPI_getbinval(tuple, desc, 2, &isnull)), &proposal->key.purpose))
+		elog(ERROR, "a row of chatcrypt.dek is damaged");
+	proposal->key.version = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull));
+	return proposal;
+}
+
+static void
+propose(const uint8 *chat_id)
+{
+	ChatcryptArg args[] = {
+		{UUIDOID, PointerGetDatum(chat_id), false},
+		{BYTEAARRAYOID, PointerGetDatum(keys_in_use(chat_id)), false}
+	};
+	MemoryContext previous;
+
+	chatcrypt_owner_execute("SELECT d.kcv, d.purpose, d.dek_version " REPLACED_KEYS_NOT_IN_USE, args, lengthof(args));
+	previous = MemoryContextSwitchTo(purge_context);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		proposals = lappend(proposals, read_proposal(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, chat_id));
+	MemoryContextSwitchTo(previous);
+}
+
+/* A step: a chat that was looked at goes to the end of the line, whatever came of it. */
+static void
+note_looked_step(void *arg)
+{
+	ChatcryptArg chat = {UUIDOID, PointerGetDatum(arg), false};
+	ChatcryptOwnerScope scope;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.upkeep (chat_id, looked_for_unused_at) "
+							"SELECT chat_id, clock_timestamp() FROM chatcrypt.chat WHERE chat_id = $1 "
+							"ON CONFLICT (chat_id) DO UPDATE SET looked_for_unused_at = excluded.looked_for_unused_at", &chat, 1);
+	chatcrypt_owner_end(&scope);
+}
+
+/* A step: a chat's keys that might be destroyed. */
+static void
+propose_step(void *arg)
+{
+	const pg_uuid_t *chat_id = arg;
+	ChatcryptOwnerScope scope;
+
+	chatcrypt_owner_begin(&scope);
+	require_purgeable(chat_id->data, false);
+	propose(chat_id->data);
+	chatcrypt_owner_end(&scope);
+}
+
+/* The keys noted of a chat, by their key check values: bytea[]. */
+static ArrayType *
+proposed_keys(const uint8 *chat_id)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * (list_length(proposals) + 1));
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, proposals)
+	{
+		Proposal   *proposal = lfirst(cell);
+
+		if (memcmp(proposal->key.chat_id.data, chat_id, CC_ID_LEN) == 0 && !proposal->key.found)
+			keys[count++] = PointerGetDatum(proposal->kcv);
+	}
+	return construct_array(keys, count, BYTEAOID, -1, false, TYPALIGN_INT);
+}
+
+static void
+evict_this_at_commit(const ChatcryptKeyId *id)
+{
+	MemoryContext previous = MemoryContextSwitchTo(TopTransactionContext);
+	ChatcryptKeyId *copy = palloc(sizeof(ChatcryptKeyId));
+
+	*copy = *id;
+	evict_at_commit = lappend(evict_at_commit, copy);
+	MemoryContextSwitchTo(previous);
+}
+
+/* A row that is about to be destroyed: purpose, version, kms_key, kcv. */
+static ChatcryptEvent
+prepare_to_destroy(HeapTuple tuple, TupleDesc desc, const uint8 *chat_id)
+{
+	ChatcryptEvent event = {.event = "purge", .chat_id = chat_id};
+	ChatcryptKeyId id;
+	ChatcryptPurpose purpose;
+	bool		isnull;
+	bytea	   *kcv;
+
+	event.purpose = SPI_getvalue(tuple, desc, 1);
+	event.dek_version = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 2, &isnull));
+	event.kms_key = SPI_getvalue(tuple, desc, 3);
+	kcv = DatumGetByteaPP(SPI_getbinval(tuple, desc, 4, &isnull));
+	if (!chatcrypt_purpose_parse(event.purpose, &purpose) || VARSIZE_ANY_EXHDR(kcv) != CC_KCV_LEN)
+		elog(ERROR, "a row of chatcrypt.dek is damaged");
+	memset(&id, 0, sizeof(id));
+	id.database = MyDatabaseId;
+	id.version = event.dek_version;
+	id.purpose = purpose;
+	memcpy(id.chat_id, chat_id, CC_ID_LEN);
+	memcpy(id.kcv, VARDATA_ANY(kcv), CC_KCV_LEN);
+	evict_this_at_commit(&id);
+	return event;
+}
+
+/* Inside the owner's scope, with the chat locked. */
+static int
+destroy_unused(const ChatcryptOwnerScope *scope, const uint8 *chat_id)
+{
+	ChatcryptArg args[] = {
+		{UUIDOID, PointerGetDatum(chat_id), false},
+		{BYTEAARRAYOID, PointerGetDatum(keys_in_use(chat_id)), false},
+		{BYTEAARRAYOID, PointerGetDatum(proposed_keys(chat_id)), false}
+	};
+	SPITupleTable *found;
+	int			nfound;
+
+	nfound = (int) chatcrypt_owner_execute("SELECT d.purpose, d.dek_version, d.kms_key, d.kcv " REPLACED_KEYS_NOT_IN_USE
+										   " AND d.kcv = ANY ($3) ORDER BY d.dek_version FOR UPDATE",
+										   args, lengthof(args));
+	found = SPI_tuptable;
+	for (int i = 0; i < nfound; i++)
+	{
+		ChatcryptEvent event = prepare_to_destroy(found->vals[i], found->tupdesc, chat_id);
+
+		chatcrypt_event_record(scope, &event);
+	}
+	if (nfound > 0 &&
+		chatcrypt_owner_execute("UPDATE chatcrypt.dek AS d SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL "
+								"WHERE d.dek_id IN (SELECT d.dek_id " REPLACED_KEYS_NOT_IN_USE " AND d.kcv = ANY ($3))",
+								args, lengthof(args)) != (uint64) nfound)
+		elog(ERROR, "keys changed while they were locked");
+	return nfound;
+}
+
+/* One chat with proposals. */
+typedef struct Destruction
+{
+	pg_uuid_t	chat_id;
+	int			destroyed;
+} Destruction;
+
+/* A step. */
+static void
+destroy_step(void *arg)
+{
+	Destruction *destruction = arg;
+	ChatcryptOwnerScope scope;
+
+	Assert(chatcrypt_fence_is_up() && chatcrypt_fence_waits_for() == 0);
+	chatcrypt_owner_begin(&scope);
+	require_purgeable(destruction->chat_id.data, true);
+	destruction->destroyed = destroy_unused(&scope, destruction->chat_id.data);
+	chatcrypt_owner_end(&scope);
+}
+
+/* What one run has come to. */
+typedef struct Run
+{
+	bool		forgiving;		/* what fails is warned of, and the rest goes on */
+	int64		destroyed;
+	int64		failed;
+} Run;
+
+/* A step in the transaction that is there; false where it failed, and that may be. */
+static bool
+try_step(const Run *run, ChatcryptStep step, void *arg)
+{
+	if (run->forgiving)
+		return chatcrypt_work_try(step, arg);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	step(arg);
+	PopActiveSnapshot();
+	return true;
+}
+
+/* The same in a transaction of its own. */
+static bool
+take_step(Run *run, ChatcryptStep step, void *arg)
+{
+	bool		done = try_step(run, step, arg);
+
+	run->failed += !done;
+	chatcrypt_work_commit();
+	return done;
+}
+
+static void
+destroy_proposed(Run *run)
+{
+	const pg_uuid_t *last = NULL;
+	ListCell   *cell;
+
+	foreach(cell, proposals)
+	{
+		Proposal   *proposal = lfirst(cell);
+		Destruction destruction = {.chat_id = proposal->key.chat_id};
+
+		if (proposal->key.found || (last != NULL && memcmp(last, &proposal->key.chat_id, sizeof(pg_uuid_t)) == 0))
+			continue;
+		last = &proposal->key.chat_id;
+		if (take_step(run, destroy_step, &destruction))
+			run->destroyed += destruction.destroyed;
+	}
+}
+
+/* Everything that is proposed, looked for in all places. */
+typedef struct Search
+{
+	List	   *files;			/* of all places, as they were before the snapshot was taken */
+	Snapshot	since;
+	bool		done;
+} Search;
+
+/* A step, in a transaction from before the snapshot: the locks must not be held while it is. */
+static void
+note_files_step(void *arg)
+{
+	Search	   *search = arg;
+	MemoryContext previous = MemoryContextSwitchTo(purge_context);
+
+	search->files = chatcrypt_files_of_places();
+	MemoryContextSwitchTo(previous);
+}
+
+/* A step, with the snapshot held. */
+static void
+search_step(void *arg)
+{
+	Search	   *search = arg;
+	ChatcryptSoughtKey **keys = palloc(sizeof(ChatcryptSoughtKey *) * list_length(proposals));
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, proposals)
+		keys[count++] = &((Proposal *) lfirst(cell))->key;
+	search->done = chatcrypt_last_look(search->files, keys, count, search->since);
+	pfree(keys);
+}
+
+/*
+ * Marks what is in use of the keys proposed.  False where patience ended before; where
+ * it cannot be searched, nothing is proposed any more.
+ */
+static bool
+search_proposed(Run *run, TimestampTz until)
+{
+	Search		search = {0};
+
+	do
+	{
+		bool		searched;
+
+		if (!chatcrypt_fence_wait(until))
+			return false;
+		if (!take_step(run, note_files_step, &search))
+		{
+			forget_all();
+			return true;
+		}
+		if (!chatcrypt_fence_hold(until, &search.since))
+			continue;
+		searched = try_step(run, search_step, &search);
+		chatcrypt_fence_release(search.since);
+		if (!searched)
+		{
+			run->failed++;
+			forget_all();
+		}
+		if (!searched || search.done)
+			return true;
+	} while (GetCurrentTimestamp() < until);
+	return false;
+}
+
+/* What was fenced, by this call or by an earlier one, if patience allows. */
+static bool
+finish(Run *run, TimestampTz until)
+{
+	if (chatcrypt_fence_is_up())
+	{
+		if (!search_proposed(run, until))
+			return false;
+		destroy_proposed(run);
+		forget_all();
+	}
+	return true;
+}
+
+/* Chats that may have keys to destroy, those first that were looked at longest ago. */
+static pg_uuid_t *
+candidates(ChatcryptArg limit, uint64 *count)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ChatcryptOwnerScope scope;
+	pg_uuid_t  *chats;
+	bool		isnull;
+
+	chatcrypt_owner_begin(&scope);
+	*count = chatcrypt_owner_execute("SELECT c.chat_id FROM chatcrypt.chat c LEFT JOIN chatcrypt.upkeep u USING (chat_id) "
+									 "WHERE NOT c.external_envelopes AND EXISTS (SELECT FROM chatcrypt.dek d "
+									 "WHERE d.chat_id = c.chat_id AND d.state = 'decrypt_only' AND d.purpose <> 'search') "
+									 "ORDER BY u.looked_for_unused_at NULLS FIRST, c.chat_id LIMIT $1", &limit, 1);
+	chats = MemoryContextAllocHuge(context, sizeof(pg_uuid_t) * (*count + 1));
+	for (uint64 i = 0; i < *count; i++)
+		chats[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	chatcrypt_owner_end(&scope);
+	return chats;
+}
+
+static void
+propose_all(Run *run, ChatcryptArg limit)
+{
+	uint64		count;
+	pg_uuid_t  *chats = candidates(limit, &count);
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		chatcrypt_progress_note("look for unused keys", chats[i].data, (int64) i, (int64) count);
+		run->failed += !chatcrypt_work_try(propose_step, &chats[i]);
+		(void) chatcrypt_work_try(note_looked_step, &chats[i]);
+		chatcrypt_work_commit();
+	}
+	if (proposals != NIL)
+		chatcrypt_fence_raise();
+}
+
+static void
+require_lasting_snapshots(void)
+{
+	if (!chatcrypt_snapshots_keep_rows())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no key is purged while old_snapshot_threshold is set"),
+				 errdetail("With it, a row can be gone before it was looked at."),
+				 errhint("Set old_snapshot_threshold to -1 and restart the server.")));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_purge_unused_deks);
+
+/*
+ * purge_unused_deks("limit" bigint, patience interval,
+ *					 INOUT destroyed bigint, INOUT failed bigint, INOUT waiting_for bigint)
+ */
+Datum
+chatcrypt_purge_unused_deks(PG_FUNCTION_ARGS)
+{
+	ChatcryptArg limit = {INT8OID, PG_GETARG_DATUM(0), PG_ARGISNULL(0)};
+	Run			run = {.forgiving = true};
+	TimestampTz until;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	require_lasting_snapshots();
+	if (!PG_ARGISNULL(0) && PG_GETARG_INT64(0) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the limit must not be negative")));
+	until = chatcrypt_end_of_patience(fcinfo, 1);
+	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_unused_deks()");
+	if (for_one_chat)
+		forget_all();
+	if (finish(&run, until))
+	{
+		forget_all();
+		propose_all(&run, limit);
+		(void) finish(&run, until);
+	}
+	chatcrypt_progress_end();
+	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed, run.failed, chatcrypt_fence_waits_for()}, 3);
+}
+
+static Datum
+purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
+{
+	Run			run = {0};
+	TimestampTz until;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	require_lasting_snapshots();
+	until = chatcrypt_end_of_patience(fcinfo, 1);
+	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_chat()");
+	forget_all();
+	for_one_chat = true;
+	(void) take_step(&run, propose_step, chat_id);
+	if (proposals != NIL)
+		chatcrypt_fence_raise();
+	if (!finish(&run, until))
+	{
+		int			left = chatcrypt_fence_waits_for();
+
+		forget_all();
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("no key of chat %s was destroyed: older transactions are running still",
+						chatcrypt_id_text(chat_id->data)),
+				 errdetail("There are %d of them.", left),
+				 errhint("Call again when they have ended, or with more patience.")));
+	}
+	chatcrypt_progress_end();
+	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed}, 1);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_purge_chat);
+
+/* purge_chat(chat uuid, patience interval, INOUT destroyed bigint) */
+Datum
+chatcrypt_purge_chat(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	id = *PG_GETARG_UUID_P(0);
+	return purge_chat(fcinfo, &id);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_purge_chat_bigint);
+
+Datum
+chatcrypt_purge_chat_bigint(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
+	return purge_chat(fcinfo, &id);
+}

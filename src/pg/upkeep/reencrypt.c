@@ -1,0 +1,297 @@
+/*
+ * reencrypt.c
+ *		Moves envelopes to their chat's newest key: reencrypt_chat(), reencrypt_due(),
+ *		and reseal() for envelopes that are kept elsewhere.
+ *
+ * Each step of a pass (reencryption_pass.h) is a transaction of its own.
+ *
+ * Commits of slices do not wait for the disk: what a crash takes back is found again
+ * by the next pass, and a key that it needs is destroyed by a later commit, which a
+ * crash takes back first.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "pg/access/access.h"
+#include "pg/base/ids.h"
+#include "pg/base/owner.h"
+#include "pg/base/progress.h"
+#include "pg/base/work.h"
+#include "pg/compat.h"
+#include "pg/keys/keyring.h"
+#include "pg/messages/seal.h"
+#include "pg/upkeep/reencryption_pass.h"
+
+/* Parts of files that one transaction moves: they are up to 16 MB long, and 1 MB as a rule. */
+#define PARTS_AT_ONCE 16
+
+/* One run of a procedure. */
+typedef struct Run
+{
+	int			batch;
+	bool		forgiving;		/* a chat that fails is warned of, and the others go on */
+	MemoryContext slice_context;
+	int64		moved;
+	int64		unreadable;
+	int64		failed;
+} Run;
+
+/* Does a step of the run and commits it; false where it failed and that may be. */
+static bool
+take_step(const Run *run, ChatcryptStep step, void *arg)
+{
+	MemoryContext previous = MemoryContextSwitchTo(run->slice_context);
+	bool		done = true;
+
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	if (run->forgiving)
+		done = chatcrypt_work_try(step, arg);
+	else
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		step(arg);
+		PopActiveSnapshot();
+	}
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(run->slice_context);
+	chatcrypt_work_commit();
+	return done;
+}
+
+/* What one chat has come to. */
+typedef struct Tally
+{
+	int64		unreadable;
+	int64		passed_over;
+} Tally;
+
+/* False where it failed, and that may be. */
+static bool
+pass_over_place(Run *run, Tally *tally, ChatcryptPass *pass)
+{
+	ChatcryptSlice slice = {.pass = pass};
+	int			batch = pass->known->kind == CHATCRYPT_PLACE_PARTS ? Min(run->batch, PARTS_AT_ONCE) : run->batch;
+
+	do
+	{
+		if (!take_step(run, chatcrypt_pass_list, pass))
+			return false;
+		for (slice.first = 0; slice.first < pass->nrows; slice.first += slice.count)
+		{
+			slice.count = Min(batch, pass->nrows - slice.first);
+			if (!take_step(run, chatcrypt_pass_move, &slice))
+				return false;
+			run->moved += slice.moved;
+			tally->unreadable += slice.unreadable;
+			tally->passed_over += slice.passed_over;
+			chatcrypt_progress_note("re-encrypt", pass->chat_id, run->moved, CHATCRYPT_TOTAL_UNKNOWN);
+		}
+		if (pass->nrows > 0)
+			pfree(pass->rows);
+	} while (pass->nrows == CHATCRYPT_ROWS_LISTED);
+	return true;
+}
+
+/* What is remembered of a pass over all places of a chat. */
+typedef struct Upkeep
+{
+	const uint8 *chat_id;
+	int64		dek_id;			/* where everything is under this key now; or 0 */
+	int64		unreadable;
+} Upkeep;
+
+/* A step: which key seals the chat; before the first place is looked at. */
+static void
+find_newest_dek(void *arg)
+{
+	Upkeep	   *upkeep = arg;
+	const ChatcryptKey *key = chatcrypt_keyring_seal(upkeep->chat_id);
+	ChatcryptArg args[] = {
+		{UUIDOID, PointerGetDatum(upkeep->chat_id), false},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(chatcrypt_purpose_of(key->use))), false},
+		{INT4OID, Int32GetDatum((int32) key->version), false}
+	};
+	ChatcryptOwnerScope scope;
+	bool		isnull;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute("SELECT dek_id FROM chatcrypt.dek WHERE chat_id = $1 AND purpose = $2 AND dek_version = $3",
+							args, lengthof(args));
+	upkeep->dek_id = DatumGetInt64(chatcrypt_owner_value(&isnull));
+	chatcrypt_owner_end(&scope);
+}
+
+/* A step. */
+static void
+note_upkeep(void *arg)
+{
+	Upkeep	   *upkeep = arg;
+	ChatcryptArg args[] = {
+		{UUIDOID, PointerGetDatum(upkeep->chat_id), false},
+		{INT8OID, Int64GetDatum(upkeep->dek_id), upkeep->dek_id == 0},
+		{INT8OID, Int64GetDatum(upkeep->unreadable), false}
+	};
+	ChatcryptOwnerScope scope;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.upkeep AS u (chat_id, reencrypted_to, reencrypted_at, unreadable) "
+							"SELECT chat_id, $2, clock_timestamp(), $3 FROM chatcrypt.chat WHERE chat_id = $1 "
+							"ON CONFLICT (chat_id) DO UPDATE SET reencrypted_to = coalesce(excluded.reencrypted_to, u.reencrypted_to), "
+							"reencrypted_at = excluded.reencrypted_at, unreadable = excluded.unreadable",
+							args, lengthof(args));
+	chatcrypt_owner_end(&scope);
+}
+
+static void
+reencrypt(Run *run, const uint8 *chat_id, List *places)
+{
+	Upkeep		upkeep = {.chat_id = chat_id};
+	Tally		tally = {0};
+	bool		done = take_step(run, find_newest_dek, &upkeep);
+	ListCell   *cell;
+
+	foreach(cell, places)
+	{
+		ChatcryptPass pass = {.chat_id = chat_id, .known = lfirst(cell), .context = CurrentMemoryContext};
+
+		ItemPointerSet(&pass.after, 0, 0);
+		done = done && pass_over_place(run, &tally, &pass);
+	}
+	if (!done || tally.passed_over > 0)
+		upkeep.dek_id = 0;
+	upkeep.unreadable = tally.unreadable;
+	run->unreadable += tally.unreadable;
+	run->failed += !done;
+	(void) take_step(run, note_upkeep, &upkeep);
+}
+
+static Datum
+reencrypt_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
+{
+	Run			run = {.batch = chatcrypt_batch_argument(fcinfo, 1)};
+	List	   *places;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_work_begin(fcinfo, "chatcrypt.reencrypt_chat()");
+	run.slice_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt slice", ALLOCSET_DEFAULT_SIZES);
+	places = chatcrypt_places(AccessShareLock);
+	reencrypt(&run, chat_id->data, places);
+	chatcrypt_progress_end();
+	return chatcrypt_work_end(fcinfo, (int64[]) {run.moved, run.unreadable}, 2);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_reencrypt_chat);
+
+/* reencrypt_chat(chat uuid, batch integer, INOUT moved bigint, INOUT unreadable bigint) */
+Datum
+chatcrypt_reencrypt_chat(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	id = *PG_GETARG_UUID_P(0);	/* the argument's memory may end with the transaction */
+	return reencrypt_chat(fcinfo, &id);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_reencrypt_chat_bigint);
+
+Datum
+chatcrypt_reencrypt_chat_bigint(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
+	return reencrypt_chat(fcinfo, &id);
+}
+
+/*
+ * Chats with keys that were replaced since they were last gone through, for as long
+ * as $1 or the policies say; those first that were looked at longest ago.  $2: how many.
+ */
+#define DUE \
+	"SELECT c.chat_id FROM chatcrypt.dek d JOIN chatcrypt.chat c USING (chat_id) JOIN chatcrypt.tenant t USING (tenant) " \
+	"LEFT JOIN chatcrypt.upkeep u USING (chat_id) LEFT JOIN chatcrypt.dek done ON done.dek_id = u.reencrypted_to " \
+	"WHERE d.state = 'decrypt_only' AND d.purpose <> 'search' AND c.mode <> 'e2ee' " \
+	"AND (done.state IS NULL " \
+	"OR done.state <> 'active' AND (d.dek_version >= done.dek_version OR d.purpose <> done.purpose)) " \
+	"GROUP BY c.chat_id, t.tenant, u.chat_id " \
+	"HAVING min(d.valid_to) <= now() - coalesce($1, c.reencrypt_after, t.reencrypt_after) " \
+	"ORDER BY u.reencrypted_at NULLS FIRST, min(d.valid_to) LIMIT $2"
+
+/* The chats that are due, in the current memory context. */
+static pg_uuid_t *
+due_chats(FunctionCallInfo fcinfo, uint64 *count)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ChatcryptArg args[] = {
+		{INTERVALOID, PG_GETARG_DATUM(0), PG_ARGISNULL(0)},
+		{INT8OID, PG_GETARG_DATUM(1), PG_ARGISNULL(1)}
+	};
+	ChatcryptOwnerScope scope;
+	pg_uuid_t  *chats;
+	bool		isnull;
+
+	chatcrypt_owner_begin(&scope);
+	*count = chatcrypt_owner_execute(DUE, args, lengthof(args));
+	chats = MemoryContextAllocHuge(context, sizeof(pg_uuid_t) * (*count + 1));
+	for (uint64 i = 0; i < *count; i++)
+		chats[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	chatcrypt_owner_end(&scope);
+	return chats;
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_reencrypt_due);
+
+/*
+ * reencrypt_due(replaced_for interval, "limit" bigint, batch integer,
+ *				 INOUT moved bigint, INOUT unreadable bigint, INOUT failed bigint)
+ */
+Datum
+chatcrypt_reencrypt_due(PG_FUNCTION_ARGS)
+{
+	Run			run = {.batch = chatcrypt_batch_argument(fcinfo, 2), .forgiving = true};
+	List	   *places;
+	pg_uuid_t  *chats;
+	uint64		count;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	if (!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the limit must not be negative")));
+	chatcrypt_work_begin(fcinfo, "chatcrypt.reencrypt_due()");
+	run.slice_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt slice", ALLOCSET_DEFAULT_SIZES);
+	places = chatcrypt_places(AccessShareLock);
+	chats = due_chats(fcinfo, &count);
+	for (uint64 i = 0; i < count; i++)
+		reencrypt(&run, chats[i].data, places);
+	chatcrypt_progress_end();
+	return chatcrypt_work_end(fcinfo, (int64[]) {run.moved, run.unreadable, run.failed}, 3);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_reseal_envelope);
+
+/* reseal(chat uuid, message uuid, envelope bytea, aad bytea): NULL where it does not open */
+Datum
+chatcrypt_reseal_envelope(PG_FUNCTION_ARGS)
+{
+	cc_status	why;
+	bytea	   *resealed;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	resealed = chatcrypt_reseal(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data, PG_GETARG_BYTEA_PP(2),
+								PG_ARGISNULL(3) ? NULL : PG_GETARG_BYTEA_PP(3), &why);
+	if (resealed == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_BYTEA_P(resealed);
+}

@@ -1,0 +1,331 @@
+/*
+ * reencryption_pass.c
+ *		Takes the rows of one chat in one place to its newest key: see
+ *		reencryption_pass.h.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "pg/attachments/attachmentseal.h"
+#include "pg/base/owner.h"
+#include "pg/compat.h"
+#include "pg/keys/keyring.h"
+#include "pg/messages/messagetable.h"
+#include "pg/messages/rowmover.h"
+#include "pg/messages/seal.h"
+#include "pg/upkeep/reencryption_pass.h"
+
+/* Envelopes that one UPDATE carries; an array of them must stay well below 1 GB. */
+#define BYTES_AT_ONCE	(16 * 1024 * 1024)
+
+static bytea *
+header_of(uint8 suite, uint32 version)
+{
+	bytea	   *header = palloc(VARHDRSZ + CC_HEADER_LEN);
+	uint8	   *bytes = (uint8 *) VARDATA(header);
+
+	SET_VARSIZE(header, VARHDRSZ + CC_HEADER_LEN);
+	bytes[0] = suite;
+	for (int i = 0; i < 4; i++)
+		bytes[1 + i] = (uint8) (version >> (8 * (3 - i)));
+	return header;
+}
+
+/* The first bytes of what the chat's newest key seals; raises where there is none. */
+static bytea *
+newest_header(const uint8 *chat_id)
+{
+	const ChatcryptKey *key = chatcrypt_keyring_seal(chat_id);
+
+	return header_of(key->use == CHATCRYPT_FOR_CONVERSATION ? CC_SUITE_CONVERSATION : CC_SUITE_MESSAGE, key->version);
+}
+
+/*
+ * The same in a place.  Files are under the data key also where messages are not.  NULL
+ * where the chat has none, and so nothing in the place that could be moved.
+ */
+static bytea *
+newest_header_in(const ChatcryptPlace *place, const uint8 *chat_id)
+{
+	ChatcryptDekRow row;
+
+	if (place->kind != CHATCRYPT_PLACE_FILES && place->kind != CHATCRYPT_PLACE_PARTS)
+		return newest_header(chat_id);
+	if (!chatcrypt_store_dek(chat_id, CHATCRYPT_PURPOSE_DATA, 0, &row))
+		return NULL;
+	return header_of(place->kind == CHATCRYPT_PLACE_FILES ? CC_SUITE_MESSAGE : CC_SUITE_ATTACHMENT, row.id.version);
+}
+
+static uint32
+version_of(const bytea *envelope)
+{
+	cc_envelope_info info;
+
+	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), &info) != CC_OK)
+		elog(ERROR, "a fresh envelope cannot be read");
+	return info.dek_version;
+}
+
+/* The place as it is now, locked for this transaction. */
+static ChatcryptPlace *
+place_of(const ChatcryptPass *pass, LOCKMODE lockmode)
+{
+	return chatcrypt_place(pass->known, lockmode);
+}
+
+static ItemPointerData *
+copy_rows(Datum array, MemoryContext context, int *nrows)
+{
+	ArrayType  *rows = DatumGetArrayTypeP(array);
+	Size		size;
+	ItemPointerData *copy;
+
+	*nrows = ArrayGetNItems(ARR_NDIM(rows), ARR_DIMS(rows));
+	size = sizeof(ItemPointerData) * *nrows;	/* as the array has them: two bytes aligned */
+	copy = MemoryContextAlloc(context, size);
+	memcpy(copy, ARR_DATA_PTR(rows), size);
+	return copy;
+}
+
+void
+chatcrypt_pass_list(void *arg)
+{
+	ChatcryptPass *pass = arg;
+	ChatcryptPlace *place = place_of(pass, AccessShareLock);
+	ChatcryptOwnerScope scope;
+	ChatcryptArg args[4];
+	bytea	   *header = newest_header_in(place, pass->chat_id);
+	Datum		chat_value;
+	Datum		rows;
+	bool		isnull;
+
+	pass->nrows = 0;
+	if (header == NULL || !chatcrypt_place_chat_value(place, pass->chat_id, &chat_value))
+		return;
+	args[0] = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
+	args[1] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(header), false};
+	args[2] = (ChatcryptArg) {TIDOID, PointerGetDatum(&pass->after), false};
+	args[3] = (ChatcryptArg) {INT4OID, Int32GetDatum(CHATCRYPT_ROWS_LISTED), false};
+
+	chatcrypt_owner_begin_as(&scope, place->owner);
+	chatcrypt_owner_execute(psprintf("SELECT array_agg(at ORDER BY at) FROM (SELECT ctid AS at FROM ONLY %s "
+									 "WHERE %s = $1 AND substr(%s, 1, 5) <> $2 AND ctid > $3 ORDER BY ctid LIMIT $4) AS outdated",
+									 place->table, place->chat, place->envelope), args, lengthof(args));
+	rows = chatcrypt_owner_value(&isnull);
+	if (!isnull)
+		pass->rows = copy_rows(rows, pass->context, &pass->nrows);
+	chatcrypt_owner_end(&scope);
+	if (pass->nrows > 0)
+		pass->after = pass->rows[pass->nrows - 1];
+}
+
+/* Rows of one transaction, and what became of them. */
+typedef struct Work
+{
+	const ChatcryptPlace *place;
+	const uint8 *chat_id;
+	Datum	   *rows;			/* of those resealed and not yet written */
+	Datum	   *envelopes;
+	int			waiting;
+	Size		bytes;
+	int64		moved;
+	int64		unreadable;
+} Work;
+
+static void
+write_waiting(Work *work)
+{
+	ChatcryptArg args[2];
+	bool		keeps_version = work->place->kind == CHATCRYPT_PLACE_MESSAGES || work->place->kind == CHATCRYPT_PLACE_FILES;
+
+	if (work->waiting == 0)
+		return;
+	args[0] = (ChatcryptArg) {TIDARRAYOID,
+		PointerGetDatum(construct_array(work->rows, work->waiting, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT)), false};
+	args[1] = (ChatcryptArg) {BYTEAARRAYOID,
+		PointerGetDatum(construct_array(work->envelopes, work->waiting, BYTEAOID, -1, false, TYPALIGN_INT)), false};
+	work->moved += chatcrypt_owner_execute(psprintf("UPDATE ONLY %s AS t SET %s = r.envelope%s "
+													 "FROM unnest($1, $2) AS r (at, envelope) WHERE t.ctid = r.at",
+													 work->place->table, work->place->envelope,
+													 keeps_version ? ", dek_version = chatcrypt.dek_version(r.envelope)" : ""),
+											args, lengthof(args));
+	for (int i = 0; i < work->waiting; i++)
+		pfree(DatumGetPointer(work->envelopes[i]));
+	pfree(DatumGetPointer(args[0].value));
+	pfree(DatumGetPointer(args[1].value));
+	work->waiting = 0;
+	work->bytes = 0;
+}
+
+/* Anew, under the newest key, as what the place holds.  A row: its place, message id and envelope; of a part, part and last. */
+static bytea *
+reseal(const Work *work, const uint8 *message_id, const bytea *envelope, HeapTuple tuple, TupleDesc desc)
+{
+	cc_part_id	part = {.file_id = message_id};
+	bool		isnull;
+	cc_status	why;
+
+	switch (work->place->kind)
+	{
+		case CHATCRYPT_PLACE_FILES:
+			return chatcrypt_reseal_as_data(work->chat_id, message_id, envelope, work->place->aad, &why);
+		case CHATCRYPT_PLACE_PARTS:
+			part.part = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 4, &isnull));
+			part.last = DatumGetBool(SPI_getbinval(tuple, desc, 5, &isnull));
+			return chatcrypt_part_reseal(work->chat_id, &part, envelope, &why);
+		case CHATCRYPT_PLACE_MESSAGES:
+		case CHATCRYPT_PLACE_REGISTERED:
+			break;
+	}
+	return chatcrypt_reseal(work->chat_id, message_id, envelope, work->place->aad, &why);
+}
+
+static void
+reseal_row(Work *work, HeapTuple tuple, TupleDesc desc)
+{
+	uint8		message_id[CC_ID_LEN];
+	bool		isnull;
+	Datum		value;
+	bytea	   *envelope;
+	bytea	   *resealed;
+
+	chatcrypt_place_id(work->place->message_type, SPI_getbinval(tuple, desc, 2, &isnull), message_id);
+	value = SPI_getbinval(tuple, desc, 3, &isnull);
+	envelope = DatumGetByteaPP(value);
+	resealed = reseal(work, message_id, envelope, tuple, desc);
+	if ((Pointer) envelope != DatumGetPointer(value))
+		pfree(envelope);
+	if (resealed == NULL)
+	{
+		work->unreadable++;
+		return;
+	}
+	work->rows[work->waiting] = SPI_getbinval(tuple, desc, 1, &isnull);
+	work->envelopes[work->waiting] = PointerGetDatum(resealed);
+	work->waiting++;
+	work->bytes += VARSIZE(resealed);
+}
+
+/* Locks what it can of the rows, and takes them to the newest key; how many it got. */
+static uint64
+move_rows(Work *work, ArrayType *rows)
+{
+	const ChatcryptPlace *place = work->place;
+	ChatcryptArg args[3];
+	SPITupleTable *found;
+	uint64		nfound;
+	bytea	   *header = newest_header_in(place, work->chat_id);
+	Datum		chat_value;
+
+	if (header == NULL || !chatcrypt_place_chat_value(place, work->chat_id, &chat_value))
+		return 0;
+	args[0] = (ChatcryptArg) {TIDARRAYOID, PointerGetDatum(rows), false};
+	args[1] = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
+	args[2] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(header), false};
+	nfound = chatcrypt_owner_execute(psprintf("SELECT ctid, %s%s, %s%s FROM ONLY %s WHERE ctid = ANY ($1) AND %s = $2 "
+											  "AND substr(%s, 1, 5) <> $3 AND %s IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED",
+											  place->message, place->message_type == UUIDOID ? "" : "::bigint",
+											  place->envelope, place->kind == CHATCRYPT_PLACE_PARTS ? ", part, last" : "",
+											  place->table, place->chat, place->envelope, place->message),
+									 args, lengthof(args));
+	found = SPI_tuptable;
+	work->rows = palloc(sizeof(Datum) * (nfound + 1));
+	work->envelopes = palloc(sizeof(Datum) * (nfound + 1));
+	for (uint64 i = 0; i < nfound; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		reseal_row(work, found->vals[i], found->tupdesc);
+		if (work->bytes > BYTES_AT_ONCE)
+			write_waiting(work);
+	}
+	write_waiting(work);
+	return nfound;
+}
+
+/* Does the row go to the newest key?  False where it is no outdated row of the chat any more, or is taken. */
+static bool
+move_row(Work *work, ChatcryptRowMover *mover, ItemPointer at, const bytea *header)
+{
+	Datum	   *values;
+	bool	   *nulls;
+	cc_status	why;
+	bytea	   *envelope;
+	bytea	   *resealed;
+	bool		moved;
+
+	if (!chatcrypt_rowmover_fetch(mover, at, &values, &nulls) || nulls[MESSAGE_BODY] ||
+		memcmp(DatumGetUUIDP(values[MESSAGE_CHAT_ID])->data, work->chat_id, CC_ID_LEN) != 0)
+		return false;
+	envelope = DatumGetByteaPP(values[MESSAGE_BODY]);
+	if (memcmp(VARDATA_ANY(envelope), VARDATA(header), CC_HEADER_LEN) == 0)
+		return false;
+	resealed = chatcrypt_reseal(work->chat_id, DatumGetUUIDP(values[MESSAGE_ID])->data, envelope, NULL, &why);
+	if (resealed == NULL)
+	{
+		work->unreadable++;
+		return true;
+	}
+	moved = chatcrypt_rowmover_replace(mover, at, resealed, version_of(resealed));
+	work->moved += moved;
+	pfree(resealed);
+	if (DatumGetPointer(values[MESSAGE_BODY]) != (Pointer) envelope)
+		pfree(envelope);
+	return moved;
+}
+
+/* The same as move_rows(), for chatcrypt.message and without its locks. */
+static uint64
+move_messages(Work *work, ChatcryptRowMover *mover, ItemPointer rows, int count)
+{
+	const bytea *header = newest_header(work->chat_id);
+	uint64		got = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		got += move_row(work, mover, &rows[i], header);
+	}
+	return got;
+}
+
+static ArrayType *
+array_of_rows(ItemPointer rows, int count)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * count);
+
+	for (int i = 0; i < count; i++)
+		elements[i] = PointerGetDatum(&rows[i]);
+	return construct_array(elements, count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT);
+}
+
+void
+chatcrypt_pass_move(void *arg)
+{
+	ChatcryptSlice *slice = arg;
+	const ChatcryptPass *pass = slice->pass;
+	ItemPointer rows = &pass->rows[slice->first];
+	Work		work = {.chat_id = pass->chat_id};
+	uint64		got;
+	ChatcryptOwnerScope scope;
+	ChatcryptRowMover *mover;
+
+	work.place = place_of(pass, RowExclusiveLock);
+	chatcrypt_owner_begin_as(&scope, work.place->owner);
+	mover = work.place->kind == CHATCRYPT_PLACE_MESSAGES ? chatcrypt_rowmover_open() : NULL;
+	if (mover != NULL)
+	{
+		got = move_messages(&work, mover, rows, slice->count);
+		chatcrypt_rowmover_close(mover);
+	}
+	else
+		got = move_rows(&work, array_of_rows(rows, slice->count));
+	chatcrypt_owner_end(&scope);
+	slice->moved = work.moved;
+	slice->unreadable = work.unreadable;
+	slice->passed_over = slice->count - (int64) got;
+}

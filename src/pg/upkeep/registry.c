@@ -1,0 +1,339 @@
+/*
+ * registry.c
+ *		Where envelopes are kept: see registry.h.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "core/id.h"
+#include "pg/access/access.h"
+#include "pg/attachments/attachmentseal.h"
+#include "pg/base/ids.h"
+#include "pg/base/owner.h"
+#include "pg/base/store.h"
+#include "pg/compat.h"
+#include "pg/upkeep/registry.h"
+
+/* A row of chatcrypt.protected_column. */
+typedef struct Registration
+{
+	pg_uuid_t	registry_id;
+	Oid			relation;
+	char	   *envelope;
+	char	   *chat;
+	char	   *message;
+	bytea	   *aad;
+} Registration;
+
+static char *
+name_of(HeapTuple tuple, int column)
+{
+	return SPI_getvalue(tuple, SPI_tuptable->tupdesc, column);
+}
+
+static Registration *
+copy_registration(HeapTuple tuple)
+{
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	Registration *copy = palloc0(sizeof(Registration));
+	bool		isnull;
+	Datum		aad;
+
+	copy->registry_id = *DatumGetUUIDP(SPI_getbinval(tuple, desc, 1, &isnull));
+	copy->relation = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
+	copy->envelope = name_of(tuple, 3);
+	copy->chat = name_of(tuple, 4);
+	copy->message = name_of(tuple, 5);
+	aad = SPI_getbinval(tuple, desc, 6, &isnull);
+	if (!isnull)
+		copy->aad = DatumGetByteaPCopy(aad);
+	return copy;
+}
+
+static List *
+read_registrations(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ChatcryptOwnerScope scope;
+	List	   *registrations = NIL;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute("SELECT registry_id, relation::oid, envelope_column, chat_column, message_column, aad "
+							"FROM chatcrypt.protected_column ORDER BY relation, envelope_column", NULL, 0);
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		registrations = lappend(registrations, copy_registration(SPI_tuptable->vals[i]));
+	chatcrypt_owner_end(&scope);
+	return registrations;
+}
+
+pg_noreturn static void unusable(const Registration *registration, const char *why);
+
+static void
+unusable(const Registration *registration, const char *why)
+{
+	char	   *name = get_rel_name(registration->relation);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the envelopes of column \"%s\" of %s cannot be found: %s", registration->envelope,
+					name ? name : "a table that was dropped", why),
+			 errhint("Register what took its place with chatcrypt.register_envelopes(), then call chatcrypt.unregister_envelopes('%s').",
+					 chatcrypt_id_text(registration->registry_id.data))));
+}
+
+/* The quoted name of a stored column of one of the types. */
+static char *
+column_of(const Registration *registration, Relation table, const char *name, Oid *type, bool is_id)
+{
+	AttrNumber	number = get_attnum(RelationGetRelid(table), name);
+	Form_pg_attribute column;
+
+	if (number == InvalidAttrNumber)
+		unusable(registration, psprintf("there is no column \"%s\"", name));
+	if (number < 0)
+		unusable(registration, psprintf("column \"%s\" is the system's", name));
+	column = TupleDescAttr(RelationGetDescr(table), number - 1);
+	if (column->attgenerated != '\0')
+		unusable(registration, psprintf("column \"%s\" is a generated one", name));
+	*type = column->atttypid;
+	if (is_id ? *type != UUIDOID && *type != INT8OID && *type != INT4OID && *type != INT2OID : *type != BYTEAOID)
+		unusable(registration, psprintf(is_id ? "column \"%s\" is neither a uuid nor an integer" :
+										"column \"%s\" is not a bytea", name));
+	return pstrdup(quote_identifier(name));
+}
+
+static char *
+qualified_name(Relation table)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table)), RelationGetRelationName(table));
+}
+
+static ChatcryptPlace *
+place_of_table(const Registration *registration, Relation table)
+{
+	ChatcryptPlace *place = palloc0(sizeof(ChatcryptPlace));
+	Oid			envelope_type;
+
+	place->kind = CHATCRYPT_PLACE_REGISTERED;
+	place->registry_id = registration->registry_id;
+	place->relation = RelationGetRelid(table);
+	place->owner = table->rd_rel->relowner;
+	place->table = qualified_name(table);
+	place->envelope = column_of(registration, table, registration->envelope, &envelope_type, false);
+	place->chat = column_of(registration, table, registration->chat, &place->chat_type, true);
+	place->message = column_of(registration, table, registration->message, &place->message_type, true);
+	place->aad = registration->aad;
+	return place;
+}
+
+/* A table and whatever inherits from it, partitions above all: those that hold rows. */
+static List *
+places_of_registration(const Registration *registration, LOCKMODE lockmode)
+{
+	List	   *places = NIL;
+	ListCell   *cell;
+
+	LockRelationOid(registration->relation, lockmode);
+	if (get_rel_name(registration->relation) == NULL)
+		unusable(registration, "the table is gone");
+	foreach(cell, find_all_inheritors(registration->relation, lockmode, NULL))
+	{
+		Relation	table = table_open(lfirst_oid(cell), NoLock);
+
+		if (table->rd_rel->relkind == RELKIND_RELATION)
+			places = lappend(places, place_of_table(registration, table));
+		else if (table->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+			unusable(registration, psprintf("%s is not a table of this database", RelationGetRelationName(table)));
+		table_close(table, NoLock);
+	}
+	return places;
+}
+
+/* Our own tables, in the order of their kinds. */
+static const struct
+{
+	const char *name;
+	char	   *table;
+	char	   *envelope;
+	char	   *message;
+}			own_tables[] = {
+	[CHATCRYPT_PLACE_MESSAGES] = {"message", "chatcrypt.message", "encrypted_message", "message_id"},
+	[CHATCRYPT_PLACE_FILES] = {"attachment", "chatcrypt.attachment", "encrypted_metadata", "file_id"},
+	[CHATCRYPT_PLACE_PARTS] = {"attachment_part", "chatcrypt.attachment_part", "sealed", "file_id"}
+};
+
+static ChatcryptPlace *
+place_of_ours(ChatcryptPlaceKind kind, LOCKMODE lockmode)
+{
+	ChatcryptPlace *place = palloc0(sizeof(ChatcryptPlace));
+
+	place->kind = kind;
+	place->relation = chatcrypt_store_relation(own_tables[kind].name);
+	LockRelationOid(place->relation, lockmode);
+	place->owner = chatcrypt_store_owner();
+	place->table = own_tables[kind].table;
+	place->envelope = own_tables[kind].envelope;
+	place->chat = "chat_id";
+	place->message = own_tables[kind].message;
+	place->chat_type = place->message_type = UUIDOID;
+	place->aad = kind == CHATCRYPT_PLACE_FILES ? chatcrypt_filemeta_aad() : NULL;
+	return place;
+}
+
+List *
+chatcrypt_places(LOCKMODE lockmode)
+{
+	List	   *places = NIL;
+	ListCell   *cell;
+
+	for (int kind = 0; kind < (int) lengthof(own_tables); kind++)
+		places = lappend(places, place_of_ours(kind, lockmode));
+	foreach(cell, read_registrations())
+		places = list_concat(places, places_of_registration(lfirst(cell), lockmode));
+	return places;
+}
+
+ChatcryptPlace *
+chatcrypt_place(const ChatcryptPlace *known, LOCKMODE lockmode)
+{
+	ListCell   *cell;
+	ListCell   *inner;
+
+	if (known->kind != CHATCRYPT_PLACE_REGISTERED && known->relation == chatcrypt_store_relation(own_tables[known->kind].name))
+		return place_of_ours(known->kind, lockmode);
+	foreach(cell, read_registrations())
+	{
+		Registration *registration = lfirst(cell);
+
+		if (memcmp(&registration->registry_id, &known->registry_id, sizeof(pg_uuid_t)) != 0)
+			continue;
+		foreach(inner, places_of_registration(registration, lockmode))
+			if (((ChatcryptPlace *) lfirst(inner))->relation == known->relation)
+				return lfirst(inner);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("no envelopes are registered in the table with OID %u", known->relation)));
+}
+
+bool
+chatcrypt_place_chat_value(const ChatcryptPlace *place, const uint8 chat_id[CC_ID_LEN], Datum *value)
+{
+	uint64		space;
+	int64		number;
+
+	if (place->chat_type == UUIDOID)
+	{
+		*value = PointerGetDatum(chat_id);
+		return true;
+	}
+	if (!cc_id_to_int64(chat_id, &space, &number) || space != 0)
+		return false;
+	*value = Int64GetDatum(number);
+	return true;
+}
+
+Oid
+chatcrypt_place_id_type(Oid column_type)
+{
+	return column_type == UUIDOID ? UUIDOID : INT8OID;
+}
+
+void
+chatcrypt_place_id(Oid column_type, Datum value, uint8 id[CC_ID_LEN])
+{
+	if (column_type == UUIDOID)
+		memcpy(id, DatumGetUUIDP(value)->data, CC_ID_LEN);
+	else
+		chatcrypt_bigint_id(DatumGetInt64(value), id);
+}
+
+/* Re-encryption writes to the table as its owner: whoever registers it must be able to become that. */
+static void
+require_owner(Oid relation)
+{
+	Relation	table = relation_open(relation, AccessShareLock);
+	Oid			owner = table->rd_rel->relowner;
+
+	if (RelationGetNamespace(table) == get_rel_namespace(chatcrypt_store_relation("message")))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the tables of chatcrypt need no registration")));
+	relation_close(table, NoLock);
+	if (!has_privs_of_role(GetUserId(), owner))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relation));
+}
+
+static char *
+name_argument(FunctionCallInfo fcinfo, int n)
+{
+	return pstrdup(NameStr(*PG_GETARG_NAME(n)));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_register_envelopes);
+
+/* register_envelopes(relation, envelope_column, chat_column, message_column, aad, registry_id): the id */
+Datum
+chatcrypt_register_envelopes(PG_FUNCTION_ARGS)
+{
+	Registration registration = {0};
+	ChatcryptOwnerScope scope;
+	ChatcryptArg args[] = {
+		{UUIDOID, PG_GETARG_DATUM(5), false},
+		{OIDOID, PG_GETARG_DATUM(0), false},
+		{NAMEOID, PG_GETARG_DATUM(1), false},
+		{NAMEOID, PG_GETARG_DATUM(2), false},
+		{NAMEOID, PG_GETARG_DATUM(3), false},
+		{BYTEAOID, PG_GETARG_DATUM(4), PG_ARGISNULL(4)}
+	};
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	for (int i = 0; i < PG_NARGS(); i++)
+		if (PG_ARGISNULL(i) && i != 4)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("the table, its columns and the id of a registration must not be null")));
+	require_owner(PG_GETARG_OID(0));
+	registration.relation = PG_GETARG_OID(0);
+	registration.envelope = name_argument(fcinfo, 1);
+	registration.chat = name_argument(fcinfo, 2);
+	registration.message = name_argument(fcinfo, 3);
+	(void) places_of_registration(&registration, AccessShareLock);
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.protected_column (registry_id, relation, envelope_column, chat_column, "
+							"message_column, aad) VALUES ($1, $2::regclass, $3, $4, $5, $6)", args, lengthof(args));
+	chatcrypt_owner_end(&scope);
+	PG_RETURN_DATUM(PG_GETARG_DATUM(5));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_unregister_envelopes);
+
+/* unregister_envelopes(registry_id uuid): whether there was such a registration */
+Datum
+chatcrypt_unregister_envelopes(PG_FUNCTION_ARGS)
+{
+	ChatcryptArg arg = {UUIDOID, PG_GETARG_DATUM(0), false};
+	ChatcryptOwnerScope scope;
+	uint64		removed;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_owner_begin(&scope);
+	removed = chatcrypt_owner_execute("DELETE FROM chatcrypt.protected_column WHERE registry_id = $1", &arg, 1);
+	chatcrypt_owner_end(&scope);
+	PG_RETURN_BOOL(removed > 0);
+}
