@@ -58,28 +58,16 @@ cc_part_plaintext_len(size_t sealed_len, size_t *plaintext_len)
 	return CC_OK;
 }
 
-/* Fills part's secrets and the commitment; header holds its first five bytes and the salt. */
+/* Fills part's secrets and the commitment.  The info, which begins with label and salt, goes on with more. */
 static cc_status
-derive_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN],
-			   const uint8_t *attachment_key, const cc_part_id *id, const uint8_t *header)
+expand_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN], const uint8_t *input_key,
+			   const uint8_t *info, size_t info_len, const uint8_t *more, size_t more_len)
 {
-	uint8_t		info[sizeof(kdf_label) + CC_CHUNK_SALT_LEN + CONTEXT_FIXED_LEN];
 	uint8_t		derived[CC_AEAD_KEY_LEN + CC_AEAD_NONCE_LEN + CC_CHUNK_COMMITMENT_LEN];
-	cc_writer	w = cc_writer_init(info, sizeof(info));
 	cc_reader	r = cc_reader_init(derived, sizeof(derived));
-	cc_status	status;
+	cc_status	status = cc_hkdf512_expand(input_key, info, info_len, more, more_len,
+										   derived, sizeof(derived));
 
-	cc_write_bytes(&w, kdf_label, sizeof(kdf_label));	/* with the 00 */
-	cc_write_bytes(&w, header + SALT_AT, CC_CHUNK_SALT_LEN);
-	cc_write_bytes(&w, header, CC_HEADER_LEN);
-	cc_write_bytes(&w, id->file_id, CC_ID_LEN);
-	cc_write_u32(&w, id->part);
-	cc_write_u8(&w, id->last ? 1 : 0);
-	if (!cc_writer_ok(&w))
-		return CC_ERR_ARGUMENT;
-
-	status = cc_hkdf512_expand(attachment_key, info, sizeof(info), id->aad, id->aad_len,
-							   derived, sizeof(derived));
 	if (status == CC_OK)
 	{
 		memcpy(part->key, cc_read_bytes(&r, sizeof(part->key)), sizeof(part->key));
@@ -89,6 +77,25 @@ derive_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN],
 	}
 	cc_wipe(derived, sizeof(derived));
 	return status;
+}
+
+/* The same with the context of a part; header holds its first five bytes and the salt. */
+static cc_status
+derive_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN],
+			   const uint8_t *attachment_key, const cc_part_id *id, const uint8_t *header)
+{
+	uint8_t		info[sizeof(kdf_label) + CC_CHUNK_SALT_LEN + CONTEXT_FIXED_LEN];
+	cc_writer	w = cc_writer_init(info, sizeof(info));
+
+	cc_write_bytes(&w, kdf_label, sizeof(kdf_label));	/* with the 00 */
+	cc_write_bytes(&w, header + SALT_AT, CC_CHUNK_SALT_LEN);
+	cc_write_bytes(&w, header, CC_HEADER_LEN);
+	cc_write_bytes(&w, id->file_id, CC_ID_LEN);
+	cc_write_u32(&w, id->part);
+	cc_write_u8(&w, id->last ? 1 : 0);
+	if (!cc_writer_ok(&w))
+		return CC_ERR_ARGUMENT;
+	return expand_secrets(part, commitment, attachment_key, info, sizeof(info), id->aad, id->aad_len);
 }
 
 static void
@@ -197,6 +204,24 @@ check_header(uint32_t version, const cc_part_id *id, const uint8_t *header, size
 	return cc_part_plaintext_len(sealed_len, plaintext_len);
 }
 
+/*
+ * Ends the opening of a header, whose commitment is that in found, or is not.  The
+ * commitment of a header that does not match is the right one for its salt.
+ */
+static cc_status
+check_commitment(cc_status status, cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN],
+				 const uint8_t *found, size_t plaintext_len)
+{
+	if (status == CC_OK && !cc_equal(commitment, found, CC_CHUNK_COMMITMENT_LEN))
+		status = CC_ERR_AUTH;
+	if (status == CC_OK)
+		set_lengths(part, plaintext_len);
+	else
+		cc_part_close(part);
+	cc_wipe(commitment, CC_CHUNK_COMMITMENT_LEN);
+	return status;
+}
+
 cc_status
 cc_part_open(cc_part *part, const uint8_t attachment_key[CC_DEK_LEN], uint32_t version,
 			 const cc_part_id *id, const uint8_t header[CC_PART_HEADER_LEN], size_t sealed_len)
@@ -207,16 +232,7 @@ cc_part_open(cc_part *part, const uint8_t attachment_key[CC_DEK_LEN], uint32_t v
 
 	if (status == CC_OK)
 		status = derive_secrets(part, commitment, attachment_key, id, header);
-	if (status == CC_OK && !cc_equal(commitment, header + COMMITMENT_AT, sizeof(commitment)))
-		status = CC_ERR_AUTH;
-	if (status == CC_OK)
-		set_lengths(part, plaintext_len);
-	else
-		cc_part_close(part);
-
-	/* The commitment of a header that does not match is the right one for its salt. */
-	cc_wipe(commitment, sizeof(commitment));
-	return status;
+	return check_commitment(status, part, commitment, header + COMMITMENT_AT, plaintext_len);
 }
 
 cc_status
@@ -235,23 +251,51 @@ cc_part_open_chunk(cc_aead *aead, const cc_part *part, uint32_t n, const uint8_t
 	return cc_aead_open(aead, part->key, nonce, NULL, 0, sealed, len, sealed + len, plaintext);
 }
 
+/* All chunks of a part whose header was opened, or was not; closes it. */
+static cc_status
+open_chunks(cc_status status, cc_aead *aead, cc_part *part, const uint8_t *chunks, size_t sealed_len,
+			uint8_t *plaintext)
+{
+	size_t		room;
+
+	for (uint32_t n = 0; status == CC_OK && n < part->chunks; n++)
+		status = cc_part_open_chunk(aead, part, n, chunks + (size_t) n * SEALED_CHUNK_LEN,
+									plaintext + (size_t) n * CC_CHUNK_LEN);
+
+	if (status != CC_OK && cc_part_plaintext_len(sealed_len, &room) == CC_OK)
+		cc_wipe(plaintext, room);
+	cc_part_close(part);
+	return status;
+}
+
 cc_status
 cc_part_open_all(cc_aead *aead, const uint8_t attachment_key[CC_DEK_LEN], uint32_t version,
 				 const cc_part_id *id, const uint8_t *sealed, size_t sealed_len, uint8_t *plaintext)
 {
 	cc_part		part;
-	size_t		room;
 	cc_status	status = cc_part_open(&part, attachment_key, version, id, sealed, sealed_len);
 
-	for (uint32_t n = 0; status == CC_OK && n < part.chunks; n++)
-		status = cc_part_open_chunk(aead, &part, n,
-									sealed + CC_PART_HEADER_LEN + (size_t) n * SEALED_CHUNK_LEN,
-									plaintext + (size_t) n * CC_CHUNK_LEN);
+	return open_chunks(status, aead, &part, sealed + CC_PART_HEADER_LEN, sealed_len, plaintext);
+}
 
-	if (status != CC_OK && cc_part_plaintext_len(sealed_len, &room) == CC_OK)
-		cc_wipe(plaintext, room);
-	cc_part_close(&part);
-	return status;
+cc_status
+cc_chunked_open_all(cc_aead *aead, const uint8_t input_key[CC_DEK_LEN], const uint8_t *context,
+					size_t context_len, const uint8_t *message, size_t len, uint8_t *plaintext)
+{
+	uint8_t		info[sizeof(kdf_label) + CC_CHUNK_SALT_LEN];
+	uint8_t		commitment[CC_CHUNK_COMMITMENT_LEN];
+	cc_part		part;
+	size_t		plaintext_len;
+	cc_status	status = cc_part_plaintext_len(CC_HEADER_LEN + len, &plaintext_len);
+
+	if (status != CC_OK)
+		return status;
+	memcpy(info, kdf_label, sizeof(kdf_label));
+	memcpy(info + sizeof(kdf_label), message, CC_CHUNK_SALT_LEN);
+	status = expand_secrets(&part, commitment, input_key, info, sizeof(info), context, context_len);
+	status = check_commitment(status, &part, commitment, message + CC_CHUNK_SALT_LEN, plaintext_len);
+	return open_chunks(status, aead, &part, message + CC_CHUNK_SALT_LEN + CC_CHUNK_COMMITMENT_LEN,
+					   CC_HEADER_LEN + len, plaintext);
 }
 
 void

@@ -75,4 +75,13 @@ extern CC_MUST_CHECK cc_status cc_part_open_all(cc_aead *aead, const uint8_t att
 												const uint8_t *sealed, size_t sealed_len, uint8_t *plaintext);
 extern void cc_part_close(cc_part *part);
 
+/*
+ * A message of chunked encryption as it is published, without our five bytes and under
+ * any context: for known answers and tests alone.  plaintext has room for what
+ * cc_part_plaintext_len(5 + len) says, and is wiped on failure.
+ */
+extern CC_MUST_CHECK cc_status cc_chunked_open_all(cc_aead *aead, const uint8_t input_key[CC_DEK_LEN],
+												   const uint8_t *context, size_t context_len,
+												   const uint8_t *message, size_t len, uint8_t *plaintext);
+
 #endif

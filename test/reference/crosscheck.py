@@ -12,6 +12,7 @@ import sys
 
 import chatcrypt_formats as cc
 import vectors
+import wycheproof
 from implementations import CoreTool, Reference
 from tap import Tap
 
@@ -199,6 +200,7 @@ def main(path):
     crosscheck.inspections()
     crosscheck.plain_answers()
     crosscheck.limits()
+    wycheproof.check(tap, (core, Reference()))
     tap.check("coretool ended without a complaint of the sanitizers", core.close())
     return tap.finish()
 

@@ -29,6 +29,7 @@ def _reference_commands():
             *keyed(f), f["file"], f["part"], f["last"], f["plaintext"], f["aad"], f["salt"])},
         "part_open": lambda f: {"plaintext": cc.part_open(
             *keyed(f), f["file"], f["part"], f["last"], f["sealed"], f["aad"])},
+        "chunked_open": lambda f: {"plaintext": cc.chunked_open(f["key"], f["context"], f["sealed"])},
         "secretbox_seal": lambda f: {"message": cc.secretbox_seal(
             f["dek"], f["version"], f["plaintext"], f["nonce"])},
         "secretbox_open": lambda f: {"plaintext": cc.secretbox_open(

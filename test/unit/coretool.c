@@ -15,6 +15,7 @@
  *	blind dek chat version kind token bits -> token
  *	part_seal dek chat version file part last aad salt plaintext -> sealed
  *	part_open dek chat version file part last aad sealed -> plaintext
+ *	chunked_open key context sealed -> plaintext
  *	secretbox_seal dek version nonce plaintext -> message
  *	secretbox_open dek version message -> plaintext
  *	local_seal master master_version context salt dek -> wrapped
@@ -373,6 +374,30 @@ run_part_open(request *req)
 }
 
 static cc_status
+run_chunked_open(request *req)
+{
+	uint8_t		key[CC_DEK_LEN];
+	size_t		context_len;
+	size_t		sealed_len;
+	size_t		len = 0;
+	uint8_t    *context = get_bytes(req, "context", &context_len);
+	uint8_t    *sealed = get_bytes(req, "sealed", &sealed_len);
+	uint8_t    *plaintext;
+	cc_status	status;
+
+	get_exact(req, "key", key, sizeof(key));
+	if (req->bad)
+		return CC_ERR_ARGUMENT;
+
+	/* As above. */
+	if (cc_part_plaintext_len(CC_HEADER_LEN + sealed_len, &len) != CC_OK)
+		len = 0;
+	plaintext = room(len);
+	status = cc_chunked_open_all(aead, key, context, context_len, sealed, sealed_len, plaintext);
+	return finish(status, "plaintext", plaintext, len);
+}
+
+static cc_status
 run_secretbox_seal(request *req)
 {
 	uint8_t		dek[CC_DEK_LEN];
@@ -486,6 +511,7 @@ static const command commands[] = {
 	{"blind", run_blind},
 	{"part_seal", run_part_seal},
 	{"part_open", run_part_open},
+	{"chunked_open", run_chunked_open},
 	{"secretbox_seal", run_secretbox_seal},
 	{"secretbox_open", run_secretbox_open},
 	{"local_seal", run_local_seal},
