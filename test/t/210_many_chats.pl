@@ -99,6 +99,31 @@ answer($other, q{UPDATE chatcrypt.chat SET retention = '1 day' WHERE chat_id = c
 answer($steady, $insert);
 is(ask($node, 'SELECT count(*) FROM chatcrypt.messages WHERE expires_at IS NOT NULL'), '1', 'until one of the policies changes');
 
+# So is who takes part, while there is an actor, and for that actor.
+answer($other, q{UPDATE chatcrypt.chat SET participants = '{alice}' WHERE chat_id BETWEEN chatcrypt.id(10) AND chatcrypt.id(2009)});
+my $seen = 'SELECT count(*) FROM generate_series(10, 2010) AS n WHERE chatcrypt.may_see(chatcrypt.id(n))';
+my $twice = rows_read(sub { answer($steady, "BEGIN; SELECT chatcrypt.act_as('alice'); $seen; $seen; COMMIT") }, 'chat');
+cmp_ok($twice, '>=', 2000, 'a transaction asks of 2000 chats whether its actor may see them');
+cmp_ok($twice, '<', 2100, 'and the second time reads none of them');
+answer($steady, "BEGIN; SELECT chatcrypt.act_as('alice')");
+is(answer($steady, $seen), '2000', 'an actor sees its chats');
+answer($other, q{SELECT chatcrypt.remove_participant(1000, 'alice')});
+is(answer($steady, $seen), '1999', 'and at once not the one that it was removed from');
+answer($steady, "SAVEPOINT s; SELECT chatcrypt.act_as('bob')");
+is(answer($steady, $seen), '0', 'what is remembered is not of another actor');
+answer($steady, 'ROLLBACK TO s');
+is(answer($steady, $seen), '1999', 'nor of one that a savepoint had');
+answer($steady, "SELECT chatcrypt.remove_participant(1001, 'alice')");
+is(answer($steady, $seen), '1998', 'one that the transaction itself removes');
+answer($steady, 'ROLLBACK TO s');
+is(answer($steady, $seen), '1999', 'is back after ROLLBACK TO');
+is(answer($steady, 'SELECT chatcrypt.may_see(chatcrypt.id(100000))'), 'f', 'a chat that does not exist');
+answer($other, q{SELECT chatcrypt.create_chat(100000, '{alice}'), chatcrypt.add_participant(1000, 'alice')});
+is(answer($steady, 'SELECT chatcrypt.may_see(chatcrypt.id(100000))'), 't', 'is seen when it does');
+is(answer($steady, $seen), '2000', 'and so is one that was joined');
+answer($steady, 'COMMIT');
+is(answer($steady, $seen), '2001', 'without an actor there is no question');
+
 # The limits of the shared cache hold for what comes back from it.
 goes_round('all is warm') foreach 1, 2;
 $node->append_conf('postgresql.conf', "chatcrypt.cache_ttl = '1s'\n");

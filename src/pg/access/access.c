@@ -26,10 +26,10 @@
 #include "pg/access/access.h"
 #include "pg/base/settings.h"
 #include "pg/base/store.h"
+#include "pg/chats/chatmemory.h"
 
 #define ACTOR_SETTING		"chatcrypt.actor"
 #define TRANSPORT_SETTING	"chatcrypt.client_transport"
-#define MEMBERSHIPS			64
 
 static const char *const role_names[CHATCRYPT_RIGHTS] = {
 	[CHATCRYPT_MAY_WRITE] = "chatcrypt_writer",
@@ -49,15 +49,12 @@ static Oid	known_user = InvalidOid;
 static bool known[CHATCRYPT_RIGHTS];
 static bool allowed[CHATCRYPT_RIGHTS];
 
-/* Whether the actor is a participant, by chat; good for one generation of the chat table. */
-typedef struct Membership
-{
-	uint8		chat_id[CC_ID_LEN];
-	uint64		generation;
-	bool		participant;
-} Membership;
+static bool read_membership(const uint8 *chat_id, void *value);
 
-static Membership memberships[MEMBERSHIPS];
+/* Whether the actor is a participant, by chat. */
+static ChatcryptMemory memberships = {
+	.tables = {"chat"}, .value_size = sizeof(bool), .read = read_membership
+};
 
 static ClientAuthentication_hook_type previous_authentication_hook;
 
@@ -132,27 +129,25 @@ chatcrypt_require_for_plaintext(ChatcryptRight right)
 				 errhint("Connect with sslmode=require or stricter.")));
 }
 
+/* That there is no such chat is not remembered: making one tells nobody. */
+static bool
+read_membership(const uint8 *chat_id, void *value)
+{
+	bool		exists;
+
+	*(bool *) value = chatcrypt_store_is_participant(chat_id, actor, &exists);
+	return exists;
+}
+
 bool
 chatcrypt_actor_may_see(const uint8 chat_id[CC_ID_LEN])
 {
-	uint64		generation;
-	Membership *m;
+	const bool *participant;
 
 	if (actor[0] == '\0')
 		return true;
-
-	AcceptInvalidationMessages();
-	generation = chatcrypt_chat_generation();
-	m = &memberships[(chat_id[0] ^ chat_id[7] ^ chat_id[15]) % MEMBERSHIPS];
-	if (m->generation != generation || memcmp(m->chat_id, chat_id, CC_ID_LEN) != 0)
-	{
-		bool		exists;
-
-		m->participant = chatcrypt_store_is_participant(chat_id, actor, &exists);
-		memcpy(m->chat_id, chat_id, CC_ID_LEN);
-		m->generation = exists ? generation : 0;
-	}
-	return m->participant;
+	participant = chatcrypt_remember(&memberships, chat_id);
+	return participant != NULL && *participant;
 }
 
 void
@@ -209,7 +204,7 @@ forget_memberships(const char *newval, void *extra)
 {
 	(void) newval;
 	(void) extra;
-	memset(memberships, 0, sizeof(memberships));
+	chatcrypt_forget(&memberships);	/* they were another actor's */
 }
 
 void

@@ -76,7 +76,6 @@ typedef struct Relations
 static Relations relations;
 static bool relations_known;
 static uint64 dek_generation = 1;
-static uint64 chat_generation = 1;
 
 static void
 note_relcache_change(Datum arg, Oid relation)
@@ -84,8 +83,6 @@ note_relcache_change(Datum arg, Oid relation)
 	(void) arg;
 	if (relation == InvalidOid || relation == relations.dek)
 		dek_generation++;
-	if (relation == InvalidOid || relation == relations.chat)
-		chat_generation++;
 	if (relation == InvalidOid || relation == relations.dek || relation == relations.chat ||
 		relation == relations.dek_by_version || relation == relations.dek_active ||
 		relation == relations.chat_pkey || relation == relations.deployment)
@@ -103,10 +100,7 @@ note_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId 
 	(void) parent;
 	(void) arg;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-	{
 		dek_generation++;
-		chat_generation++;
-	}
 }
 
 static void
@@ -114,10 +108,7 @@ note_transaction(XactEvent event, void *arg)
 {
 	(void) arg;
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PREPARE)
-	{
 		dek_generation++;
-		chat_generation++;
-	}
 }
 
 static void
@@ -190,13 +181,6 @@ chatcrypt_dek_generation(void)
 {
 	watch_once();
 	return dek_generation;
-}
-
-uint64
-chatcrypt_chat_generation(void)
-{
-	watch_once();
-	return chat_generation;
 }
 
 Oid

@@ -61,12 +61,11 @@ extern const char *chatcrypt_purpose_text(ChatcryptPurpose purpose);
 extern bool chatcrypt_purpose_parse(const char *text, ChatcryptPurpose *purpose);
 
 /*
- * These move whenever a row of the table that may have been remembered is changed
- * or removed, in the same session or, once it is committed, in any.  The caller has
+ * Moves whenever a row of chatcrypt.dek that may have been remembered is changed or
+ * removed, in the same session or, once it is committed, in any.  The caller has
  * accepted invalidation messages.
  */
 extern uint64 chatcrypt_dek_generation(void);
-extern uint64 chatcrypt_chat_generation(void);
 
 /* Who owns the extension's tables: the user that its own writes run as. */
 extern Oid	chatcrypt_store_owner(void);

@@ -1,6 +1,6 @@
 /*
  * chatmemory.c
- *		What a session remembers of chats' policies: see chatmemory.h.
+ *		What a session remembers of chats: see chatmemory.h.
  */
 #include "postgres.h"
 
@@ -16,7 +16,7 @@
 #include "pg/base/store.h"
 #include "pg/chats/chatmemory.h"
 
-/* Chats, of each memory: 5 to 8 MB in a process that has met so many. */
+/* Chats, of each memory: 4 to 8 MB in a process that has met so many. */
 #define REMEMBERED	65536
 
 /* A chat's place in a memory; the value follows. */

@@ -1,7 +1,8 @@
 /*
  * chatmemory.h
- *		What a session remembers of chats' policies: looked up in the tables once for
- *		each chat, and again when a row of one of those tables has changed.
+ *		What a session remembers of chats, their policies and whether the actor takes
+ *		part: looked up in the tables once for each chat, and again when a row of one
+ *		of those tables has changed.
  *
  * As with keys (store.c), triggers on the tables ask for the invalidation.  Where what
  * is remembered may be that a row was absent, they must fire on INSERT too.
@@ -20,7 +21,7 @@
 /* Reads what there is to know of a chat.  False where that must not be remembered. */
 typedef bool (*ChatcryptReadChat) (const uint8 chat_id[CC_ID_LEN], void *value);
 
-/* One for each kind of policy: static, its first three members given. */
+/* One for each thing to remember: static, its first three members given. */
 typedef struct ChatcryptMemory
 {
 	const char *tables[CHATCRYPT_MEMORY_TABLES];	/* that the values come from */
