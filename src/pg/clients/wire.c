@@ -129,6 +129,27 @@ open_content(const uint8 *chat_id, const uint8 *message_id, const bytea *envelop
 							   CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
 }
 
+/* The object, whose last field is the content: a copy of ours, and gone whatever happens. */
+static Jsonb *
+end_with_content(JsonbParseState **object, text *content)
+{
+	Jsonb	   *wire;
+
+	PG_TRY();
+	{
+		put_text(object, "content", content);
+		wire = JsonbValueToJsonb(pushJsonbValue(object, WJB_END_OBJECT, NULL));
+	}
+	PG_CATCH();
+	{
+		chatcrypt_wipe_text(content);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	chatcrypt_wipe_text(content);
+	return wire;
+}
+
 /* Suite and version of an envelope; false for NULL and for what is none. */
 static bool
 inspect(const bytea *envelope, cc_envelope_info *info)
@@ -147,11 +168,9 @@ chatcrypt_message_wire(PG_FUNCTION_ARGS)
 	const uint8 *chat_id;
 	const uint8 *message_id;
 	bytea	   *envelope = PG_ARGISNULL(3) ? NULL : PG_GETARG_BYTEA_PP(3);
-	text	   *content = NULL;
 	cc_envelope_info info;
 	bool		known = inspect(envelope, &info);
 	JsonbParseState *object = NULL;
-	Jsonb	   *wire;
 
 	chatcrypt_require(CHATCRYPT_MAY_READ);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(4))
@@ -167,17 +186,12 @@ chatcrypt_message_wire(PG_FUNCTION_ARGS)
 	put_version(&object, known ? &info : NULL);
 	put_time(&object, "created_at", PG_GETARG_TIMESTAMPTZ(4));
 	if (known && info.suite == CC_SUITE_CONVERSATION)
-		put_encrypted(&object, envelope);
-	else
 	{
-		put_bool(&object, "encrypted", false);
-		content = open_content(chat_id, message_id, envelope);
-		put_text(&object, "content", content);
+		put_encrypted(&object, envelope);
+		PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&object, WJB_END_OBJECT, NULL)));
 	}
-	wire = JsonbValueToJsonb(pushJsonbValue(&object, WJB_END_OBJECT, NULL));
-	if (content != NULL)
-		cc_wipe(VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content));
-	PG_RETURN_JSONB_P(wire);
+	put_bool(&object, "encrypted", false);
+	PG_RETURN_JSONB_P(end_with_content(&object, open_content(chat_id, message_id, envelope)));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_wire_envelope);

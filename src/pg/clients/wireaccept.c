@@ -175,13 +175,6 @@ require_conversation_key(const uint8 *chat_id)
 				 errmsg("chat %s is not of mode conversation_key, and its clients have no key", chatcrypt_id_text(chat_id))));
 }
 
-static void
-wipe_text(text *plaintext)
-{
-	if (plaintext != NULL)
-		cc_wipe(VARDATA_ANY(plaintext), VARSIZE_ANY_EXHDR(plaintext));
-}
-
 /* The body is a copy of ours, and is gone whatever happens. */
 static void
 insert_and_wipe(ChatcryptMessageRow *row, text *body, bytea *envelope, pg_uuid_t *id)
@@ -194,11 +187,11 @@ insert_and_wipe(ChatcryptMessageRow *row, text *body, bytea *envelope, pg_uuid_t
 	}
 	PG_CATCH();
 	{
-		wipe_text(body);
+		chatcrypt_wipe_text(body);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	wipe_text(body);
+	chatcrypt_wipe_text(body);
 }
 
 static void

@@ -284,6 +284,13 @@ chatcrypt_text_from_utf8(const char *utf8, Size len)
 	return convert_to_server(utf8, len);
 }
 
+void
+chatcrypt_wipe_text(text *plaintext)
+{
+	if (plaintext != NULL)
+		cc_wipe(VARDATA_ANY(plaintext), VARSIZE_ANY_EXHDR(plaintext));
+}
+
 static void
 raise_not_text(bool is_utf8)
 {

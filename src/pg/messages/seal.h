@@ -78,4 +78,7 @@ extern char *chatcrypt_text_to_utf8(const text *given, Size *len);
 /* The reverse: a new text; NULL for what is no UTF-8, or cannot be shown in the server's encoding. */
 extern text *chatcrypt_text_from_utf8(const char *utf8, Size len);
 
+/* For who has opened a text and is done with it; NULL for none. */
+extern void chatcrypt_wipe_text(text *plaintext);
+
 #endif
