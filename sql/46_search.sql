@@ -110,6 +110,17 @@ CREATE FUNCTION chatcrypt.search(chat bigint, query text, "limit" integer DEFAUL
 COMMENT ON FUNCTION chatcrypt.search(bigint, text, integer, timestamptz, uuid) IS
 	'Finds messages of chats whose search is blind, newest first, a page at a time: words, "phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
 
+CREATE FUNCTION chatcrypt.search_tokens(chat uuid, query text)
+	RETURNS text[] LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'chatcrypt_search_tokens';
+COMMENT ON FUNCTION chatcrypt.search_tokens(uuid, text) IS
+	'The tokens that every message has that holds the words of the query, as drain_search_feed() writes them: to look for in an index outside.';
+
+CREATE FUNCTION chatcrypt.search_tokens(chat bigint, query text)
+	RETURNS text[] LANGUAGE sql STRICT STABLE PARALLEL SAFE COST 200
+	RETURN chatcrypt.search_tokens(chatcrypt.id(chat), query);
+COMMENT ON FUNCTION chatcrypt.search_tokens(bigint, text) IS
+	'The tokens that every message has that holds the words of the query, as drain_search_feed() writes them: to look for in an index outside.';
+
 CREATE PROCEDURE chatcrypt.reindex_search(
 	chat_id uuid, batch integer DEFAULT 1000, new_key boolean DEFAULT false, patience interval DEFAULT '30 seconds',
 	INOUT indexed bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL, INOUT waiting_for bigint DEFAULT NULL)

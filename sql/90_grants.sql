@@ -44,7 +44,7 @@ DECLARE
 							 "accept_wire_message",
 							 "put_attachment", "begin_attachment", "put_attachment_part", "finish_attachment",
 							 "attachment_progress", "delete_attachment", "encrypt_attachment", "ensure_attachment_key"],
-		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "search", "act_as",
+		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "search", "search_tokens", "act_as",
 							 "wire_message", "message_wire", "conversation_key",
 							 "read_attachment", "read_attachment_part", "attachment_metadata", "decrypt_attachment"],
 		"chatcrypt_keyholder": ["conversation_key"],

@@ -114,8 +114,8 @@ compare_terms(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void
-sort_terms(ChatcryptTerms *terms)
+void
+chatcrypt_terms_sort(ChatcryptTerms *terms)
 {
 	int			kept = 0;
 
@@ -137,7 +137,7 @@ make_room(ChatcryptTerms *terms)
 		terms->terms = repalloc(terms->terms, sizeof(int64) * terms->room);
 		return;
 	}
-	sort_terms(terms);
+	chatcrypt_terms_sort(terms);
 	if (terms->count <= MOST_TERMS)
 		return;
 	terms->too_many = true;
@@ -251,7 +251,7 @@ chatcrypt_terms_of_body(ChatcryptTerms *terms, const text *body)
 	for (int i = 0; i < words.curwords && !terms->too_many; i++)
 		add_lexeme(terms, &words.words[i]);
 	chatcrypt_words_wipe(&words);
-	sort_terms(terms);
+	chatcrypt_terms_sort(terms);
 	if (!terms->too_many && terms->count <= MOST_TERMS)
 		return;
 	terms->count = 1;

@@ -39,6 +39,9 @@ extern bool chatcrypt_terms_word(ChatcryptTerms *terms, const char *lexeme, Size
 extern bool chatcrypt_terms_prefix(ChatcryptTerms *terms, const char *prefix, Size len, bool *exact);
 extern bool chatcrypt_terms_part(ChatcryptTerms *terms, const char *part, Size len);
 
+/* What was added, sorted and each once. */
+extern void chatcrypt_terms_sort(ChatcryptTerms *terms);
+
 /* All terms of a message, sorted and each once. */
 extern void chatcrypt_terms_of_body(ChatcryptTerms *terms, const text *body);
 

@@ -234,3 +234,53 @@ chatcrypt_condition(const ChatcryptQuery *query, const uint8 chat_id[CC_ID_LEN],
 	condition->indexed = piece.indexed;
 	condition->arguments = piece.sql == NULL ? NIL : maker.arguments;
 }
+
+/* ---------- one list of terms ---------- */
+
+static void
+add_variant(ChatcryptTerms *terms, const ChatcryptQuery *query, int first, int end)
+{
+	for (int i = first; i < end; i++)
+	{
+		bool		exact;
+
+		(void) add_word(terms, &query->words.words[i], query->match, &exact);
+	}
+}
+
+/* Where a position has several variants, a message may have any one of them. */
+static void
+add_positions(ChatcryptTerms *terms, const ChatcryptQuery *query)
+{
+	const ParsedText *words = &query->words;
+	int			first = 0;
+
+	while (first < words->curwords)
+	{
+		int			end = chatcrypt_query_variant_end(words, first);
+		int			next = end;
+
+		while (next < words->curwords && words->words[next].pos.pos == words->words[first].pos.pos)
+			next++;
+		if (next == end)
+			add_variant(terms, query, first, end);
+		first = next;
+	}
+}
+
+void
+chatcrypt_condition_terms(const ChatcryptQuery *query, ChatcryptTerms *terms)
+{
+	ListCell   *cell;
+
+	if (query->kind == CHATCRYPT_QUERY_WORDS)
+		add_positions(terms, query);
+	else if (query->kind != CHATCRYPT_QUERY_ALL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("one list of tokens cannot say \"or\" and \"not\""),
+				 errhint("Ask for the tokens of each side, and combine them in the query of the search engine.")));
+	else
+		foreach(cell, query->parts)
+			chatcrypt_condition_terms(lfirst(cell), terms);
+}

@@ -23,4 +23,11 @@ typedef struct ChatcryptCondition
 extern void chatcrypt_condition(const ChatcryptQuery *query, const uint8 chat_id[CC_ID_LEN],
 								const ChatcryptSearchPolicy *policy, int first, ChatcryptCondition *condition);
 
+/*
+ * Adds the terms that each message has that the query matches, and is not marked as one of
+ * too many words; none of what no term tells for certain that it is there.  Raises for what
+ * negates or has alternatives: one list cannot say that.
+ */
+extern void chatcrypt_condition_terms(const ChatcryptQuery *query, ChatcryptTerms *terms);
+
 #endif

@@ -117,18 +117,8 @@ compare_hits(const void *a, const void *b)
 /* ------------------------------------------------------------------------- chats */
 
 static void
-refuse_chat(const uint8 *chat_id, const ChatcryptSearchPolicy *policy)
+refuse_incomplete(const uint8 *chat_id)
 {
-	ChatcryptMode mode;
-
-	if (policy == NULL && !chatcrypt_store_chat_mode(chat_id, &mode))
-		chatcrypt_no_such_chat(chat_id);
-	if (policy == NULL || policy->mode != CHATCRYPT_SEARCH_BLIND)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("search of chat %s is %s", chatcrypt_id_text(chat_id),
-						policy == NULL ? "off" : "an external search engine's"),
-				 errhint("chatcrypt.set_search() says how a chat is searched.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the search index of chat %s is not complete", chatcrypt_id_text(chat_id)),
@@ -142,9 +132,9 @@ begin_chat(const Search *search, ChatSearch *chat, const uint8 *chat_id)
 	const ChatcryptSearchPolicy *policy;
 
 	chatcrypt_require_participant(chat_id);
-	policy = chatcrypt_search_policy(chat_id);
-	if (policy == NULL || policy->mode != CHATCRYPT_SEARCH_BLIND || !policy->complete)
-		refuse_chat(chat_id, policy);
+	policy = chatcrypt_search_blind_policy(chat_id);
+	if (!policy->complete)
+		refuse_incomplete(chat_id);
 	memset(chat, 0, sizeof(*chat));
 	chat->chat_id = chat_id;
 	chat->policy = *policy;

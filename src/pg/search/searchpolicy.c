@@ -22,8 +22,10 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+#include "pg/base/ids.h"
 #include "pg/base/store.h"
 #include "pg/chats/chatmemory.h"
+#include "pg/keys/keys.h"
 #include "pg/search/searchpolicy.h"
 
 /* Column numbers of sql/46_search.sql; new columns go to the end. */
@@ -138,4 +140,21 @@ chatcrypt_search_policy(const uint8 chat_id[CC_ID_LEN])
 	const ChatcryptSearchPolicy *policy = chatcrypt_remember(&policies, chat_id);
 
 	return policy->mode == CHATCRYPT_SEARCH_OFF ? NULL : policy;
+}
+
+const ChatcryptSearchPolicy *
+chatcrypt_search_blind_policy(const uint8 chat_id[CC_ID_LEN])
+{
+	const ChatcryptSearchPolicy *policy = chatcrypt_search_policy(chat_id);
+	ChatcryptMode mode;
+
+	if (policy != NULL && policy->mode == CHATCRYPT_SEARCH_BLIND)
+		return policy;
+	if (policy == NULL && !chatcrypt_store_chat_mode(chat_id, &mode))
+		chatcrypt_no_such_chat(chat_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("search of chat %s is %s", chatcrypt_id_text(chat_id),
+					policy == NULL ? "off" : "an external search engine's"),
+			 errhint("chatcrypt.set_search() says how a chat is searched.")));
 }

@@ -29,6 +29,9 @@ typedef struct ChatcryptSearchPolicy
 /* NULL where search is off, or where there is no such chat.  Valid until the next call. */
 extern const ChatcryptSearchPolicy *chatcrypt_search_policy(const uint8 chat_id[CC_ID_LEN]);
 
+/* The same for what needs tokens here: raises where there are none. */
+extern const ChatcryptSearchPolicy *chatcrypt_search_blind_policy(const uint8 chat_id[CC_ID_LEN]);
+
 /* The word for a mode, as the table and SQL have it. */
 extern const char *chatcrypt_search_mode_text(ChatcryptSearchMode mode);
 

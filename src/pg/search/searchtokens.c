@@ -1,0 +1,62 @@
+/*
+ * searchtokens.c
+ *		search_tokens(): what the words of a query are in an index outside that the feed
+ *		gives the tokens of a blind chat.
+ *
+ * They come in the very form that the feed writes (searchbatch.c), of the policy and the key
+ * of now.  Nothing is looked up in the index here, and so nothing asks whether it is complete.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+#include "pg/access/access.h"
+#include "pg/compat.h"
+#include "pg/search/searchcondition.h"
+#include "pg/search/searchpolicy.h"
+
+/* As lpad(to_hex(token), 16, '0') has it. */
+static Datum
+token_text(int64 term)
+{
+	return CStringGetTextDatum(psprintf("%016" INT64_MODIFIER "x", (uint64) term));
+}
+
+static ArrayType *
+token_array(ChatcryptTerms *terms)
+{
+	Datum	   *tokens;
+
+	chatcrypt_terms_sort(terms);
+	tokens = palloc(sizeof(Datum) * Max(terms->count, 1));
+	for (int i = 0; i < terms->count; i++)
+		tokens[i] = token_text(terms->terms[i]);
+	return construct_array(tokens, terms->count, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_search_tokens);
+
+/* search_tokens(chat uuid, query text): text[] */
+Datum
+chatcrypt_search_tokens(PG_FUNCTION_ARGS)
+{
+	const uint8 *chat_id = PG_GETARG_UUID_P(0)->data;
+	ChatcryptTerms terms;
+	ChatcryptQuery *query;
+
+	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	chatcrypt_require_participant(chat_id);
+	chatcrypt_terms_begin(&terms, chat_id, chatcrypt_search_blind_policy(chat_id));
+	query = chatcrypt_query_parse(terms.policy.config, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	if (query != NULL)
+		chatcrypt_condition_terms(query, &terms);
+	if (terms.too_many)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the words of the query have too many tokens")));
+	PG_RETURN_ARRAYTYPE_P(token_array(&terms));
+}
