@@ -306,11 +306,13 @@ CREATE FUNCTION chatcrypt.doctor_triggers() RETURNS SETOF chatcrypt.finding
 		   format('These triggers do not fire whenever they should: %s.',
 				  chatcrypt.doctor_list(array_agg(format('%s of %s', tgname, tgrelid::regclass) ORDER BY tgrelid::regclass::text, tgname))),
 		   'Without them sessions go on with keys that were destroyed or policies that were changed, or changes are not recorded.',
-		   'ALTER TABLE … ENABLE ALWAYS TRIGGER for those called invalidate and invalidate_all, ENABLE TRIGGER for others; pg_restore --disable-triggers leaves them so.'
+		   'ALTER TABLE … ENABLE ALWAYS TRIGGER for those called invalidate, invalidate_all, message_removed and messages_truncated, '
+		   'ENABLE TRIGGER for others; pg_restore --disable-triggers leaves them so.'
 	FROM pg_trigger
 	WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace)
 	  AND tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace)
-	  AND (tgenabled IN ('D', 'R') OR tgenabled = 'O' AND tgfoid = 'chatcrypt.invalidate()'::regprocedure)
+	  AND (tgenabled IN ('D', 'R')
+		   OR tgenabled = 'O' AND tgfoid IN ('chatcrypt.invalidate()'::regprocedure, 'chatcrypt.message_removed()'::regprocedure))
 	HAVING count(*) > 0;
 $$;
 COMMENT ON FUNCTION chatcrypt.doctor_triggers() IS 'For doctor(): triggers of the extension that were disabled, or are not ALWAYS any more.';
