@@ -202,7 +202,9 @@ SELECT chatcrypt.accept_wire_message(50001, '{}');
 ROLLBACK;
 SELECT chatcrypt.conversation_key(50001, 99);
 SELECT chatcrypt.conversation_key(50001, 0);
+\set VERBOSITY default
 SELECT chatcrypt.conversation_key(50003);
+\set VERBOSITY terse
 SELECT chatcrypt.conversation_key(50004);
 SELECT chatcrypt.conversation_key(50099);
 SELECT chatcrypt.conversation_key(NULL::uuid);

@@ -589,6 +589,8 @@ raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 			 errmsg("chat %s has no active %s key", chatcrypt_id_text(chat_id),
 					chatcrypt_purpose_text(chatcrypt_purpose_of(use))),
 			 errdetail("Its keys were destroyed, or it was never given one."),
+			 use == CHATCRYPT_FOR_CONVERSATION ?
+			 errhint("Only chats of mode conversation_key, which create_chat() makes, have one.") :
 			 use != CHATCRYPT_FOR_ATTACHMENTS ? 0 :
 			 errhint("chatcrypt.ensure_attachment_key() gives one to a chat of mode conversation_key.")));
 }
