@@ -1,5 +1,6 @@
-# docs/ and the server must not differ: every setting with its default, range and reload class,
-# and every finding of doctor().
+# What the docs say and what the server has must not differ: settings with default, range and
+# reload class, findings of doctor(), functions with their arguments, relations, roles.  The
+# README's SQL runs as it stands, and links lead somewhere.
 use strict;
 use warnings;
 use Chatcrypt::Test;
@@ -72,6 +73,101 @@ $severity{$_} = 'critical' foreach $statement_log =~ /\('(\w+)', '[^']*', '[^']*
 my %explained = rows_of('monitoring.md', qr/[a-z_]+/);
 is(join(' ', sort keys %explained), join(' ', sort keys %severity), 'monitoring.md has every finding of doctor()');
 is($explained{$_}[0], $severity{$_}, "$_: severity") foreach sort keys %explained;
+
+# The rows of a table of README.md below a heading, each as the text of its first cell.
+my $readme = slurp_file('README.md');
+
+sub first_cells
+{
+	my ($heading) = @_;
+	my ($section) = $readme =~ /^#+ \Q$heading\E\n(.*?)(?=^#)/ms or die "README.md has no section $heading";
+	my @cells = $section =~ /^\| (`.*?) \|/mg;
+
+	cmp_ok(scalar(@cells), '>', 5, "README.md, $heading: a table");
+	return @cells;
+}
+
+sub lines_of
+{
+	return split /\n/, $node->safe_psql('postgres', @_);
+}
+
+# Functions and procedures, with the arguments that one gives.
+my (%kind, %signatures);
+foreach my $line (lines_of(<<'SQL'))
+	SELECT proname, CASE WHEN prorettype = 'trigger'::regtype THEN 't' ELSE prokind END,
+		   (SELECT string_agg(name, ', ' ORDER BY n) FROM unnest(proargnames) WITH ORDINALITY AS argument (name, n)
+			WHERE coalesce(proargmodes[n], 'i') = 'i')
+	FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND proname NOT IN ('lifetime', 'lifetime_multirange')
+SQL
+{
+	my ($name, $kind, $arguments) = split /\|/, $line, -1;
+	$kind{$name} = $kind;
+	$signatures{$name}{$arguments} = 1;
+}
+
+my %told;
+foreach my $call (map { /`([^`]+)`/g } first_cells('Functions'))
+{
+	my ($procedure, $name, $arguments) = $call =~ /^(CALL )?(\w+)\((.*)\)$/ or fail("$call is a call"), next;
+
+	ok(!$told{$name}++, "$name is in README.md once");
+	is($procedure ? 'p' : 'f', $kind{$name}, "$name is what README.md says");
+	next if $arguments =~ /…/;
+	my $plain = $arguments =~ s/[\["\]]//gr =~ s/ ,/,/gr;
+	ok($signatures{$name}{$plain}, "$name($plain) is in the catalog");
+}
+my ($inner) = $readme =~ /^(`write_message\(\)`.*?)\n\n/ms;
+my @inner = $inner =~ /`(\w+(?:…)?)/g;
+is(join(' ', grep { $kind{$_} eq 't' && !($inner =~ /`$_\(\)`/) } sort keys %kind), '', 'README.md has every trigger');
+foreach my $name (grep { $kind{$_} ne 't' && !$told{$_} } sort keys %kind)
+{
+	ok(scalar(grep { /^(.*)…$/ ? $name =~ /^$1/ : $name eq $_ } @inner), "$name is in README.md, or is told not to be called");
+}
+
+my %relation = map { split /\|/ } lines_of(<<'SQL');
+	SELECT relname, relkind FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace AND relkind IN ('r', 'v')
+SQL
+my %named;
+foreach my $cell (first_cells('Tables and views'))
+{
+	$named{$_} = $cell =~ /\(view\)$/ ? 'v' : 'r' foreach $cell =~ /`(\w+)`/g;
+}
+is_deeply(\%named, \%relation, 'README.md has every table and view');
+
+my @roles = lines_of("SELECT rolname FROM pg_roles WHERE rolname LIKE 'chatcrypt\\_%' ORDER BY 1");
+is(join(' ', sort map { /`(\w+)`/ } first_cells('Roles')), "@roles", 'README.md has every role');
+
+# The SQL of README.md, in its order, as an administrator who made the role app.
+$node->safe_psql('postgres', 'CREATE ROLE app LOGIN');
+$node->safe_psql('postgres', 'CREATE DATABASE readme');
+my $printed = $node->safe_psql('readme', join("\n", $readme =~ /^```sql\n(.*?)^```/msg));
+like($printed, qr/^alice\|Lunch at noon\?\n\\x0100000001[0-9a-f]+\n2$/m, 'the first ten lines of README.md');
+like($printed, qr/^remember$/m, 'an envelope in a table of one\'s own');
+
+# Links to files and headings.  A heading's anchor is made as GitHub makes it.
+my @pages = ('README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md', glob('docs/*.md'));
+my %anchors;
+foreach my $page (@pages)
+{
+	my $prose = slurp_file($page) =~ s/^```.*?^```$//msgr;
+	$anchors{$page}{ lc($_) =~ s/[^\w\- ]//gr =~ s/ /-/gr } = 1 foreach $prose =~ /^#+ (.*)$/mg;
+}
+my %linked;
+foreach my $page (@pages)
+{
+	my $prose = slurp_file($page) =~ s/^```.*?^```$//msgr;
+	foreach my $link (grep { !/^https?:/ } $prose =~ /\]\(([^)\s]+)\)/g)
+	{
+		my ($file, $anchor) = $link =~ /^([^#]*)#?(.*)$/;
+		my $folder = $page =~ /^docs/ ? 'docs/' : '';
+		my $target = $file eq '' ? $page : "$folder$file" =~ s/^docs\/\.\.\///r;
+
+		$linked{$page}{$target} = 1;
+		ok(-e $target && ($anchor eq '' || $anchors{$target}{$anchor}), "$page: $link leads somewhere");
+	}
+}
+is(join(' ', grep { !$linked{'README.md'}{$_} } glob('docs/*.md')), '', 'README.md leads to every page');
 
 $node->stop;
 done_testing();
