@@ -58,7 +58,10 @@ cc_part_plaintext_len(size_t sealed_len, size_t *plaintext_len)
 	return CC_OK;
 }
 
-/* Fills part's secrets and the commitment.  The info, which begins with label and salt, goes on with more. */
+/*
+ * Fills part's secrets and the commitment.  The info, which begins with label and salt,
+ * goes on with more.
+ */
 static cc_status
 expand_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN], const uint8_t *input_key,
 			   const uint8_t *info, size_t info_len, const uint8_t *more, size_t more_len)
@@ -95,7 +98,8 @@ derive_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN],
 	cc_write_u8(&w, id->last ? 1 : 0);
 	if (!cc_writer_ok(&w))
 		return CC_ERR_ARGUMENT;
-	return expand_secrets(part, commitment, attachment_key, info, sizeof(info), id->aad, id->aad_len);
+	return expand_secrets(part, commitment, attachment_key, info, sizeof(info), id->aad,
+						  id->aad_len);
 }
 
 static void
@@ -253,8 +257,8 @@ cc_part_open_chunk(cc_aead *aead, const cc_part *part, uint32_t n, const uint8_t
 
 /* All chunks of a part whose header was opened, or was not; closes it. */
 static cc_status
-open_chunks(cc_status status, cc_aead *aead, cc_part *part, const uint8_t *chunks, size_t sealed_len,
-			uint8_t *plaintext)
+open_chunks(cc_status status, cc_aead *aead, cc_part *part, const uint8_t *chunks,
+			size_t sealed_len, uint8_t *plaintext)
 {
 	size_t		room;
 
@@ -293,7 +297,8 @@ cc_chunked_open_all(cc_aead *aead, const uint8_t input_key[CC_DEK_LEN], const ui
 	memcpy(info, kdf_label, sizeof(kdf_label));
 	memcpy(info + sizeof(kdf_label), message, CC_CHUNK_SALT_LEN);
 	status = expand_secrets(&part, commitment, input_key, info, sizeof(info), context, context_len);
-	status = check_commitment(status, &part, commitment, message + CC_CHUNK_SALT_LEN, plaintext_len);
+	status = check_commitment(status, &part, commitment, message + CC_CHUNK_SALT_LEN,
+							  plaintext_len);
 	return open_chunks(status, aead, &part, message + CC_CHUNK_SALT_LEN + CC_CHUNK_COMMITMENT_LEN,
 					   CC_HEADER_LEN + len, plaintext);
 }

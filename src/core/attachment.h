@@ -38,15 +38,20 @@ typedef struct cc_part
 	uint32_t	chunks;				/* at least 1: an empty part has one empty chunk */
 } cc_part;
 
-/* Bytes of the sealed form of plaintext_len bytes, and the reverse; CC_ERR_* where none is possible. */
+/*
+ * Bytes of the sealed form of plaintext_len bytes, and the reverse; CC_ERR_* where none
+ * is possible.
+ */
 extern CC_MUST_CHECK cc_status cc_part_sealed_len(size_t plaintext_len, size_t *sealed_len);
 extern CC_MUST_CHECK cc_status cc_part_plaintext_len(size_t sealed_len, size_t *plaintext_len);
 
 /* attachment_key is K(attachment); out has cc_part_sealed_len() bytes and overlaps nothing. */
 extern CC_MUST_CHECK cc_status cc_part_seal(cc_aead *aead, const uint8_t attachment_key[CC_DEK_LEN],
 											uint32_t version, const cc_part_id *id,
-											const uint8_t *plaintext, size_t plaintext_len, uint8_t *out);
-extern CC_MUST_CHECK cc_status cc_part_seal_salted(cc_aead *aead, const uint8_t attachment_key[CC_DEK_LEN],
+											const uint8_t *plaintext, size_t plaintext_len,
+											uint8_t *out);
+extern CC_MUST_CHECK cc_status cc_part_seal_salted(cc_aead *aead,
+												   const uint8_t attachment_key[CC_DEK_LEN],
 												   uint32_t version, const cc_part_id *id,
 												   const uint8_t salt[CC_CHUNK_SALT_LEN],
 												   const uint8_t *plaintext, size_t plaintext_len,
@@ -58,7 +63,8 @@ extern CC_MUST_CHECK cc_status cc_part_seal_salted(cc_aead *aead, const uint8_t 
  */
 extern CC_MUST_CHECK cc_status cc_part_open(cc_part *part, const uint8_t attachment_key[CC_DEK_LEN],
 											uint32_t version, const cc_part_id *id,
-											const uint8_t header[CC_PART_HEADER_LEN], size_t sealed_len);
+											const uint8_t header[CC_PART_HEADER_LEN],
+											size_t sealed_len);
 
 /* Where chunk number n lies in the sealed part, and how much plaintext it holds. */
 extern CC_MUST_CHECK cc_status cc_part_chunk_range(const cc_part *part, uint32_t n,
@@ -70,9 +76,11 @@ extern CC_MUST_CHECK cc_status cc_part_open_chunk(cc_aead *aead, const cc_part *
 												  const uint8_t *sealed, uint8_t *plaintext);
 
 /* The whole part at once: header, every chunk; plaintext is wiped on failure. */
-extern CC_MUST_CHECK cc_status cc_part_open_all(cc_aead *aead, const uint8_t attachment_key[CC_DEK_LEN],
+extern CC_MUST_CHECK cc_status cc_part_open_all(cc_aead *aead,
+												const uint8_t attachment_key[CC_DEK_LEN],
 												uint32_t version, const cc_part_id *id,
-												const uint8_t *sealed, size_t sealed_len, uint8_t *plaintext);
+												const uint8_t *sealed, size_t sealed_len,
+												uint8_t *plaintext);
 extern void cc_part_close(cc_part *part);
 
 /*
@@ -80,8 +88,10 @@ extern void cc_part_close(cc_part *part);
  * any context: for known answers and tests alone.  plaintext has room for what
  * cc_part_plaintext_len(5 + len) says, and is wiped on failure.
  */
-extern CC_MUST_CHECK cc_status cc_chunked_open_all(cc_aead *aead, const uint8_t input_key[CC_DEK_LEN],
+extern CC_MUST_CHECK cc_status cc_chunked_open_all(cc_aead *aead,
+												   const uint8_t input_key[CC_DEK_LEN],
 												   const uint8_t *context, size_t context_len,
-												   const uint8_t *message, size_t len, uint8_t *plaintext);
+												   const uint8_t *message, size_t len,
+												   uint8_t *plaintext);
 
 #endif

@@ -18,7 +18,10 @@
 /* text has room for CC_BASE64_TEXT_LEN(len) + 1 bytes; it ends with a zero. */
 extern void cc_base64_encode(const uint8_t *bytes, size_t len, char *text);
 
-/* out has room for capacity bytes, which may be more than there are.  CC_ERR_SYNTAX for what is no base64, or has no room. */
+/*
+ * out has room for capacity bytes, which may be more than there are.  CC_ERR_SYNTAX for
+ * what is no base64, or has no room.
+ */
 extern CC_MUST_CHECK cc_status cc_base64_decode(const char *text, size_t text_len,
 												uint8_t *out, size_t capacity, size_t *out_len);
 

@@ -97,6 +97,7 @@ extern bool cc_writer_ok(const cc_writer *w);
 
 /* Lower-case hex out (2 * len characters, no terminator); strict hex in. */
 extern void cc_hex_encode(const uint8_t *bytes, size_t len, char *out);
-extern CC_MUST_CHECK cc_status cc_hex_decode(const char *text, size_t text_len, uint8_t *out, size_t out_len);
+extern CC_MUST_CHECK cc_status cc_hex_decode(const char *text, size_t text_len, uint8_t *out,
+											 size_t out_len);
 
 #endif

@@ -54,14 +54,16 @@ extern CC_MUST_CHECK cc_status cc_envelope_inspect(const uint8_t *envelope, size
  * The same for what must be of one suite and version.  The suite is looked at
  * first, so that another format is CC_ERR_SUITE however long it is.
  */
-extern CC_MUST_CHECK cc_status cc_envelope_expect(const uint8_t *envelope, size_t len, uint8_t suite,
-												  uint32_t version, cc_envelope_info *info);
+extern CC_MUST_CHECK cc_status cc_envelope_expect(const uint8_t *envelope, size_t len,
+												  uint8_t suite, uint32_t version,
+												  cc_envelope_info *info);
 
 /*
  * Seals under a fresh random salt.  envelope has room for plaintext_len +
  * CC_ENVELOPE_OVERHEAD bytes; it does not overlap plaintext.
  */
-extern CC_MUST_CHECK cc_status cc_envelope_seal(cc_aead *aead, const cc_message_keys *keys, uint32_t version,
+extern CC_MUST_CHECK cc_status cc_envelope_seal(cc_aead *aead, const cc_message_keys *keys,
+												uint32_t version,
 												const uint8_t message_id[CC_ID_LEN],
 												const uint8_t *aad, size_t aad_len,
 												const uint8_t *plaintext, size_t plaintext_len,
@@ -73,15 +75,16 @@ extern CC_MUST_CHECK cc_status cc_envelope_seal_salted(cc_aead *aead, const cc_m
 													   const uint8_t message_id[CC_ID_LEN],
 													   const uint8_t salt[CC_SALT_LEN],
 													   const uint8_t *aad, size_t aad_len,
-													   const uint8_t *plaintext, size_t plaintext_len,
-													   uint8_t *envelope);
+													   const uint8_t *plaintext,
+													   size_t plaintext_len, uint8_t *envelope);
 
 /*
  * plaintext has room for len - CC_ENVELOPE_OVERHEAD bytes (cc_envelope_inspect
  * tells) and is wiped on every failure.  version is the version of keys: an
  * envelope of another one is CC_ERR_VERSION.
  */
-extern CC_MUST_CHECK cc_status cc_envelope_open(cc_aead *aead, const cc_message_keys *keys, uint32_t version,
+extern CC_MUST_CHECK cc_status cc_envelope_open(cc_aead *aead, const cc_message_keys *keys,
+												uint32_t version,
 												const uint8_t message_id[CC_ID_LEN],
 												const uint8_t *aad, size_t aad_len,
 												const uint8_t *envelope, size_t len,

@@ -2,7 +2,8 @@
  * filemeta.h
  *		What is known of a file beside its contents, as it lies sealed beside them:
  *
- *	01 ‖ u8 complete ‖ u32 part_size ‖ u32 parts ‖ u64 size ‖ u16 length ‖ name ‖ u16 length ‖ content type
+ *	01 ‖ u8 complete ‖ u32 part_size ‖ u32 parts ‖ u64 size ‖
+ *	u16 length ‖ name ‖ u16 length ‖ content type
  *
  * It is the plaintext of a message envelope whose message id is the file's and whose
  * aad is "file" 00.  Numbers have fixed lengths, so that the length of the envelope
@@ -40,7 +41,8 @@ extern size_t cc_filemeta_len(const cc_filemeta *meta);
 extern CC_MUST_CHECK cc_status cc_filemeta_write(const cc_filemeta *meta, uint8_t *out);
 
 /* Takes nothing that cc_filemeta_write() would not have made. */
-extern CC_MUST_CHECK cc_status cc_filemeta_read(const uint8_t *bytes, size_t len, cc_filemeta *meta);
+extern CC_MUST_CHECK cc_status cc_filemeta_read(const uint8_t *bytes, size_t len,
+												cc_filemeta *meta);
 
 /* Bytes of plaintext in a part of a complete file. */
 extern uint32_t cc_filemeta_part_len(const cc_filemeta *meta, uint32_t part);

@@ -12,7 +12,8 @@
 
 #define CC_ID_SPACE_MAX UINT64_C(0xffffffffffff)	/* custom_a has 48 bits */
 
-extern CC_MUST_CHECK cc_status cc_id_from_int64(uint64_t space, int64_t number, uint8_t id[CC_ID_LEN]);
+extern CC_MUST_CHECK cc_status cc_id_from_int64(uint64_t space, int64_t number,
+												uint8_t id[CC_ID_LEN]);
 
 /* False for an id that is not such a UUIDv8. */
 extern bool cc_id_to_int64(const uint8_t id[CC_ID_LEN], uint64_t *space, int64_t *number);

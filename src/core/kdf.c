@@ -312,7 +312,8 @@ cc_hkdf512_expand(const uint8_t prk[CC_DEK_LEN], const void *info, size_t info_l
 
 /* The info of K(use).  Its length, or 0 for a use that there is not. */
 static size_t
-use_info(uint8_t info[USE_INFO_MAX], const uint8_t chat_id[CC_ID_LEN], uint32_t version, cc_key_use use)
+use_info(uint8_t info[USE_INFO_MAX], const uint8_t chat_id[CC_ID_LEN], uint32_t version,
+		 cc_key_use use)
 {
 	static const char prefix[] = "chatcrypt/v1/";
 	static const char *const use_names[] = {
@@ -367,8 +368,9 @@ cc_dek_derive(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN], u
 }
 
 cc_status
-cc_dek_derive_hmac_keys(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN], uint32_t version,
-						const cc_key_use *uses, cc_hmac_key *const *keys, size_t count)
+cc_dek_derive_hmac_keys(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN],
+						uint32_t version, const cc_key_use *uses, cc_hmac_key *const *keys,
+						size_t count)
 {
 	uint8_t		info[USE_INFO_MAX];
 	uint8_t		key[CC_DEK_LEN];
@@ -383,7 +385,8 @@ cc_dek_derive_hmac_keys(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_
 	{
 		size_t		info_len = use_info(info, chat_id, version, uses[i]);
 
-		status = info_len == 0 ? CC_ERR_ARGUMENT : cc_hkdf_expand(&prk_key, info, info_len, key, sizeof(key));
+		status = info_len == 0 ? CC_ERR_ARGUMENT :
+			cc_hkdf_expand(&prk_key, info, info_len, key, sizeof(key));
 		if (status == CC_OK)
 			key_init(keys[i], key, sizeof(key));
 	}

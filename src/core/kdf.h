@@ -24,7 +24,8 @@ typedef struct cc_hmac_key
 } cc_hmac_key;
 
 extern void cc_hmac_key_init(cc_hmac_key *key, const void *secret, size_t len);
-extern void cc_hmac(const cc_hmac_key *key, const void *data, size_t len, uint8_t mac[CC_SHA256_LEN]);
+extern void cc_hmac(const cc_hmac_key *key, const void *data, size_t len,
+					uint8_t mac[CC_SHA256_LEN]);
 
 extern void cc_sha256(const void *data, size_t len, uint8_t digest[CC_SHA256_LEN]);
 
@@ -33,8 +34,8 @@ extern void cc_hkdf_extract(const void *salt, size_t salt_len, const void *ikm, 
 							uint8_t prk[CC_SHA256_LEN]);
 
 /* At most 255 * 32 bytes of output and 256 bytes of info.  The caller wipes out. */
-extern CC_MUST_CHECK cc_status cc_hkdf_expand(const cc_hmac_key *prk, const void *info, size_t info_len,
-											  void *out, size_t out_len);
+extern CC_MUST_CHECK cc_status cc_hkdf_expand(const cc_hmac_key *prk, const void *info,
+											  size_t info_len, void *out, size_t out_len);
 
 /*
  * 32 bytes under each of two keys from one info of at most 54 bytes, which is
@@ -43,9 +44,9 @@ extern CC_MUST_CHECK cc_status cc_hkdf_expand(const cc_hmac_key *prk, const void
  * wipes both outputs.
  */
 #define CC_EXPAND_PAIR_INFO_MAX 54
-extern CC_MUST_CHECK cc_status cc_hkdf_expand_pair(const cc_hmac_key *prk_a, const cc_hmac_key *prk_b,
-												   const void *info, size_t info_len,
-												   uint8_t out_a[CC_SHA256_LEN],
+extern CC_MUST_CHECK cc_status cc_hkdf_expand_pair(const cc_hmac_key *prk_a,
+												   const cc_hmac_key *prk_b, const void *info,
+												   size_t info_len, uint8_t out_a[CC_SHA256_LEN],
 												   uint8_t out_b[CC_SHA256_LEN]);
 
 /*
@@ -68,8 +69,9 @@ typedef enum cc_key_use
 } cc_key_use;
 
 /* Derives K(use) of one DEK.  The caller wipes out. */
-extern CC_MUST_CHECK cc_status cc_dek_derive(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN],
-											 uint32_t version, cc_key_use use, uint8_t out[CC_DEK_LEN]);
+extern CC_MUST_CHECK cc_status cc_dek_derive(const uint8_t dek[CC_DEK_LEN],
+											 const uint8_t chat_id[CC_ID_LEN], uint32_t version,
+											 cc_key_use use, uint8_t out[CC_DEK_LEN]);
 
 /*
  * K(use) of several uses, each as the HMAC key that it is: the same as as many
@@ -77,13 +79,14 @@ extern CC_MUST_CHECK cc_status cc_dek_derive(const uint8_t dek[CC_DEK_LEN], cons
  * keys, also where this fails.
  */
 extern CC_MUST_CHECK cc_status cc_dek_derive_hmac_keys(const uint8_t dek[CC_DEK_LEN],
-													   const uint8_t chat_id[CC_ID_LEN], uint32_t version,
-													   const cc_key_use *uses, cc_hmac_key *const *keys,
-													   size_t count);
+													   const uint8_t chat_id[CC_ID_LEN],
+													   uint32_t version, const cc_key_use *uses,
+													   cc_hmac_key *const *keys, size_t count);
 
 /* The key check value, which is public and pins the DEK of a version. */
-extern CC_MUST_CHECK cc_status cc_dek_kcv(const uint8_t dek[CC_DEK_LEN], const uint8_t chat_id[CC_ID_LEN],
-										  uint32_t version, uint8_t kcv[CC_KCV_LEN]);
+extern CC_MUST_CHECK cc_status cc_dek_kcv(const uint8_t dek[CC_DEK_LEN],
+										  const uint8_t chat_id[CC_ID_LEN], uint32_t version,
+										  uint8_t kcv[CC_KCV_LEN]);
 
 /*
  * The 32 bytes that tell a KMS which DEK it wraps:

@@ -12,7 +12,8 @@
 #define CC_LOCALWRAP_SALT_LEN	16
 #define CC_LOCALWRAP_LEN		(5 + CC_LOCALWRAP_SALT_LEN + CC_DEK_LEN + CC_AEAD_TAG_LEN)
 
-extern CC_MUST_CHECK cc_status cc_localwrap_seal(cc_aead *aead, const uint8_t master[32], uint32_t version,
+extern CC_MUST_CHECK cc_status cc_localwrap_seal(cc_aead *aead, const uint8_t master[32],
+												 uint32_t version,
 												 const uint8_t context[CC_CONTEXT_LEN],
 												 const uint8_t dek[CC_DEK_LEN],
 												 uint8_t wrapped[CC_LOCALWRAP_LEN]);
@@ -24,10 +25,12 @@ extern CC_MUST_CHECK cc_status cc_localwrap_seal_salted(cc_aead *aead, const uin
 														uint8_t wrapped[CC_LOCALWRAP_LEN]);
 
 /* Which master key version a wrapped DEK wants. */
-extern CC_MUST_CHECK cc_status cc_localwrap_version(const uint8_t *wrapped, size_t len, uint32_t *version);
+extern CC_MUST_CHECK cc_status cc_localwrap_version(const uint8_t *wrapped, size_t len,
+													uint32_t *version);
 
 /* The caller wipes dek; it is wiped here on failure. */
-extern CC_MUST_CHECK cc_status cc_localwrap_open(cc_aead *aead, const uint8_t master[32], uint32_t version,
+extern CC_MUST_CHECK cc_status cc_localwrap_open(cc_aead *aead, const uint8_t master[32],
+												 uint32_t version,
 												 const uint8_t context[CC_CONTEXT_LEN],
 												 const uint8_t *wrapped, size_t len,
 												 uint8_t dek[CC_DEK_LEN]);

@@ -73,8 +73,9 @@ cc_secretbox_open(const uint8_t dek[CC_DEK_LEN], uint32_t version, const uint8_t
 	cc_status	status = cc_envelope_expect(message, len, CC_SUITE_CONVERSATION, version, &info);
 
 	if (status == CC_OK &&
-		crypto_secretbox_open_easy(plaintext, message + CC_SECRETBOX_BOX_AT, len - CC_SECRETBOX_BOX_AT,
-								   message + CC_SECRETBOX_NONCE_AT, dek) != 0)
+		crypto_secretbox_open_easy(plaintext, message + CC_SECRETBOX_BOX_AT,
+								   len - CC_SECRETBOX_BOX_AT, message + CC_SECRETBOX_NONCE_AT,
+								   dek) != 0)
 		status = CC_ERR_AUTH;
 
 	if (status != CC_OK && len > CC_SECRETBOX_OVERHEAD)

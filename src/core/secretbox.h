@@ -17,10 +17,13 @@
 
 /* out has room for len + CC_SECRETBOX_OVERHEAD bytes; the nonce is random. */
 extern CC_MUST_CHECK cc_status cc_secretbox_seal(const uint8_t dek[CC_DEK_LEN], uint32_t version,
-												 const uint8_t *plaintext, size_t len, uint8_t *out);
-extern CC_MUST_CHECK cc_status cc_secretbox_seal_nonce(const uint8_t dek[CC_DEK_LEN], uint32_t version,
+												 const uint8_t *plaintext, size_t len,
+												 uint8_t *out);
+extern CC_MUST_CHECK cc_status cc_secretbox_seal_nonce(const uint8_t dek[CC_DEK_LEN],
+													   uint32_t version,
 													   const uint8_t nonce[CC_SECRETBOX_NONCE_LEN],
-													   const uint8_t *plaintext, size_t len, uint8_t *out);
+													   const uint8_t *plaintext, size_t len,
+													   uint8_t *out);
 
 /*
  * The conversation message of what somebody else sealed: box is tag16 ‖ ciphertext, as
@@ -29,10 +32,12 @@ extern CC_MUST_CHECK cc_status cc_secretbox_seal_nonce(const uint8_t dek[CC_DEK_
  */
 extern CC_MUST_CHECK cc_status cc_secretbox_assemble(uint32_t version,
 													 const uint8_t nonce[CC_SECRETBOX_NONCE_LEN],
-													 const uint8_t *box, size_t box_len, uint8_t *out);
+													 const uint8_t *box, size_t box_len,
+													 uint8_t *out);
 
 /* plaintext has len - CC_SECRETBOX_OVERHEAD bytes and is wiped on failure. */
 extern CC_MUST_CHECK cc_status cc_secretbox_open(const uint8_t dek[CC_DEK_LEN], uint32_t version,
-												 const uint8_t *message, size_t len, uint8_t *plaintext);
+												 const uint8_t *message, size_t len,
+												 uint8_t *plaintext);
 
 #endif

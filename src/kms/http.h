@@ -39,6 +39,7 @@ typedef struct cc_http_reply
 extern void cc_http_request_clear(cc_http_request *request);
 
 /* False where memory fails or a limit is passed. The text is copied. */
-extern CC_MUST_CHECK bool cc_http_request_header(cc_http_request *request, const char *name, const char *value);
+extern CC_MUST_CHECK bool cc_http_request_header(cc_http_request *request, const char *name,
+												 const char *value);
 
 #endif

@@ -78,7 +78,8 @@ local_open(const cc_kms_config *config, char error[CC_KMS_ERROR_MAX])
 	if (session != NULL)
 	{
 		session->key_dir = strdup(config->local_key_dir);
-		session->data_directory = strdup(config->data_directory != NULL ? config->data_directory : "");
+		session->data_directory =
+			strdup(config->data_directory != NULL ? config->data_directory : "");
 		session->aead = cc_aead_new(CC_AEAD_AUTO);
 	}
 	if (session == NULL || session->key_dir == NULL || session->data_directory == NULL ||

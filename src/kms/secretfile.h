@@ -49,7 +49,8 @@ typedef struct cc_file_stamp
 extern CC_MUST_CHECK cc_status cc_secretfile_read(int dirfd, const char *path, const char *shown,
 												  cc_secretfile_rule rule,
 												  uint8_t *buffer, size_t capacity, size_t *len,
-												  cc_file_stamp *stamp, char error[CC_KMS_ERROR_MAX]);
+												  cc_file_stamp *stamp,
+												  char error[CC_KMS_ERROR_MAX]);
 
 /*
  * True where path is now a file with another stamp.  One that is gone has not

@@ -176,7 +176,8 @@ check_names(const cc_kms_config *config, vault_method method, const char *mount,
 				   "chatcrypt.vault_secret_id_file");
 	else if (method == VAULT_KUBERNETES && !is_set(config->vault_kubernetes_token_file))
 		cc_kms_say(error, "chatcrypt.vault_kubernetes_token_file is not set");
-	else if (method != VAULT_TOKEN_FILE && (!is_set(mount) || strlen(mount) > 255 || !is_path(mount)))
+	else if (method != VAULT_TOKEN_FILE &&
+			 (!is_set(mount) || strlen(mount) > 255 || !is_path(mount)))
 		cc_kms_say(error, "the mount of the Vault login is not a path such as \"approle\"");
 	else if (is_set(name_space) && (strlen(name_space) > 255 ||
 									name_space[strspn(name_space, WORD_CHARS "-./")] != '\0'))

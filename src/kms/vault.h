@@ -92,9 +92,10 @@ extern bool vault_key_of(const char *key_uri, vault_key *key);
  * writer is set to them, and vault_request_end() closes it.
  */
 extern CC_MUST_CHECK cc_kms_outcome vault_request_begin(const vault_session *session,
-														cc_http_request *request, const char *method,
-														const char *path, const char *token,
-														size_t body_size, cc_writer *writer,
+														cc_http_request *request,
+														const char *method, const char *path,
+														const char *token, size_t body_size,
+														cc_writer *writer,
 														char error[CC_KMS_ERROR_MAX]);
 extern CC_MUST_CHECK cc_kms_outcome vault_request_end(cc_http_request *request, size_t body_size,
 													  const cc_writer *writer,

@@ -231,7 +231,8 @@ vault_batch_request(cc_kms_session *handle, const cc_kms_batch *batch, cc_http_r
 	}
 	size = body_size(batch);
 	snprintf(path, sizeof(path), "%.*s/%s/%s", key.mount_len, key.mount, verb_of(batch), key.name);
-	outcome = vault_request_begin(session, request, "POST", path, session->token, size, &writer, error);
+	outcome = vault_request_begin(session, request, "POST", path, session->token, size, &writer,
+								  error);
 	if (outcome == CC_KMS_OK)
 	{
 		put_batch(&writer, batch);

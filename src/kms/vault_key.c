@@ -87,7 +87,8 @@ denied(vault_session *session, const cc_http_reply *reply, const char *key_uri,
 
 	if (outcome == CC_KMS_DENIED && vault_key_of(key_uri, &key))
 		cc_kms_say(error, "the key check of %s: status %ld: the policy of the login must allow "
-				   "read on %.*s/keys/%s", key_uri, reply->status, key.mount_len, key.mount, key.name);
+				   "read on %.*s/keys/%s", key_uri, reply->status, key.mount_len, key.mount,
+				   key.name);
 	return outcome;
 }
 

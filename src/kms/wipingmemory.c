@@ -56,7 +56,8 @@ cc_wiping_realloc(void *memory, size_t size)
 void *
 cc_wiping_calloc(size_t count, size_t size)
 {
-	void	   *memory = size != 0 && count > SIZE_MAX / size ? NULL : cc_wiping_malloc(count * size);
+	void	   *memory = size != 0 && count > SIZE_MAX / size ? NULL :
+		cc_wiping_malloc(count * size);
 
 	if (memory != NULL)
 		memset(memory, 0, count * size);

@@ -69,7 +69,8 @@ register_kms_worker(void)
 	snprintf(worker.bgw_name, BGW_MAXLEN, "chatcrypt KMS worker");
 	snprintf(worker.bgw_type, BGW_MAXLEN, "chatcrypt KMS worker");
 	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "chatcrypt");
-	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name), "chatcrypt_kms_worker_main");
+	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
+			 "chatcrypt_kms_worker_main");
 	RegisterBackgroundWorker(&worker);
 }
 

@@ -23,7 +23,8 @@ batch_done(KmsCall *call, const cc_http_reply *reply)
 	outcome = endpoint->provider->batch_reply(endpoint->session, &call->batch, reply, error);
 	endpoint->batches--;
 	chatcrypt_call_note(call, outcome, error, reply);
-	call->line->hold_until_ms = Max(call->line->hold_until_ms, chatcrypt_call_not_before_ms(outcome, reply));
+	call->line->hold_until_ms = Max(call->line->hold_until_ms,
+									chatcrypt_call_not_before_ms(outcome, reply));
 	chatcrypt_flights_settle(call, outcome, error);
 }
 
@@ -134,7 +135,8 @@ send_batch(KmsLine *line, int op, int64 now_ms)
 		perform(call);
 		return true;
 	}
-	outcome = endpoint->provider->batch_request(endpoint->session, &call->batch, &call->request, error);
+	outcome = endpoint->provider->batch_request(endpoint->session, &call->batch, &call->request,
+												error);
 	if (outcome == CC_KMS_OK)
 	{
 		if (chatcrypt_call_send(call, timeout_ms, &refusal))

@@ -221,11 +221,13 @@ chatcrypt_call_note(const KmsCall *call, cc_kms_outcome outcome, const char *err
 	{
 		if (cc_breaker_success(&endpoint->breaker, call->batch.nitems > 0))
 			ereport(LOG,
-					(errmsg("the KMS behind the provider %s answers again", endpoint->provider->scheme)));
+					(errmsg("the KMS behind the provider %s answers again",
+							endpoint->provider->scheme)));
 	}
 	else if (cc_breaker_failure(&endpoint->breaker, is_sure(call, outcome), chatcrypt_clock_ms()))
 		ereport(LOG,
-				(errmsg("the KMS behind the provider %s does not answer", endpoint->provider->scheme),
+				(errmsg("the KMS behind the provider %s does not answer",
+						endpoint->provider->scheme),
 				 errdetail("The last error was: %s.", endpoint->last_error),
 				 errhint("Requests for keys that are not cached fail at once until it answers again.")));
 }

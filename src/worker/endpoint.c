@@ -81,12 +81,14 @@ chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms)
 
 /* A renewal that fails leaves a session that is still good; a login does not. */
 static void
-session_failed(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error, int64 not_before_ms)
+session_failed(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error,
+			   int64 not_before_ms)
 {
 	int64		now = chatcrypt_clock_ms();
 
 	endpoint->session_tries++;
-	endpoint->session_try_at_ms = Max(now + chatcrypt_retry_ms(endpoint->session_tries), not_before_ms);
+	endpoint->session_try_at_ms = Max(now + chatcrypt_retry_ms(endpoint->session_tries),
+									  not_before_ms);
 	if (cc_kms_outcome_is_transient(outcome))
 		return;
 	if (endpoint->provider->session_state(endpoint->session, now) == CC_SESSION_EXCHANGE)

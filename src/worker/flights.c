@@ -85,7 +85,8 @@ finish_ok(KmsFlight *flight)
 		{
 			answer = (ChatcryptSlotAnswer) {.outcome = CC_KMS_BAD_REPLY,.wrong_key = true};
 			chatcrypt_line_note_error(flight->line, answer.outcome,
-									  "the KMS unwrapped to another key than the one that was wrapped");
+									  "the KMS unwrapped to another key than the one that was "
+									  "wrapped");
 		}
 		else if (!flight->request->uncached)
 		{
@@ -116,7 +117,8 @@ chatcrypt_line_fail_all(KmsLine *line, const cc_failure *failure)
 	{
 		KmsFlight  *next;
 
-		for (KmsFlight *flight = chatcrypt_take_queue(&line->queues[op]); flight != NULL; flight = next)
+		for (KmsFlight *flight = chatcrypt_take_queue(&line->queues[op]); flight != NULL;
+			 flight = next)
 		{
 			next = flight->next;
 			finish_failed(flight, failure->outcome, failure->error);

@@ -234,10 +234,12 @@ set_safety(CURL *easy, const ChatcryptTransportConfig *config)
 	int			failed = 0;
 
 #if LIBCURL_VERSION_NUM >= 0x075500
-	failed |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, config->allow_http ? "https,http" : "https");
+	failed |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
+							   config->allow_http ? "https,http" : "https");
 #else
 	failed |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
-							   (long) (CURLPROTO_HTTPS | (config->allow_http ? CURLPROTO_HTTP : 0)));
+							   (long) (CURLPROTO_HTTPS |
+									   (config->allow_http ? CURLPROTO_HTTP : 0)));
 #endif
 	failed |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	failed |= curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
@@ -281,7 +283,8 @@ set_request(CURL *easy, ChatcryptTransfer *transfer, const cc_http_request *requ
 	if (request->body != NULL)
 	{
 		failed |= curl_easy_setopt(easy, CURLOPT_POST, 1L);
-		failed |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->body_len);
+		failed |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+								   (curl_off_t) request->body_len);
 		failed |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
 	}
 	if (strcmp(request->method, request->body != NULL ? "POST" : "GET") != 0)
@@ -308,7 +311,9 @@ chatcrypt_transport_send(const ChatcryptTransportConfig *config, const cc_http_r
 	transfer->easy = curl_easy_init();
 	if (transfer->easy != NULL && add_headers(transfer, request))
 	{
-		*error = "libcurl refuses the request: its address or a setting of chatcrypt.vault_*_file cannot be used";
+		*error =
+			"libcurl refuses the request: its address or a setting of chatcrypt.vault_*_file "
+			"cannot be used";
 		sent = set_safety(transfer->easy, config) == 0 &&
 			set_request(transfer->easy, transfer, request, connect_timeout_ms, timeout_ms) == 0 &&
 			curl_multi_add_handle(multi, transfer->easy) == CURLM_OK;
@@ -419,7 +424,8 @@ hand_over_all(void)
 		CURLcode	result = message->data.result;
 
 		if (message->msg != CURLMSG_DONE ||
-			curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &transfer) != CURLE_OK)
+			curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE,
+							  (char **) &transfer) != CURLE_OK)
 			continue;
 		hand_over(transfer, result);
 		end_transfer(transfer);

@@ -54,7 +54,8 @@ stay_out_of_core_dumps(void)
 
 	if (fd >= 0)
 		close(fd);
-	if (!filtered || setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L) != 0)
+	if (!filtered || setrlimit(RLIMIT_CORE, &none) != 0 ||
+		prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L) != 0)
 		ereport(WARNING,
 				(errmsg("could not keep the KMS worker out of core dumps: %m")));
 }

@@ -182,7 +182,8 @@ chatcrypt_refuse_actor(const char *function)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("%s goes over the chats of all participants, and this transaction acts for one", function),
+			 errmsg("%s goes over the chats of all participants, and this transaction acts for one",
+					function),
 			 errhint("Call it in a transaction without chatcrypt.act_as().")));
 }
 
@@ -213,11 +214,13 @@ chatcrypt_access_define_settings(void)
 	const int	flags = GUC_NO_RESET_ALL | GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE;
 
 	DefineCustomStringVariable(ACTOR_SETTING,
-							   "Participant on whose behalf this transaction runs. Set by chatcrypt.act_as() alone.",
+							   "Participant on whose behalf this transaction runs. Set by "
+							   "chatcrypt.act_as() alone.",
 							   NULL, &actor, "", PGC_SUSET, flags,
 							   check_ours_alone, forget_memberships, NULL);
 	DefineCustomStringVariable(TRANSPORT_SETTING,
-							   "How the client is connected: local, tls or plain. Set by the server alone.",
+							   "How the client is connected: local, "
+							   "tls or plain. Set by the server alone.",
 							   NULL, &client_transport, "local", PGC_SUSET, flags,
 							   check_ours_alone, NULL, NULL);
 }

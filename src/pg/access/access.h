@@ -37,7 +37,10 @@ extern void chatcrypt_require_for_plaintext(ChatcryptRight right);
  */
 extern void chatcrypt_require_for_key(const uint8 chat_id[CC_ID_LEN]);
 
-/* On whose behalf this transaction runs; NULL where nobody was named.  Valid until the next act_as(). */
+/*
+ * On whose behalf this transaction runs; NULL where nobody was named.  Valid until the
+ * next act_as().
+ */
 extern const char *chatcrypt_actor(void);
 
 /* While an actor is set: raises unless the chat's participants hold it. */

@@ -5,8 +5,8 @@
  * Whatever happens while COPY reads a line (a column too few, a duplicate id, a
  * cancel, a shutdown), PostgreSQL adds that line to the context of the error, and
  * so to the server's log.  Of COPY into the view messages, or by mistake into its table,
- * only the line's number is left there.  Errors are caught on their way out; what is reported at once, such as
- * the FATAL of a terminated session, is met by the hook of the log.
+ * only the line's number is left there.  Errors are caught on their way out; what is
+ * reported at once, such as the FATAL of a terminated session, is met by the hook of the log.
  */
 #include "postgres.h"
 
@@ -33,7 +33,8 @@ copies_into_messages(const Node *utility)
 	schema = get_namespace_oid("chatcrypt", true);
 	target = RangeVarGetRelid(copy->relation, NoLock, true);
 	return OidIsValid(target) && OidIsValid(schema) &&
-		(target == get_relname_relid("messages", schema) || target == get_relname_relid("message", schema));
+		(target == get_relname_relid("messages", schema) ||
+		 target == get_relname_relid("message", schema));
 }
 
 /* "COPY messages, line 7: ..." keeps what is before the colon, in whatever language it is. */
@@ -61,31 +62,37 @@ emit_log(ErrorData *error)
 }
 
 static void
-call_process_utility(PlannedStmt *statement, const char *sql, bool read_only_tree, ProcessUtilityContext context,
-					 ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+call_process_utility(PlannedStmt *statement, const char *sql, bool read_only_tree,
+					 ProcessUtilityContext context, ParamListInfo params,
+					 QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
 {
 	if (previous_process_utility)
-		previous_process_utility(statement, sql, read_only_tree, context, params, environment, dest, completion);
+		previous_process_utility(statement, sql, read_only_tree, context, params, environment, dest,
+								 completion);
 	else
-		standard_ProcessUtility(statement, sql, read_only_tree, context, params, environment, dest, completion);
+		standard_ProcessUtility(statement, sql, read_only_tree, context, params, environment, dest,
+								completion);
 }
 
 static void
-process_utility(PlannedStmt *statement, const char *sql, bool read_only_tree, ProcessUtilityContext context,
-				ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+process_utility(PlannedStmt *statement, const char *sql, bool read_only_tree,
+				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+				DestReceiver *dest, QueryCompletion *completion)
 {
 	MemoryContext memory = CurrentMemoryContext;
 	bool		outer = copying;
 
 	if (!copies_into_messages(statement->utilityStmt))
 	{
-		call_process_utility(statement, sql, read_only_tree, context, params, environment, dest, completion);
+		call_process_utility(statement, sql, read_only_tree, context, params, environment, dest,
+							 completion);
 		return;
 	}
 	PG_TRY();
 	{
 		copying = true;
-		call_process_utility(statement, sql, read_only_tree, context, params, environment, dest, completion);
+		call_process_utility(statement, sql, read_only_tree, context, params, environment, dest,
+							 completion);
 		copying = outer;
 	}
 	PG_CATCH();

@@ -32,7 +32,8 @@ chatcrypt_create_tenant(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1))
 		chatcrypt_check_key_uri(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant, kms_key) VALUES ($1, $2)", args, lengthof(args));
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant, kms_key) VALUES ($1, $2)", args,
+							lengthof(args));
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_VOID();
 }
@@ -76,7 +77,8 @@ static bool
 add(const uint8 *chat_id, Datum participant)
 {
 	return change_participants("added",
-							   "UPDATE chatcrypt.chat SET participants = array_append(participants, $2), "
+							   "UPDATE chatcrypt.chat SET participants = "
+							   "array_append(participants, $2), "
 							   "updated_at = now() WHERE chat_id = $1 AND $2 <> ALL (participants)",
 							   chat_id, participant);
 }
@@ -90,8 +92,10 @@ rotates_on_removal(const uint8 *chat_id)
 	bool		rotates;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("SELECT coalesce(c.rotate_on_removal, t.rotate_on_removal) AND c.mode <> 'e2ee' "
-							"FROM chatcrypt.chat c JOIN chatcrypt.tenant t USING (tenant) WHERE c.chat_id = $1", &arg, 1);
+	chatcrypt_owner_execute("SELECT coalesce(c.rotate_on_removal, t.rotate_on_removal) "
+							"AND c.mode <> 'e2ee' "
+							"FROM chatcrypt.chat c JOIN chatcrypt.tenant t USING (tenant) "
+							"WHERE c.chat_id = $1", &arg, 1);
 	rotates = DatumGetBool(chatcrypt_owner_value(&isnull));
 	chatcrypt_owner_end(&scope);
 	return !isnull && rotates;
@@ -114,7 +118,8 @@ remove_one(const uint8 *chat_id, Datum participant)
 	if (rotates_on_removal(chat_id) && chatcrypt_has_sealing_key(chat_id))
 		chatcrypt_rotate(chat_id);
 	return change_participants("removed",
-							   "UPDATE chatcrypt.chat SET participants = array_remove(participants, $2), "
+							   "UPDATE chatcrypt.chat SET participants = "
+							   "array_remove(participants, $2), "
 							   "updated_at = now() WHERE chat_id = $1 AND $2 = ANY (participants)",
 							   chat_id, participant);
 }

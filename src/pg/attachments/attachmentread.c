@@ -44,10 +44,12 @@ typedef struct StoredFile
 
 /* Operators by their schema: the search_path is the caller's. */
 #define FETCH_FILE \
-	"SELECT chat_id, encrypted_metadata FROM chatcrypt.attachment WHERE file_id OPERATOR(pg_catalog.=) $1 " \
+	"SELECT chat_id, encrypted_metadata FROM chatcrypt.attachment " \
+	"WHERE file_id OPERATOR(pg_catalog.=) $1 " \
 	"AND (expires_at IS NULL OR expires_at OPERATOR(pg_catalog.>) pg_catalog.now())"
 #define FETCH_PART \
-	"SELECT sealed FROM chatcrypt.attachment_part WHERE file_id OPERATOR(pg_catalog.=) $1 AND part OPERATOR(pg_catalog.=) $2"
+	"SELECT sealed FROM chatcrypt.attachment_part WHERE file_id OPERATOR(pg_catalog.=) $1 " \
+	"AND part OPERATOR(pg_catalog.=) $2"
 
 static void
 fetch_file(StoredFile *file)
@@ -90,7 +92,8 @@ fetch_part(const StoredFile *file, uint32 part)
 	if (chatcrypt_statement_run(&plan, FETCH_PART, args, lengthof(args), true) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("part %u of attachment %s is missing", part, chatcrypt_id_text(file->id.data))));
+				 errmsg("part %u of attachment %s is missing", part,
+						chatcrypt_id_text(file->id.data))));
 	return chatcrypt_owner_value(&isnull);
 }
 
@@ -100,9 +103,13 @@ slice(Datum sealed, Size offset, Size len)
 	return (bytea *) PG_DETOAST_DATUM_SLICE(sealed, (int32) offset, (int32) len);
 }
 
-/* The chunks of a part that hold its bytes from to to (excluded): to out, CHUNKS_AT_ONCE at a time. */
+/*
+ * The chunks of a part that hold its bytes from to to (excluded): to out, CHUNKS_AT_ONCE
+ * at a time.
+ */
 static void
-read_chunks(const StoredFile *file, const cc_part_id *id, Datum sealed, uint32 from, uint32 to, uint8 *out)
+read_chunks(const StoredFile *file, const cc_part_id *id, Datum sealed, uint32 from, uint32 to,
+			uint8 *out)
 {
 	ChatcryptChunks chunks = {
 		.header = slice(sealed, 0, CC_PART_HEADER_LEN),
@@ -186,7 +193,10 @@ begin_reading(void)
 
 PG_FUNCTION_INFO_V1(chatcrypt_read_attachment);
 
-/* read_attachment(file uuid, "offset" bigint, length integer): to its end where the length is NULL */
+/*
+ * read_attachment(file uuid, "offset" bigint, length integer): to its end where the
+ * length is NULL
+ */
 Datum
 chatcrypt_read_attachment(PG_FUNCTION_ARGS)
 {
@@ -214,7 +224,10 @@ chatcrypt_read_attachment(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_read_attachment_part);
 
-/* read_attachment_part(file uuid, part integer): NULL past the end, which the sealed metadata says is there */
+/*
+ * read_attachment_part(file uuid, part integer): NULL past the end, which the sealed
+ * metadata says is there
+ */
 Datum
 chatcrypt_read_attachment_part(PG_FUNCTION_ARGS)
 {
@@ -274,7 +287,10 @@ describe(const cc_filemeta *meta, Datum *values, bool *nulls)
 
 PG_FUNCTION_INFO_V1(chatcrypt_attachment_metadata);
 
-/* attachment_metadata(chat uuid, file uuid, encrypted_metadata bytea): name, content type, size, part size, parts */
+/*
+ * attachment_metadata(chat uuid, file uuid, encrypted_metadata bytea): name, content
+ * type, size, part size, parts
+ */
 Datum
 chatcrypt_attachment_metadata(PG_FUNCTION_ARGS)
 {
@@ -288,7 +304,8 @@ chatcrypt_attachment_metadata(PG_FUNCTION_ARGS)
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "the function must give a row");
-	known = chatcrypt_filemeta_open(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data, PG_GETARG_BYTEA_PP(2),
+	known = chatcrypt_filemeta_open(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
+									PG_GETARG_BYTEA_PP(2),
 									lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE, &meta);
 	if (known != NULL)
 	{

@@ -65,10 +65,12 @@ utf8_argument(FunctionCallInfo fcinfo, int n, Size *len)
 static uint32
 part_size_argument(FunctionCallInfo fcinfo, int n)
 {
-	if (PG_ARGISNULL(n) || PG_GETARG_INT32(n) < CC_FILE_PART_SIZE_MIN || PG_GETARG_INT32(n) > (int) CC_FILE_PART_SIZE_MAX)
+	if (PG_ARGISNULL(n) || PG_GETARG_INT32(n) < CC_FILE_PART_SIZE_MIN ||
+		PG_GETARG_INT32(n) > (int) CC_FILE_PART_SIZE_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the part size of an attachment is %d to %d bytes", CC_FILE_PART_SIZE_MIN, (int) CC_FILE_PART_SIZE_MAX)));
+				 errmsg("the part size of an attachment is %d to %d bytes", CC_FILE_PART_SIZE_MIN,
+						(int) CC_FILE_PART_SIZE_MAX)));
 	return (uint32) PG_GETARG_INT32(n);
 }
 
@@ -91,20 +93,27 @@ read_ids(FunctionCallInfo fcinfo, ChatcryptFile *file)
 	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	memset(file, 0, sizeof(*file));
 	file->chat_id = *PG_GETARG_UUID_P(0);
-	file->id = *DatumGetUUIDP(PG_ARGISNULL(1) ? DirectFunctionCall1(chatcrypt_new_message_id, (Datum) 0) : PG_GETARG_DATUM(1));
+	file->id = *DatumGetUUIDP(PG_ARGISNULL(1) ?
+							  DirectFunctionCall1(chatcrypt_new_message_id, (Datum) 0) :
+							  PG_GETARG_DATUM(1));
 }
 
-/* Inside an owner scope, with the chat locked.  first: the number of the argument that is the name. */
+/*
+ * Inside an owner scope, with the chat locked.  first: the number of the argument that is
+ * the name.
+ */
 static void
 insert_file(FunctionCallInfo fcinfo, int first, const ChatcryptFile *file, cc_filemeta *meta)
 {
 	ChatcryptFileArgs args = {
-		.message_id = {UUIDOID, PG_GETARG_DATUM(first + ARG_MESSAGE), PG_ARGISNULL(first + ARG_MESSAGE)},
+		.message_id = {UUIDOID, PG_GETARG_DATUM(first + ARG_MESSAGE),
+					   PG_ARGISNULL(first + ARG_MESSAGE)},
 		.sender = {TEXTOID, PG_GETARG_DATUM(first + ARG_SENDER), PG_ARGISNULL(first + ARG_SENDER)},
 		.expires_at = expiry_argument(fcinfo, first + ARG_EXPIRES_AT, &file->chat_id)
 	};
 	uint8	   *name = utf8_argument(fcinfo, first + ARG_NAME, &meta->name_len);
-	uint8	   *content_type = utf8_argument(fcinfo, first + ARG_CONTENT_TYPE, &meta->content_type_len);
+	uint8	   *content_type = utf8_argument(fcinfo, first + ARG_CONTENT_TYPE,
+											 &meta->content_type_len);
 
 	meta->name = name;
 	meta->content_type = content_type;
@@ -159,7 +168,10 @@ id_of(const ChatcryptFile *file)
 
 PG_FUNCTION_INFO_V1(chatcrypt_put_attachment);
 
-/* put_attachment(chat, file, content, name, content_type, message, sender, expires_at, part_size): the file's id */
+/*
+ * put_attachment(chat, file, content, name, content_type, message, sender, expires_at,
+ * part_size): the file's id
+ */
 Datum
 chatcrypt_put_attachment(PG_FUNCTION_ARGS)
 {
@@ -192,7 +204,10 @@ chatcrypt_put_attachment(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_begin_attachment);
 
-/* begin_attachment(chat, file, name, content_type, message, sender, expires_at, part_size): the file's id */
+/*
+ * begin_attachment(chat, file, name, content_type, message, sender, expires_at,
+ * part_size): the file's id
+ */
 Datum
 chatcrypt_begin_attachment(PG_FUNCTION_ARGS)
 {
@@ -229,10 +244,14 @@ chatcrypt_delete_attachment(PG_FUNCTION_ARGS)
 	chatcrypt_require(CHATCRYPT_MAY_WRITE);
 	PreventCommandIfReadOnly("chatcrypt.delete_attachment()");
 	chatcrypt_owner_begin(&scope);
-	if (chatcrypt_statement_run(&look_up, "SELECT chat_id FROM chatcrypt.attachment WHERE file_id = $1", &arg, 1, false) > 0)
+	if (chatcrypt_statement_run(&look_up,
+								"SELECT chat_id FROM chatcrypt.attachment WHERE file_id = $1", &arg,
+								1, false) > 0)
 	{
 		chatcrypt_require_participant(DatumGetUUIDP(chatcrypt_owner_value(&isnull))->data);
-		deleted = chatcrypt_statement_run(&delete, "DELETE FROM chatcrypt.attachment WHERE file_id = $1", &arg, 1, false) > 0;
+		deleted = chatcrypt_statement_run(&delete,
+										  "DELETE FROM chatcrypt.attachment WHERE file_id = $1",
+										  &arg, 1, false) > 0;
 	}
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_BOOL(deleted);
@@ -251,7 +270,8 @@ chatcrypt_delete_attachments_of_messages(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	ChatcryptOwnerScope scope;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) || trigger->tg_oldtable == NULL)
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) ||
+		trigger->tg_oldtable == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("chatcrypt.delete_attachments_of_messages() must be called as a trigger for statements, with an old table")));
@@ -261,7 +281,8 @@ chatcrypt_delete_attachments_of_messages(PG_FUNCTION_ARGS)
 	if (SPI_register_trigger_data(trigger) != SPI_OK_TD_REGISTER)
 		elog(ERROR, "could not register the rows of a trigger");
 	chatcrypt_statement_run(&plan, "DELETE FROM chatcrypt.attachment AS a USING deleted AS d "
-							"WHERE a.message_id = d.message_id AND a.chat_id = d.chat_id", NULL, 0, false);
+							"WHERE a.message_id = d.message_id AND a.chat_id = d.chat_id", NULL, 0,
+							false);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_POINTER(NULL);
 }
@@ -318,7 +339,8 @@ chatcrypt_encrypt_attachment(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	id = part_argument(fcinfo);
 	content = PG_GETARG_BYTEA_PP(2);
-	PG_RETURN_BYTEA_P(chatcrypt_part_seal(PG_GETARG_UUID_P(0)->data, &id, (const uint8 *) VARDATA_ANY(content),
+	PG_RETURN_BYTEA_P(chatcrypt_part_seal(PG_GETARG_UUID_P(0)->data, &id,
+										  (const uint8 *) VARDATA_ANY(content),
 										  VARSIZE_ANY_EXHDR(content)));
 }
 

@@ -49,7 +49,8 @@ chatcrypt_raise_part(cc_status status, const uint8 *chat_id)
 /* ---------- parts ---------- */
 
 bytea *
-chatcrypt_part_seal(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const uint8 *plaintext, Size len)
+chatcrypt_part_seal(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const uint8 *plaintext,
+					Size len)
 {
 	Size		sealed_len;
 	cc_status	status = cc_part_sealed_len(len, &sealed_len);
@@ -62,8 +63,8 @@ chatcrypt_part_seal(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const 
 	SET_VARSIZE(sealed, VARHDRSZ + sealed_len);
 	chatcrypt_keyring_fresh_randomness();
 	key = chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_ATTACHMENTS);
-	status = cc_part_seal(chatcrypt_keyring_aead(), key->secret.attachment, key->version, id, plaintext, len,
-						  (uint8 *) VARDATA(sealed));
+	status = cc_part_seal(chatcrypt_keyring_aead(), key->secret.attachment, key->version, id,
+						  plaintext, len, (uint8 *) VARDATA(sealed));
 	if (status != CC_OK)
 		chatcrypt_raise_part(status, chat_id);
 	return sealed;
@@ -107,7 +108,8 @@ static cc_status
 open_whole(const ChatcryptKey *key, const cc_part_id *id, const bytea *sealed, bytea *plaintext)
 {
 	return cc_part_open_all(chatcrypt_keyring_aead(), key->secret.attachment, key->version, id,
-							(const uint8 *) VARDATA_ANY(sealed), VARSIZE_ANY_EXHDR(sealed), (uint8 *) VARDATA(plaintext));
+							(const uint8 *) VARDATA_ANY(sealed), VARSIZE_ANY_EXHDR(sealed),
+							(uint8 *) VARDATA(plaintext));
 }
 
 bytea *
@@ -120,7 +122,8 @@ chatcrypt_part_open(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const 
 	if (status == CC_OK)
 		status = allocate_plaintext(sealed, &plaintext);
 	if (status == CC_OK)
-		status = open_whole(chatcrypt_keyring_open(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version), id, sealed, plaintext);
+		status = open_whole(chatcrypt_keyring_open(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version), id,
+							sealed, plaintext);
 	if (status != CC_OK)
 		chatcrypt_raise_part(status, chat_id);
 	return plaintext;
@@ -134,7 +137,8 @@ seal_and_wipe(const uint8 *chat_id, const cc_part_id *id, bytea *plaintext)
 
 	PG_TRY();
 	{
-		sealed = chatcrypt_part_seal(chat_id, id, (uint8 *) VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
+		sealed = chatcrypt_part_seal(chat_id, id, (uint8 *) VARDATA(plaintext),
+									 VARSIZE(plaintext) - VARHDRSZ);
 	}
 	PG_CATCH();
 	{
@@ -148,7 +152,8 @@ seal_and_wipe(const uint8 *chat_id, const cc_part_id *id, bytea *plaintext)
 }
 
 bytea *
-chatcrypt_part_reseal(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const bytea *sealed, cc_status *why)
+chatcrypt_part_reseal(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const bytea *sealed,
+					  cc_status *why)
 {
 	const ChatcryptKey *key;
 	uint32		version;
@@ -169,9 +174,11 @@ chatcrypt_part_reseal(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, cons
 
 /* Its header, and whether that fits.  The caller closes the part where it does. */
 static cc_status
-open_header(const ChatcryptKey *key, const cc_part_id *id, const bytea *header, Size sealed_len, cc_part *part)
+open_header(const ChatcryptKey *key, const cc_part_id *id, const bytea *header, Size sealed_len,
+			cc_part *part)
 {
-	return cc_part_open(part, key->secret.attachment, key->version, id, (const uint8 *) VARDATA_ANY(header), sealed_len);
+	return cc_part_open(part, key->secret.attachment, key->version, id,
+						(const uint8 *) VARDATA_ANY(header), sealed_len);
 }
 
 static bool
@@ -186,17 +193,20 @@ fits(const ChatcryptKey *key, const cc_part_id *id, const bytea *header, Size se
 }
 
 bool
-chatcrypt_part_is_committed(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const bytea *header, Size sealed_len)
+chatcrypt_part_is_committed(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+							const bytea *header, Size sealed_len)
 {
 	uint32		version;
 
 	return version_of(header, sealed_len, &version) == CC_OK &&
-		fits(chatcrypt_keyring_open(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version), id, header, sealed_len);
+		fits(chatcrypt_keyring_open(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version), id, header,
+			 sealed_len);
 }
 
 /* Whether the key or the bytes are the wrong ones is told to administrators and auditors alone. */
 char *
-chatcrypt_what_is_wrong_with_part(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const bytea *sealed)
+chatcrypt_what_is_wrong_with_part(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+								  const bytea *sealed)
 {
 	uint32		version;
 	bytea	   *plaintext;
@@ -212,7 +222,8 @@ chatcrypt_what_is_wrong_with_part(const uint8 chat_id[CC_ID_LEN], const cc_part_
 	if (key == NULL)
 	{
 		pfree(plaintext);
-		return chatcrypt_what_is_wrong_with_key(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version, &failure);
+		return chatcrypt_what_is_wrong_with_key(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version,
+												&failure);
 	}
 	status = open_whole(key, id, sealed, plaintext);
 	cc_wipe(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
@@ -222,14 +233,17 @@ chatcrypt_what_is_wrong_with_part(const uint8 chat_id[CC_ID_LEN], const cc_part_
 	if (status != CC_ERR_AUTH)
 		return psprintf("not a part: %s", cc_status_text(status));
 	if (fits(key, id, sealed, VARSIZE_ANY_EXHDR(sealed)))
-		return psprintf("damaged: part %u begins as it should, and a chunk of it is damaged, or in the wrong place", id->part);
-	return psprintf("wrong key: part %u was sealed under another key, for another file or as another part, or is damaged at its beginning",
+		return psprintf("damaged: part %u begins as it should, and a chunk of it is damaged, "
+						"or in the wrong place", id->part);
+	return psprintf("wrong key: part %u was sealed under another key, "
+					"for another file or as another part, or is damaged at its beginning",
 					id->part);
 }
 
 /* One chunk: whole into its place, or the wanted bytes of it by way of a room of its own. */
 static cc_status
-open_chunk(const cc_part *part, uint32 n, const uint8 *sealed, uint32 from, uint32 to, uint8 *room, uint8 *out)
+open_chunk(const cc_part *part, uint32 n, const uint8 *sealed, uint32 from, uint32 to, uint8 *room,
+		   uint8 *out)
 {
 	uint32		begin = n * CC_CHUNK_LEN;
 	uint32		end = Min(begin + CC_CHUNK_LEN, part->plaintext_len);
@@ -246,8 +260,8 @@ open_chunk(const cc_part *part, uint32 n, const uint8 *sealed, uint32 from, uint
 }
 
 static cc_status
-open_chunks(const ChatcryptKey *key, const cc_part_id *id, const ChatcryptChunks *chunks, uint32 from, uint32 to,
-			uint8 *room, uint8 *out)
+open_chunks(const ChatcryptKey *key, const cc_part_id *id, const ChatcryptChunks *chunks,
+			uint32 from, uint32 to, uint8 *room, uint8 *out)
 {
 	cc_part		part;
 	cc_status	status = open_header(key, id, chunks->header, chunks->sealed_len, &part);
@@ -265,7 +279,8 @@ open_chunks(const ChatcryptKey *key, const cc_part_id *id, const ChatcryptChunks
 		if (status == CC_OK && start + sealed_len > VARSIZE_ANY_EXHDR(chunks->sealed))
 			status = CC_ERR_TRUNCATED;
 		if (status == CC_OK)
-			status = open_chunk(&part, n, (const uint8 *) VARDATA_ANY(chunks->sealed) + start, from, to, room, out);
+			status = open_chunk(&part, n, (const uint8 *) VARDATA_ANY(chunks->sealed) + start, from,
+								to, room, out);
 		start += sealed_len;
 	}
 	cc_part_close(&part);
@@ -273,8 +288,8 @@ open_chunks(const ChatcryptKey *key, const cc_part_id *id, const ChatcryptChunks
 }
 
 void
-chatcrypt_chunks_open(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const ChatcryptChunks *chunks,
-					  uint32 from, uint32 to, uint8 *out)
+chatcrypt_chunks_open(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+					  const ChatcryptChunks *chunks, uint32 from, uint32 to, uint8 *out)
 {
 	uint8	   *room = palloc(CC_CHUNK_LEN);
 	uint32		version;
@@ -308,7 +323,8 @@ chatcrypt_filemeta_aad(void)
 }
 
 bytea *
-chatcrypt_filemeta_seal(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN], const cc_filemeta *meta)
+chatcrypt_filemeta_seal(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
+						const cc_filemeta *meta)
 {
 	Size		len = cc_filemeta_len(meta);
 	uint8	   *plaintext = palloc(len);
@@ -318,7 +334,8 @@ chatcrypt_filemeta_seal(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_I
 	PG_TRY();
 	{
 		if (status == CC_OK)
-			envelope = chatcrypt_seal_as_data(chat_id, file_id, (char *) plaintext, len, chatcrypt_filemeta_aad());
+			envelope = chatcrypt_seal_as_data(chat_id, file_id, (char *) plaintext, len,
+											  chatcrypt_filemeta_aad());
 	}
 	PG_FINALLY();
 	{
@@ -330,7 +347,8 @@ chatcrypt_filemeta_seal(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_I
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the name of the file or its content type is too long"),
-				 errdetail("A name has up to %d bytes of UTF-8, a content type up to %d.", CC_FILE_NAME_MAX, CC_FILE_TYPE_MAX)));
+				 errdetail("A name has up to %d bytes of UTF-8, a content type up to %d.",
+						   CC_FILE_NAME_MAX, CC_FILE_TYPE_MAX)));
 	if (status != CC_OK)
 		elog(ERROR, "could not write what is known of a file: %s", cc_status_text(status));
 	return envelope;
@@ -348,7 +366,8 @@ static void
 raise_unopened(const uint8 *chat_id, const bytea *envelope)
 {
 	cc_envelope_info info;
-	cc_status	status = cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), &info);
+	cc_status	status = cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope),
+											 VARSIZE_ANY_EXHDR(envelope), &info);
 
 	if (status == CC_OK && info.suite == CC_SUITE_MESSAGE && info.dek_version <= PG_INT32_MAX)
 		(void) chatcrypt_keyring_open(chat_id, CHATCRYPT_FOR_MESSAGES, info.dek_version);
@@ -356,10 +375,11 @@ raise_unopened(const uint8 *chat_id, const bytea *envelope)
 }
 
 bytea *
-chatcrypt_filemeta_open(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN], const bytea *envelope,
-						ChatcryptOnFailure on_failure, cc_filemeta *meta)
+chatcrypt_filemeta_open(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
+						const bytea *envelope, ChatcryptOnFailure on_failure, cc_filemeta *meta)
 {
-	bytea	   *plaintext = chatcrypt_open(chat_id, file_id, envelope, chatcrypt_filemeta_aad(), CHATCRYPT_FAIL_NULL);
+	bytea	   *plaintext = chatcrypt_open(chat_id, file_id, envelope, chatcrypt_filemeta_aad(),
+										   CHATCRYPT_FAIL_NULL);
 	cc_status	status;
 
 	if (plaintext == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
@@ -373,8 +393,8 @@ chatcrypt_filemeta_open(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_I
 	if (on_failure == CHATCRYPT_FAIL_RAISE)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("what is known of attachment %s is not in its format: %s", chatcrypt_id_text(file_id),
-						cc_status_text(status))));
+				 errmsg("what is known of attachment %s is not in its format: %s",
+						chatcrypt_id_text(file_id), cc_status_text(status))));
 	return NULL;
 }
 

@@ -17,21 +17,23 @@ extern bytea *chatcrypt_part_seal(const uint8 chat_id[CC_ID_LEN], const cc_part_
 								  const uint8 *plaintext, Size len);
 
 /* A whole part; raises where it does not open. */
-extern bytea *chatcrypt_part_open(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const bytea *sealed);
+extern bytea *chatcrypt_part_open(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+								  const bytea *sealed);
 
 /* Anew, under the chat's newest key; NULL, with why, where it does not open. */
-extern bytea *chatcrypt_part_reseal(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const bytea *sealed,
-									cc_status *why);
+extern bytea *chatcrypt_part_reseal(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+									const bytea *sealed, cc_status *why);
 
 /* What keeps a part from opening, in words; NULL for nothing. */
-extern char *chatcrypt_what_is_wrong_with_part(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const bytea *sealed);
+extern char *chatcrypt_what_is_wrong_with_part(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+											   const bytea *sealed);
 
 /*
  * Whether the beginning of a part, of sealed_len bytes in all, is what its key, chat,
  * file, number and end make it.  Decrypts nothing.
  */
-extern bool chatcrypt_part_is_committed(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const bytea *header,
-										Size sealed_len);
+extern bool chatcrypt_part_is_committed(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+										const bytea *header, Size sealed_len);
 
 /* Consecutive chunks of one part, from which a range of its plaintext is wanted. */
 typedef struct ChatcryptChunks
@@ -43,9 +45,13 @@ typedef struct ChatcryptChunks
 	const bytea *sealed;		/* these chunks */
 } ChatcryptChunks;
 
-/* Copies bytes from to to (excluded) of the part, all within these chunks; raises where one does not open. */
-extern void chatcrypt_chunks_open(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const ChatcryptChunks *chunks,
-								  uint32 from, uint32 to, uint8 *out);
+/*
+ * Copies bytes from to to (excluded) of the part, all within these chunks; raises where
+ * one does not open.
+ */
+extern void chatcrypt_chunks_open(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+								  const ChatcryptChunks *chunks, uint32 from, uint32 to,
+								  uint8 *out);
 
 /* Raises: a file, or a part of it, is not what was stored. */
 pg_noreturn extern void chatcrypt_raise_part(cc_status status, const uint8 *chat_id);
@@ -55,15 +61,16 @@ pg_noreturn extern void chatcrypt_raise_part(cc_status status, const uint8 *chat
 /* The additional data of all of them. */
 extern const bytea *chatcrypt_filemeta_aad(void);
 
-extern bytea *chatcrypt_filemeta_seal(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
-									  const cc_filemeta *meta);
+extern bytea *chatcrypt_filemeta_seal(const uint8 chat_id[CC_ID_LEN],
+									  const uint8 file_id[CC_ID_LEN], const cc_filemeta *meta);
 
 /*
  * The meta points into the plaintext, which is the result and the caller's to wipe and
  * free.  NULL where it does not open and that may be.
  */
-extern bytea *chatcrypt_filemeta_open(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
-									  const bytea *envelope, ChatcryptOnFailure on_failure, cc_filemeta *meta);
+extern bytea *chatcrypt_filemeta_open(const uint8 chat_id[CC_ID_LEN],
+									  const uint8 file_id[CC_ID_LEN], const bytea *envelope,
+									  ChatcryptOnFailure on_failure, cc_filemeta *meta);
 extern void chatcrypt_filemeta_close(bytea *plaintext);
 
 /* Bytes that all parts of a complete file take as they are stored. */

@@ -51,7 +51,8 @@ chatcrypt_file_fetch(ChatcryptFile *file, ChatcryptFileLock lock)
 bytea *
 chatcrypt_file_open(const ChatcryptFile *file, cc_filemeta *meta)
 {
-	return chatcrypt_filemeta_open(file->chat_id.data, file->id.data, file->envelope, CHATCRYPT_FAIL_RAISE, meta);
+	return chatcrypt_filemeta_open(file->chat_id.data, file->id.data, file->envelope,
+								   CHATCRYPT_FAIL_RAISE, meta);
 }
 
 static ChatcryptArg
@@ -59,13 +60,15 @@ version_argument(const bytea *envelope)
 {
 	cc_envelope_info info;
 
-	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), &info) != CC_OK)
+	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
+							&info) != CC_OK)
 		elog(ERROR, "a fresh envelope cannot be read");
 	return (ChatcryptArg) {INT4OID, Int32GetDatum((int32) info.dek_version), false};
 }
 
 void
-chatcrypt_file_insert(const ChatcryptFile *file, const cc_filemeta *meta, const ChatcryptFileArgs *given)
+chatcrypt_file_insert(const ChatcryptFile *file, const cc_filemeta *meta,
+					  const ChatcryptFileArgs *given)
 {
 	static SPIPlanPtr plan;
 	bytea	   *envelope = chatcrypt_filemeta_seal(file->chat_id.data, file->id.data, meta);
@@ -80,9 +83,12 @@ chatcrypt_file_insert(const ChatcryptFile *file, const cc_filemeta *meta, const 
 		{BOOLOID, BoolGetDatum(meta->complete), false}
 	};
 
-	chatcrypt_statement_run(&plan, "INSERT INTO chatcrypt.attachment (file_id, chat_id, message_id, sender, expires_at, "
+	chatcrypt_statement_run(&plan,
+							"INSERT INTO chatcrypt.attachment (file_id, chat_id, message_id, "
+							"sender, expires_at, "
 							"encrypted_metadata, dek_version, completed_at) "
-							"VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $8 THEN now() END)", args, lengthof(args), false);
+							"VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $8 THEN now() END)",
+							args, lengthof(args), false);
 }
 
 void
@@ -96,7 +102,9 @@ chatcrypt_file_complete(const ChatcryptFile *file, const cc_filemeta *meta)
 		version_argument(envelope)
 	};
 
-	chatcrypt_statement_run(&plan, "UPDATE chatcrypt.attachment SET encrypted_metadata = $2, dek_version = $3, "
+	chatcrypt_statement_run(&plan,
+							"UPDATE chatcrypt.attachment "
+							"SET encrypted_metadata = $2, dek_version = $3, "
 							"completed_at = now() WHERE file_id = $1", args, lengthof(args), false);
 }
 
@@ -112,9 +120,12 @@ chatcrypt_file_store_part(const ChatcryptFile *file, const cc_part_id *id, const
 		{BYTEAOID, PointerGetDatum(sealed), false}
 	};
 
-	chatcrypt_statement_run(&plan, "INSERT INTO chatcrypt.attachment_part (file_id, part, chat_id, last, sealed) "
+	chatcrypt_statement_run(&plan,
+							"INSERT INTO chatcrypt.attachment_part (file_id, part, chat_id, last, "
+							"sealed) "
 							"VALUES ($1, $2, $3, $4, $5) ON CONFLICT (file_id, part) DO UPDATE "
-							"SET last = excluded.last, sealed = excluded.sealed, stored_at = excluded.stored_at",
+							"SET last = excluded.last, sealed = excluded.sealed, "
+							"stored_at = excluded.stored_at",
 							args, lengthof(args), false);
 }
 
@@ -128,8 +139,11 @@ quota_of(const pg_uuid_t *chat_id)
 	Datum		quota;
 	bool		isnull;
 
-	if (chatcrypt_statement_run(&plan, "SELECT coalesce(c.attachment_quota, t.attachment_quota) FROM chatcrypt.chat AS c "
-								"JOIN chatcrypt.tenant AS t USING (tenant) WHERE c.chat_id = $1", &arg, 1, false) == 0)
+	if (chatcrypt_statement_run(&plan,
+								"SELECT coalesce(c.attachment_quota, t.attachment_quota) "
+								"FROM chatcrypt.chat AS c "
+								"JOIN chatcrypt.tenant AS t USING (tenant) WHERE c.chat_id = $1",
+								&arg, 1, false) == 0)
 		chatcrypt_no_such_chat(chat_id->data);
 	quota = chatcrypt_owner_value(&isnull);
 	return isnull ? CHATCRYPT_NO_QUOTA : DatumGetInt64(quota);
@@ -153,7 +167,8 @@ chatcrypt_file_enter_chat(const pg_uuid_t *chat_id)
 	int64		quota = chatcrypt_file_lock_quota(chat_id);
 
 	if (quota == CHATCRYPT_NO_QUOTA &&
-		chatcrypt_statement_run(&plan, "SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR SHARE", &arg, 1, false) == 0)
+		chatcrypt_statement_run(&plan, "SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR SHARE",
+								&arg, 1, false) == 0)
 		chatcrypt_no_such_chat(chat_id->data);
 	return quota;
 }
@@ -163,7 +178,8 @@ chatcrypt_file_enter_chat(const pg_uuid_t *chat_id)
  * in the rows: nothing of what is sealed is read.
  */
 void
-chatcrypt_file_check_quota(const ChatcryptFile *file, int64 quota, int64 incoming, int32 replaced_part)
+chatcrypt_file_check_quota(const ChatcryptFile *file, int64 quota, int64 incoming,
+						   int32 replaced_part)
 {
 	ChatcryptArg args[] = {
 		{UUIDOID, UUIDPGetDatum(&file->chat_id), false},
@@ -175,15 +191,19 @@ chatcrypt_file_check_quota(const ChatcryptFile *file, int64 quota, int64 incomin
 
 	if (quota == CHATCRYPT_NO_QUOTA)
 		return;
-	chatcrypt_owner_execute_on_latest("SELECT coalesce(sum(octet_length(sealed)), 0) FROM chatcrypt.attachment_part "
-									  "WHERE chat_id = $1 AND (file_id <> $2 OR part <> $3)", args, lengthof(args));
+	chatcrypt_owner_execute_on_latest("SELECT coalesce(sum(octet_length(sealed)), 0) "
+									  "FROM chatcrypt.attachment_part "
+									  "WHERE chat_id = $1 AND (file_id <> $2 OR part <> $3)", args,
+									  lengthof(args));
 	stored = DatumGetInt64(chatcrypt_owner_value(&isnull));
 	if (incoming <= quota && stored <= quota - incoming)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("the attachments of chat %s would be over its quota", chatcrypt_id_text(file->chat_id.data)),
-			 errdetail("They may take " INT64_FORMAT " bytes as they are stored; they take " INT64_FORMAT
+			 errmsg("the attachments of chat %s would be over its quota",
+					chatcrypt_id_text(file->chat_id.data)),
+			 errdetail("They may take "
+					   INT64_FORMAT " bytes as they are stored; they take " INT64_FORMAT
 					   ", and what is put now takes " INT64_FORMAT ".", quota, stored, incoming),
 			 errhint("Delete attachments, or raise attachment_quota of the chat or of its tenant.")));
 }

@@ -62,12 +62,15 @@ extern int64 chatcrypt_file_enter_chat(const pg_uuid_t *chat_id);
 extern int64 chatcrypt_file_lock_quota(const pg_uuid_t *chat_id);
 
 /* Raises where so many bytes more, in place of one part, would be too many. */
-extern void chatcrypt_file_check_quota(const ChatcryptFile *file, int64 quota, int64 incoming, int32 replaced_part);
+extern void chatcrypt_file_check_quota(const ChatcryptFile *file, int64 quota, int64 incoming,
+									   int32 replaced_part);
 
-extern void chatcrypt_file_insert(const ChatcryptFile *file, const cc_filemeta *meta, const ChatcryptFileArgs *args);
+extern void chatcrypt_file_insert(const ChatcryptFile *file, const cc_filemeta *meta,
+								  const ChatcryptFileArgs *args);
 extern void chatcrypt_file_complete(const ChatcryptFile *file, const cc_filemeta *meta);
 
 /* One that is there already is replaced. */
-extern void chatcrypt_file_store_part(const ChatcryptFile *file, const cc_part_id *id, const bytea *sealed);
+extern void chatcrypt_file_store_part(const ChatcryptFile *file, const cc_part_id *id,
+									  const bytea *sealed);
 
 #endif

@@ -30,7 +30,8 @@ require_writing(const char *function)
 	PreventCommandIfReadOnly(function);
 }
 
-pg_noreturn static void refuse_part(const ChatcryptFile *file, const char *part, const char *what, const char *why);
+pg_noreturn static void refuse_part(const ChatcryptFile *file, const char *part, const char *what,
+									const char *why);
 
 static void
 refuse_part(const ChatcryptFile *file, const char *part, const char *what, const char *why)
@@ -62,7 +63,8 @@ check_part(const ChatcryptFile *file, int32 part, bool last, Size len)
 					psprintf("Parts are numbered from 0 to %d.", (int) CC_FILE_PARTS_MAX - 1));
 	if (len > part_size || (len < part_size && !last))
 		refuse_part(file, psprintf("part %d", part), psprintf("cannot have %zu bytes", len),
-					psprintf("All parts but the last have %u bytes, and the last has no more.", part_size));
+					psprintf("All parts but the last have %u bytes, and the last has no more.",
+							 part_size));
 }
 
 static void
@@ -81,7 +83,8 @@ Datum
 chatcrypt_put_attachment_part(PG_FUNCTION_ARGS)
 {
 	ChatcryptFile file = {.id = *PG_GETARG_UUID_P(0)};
-	cc_part_id	id = {.file_id = file.id.data, .part = (uint32) PG_GETARG_INT32(1), .last = PG_GETARG_BOOL(3)};
+	cc_part_id	id = {.file_id = file.id.data, .part = (uint32) PG_GETARG_INT32(1),
+					  .last = PG_GETARG_BOOL(3)};
 	ChatcryptOwnerScope scope;
 	bytea	   *content;
 	bytea	   *sealed;
@@ -97,7 +100,8 @@ chatcrypt_put_attachment_part(PG_FUNCTION_ARGS)
 	if (file.complete)
 		refuse_complete(&file);
 	check_part(&file, PG_GETARG_INT32(1), id.last, VARSIZE_ANY_EXHDR(content));
-	sealed = chatcrypt_part_seal(file.chat_id.data, &id, (const uint8 *) VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content));
+	sealed = chatcrypt_part_seal(file.chat_id.data, &id, (const uint8 *) VARDATA_ANY(content),
+								 VARSIZE_ANY_EXHDR(content));
 	chatcrypt_file_check_quota(&file, quota, VARSIZE(sealed) - VARHDRSZ, PG_GETARG_INT32(1));
 	chatcrypt_file_store_part(&file, &id, sealed);
 	chatcrypt_owner_end(&scope);
@@ -121,20 +125,23 @@ count_part(const ChatcryptFile *file, Tally *tally, HeapTuple tuple, TupleDesc d
 {
 	bool		isnull;
 	uint32		part = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 1, &isnull));
-	cc_part_id	id = {.file_id = file->id.data, .part = part, .last = DatumGetBool(SPI_getbinval(tuple, desc, 2, &isnull))};
+	cc_part_id	id = {.file_id = file->id.data, .part = part,
+					  .last = DatumGetBool(SPI_getbinval(tuple, desc, 2, &isnull))};
 	Size		sealed_len = (Size) DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull));
 	bytea	   *header = DatumGetByteaPP(SPI_getbinval(tuple, desc, 4, &isnull));
 	Size		len;
 	cc_status	status = cc_part_plaintext_len(sealed_len, &len);
 
 	if (part != tally->parts)
-		refuse_part(file, psprintf("part %u", tally->parts), "is missing", "It was not sent, and later ones were.");
+		refuse_part(file, psprintf("part %u", tally->parts), "is missing",
+					"It was not sent, and later ones were.");
 	if (tally->ended)
 		refuse_part(file, psprintf("part %u", part), "follows the last part",
 					"Send the part before it again, as one that is not the last.");
 	if (status == CC_OK && (len > tally->part_size || (len < tally->part_size && !id.last)))
 		status = CC_ERR_AUTH;
-	if (status == CC_OK && !chatcrypt_part_is_committed(file->chat_id.data, &id, header, sealed_len))
+	if (status == CC_OK &&
+		!chatcrypt_part_is_committed(file->chat_id.data, &id, header, sealed_len))
 		status = CC_ERR_AUTH;
 	if (status != CC_OK)
 		chatcrypt_raise_part(status, file->chat_id.data);
@@ -143,14 +150,19 @@ count_part(const ChatcryptFile *file, Tally *tally, HeapTuple tuple, TupleDesc d
 	tally->ended = id.last;
 }
 
-/* All of them, a thousand rows at a time.  Of what is sealed no more than the beginnings is read. */
+/*
+ * All of them, a thousand rows at a time.  Of what is sealed no more than the beginnings
+ * is read.
+ */
 static void
 count_parts(const ChatcryptFile *file, Tally *tally)
 {
 	Oid			types[] = {UUIDOID};
 	Datum		values[] = {UUIDPGetDatum(&file->id)};
-	SPIPlanPtr	plan = SPI_prepare_cursor(psprintf("SELECT part, last, octet_length(sealed), substr(sealed, 1, %d) "
-												   "FROM chatcrypt.attachment_part WHERE file_id = $1 ORDER BY part",
+	SPIPlanPtr	plan = SPI_prepare_cursor(psprintf("SELECT part, last, octet_length(sealed), "
+												   "substr(sealed, 1, %d) "
+												   "FROM chatcrypt.attachment_part "
+												   "WHERE file_id = $1 ORDER BY part",
 												   CC_PART_HEADER_LEN), 1, types, 0);
 	Portal		cursor;
 
@@ -213,7 +225,10 @@ size_of(const ChatcryptFile *file)
 
 PG_FUNCTION_INFO_V1(chatcrypt_finish_attachment);
 
-/* finish_attachment(file uuid): the size of the file.  Who did not hear of an earlier success may ask again. */
+/*
+ * finish_attachment(file uuid): the size of the file.  Who did not hear of an earlier
+ * success may ask again.
+ */
 Datum
 chatcrypt_finish_attachment(PG_FUNCTION_ARGS)
 {
@@ -245,8 +260,12 @@ chatcrypt_attachment_progress(PG_FUNCTION_ARGS)
 	chatcrypt_file_fetch(&file, CHATCRYPT_FILE_UNLOCKED);
 	chatcrypt_require_participant(file.chat_id.data);
 	chatcrypt_owner_end(&scope);
-	chatcrypt_owner_return_rows(fcinfo, "SELECT part, sealed_chunks - 16 * (sealed_chunks / 16400 + 1), last "
-								"FROM (SELECT part, octet_length(sealed) - 61, last FROM chatcrypt.attachment_part "
-								"WHERE file_id = $1) AS p (part, sealed_chunks, last) ORDER BY part", &arg, 1);
+	chatcrypt_owner_return_rows(fcinfo,
+								"SELECT part, sealed_chunks - 16 * (sealed_chunks / 16400 + 1), "
+								"last "
+								"FROM (SELECT part, octet_length(sealed) - 61, last "
+								"FROM chatcrypt.attachment_part "
+								"WHERE file_id = $1) AS p (part, sealed_chunks, last) "
+								"ORDER BY part", &arg, 1);
 	return (Datum) 0;
 }

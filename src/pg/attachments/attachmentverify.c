@@ -27,7 +27,8 @@ static char *
 compare(const cc_filemeta *meta, const int64 *census)
 {
 	if (census[CENSUS_PARTS] != meta->parts)
-		return psprintf("incomplete: " INT64_FORMAT " of %u parts are there", census[CENSUS_PARTS], meta->parts);
+		return psprintf("incomplete: " INT64_FORMAT " of %u parts are there", census[CENSUS_PARTS],
+						meta->parts);
 	if (census[CENSUS_ENDS] != 1)
 		return pstrdup("incomplete: the highest part was not sealed as the last one");
 	if ((uint64) census[CENSUS_BYTES] != chatcrypt_filemeta_stored_size(meta))
@@ -42,7 +43,8 @@ chatcrypt_what_is_wrong_with_file(const uint8 chat_id[CC_ID_LEN], const uint8 fi
 	cc_filemeta meta;
 	bool		isnull;
 	ArrayType  *census = DatumGetArrayTypeP(SPI_getbinval(tuple, desc, 4, &isnull));
-	bytea	   *known = chatcrypt_filemeta_open(chat_id, file_id, envelope, CHATCRYPT_FAIL_NULL, &meta);
+	bytea	   *known = chatcrypt_filemeta_open(chat_id, file_id, envelope, CHATCRYPT_FAIL_NULL,
+												&meta);
 
 	if (known == NULL)
 		return pstrdup("damaged: what is known of the file is not in its format");
@@ -52,8 +54,9 @@ chatcrypt_what_is_wrong_with_file(const uint8 chat_id[CC_ID_LEN], const uint8 fi
 }
 
 char *
-chatcrypt_what_is_wrong_with_row_of_part(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
-										 const bytea *sealed, HeapTuple tuple, TupleDesc desc)
+chatcrypt_what_is_wrong_with_row_of_part(const uint8 chat_id[CC_ID_LEN],
+										 const uint8 file_id[CC_ID_LEN], const bytea *sealed,
+										 HeapTuple tuple, TupleDesc desc)
 {
 	bool		isnull;
 	cc_part_id	id = {

@@ -17,16 +17,25 @@
  */
 #define CHATCRYPT_FILE_CENSUS \
 	", (SELECT ARRAY[count(*), coalesce(sum(octet_length(p.sealed)), 0), " \
-	"count(*) FILTER (WHERE p.last AND p.part = c.parts - 1)] FROM chatcrypt.attachment_part AS p, " \
-	"(SELECT count(*) AS parts FROM chatcrypt.attachment_part AS q WHERE q.file_id = stored.file_id) AS c " \
+	"count(*) FILTER (WHERE p.last AND p.part = c.parts - 1)] " \
+	"FROM chatcrypt.attachment_part AS p, " \
+	"(SELECT count(*) AS parts FROM chatcrypt.attachment_part AS q " \
+	"WHERE q.file_id = stored.file_id) AS c " \
 	"WHERE p.file_id = stored.file_id)"
 
-/* Whether all parts are there of a file whose envelope opens; the census is the fourth column.  NULL for nothing. */
-extern char *chatcrypt_what_is_wrong_with_file(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
-											   const bytea *envelope, HeapTuple tuple, TupleDesc desc);
+/*
+ * Whether all parts are there of a file whose envelope opens; the census is the fourth
+ * column.  NULL for nothing.
+ */
+extern char *chatcrypt_what_is_wrong_with_file(const uint8 chat_id[CC_ID_LEN],
+											   const uint8 file_id[CC_ID_LEN],
+											   const bytea *envelope, HeapTuple tuple,
+											   TupleDesc desc);
 
 /* A row of chatcrypt.attachment_part; part and last are its fourth and fifth columns. */
-extern char *chatcrypt_what_is_wrong_with_row_of_part(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
-													  const bytea *sealed, HeapTuple tuple, TupleDesc desc);
+extern char *chatcrypt_what_is_wrong_with_row_of_part(const uint8 chat_id[CC_ID_LEN],
+													  const uint8 file_id[CC_ID_LEN],
+													  const bytea *sealed, HeapTuple tuple,
+													  TupleDesc desc);
 
 #endif

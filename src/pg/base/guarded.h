@@ -14,7 +14,10 @@ extern void *chatcrypt_guarded_shared(Size size);
 /* This process's own, and zeroes in a forked child.  NULL where there is no memory. */
 extern void *chatcrypt_guarded_private(Size size);
 
-/* Milliseconds of a clock that all processes share and that never goes back; 4 ms coarse, 5 ns to read. */
+/*
+ * Milliseconds of a clock that all processes share and that never goes back; 4 ms coarse,
+ * 5 ns to read.
+ */
 extern int64 chatcrypt_now_ms(void);
 
 #endif

@@ -21,7 +21,8 @@
 static void
 set_here(const char *name, const char *value)
 {
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
 }
 
 static void
@@ -115,7 +116,8 @@ chatcrypt_owner_execute_on_latest(const char *sql, const ChatcryptArg *args, int
 	plan = SPI_prepare(sql, nargs, types);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	result = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+	result = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false,
+								  true, 0);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));
 	return SPI_processed;
@@ -140,7 +142,8 @@ chatcrypt_owner_column(uint64 row, int number, bool *isnull)
 
 /* The statement's columns have the types that the function was declared with. */
 void
-chatcrypt_owner_return_rows(FunctionCallInfo fcinfo, const char *sql, const ChatcryptArg *args, int nargs)
+chatcrypt_owner_return_rows(FunctionCallInfo fcinfo, const char *sql, const ChatcryptArg *args,
+							int nargs)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	ChatcryptOwnerScope scope;
@@ -156,5 +159,6 @@ chatcrypt_owner_return_rows(FunctionCallInfo fcinfo, const char *sql, const Chat
 ChatcryptArg
 chatcrypt_owner_caller(const ChatcryptOwnerScope *scope)
 {
-	return (ChatcryptArg) {TEXTOID, CStringGetTextDatum(GetUserNameFromId(scope->user, false)), false};
+	return (ChatcryptArg) {TEXTOID, CStringGetTextDatum(GetUserNameFromId(scope->user, false)),
+						   false};
 }

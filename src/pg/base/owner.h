@@ -55,7 +55,8 @@ extern uint64 chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args,
  * The same under a snapshot of its own, where the transaction's may be older: nothing
  * that is committed by now is passed over.
  */
-extern uint64 chatcrypt_owner_execute_on_latest(const char *sql, const ChatcryptArg *args, int nargs);
+extern uint64 chatcrypt_owner_execute_on_latest(const char *sql, const ChatcryptArg *args,
+												int nargs);
 
 /* The first column of the first row of the last statement, valid until the scope ends. */
 extern Datum chatcrypt_owner_value(bool *isnull);
@@ -63,8 +64,12 @@ extern Datum chatcrypt_owner_value(bool *isnull);
 /* A column of a row that the last statement gave: rows from 0, columns from 1. */
 extern Datum chatcrypt_owner_column(uint64 row, int number, bool *isnull);
 
-/* All rows of one statement, as what the set-returning function gives.  Opens a scope of its own. */
-extern void chatcrypt_owner_return_rows(FunctionCallInfo fcinfo, const char *sql, const ChatcryptArg *args, int nargs);
+/*
+ * All rows of one statement, as what the set-returning function gives.  Opens a scope of
+ * its own.
+ */
+extern void chatcrypt_owner_return_rows(FunctionCallInfo fcinfo, const char *sql,
+										const ChatcryptArg *args, int nargs);
 
 /* The name of the role that called, for key_event.role. */
 extern ChatcryptArg chatcrypt_owner_caller(const ChatcryptOwnerScope *scope);

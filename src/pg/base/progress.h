@@ -21,7 +21,8 @@
  * Says what this process does, and how far it is.  Another task than the one before
  * starts anew.  chat_id may be NULL.  To be called once a batch, not once a row.
  */
-extern void chatcrypt_progress_note(const char *task, const uint8 *chat_id, int64 done, int64 total);
+extern void chatcrypt_progress_note(const char *task, const uint8 *chat_id, int64 done,
+									int64 total);
 extern void chatcrypt_progress_end(void);
 
 extern void chatcrypt_progress_request(void);

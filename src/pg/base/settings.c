@@ -115,7 +115,8 @@ check_key_uri(char **newval, void **extra, GucSource source)
 	}
 	if (provider->check_uri(*newval) != CC_OK)
 	{
-		GUC_check_errdetail("\"%s\" is not a key URI of the provider %s.", *newval, provider->scheme);
+		GUC_check_errdetail("\"%s\" is not a key URI of the provider %s.", *newval,
+							provider->scheme);
 		return false;
 	}
 	return true;
@@ -130,7 +131,8 @@ check_databases(char **newval, void **extra, GucSource source)
 	(void) source;
 	if (chatcrypt_maintenance_parse(*newval, &names))
 		return true;
-	GUC_check_errdetail("List names of databases, separated by commas; put those with capitals or signs in double quotes.");
+	GUC_check_errdetail("List names of databases, separated by commas; put those with capitals or "
+						"signs in double quotes.");
 	return false;
 }
 
@@ -161,7 +163,8 @@ chatcrypt_settings_define(void)
 								   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("chatcrypt.vault_allow_underived",
-							 "Accepts Transit keys that are not derived, whose context binds nothing.",
+							 "Accepts Transit keys that are not derived, "
+							 "whose context binds nothing.",
 							 NULL, &chatcrypt_vault_allow_underived, false,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("chatcrypt.allow_http",
@@ -198,7 +201,8 @@ chatcrypt_settings_define(void)
 				   &chatcrypt_cache_max_age, 14400);
 
 	DefineCustomStringVariable("chatcrypt.maintenance_databases",
-							   "Databases whose keys and messages are maintained in the background.",
+							   "Databases whose keys and messages are maintained in the "
+							   "background.",
 							   NULL, &chatcrypt_maintenance_databases, "",
 							   PGC_SIGHUP, 0, check_databases, NULL, NULL);
 	DefineCustomIntVariable("chatcrypt.maintenance_interval",
@@ -211,7 +215,8 @@ chatcrypt_settings_define(void)
 				   &chatcrypt_attachment_upload_time, 86400);
 
 	DefineCustomBoolVariable("chatcrypt.require_tls",
-							 "Refuses to encrypt or decrypt for a client on an unencrypted TCP connection.",
+							 "Refuses to encrypt or decrypt for a client on an unencrypted TCP "
+							 "connection.",
 							 NULL, &chatcrypt_require_tls, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("chatcrypt.on_decrypt_error",
@@ -220,7 +225,8 @@ chatcrypt_settings_define(void)
 							 on_decrypt_error_options,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("chatcrypt.allow_drop",
-							 "Lets DROP EXTENSION chatcrypt take data keys with it that are not destroyed.",
+							 "Lets DROP EXTENSION chatcrypt take data keys with it that are not "
+							 "destroyed.",
 							 NULL, &chatcrypt_allow_drop, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 }

@@ -61,7 +61,10 @@ extern int	chatcrypt_on_decrypt_error;
 /* lets DROP EXTENSION take live keys with it: superusers */
 extern bool chatcrypt_allow_drop;
 
-/* Fills a provider's view of the settings; strings stay the settings' own, valid until the next reload. */
+/*
+ * Fills a provider's view of the settings; strings stay the settings' own, valid until
+ * the next reload.
+ */
 extern void chatcrypt_settings_kms_config(cc_kms_config *config);
 
 extern void chatcrypt_settings_define(void);

@@ -8,7 +8,10 @@
 
 #define MOST_ARGS 16
 
-/* One plan for all arguments, from the first time on: each would otherwise be copied into a plan of its own. */
+/*
+ * One plan for all arguments, from the first time on: each would otherwise be copied into
+ * a plan of its own.
+ */
 static void
 prepare(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs)
 {
@@ -24,7 +27,8 @@ prepare(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs)
 }
 
 uint64
-chatcrypt_statement_run(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs, bool read_only)
+chatcrypt_statement_run(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs,
+						bool read_only)
 {
 	Datum		values[MOST_ARGS];
 	char		nulls[MOST_ARGS];

@@ -12,7 +12,7 @@
  * rows it touched.  *plan is NULL at first and then the caller's to keep.  Who only reads
  * sees what the calling query sees.
  */
-extern uint64 chatcrypt_statement_run(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs,
-									  bool read_only);
+extern uint64 chatcrypt_statement_run(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args,
+									  int nargs, bool read_only);
 
 #endif

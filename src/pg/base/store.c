@@ -107,7 +107,8 @@ static void
 note_transaction(XactEvent event, void *arg)
 {
 	(void) arg;
-	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PREPARE)
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT ||
+		event == XACT_EVENT_PREPARE)
 		dek_generation++;
 }
 
@@ -167,7 +168,10 @@ open_relation(const Oid *known)
 
 	if (relation != NULL)
 	{
-		/* Its lock brought news: REINDEX CONCURRENTLY may have given it other indexes, and from here on cannot. */
+		/*
+		 * Its lock brought news: REINDEX CONCURRENTLY may have given it other indexes,
+		 * and from here on cannot.
+		 */
 		(void) get_relations();
 		return relation;
 	}
@@ -302,11 +306,13 @@ copy_dek_row(HeapTuple tuple, TupleDesc desc, ChatcryptDekRow *row)
 	row->state = strcmp(state, "active") == 0 ? CHATCRYPT_DEK_ACTIVE :
 		strcmp(state, "decrypt_only") == 0 ? CHATCRYPT_DEK_DECRYPT_ONLY : CHATCRYPT_DEK_DESTROYED;
 	row->id.version = DatumGetInt32(heap_getattr(tuple, DEK_VERSION, desc, &isnull));
-	if (strlcpy(row->kms_key, get_text(tuple, desc, DEK_KMS_KEY), sizeof(row->kms_key)) >= sizeof(row->kms_key))
+	if (strlcpy(row->kms_key, get_text(tuple, desc, DEK_KMS_KEY),
+				sizeof(row->kms_key)) >= sizeof(row->kms_key))
 		damaged_row("kms_key is too long");
 	if (row->state == CHATCRYPT_DEK_DESTROYED)
 		return;
-	row->wrapped_len = copy_bytea(tuple, desc, DEK_ENCRYPTED_DEK, row->wrapped, sizeof(row->wrapped));
+	row->wrapped_len = copy_bytea(tuple, desc, DEK_ENCRYPTED_DEK, row->wrapped,
+								  sizeof(row->wrapped));
 	if (copy_bytea(tuple, desc, DEK_KCV, row->id.kcv, CC_KCV_LEN) != CC_KCV_LEN)
 		damaged_row("kcv is not 32 bytes long");
 
@@ -361,7 +367,8 @@ fetch_chat(const uint8 chat_id[CC_ID_LEN], TupleDesc *desc)
 	HeapTuple	tuple;
 
 	key_on(&key, CHAT_CHAT_ID, InvalidOid, F_UUID_EQ, PointerGetDatum(chat_id));
-	scan = systable_beginscan(chat, known->chat_pkey, true, GetCatalogSnapshot(known->chat), 1, &key);
+	scan = systable_beginscan(chat, known->chat_pkey, true, GetCatalogSnapshot(known->chat), 1,
+							  &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -384,7 +391,8 @@ chatcrypt_store_chat_mode(const uint8 chat_id[CC_ID_LEN], ChatcryptMode *mode)
 		return false;
 	text = get_text(tuple, desc, CHAT_MODE);
 	*mode = strcmp(text, "managed") == 0 ? CHATCRYPT_MODE_MANAGED :
-		strcmp(text, "conversation_key") == 0 ? CHATCRYPT_MODE_CONVERSATION_KEY : CHATCRYPT_MODE_E2EE;
+		strcmp(text, "conversation_key") == 0 ? CHATCRYPT_MODE_CONVERSATION_KEY :
+			CHATCRYPT_MODE_E2EE;
 	return true;
 }
 
@@ -405,7 +413,8 @@ chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor
 	value = heap_getattr(tuple, CHAT_PARTICIPANTS, desc, &isnull);
 	if (isnull)
 		return false;
-	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls,
+					  &count);
 	for (int i = 0; i < count; i++)
 		if (!nulls[i] && strcmp(TextDatumGetCString(names[i]), actor) == 0)
 			return true;
@@ -425,7 +434,8 @@ chatcrypt_store_deployment_id(uint8 deployment_id[CC_ID_LEN])
 
 	if (found)
 		memcpy(deployment_id,
-			   DatumGetUUIDP(heap_getattr(tuple, DEPLOYMENT_ID, RelationGetDescr(deployment), &isnull))->data,
+			   DatumGetUUIDP(heap_getattr(tuple, DEPLOYMENT_ID, RelationGetDescr(deployment),
+										  &isnull))->data,
 			   CC_ID_LEN);
 	systable_endscan(scan);
 	table_close(deployment, AccessShareLock);
@@ -449,7 +459,8 @@ chatcrypt_store_context(const ChatcryptKeyId *id, uint8 context[CC_CONTEXT_LEN])
 
 	if (!chatcrypt_store_deployment_id(deployment_id))
 		chatcrypt_store_deployment_lost();
-	if (cc_wrap_context(deployment_id, id->chat_id, chatcrypt_purpose_text(id->purpose), id->version, context) != CC_OK)
+	if (cc_wrap_context(deployment_id, id->chat_id, chatcrypt_purpose_text(id->purpose),
+						id->version, context) != CC_OK)
 		elog(ERROR, "could not make the context of a data key");
 }
 
@@ -488,5 +499,6 @@ chatcrypt_invalidate(PG_FUNCTION_ARGS)
 		CacheInvalidateRelcacheByRelid(get_relations()->dek);
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 		PG_RETURN_POINTER(NULL);
-	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple);
+	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple :
+					  trigger->tg_trigtuple);
 }

@@ -44,8 +44,12 @@ extern bool chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose
 /* False where there is no such chat. */
 extern bool chatcrypt_store_chat_mode(const uint8 chat_id[CC_ID_LEN], ChatcryptMode *mode);
 
-/* Also says whether there is such a chat: that somebody is absent from none must not be remembered. */
-extern bool chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor, bool *exists);
+/*
+ * Also says whether there is such a chat: that somebody is absent from none must not be
+ * remembered.
+ */
+extern bool chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor,
+										   bool *exists);
 
 /* False where no chat was ever made in this database. */
 extern bool chatcrypt_store_deployment_id(uint8 deployment_id[CC_ID_LEN]);

@@ -52,7 +52,8 @@ chatcrypt_work_end(FunctionCallInfo fcinfo, const int64 *counts, int ncounts)
 	Assert(ncounts <= MOST_COUNTS);
 	for (int i = 0; i < ncounts; i++)
 		values[i] = Int64GetDatum(counts[i]);
-	if (get_call_result_type(fcinfo, NULL, &columns) != TYPEFUNC_COMPOSITE || columns->natts != ncounts)
+	if (get_call_result_type(fcinfo, NULL, &columns) != TYPEFUNC_COMPOSITE ||
+		columns->natts != ncounts)
 		elog(ERROR, "return type must be a row of %d columns", ncounts);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls));
 }

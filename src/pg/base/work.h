@@ -47,7 +47,8 @@ extern bool chatcrypt_is_outage(const ChatcryptKmsJob *job);
 extern bool chatcrypt_is_out(const ChatcryptOutages *outages, const char *key_uri);
 
 /* A job that failed: a WARNING for it, or for the whole of its key service, once. */
-extern void chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJob *job);
+extern void chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op,
+								   const ChatcryptKmsJob *job);
 
 /* A job that says of the whole key that it cannot be used: a WARNING, and it is out. */
 extern void chatcrypt_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job);

@@ -33,7 +33,8 @@ note_relcache_change(Datum arg, Oid relation)
 {
 	(void) arg;
 	for (ChatcryptMemory *memory = memories; memory != NULL; memory = memory->next)
-		if (relation == InvalidOid || relation == memory->relations[0] || relation == memory->relations[1])
+		if (relation == InvalidOid || relation == memory->relations[0] ||
+			relation == memory->relations[1])
 			memory->generation++;
 }
 
@@ -49,7 +50,8 @@ static void
 note_transaction(XactEvent event, void *arg)
 {
 	(void) arg;
-	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PREPARE)
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT ||
+		event == XACT_EVENT_PREPARE)
 		forget_all();
 }
 
@@ -141,7 +143,8 @@ chatcrypt_find_row(const char *table, const char *index, Oid collation, RegProce
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyEntryInitialize(&scan_key, 0, 1, BTEqualStrategyNumber, InvalidOid, collation, equal, key);
+	ScanKeyEntryInitialize(&scan_key, 0, 1, BTEqualStrategyNumber, InvalidOid, collation, equal,
+						   key);
 	scan = systable_beginscan(relation, chatcrypt_store_relation(index), true,
 							  GetCatalogSnapshot(RelationGetRelid(relation)), 1, &scan_key);
 	tuple = systable_getnext(scan);

@@ -46,8 +46,8 @@ extern void chatcrypt_forget(ChatcryptMemory *memory);
  * The row that a unique index finds by its first column, under a fresh snapshot: a
  * copy, in the current memory context, as *desc is.  NULL where there is none.
  */
-extern HeapTuple chatcrypt_find_row(const char *table, const char *index, Oid collation, RegProcedure equal,
-									Datum key, TupleDesc *desc);
+extern HeapTuple chatcrypt_find_row(const char *table, const char *index, Oid collation,
+									RegProcedure equal, Datum key, TupleDesc *desc);
 
 /* The same for a table as a whole: is there no row at all? */
 extern bool chatcrypt_has_no_rows(const char *table);

@@ -52,7 +52,8 @@ write_chats(const NewChats *chats)
 }
 
 static void
-write_first_deks(const NewChats *chats, ChatcryptPurpose purpose, const char *kms_key, const ChatcryptNewDek *deks)
+write_first_deks(const NewChats *chats, ChatcryptPurpose purpose, const char *kms_key,
+				 const ChatcryptNewDek *deks)
 {
 	ChatcryptArg args[] = {
 		{UUIDARRAYOID, chats->ids, false},
@@ -62,13 +63,16 @@ write_first_deks(const NewChats *chats, ChatcryptPurpose purpose, const char *km
 		{TEXTOID, CStringGetTextDatum(kms_key), false}
 	};
 
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, encrypted_dek, kcv) "
-							"SELECT id, $4, 1, 'active', $5, wrapped, kcv FROM unnest($1, $2, $3) AS k (id, wrapped, kcv)",
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, "
+							"kms_key, encrypted_dek, kcv) "
+							"SELECT id, $4, 1, 'active', $5, wrapped, kcv "
+							"FROM unnest($1, $2, $3) AS k (id, wrapped, kcv)",
 							args, lengthof(args));
 }
 
 static ChatcryptNewDek *
-generate_first_deks(const NewChats *chats, ChatcryptPurpose purpose, const ChatcryptWrapping *wrapping)
+generate_first_deks(const NewChats *chats, ChatcryptPurpose purpose,
+					const ChatcryptWrapping *wrapping)
 {
 	ChatcryptNewDek *deks = palloc0(sizeof(ChatcryptNewDek) * chats->count);
 
@@ -91,13 +95,17 @@ make_chats(const NewChats *chats)
 
 	/* Before the KMS is asked for a key that could not be stored. */
 	PreventCommandIfReadOnly("chatcrypt.create_chat()");
-	if (strcmp(chats->mode, "managed") != 0 && strcmp(chats->mode, "conversation_key") != 0 && with_key)
+	if (strcmp(chats->mode, "managed") != 0 && strcmp(chats->mode, "conversation_key") != 0 &&
+		with_key)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" is not a mode of a chat", chats->mode),
 				 errhint("The modes are managed, conversation_key and e2ee.")));
 
-	/* Twice at most: a deployment gets its id once, and another session may do it while we ask the KMS. */
+	/*
+	 * Twice at most: a deployment gets its id once, and another session may do it while
+	 * we ask the KMS.
+	 */
 	do
 	{
 		chatcrypt_tenant_wrapping(chats->tenant, &wrapping);
@@ -137,7 +145,8 @@ make_one_chat(FunctionCallInfo fcinfo, const pg_uuid_t *id)
 
 	chatcrypt_require(CHATCRYPT_MAY_WRITE);
 	read_common_arguments(fcinfo, &chats);
-	chats.ids = PointerGetDatum(construct_array(&element, 1, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	chats.ids =
+		PointerGetDatum(construct_array(&element, 1, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 	make_chats(&chats);
 	PG_RETURN_UUID_P(id);
 }
@@ -149,7 +158,8 @@ Datum
 chatcrypt_create_chat(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0))
-		return make_one_chat(fcinfo, DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0)));
+		return make_one_chat(fcinfo,
+							 DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0)));
 	return make_one_chat(fcinfo, PG_GETARG_UUID_P(0));
 }
 
@@ -182,7 +192,8 @@ static Datum
 make_many_chats(FunctionCallInfo fcinfo, ArrayType *ids, int count)
 {
 	/* uuids have no alignment and no padding: the array's data is the ids. */
-	NewChats	chats = {.ids = PointerGetDatum(ids), .id_bytes = (uint8 *) ARR_DATA_PTR(ids), .count = count};
+	NewChats	chats = {.ids = PointerGetDatum(ids), .id_bytes = (uint8 *) ARR_DATA_PTR(ids),
+						 .count = count};
 
 	chatcrypt_require(CHATCRYPT_MAY_WRITE);
 	read_common_arguments(fcinfo, &chats);
@@ -219,5 +230,7 @@ chatcrypt_create_chats_bigint(PG_FUNCTION_ARGS)
 		chatcrypt_bigint_id(number[i], ids[i].data);
 		elements[i] = UUIDPGetDatum(&ids[i]);
 	}
-	return make_many_chats(fcinfo, construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR), count);
+	return make_many_chats(fcinfo,
+						   construct_array(elements, count, UUIDOID, UUID_LEN, false,
+										   TYPALIGN_CHAR), count);
 }

@@ -46,7 +46,8 @@ read_policy(const uint8 *chat_id, void *value)
 	Datum		retention;
 	bool		isnull;
 
-	row = chatcrypt_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ, PointerGetDatum(chat_id), &desc);
+	row = chatcrypt_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ, PointerGetDatum(chat_id),
+							 &desc);
 	if (row == NULL)
 		return false;
 	retention = heap_getattr(row, CHAT_RETENTION, desc, &isnull);
@@ -60,7 +61,8 @@ read_policy(const uint8 *chat_id, void *value)
 	return fill_policy(value, retention, isnull);
 }
 
-static ChatcryptMemory policies = {.tables = {"chat", "tenant"}, .value_size = sizeof(Policy), .read = read_policy};
+static ChatcryptMemory policies = {.tables = {"chat", "tenant"}, .value_size = sizeof(Policy),
+								   .read = read_policy};
 
 bool
 chatcrypt_expiry(const uint8 chat_id[CC_ID_LEN], TimestampTz created_at, TimestampTz *expires_at)
@@ -69,7 +71,8 @@ chatcrypt_expiry(const uint8 chat_id[CC_ID_LEN], TimestampTz created_at, Timesta
 
 	if (policy == NULL || policy->keeps_for_ever)
 		return false;
-	*expires_at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(created_at),
+	*expires_at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+														  TimestampTzGetDatum(created_at),
 														  PointerGetDatum(&policy->retention)));
 	return true;
 }

@@ -80,7 +80,8 @@ static HeapTuple
 row_without_key(FunctionCallInfo fcinfo, uint32 version, uint8 **key)
 {
 	static const uint8 zeroes[CC_DEK_LEN];
-	Datum		values[] = {Int32GetDatum((int32) version), chatcrypt_bytes_arg(zeroes, CC_DEK_LEN).value};
+	Datum		values[] = {Int32GetDatum((int32) version),
+							chatcrypt_bytes_arg(zeroes, CC_DEK_LEN).value};
 	bool		nulls[lengthof(values)] = {false, false};
 	TupleDesc	desc;
 	HeapTuple	row;

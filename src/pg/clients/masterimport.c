@@ -147,7 +147,8 @@ static Template
 template_argument(FunctionCallInfo fcinfo, int n)
 {
 	bytea	   *argument = PG_GETARG_BYTEA_PP(n);
-	Template	template = {.before = (uint8 *) VARDATA_ANY(argument), .before_len = VARSIZE_ANY_EXHDR(argument)};
+	Template	template = {.before = (uint8 *) VARDATA_ANY(argument),
+							.before_len = VARSIZE_ANY_EXHDR(argument)};
 	const uint8 *end = template.before + template.before_len;
 	const uint8 *found = memmem(template.before, template.before_len, PLACEHOLDER, PLACEHOLDER_LEN);
 
@@ -221,8 +222,12 @@ read_chat(uint64 row, uint32 version, MemoryContext context, Chats *chats)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("chat %s is not of mode conversation_key", chatcrypt_id_text(chat_id))));
 	kms_key = chatcrypt_owner_column(row, 3, &isnull);
-	chats->deks[row] = (ChatcryptNewDek) {.id = chatcrypt_key_id(chat_id, CHATCRYPT_PURPOSE_CONVERSATION, version)};
-	chats->kms_keys[row] = MemoryContextStrdup(context, isnull ? chatcrypt_default_kms_key : TextDatumGetCString(kms_key));
+	chats->deks[row] =
+		(ChatcryptNewDek) {.id = chatcrypt_key_id(chat_id, CHATCRYPT_PURPOSE_CONVERSATION,
+												  version)};
+	chats->kms_keys[row] = MemoryContextStrdup(context,
+											   isnull ? chatcrypt_default_kms_key :
+											   TextDatumGetCString(kms_key));
 }
 
 static Chats
@@ -235,8 +240,10 @@ find_chats(Datum ids, uint32 version)
 
 	chatcrypt_owner_begin(&scope);
 	chats.count = (int)
-		chatcrypt_owner_execute("SELECT given.id, c.mode, t.kms_key FROM (SELECT DISTINCT unnest($1) AS id) AS given "
-								"LEFT JOIN chatcrypt.chat c ON c.chat_id = given.id LEFT JOIN chatcrypt.tenant t USING (tenant) "
+		chatcrypt_owner_execute("SELECT given.id, c.mode, t.kms_key "
+								"FROM (SELECT DISTINCT unnest($1) AS id) AS given "
+								"LEFT JOIN chatcrypt.chat c ON c.chat_id = given.id LEFT "
+								"JOIN chatcrypt.tenant t USING (tenant) "
 								"ORDER BY given.id", &arg, 1);
 	chats.deks = MemoryContextAlloc(context, sizeof(ChatcryptNewDek) * Max(chats.count, 1));
 	chats.kms_keys = MemoryContextAlloc(context, sizeof(char *) * Max(chats.count, 1));
@@ -250,7 +257,8 @@ find_chats(Datum ids, uint32 version)
 static void
 lock_chats(const ChatcryptArg *ids, int count)
 {
-	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = ANY ($1) ORDER BY chat_id FOR NO KEY UPDATE",
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = ANY ($1) "
+								"ORDER BY chat_id FOR NO KEY UPDATE",
 								ids, 1) != (uint64) count)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -268,9 +276,12 @@ record(const ChatcryptOwnerScope *scope, const ChatcryptArg *ids, const Chatcryp
 		chatcrypt_owner_caller(scope)
 	};
 
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event (event, chat_id, purpose, dek_version, kms_key, role) "
-							"SELECT 'import', chat_id, purpose, dek_version, kms_key, $4 FROM chatcrypt.dek "
-							"WHERE chat_id = ANY ($1) AND purpose = $2 AND dek_version = $3 ORDER BY dek_id",
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event (event, chat_id, purpose, "
+							"dek_version, kms_key, role) "
+							"SELECT 'import', chat_id, purpose, dek_version, kms_key, $4 "
+							"FROM chatcrypt.dek "
+							"WHERE chat_id = ANY ($1) AND purpose = $2 AND dek_version = $3 "
+							"ORDER BY dek_id",
 							args, lengthof(args));
 }
 

@@ -89,7 +89,8 @@ put_version(JsonbParseState **object, const cc_envelope_info *info)
 	if (info == NULL)
 		put_null(object, "key_version");
 	else
-		put(object, "key_version", (JsonbValue) {.type = jbvNumeric, .val.numeric = int64_to_numeric(info->dek_version)});
+		put(object, "key_version",
+			(JsonbValue) {.type = jbvNumeric, .val.numeric = int64_to_numeric(info->dek_version)});
 }
 
 /* In UTC, so that a message reads the same in every session. */
@@ -117,7 +118,10 @@ put_encrypted(JsonbParseState **object, const bytea *envelope)
 	put(object, "content", string_value("", 0));
 }
 
-/* The plaintext, or NULL for none, and where chatcrypt.on_decrypt_error says so for what does not open. */
+/*
+ * The plaintext, or NULL for none, and where chatcrypt.on_decrypt_error says so for what
+ * does not open.
+ */
 static text *
 open_content(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope)
 {
@@ -155,13 +159,17 @@ static bool
 inspect(const bytea *envelope, cc_envelope_info *info)
 {
 	return envelope != NULL &&
-		cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), info) == CC_OK &&
+		cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
+							info) == CC_OK &&
 		info->dek_version <= PG_INT32_MAX;
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_message_wire);
 
-/* message_wire(chat uuid, message uuid, sender text, envelope bytea, created_at timestamptz): one row of the view. */
+/*
+ * message_wire(chat uuid, message uuid, sender text, envelope bytea, created_at
+ * timestamptz): one row of the view.
+ */
 Datum
 chatcrypt_message_wire(PG_FUNCTION_ARGS)
 {
@@ -218,7 +226,8 @@ chatcrypt_wire_envelope(PG_FUNCTION_ARGS)
 	envelope = palloc(VARHDRSZ + CC_SECRETBOX_BOX_AT + box_len);
 	SET_VARSIZE(envelope, VARHDRSZ + CC_SECRETBOX_BOX_AT + box_len);
 	status = cc_secretbox_assemble((uint32) version, (const uint8 *) VARDATA_ANY(nonce),
-								   (const uint8 *) VARDATA_ANY(box), box_len, (uint8 *) VARDATA(envelope));
+								   (const uint8 *) VARDATA_ANY(box), box_len,
+								   (uint8 *) VARDATA(envelope));
 	if (status != CC_OK)
 		chatcrypt_raise(status, NULL);
 	PG_RETURN_BYTEA_P(envelope);

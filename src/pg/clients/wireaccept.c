@@ -68,7 +68,8 @@ text_field(Jsonb *wire, const char *key)
 {
 	JsonbValue *value = string_field(wire, key);
 
-	return value == NULL ? NULL : cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+	return value == NULL ? NULL :
+		cstring_to_text_with_len(value->val.string.val, value->val.string.len);
 }
 
 static bool
@@ -97,10 +98,15 @@ id_field(Jsonb *wire, const char *key, pg_uuid_t *id)
 	if (value == NULL)
 		return false;
 	if (value->type == jbvNumeric)
-		chatcrypt_bigint_id(DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(digits(value)))), id->data);
+		chatcrypt_bigint_id(DatumGetInt64(DirectFunctionCall1(int8in,
+															  CStringGetDatum(digits(value)))),
+							id->data);
 	else if (value->type == jbvString)
-		*id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(pnstrdup(value->val.string.val,
-																				   value->val.string.len))));
+		{
+		char	   *text = pnstrdup(value->val.string.val, value->val.string.len);
+
+		*id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
+	}
 	else
 		refuse_field(key, "must be a uuid or a number");
 	return true;
@@ -135,7 +141,8 @@ base64_field(Jsonb *wire, const char *key, Size before, Size *len)
 		refuse_field(key, "is missing");
 	capacity = CC_BASE64_BYTES_MAX(value->val.string.len);
 	room = palloc(before + capacity);
-	if (cc_base64_decode(value->val.string.val, value->val.string.len, room + before, capacity, len) != CC_OK)
+	if (cc_base64_decode(value->val.string.val, value->val.string.len, room + before, capacity,
+						 len) != CC_OK)
 		refuse_field(key, "must be base64, padded and in one line");
 	return room;
 }
@@ -148,13 +155,15 @@ envelope_of(Jsonb *wire, uint32 version)
 	Size		nonce_len;
 	Size		box_len;
 	uint8	   *nonce = base64_field(wire, "nonce", 0, &nonce_len);
-	uint8	   *room = base64_field(wire, "encrypted_payload", VARHDRSZ + CC_SECRETBOX_BOX_AT, &box_len);
+	uint8	   *room = base64_field(wire, "encrypted_payload", VARHDRSZ + CC_SECRETBOX_BOX_AT,
+									&box_len);
 	cc_status	status;
 
 	if (nonce_len != CC_SECRETBOX_NONCE_LEN)
 		refuse_field("nonce", "must be 24 bytes");
 	SET_VARSIZE(room, VARHDRSZ + CC_SECRETBOX_BOX_AT + box_len);
-	status = cc_secretbox_assemble(version, nonce, room + VARHDRSZ + CC_SECRETBOX_BOX_AT, box_len, room + VARHDRSZ);
+	status = cc_secretbox_assemble(version, nonce, room + VARHDRSZ + CC_SECRETBOX_BOX_AT, box_len,
+								   room + VARHDRSZ);
 	if (status == CC_ERR_TRUNCATED)
 		refuse_field("encrypted_payload", "must be at least 16 bytes");
 	if (status != CC_OK)
@@ -172,7 +181,8 @@ require_conversation_key(const uint8 *chat_id)
 	if (mode != CHATCRYPT_MODE_CONVERSATION_KEY)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("chat %s is not of mode conversation_key, and its clients have no key", chatcrypt_id_text(chat_id))));
+				 errmsg("chat %s is not of mode conversation_key, and its clients have no key",
+						chatcrypt_id_text(chat_id))));
 }
 
 /* The body is a copy of ours, and is gone whatever happens. */
@@ -210,7 +220,8 @@ accept_encrypted(Jsonb *wire, const uint8 *chat_id, ChatcryptMessageRow *row, pg
 	active = chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_CONVERSATION)->version;
 	version = version_field(wire, active);
 	envelope = envelope_of(wire, version);
-	body = chatcrypt_open_text(chat_id, any_message, envelope, NULL, CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT);
+	body = chatcrypt_open_text(chat_id, any_message, envelope, NULL,
+							   CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT);
 	if (body == NULL)
 		refuse_field("encrypted_payload", "must hold text, and such as this database can store");
 	insert_and_wipe(row, body, version == active ? envelope : NULL, id);
@@ -251,7 +262,10 @@ set_sender(Jsonb *wire, ChatcryptMessageRow *row)
 		set_column(row, MESSAGE_SENDER, PointerGetDatum(sender));
 }
 
-/* A time is taken from a service that moves messages in; that of an actor's message is the server's. */
+/*
+ * A time is taken from a service that moves messages in; that of an actor's message is
+ * the server's.
+ */
 static void
 set_time(Jsonb *wire, ChatcryptMessageRow *row)
 {

@@ -37,7 +37,8 @@ static bytea *
 bytes_of_result(MemoryContext context, int column)
 {
 	bool		isnull;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull);
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column,
+									  &isnull);
 	MemoryContext previous = MemoryContextSwitchTo(context);
 	bytea	   *bytes = DatumGetByteaPCopy(value);
 
@@ -54,11 +55,13 @@ chatcrypt_event_key_read(ChatcryptEventKey *key)
 	bool		found;
 
 	chatcrypt_owner_begin(&scope);
-	found = chatcrypt_owner_execute("SELECT kms_key, encrypted_key, kcv FROM chatcrypt.event_chain", NULL, 0) > 0;
+	found = chatcrypt_owner_execute("SELECT kms_key, encrypted_key, kcv FROM chatcrypt.event_chain",
+									NULL, 0) > 0;
 	if (found)
 	{
 		key->id = key_id();
-		key->kms_key = MemoryContextStrdup(context, TextDatumGetCString(chatcrypt_owner_value(&isnull)));
+		key->kms_key = MemoryContextStrdup(context,
+										   TextDatumGetCString(chatcrypt_owner_value(&isnull)));
 		key->wrapped = bytes_of_result(context, 2);
 		memcpy(key->id.kcv, VARDATA(bytes_of_result(context, 3)), CC_KCV_LEN);	/* CHECKed to be that long */
 	}
@@ -95,7 +98,8 @@ chatcrypt_event_key_make(void)
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not make the key of the event chain: another session was making the first chat"),
 				 errhint("Try again.")));
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.event_chain (kms_key, encrypted_key, kcv) VALUES ($1, $2, $3) "
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.event_chain (kms_key, encrypted_key, kcv) "
+							"VALUES ($1, $2, $3) "
 							"ON CONFLICT DO NOTHING", args, lengthof(args));
 	chatcrypt_owner_end(&scope);
 }
@@ -148,7 +152,8 @@ chatcrypt_event_key_warm(const ChatcryptEventKey *key)
 }
 
 void
-chatcrypt_event_key_mac(const ChatcryptEventKey *key, const void *data, Size len, uint8 mac[CC_SHA256_LEN])
+chatcrypt_event_key_mac(const ChatcryptEventKey *key, const void *data, Size len,
+						uint8 mac[CC_SHA256_LEN])
 {
 	/* It was warm a moment ago: a miss is rare, and then the KMS is asked again. */
 	for (int try = 0; try < TRIES; try++)
@@ -168,7 +173,8 @@ chatcrypt_event_key_lock(const ChatcryptEventKey *key)
 {
 	ChatcryptArg arg = {BYTEAOID, PointerGetDatum(key->wrapped), false};
 
-	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.event_chain WHERE encrypted_key = $1 FOR UPDATE", &arg, 1) == 0)
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.event_chain WHERE encrypted_key = $1 "
+								"FOR UPDATE", &arg, 1) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("the key of the event chain was moved in the meantime"),
@@ -229,7 +235,8 @@ chatcrypt_move_event_key(PG_FUNCTION_ARGS)
 	ChatcryptNewDek moved;
 	ChatcryptWrapping wrapping;
 	ChatcryptOwnerScope scope;
-	ChatcryptEvent event = {.event = "move", .purpose = chatcrypt_purpose_text(CHATCRYPT_PURPOSE_EVENTS)};
+	ChatcryptEvent event = {.event = "move",
+							.purpose = chatcrypt_purpose_text(CHATCRYPT_PURPOSE_EVENTS)};
 	ChatcryptArg args[2];
 
 	(void) fcinfo;
@@ -248,7 +255,8 @@ chatcrypt_move_event_key(PG_FUNCTION_ARGS)
 	args[1] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(moved.wrapped), false};
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_event_key_lock(&key);
-	chatcrypt_owner_execute("UPDATE chatcrypt.event_chain SET kms_key = $1, encrypted_key = $2", args, lengthof(args));
+	chatcrypt_owner_execute("UPDATE chatcrypt.event_chain SET kms_key = $1, encrypted_key = $2",
+							args, lengthof(args));
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_BOOL(true);

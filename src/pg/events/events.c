@@ -34,7 +34,8 @@ chatcrypt_event_record(const ChatcryptOwnerScope *scope, const ChatcryptEvent *e
 		text_or_null(GetUserNameFromId(scope->user, false))
 	};
 
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event (event, chat_id, tenant, purpose, dek_version, kms_key, detail, role) "
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event (event, chat_id, tenant, purpose, "
+							"dek_version, kms_key, detail, role) "
 							"VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", args, lengthof(args));
 }
 
@@ -50,7 +51,9 @@ chatcrypt_event_record_chats(const ChatcryptOwnerScope *scope, Datum ids, const 
 		text_or_null(GetUserNameFromId(scope->user, false))
 	};
 
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event (event, chat_id, tenant, purpose, dek_version, kms_key, role) "
-							"SELECT 'create', id, $2, $3, CASE WHEN $3 IS NOT NULL THEN 1 END, $4, $5 FROM unnest($1) AS id",
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event (event, chat_id, tenant, purpose, "
+							"dek_version, kms_key, role) "
+							"SELECT 'create', id, $2, $3, CASE "
+							"WHEN $3 IS NOT NULL THEN 1 END, $4, $5 FROM unnest($1) AS id",
 							args, lengthof(args));
 }

@@ -24,7 +24,8 @@ typedef struct ChatcryptEvent
 extern void chatcrypt_event_record(const ChatcryptOwnerScope *scope, const ChatcryptEvent *event);
 
 /* The same for the first keys of many chats at once: ids is uuid[]. */
-extern void chatcrypt_event_record_chats(const ChatcryptOwnerScope *scope, Datum ids, const char *tenant,
-										 const char *purpose, const char *kms_key);
+extern void chatcrypt_event_record_chats(const ChatcryptOwnerScope *scope, Datum ids,
+										 const char *tenant, const char *purpose,
+										 const char *kms_key);
 
 #endif

@@ -116,7 +116,8 @@ chatcrypt_event_digest(HeapTuple row, TupleDesc columns, int first, uint8 digest
 }
 
 void
-chatcrypt_seal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal, uint8 mac[CC_SHA256_LEN])
+chatcrypt_seal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal,
+				   uint8 mac[CC_SHA256_LEN])
 {
 	static const char label[] = "chatcrypt/v1/event_seal";
 	StringInfoData buf;
@@ -175,7 +176,8 @@ ids_as_multirange(const int64 *ids, uint64 count)
 
 		while (end < count && ids[end] == ids[end - 1] + 1)
 			end++;
-		appendStringInfo(&ranges, "%s[" INT64_FORMAT "," INT64_FORMAT ")", i > 0 ? "," : "", ids[i], ids[end - 1] + 1);
+		appendStringInfo(&ranges, "%s[" INT64_FORMAT "," INT64_FORMAT ")", i > 0 ? "," : "", ids[i],
+						 ids[end - 1] + 1);
 		i = end;
 	}
 	appendStringInfoChar(&ranges, '}');
@@ -200,8 +202,11 @@ take_rows(ChatcryptSeal *seal, uint64 limit)
 		chatcrypt_event_digest(row, columns, 2, digests + i * CC_SHA256_LEN);
 	}
 	if (count < limit)
-		seal->horizon = U64FromFullTransactionId(DatumGetFullTransactionId(SPI_getbinval(SPI_tuptable->vals[0],
-																						  columns, 1, &isnull)));
+		{
+		Datum		horizon = SPI_getbinval(SPI_tuptable->vals[0], columns, 1, &isnull);
+
+		seal->horizon = U64FromFullTransactionId(DatumGetFullTransactionId(horizon));
+	}
 	seal->event_ids = ids_as_multirange(ids, count);
 	seal->digests = digests;
 	seal->digests_len = CC_SHA256_LEN * count;
@@ -215,7 +220,8 @@ link_to_last(ChatcryptSeal *seal)
 	bytea	   *mac;
 
 	seal->number = 1;
-	if (chatcrypt_owner_execute("SELECT seal_id, mac FROM chatcrypt.event_seal ORDER BY seal_id DESC LIMIT 1", NULL, 0) == 0)
+	if (chatcrypt_owner_execute("SELECT seal_id, mac FROM chatcrypt.event_seal "
+								"ORDER BY seal_id DESC LIMIT 1", NULL, 0) == 0)
 		return;
 	seal->number = DatumGetInt64(chatcrypt_owner_value(&isnull)) + 1;
 	mac = DatumGetByteaPP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
@@ -237,10 +243,13 @@ write_seal(const ChatcryptSeal *seal, const uint8 *mac)
 		{TIMESTAMPTZOID, TimestampTzGetDatum(seal->sealed_at), false}
 	};
 
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.event_seal (seal_id, event_ids, event_digests, horizon, system_id, "
-							"previous_mac, mac, sealed_at) VALUES ($1, $2::int8multirange, $3, $4, $5, "
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.event_seal (seal_id, event_ids, event_digests, "
+							"horizon, system_id, "
+							"previous_mac, mac, sealed_at) "
+							"VALUES ($1, $2::int8multirange, $3, $4, $5, "
 							"CASE WHEN $1 > 1 THEN $6 END, $7, $8)", args, lengthof(args));
-	chatcrypt_owner_execute("UPDATE chatcrypt.event_chain SET sealed = sealed + $1::int8multirange", &args[1], 1);
+	chatcrypt_owner_execute("UPDATE chatcrypt.event_chain SET sealed = sealed + $1::int8multirange",
+							&args[1], 1);
 }
 
 /* For those who keep the history elsewhere too: which events, and the head of the chain. */
@@ -254,7 +263,8 @@ notify(const ChatcryptSeal *seal, const uint8 *mac)
 	};
 
 	chatcrypt_owner_execute("SELECT pg_notify('chatcrypt_key_event', json_build_object("
-							"'seal', $1, 'events', $2, 'mac', encode($3, 'hex'))::text)", args, lengthof(args));
+							"'seal', $1, 'events', $2, 'mac', encode($3, 'hex'))::text)", args,
+							lengthof(args));
 }
 
 /* How many events went into the seal; 0 where there were none and none was made. */
@@ -270,8 +280,10 @@ seal_once(const ChatcryptEventKey *key, int64 limit)
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_event_key_lock(key);
 	link_to_last(&seal);
-	count = chatcrypt_owner_execute("SELECT pg_snapshot_xmin(pg_current_snapshot()), " CHATCRYPT_EVENT_COLUMNS
-									" FROM " UNSEALED("$1") " ORDER BY e.event_id LIMIT $1", &arg, 1);
+	count = chatcrypt_owner_execute("SELECT pg_snapshot_xmin(pg_current_snapshot()), "
+									"" CHATCRYPT_EVENT_COLUMNS
+									" FROM " UNSEALED("$1") " ORDER BY e.event_id LIMIT $1", &arg,
+									1);
 	if (count > 0)
 	{
 		take_rows(&seal, (uint64) limit);

@@ -35,8 +35,10 @@ typedef struct ChatcryptSeal
 } ChatcryptSeal;
 
 /* Of the CHATCRYPT_EVENT_COLUMNS of a row, which begin at column first. */
-extern void chatcrypt_event_digest(HeapTuple row, TupleDesc columns, int first, uint8 digest[CC_SHA256_LEN]);
+extern void chatcrypt_event_digest(HeapTuple row, TupleDesc columns, int first,
+								   uint8 digest[CC_SHA256_LEN]);
 
-extern void chatcrypt_seal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal, uint8 mac[CC_SHA256_LEN]);
+extern void chatcrypt_seal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal,
+							   uint8 mac[CC_SHA256_LEN]);
 
 #endif

@@ -46,7 +46,8 @@ report(Walk *walk, const char *problem, int64 event_id, int64 seal_id, const cha
 	bool		nulls[4] = {false, event_id == 0, seal_id == 0, false};
 
 	tuplestore_putvalues(walk->result->setResult, walk->result->setDesc, (Datum[]) {
-		CStringGetTextDatum(problem), Int64GetDatum(event_id), Int64GetDatum(seal_id), CStringGetTextDatum(detail)
+		CStringGetTextDatum(problem), Int64GetDatum(event_id), Int64GetDatum(seal_id),
+		CStringGetTextDatum(detail)
 	}, nulls);
 }
 
@@ -124,7 +125,9 @@ check_event(Walk *walk, const ChatcryptSeal *seal, HeapTuple row, const uint8 *s
 		report(walk, "altered", event_id, seal->number, "The event is not as it was sealed.");
 		return;
 	}
-	transaction = U64FromFullTransactionId(DatumGetFullTransactionId(column(row, 1 + CHATCRYPT_EVENT_NCOLUMNS, &isnull)));
+	transaction =
+		U64FromFullTransactionId(DatumGetFullTransactionId(column(row, 1 + CHATCRYPT_EVENT_NCOLUMNS,
+																  &isnull)));
 	if (seal->system_id == walk->system_id && transaction < walk->horizon)
 		report(walk, "inserted", event_id, seal->number,
 			   "Its transaction had ended when an earlier seal was made, and it was not there.");
@@ -138,7 +141,8 @@ check_events(Walk *walk, const ChatcryptSeal *seal)
 	uint64		count = chatcrypt_owner_execute("SELECT g.id, " CHATCRYPT_EVENT_COLUMNS
 												" FROM unnest($1::int8multirange) AS r, "
 												"generate_series(lower(r), upper(r) - 1) AS g (id) "
-												"LEFT JOIN chatcrypt.key_event AS e ON e.event_id = g.id ORDER BY g.id",
+												"LEFT JOIN chatcrypt.key_event AS e "
+												"ON e.event_id = g.id ORDER BY g.id",
 												&ids, 1);
 
 	for (uint64 i = 0; i < count; i++)
@@ -173,7 +177,8 @@ check_seal(Walk *walk, HeapTuple row)
 	if (!readable || !cc_equal(written, right, CC_SHA256_LEN))
 	{
 		seal.number = DatumGetInt64(column(row, 1, &isnull));
-		report(walk, "broken", 0, seal.number, "The seal was altered, or made with another key: nothing in it is believed.");
+		report(walk, "broken", 0, seal.number,
+			   "The seal was altered, or made with another key: nothing in it is believed.");
 	}
 	else
 	{
@@ -195,8 +200,10 @@ check_next_seal(Walk *walk, MemoryContext seal_context)
 	SPITupleTable *row;
 
 	CHECK_FOR_INTERRUPTS();
-	if (chatcrypt_owner_execute("SELECT seal_id, event_ids::text, event_digests, horizon, system_id, previous_mac, mac, sealed_at "
-								"FROM chatcrypt.event_seal WHERE seal_id > $1 ORDER BY seal_id LIMIT 1", &after, 1) == 0)
+	if (chatcrypt_owner_execute("SELECT seal_id, event_ids::text, event_digests, horizon, "
+								"system_id, previous_mac, mac, sealed_at "
+								"FROM chatcrypt.event_seal WHERE seal_id > $1 ORDER BY seal_id "
+								"LIMIT 1", &after, 1) == 0)
 		return false;
 	row = SPI_tuptable;
 	previous = MemoryContextSwitchTo(seal_context);
@@ -220,9 +227,12 @@ check_unsealed(Walk *walk)
 
 	if (walk->horizon == 0 || walk->system_id != (int64) GetSystemIdentifier())
 		return;
-	chatcrypt_owner_execute("SELECT e.event_id FROM chatcrypt.key_event AS e WHERE e.transaction_id < $1 AND NOT "
-							"(SELECT coalesce(range_agg(r), '{}') FROM (SELECT event_ids FROM chatcrypt.event_seal "
-							"UNION ALL SELECT sealed FROM chatcrypt.event_chain) AS s (ids), unnest(ids) AS r) @> e.event_id "
+	chatcrypt_owner_execute("SELECT e.event_id FROM chatcrypt.key_event AS e "
+							"WHERE e.transaction_id < $1 AND NOT "
+							"(SELECT coalesce(range_agg(r), '{}') FROM (SELECT event_ids "
+							"FROM chatcrypt.event_seal "
+							"UNION ALL SELECT sealed FROM chatcrypt.event_chain) AS s (ids), "
+							"unnest(ids) AS r) @> e.event_id "
 							"ORDER BY 1", &arg, 1);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		report(walk, "inserted", DatumGetInt64(column(SPI_tuptable->vals[i], 1, &isnull)), 0,
@@ -236,18 +246,23 @@ check_end(Walk *walk)
 	bool		isnull;
 
 	if (chatcrypt_owner_execute("SELECT (c.sealed - s.ids)::text FROM chatcrypt.event_chain AS c, "
-								"(SELECT coalesce(range_agg(r), '{}') FROM chatcrypt.event_seal, unnest(event_ids) AS r) AS s (ids) "
+								"(SELECT coalesce(range_agg(r), '{}') "
+								"FROM chatcrypt.event_seal, unnest(event_ids) AS r) AS s (ids) "
 								"WHERE c.sealed - s.ids <> '{}'", NULL, 0) > 0)
-		report(walk, "broken", 0, 0, psprintf("The events %s were sealed, and their seals are not there.",
+		report(walk, "broken", 0, 0,
+			   psprintf("The events %s were sealed, and their seals are not there.",
 											  TextDatumGetCString(chatcrypt_owner_value(&isnull))));
 	if (walk->known_mac != NULL && !walk->known_mac_seen)
-		report(walk, "broken", 0, 0, "No seal has the MAC that was named: the chain was cut off before it, or is another one.");
+		report(walk, "broken", 0, 0,
+			   "No seal has the MAC that was named: the chain was cut off before it, "
+			   "or is another one.");
 }
 
 static void
 verify(Walk *walk)
 {
-	MemoryContext seal_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt seal", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext seal_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt seal",
+													   ALLOCSET_DEFAULT_SIZES);
 	ChatcryptOwnerScope scope;
 
 	chatcrypt_owner_begin(&scope);
@@ -289,6 +304,7 @@ chatcrypt_verify_events(PG_FUNCTION_ARGS)
 		verify(&walk);
 	}
 	else if (any_seal() || walk.known_mac != NULL)
-		report(&walk, "broken", 0, 0, "The key of the chain is not there: no seal can be believed.");
+		report(&walk, "broken", 0, 0,
+			   "The key of the chain is not there: no seal can be believed.");
 	return (Datum) 0;
 }

@@ -26,11 +26,13 @@ typedef struct CheckedKey
 } CheckedKey;
 
 static ChatcryptMemo checked_keys = {
-	.name = "chatcrypt keys checked", .key_len = sizeof(ChatcryptAsked), .entry_len = sizeof(CheckedKey), .most = MOST
+	.name = "chatcrypt keys checked", .key_len = sizeof(ChatcryptAsked), .entry_len =
+		sizeof(CheckedKey), .most = MOST
 };
 
 void
-chatcrypt_checkedkeys_note(const ChatcryptAsked *asked, ChatcryptCheckedAt at, const ChatcryptKeyId *id)
+chatcrypt_checkedkeys_note(const ChatcryptAsked *asked, ChatcryptCheckedAt at,
+						   const ChatcryptKeyId *id)
 {
 	CheckedKey *key = chatcrypt_memo_enter(&checked_keys, asked);
 

@@ -29,9 +29,11 @@ typedef struct ChatcryptCheckedAt
 	uint64		epoch;			/* of the shared cache: pg/keys/keycache.h */
 } ChatcryptCheckedAt;
 
-extern void chatcrypt_checkedkeys_note(const ChatcryptAsked *asked, ChatcryptCheckedAt at, const ChatcryptKeyId *id);
+extern void chatcrypt_checkedkeys_note(const ChatcryptAsked *asked, ChatcryptCheckedAt at,
+									   const ChatcryptKeyId *id);
 
 /* False where no such key was checked as of now. */
-extern bool chatcrypt_checkedkeys_find(const ChatcryptAsked *asked, ChatcryptCheckedAt now, ChatcryptKeyId *id);
+extern bool chatcrypt_checkedkeys_find(const ChatcryptAsked *asked, ChatcryptCheckedAt now,
+									   ChatcryptKeyId *id);
 
 #endif

@@ -54,7 +54,8 @@ typedef struct CacheSet
 	CacheEntry	entries[WAYS];
 } CacheSet;
 
-StaticAssertDecl(SLACK_PERCENT * sizeof(CacheSet) / WAYS <= 256 * 100, "a cached key takes at most 256 bytes");
+StaticAssertDecl(SLACK_PERCENT * sizeof(CacheSet) / WAYS <= 256 * 100,
+				 "a cached key takes at most 256 bytes");
 
 typedef struct CacheShared
 {
@@ -136,7 +137,8 @@ chatcrypt_keycache_lock_memory(void)
 static uint32
 hash_id(const ChatcryptKeyId *id)
 {
-	uint32		hash = (uint32) hash_bytes_extended((const unsigned char *) id, sizeof(*id), shared->seed);
+	uint32		hash = (uint32) hash_bytes_extended((const unsigned char *) id, sizeof(*id),
+													shared->seed);
 
 	return hash == 0 ? 1 : hash;
 }
@@ -244,7 +246,8 @@ chatcrypt_keycache_get(const ChatcryptKeyId *id, uint8 dek[CC_DEK_LEN])
 	if (way >= 0)
 	{
 		memcpy(dek, set->entries[way].dek, CC_DEK_LEN);
-		result = wants_refresh(&set->entries[way], now) ? CHATCRYPT_CACHE_STALE : CHATCRYPT_CACHE_HIT;
+		result = wants_refresh(&set->entries[way], now) ? CHATCRYPT_CACHE_STALE :
+			CHATCRYPT_CACHE_HIT;
 	}
 	LWLockRelease(lock);
 
@@ -371,7 +374,8 @@ chatcrypt_keycache_evict_chats(Oid database, uint8 *chat_ids, Size count)
 
 		for (int way = 0; way < WAYS; way++)
 			if (set->tags[way] != 0 && set->entries[way].id.database == database &&
-				bsearch(set->entries[way].id.chat_id, chat_ids, count, CC_ID_LEN, compare_chat_ids) != NULL)
+				bsearch(set->entries[way].id.chat_id, chat_ids, count, CC_ID_LEN,
+						compare_chat_ids) != NULL)
 				wipe_way(set, way);
 		LWLockRelease(lock);
 	}

@@ -52,12 +52,19 @@ extern bool chatcrypt_keycache_touch(const ChatcryptKeyId *id, uint32 uses, bool
 /* Inserts or renews; evicts the least recently used of its partition where there is no room. */
 extern void chatcrypt_keycache_put(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN]);
 
-/* The same, but not where anything was evicted for safety since the epoch: it may have been this key. */
-extern void chatcrypt_keycache_put_if(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN], uint64 epoch);
+/*
+ * The same, but not where anything was evicted for safety since the epoch: it may have
+ * been this key.
+ */
+extern void chatcrypt_keycache_put_if(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN],
+									  uint64 epoch);
 
 extern void chatcrypt_keycache_evict(const ChatcryptKeyId *id);
 
-/* All versions and purposes of these chats, in one walk.  Sorts the ids, which lie one after the other. */
+/*
+ * All versions and purposes of these chats, in one walk.  Sorts the ids, which lie one
+ * after the other.
+ */
 extern void chatcrypt_keycache_evict_chats(Oid database, uint8 *chat_ids, Size count);
 
 /* All keys of a database that goes, or whose extension does. */

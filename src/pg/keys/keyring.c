@@ -101,7 +101,10 @@ wipe_at_exit(int code, Datum arg)
 	cc_random_forget();
 }
 
-/* A re-keyed context remembers its last key, and drawn randomness must not outlive the statement. */
+/*
+ * A re-keyed context remembers its last key, and drawn randomness must not outlive the
+ * statement.
+ */
 static void
 forget_at_end(XactEvent event, void *arg)
 {
@@ -165,7 +168,8 @@ empty_slot(RingSlot slot)
 }
 
 static inline bool
-entry_matches(const RingEntry *entry, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
+entry_matches(const RingEntry *entry, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
+			  uint32 asked_version)
 {
 	return entry->asked_version == asked_version &&
 		(asked_version == THE_ONE_THAT_SEALS || entry->key.use == use) &&
@@ -186,7 +190,8 @@ find_slot(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version
 	if (unlikely(ring == NULL))
 		open_ring();
 	memcpy(halves, chat_id, sizeof(halves));
-	slot.tag = murmurhash32((uint32) (halves[0] ^ halves[1] ^ (halves[0] >> 32) ^ (halves[1] >> 32)));
+	slot.tag =
+		murmurhash32((uint32) (halves[0] ^ halves[1] ^ (halves[0] >> 32) ^ (halves[1] >> 32)));
 	slot.set = slot.tag % SETS;
 	slot.tag |= 1;				/* never that of an empty entry */
 
@@ -224,19 +229,24 @@ choose_victim(int set)
 static ChatcryptCheckedAt
 as_of_now(void)
 {
-	return (ChatcryptCheckedAt) {.generation = chatcrypt_dek_generation(), .epoch = chatcrypt_keycache_epoch()};
+	return (ChatcryptCheckedAt) {.generation = chatcrypt_dek_generation(),
+								 .epoch = chatcrypt_keycache_epoch()};
 }
 
 static ChatcryptAsked
 asked_as(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
 {
-	ChatcryptAsked asked = {.version = asked_version, .use = asked_version == THE_ONE_THAT_SEALS ? 0 : use};
+	ChatcryptAsked asked = {.version = asked_version,
+							.use = asked_version == THE_ONE_THAT_SEALS ? 0 : use};
 
 	memcpy(asked.chat_id, chat_id, CC_ID_LEN);
 	return asked;
 }
 
-/* The way of its set that a new key may have; notes what the key was that is there, where it is good still. */
+/*
+ * The way of its set that a new key may have; notes what the key was that is there, where
+ * it is good still.
+ */
 static int
 make_room(int set)
 {
@@ -245,7 +255,8 @@ make_room(int set)
 	ChatcryptCheckedAt now = as_of_now();
 	ChatcryptAsked asked;
 
-	if (ring->tags[set][way] != 0 && entry->generation == now.generation && entry->epoch == now.epoch)
+	if (ring->tags[set][way] != 0 && entry->generation == now.generation &&
+		entry->epoch == now.epoch)
 	{
 		asked = asked_as(entry->chat_id, entry->key.use, entry->asked_version);
 		chatcrypt_checkedkeys_note(&asked, now, &ring->ids[set][way]);
@@ -255,7 +266,8 @@ make_room(int set)
 
 /* The row behind an entry: by version, or the one that seals.  False where there is none. */
 static bool
-read_row(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version, ChatcryptDekRow *row)
+read_row(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
+		 ChatcryptDekRow *row)
 {
 	ChatcryptMode mode;
 
@@ -266,15 +278,18 @@ read_row(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
 	if (mode == CHATCRYPT_MODE_E2EE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 asked_version == THE_ACTIVE_ONE && chatcrypt_purpose_of(use) == CHATCRYPT_PURPOSE_CONVERSATION ?
-				 errmsg("chat %s is end-to-end encrypted and has no key here", chatcrypt_id_text(chat_id)) :
-				 errmsg("chat %s is end-to-end encrypted and takes no plaintext", chatcrypt_id_text(chat_id)),
+				 asked_version == THE_ACTIVE_ONE &&
+				 chatcrypt_purpose_of(use) == CHATCRYPT_PURPOSE_CONVERSATION ?
+				 errmsg("chat %s is end-to-end encrypted and has no key here",
+						chatcrypt_id_text(chat_id)) :
+				 errmsg("chat %s is end-to-end encrypted and takes no plaintext",
+						chatcrypt_id_text(chat_id)),
 				 errhint("Its clients encrypt; the server only stores what they send.")));
 	if (asked_version == THE_ACTIVE_ONE)
 		return chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), 0, row);
 	return chatcrypt_store_dek(chat_id,
-							   mode == CHATCRYPT_MODE_MANAGED ? CHATCRYPT_PURPOSE_DATA : CHATCRYPT_PURPOSE_CONVERSATION,
-							   0, row);
+							   mode == CHATCRYPT_MODE_MANAGED ? CHATCRYPT_PURPOSE_DATA :
+							   CHATCRYPT_PURPOSE_CONVERSATION, 0, row);
 }
 
 static void
@@ -334,7 +349,8 @@ derive(ChatcryptKey *key, const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN])
 		case CHATCRYPT_FOR_MESSAGES:
 			return cc_message_keys_derive(&key->secret.message, dek, id->chat_id, id->version);
 		case CHATCRYPT_FOR_ATTACHMENTS:
-			return cc_dek_derive(dek, id->chat_id, id->version, CC_USE_ATTACHMENT, key->secret.attachment);
+			return cc_dek_derive(dek, id->chat_id, id->version, CC_USE_ATTACHMENT,
+								 key->secret.attachment);
 		case CHATCRYPT_FOR_SEARCH:
 			return derive_search_key(&key->secret.search, id, dek);
 		case CHATCRYPT_FOR_CONVERSATION:
@@ -350,12 +366,14 @@ actual_use(ChatcryptUse use, uint32 asked_version, const ChatcryptKeyId *id)
 {
 	if (asked_version != THE_ONE_THAT_SEALS)
 		return use;
-	return id->purpose == CHATCRYPT_PURPOSE_CONVERSATION ? CHATCRYPT_FOR_CONVERSATION : CHATCRYPT_FOR_MESSAGES;
+	return id->purpose == CHATCRYPT_PURPOSE_CONVERSATION ? CHATCRYPT_FOR_CONVERSATION :
+		CHATCRYPT_FOR_MESSAGES;
 }
 
 /* Turns a DEK into what its use needs.  The caller wipes the DEK. */
 static void
-fill_slot(RingSlot slot, const ChatcryptKeyId *id, ChatcryptUse use, uint32 asked_version, const uint8 dek[CC_DEK_LEN])
+fill_slot(RingSlot slot, const ChatcryptKeyId *id, ChatcryptUse use, uint32 asked_version,
+		  const uint8 dek[CC_DEK_LEN])
 {
 	RingEntry  *entry = entry_at(slot);
 
@@ -394,7 +412,8 @@ fill_from_cache(RingSlot slot, const ChatcryptKeyId *id, ChatcryptUse use, uint3
  * fills that and is false.
  */
 static bool
-load_slot(RingSlot slot, const ChatcryptDekRow *row, ChatcryptUse use, uint32 asked_version, ChatcryptKmsJob *failure)
+load_slot(RingSlot slot, const ChatcryptDekRow *row, ChatcryptUse use, uint32 asked_version,
+		  ChatcryptKmsJob *failure)
 {
 	ChatcryptKmsJob job;
 	ChatcryptCacheResult cached = fill_from_cache(slot, &row->id, use, asked_version);
@@ -486,7 +505,8 @@ renew(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 as
 {
 	ChatcryptDekRow row;
 
-	if (!read_row(chat_id, use, asked_version, &row) || memcmp(id_at(slot), &row.id, sizeof(row.id)) != 0)
+	if (!read_row(chat_id, use, asked_version, &row) ||
+		memcmp(id_at(slot), &row.id, sizeof(row.id)) != 0)
 		return false;
 	ask_for_refresh(&row);
 	return true;
@@ -541,7 +561,8 @@ is_still_good(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, u
 }
 
 static const ChatcryptKey *
-get_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version, ChatcryptKmsJob *failure)
+get_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
+		ChatcryptKmsJob *failure)
 {
 	RingSlot	slot = find_slot(chat_id, use, asked_version);
 	RingEntry  *entry = slot.way < 0 ? NULL : entry_at(slot);
@@ -578,12 +599,14 @@ raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 	if (version != 0 && chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), version, &row))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the data key of chat %s version %u was destroyed", chatcrypt_id_text(chat_id), version),
+				 errmsg("the data key of chat %s version %u was destroyed",
+						chatcrypt_id_text(chat_id), version),
 				 errdetail("What it encrypted cannot be read again.")));
 	if (version != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("chat %s has no data key of version %u", chatcrypt_id_text(chat_id), version)));
+				 errmsg("chat %s has no data key of version %u", chatcrypt_id_text(chat_id),
+						version)));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("chat %s has no active %s key", chatcrypt_id_text(chat_id),
@@ -662,7 +685,8 @@ collect_cold(const uint8 *chat_ids, int nchats, ChatcryptKmsJob *jobs, Chatcrypt
 		bool		stale;
 
 		chatcrypt_require_participant(chat_ids + (Size) i * CC_ID_LEN);
-		if (!read_row(chat_ids + (Size) i * CC_ID_LEN, CHATCRYPT_FOR_MESSAGES, THE_ONE_THAT_SEALS, row))
+		if (!read_row(chat_ids + (Size) i * CC_ID_LEN, CHATCRYPT_FOR_MESSAGES, THE_ONE_THAT_SEALS,
+					  row))
 			continue;
 		if (chatcrypt_keycache_touch(&row->id, 0, &stale))
 			continue;

@@ -42,14 +42,17 @@ typedef struct ChatcryptKey
  * the KMS refuses.  Valid until the next call of any.
  */
 extern const ChatcryptKey *chatcrypt_keyring_seal(const uint8 chat_id[CC_ID_LEN]);
-extern const ChatcryptKey *chatcrypt_keyring_active(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use);
-extern const ChatcryptKey *chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version);
+extern const ChatcryptKey *chatcrypt_keyring_active(const uint8 chat_id[CC_ID_LEN],
+													ChatcryptUse use);
+extern const ChatcryptKey *chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
+												  uint32 version);
 
 /*
  * The same as a question: NULL where the chat has no such key or it was destroyed.
  * What the KMS answers still raises: an unreachable KMS must not look like damage.
  */
-extern const ChatcryptKey *chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version);
+extern const ChatcryptKey *chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
+												  uint32 version);
 
 /*
  * The same, and where the KMS does not give the key it does not raise either: then

@@ -47,7 +47,8 @@ chatcrypt_newest_version(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpos
 	bool		isnull;
 	Datum		version;
 
-	chatcrypt_owner_execute("SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = $1 AND purpose = $2",
+	chatcrypt_owner_execute("SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = $1 "
+							"AND purpose = $2",
 							args, lengthof(args));
 	version = chatcrypt_owner_value(&isnull);
 	return isnull ? 0 : (uint32) DatumGetInt32(version);
@@ -58,7 +59,8 @@ chatcrypt_lock_chat(const uint8 chat_id[CC_ID_LEN])
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
-	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR NO KEY UPDATE", &arg, 1) == 0)
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR NO KEY UPDATE",
+								&arg, 1) == 0)
 		chatcrypt_no_such_chat(chat_id);
 }
 
@@ -73,13 +75,14 @@ sealing_purpose(const uint8 *chat_id)
 	if (mode == CHATCRYPT_MODE_E2EE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("chat %s is end-to-end encrypted and has no key here", chatcrypt_id_text(chat_id))));
+				 errmsg("chat %s is end-to-end encrypted and has no key here",
+						chatcrypt_id_text(chat_id))));
 	return mode == CHATCRYPT_MODE_MANAGED ? CHATCRYPT_PURPOSE_DATA : CHATCRYPT_PURPOSE_CONVERSATION;
 }
 
 static void
-record(const ChatcryptOwnerScope *scope, const char *what, const ChatcryptNewDek *dek, const char *kms_key,
-	   const char *detail)
+record(const ChatcryptOwnerScope *scope, const char *what, const ChatcryptNewDek *dek,
+	   const char *kms_key, const char *detail)
 {
 	ChatcryptEvent event = {
 		.event = what,
@@ -120,8 +123,8 @@ refuse_new_life(const uint8 *chat_id)
 }
 
 bool
-chatcrypt_take_over(const ChatcryptOwnerScope *scope, const ChatcryptNewDek *dek, const char *kms_key,
-					const char *why)
+chatcrypt_take_over(const ChatcryptOwnerScope *scope, const ChatcryptNewDek *dek,
+					const char *kms_key, const char *why)
 {
 	if (chatcrypt_newest_version(dek->id.chat_id, dek->id.purpose) != dek->id.version - 1 ||
 		!has_active_key(dek->id.chat_id, dek->id.purpose))
@@ -176,7 +179,8 @@ chatcrypt_rotate_purpose(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpos
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("could not rotate chat %s: other sessions keep rotating it", chatcrypt_id_text(chat_id))));
+			 errmsg("could not rotate chat %s: other sessions keep rotating it",
+					chatcrypt_id_text(chat_id))));
 }
 
 uint32
@@ -184,7 +188,10 @@ chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN])
 {
 	ChatcryptPurpose purpose = sealing_purpose(chat_id);
 
-	/* The key of its files goes with that of its messages: reencrypt_due() looks at the latter alone. */
+	/*
+	 * The key of its files goes with that of its messages: reencrypt_due() looks at the
+	 * latter alone.
+	 */
 	if (purpose != CHATCRYPT_PURPOSE_DATA && has_active_key(chat_id, CHATCRYPT_PURPOSE_DATA))
 		(void) chatcrypt_rotate_purpose(chat_id, CHATCRYPT_PURPOSE_DATA);
 	return chatcrypt_rotate_purpose(chat_id, purpose);
@@ -213,7 +220,8 @@ chatcrypt_ensure_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(chat_id);
-	is_ours = chatcrypt_newest_version(chat_id, purpose) == newest && chatcrypt_has_sealing_key(chat_id);
+	is_ours = chatcrypt_newest_version(chat_id, purpose) == newest &&
+		chatcrypt_has_sealing_key(chat_id);
 	if (is_ours)
 	{
 		chatcrypt_write_deks(&dek, &wrapping.kms_key, 1);
@@ -260,7 +268,8 @@ purpose_for_import(const uint8 *chat_id, const char *text)
 
 	if (!chatcrypt_purpose_parse(text, &purpose))
 		refuse_import("the purpose of a key is data, search or conversation");
-	if (sealing_purpose(chat_id) == CHATCRYPT_PURPOSE_DATA && purpose == CHATCRYPT_PURPOSE_CONVERSATION)
+	if (sealing_purpose(chat_id) == CHATCRYPT_PURPOSE_DATA &&
+		purpose == CHATCRYPT_PURPOSE_CONVERSATION)
 		refuse_import("only a chat of mode conversation_key has keys of purpose conversation");
 	return purpose;
 }
@@ -301,7 +310,8 @@ import_arguments(FunctionCallInfo fcinfo, const uint8 *chat_id)
 	purpose = purpose_for_import(chat_id, text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	if (VARSIZE_ANY_EXHDR(key) != CC_DEK_LEN)
 		refuse_import("a data key is 32 bytes long");
-	import(chat_id, (const uint8 *) VARDATA_ANY(key), chatcrypt_import_version(PG_GETARG_INT32(2)), purpose);
+	import(chat_id, (const uint8 *) VARDATA_ANY(key), chatcrypt_import_version(PG_GETARG_INT32(2)),
+		   purpose);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_import_dek);

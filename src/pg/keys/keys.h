@@ -19,7 +19,10 @@ extern uint32 chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN]);
 /* The same for a key of another purpose, that the chat has. */
 extern uint32 chatcrypt_rotate_purpose(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose);
 
-/* Whether the chat's messages can be sealed; raises where there is no such chat, or it has no keys here. */
+/*
+ * Whether the chat's messages can be sealed; raises where there is no such chat, or it
+ * has no keys here.
+ */
 extern bool chatcrypt_has_sealing_key(const uint8 chat_id[CC_ID_LEN]);
 
 /*
@@ -32,7 +35,10 @@ extern bool chatcrypt_ensure_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpos
 /* Raises: there is no such chat. */
 pg_noreturn extern void chatcrypt_no_such_chat(const uint8 chat_id[CC_ID_LEN]);
 
-/* Inside an owner scope: keeps two changes of one chat's keys apart, and no writer of messages waiting. */
+/*
+ * Inside an owner scope: keeps two changes of one chat's keys apart, and no writer of
+ * messages waiting.
+ */
 extern void chatcrypt_lock_chat(const uint8 chat_id[CC_ID_LEN]);
 
 /* Inside an owner scope: the newest version that a chat ever had for a purpose; 0 for none. */

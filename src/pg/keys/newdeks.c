@@ -30,7 +30,8 @@ chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint3
 
 /* A job whose wrapped key goes where the new row will have it. */
 static void
-prepare_job(const char *kms_key, const uint8 deployment_id[CC_ID_LEN], ChatcryptNewDek *dek, ChatcryptKmsJob *job)
+prepare_job(const char *kms_key, const uint8 deployment_id[CC_ID_LEN], ChatcryptNewDek *dek,
+			ChatcryptKmsJob *job)
 {
 	memset(job, 0, sizeof(*job));
 	job->id = dek->id;
@@ -55,7 +56,8 @@ run_jobs(cc_kms_op op, ChatcryptNewDek *deks, ChatcryptKmsJob *jobs, int count)
 	for (int i = 0; i < count; i++)
 	{
 		if (jobs[i].outcome == CC_KMS_OK && status == CC_OK)
-			status = cc_dek_kcv(jobs[i].dek, deks[i].id.chat_id, deks[i].id.version, deks[i].id.kcv);
+			status = cc_dek_kcv(jobs[i].dek, deks[i].id.chat_id, deks[i].id.version,
+								deks[i].id.kcv);
 		if (jobs[i].outcome == CC_KMS_OK && status == CC_OK)
 			chatcrypt_keycache_put(&deks[i].id, jobs[i].dek);
 		cc_wipe(jobs[i].dek, CC_DEK_LEN);
@@ -108,9 +110,13 @@ chatcrypt_try_generate_deks(const uint8 deployment_id[CC_ID_LEN], char *const *k
 	return jobs;
 }
 
-/* One run of jobs: nothing between the first key and the wipe of the last can raise without a wipe. */
+/*
+ * One run of jobs: nothing between the first key and the wipe of the last can raise
+ * without a wipe.
+ */
 static void
-wrap_known(ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks, ChatcryptKmsJob *jobs, int count)
+wrap_known(ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks, ChatcryptKmsJob *jobs,
+		   int count)
 {
 	cc_status	status = CC_OK;
 
@@ -152,7 +158,8 @@ copy_dek(const ChatcryptKeyId *id, const void *arg, uint8 dek[CC_DEK_LEN])
 }
 
 void
-chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN], ChatcryptNewDek *new_dek)
+chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN],
+				   ChatcryptNewDek *new_dek)
 {
 	chatcrypt_wrap_deks(wrapping->deployment_id, &wrapping->kms_key, copy_dek, dek, new_dek, 1);
 }

@@ -27,28 +27,34 @@ typedef struct ChatcryptWrapping
  * Has the KMS generate count keys and warms the shared cache with them.  Raises
  * where any of them fails.
  */
-extern void chatcrypt_generate_deks(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks, int count);
+extern void chatcrypt_generate_deks(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks,
+									int count);
 
 /*
  * The same as far as it goes, each under its own KMS key: where the KMS did not make
  * one, its wrapped is NULL, and its job (of the array that comes back) says why.
  */
-extern ChatcryptKmsJob *chatcrypt_try_generate_deks(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
-													ChatcryptNewDek *deks, int count);
+extern ChatcryptKmsJob *chatcrypt_try_generate_deks(const uint8 deployment_id[CC_ID_LEN],
+													char *const *kms_keys, ChatcryptNewDek *deks,
+													int count);
 
 /*
  * The same as the first for keys that exist already, each under its own KMS key.
  * What knows them writes each to where it is wiped, and may not raise.
  */
-typedef cc_status (*ChatcryptKnownDek) (const ChatcryptKeyId *id, const void *arg, uint8 dek[CC_DEK_LEN]);
+typedef cc_status (*ChatcryptKnownDek) (const ChatcryptKeyId *id, const void *arg,
+										uint8 dek[CC_DEK_LEN]);
 
 extern void chatcrypt_wrap_deks(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
-								ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks, int count);
+								ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks,
+								int count);
 
 /* The same for one.  The caller wipes dek, also where this raises. */
-extern void chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN], ChatcryptNewDek *new_dek);
+extern void chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN],
+							   ChatcryptNewDek *new_dek);
 
 /* One id for the whole key: what names it in the cache and in errors. */
-extern ChatcryptKeyId chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version);
+extern ChatcryptKeyId chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
+									   uint32 version);
 
 #endif

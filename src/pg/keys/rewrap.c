@@ -63,7 +63,8 @@ newest_version(Run *run, const char *kms_key, uint32 *version)
 			return true;
 		}
 	}
-	if (chatcrypt_is_out(&run->outages, kms_key) || !chatcrypt_try_kms_key(kms_key, &run->outages, version))
+	if (chatcrypt_is_out(&run->outages, kms_key) ||
+		!chatcrypt_try_kms_key(kms_key, &run->outages, version))
 		return false;
 	previous = MemoryContextSwitchTo(run->context);
 	found = palloc(sizeof(Newest));
@@ -73,7 +74,10 @@ newest_version(Run *run, const char *kms_key, uint32 *version)
 	return true;
 }
 
-/* Is the row's wrapping older than the KMS's newest version?  Where versions cannot be told, it may be. */
+/*
+ * Is the row's wrapping older than the KMS's newest version?  Where versions cannot be
+ * told, it may be.
+ */
 static bool
 wants_rewrap(Run *run, ChatcryptWrapped *row)
 {
@@ -87,14 +91,16 @@ wants_rewrap(Run *run, ChatcryptWrapped *row)
 	}
 	if (version != 0 && newest != 0 && version >= newest)
 		return false;
-	row->detail = version != 0 && newest != 0 ? psprintf("from version %u to %u", version, newest) : "";
+	row->detail = version == 0 || newest == 0 ? "" :
+		psprintf("from version %u to %u", version, newest);
 	return true;
 }
 
 static bool
 wants_move(Run *run, ChatcryptWrapped *row)
 {
-	if (chatcrypt_is_out(&run->outages, row->kms_key) || chatcrypt_is_out(&run->outages, run->move_to))
+	if (chatcrypt_is_out(&run->outages, row->kms_key) ||
+		chatcrypt_is_out(&run->outages, run->move_to))
 	{
 		run->failed++;
 		return false;
@@ -159,7 +165,10 @@ write_page(void *arg)
 	chatcrypt_page_write(write->page, write->event);
 }
 
-/* What other transactions held, or changed since it was read, is theirs: the next call looks at it again. */
+/*
+ * What other transactions held, or changed since it was read, is theirs: the next call
+ * looks at it again.
+ */
 static void
 write_checked(Run *run, ChatcryptPage *page)
 {
@@ -172,7 +181,8 @@ write_checked(Run *run, ChatcryptPage *page)
 	if (written < checked)
 		ereport(WARNING,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("%d keys were being changed by other transactions and are left as they are", checked - written),
+				 errmsg("%d keys were being changed by other transactions and are left as they are",
+						checked - written),
 				 errhint("Call again.")));
 }
 
@@ -198,7 +208,8 @@ do_page(Run *run)
 static void
 do_all(Run *run)
 {
-	MemoryContext page = AllocSetContextCreate(run->context, "chatcrypt page of keys", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext page = AllocSetContextCreate(run->context, "chatcrypt page of keys",
+											   ALLOCSET_DEFAULT_SIZES);
 
 	run->cursor = PG_INT64_MIN;
 	do
@@ -257,7 +268,10 @@ which_to_rewrap(FunctionCallInfo fcinfo, ChatcryptWhichKeys *which)
 
 PG_FUNCTION_INFO_V1(chatcrypt_rewrap);
 
-/* rewrap(tenant text, chat_id uuid, key_uri text, "limit" bigint, INOUT rewrapped bigint, INOUT failed bigint) */
+/*
+ * rewrap(tenant text, chat_id uuid, key_uri text, "limit" bigint, INOUT rewrapped bigint,
+ * INOUT failed bigint)
+ */
 Datum
 chatcrypt_rewrap(PG_FUNCTION_ARGS)
 {
@@ -278,7 +292,8 @@ switch_tenants(void *arg)
 	ChatcryptOwnerScope scope;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("UPDATE chatcrypt.tenant SET kms_key = $2, updated_at = now() WHERE kms_key = $1", uris, 2);
+	chatcrypt_owner_execute("UPDATE chatcrypt.tenant SET kms_key = $2, updated_at = now() "
+							"WHERE kms_key = $1", uris, 2);
 	chatcrypt_owner_end(&scope);
 }
 
@@ -292,7 +307,8 @@ report_rest(const ChatcryptArg *from, const char *from_uri, const char *to_uri)
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("SELECT count(*) FROM chatcrypt.dek WHERE kms_key = $1 AND state <> 'destroyed'", from, 1);
+	chatcrypt_owner_execute("SELECT count(*) FROM chatcrypt.dek WHERE kms_key = $1 "
+							"AND state <> 'destroyed'", from, 1);
 	rest = DatumGetInt64(chatcrypt_owner_value(&isnull));
 	chatcrypt_owner_end(&scope);
 	PopActiveSnapshot();
@@ -322,7 +338,8 @@ move_all(Run *run, ChatcryptArg uris[2], const char *from_uri)
 	if (!chatcrypt_work_try(switch_tenants, uris))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("no key was moved, because the tenants of \"%s\" could not be switched", from_uri)));
+				 errmsg("no key was moved, because the tenants of \"%s\" could not be switched",
+						from_uri)));
 	chatcrypt_work_commit();
 	do_all(run);
 	report_rest(uris, from_uri, run->move_to);
@@ -370,7 +387,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_kms_key_version);
 Datum
 chatcrypt_kms_key_version(PG_FUNCTION_ARGS)
 {
-	uint32		version = chatcrypt_wrapped_version(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_BYTEA_PP(1));
+	uint32		version = chatcrypt_wrapped_version(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+													PG_GETARG_BYTEA_PP(1));
 
 	if (version == 0)
 		PG_RETURN_NULL();
@@ -384,8 +402,11 @@ Datum
 chatcrypt_kms_key_usage(PG_FUNCTION_ARGS)
 {
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	chatcrypt_owner_return_rows(fcinfo, "SELECT d.kms_key, chatcrypt.kms_key_version(d.kms_key, d.encrypted_dek) AS key_version, "
+	chatcrypt_owner_return_rows(fcinfo,
+								"SELECT d.kms_key, chatcrypt.kms_key_version(d.kms_key, "
+								"d.encrypted_dek) AS key_version, "
 								"count(*), count(*) FILTER (WHERE d.state = 'active') "
-								"FROM chatcrypt.dek d WHERE d.state <> 'destroyed' GROUP BY 1, 2 ORDER BY 1, 2", NULL, 0);
+								"FROM chatcrypt.dek d WHERE d.state <> 'destroyed' GROUP BY 1, 2 "
+								"ORDER BY 1, 2", NULL, 0);
 	return (Datum) 0;
 }

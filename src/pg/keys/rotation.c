@@ -38,15 +38,20 @@
  * which dek_id; $5 how many.
  */
 #define DUE \
-	"SELECT d.dek_id, c.chat_id, c.tenant, t.kms_key, d.purpose, d.dek_version, d.valid_from, sealed.messages, " \
+	"SELECT d.dek_id, c.chat_id, c.tenant, t.kms_key, d.purpose, d.dek_version, d.valid_from, " \
+	"sealed.messages, " \
 	"CASE WHEN d.valid_from <= now() - policy.age THEN 'age' ELSE 'messages' END AS reason " \
-	"FROM chatcrypt.dek d JOIN chatcrypt.chat c USING (chat_id) JOIN chatcrypt.tenant t USING (tenant) " \
+	"FROM chatcrypt.dek d JOIN chatcrypt.chat c USING (chat_id) JOIN chatcrypt.tenant t " \
+	"USING (tenant) " \
 	"CROSS JOIN LATERAL (SELECT coalesce($1, c.rotate_after, t.rotate_after), " \
 	"coalesce($2, c.rotate_messages, t.rotate_messages)) AS policy (age, messages) " \
-	"CROSS JOIN LATERAL (SELECT count(*) FROM (SELECT FROM chatcrypt.message m WHERE policy.messages IS NOT NULL " \
-	"AND m.chat_id = c.chat_id AND m.created_at >= d.valid_from LIMIT policy.messages) AS counted) AS sealed (messages) " \
+	"CROSS JOIN LATERAL (SELECT count(*) FROM (SELECT FROM chatcrypt.message m " \
+	"WHERE policy.messages IS NOT NULL " \
+	"AND m.chat_id = c.chat_id AND m.created_at >= d.valid_from " \
+	"LIMIT policy.messages) AS counted) AS sealed (messages) " \
 	"WHERE d.state = 'active' " \
-	"AND d.purpose = CASE c.mode WHEN 'managed' THEN 'data' WHEN 'conversation_key' THEN 'conversation' END " \
+	"AND d.purpose = CASE c.mode WHEN 'managed' THEN 'data' " \
+	"WHEN 'conversation_key' THEN 'conversation' END " \
 	"AND (d.valid_from <= now() - policy.age OR sealed.messages >= policy.messages) " \
 	"AND d.dek_id > $3 AND d.dek_id <= $4 ORDER BY d.dek_id LIMIT $5"
 
@@ -87,7 +92,8 @@ read_arguments(FunctionCallInfo fcinfo, DueArguments *due)
 	due->age = (ChatcryptArg) {INTERVALOID, PG_GETARG_DATUM(0), PG_ARGISNULL(0)};
 	due->messages = (ChatcryptArg) {INT8OID, PG_GETARG_DATUM(1), PG_ARGISNULL(1)};
 	due->limit = (ChatcryptArg) {INT8OID, PG_GETARG_DATUM(2), PG_ARGISNULL(2)};
-	if ((!PG_ARGISNULL(1) && PG_GETARG_INT64(1) <= 0) || (!PG_ARGISNULL(2) && PG_GETARG_INT64(2) < 0))
+	if ((!PG_ARGISNULL(1) && PG_GETARG_INT64(1) <= 0) ||
+		(!PG_ARGISNULL(2) && PG_GETARG_INT64(2) < 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the number of messages must be positive, and the limit not negative")));
@@ -109,29 +115,43 @@ chatcrypt_due_for_rotation(PG_FUNCTION_ARGS)
 	args[2] = (ChatcryptArg) {INT8OID, Int64GetDatum(PG_INT64_MIN), false};
 	args[3] = (ChatcryptArg) {INT8OID, Int64GetDatum(PG_INT64_MAX), false};
 	args[4] = due.limit;
-	chatcrypt_owner_return_rows(fcinfo, "SELECT chat_id, tenant, dek_version, reason, valid_from, messages FROM (" DUE ") AS due",
+	chatcrypt_owner_return_rows(fcinfo,
+								"SELECT chat_id, tenant, dek_version, reason, valid_from, messages "
+								"FROM (" DUE ") AS due",
 								args, lengthof(args));
 	return (Datum) 0;
 }
 
 /* ---------- a page ---------- */
 
-/* A row of the page's statement, copied to where it stays: chat, purpose, newest version, KMS key, reason, whether it goes along. */
+/*
+ * A row of the page's statement, copied to where it stays: chat, purpose, newest version,
+ * KMS key, reason, whether it goes along.
+ */
 static void
 read_rotation(uint64 row, MemoryContext context, Rotation *rotation)
 {
 	ChatcryptPurpose purpose;
 	bool		isnull;
+	Datum		chat_id;
+	int32		version;
 	Datum		kms_key;
+	Datum		reason;
 
-	if (!chatcrypt_purpose_parse(TextDatumGetCString(chatcrypt_owner_column(row, 3, &isnull)), &purpose))
+	if (!chatcrypt_purpose_parse(TextDatumGetCString(chatcrypt_owner_column(row, 3, &isnull)),
+								 &purpose))
 		elog(ERROR, "a key has no purpose");
 	memset(rotation, 0, sizeof(*rotation));
-	rotation->dek.id = chatcrypt_key_id(DatumGetUUIDP(chatcrypt_owner_column(row, 2, &isnull))->data, purpose,
-										(uint32) DatumGetInt32(chatcrypt_owner_column(row, 4, &isnull)) + 1);
+	chat_id = chatcrypt_owner_column(row, 2, &isnull);
+	version = DatumGetInt32(chatcrypt_owner_column(row, 4, &isnull));
+	rotation->dek.id = chatcrypt_key_id(DatumGetUUIDP(chat_id)->data, purpose,
+										(uint32) version + 1);
 	kms_key = chatcrypt_owner_column(row, 5, &isnull);
-	rotation->kms_key = MemoryContextStrdup(context, isnull ? chatcrypt_default_kms_key : TextDatumGetCString(kms_key));
-	rotation->reason = MemoryContextStrdup(context, TextDatumGetCString(chatcrypt_owner_column(row, 6, &isnull)));
+	rotation->kms_key = MemoryContextStrdup(context,
+											isnull ? chatcrypt_default_kms_key :
+											TextDatumGetCString(kms_key));
+	reason = chatcrypt_owner_column(row, 6, &isnull);
+	rotation->reason = MemoryContextStrdup(context, TextDatumGetCString(reason));
 	rotation->goes_along = DatumGetBool(chatcrypt_owner_column(row, 7, &isnull));
 }
 
@@ -156,10 +176,15 @@ next_page(Run *run, Rotation *page)
 
 	chatcrypt_owner_begin(&scope);
 	count = (int) chatcrypt_owner_execute("SELECT due.dek_id, due.chat_id, a.purpose, "
-										  "(SELECT max(d.dek_version) FROM chatcrypt.dek d WHERE d.chat_id = a.chat_id AND d.purpose = a.purpose), "
-										  "due.kms_key, due.reason, a.purpose <> due.purpose FROM (" DUE ") AS due JOIN chatcrypt.dek a ON a.chat_id = due.chat_id "
-										  "AND a.state = 'active' AND (a.purpose = due.purpose OR a.purpose = 'data') "
-										  "ORDER BY due.dek_id, a.purpose = 'conversation'", args, lengthof(args));
+										  "(SELECT max(d.dek_version) FROM chatcrypt.dek d "
+										  "WHERE d.chat_id = a.chat_id AND d.purpose = a.purpose), "
+										  "due.kms_key, due.reason, a.purpose <> due.purpose FROM ("
+										  DUE ") AS due JOIN chatcrypt.dek a "
+										  "ON a.chat_id = due.chat_id "
+										  "AND a.state = 'active' AND (a.purpose = due.purpose "
+										  "OR a.purpose = 'data') "
+										  "ORDER BY due.dek_id, a.purpose = 'conversation'", args,
+										  lengthof(args));
 	for (int i = 0; i < count; i++)
 	{
 		bool		isnull;
@@ -172,7 +197,10 @@ next_page(Run *run, Rotation *page)
 	return count;
 }
 
-/* The KMS makes the keys of all those whose key service is not out of order; the number that is left. */
+/*
+ * The KMS makes the keys of all those whose key service is not out of order; the number
+ * that is left.
+ */
 static int
 make_keys(Run *run, Rotation *page, int count)
 {
@@ -208,11 +236,13 @@ lock_free_chat(const uint8 *chat_id)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
-	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR NO KEY UPDATE SKIP LOCKED", &arg, 1) > 0)
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 "
+								"FOR NO KEY UPDATE SKIP LOCKED", &arg, 1) > 0)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("chat %s is being changed by another transaction and keeps its key", chatcrypt_id_text(chat_id))));
+			 errmsg("chat %s is being changed by another transaction and keeps its key",
+					chatcrypt_id_text(chat_id))));
 }
 
 /* A step: one chat's new key, unless another session was quicker, or shredded the chat. */
@@ -224,7 +254,8 @@ install(void *arg)
 
 	chatcrypt_owner_begin(&scope);
 	lock_free_chat(rotation->dek.id.chat_id);
-	rotation->done = chatcrypt_take_over(&scope, &rotation->dek, rotation->kms_key, psprintf("due by %s", rotation->reason));
+	rotation->done = chatcrypt_take_over(&scope, &rotation->dek, rotation->kms_key,
+										 psprintf("due by %s", rotation->reason));
 	chatcrypt_owner_end(&scope);
 }
 
@@ -279,7 +310,10 @@ newest_dek_id(void)
 
 PG_FUNCTION_INFO_V1(chatcrypt_rotate_due);
 
-/* rotate_due(max_age interval, max_messages bigint, "limit" bigint, INOUT rotated bigint, INOUT failed bigint) */
+/*
+ * rotate_due(max_age interval, max_messages bigint, "limit" bigint, INOUT rotated bigint,
+ * INOUT failed bigint)
+ */
 Datum
 chatcrypt_rotate_due(PG_FUNCTION_ARGS)
 {

@@ -98,13 +98,18 @@ chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files)
 
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(chat_id);
-	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, "
-										"valid_to = coalesce(valid_to, greatest(valid_from, clock_timestamp())) "
+	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek "
+										"SET state = 'destroyed', encrypted_dek = NULL, "
+										"kcv = NULL, "
+										"valid_to = coalesce(valid_to, greatest(valid_from, "
+										"clock_timestamp())) "
 										"WHERE chat_id = $1 AND state <> 'destroyed'", &arg, 1);
-	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", &arg, 1);
+	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", &arg,
+							1);
 	chatcrypt_search_shredded(chat_id);
 	if (with_files)
-		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.attachment WHERE chat_id = $1", &arg, 1);
+		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.attachment WHERE chat_id = $1",
+										  &arg, 1);
 	event.detail = psprintf(UINT64_FORMAT " keys destroyed", destroyed);
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);
@@ -127,11 +132,13 @@ shred_chat(const uint8 *chat_id, bool confirmed)
 static uint64
 lock_tenant(const ChatcryptArg *tenant)
 {
-	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.tenant WHERE tenant = $1 FOR UPDATE", tenant, 1) == 0)
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.tenant WHERE tenant = $1 FOR UPDATE", tenant,
+								1) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("tenant \"%s\" does not exist", TextDatumGetCString(tenant->value))));
-	return chatcrypt_owner_execute("SELECT chat_id FROM chatcrypt.chat WHERE tenant = $1 ORDER BY chat_id "
+	return chatcrypt_owner_execute("SELECT chat_id FROM chatcrypt.chat WHERE tenant = $1 "
+								   "ORDER BY chat_id "
 								   "FOR NO KEY UPDATE", tenant, 1);
 }
 
@@ -154,17 +161,23 @@ destroy_all(const ChatcryptOwnerScope *scope, const ChatcryptArg *tenant)
 {
 	ChatcryptArg args[] = {*tenant, chatcrypt_owner_caller(scope)};
 
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event (event, chat_id, tenant, detail, role) "
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event "
+							"(event, chat_id, tenant, detail, role) "
 							"SELECT 'shred', c.chat_id, $1, count(*) || ' keys destroyed', $2 "
 							"FROM chatcrypt.chat c JOIN chatcrypt.dek d USING (chat_id) "
-							"WHERE c.tenant = $1 AND d.state <> 'destroyed' GROUP BY c.chat_id ORDER BY c.chat_id",
+							"WHERE c.tenant = $1 AND d.state <> 'destroyed' GROUP BY c.chat_id "
+							"ORDER BY c.chat_id",
 							args, lengthof(args));
-	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE tenant = $1", args, 1);
+	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE tenant = $1", args,
+							1);
 	chatcrypt_owner_execute("DELETE FROM chatcrypt.attachment a USING chatcrypt.chat c "
 							"WHERE c.tenant = $1 AND a.chat_id = c.chat_id", args, 1);
-	return chatcrypt_owner_execute("UPDATE chatcrypt.dek d SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, "
-								   "valid_to = coalesce(valid_to, greatest(valid_from, clock_timestamp())) "
-								   "FROM chatcrypt.chat c WHERE c.tenant = $1 AND d.chat_id = c.chat_id "
+	return chatcrypt_owner_execute("UPDATE chatcrypt.dek d "
+								   "SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, "
+								   "valid_to = coalesce(valid_to, greatest(valid_from, "
+								   "clock_timestamp())) "
+								   "FROM chatcrypt.chat c WHERE c.tenant = $1 "
+								   "AND d.chat_id = c.chat_id "
 								   "AND d.state <> 'destroyed'", args, 1);
 }
 
@@ -182,7 +195,8 @@ shred_tenant(Datum tenant)
 	evict_chats_at_commit();
 	destroyed = destroy_all(&scope, &arg);
 	chatcrypt_search_tenant_shredded(tenant);
-	event.detail = psprintf(UINT64_FORMAT " keys of " UINT64_FORMAT " chats destroyed", destroyed, chats);
+	event.detail = psprintf(UINT64_FORMAT " keys of " UINT64_FORMAT " chats destroyed", destroyed,
+							chats);
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);
 	return destroyed;

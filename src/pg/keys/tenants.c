@@ -22,7 +22,8 @@ key_uri_of_result(MemoryContext context)
 	bool		isnull;
 	Datum		uri = chatcrypt_owner_value(&isnull);
 
-	return MemoryContextStrdup(context, isnull ? chatcrypt_default_kms_key : TextDatumGetCString(uri));
+	return MemoryContextStrdup(context,
+							   isnull ? chatcrypt_default_kms_key : TextDatumGetCString(uri));
 }
 
 void
@@ -46,7 +47,8 @@ chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wrapping)
 	uint64		found;
 
 	chatcrypt_owner_begin(&scope);
-	found = chatcrypt_owner_execute("SELECT kms_key FROM chatcrypt.tenant WHERE tenant = $1", &arg, 1);
+	found = chatcrypt_owner_execute("SELECT kms_key FROM chatcrypt.tenant WHERE tenant = $1", &arg,
+									1);
 	wrapping->kms_key = key_uri_of_result(context);
 	chatcrypt_owner_end(&scope);
 
@@ -57,8 +59,8 @@ chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wrapping)
 				 errhint("Create it with chatcrypt.create_tenant().")));
 	chatcrypt_check_key_uri(wrapping->kms_key);
 	if (!chatcrypt_store_deployment_id(wrapping->deployment_id))
-		memcpy(wrapping->deployment_id, DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0))->data,
-			   CC_ID_LEN);
+		memcpy(wrapping->deployment_id,
+			   DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0))->data, CC_ID_LEN);
 }
 
 bool
@@ -69,8 +71,12 @@ chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping *wrapping)
 
 	if (!chatcrypt_store_deployment_id(deployment_id))
 	{
-		/* A restore that left it out: another id would bind new keys, and be in the way of the right one. */
-		if (chatcrypt_owner_execute("SELECT FROM chatcrypt.dek WHERE NOT EXISTS (SELECT FROM chatcrypt.deployment) "
+		/*
+		 * A restore that left it out: another id would bind new keys, and be in the way
+		 * of the right one.
+		 */
+		if (chatcrypt_owner_execute("SELECT FROM chatcrypt.dek WHERE NOT EXISTS (SELECT "
+									"FROM chatcrypt.deployment) "
 									"LIMIT 1", NULL, 0) > 0)
 			chatcrypt_store_deployment_lost();
 		if (chatcrypt_owner_execute("INSERT INTO chatcrypt.deployment (deployment_id) VALUES ($1) "
@@ -82,7 +88,8 @@ chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping *wrapping)
 
 	if (strcmp(tenant, default_tenant) == 0)
 		chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant) SELECT 'default' "
-								"WHERE NOT EXISTS (SELECT FROM chatcrypt.tenant WHERE tenant = 'default') "
+								"WHERE NOT EXISTS (SELECT FROM chatcrypt.tenant "
+								"WHERE tenant = 'default') "
 								"ON CONFLICT DO NOTHING", NULL, 0);
 	return true;
 }
@@ -96,7 +103,8 @@ chatcrypt_chat_wrapping(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapp
 	uint64		found;
 
 	chatcrypt_owner_begin(&scope);
-	found = chatcrypt_owner_execute("SELECT t.kms_key FROM chatcrypt.chat c JOIN chatcrypt.tenant t USING (tenant) "
+	found = chatcrypt_owner_execute("SELECT t.kms_key FROM chatcrypt.chat c "
+									"JOIN chatcrypt.tenant t USING (tenant) "
 									"WHERE c.chat_id = $1", &arg, 1);
 	wrapping->kms_key = key_uri_of_result(context);
 	chatcrypt_owner_end(&scope);

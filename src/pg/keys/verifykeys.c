@@ -84,7 +84,8 @@ report(Verification *verification, const ChatcryptKmsJob *job)
 	values[3] = CStringGetTextDatum(job->key_uri);
 	values[4] = CStringGetTextDatum(reason_of(job));
 	values[5] = CStringGetTextDatum(detail_of(job));
-	tuplestore_putvalues(verification->result->setResult, verification->result->setDesc, values, nulls);
+	tuplestore_putvalues(verification->result->setResult, verification->result->setDesc, values,
+						 nulls);
 	if (verification->records && (job->wrong_key || job->outcome == CC_KMS_REJECTED))
 		record(job);
 }
@@ -170,7 +171,8 @@ static void
 verify_range(Verification *verification, int64 after, int64 up_to)
 {
 	MemoryContext outer = CurrentMemoryContext;
-	MemoryContext page = AllocSetContextCreate(outer, "chatcrypt page of keys", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext page = AllocSetContextCreate(outer, "chatcrypt page of keys",
+											   ALLOCSET_DEFAULT_SIZES);
 
 	do
 	{
@@ -186,7 +188,10 @@ verify_range(Verification *verification, int64 after, int64 up_to)
 
 PG_FUNCTION_INFO_V1(chatcrypt_verify_keys);
 
-/* verify_keys("limit" bigint, tenant text, key_uri text): a row for each key that is not what it was */
+/*
+ * verify_keys("limit" bigint, tenant text, key_uri text): a row for each key that is not
+ * what it was
+ */
 Datum
 chatcrypt_verify_keys(PG_FUNCTION_ARGS)
 {

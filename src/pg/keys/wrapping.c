@@ -59,10 +59,12 @@ read_id(uint64 row)
 	bool		isnull;
 
 	/* what else it may be is the table's constraints' business */
-	(void) chatcrypt_purpose_parse(TextDatumGetCString(chatcrypt_owner_column(row, 3, &isnull)), &purpose);
+	(void) chatcrypt_purpose_parse(TextDatumGetCString(chatcrypt_owner_column(row, 3, &isnull)),
+								   &purpose);
 	id = chatcrypt_key_id(DatumGetUUIDP(chatcrypt_owner_column(row, 2, &isnull))->data, purpose,
 						  (uint32) DatumGetInt32(chatcrypt_owner_column(row, 4, &isnull)));
-	memcpy(id.kcv, VARDATA_ANY(DatumGetByteaPP(chatcrypt_owner_column(row, 7, &isnull))), CC_KCV_LEN);
+	memcpy(id.kcv, VARDATA_ANY(DatumGetByteaPP(chatcrypt_owner_column(row, 7, &isnull))),
+		   CC_KCV_LEN);
 	return id;
 }
 
@@ -73,11 +75,13 @@ read_row(ChatcryptPage *page, uint64 row, MemoryContext context)
 	ChatcryptWrapped *wrapped = &page->rows[page->count];
 	ChatcryptKmsJob *job = &page->jobs[page->count];
 	bool		isnull;
+	Datum		kms_key;
 
 	memset(wrapped, 0, sizeof(*wrapped));
 	memset(job, 0, sizeof(*job));
 	wrapped->dek_id = DatumGetInt64(chatcrypt_owner_column(row, 1, &isnull));
-	wrapped->kms_key = MemoryContextStrdup(context, TextDatumGetCString(chatcrypt_owner_column(row, 5, &isnull)));
+	kms_key = chatcrypt_owner_column(row, 5, &isnull);
+	wrapped->kms_key = MemoryContextStrdup(context, TextDatumGetCString(kms_key));
 	wrapped->old = copy_bytes(chatcrypt_owner_column(row, 6, &isnull), context);
 	job->id = read_id(row);
 	job->key_uri = wrapped->kms_key;
@@ -88,7 +92,8 @@ read_row(ChatcryptPage *page, uint64 row, MemoryContext context)
 /* Arguments 1 to 3 are those of ChatcryptWhichKeys. */
 #define WHICH_KEYS \
 	"FROM chatcrypt.dek d WHERE d.state <> 'destroyed' " \
-	"AND ($1 IS NULL OR d.chat_id IN (SELECT c.chat_id FROM chatcrypt.chat c WHERE c.tenant = $1)) " \
+	"AND ($1 IS NULL OR d.chat_id IN (SELECT c.chat_id FROM chatcrypt.chat c " \
+	"WHERE c.tenant = $1)) " \
 	"AND ($2 IS NULL OR d.chat_id = $2) AND ($3 IS NULL OR d.kms_key = $3) "
 
 int64
@@ -106,8 +111,10 @@ chatcrypt_page_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, int64 
 	uint64		found;
 
 	chatcrypt_owner_begin(&scope);
-	found = chatcrypt_owner_execute("SELECT d.dek_id, d.chat_id, d.purpose, d.dek_version, d.kms_key, d.encrypted_dek, d.kcv "
-									WHICH_KEYS "AND d.dek_id > $4 ORDER BY d.dek_id LIMIT $5", args, lengthof(args));
+	found = chatcrypt_owner_execute("SELECT d.dek_id, d.chat_id, d.purpose, d.dek_version, "
+									"d.kms_key, d.encrypted_dek, d.kcv "
+									WHICH_KEYS "AND d.dek_id > $4 ORDER BY d.dek_id LIMIT $5", args,
+									lengthof(args));
 	for (uint64 row = 0; row < found; row++)
 		read_row(page, row, context);
 	chatcrypt_owner_end(&scope);
@@ -123,7 +130,8 @@ chatcrypt_some_dek_id(const ChatcryptWhichKeys *which)
 	int64		dek_id;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("SELECT min(d.dek_id) + (random() * (max(d.dek_id) - min(d.dek_id)))::bigint " WHICH_KEYS,
+	chatcrypt_owner_execute("SELECT min(d.dek_id) + (random() * (max(d.dek_id) - "
+							"min(d.dek_id)))::bigint " WHICH_KEYS,
 							args, lengthof(args));
 	dek_id = DatumGetInt64(chatcrypt_owner_value(&isnull));
 	chatcrypt_owner_end(&scope);
@@ -176,7 +184,8 @@ chatcrypt_page_run(ChatcryptPage *page, cc_kms_op op)
 			continue;
 		}
 		cc_wipe(page->jobs[i].dek, CC_DEK_LEN);
-		page->failures[page->nfailures++] = (ChatcryptFailure) {op, page->jobs[i], page->rows[i].dek_id};
+		page->failures[page->nfailures++] = (ChatcryptFailure) {op, page->jobs[i],
+																page->rows[i].dek_id};
 		chatcrypt_page_leave_out(page, i);
 	}
 }
@@ -329,7 +338,8 @@ lock_free_rows(const ChatcryptArg *dek_ids)
 	bool		isnull;
 	Datum		locked;
 
-	chatcrypt_owner_execute("SELECT array_agg(dek_id) FROM (SELECT dek_id FROM chatcrypt.dek WHERE dek_id = ANY ($1) "
+	chatcrypt_owner_execute("SELECT array_agg(dek_id) FROM (SELECT dek_id FROM chatcrypt.dek "
+							"WHERE dek_id = ANY ($1) "
 							"ORDER BY dek_id FOR NO KEY UPDATE SKIP LOCKED) AS free", dek_ids, 1);
 	locked = chatcrypt_owner_value(&isnull);
 	return (ChatcryptArg) {INT8ARRAYOID, locked, isnull};
@@ -353,12 +363,18 @@ chatcrypt_page_write(ChatcryptPage *page, const char *event)
 	args[0] = lock_free_rows(&args[1]);
 	args[7] = chatcrypt_owner_caller(&scope);
 	page->count = (int)
-		chatcrypt_owner_execute("WITH done AS (UPDATE chatcrypt.dek d SET encrypted_dek = w.new, kms_key = w.kms_key "
-								"FROM unnest($2, $3, $4, $5, $6) AS w (dek_id, old, new, kms_key, detail) "
-								"WHERE d.dek_id = w.dek_id AND d.dek_id = ANY ($1) AND d.encrypted_dek = w.old "
-								"RETURNING d.dek_id, d.chat_id, d.purpose, d.dek_version, d.kms_key, w.detail) "
-								"INSERT INTO chatcrypt.key_event (event, chat_id, purpose, dek_version, kms_key, detail, role) "
-								"SELECT $7, chat_id, purpose, dek_version, kms_key, detail, $8 FROM done ORDER BY dek_id",
+		chatcrypt_owner_execute("WITH done AS (UPDATE chatcrypt.dek d "
+								"SET encrypted_dek = w.new, kms_key = w.kms_key "
+								"FROM unnest($2, $3, $4, $5, $6) AS w (dek_id, old, new, kms_key, "
+								"detail) "
+								"WHERE d.dek_id = w.dek_id AND d.dek_id = ANY ($1) "
+								"AND d.encrypted_dek = w.old "
+								"RETURNING d.dek_id, d.chat_id, d.purpose, d.dek_version, "
+								"d.kms_key, w.detail) "
+								"INSERT INTO chatcrypt.key_event (event, chat_id, purpose, "
+								"dek_version, kms_key, detail, role) "
+								"SELECT $7, chat_id, purpose, dek_version, kms_key, detail, $8 "
+								"FROM done ORDER BY dek_id",
 								args, lengthof(args));
 	chatcrypt_owner_end(&scope);
 }

@@ -59,7 +59,8 @@ typedef struct ChatcryptWhichKeys
 	ChatcryptArg kms_key;
 } ChatcryptWhichKeys;
 
-extern int64 chatcrypt_page_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, int64 after, int64 limit);
+extern int64 chatcrypt_page_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, int64 after,
+								 int64 limit);
 
 /* Any dek_id between the first and the last of them. */
 extern int64 chatcrypt_some_dek_id(const ChatcryptWhichKeys *which);

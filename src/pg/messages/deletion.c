@@ -56,7 +56,8 @@
 #define FILES_AT_ONCE 100
 
 #define DELETE_FILES \
-	"DELETE FROM chatcrypt.attachment WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.attachment AS a "
+	"DELETE FROM chatcrypt.attachment WHERE ctid = ANY (ARRAY(SELECT ctid " \
+	"FROM chatcrypt.attachment AS a "
 
 #define DELETE_EXPIRED_FILES \
 	DELETE_FILES "WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
@@ -89,10 +90,13 @@ delete_and_commit(const char *sql, const ChatcryptArg *args, int nargs)
 	return deleted;
 }
 
-/* Runs a statement whose $1 is the size of a batch, until it finds no more or has deleted as many as it may. */
+/*
+ * Runs a statement whose $1 is the size of a batch, until it finds no more or has deleted
+ * as many as it may.
+ */
 static int64
-delete_in_batches(const char *task, const uint8 *chat_id, const char *sql, ChatcryptArg *args, int nargs,
-				  int batch, int64 most)
+delete_in_batches(const char *task, const uint8 *chat_id, const char *sql, ChatcryptArg *args,
+				  int nargs, int batch, int64 most)
 {
 	int64		deleted = 0;
 	int64		now;
@@ -126,9 +130,12 @@ chatcrypt_apply_retention(PG_FUNCTION_ARGS)
 				 errmsg("the limit must not be negative")));
 	chatcrypt_work_begin(fcinfo, "chatcrypt.apply_retention()");
 	args[1] = (ChatcryptArg) {FLOAT8OID, Float8GetDatum(chatcrypt_attachment_upload_time), false};
-	deleted = delete_in_batches("delete expired messages", NULL, DELETE_EXPIRED, args, 1, batch, most);
-	deleted += delete_in_batches("delete expired files", NULL, DELETE_EXPIRED_FILES, args, 1, files, most - deleted);
-	deleted += delete_in_batches("delete abandoned uploads", NULL, DELETE_ABANDONED_UPLOADS, args, 2, files, most - deleted);
+	deleted = delete_in_batches("delete expired messages", NULL, DELETE_EXPIRED, args, 1, batch,
+								most);
+	deleted += delete_in_batches("delete expired files", NULL, DELETE_EXPIRED_FILES, args, 1, files,
+								 most - deleted);
+	deleted += delete_in_batches("delete abandoned uploads", NULL, DELETE_ABANDONED_UPLOADS, args,
+								 2, files, most - deleted);
 	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, &deleted, 1);
 }
@@ -153,7 +160,10 @@ destroy_keys_and_commit(const pg_uuid_t *chat_id)
 	chatcrypt_work_commit();
 }
 
-/* The chat's row, with its keys' rows and those of files by foreign key.  They and the messages are gone, or nearly. */
+/*
+ * The chat's row, with its keys' rows and those of files by foreign key.  They and the
+ * messages are gone, or nearly.
+ */
 static int64
 delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
 {
@@ -164,7 +174,8 @@ delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR UPDATE", &arg, 1);
-	deleted += (int64) chatcrypt_owner_execute("DELETE FROM chatcrypt.message WHERE chat_id = $1", &arg, 1);
+	deleted += (int64) chatcrypt_owner_execute("DELETE FROM chatcrypt.message WHERE chat_id = $1",
+											   &arg, 1);
 	chatcrypt_feed_again(chat_id->data);
 	event.detail = psprintf("chat deleted, with " INT64_FORMAT " messages", deleted);
 	if (chatcrypt_owner_execute("DELETE FROM chatcrypt.chat WHERE chat_id = $1", &arg, 1) > 0)
@@ -202,9 +213,10 @@ delete_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 	if (exists)
 		destroy_keys_and_commit(chat_id);
 	args[1] = (ChatcryptArg) {UUIDOID, UUIDPGetDatum(chat_id), false};
-	(void) delete_in_batches("delete the files of a chat", chat_id->data, DELETE_FILES_OF_CHAT, args, lengthof(args),
-							 Min(batch, FILES_AT_ONCE), PG_INT64_MAX);
-	deleted = delete_in_batches("delete a chat", chat_id->data, DELETE_OF_CHAT, args, lengthof(args), batch, PG_INT64_MAX);
+	(void) delete_in_batches("delete the files of a chat", chat_id->data, DELETE_FILES_OF_CHAT,
+							 args, lengthof(args), Min(batch, FILES_AT_ONCE), PG_INT64_MAX);
+	deleted = delete_in_batches("delete a chat", chat_id->data, DELETE_OF_CHAT, args,
+								lengthof(args), batch, PG_INT64_MAX);
 	if (exists)
 		deleted = delete_row_and_commit(chat_id, deleted);
 	else if (deleted == 0)
@@ -312,13 +324,15 @@ chatcrypt_delete_messages_of(PG_FUNCTION_ARGS)
 	{
 		args[1] = (ChatcryptArg) {UUIDOID, UUIDPGetDatum(&chat_id), false};
 		args[2] = (ChatcryptArg) {TEXTOID, sender, false};
-		deleted = delete_in_batches("delete messages of a participant", chat_id.data, DELETE_OF_SENDER_IN_CHAT,
-									args, lengthof(args), 1000, PG_INT64_MAX);
+		deleted = delete_in_batches("delete messages of a participant", chat_id.data,
+									DELETE_OF_SENDER_IN_CHAT, args, lengthof(args), 1000,
+									PG_INT64_MAX);
 	}
 	args[1] = (ChatcryptArg) {TEXTOID, sender, false};
 	args[2] = (ChatcryptArg) {UUIDOID, UUIDPGetDatum(&chat_id), everywhere};
-	deleted += delete_in_batches("delete files of a participant", everywhere ? NULL : chat_id.data, DELETE_FILES_OF_SENDER,
-								 args, lengthof(args), FILES_AT_ONCE, PG_INT64_MAX);
+	deleted += delete_in_batches("delete files of a participant", everywhere ? NULL : chat_id.data,
+								 DELETE_FILES_OF_SENDER, args, lengthof(args), FILES_AT_ONCE,
+								 PG_INT64_MAX);
 	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, &deleted, 1);
 }

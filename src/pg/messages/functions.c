@@ -70,8 +70,8 @@ encrypt(FunctionCallInfo fcinfo, IdType chat_type, IdType message_type, bool is_
 	body = PG_GETARG_BYTEA_PP(2);
 	if (is_text)
 		PG_RETURN_BYTEA_P(chatcrypt_seal_text(chat_id, message_id, body, aad_argument(fcinfo, 3)));
-	PG_RETURN_BYTEA_P(chatcrypt_seal(chat_id, message_id, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body),
-									 aad_argument(fcinfo, 3)));
+	PG_RETURN_BYTEA_P(chatcrypt_seal(chat_id, message_id, VARDATA_ANY(body),
+									 VARSIZE_ANY_EXHDR(body), aad_argument(fcinfo, 3)));
 }
 
 static inline Datum
@@ -128,14 +128,18 @@ FOR_IDS(bigint, bigint, ID_BIGINT, ID_BIGINT);
 
 PG_FUNCTION_INFO_V1(chatcrypt_message_body);
 
-/* message_body(chat, message, envelope): what the view shows, as chatcrypt.on_decrypt_error says. */
+/*
+ * message_body(chat, message, envelope): what the view shows, as
+ * chatcrypt.on_decrypt_error says.
+ */
 Datum
 chatcrypt_message_body(PG_FUNCTION_ARGS)
 {
 	bool		lenient = chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL ||
 		chatcrypt_messages_updating();
 
-	return decrypt(fcinfo, ID_UUID, ID_UUID, true, lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+	return decrypt(fcinfo, ID_UUID, ID_UUID, true,
+				   lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
 }
 
 /* The key version that an envelope names; 0 for what is no envelope. */
@@ -144,7 +148,8 @@ version_of(const struct varlena *envelope)
 {
 	cc_envelope_info info;
 
-	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), &info) != CC_OK ||
+	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
+							&info) != CC_OK ||
 		info.dek_version > PG_INT32_MAX)
 		return 0;
 	return (int32) info.dek_version;
@@ -194,7 +199,8 @@ Datum
 chatcrypt_new_message_id(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
-	uint64		ms = (GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
+	uint64		ms =
+		(GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
 
 	(void) fcinfo;
 	chatcrypt_keyring_fresh_randomness();

@@ -74,7 +74,8 @@ updates_the_view(QueryDesc *query)
 		return false;
 	if (query->plannedstmt->resultRelations == NIL)
 		return false;
-	target = rt_fetch(linitial_int(query->plannedstmt->resultRelations), query->plannedstmt->rtable);
+	target = rt_fetch(linitial_int(query->plannedstmt->resultRelations),
+					  query->plannedstmt->rtable);
 	if (target->relkind != RELKIND_VIEW)
 		return false;
 	name = get_rel_name(target->relid);
@@ -140,7 +141,8 @@ put_envelope(Row *row, bytea *envelope)
 {
 	cc_envelope_info info;
 
-	if (cc_envelope_inspect((uint8 *) VARDATA(envelope), VARSIZE(envelope) - VARHDRSZ, &info) != CC_OK)
+	if (cc_envelope_inspect((uint8 *) VARDATA(envelope), VARSIZE(envelope) - VARHDRSZ,
+							&info) != CC_OK)
 		elog(ERROR, "a fresh envelope cannot be read");
 	row->values[MESSAGE_BODY] = PointerGetDatum(envelope);
 	row->values[MESSAGE_DEK_VERSION] = Int32GetDatum((int32) info.dek_version);
@@ -165,8 +167,8 @@ seal_body(Row *row)
  * may be NULL, and is for a statement that returns one value, which is passed by value.
  */
 static uint64
-run_statement(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types, const Datum *values, const bool *isnull,
-			  Datum *returned)
+run_statement(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types, const Datum *values,
+			  const bool *isnull, Datum *returned)
 {
 	ChatcryptArg args[MESSAGE_COLUMNS + 1];
 	bool		returned_null;
@@ -193,7 +195,8 @@ insert_by_sql(Row *row)
 	static SPIPlanPtr plan;
 
 	run_statement(&plan,
-				  "INSERT INTO chatcrypt.message (message_id, chat_id, sender, encrypted_message, dek_version, "
+				  "INSERT INTO chatcrypt.message (message_id, chat_id, sender, encrypted_message, "
+				  "dek_version, "
 				  "created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
 				  MESSAGE_COLUMNS, column_types, row->values, row->nulls, NULL);
 }
@@ -243,14 +246,18 @@ fill_defaults(Row *row)
 	}
 	if (row->nulls[MESSAGE_CREATED_AT])
 	{
-		row->values[MESSAGE_CREATED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+		row->values[MESSAGE_CREATED_AT] =
+			TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
 		row->nulls[MESSAGE_CREATED_AT] = false;
 	}
 	if (row->nulls[MESSAGE_EXPIRES_AT])
 		set_expiry(row);
 }
 
-/* The one place where a new message reaches the table, by a writer or, where there is none, by SQL. */
+/*
+ * The one place where a new message reaches the table, by a writer or, where there is
+ * none, by SQL.
+ */
 static void
 store_message(ChatcryptRowWriter *writer, Row *stored)
 {
@@ -278,7 +285,8 @@ note_written(const Row *stored, const Row *given)
 	chatcrypt_search_written(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
 							 DatumGetUUIDP(stored->values[MESSAGE_ID])->data,
 							 DatumGetTimestampTz(stored->values[MESSAGE_CREATED_AT]),
-							 given->nulls[MESSAGE_BODY] ? NULL : DatumGetTextPP(given->values[MESSAGE_BODY]));
+							 given->nulls[MESSAGE_BODY] ? NULL :
+							 DatumGetTextPP(given->values[MESSAGE_BODY]));
 }
 
 static HeapTuple
@@ -337,8 +345,9 @@ lock_row_as_read(Datum message_id)
 							  GetActiveSnapshot(), 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-		result = table_tuple_lock(table, &tuple->t_self, GetActiveSnapshot(), slot, GetActiveSnapshot()->curcid,
-								  LockTupleNoKeyExclusive, LockWaitBlock, 0, &failure);
+		result = table_tuple_lock(table, &tuple->t_self, GetActiveSnapshot(), slot,
+								  GetActiveSnapshot()->curcid, LockTupleNoKeyExclusive,
+								  LockWaitBlock, 0, &failure);
 	systable_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(table, NoLock);
@@ -370,8 +379,10 @@ update_with_body(Row *row, Datum old_id)
 	memcpy(nulls, row->nulls, sizeof(row->nulls));
 	values[MESSAGE_COLUMNS] = old_id;
 	run_statement(&plan,
-				  "UPDATE chatcrypt.message SET message_id = $1, chat_id = $2, sender = $3, encrypted_message = $4, "
-				  "dek_version = $5, created_at = $6, expires_at = $7 WHERE message_id OPERATOR(pg_catalog.=) $8",
+				  "UPDATE chatcrypt.message SET message_id = $1, chat_id = $2, sender = $3, "
+				  "encrypted_message = $4, "
+				  "dek_version = $5, created_at = $6, expires_at = $7 "
+				  "WHERE message_id OPERATOR(pg_catalog.=) $8",
 				  MESSAGE_COLUMNS + 1, column_types, values, nulls, NULL);
 }
 
@@ -385,7 +396,8 @@ update_without_body(Row *row)
 		row->values[MESSAGE_CREATED_AT], row->values[MESSAGE_EXPIRES_AT]
 	};
 	bool		nulls[] = {
-		false, row->nulls[MESSAGE_SENDER], row->nulls[MESSAGE_CREATED_AT], row->nulls[MESSAGE_EXPIRES_AT]
+		false, row->nulls[MESSAGE_SENDER],
+		row->nulls[MESSAGE_CREATED_AT], row->nulls[MESSAGE_EXPIRES_AT]
 	};
 
 	run_statement(&plan,
@@ -507,30 +519,40 @@ chatcrypt_write_message(PG_FUNCTION_ARGS)
 	return PointerGetDatum(update_message(trigger));
 }
 
-/* Inserts, or gives a message of the same chat another body; false where the id is another chat's. */
+/*
+ * Inserts, or gives a message of the same chat another body; false where the id is
+ * another chat's.
+ */
 static bool
 upsert(Row *row)
 {
 	static SPIPlanPtr plan;
 
 	return run_statement(&plan,
-						 "INSERT INTO chatcrypt.message AS m (message_id, chat_id, sender, encrypted_message, dek_version, "
+						 "INSERT INTO chatcrypt.message AS m (message_id, chat_id, sender, "
+						 "encrypted_message, dek_version, "
 						 "created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7) "
 						 "ON CONFLICT (message_id) DO UPDATE "
-						 "SET encrypted_message = excluded.encrypted_message, dek_version = excluded.dek_version "
-						 "WHERE m.chat_id OPERATOR(pg_catalog.=) excluded.chat_id RETURNING m.created_at",
+						 "SET encrypted_message = excluded.encrypted_message, "
+						 "dek_version = excluded.dek_version "
+						 "WHERE m.chat_id OPERATOR(pg_catalog.=) excluded.chat_id "
+						 "RETURNING m.created_at",
 						 MESSAGE_COLUMNS, column_types, row->values, row->nulls,
 						 &row->values[MESSAGE_CREATED_AT]) > 0;
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_put_message);
 
-/* put_message(chat uuid, message uuid, body, sender, created_at, expires_at): true, or NULL where it did nothing. */
+/*
+ * put_message(chat uuid, message uuid, body, sender, created_at, expires_at): true, or
+ * NULL where it did nothing.
+ */
 Datum
 chatcrypt_put_message(PG_FUNCTION_ARGS)
 {
 	static const int columns[] = {
-		MESSAGE_CHAT_ID, MESSAGE_ID, MESSAGE_BODY, MESSAGE_SENDER, MESSAGE_CREATED_AT, MESSAGE_EXPIRES_AT
+		MESSAGE_CHAT_ID, MESSAGE_ID, MESSAGE_BODY,
+		MESSAGE_SENDER, MESSAGE_CREATED_AT, MESSAGE_EXPIRES_AT
 	};
 	Row			given;
 	Row			stored;

@@ -34,7 +34,8 @@ typedef struct ChatcryptMessageRow
  * current user; its id.  The row is as the view has it, with the plaintext.  It is
  * sealed, unless there is an envelope that holds it already.
  */
-extern void chatcrypt_insert_message(const ChatcryptMessageRow *given, bytea *envelope, pg_uuid_t *id);
+extern void chatcrypt_insert_message(const ChatcryptMessageRow *given, bytea *envelope,
+									 pg_uuid_t *id);
 
 /* The default of message_id: an SQL function that C calls as well. */
 extern PGDLLEXPORT Datum chatcrypt_new_message_id(PG_FUNCTION_ARGS);

@@ -39,7 +39,8 @@ static bool
 has_update_triggers(const TriggerDesc *triggers)
 {
 	return triggers != NULL &&
-		(triggers->trig_update_before_row || triggers->trig_update_after_row || triggers->trig_update_instead_row ||
+		(triggers->trig_update_before_row || triggers->trig_update_after_row ||
+		 triggers->trig_update_instead_row ||
 		 triggers->trig_update_before_statement || triggers->trig_update_after_statement ||
 		 triggers->trig_update_old_table || triggers->trig_update_new_table);
 }
@@ -116,15 +117,17 @@ fill_new(ChatcryptRowMover *mover, bytea *envelope, uint32 dek_version)
 }
 
 bool
-chatcrypt_rowmover_replace(ChatcryptRowMover *mover, ItemPointer at, bytea *envelope, uint32 dek_version)
+chatcrypt_rowmover_replace(ChatcryptRowMover *mover, ItemPointer at, bytea *envelope,
+						   uint32 dek_version)
 {
 	ChatcryptUpdateIndexes indexes;
 	LockTupleMode lockmode;
 	TM_FailureData failure;
 
 	fill_new(mover, envelope, dek_version);
-	if (table_tuple_update(mover->table, at, mover->new, GetCurrentCommandId(true), mover->estate->es_snapshot,
-						   InvalidSnapshot, false, &failure, &lockmode, &indexes) != TM_Ok)
+	if (table_tuple_update(mover->table, at, mover->new, GetCurrentCommandId(true),
+						   mover->estate->es_snapshot, InvalidSnapshot, false, &failure, &lockmode,
+						   &indexes) != TM_Ok)
 		return false;
 	if (chatcrypt_updates_indexes(indexes) && mover->result->ri_NumIndices > 0)
 		chatcrypt_insert_index_entries(mover->result, mover->new, mover->estate, indexes);

@@ -23,12 +23,14 @@ extern void chatcrypt_rowmover_close(ChatcryptRowMover *mover);
  * The columns of a row that the active snapshot shows, in the order of the table's;
  * valid until the next call.  False where there is none.
  */
-extern bool chatcrypt_rowmover_fetch(ChatcryptRowMover *mover, ItemPointer at, Datum **values, bool **nulls);
+extern bool chatcrypt_rowmover_fetch(ChatcryptRowMover *mover, ItemPointer at, Datum **values,
+									 bool **nulls);
 
 /*
  * Writes the row that was fetched last with another envelope.  False where somebody
  * else has changed or locked it, and nothing was done.
  */
-extern bool chatcrypt_rowmover_replace(ChatcryptRowMover *mover, ItemPointer at, bytea *envelope, uint32 dek_version);
+extern bool chatcrypt_rowmover_replace(ChatcryptRowMover *mover, ItemPointer at, bytea *envelope,
+									   uint32 dek_version);
 
 #endif

@@ -122,7 +122,8 @@ is_our_qual(const Node *qual, Oid may_see)
 	const FuncExpr *call = (const FuncExpr *) qual;
 	const Var  *chat_id;
 
-	if (qual == NULL || !IsA(qual, FuncExpr) || call->funcid != may_see || list_length(call->args) != 1)
+	if (qual == NULL || !IsA(qual, FuncExpr) || call->funcid != may_see ||
+		list_length(call->args) != 1)
 		return false;
 	chat_id = linitial(call->args);
 	return IsA(chat_id, Var) && chat_id->varattno == MESSAGE_CHAT_ID + 1;
@@ -134,7 +135,8 @@ is_for_everybody(const RowSecurityPolicy *policy)
 {
 	ArrayType  *roles = policy->roles;
 
-	return ArrayGetNItems(ARR_NDIM(roles), ARR_DIMS(roles)) == 1 && *(Oid *) ARR_DATA_PTR(roles) == ACL_ID_PUBLIC;
+	return ArrayGetNItems(ARR_NDIM(roles), ARR_DIMS(roles)) == 1 &&
+		*(Oid *) ARR_DATA_PTR(roles) == ACL_ID_PUBLIC;
 }
 
 static bool
@@ -186,7 +188,8 @@ open_table(ChatcryptRowWriter *writer, Oid relid)
 	writer->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->result, writer->table, 0, NULL, 0);
 	ExecOpenIndices(writer->result, false);
-	writer->slot = MakeSingleTupleTableSlot(RelationGetDescr(writer->table), table_slot_callbacks(writer->table));
+	writer->slot = MakeSingleTupleTableSlot(RelationGetDescr(writer->table),
+											table_slot_callbacks(writer->table));
 }
 
 /*

@@ -20,6 +20,7 @@ typedef struct ChatcryptRowWriter ChatcryptRowWriter;
 extern ChatcryptRowWriter *chatcrypt_rowwriter_open(MemoryContext query_context);
 
 /* Values in the order of the table's columns.  Checks row-level security. */
-extern void chatcrypt_rowwriter_insert(ChatcryptRowWriter *writer, const Datum *values, const bool *nulls);
+extern void chatcrypt_rowwriter_insert(ChatcryptRowWriter *writer, const Datum *values,
+									   const bool *nulls);
 
 #endif

@@ -37,8 +37,8 @@ seal_with(const ChatcryptKey *key, const uint8 *message_id, const uint8 *aad, Si
 		return cc_secretbox_seal(key->secret.conversation, key->version, plaintext, len, out);
 	}
 	*out_len = len + CC_ENVELOPE_OVERHEAD;
-	return cc_envelope_seal(chatcrypt_keyring_aead(), &key->secret.message, key->version, message_id,
-							aad, aad_len, plaintext, len, out);
+	return cc_envelope_seal(chatcrypt_keyring_aead(), &key->secret.message, key->version,
+							message_id, aad, aad_len, plaintext, len, out);
 }
 
 static cc_status
@@ -48,11 +48,14 @@ open_with(const ChatcryptKey *key, const uint8 *message_id, const uint8 *aad, Si
 	if (key->use == CHATCRYPT_FOR_CONVERSATION)
 		return aad_len != 0 ? CC_ERR_AUTH :
 			cc_secretbox_open(key->secret.conversation, key->version, envelope, len, plaintext);
-	return cc_envelope_open(chatcrypt_keyring_aead(), &key->secret.message, key->version, message_id,
-							aad, aad_len, envelope, len, plaintext);
+	return cc_envelope_open(chatcrypt_keyring_aead(), &key->secret.message, key->version,
+							message_id, aad, aad_len, envelope, len, plaintext);
 }
 
-/* Which key: the one that seals the chat's messages, whatever its purpose is, or the active data key. */
+/*
+ * Which key: the one that seals the chat's messages, whatever its purpose is, or the
+ * active data key.
+ */
 typedef const ChatcryptKey *(*KeyChoice) (const uint8 chat_id[CC_ID_LEN]);
 
 static const ChatcryptKey *
@@ -62,7 +65,8 @@ data_key(const uint8 chat_id[CC_ID_LEN])
 }
 
 static pg_attribute_always_inline bytea *
-seal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const char *plaintext, Size len, const bytea *aad)
+seal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const char *plaintext,
+	 Size len, const bytea *aad)
 {
 	bytea	   *envelope;
 	Size		envelope_len;
@@ -73,8 +77,9 @@ seal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const char
 	envelope = palloc(VARHDRSZ + len + MOST_OVERHEAD);
 	chatcrypt_keyring_fresh_randomness();
 	status = seal_with(choose(chat_id), message_id,
-					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
-					   (const uint8 *) plaintext, len, (uint8 *) VARDATA(envelope), &envelope_len);
+					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL,
+					   aad ? VARSIZE_ANY_EXHDR(aad) : 0, (const uint8 *) plaintext, len,
+					   (uint8 *) VARDATA(envelope), &envelope_len);
 	if (status != CC_OK)
 		chatcrypt_raise(status, chat_id);
 	SET_VARSIZE(envelope, VARHDRSZ + envelope_len);
@@ -143,7 +148,8 @@ chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 static cc_status
 inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptUse *use)
 {
-	cc_status	status = cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), info);
+	cc_status	status = cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope),
+											 VARSIZE_ANY_EXHDR(envelope), info);
 
 	if (status != CC_OK)
 		return status;
@@ -151,7 +157,8 @@ inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptUse *use)
 		return CC_ERR_SUITE;
 	if (info->dek_version > PG_INT32_MAX)
 		return CC_ERR_VERSION;
-	*use = info->suite == CC_SUITE_CONVERSATION ? CHATCRYPT_FOR_CONVERSATION : CHATCRYPT_FOR_MESSAGES;
+	*use = info->suite == CC_SUITE_CONVERSATION ? CHATCRYPT_FOR_CONVERSATION :
+		CHATCRYPT_FOR_MESSAGES;
 	return CC_OK;
 }
 
@@ -214,7 +221,8 @@ chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 			   const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure)
 {
 	cc_status	why;
-	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, on_failure, NULL, &why);
+	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, on_failure, NULL,
+										  &why);
 
 	if (plaintext == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
 		chatcrypt_raise(why, chat_id);
@@ -248,7 +256,8 @@ convert_to_server(const char *utf8, Size len)
 	native = MemoryContextAllocHuge(CurrentMemoryContext, room);
 	PG_TRY();
 	{
-		if (pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) utf8, (int) len,
+		if (pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(),
+										  (unsigned char *) utf8, (int) len,
 										  (unsigned char *) native, (int) room, true) == (int) len)
 			result = cstring_to_text(native);
 	}
@@ -297,7 +306,8 @@ raise_not_text(bool is_utf8)
 	if (is_utf8)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
-				 errmsg("the message cannot be shown in the encoding \"%s\" of this database", GetDatabaseEncodingName()),
+				 errmsg("the message cannot be shown in the encoding \"%s\" of this database",
+						GetDatabaseEncodingName()),
 				 errhint("Read its UTF-8 bytes with chatcrypt.decrypt_bytea().")));
 	ereport(ERROR,
 			(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
@@ -310,7 +320,8 @@ chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 					const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure)
 {
 	struct varlena *plaintext = chatcrypt_open(chat_id, message_id, envelope, aad,
-											   on_failure == CHATCRYPT_FAIL_NULL ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+											   on_failure == CHATCRYPT_FAIL_NULL ?
+											   CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
 	text	   *result;
 	bool		is_utf8;
 
@@ -328,17 +339,19 @@ chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 }
 
 static bytea *
-reseal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, const bytea *aad,
-	   cc_status *why)
+reseal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const bytea *envelope,
+	   const bytea *aad, cc_status *why)
 {
-	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL, NULL, why);
+	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL,
+										  NULL, why);
 	bytea	   *volatile resealed = NULL;
 
 	if (plaintext == NULL)
 		return NULL;
 	PG_TRY();
 	{
-		resealed = seal(choose, chat_id, message_id, VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ, aad);
+		resealed = seal(choose, chat_id, message_id, VARDATA(plaintext),
+						VARSIZE(plaintext) - VARHDRSZ, aad);
 	}
 	PG_FINALLY();
 	{
@@ -364,16 +377,19 @@ chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[
 }
 
 char *
-chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version, const ChatcryptKmsJob *failure)
+chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version,
+								 const ChatcryptKmsJob *failure)
 {
 	ChatcryptMode mode;
 	ChatcryptDekRow row;
 
 	if (failure->wrong_key)
-		return psprintf("wrong key: version %u unwraps to another key than the one that was wrapped", version);
+		return psprintf("wrong key: version %u unwraps to another key than the one that was "
+						"wrapped", version);
 	if (failure->outcome != CC_KMS_OK)
 		return psprintf("key not unwrapped: version %u: %s", version,
-						failure->error[0] != '\0' ? failure->error : cc_kms_outcome_text(failure->outcome));
+						failure->error[0] != '\0' ? failure->error :
+						cc_kms_outcome_text(failure->outcome));
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
 		return pstrdup("no key: there is no such chat");
 	if (chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), version, &row))
@@ -383,16 +399,20 @@ chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse us
 
 /* Whether the key or the bytes are the wrong ones is told to administrators and auditors alone. */
 static char *
-what_is_wrong_with_bytes(const ChatcryptKey *key, const uint8 *message_id, const bytea *envelope, cc_status status)
+what_is_wrong_with_bytes(const ChatcryptKey *key, const uint8 *message_id, const bytea *envelope,
+						 cc_status status)
 {
 	if (status != CC_ERR_AUTH)
 		return psprintf("not an envelope: %s", cc_status_text(status));
 	if (key->use == CHATCRYPT_FOR_CONVERSATION)
 		return pstrdup("damaged, or sealed under another key");
 	if (cc_envelope_is_committed(&key->secret.message, key->version, message_id,
-								 (const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope)))
-		return pstrdup("damaged: the key and the message are right, the bytes or the additional data are not");
-	return pstrdup("wrong key: sealed under another key or for another message, or damaged at its beginning");
+								 (const uint8 *) VARDATA_ANY(envelope),
+								 VARSIZE_ANY_EXHDR(envelope)))
+		return pstrdup("damaged: the key and the message are right, "
+					   "the bytes or the additional data are not");
+	return pstrdup("wrong key: sealed under another key or for another message, "
+				   "or damaged at its beginning");
 }
 
 char *
@@ -416,8 +436,9 @@ chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[C
 	if (key == NULL)
 		return chatcrypt_what_is_wrong_with_key(chat_id, use, info.dek_version, &failure);
 	status = open_with(key, message_id,
-					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
-					   bytes, VARSIZE_ANY_EXHDR(envelope), plaintext);
+					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL,
+					   aad ? VARSIZE_ANY_EXHDR(aad) : 0, bytes, VARSIZE_ANY_EXHDR(envelope),
+					   plaintext);
 	cc_wipe(plaintext, info.plaintext_len);
 	pfree(plaintext);
 	return status == CC_OK ? NULL : what_is_wrong_with_bytes(key, message_id, envelope, status);

@@ -23,8 +23,9 @@ extern bytea *chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 me
  * The same under the chat's active data key, which is another one in a chat of mode
  * conversation_key: for what clients do not read with the key of their conversation.
  */
-extern bytea *chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-									 const char *plaintext, Size len, const bytea *aad);
+extern bytea *chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN],
+									 const uint8 message_id[CC_ID_LEN], const char *plaintext,
+									 Size len, const bytea *aad);
 
 /*
  * What is to become of an envelope that does not open: an error, or NULL.  A KMS
@@ -39,9 +40,11 @@ typedef enum ChatcryptOnFailure
 } ChatcryptOnFailure;
 
 extern bytea *chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-							 const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure);
+							 const bytea *envelope, const bytea *aad,
+							 ChatcryptOnFailure on_failure);
 extern text *chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-								 const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure);
+								 const bytea *envelope, const bytea *aad,
+								 ChatcryptOnFailure on_failure);
 
 /*
  * For what must go on while a KMS is down: NULL where it does not open, and where
@@ -58,16 +61,18 @@ extern bytea *chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 messag
  */
 extern bytea *chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 							   const bytea *envelope, const bytea *aad, cc_status *why);
-extern bytea *chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-									   const bytea *envelope, const bytea *aad, cc_status *why);
+extern bytea *chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN],
+									   const uint8 message_id[CC_ID_LEN], const bytea *envelope,
+									   const bytea *aad, cc_status *why);
 
 /* What keeps an envelope from opening, in words; NULL for nothing.  Raises for none of it. */
-extern char *chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-									 const bytea *envelope, const bytea *aad);
+extern char *chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN],
+									 const uint8 message_id[CC_ID_LEN], const bytea *envelope,
+									 const bytea *aad);
 
 /* Why chatcrypt_keyring_probe() found no key, in words, from the failure that it filled. */
-extern char *chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version,
-											  const ChatcryptKmsJob *failure);
+extern char *chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
+											  uint32 version, const ChatcryptKmsJob *failure);
 
 /*
  * Text of the server's encoding as UTF-8: its own bytes where it is that already.  NULL
@@ -75,7 +80,10 @@ extern char *chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], Ch
  */
 extern char *chatcrypt_text_to_utf8(const text *given, Size *len);
 
-/* The reverse: a new text; NULL for what is no UTF-8, or cannot be shown in the server's encoding. */
+/*
+ * The reverse: a new text; NULL for what is no UTF-8, or cannot be shown in the server's
+ * encoding.
+ */
 extern text *chatcrypt_text_from_utf8(const char *utf8, Size len);
 
 /* For who has opened a text and is done with it; NULL for none. */

@@ -53,7 +53,10 @@ wipe_utf8(Utf8 *word)
 	pfree(word->bytes);
 }
 
-/* Bytes of the first so many characters; those of all where there are fewer, and then *chars is less. */
+/*
+ * Bytes of the first so many characters; those of all where there are fewer, and then
+ * *chars is less.
+ */
 static Size
 first_chars(const char *bytes, Size len, int *chars)
 {
@@ -95,7 +98,8 @@ hash_chat(const uint8 *chat_id)
 }
 
 void
-chatcrypt_terms_begin(ChatcryptTerms *terms, const uint8 chat_id[CC_ID_LEN], const ChatcryptSearchPolicy *policy)
+chatcrypt_terms_begin(ChatcryptTerms *terms, const uint8 chat_id[CC_ID_LEN],
+					  const ChatcryptSearchPolicy *policy)
 {
 	memset(terms, 0, sizeof(*terms));
 	memcpy(terms->chat_id, chat_id, CC_ID_LEN);
@@ -151,7 +155,8 @@ add_term(ChatcryptTerms *terms, cc_blind_kind kind, const char *utf8, Size len)
 	cc_status	status;
 
 	make_room(terms);
-	status = cc_blind_token(&chatcrypt_keyring_active(terms->chat_id, CHATCRYPT_FOR_SEARCH)->secret.search,
+	status = cc_blind_token(&chatcrypt_keyring_active(terms->chat_id,
+													  CHATCRYPT_FOR_SEARCH)->secret.search,
 							kind, utf8, len, terms->policy.bits, token);
 	if (status != CC_OK)
 		chatcrypt_raise(status, terms->chat_id);

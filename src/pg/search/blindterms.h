@@ -36,7 +36,8 @@ extern void chatcrypt_terms_begin(ChatcryptTerms *terms, const uint8 chat_id[CC_
  * added, where no term tells.  Lexemes are in the server's encoding.
  */
 extern bool chatcrypt_terms_word(ChatcryptTerms *terms, const char *lexeme, Size len);
-extern bool chatcrypt_terms_prefix(ChatcryptTerms *terms, const char *prefix, Size len, bool *exact);
+extern bool chatcrypt_terms_prefix(ChatcryptTerms *terms, const char *prefix, Size len,
+								   bool *exact);
 extern bool chatcrypt_terms_part(ChatcryptTerms *terms, const char *part, Size len);
 
 /* What was added, sorted and each once. */

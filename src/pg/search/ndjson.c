@@ -61,7 +61,8 @@ put_escape(ChatcryptNdjson *out, uint32 unit)
 {
 	static const char digits[] = "0123456789abcdef";
 	const char	escape[] = {
-		'\\', 'u', digits[unit >> 12 & 15], digits[unit >> 8 & 15], digits[unit >> 4 & 15], digits[unit & 15]
+		'\\', 'u', digits[unit >> 12 & 15], digits[unit >> 8 & 15],
+		digits[unit >> 4 & 15], digits[unit & 15]
 	};
 
 	put_bytes(out, escape, sizeof(escape));
@@ -118,7 +119,10 @@ chatcrypt_ndjson_put_utf8(ChatcryptNdjson *out, const char *utf8, Size len)
 	chatcrypt_ndjson_put(out, "\"");
 }
 
-/* As much of it as has characters in Unicode: the rest is of no use to the index, and no reason to stop. */
+/*
+ * As much of it as has characters in Unicode: the rest is of no use to the index, and no
+ * reason to stop.
+ */
 static void
 put_converted(ChatcryptNdjson *out, const char *value, Size len)
 {
@@ -132,8 +136,9 @@ put_converted(ChatcryptNdjson *out, const char *value, Size len)
 		return;
 	}
 	utf8 = palloc0(room);
-	(void) pg_do_encoding_conversion_buf(conversion, GetDatabaseEncoding(), PG_UTF8, (unsigned char *) value, (int) len,
-										 (unsigned char *) utf8, (int) room, true);
+	(void) pg_do_encoding_conversion_buf(conversion, GetDatabaseEncoding(), PG_UTF8,
+										 (unsigned char *) value, (int) len, (unsigned char *) utf8,
+										 (int) room, true);
 	chatcrypt_ndjson_put_utf8(out, utf8, strlen(utf8));
 	cc_wipe(utf8, room);
 	pfree(utf8);

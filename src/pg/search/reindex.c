@@ -114,7 +114,8 @@ begin_generation(void *arg)
 		return;
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(run->chat_id.data);
-	chatcrypt_owner_execute("UPDATE chatcrypt.search_policy SET generation = DEFAULT, complete = false, "
+	chatcrypt_owner_execute("UPDATE chatcrypt.search_policy "
+							"SET generation = DEFAULT, complete = false, "
 							"updated_at = now() WHERE chat_id = $1", &chat, 1);
 	chatcrypt_owner_end(&scope);
 	run->policy = *current_policy(run);
@@ -123,11 +124,14 @@ begin_generation(void *arg)
 static void
 destroy_replaced_keys(const ChatcryptOwnerScope *scope, const ChatcryptArg *chat)
 {
-	ChatcryptEvent event = {.event = "purge", .chat_id = DatumGetUUIDP(chat->value)->data, .purpose = "search"};
+	ChatcryptEvent event = {.event = "purge", .chat_id = DatumGetUUIDP(chat->value)->data,
+							.purpose = "search"};
 	uint64		destroyed;
 
-	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL "
-										"WHERE chat_id = $1 AND purpose = 'search' AND state = 'decrypt_only'", chat, 1);
+	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek "
+										"SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL "
+										"WHERE chat_id = $1 AND purpose = 'search' "
+										"AND state = 'decrypt_only'", chat, 1);
 	if (destroyed == 0)
 		return;
 	event.detail = psprintf(UINT64_FORMAT " keys destroyed", destroyed);
@@ -148,8 +152,10 @@ complete(void *arg)
 
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(run->chat_id.data);
-	if (chatcrypt_owner_execute("UPDATE chatcrypt.search_policy SET complete = true, updated_at = now() "
-								"WHERE chat_id = $1 AND generation = $2 AND NOT complete", args, lengthof(args)) > 0)
+	if (chatcrypt_owner_execute("UPDATE chatcrypt.search_policy "
+								"SET complete = true, updated_at = now() "
+								"WHERE chat_id = $1 AND generation = $2 AND NOT complete", args,
+								lengthof(args)) > 0)
 		destroy_replaced_keys(&scope, args);
 	chatcrypt_owner_end(&scope);
 }
@@ -175,7 +181,8 @@ list_messages(const Reindex *run, Datum **ids)
 									"WHERE m.chat_id = $1 AND m.encrypted_message IS NOT NULL "
 									"AND t.generation IS DISTINCT FROM $2 AND m.created_at >= $3 "
 									"AND (m.created_at, m.message_id) > ($3, $4) "
-									"ORDER BY m.created_at, m.message_id LIMIT $5", args, lengthof(args));
+									"ORDER BY m.created_at, m.message_id LIMIT $5", args,
+									lengthof(args));
 	*ids = palloc(sizeof(Datum) * Max(count, 1));
 	for (uint64 i = 0; i < count; i++)
 		(*ids)[i] = chatcrypt_owner_column(i, 1, &isnull);
@@ -231,7 +238,8 @@ index_batch(void *arg)
 	uint64		count;
 	uint64		locked;
 
-	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
 	if (current_policy(run)->generation != run->policy.generation)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -243,10 +251,13 @@ index_batch(void *arg)
 	count = list_messages(run, &ids);
 	note_place(run, count);
 	messages = (ChatcryptArg) {
-		UUIDARRAYOID, PointerGetDatum(construct_array(ids, (int) count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)), false
+		UUIDARRAYOID, PointerGetDatum(construct_array(ids, (int) count, UUIDOID, UUID_LEN, false,
+													  TYPALIGN_CHAR)), false
 	};
-	locked = chatcrypt_owner_execute("SELECT message_id, created_at, encrypted_message FROM chatcrypt.message "
-									 "WHERE message_id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED", &messages, 1);
+	locked = chatcrypt_owner_execute("SELECT message_id, created_at, encrypted_message "
+									 "FROM chatcrypt.message "
+									 "WHERE message_id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED",
+									 &messages, 1);
 	for (uint64 i = 0; i < locked; i++)
 		index_message(run, i);
 	run->passed_over = run->passed_over || locked < count;
@@ -265,7 +276,8 @@ pass(Reindex *run)
 	do
 	{
 		run_step(run, index_batch);
-		chatcrypt_progress_note("reindex search", run->chat_id.data, run->indexed, CHATCRYPT_TOTAL_UNKNOWN);
+		chatcrypt_progress_note("reindex search", run->chat_id.data, run->indexed,
+								CHATCRYPT_TOTAL_UNKNOWN);
 	} while (run->listed == run->batch);
 }
 
@@ -314,13 +326,15 @@ reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 	chatcrypt_require_participant(chat_id->data);
 	run.new_key = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.reindex_search()");
-	run.batch_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt reindex batch", ALLOCSET_DEFAULT_SIZES);
+	run.batch_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt reindex batch",
+											  ALLOCSET_DEFAULT_SIZES);
 	reindex(&run, until);
 	chatcrypt_progress_end();
 	if (run.outstanding > 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("the search index of chat %s is not complete yet", chatcrypt_id_text(chat_id->data)),
+				 errmsg("the search index of chat %s is not complete yet",
+						chatcrypt_id_text(chat_id->data)),
 				 errdetail("Transactions that began before its change are running still."),
 				 errhint("Call again when they have ended, or with more patience.")));
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.indexed, run.unreadable, run.outstanding}, 3);
@@ -328,7 +342,10 @@ reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 
 PG_FUNCTION_INFO_V1(chatcrypt_reindex_search);
 
-/* reindex_search(chat uuid, batch integer, new_key boolean, patience interval, INOUT indexed, unreadable, waiting_for) */
+/*
+ * reindex_search(chat uuid, batch integer, new_key boolean, patience interval, INOUT
+ * indexed, unreadable, waiting_for)
+ */
 Datum
 chatcrypt_reindex_search(PG_FUNCTION_ARGS)
 {

@@ -15,11 +15,13 @@
  * is in the server's encoding; NULL for none.  The caller's transaction holds the
  * message's row, which keeps two writers of one message apart.
  */
-extern void chatcrypt_search_written(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-									 TimestampTz created_at, const text *body);
+extern void chatcrypt_search_written(const uint8 chat_id[CC_ID_LEN],
+									 const uint8 message_id[CC_ID_LEN], TimestampTz created_at,
+									 const text *body);
 
 /* After a message was deleted, or moved away from this chat or this id. */
-extern void chatcrypt_search_removed(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]);
+extern void chatcrypt_search_removed(const uint8 chat_id[CC_ID_LEN],
+									 const uint8 message_id[CC_ID_LEN]);
 
 /*
  * Inside an owner scope, when the keys of a chat, or of all chats of a tenant, are

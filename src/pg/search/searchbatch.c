@@ -33,16 +33,21 @@
  * nothing, and so are not opened to see whether they could be: the key must be there.
  */
 #define READ_MESSAGES \
-	"SELECT u.position, u.message_id, m.chat_id, s.mode, m.sender, m.encrypted_message, m.dek_version, " \
-	"CASE WHEN m.created_at >= '0001-01-01 00:00:00+00' AND m.created_at < '9999-12-31 00:00:00+00' " \
+	"SELECT u.position, u.message_id, m.chat_id, s.mode, m.sender, m.encrypted_message, " \
+	"m.dek_version, " \
+	"CASE WHEN m.created_at >= '0001-01-01 00:00:00+00' " \
+	"AND m.created_at < '9999-12-31 00:00:00+00' " \
 	"THEN to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') END, " \
 	"ARRAY(SELECT lpad(to_hex(token), 16, '0') FROM unnest(t.tokens) AS token), " \
-	"EXISTS (SELECT FROM chatcrypt.dek d WHERE d.chat_id = m.chat_id AND d.dek_version = m.dek_version " \
+	"EXISTS (SELECT FROM chatcrypt.dek d WHERE d.chat_id = m.chat_id " \
+	"AND d.dek_version = m.dek_version " \
 	"AND d.purpose <> 'search' AND d.state <> 'destroyed') " \
 	"FROM unnest($1, $2) WITH ORDINALITY AS u (position, message_id, n) " \
-	"LEFT JOIN chatcrypt.message m ON m.message_id = u.message_id AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp()) " \
+	"LEFT JOIN chatcrypt.message m ON m.message_id = u.message_id AND (m.expires_at IS NULL " \
+	"OR m.expires_at > clock_timestamp()) " \
 	"LEFT JOIN chatcrypt.search_policy s ON s.chat_id = m.chat_id AND s.feed " \
-	"LEFT JOIN chatcrypt.search_token t ON t.message_id = m.message_id AND t.generation = s.generation AND s.mode = 'blind' " \
+	"LEFT JOIN chatcrypt.search_token t ON t.message_id = m.message_id " \
+	"AND t.generation = s.generation AND s.mode = 'blind' " \
 	"ORDER BY u.n"
 
 enum
@@ -107,7 +112,8 @@ note_down(ChatcryptSearchBatch *batch, const uint8 *chat_id, const ChatcryptKmsJ
 {
 	memcpy(batch->down[batch->ndown++], chat_id, CC_ID_LEN);
 	batch->full = batch->ndown == CHATCRYPT_BATCH_MOST_DOWN;
-	batch->problem = failure->wrong_key ? "the key service gives another key than the one that was wrapped" :
+	batch->problem = failure->wrong_key ?
+		"the key service gives another key than the one that was wrapped" :
 		cc_kms_outcome_text(failure->outcome);
 }
 
@@ -177,7 +183,8 @@ put_action(ChatcryptSearchBatch *batch, const Row *row, const char *action)
 {
 	put(batch, psprintf("{\"%s\":{\"_index\":%s,\"_id\":", action, batch->index));
 	put_id(batch, row, ROW_MESSAGE_ID);
-	put(batch, psprintf(",\"version\":" INT64_FORMAT ",\"version_type\":\"external\"}}\n", batch->number));
+	put(batch,
+		psprintf(",\"version\":" INT64_FORMAT ",\"version_type\":\"external\"}}\n", batch->number));
 }
 
 static void
@@ -186,7 +193,8 @@ put_tokens(ChatcryptSearchBatch *batch, const Row *row)
 	Datum	   *tokens;
 	int			count;
 
-	deconstruct_array(DatumGetArrayTypeP(row->values[ROW_TOKENS]), TEXTOID, -1, false, TYPALIGN_INT, &tokens, NULL, &count);
+	deconstruct_array(DatumGetArrayTypeP(row->values[ROW_TOKENS]), TEXTOID, -1, false, TYPALIGN_INT,
+					  &tokens, NULL, &count);
 	put(batch, ",\"tokens\":[");
 	for (int i = 0; i < count; i++)
 	{
@@ -208,7 +216,9 @@ put_document(ChatcryptSearchBatch *batch, const Row *row, Saying saying, const b
 	put(batch, ",\"created_at\":");
 	put_text_or_null(batch, row, ROW_CREATED_AT);
 	put(batch, ",\"dek_version\":");
-	put(batch, row->nulls[ROW_DEK_VERSION] ? "null" : psprintf("%d", DatumGetInt32(row->values[ROW_DEK_VERSION])));
+	put(batch,
+		row->nulls[ROW_DEK_VERSION] ? "null" :
+		psprintf("%d", DatumGetInt32(row->values[ROW_DEK_VERSION])));
 	if (saying == SAY_TEXT)
 	{
 		put(batch, ",\"text\":");
@@ -276,7 +286,8 @@ take_fetched(ChatcryptSearchBatch *batch, MemoryContext row_context)
 
 		CHECK_FOR_INTERRUPTS();
 		for (int column = 0; column < ROW_COLUMNS; column++)
-			row.values[column] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column + 1, &row.nulls[column]);
+			row.values[column] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
+											   column + 1, &row.nulls[column]);
 		take(batch, &row);
 		MemoryContextSwitchTo(previous);
 		MemoryContextReset(row_context);
@@ -290,12 +301,14 @@ chatcrypt_batch_fill(ChatcryptSearchBatch *batch, const ChatcryptArg picked[2])
 	int			most = ArrayGetNItems(ARR_NDIM(all), ARR_DIMS(all));
 	Oid			types[] = {picked[0].type, picked[1].type};
 	Datum		values[] = {picked[0].value, picked[1].value};
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt search feed", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt search feed",
+													  ALLOCSET_DEFAULT_SIZES);
 	Portal		cursor;
 
 	for (int fate = 0; fate < CHATCRYPT_BATCH_FATES; fate++)
 		batch->positions[fate] = MemoryContextAlloc(batch->context, sizeof(Datum) * most);
-	cursor = SPI_cursor_open_with_args(NULL, READ_MESSAGES, lengthof(types), types, values, NULL, false, 0);
+	cursor = SPI_cursor_open_with_args(NULL, READ_MESSAGES, lengthof(types), types, values, NULL,
+									   false, 0);
 	do
 	{
 		SPI_freetuptable(SPI_tuptable);
@@ -309,8 +322,8 @@ chatcrypt_batch_fill(ChatcryptSearchBatch *batch, const ChatcryptArg picked[2])
 ChatcryptArg
 chatcrypt_batch_positions(const ChatcryptSearchBatch *batch, ChatcryptBatchFate fate)
 {
-	ArrayType  *array = construct_array(batch->positions[fate], batch->count[fate], INT8OID, sizeof(int64),
-										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	ArrayType  *array = construct_array(batch->positions[fate], batch->count[fate], INT8OID,
+										sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 
 	return (ChatcryptArg) {INT8ARRAYOID, PointerGetDatum(array), false};
 }
@@ -321,7 +334,8 @@ chatcrypt_batch_end(ChatcryptSearchBatch *batch)
 	if (batch->count[CHATCRYPT_BATCH_PUT_OFF] > 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-				 errmsg("%d messages could not be opened and will be tried again", batch->count[CHATCRYPT_BATCH_PUT_OFF]),
+				 errmsg("%d messages could not be opened and will be tried again",
+						batch->count[CHATCRYPT_BATCH_PUT_OFF]),
 				 errdetail_internal("%s", batch->problem)));
 	if (batch->count[CHATCRYPT_BATCH_HAS] > 0)
 		return chatcrypt_ndjson_end(&batch->lines);

@@ -46,7 +46,8 @@ extern ChatcryptSearchBatch *chatcrypt_batch_new(const text *index);
 extern void chatcrypt_batch_fill(ChatcryptSearchBatch *batch, const ChatcryptArg picked[2]);
 
 /* Positions of one fate, as an argument of a statement. */
-extern ChatcryptArg chatcrypt_batch_positions(const ChatcryptSearchBatch *batch, ChatcryptBatchFate fate);
+extern ChatcryptArg chatcrypt_batch_positions(const ChatcryptSearchBatch *batch,
+											  ChatcryptBatchFate fate);
 
 /* The text, or NULL where there is none; warns of what was put off. */
 extern text *chatcrypt_batch_end(ChatcryptSearchBatch *batch);

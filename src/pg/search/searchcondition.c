@@ -45,7 +45,8 @@ to_array(const ChatcryptTerms *terms)
 
 	for (int i = 0; i < terms->count; i++)
 		values[i] = Int64GetDatum(terms->terms[i]);
-	return construct_array(values, terms->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	return construct_array(values, terms->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+						   TYPALIGN_DOUBLE);
 }
 
 static char *
@@ -55,7 +56,10 @@ holds(Maker *maker, ArrayType *terms)
 	return psprintf("t.tokens @> $%d", maker->first + list_length(maker->arguments) - 1);
 }
 
-/* Adds the terms of one word; false where none tells whether it is there.  *exact: and they tell it for certain. */
+/*
+ * Adds the terms of one word; false where none tells whether it is there.  *exact: and
+ * they tell it for certain.
+ */
 static bool
 add_word(ChatcryptTerms *terms, const ParsedWord *word, ChatcryptMatch match, bool *exact)
 {
@@ -103,7 +107,8 @@ join(List *conditions, const char *operator)
 		return linitial(conditions);
 	initStringInfo(&sql);
 	foreach(cell, conditions)
-		appendStringInfo(&sql, "%s%s", foreach_current_index(cell) == 0 ? "(" : operator, (char *) lfirst(cell));
+		appendStringInfo(&sql, "%s%s", foreach_current_index(cell) == 0 ? "(" : operator,
+						 (char *) lfirst(cell));
 	appendStringInfoChar(&sql, ')');
 	return sql.data;
 }
@@ -161,7 +166,8 @@ static Piece make_piece(Maker *maker, const ChatcryptQuery *query, Bound bound);
 static Piece
 negation(Maker *maker, const ChatcryptQuery *query, Bound bound)
 {
-	Piece		piece = make_piece(maker, linitial(query->parts), bound == AT_LEAST ? AT_MOST : AT_LEAST);
+	Piece		piece = make_piece(maker, linitial(query->parts),
+								   bound == AT_LEAST ? AT_MOST : AT_LEAST);
 
 	if (piece.sql != NULL)
 		piece.sql = psprintf("NOT %s", piece.sql);

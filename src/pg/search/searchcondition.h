@@ -21,7 +21,8 @@ typedef struct ChatcryptCondition
 
 /* first: the number of its first parameter. */
 extern void chatcrypt_condition(const ChatcryptQuery *query, const uint8 chat_id[CC_ID_LEN],
-								const ChatcryptSearchPolicy *policy, int first, ChatcryptCondition *condition);
+								const ChatcryptSearchPolicy *policy, int first,
+								ChatcryptCondition *condition);
 
 /*
  * Adds the terms that each message has that the query matches, and is not marked as one of

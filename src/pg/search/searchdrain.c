@@ -40,15 +40,22 @@
 #define MOST_MESSAGES	10000
 
 /* Doubles from ten seconds to ten minutes. */
-#define PAUSE "clock_timestamp() + least(interval '10 minutes', interval '5 seconds' * power(2, least(failures + 1, 10)))"
+#define PAUSE \
+	"clock_timestamp() + least(interval '10 minutes', " \
+	"interval '5 seconds' * power(2, least(failures + 1, 10)))"
 
 static int64
 unix_ms(void)
 {
-	return (GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
+	const int64 epochs = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+
+	return (GetCurrentTimestamp() + epochs) / 1000;
 }
 
-/* Inside an owner scope.  No two are the same; the lock is held for as long as it takes to move the sequence. */
+/*
+ * Inside an owner scope.  No two are the same; the lock is held for as long as it takes
+ * to move the sequence.
+ */
 static int64
 draw_number(void)
 {
@@ -98,18 +105,24 @@ raise_fences(void)
 	ChatcryptArg args[2];
 	bool		isnull;
 
-	args[1] = (ChatcryptArg) {XID8OID, FullTransactionIdGetDatum(ReadNextFullTransactionId()), false};
-	chatcrypt_owner_execute("SELECT array_agg(position) FROM chatcrypt.search_feed WHERE message_id IS NULL "
+	args[1] = (ChatcryptArg) {XID8OID, FullTransactionIdGetDatum(ReadNextFullTransactionId()),
+							  false};
+	chatcrypt_owner_execute("SELECT array_agg(position) FROM chatcrypt.search_feed "
+							"WHERE message_id IS NULL "
 							"AND (fence = xid8 '0' OR fence > $1)", &args[1], 1);
 	args[0] = (ChatcryptArg) {INT8ARRAYOID, chatcrypt_owner_value(&isnull), false};
 	if (isnull)
 		return;
 	have_all_sessions_forget();
 	args[1].value = FullTransactionIdGetDatum(ReadNextFullTransactionId());
-	chatcrypt_owner_execute("UPDATE chatcrypt.search_feed SET fence = $2 WHERE position = ANY ($1)", args, lengthof(args));
+	chatcrypt_owner_execute("UPDATE chatcrypt.search_feed SET fence = $2 WHERE position = ANY ($1)",
+							args, lengthof(args));
 }
 
-/* A chat that is fed no more and was gone over to its end is forgotten, unless somebody is turning it on. */
+/*
+ * A chat that is fed no more and was gone over to its end is forgotten, unless somebody
+ * is turning it on.
+ */
 static void
 end_chat(Datum position, Datum chat_id)
 {
@@ -117,11 +130,14 @@ end_chat(Datum position, Datum chat_id)
 	ChatcryptArg chat = {UUIDOID, chat_id, false};
 
 	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_feed WHERE position = $1", &row, 1);
-	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.search_feed_chat WHERE chat_id = $1 FOR UPDATE SKIP LOCKED", &chat, 1) == 0)
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.search_feed_chat WHERE chat_id = $1 "
+								"FOR UPDATE SKIP LOCKED", &chat, 1) == 0)
 		return;
 	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_feed_chat f WHERE chat_id = $1 "
-							"AND NOT EXISTS (SELECT FROM chatcrypt.search_policy p WHERE p.chat_id = f.chat_id AND p.feed) "
-							"AND NOT EXISTS (SELECT FROM chatcrypt.search_feed r WHERE r.chat_id = f.chat_id AND r.message_id IS NULL)",
+							"AND NOT EXISTS (SELECT FROM chatcrypt.search_policy p "
+							"WHERE p.chat_id = f.chat_id AND p.feed) "
+							"AND NOT EXISTS (SELECT FROM chatcrypt.search_feed r "
+							"WHERE r.chat_id = f.chat_id AND r.message_id IS NULL)",
 							&chat, 1);
 }
 
@@ -137,22 +153,32 @@ list_some(int most)
 	bool		isnull;
 	int64		listed;
 
-	if (chatcrypt_owner_execute("SELECT position, chat_id, after FROM chatcrypt.search_feed WHERE message_id IS NULL "
-								"AND (fence IS NULL OR fence > xid8 '0' AND fence <= pg_snapshot_xmax(pg_current_snapshot())) "
-								"AND NOT EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot()) AS running WHERE running < fence) "
+	if (chatcrypt_owner_execute("SELECT position, chat_id, after FROM chatcrypt.search_feed "
+								"WHERE message_id IS NULL "
+								"AND (fence IS NULL OR fence > xid8 '0' "
+								"AND fence <= pg_snapshot_xmax(pg_current_snapshot())) "
+								"AND NOT EXISTS (SELECT "
+								"FROM pg_snapshot_xip(pg_current_snapshot()) AS running "
+								"WHERE running < fence) "
 								"ORDER BY position LIMIT 1 FOR UPDATE SKIP LOCKED", NULL, 0) == 0)
 		return false;
 	for (int i = 0; i < 3; i++)
 	{
-		args[i].value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &args[i].isnull);
+		args[i].value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1,
+									  &args[i].isnull);
 		args[i].type = SPI_gettypeid(SPI_tuptable->tupdesc, i + 1);
 	}
 	args[3] = (ChatcryptArg) {INT4OID, Int32GetDatum(most), false};
-	chatcrypt_owner_execute("WITH listed AS (SELECT message_id, created_at FROM chatcrypt.message WHERE chat_id = $2 "
-							"AND ($3 IS NULL OR created_at > $3) ORDER BY created_at FETCH FIRST ($4) ROWS WITH TIES), "
-							"noted AS (INSERT INTO chatcrypt.search_feed (message_id, chat_id) SELECT message_id, $2 FROM listed), "
-							"moved AS (UPDATE chatcrypt.search_feed SET fence = NULL, after = (SELECT max(created_at) FROM listed) "
-							"WHERE position = $1) SELECT count(*) FROM listed", args, lengthof(args));
+	chatcrypt_owner_execute("WITH listed AS (SELECT message_id, created_at FROM chatcrypt.message "
+							"WHERE chat_id = $2 "
+							"AND ($3 IS NULL OR created_at > $3) "
+							"ORDER BY created_at FETCH FIRST ($4) ROWS WITH TIES), "
+							"noted AS (INSERT INTO chatcrypt.search_feed (message_id, chat_id) "
+							"SELECT message_id, $2 FROM listed), "
+							"moved AS (UPDATE chatcrypt.search_feed "
+							"SET fence = NULL, after = (SELECT max(created_at) FROM listed) "
+							"WHERE position = $1) SELECT count(*) FROM listed", args,
+							lengthof(args));
 	listed = DatumGetInt64(chatcrypt_owner_value(&isnull));
 	if (listed < most)
 		end_chat(args[0].value, args[1].value);
@@ -168,12 +194,17 @@ pick(int most, ChatcryptArg picked[2])
 	ChatcryptArg limit = {INT4OID, Int32GetDatum(most), false};
 	bool		isnull;
 
-	chatcrypt_owner_execute("SELECT array_agg(position), array_agg(message_id), count(*) FROM (SELECT position, message_id "
-							"FROM chatcrypt.search_feed f WHERE message_id IS NOT NULL AND (due_at IS NULL OR due_at <= clock_timestamp()) "
-							"AND position = (SELECT min(o.position) FROM chatcrypt.search_feed o WHERE o.message_id = f.message_id) "
+	chatcrypt_owner_execute("SELECT array_agg(position), array_agg(message_id), count(*) "
+							"FROM (SELECT position, message_id "
+							"FROM chatcrypt.search_feed f WHERE message_id IS NOT NULL "
+							"AND (due_at IS NULL OR due_at <= clock_timestamp()) "
+							"AND position = (SELECT min(o.position) FROM chatcrypt.search_feed o "
+							"WHERE o.message_id = f.message_id) "
 							"ORDER BY position LIMIT $1 FOR UPDATE SKIP LOCKED) AS due", &limit, 1);
 	picked[0] = (ChatcryptArg) {INT8ARRAYOID, chatcrypt_owner_value(&isnull), false};
-	picked[1] = (ChatcryptArg) {UUIDARRAYOID, SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull), false};
+	picked[1] = (ChatcryptArg) {UUIDARRAYOID,
+								SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2,
+											  &isnull), false};
 	return !isnull;
 }
 
@@ -189,8 +220,11 @@ count_picked(const ChatcryptArg picked[2])
 static void
 drop_younger(ChatcryptArg picked[2])
 {
-	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_feed WHERE position = ANY (ARRAY(SELECT position FROM chatcrypt.search_feed "
-							"WHERE message_id = ANY ($2) AND position <> ALL ($1) FOR UPDATE SKIP LOCKED))", picked, 2);
+	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_feed "
+							"WHERE position = ANY (ARRAY(SELECT position "
+							"FROM chatcrypt.search_feed "
+							"WHERE message_id = ANY ($2) AND position <> ALL ($1) "
+							"FOR UPDATE SKIP LOCKED))", picked, 2);
 }
 
 static void
@@ -202,7 +236,8 @@ lease(const ChatcryptSearchBatch *batch, Datum until)
 		{TIMESTAMPTZOID, until, false}
 	};
 
-	chatcrypt_owner_execute("UPDATE chatcrypt.search_feed SET batch = $2, due_at = $3 WHERE position = ANY ($1)",
+	chatcrypt_owner_execute("UPDATE chatcrypt.search_feed SET batch = $2, due_at = $3 "
+							"WHERE position = ANY ($1)",
 							args, lengthof(args));
 }
 
@@ -214,7 +249,9 @@ put_off(const ChatcryptSearchBatch *batch)
 		{TEXTOID, CStringGetTextDatum(batch->problem), false}
 	};
 
-	chatcrypt_owner_execute("UPDATE chatcrypt.search_feed SET batch = NULL, failures = failures + 1, problem = $2, due_at = " PAUSE
+	chatcrypt_owner_execute("UPDATE chatcrypt.search_feed "
+							"SET batch = NULL, failures = failures + 1, problem = $2, "
+							"due_at = " PAUSE
 							" WHERE position = ANY ($1)", args, lengthof(args));
 }
 
@@ -228,7 +265,10 @@ prepare(ChatcryptRight right, const char *function)
 	PreventCommandIfReadOnly(function);
 }
 
-/* A snapshot that is older than the number of the batch could show what is older than the number says. */
+/*
+ * A snapshot that is older than the number of the batch could show what is older than the
+ * number says.
+ */
 static void
 require_read_committed(void)
 {
@@ -253,7 +293,8 @@ check_arguments(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a batch has 1 to %d messages", MOST_MESSAGES)));
-	if (!DatumGetBool(DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(1), IntervalPGetDatum(&none))))
+	if (!DatumGetBool(DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(1),
+										  IntervalPGetDatum(&none))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a lease must be longer than nothing")));
@@ -263,7 +304,10 @@ check_arguments(FunctionCallInfo fcinfo)
 				 errmsg("the name of the index must not be empty")));
 }
 
-/* Inside an owner scope.  Each statement has a snapshot of its own: nothing is read by one from before the draw. */
+/*
+ * Inside an owner scope.  Each statement has a snapshot of its own: nothing is read by
+ * one from before the draw.
+ */
 static void
 drain(ChatcryptSearchBatch *batch, int most, const Interval *lease_time)
 {
@@ -281,7 +325,9 @@ drain(ChatcryptSearchBatch *batch, int most, const Interval *lease_time)
 	drop_younger(picked);
 	chatcrypt_batch_fill(batch, picked);
 	if (batch->count[CHATCRYPT_BATCH_HAS] > 0)
-		lease(batch, DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+		lease(batch,
+			  DirectFunctionCall2(timestamptz_pl_interval,
+								  TimestampTzGetDatum(GetCurrentTimestamp()),
 										 PointerGetDatum(lease_time)));
 	if (batch->count[CHATCRYPT_BATCH_PUT_OFF] > 0)
 		put_off(batch);
@@ -326,15 +372,19 @@ chatcrypt_drain_search_feed(PG_FUNCTION_ARGS)
  * its words can hold what it was sent.
  */
 #define DELETE_DONE \
-	"DELETE FROM chatcrypt.search_feed f USING (SELECT coalesce(item -> 'index', item -> 'delete') AS said, item ? 'delete' AS deletes " \
-	"FROM jsonb_array_elements($2 -> 'items') AS item) AS i WHERE f.batch = $1 AND f.message_id::text = said ->> '_id' AND " \
+	"DELETE FROM chatcrypt.search_feed f USING (SELECT coalesce(item -> 'index', " \
+	"item -> 'delete') AS said, item ? 'delete' AS deletes " \
+	"FROM jsonb_array_elements($2 -> 'items') AS item) AS i WHERE f.batch = $1 " \
+	"AND f.message_id::text = said ->> '_id' AND " \
 	"(said ->> 'status' ~ '^(2[0-9]{2}|409)$' OR deletes AND said ->> 'status' = '404')"
 
 #define PUT_OFF_REST \
 	"UPDATE chatcrypt.search_feed f SET batch = NULL, failures = failures + 1, due_at = " PAUSE ", " \
-	"problem = 'the index said ' || coalesce((SELECT substring(coalesce(item -> 'index', item -> 'delete') ->> 'status' FROM '^[0-9]{3}$') " \
+	"problem = 'the index said ' || coalesce((SELECT substring(coalesce(item -> 'index', " \
+	"item -> 'delete') ->> 'status' FROM '^[0-9]{3}$') " \
 	"FROM jsonb_array_elements($2 -> 'items') AS item " \
-	"WHERE coalesce(item -> 'index', item -> 'delete') ->> '_id' = f.message_id::text LIMIT 1), 'nothing') WHERE batch = $1"
+	"WHERE coalesce(item -> 'index', item -> 'delete') ->> '_id' = f.message_id::text " \
+	"LIMIT 1), 'nothing') WHERE batch = $1"
 
 #define HAS_ITEMS "SELECT jsonb_typeof($1 -> 'items') = 'array'"
 #define HAS_NO_ERRORS "SELECT $1 -> 'errors' = 'false'"
@@ -359,7 +409,8 @@ ack_what_was_taken(const ChatcryptArg args[2])
 	if (!response_is(HAS_ITEMS, &args[1]))
 	{
 		if (response_is(HAS_NO_ERRORS, &args[1]))
-			return chatcrypt_owner_execute("DELETE FROM chatcrypt.search_feed WHERE batch = $1", args, 1);
+			return chatcrypt_owner_execute("DELETE FROM chatcrypt.search_feed WHERE batch = $1",
+										   args, 1);
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the response says nothing of the messages of the batch"),
@@ -384,10 +435,12 @@ chatcrypt_ack_search_feed(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	args[0] = (ChatcryptArg) {INT8OID, PG_GETARG_DATUM(0), false};
-	args[1] = (ChatcryptArg) {JSONBOID, PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1), PG_ARGISNULL(1)};
+	args[1] = (ChatcryptArg) {JSONBOID, PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1),
+							  PG_ARGISNULL(1)};
 	chatcrypt_owner_begin(&scope);
 	if (PG_ARGISNULL(1))
-		done = chatcrypt_owner_execute("DELETE FROM chatcrypt.search_feed WHERE batch = $1", args, 1);
+		done = chatcrypt_owner_execute("DELETE FROM chatcrypt.search_feed WHERE batch = $1", args,
+									   1);
 	else
 		done = ack_what_was_taken(args);
 	chatcrypt_owner_end(&scope);
@@ -406,7 +459,9 @@ chatcrypt_nack_search_feed(PG_FUNCTION_ARGS)
 
 	prepare(CHATCRYPT_MAY_FEED, "chatcrypt.nack_search_feed()");
 	chatcrypt_owner_begin(&scope);
-	released = chatcrypt_owner_execute("UPDATE chatcrypt.search_feed SET batch = NULL, due_at = NULL WHERE batch = $1", &batch, 1);
+	released =
+		chatcrypt_owner_execute("UPDATE chatcrypt.search_feed SET batch = NULL, due_at = NULL "
+								"WHERE batch = $1", &batch, 1);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_INT64((int64) released);
 }

@@ -53,8 +53,10 @@ static bool read_any_fed(const uint8 *unused, void *value);
 static bool read_fed(const uint8 *chat_id, void *value);
 
 /* Two, so that a database without a feed looks nothing up for each of its chats. */
-static ChatcryptMemory any_fed = {.tables = {"search_feed_chat"}, .value_size = sizeof(bool), .read = read_any_fed};
-static ChatcryptMemory fed = {.tables = {"search_feed_chat"}, .value_size = sizeof(bool), .read = read_fed};
+static ChatcryptMemory any_fed = {.tables = {"search_feed_chat"}, .value_size = sizeof(bool),
+								  .read = read_any_fed};
+static ChatcryptMemory fed = {.tables = {"search_feed_chat"}, .value_size = sizeof(bool),
+							  .read = read_fed};
 
 static bool
 read_any_fed(const uint8 *unused, void *value)
@@ -69,8 +71,8 @@ read_fed(const uint8 *chat_id, void *value)
 {
 	TupleDesc	desc;
 
-	*(bool *) value = chatcrypt_find_row("search_feed_chat", "search_feed_chat_pkey", InvalidOid, F_UUID_EQ,
-										 PointerGetDatum(chat_id), &desc) != NULL;
+	*(bool *) value = chatcrypt_find_row("search_feed_chat", "search_feed_chat_pkey", InvalidOid,
+										 F_UUID_EQ, PointerGetDatum(chat_id), &desc) != NULL;
 	return true;
 }
 
@@ -93,7 +95,9 @@ fill_row(TupleTableSlot *slot, const uint8 *chat_id, const uint8 *message_id)
 {
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, FEED_COLUMNS * sizeof(bool));
-	slot->tts_values[FEED_POSITION] = Int64GetDatum(nextval_internal(chatcrypt_store_relation("search_feed_position_seq"), false));
+	slot->tts_values[FEED_POSITION] =
+		Int64GetDatum(nextval_internal(chatcrypt_store_relation("search_feed_position_seq"),
+									   false));
 	slot->tts_values[FEED_CHAT_ID] = PointerGetDatum(chat_id);
 	slot->tts_values[FEED_MESSAGE_ID] = PointerGetDatum(message_id);
 	slot->tts_values[FEED_NOTED_AT] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
@@ -104,14 +108,18 @@ fill_row(TupleTableSlot *slot, const uint8 *chat_id, const uint8 *message_id)
 	ExecStoreVirtualTuple(slot);
 }
 
-/* As the executor does it, without a statement and without asking who may: every message pays for it. */
+/*
+ * As the executor does it, without a statement and without asking who may: every message
+ * pays for it.
+ */
 static void
 add_row(const uint8 *chat_id, const uint8 *message_id)
 {
 	Relation	table = table_open(chatcrypt_store_relation("search_feed"), RowExclusiveLock);
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *result = makeNode(ResultRelInfo);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(table), table_slot_callbacks(table));
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(table),
+													table_slot_callbacks(table));
 
 	if (RelationGetNumberOfAttributes(table) != FEED_COLUMNS)
 		elog(ERROR, "chatcrypt.search_feed has other columns than it was made with");
@@ -151,10 +159,13 @@ chatcrypt_feed_begin(const uint8 chat_id[CC_ID_LEN])
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
-	chatcrypt_owner_execute("WITH registered AS (INSERT INTO chatcrypt.search_feed_chat AS f VALUES ($1) "
-							"ON CONFLICT (chat_id) DO UPDATE SET chat_id = f.chat_id RETURNING xmax = 0 AS is_new) "
+	chatcrypt_owner_execute("WITH registered AS (INSERT INTO chatcrypt.search_feed_chat AS f "
+							"VALUES ($1) "
+							"ON CONFLICT (chat_id) DO UPDATE SET chat_id = f.chat_id "
+							"RETURNING xmax = 0 AS is_new) "
 							"INSERT INTO chatcrypt.search_feed (chat_id, fence) "
-							"SELECT $1, CASE WHEN is_new THEN xid8 '0' END FROM registered", &arg, 1);
+							"SELECT $1, CASE WHEN is_new THEN xid8 '0' END FROM registered", &arg,
+							1);
 }
 
 uint64
@@ -163,7 +174,8 @@ chatcrypt_feed_again(const uint8 chat_id[CC_ID_LEN])
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
 	return chatcrypt_owner_execute("INSERT INTO chatcrypt.search_feed (chat_id) "
-								   "SELECT chat_id FROM chatcrypt.search_feed_chat WHERE chat_id = $1", &arg, 1);
+								   "SELECT chat_id FROM chatcrypt.search_feed_chat "
+								   "WHERE chat_id = $1", &arg, 1);
 }
 
 uint64
@@ -171,7 +183,8 @@ chatcrypt_feed_tenant_again(const ChatcryptArg *tenant)
 {
 	return chatcrypt_owner_execute("INSERT INTO chatcrypt.search_feed (chat_id) "
 								   "SELECT f.chat_id FROM chatcrypt.search_feed_chat f "
-								   "JOIN chatcrypt.chat c USING (chat_id) WHERE c.tenant = $1", tenant, 1);
+								   "JOIN chatcrypt.chat c USING (chat_id) WHERE c.tenant = $1",
+								   tenant, 1);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_refeed);

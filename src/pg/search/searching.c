@@ -168,8 +168,10 @@ make_statement(ChatSearch *chat)
 		chat->candidates = psprintf(by_token, condition->sql);
 	else
 		chat->candidates = psprintf(by_time,
-									condition->sql ? "JOIN chatcrypt.search_token t USING (message_id) " : "",
-									condition->sql ? "AND " : "", condition->sql ? condition->sql : "");
+									condition->sql ?
+									"JOIN chatcrypt.search_token t USING (message_id) " : "",
+									condition->sql ? "AND " : "",
+									condition->sql ? condition->sql : "");
 }
 
 /* ------------------------------------------------------------------------- candidates */
@@ -242,13 +244,17 @@ read_messages(const Batch *batch)
 	static SPIPlanPtr plan;
 	ChatcryptArg ids = {
 		UUIDARRAYOID,
-		PointerGetDatum(construct_array(batch->ids, batch->count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)), false
+		PointerGetDatum(construct_array(batch->ids, batch->count, UUIDOID, UUID_LEN, false,
+										TYPALIGN_CHAR)), false
 	};
 
-	chatcrypt_statement_run(&plan, "SELECT message_id, created_at, sender, encrypted_message, chat_id "
+	chatcrypt_statement_run(&plan,
+							"SELECT message_id, created_at, sender, encrypted_message, chat_id "
 							"FROM chatcrypt.message "
-							"WHERE message_id OPERATOR(pg_catalog.=) ANY ($1) AND encrypted_message IS NOT NULL "
-							"AND (expires_at IS NULL OR expires_at OPERATOR(pg_catalog.>) pg_catalog.now())",
+							"WHERE message_id OPERATOR(pg_catalog.=) ANY ($1) "
+							"AND encrypted_message IS NOT NULL "
+							"AND (expires_at IS NULL OR expires_at OPERATOR(pg_catalog.>) "
+							"pg_catalog.now())",
 							&ids, 1, true);
 }
 
@@ -293,7 +299,8 @@ try_message(Search *search, const ChatSearch *chat, HeapTuple row, TupleDesc des
 	hit->place.message_id = *DatumGetUUIDP(values[0]);
 	hit->place.created_at = DatumGetTimestampTz(values[1]);
 	memcpy(hit->chat_id.data, chat->chat_id, CC_ID_LEN);
-	body = chatcrypt_open_text(chat->chat_id, hit->place.message_id.data, DatumGetByteaPP(values[3]), NULL,
+	body = chatcrypt_open_text(chat->chat_id, hit->place.message_id.data,
+							   DatumGetByteaPP(values[3]), NULL,
 							   chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL ?
 							   CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
 	if (body == NULL)
@@ -324,7 +331,8 @@ cut_batch(const Search *search, ChatSearch *chat, Batch *batch)
 {
 	if (search->nhits < search->limit)
 		return;
-	while (batch->count > 0 && newer(&search->hits[search->nhits - 1].place, &batch->places[batch->count - 1]) < 0)
+	while (batch->count > 0 &&
+		   newer(&search->hits[search->nhits - 1].place, &batch->places[batch->count - 1]) < 0)
 	{
 		batch->count--;
 		chat->at_end = true;
@@ -354,7 +362,8 @@ search_chat(Search *search, ChatSearch *chat)
 		count = Min(2 * count, LARGEST_BATCH);
 
 		/* What comes next is older than all that was found here. */
-		if (search->nhits == search->limit && newer(&search->hits[search->nhits - 1].place, &chat->at) <= 0)
+		if (search->nhits == search->limit &&
+			newer(&search->hits[search->nhits - 1].place, &chat->at) <= 0)
 			return;
 	}
 }
@@ -371,9 +380,11 @@ refuse_older_index(const ChatSearch *chats, int nchats)
 	for (int i = 0; i < nchats; i++)
 	{
 		Oid			types[] = {UUIDOID, INT8OID};
-		Datum		values[] = {PointerGetDatum(chats[i].chat_id), Int64GetDatum(chats[i].policy.generation)};
+		Datum		values[] = {PointerGetDatum(chats[i].chat_id),
+								Int64GetDatum(chats[i].policy.generation)};
 
-		if (SPI_execute_with_args("SELECT FROM chatcrypt.search_policy WHERE chat_id = $1 AND generation = $2 AND complete",
+		if (SPI_execute_with_args("SELECT FROM chatcrypt.search_policy WHERE chat_id = $1 "
+								  "AND generation = $2 AND complete",
 								  lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)
 			elog(ERROR, "could not read the policy of a chat");
 		if (SPI_processed == 0)
@@ -393,8 +404,9 @@ return_hits(const Search *search, ReturnSetInfo *result)
 	{
 		const Hit  *hit = &search->hits[i];
 		Datum		values[] = {
-			PointerGetDatum(&hit->chat_id), PointerGetDatum(&hit->place.message_id), PointerGetDatum(hit->sender),
-			PointerGetDatum(hit->body), TimestampTzGetDatum(hit->place.created_at)
+			PointerGetDatum(&hit->chat_id), PointerGetDatum(&hit->place.message_id),
+			PointerGetDatum(hit->sender), PointerGetDatum(hit->body),
+			TimestampTzGetDatum(hit->place.created_at)
 		};
 		bool		nulls[] = {false, false, hit->sender == NULL, false, false};
 
@@ -418,7 +430,8 @@ begin_search(FunctionCallInfo fcinfo, Search *search)
 	if (!PG_ARGISNULL(4))
 		search->before.message_id = *PG_GETARG_UUID_P(4);
 	search->context = CurrentMemoryContext;
-	search->batch_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt search batch", ALLOCSET_DEFAULT_SIZES);
+	search->batch_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt search batch",
+												  ALLOCSET_DEFAULT_SIZES);
 	search->hits = palloc(sizeof(Hit) * (search->limit + LARGEST_BATCH));
 }
 

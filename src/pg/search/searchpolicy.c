@@ -93,7 +93,8 @@ find_config(text *qualified_name)
 
 	if (list_length(names) != 2)
 		return InvalidOid;
-	return GetSysCacheOid2(TSCONFIGNAMENSP, Anum_pg_ts_config_oid, CStringGetDatum(strVal(lsecond(names))),
+	return GetSysCacheOid2(TSCONFIGNAMENSP, Anum_pg_ts_config_oid,
+						   CStringGetDatum(strVal(lsecond(names))),
 						   ObjectIdGetDatum(get_namespace_oid(strVal(linitial(names)), true)));
 }
 
@@ -102,7 +103,8 @@ fill_policy(ChatcryptSearchPolicy *policy, HeapTuple row, TupleDesc desc)
 {
 	bool		isnull;
 
-	policy->mode = strcmp(TextDatumGetCString(heap_getattr(row, POLICY_MODE, desc, &isnull)), "blind") == 0 ?
+	policy->mode = strcmp(TextDatumGetCString(heap_getattr(row, POLICY_MODE, desc, &isnull)),
+						  "blind") == 0 ?
 		CHATCRYPT_SEARCH_BLIND : CHATCRYPT_SEARCH_PLAIN;
 	policy->config = find_config(DatumGetTextPP(heap_getattr(row, POLICY_CONFIG, desc, &isnull)));
 	policy->prefixes = DatumGetInt32(heap_getattr(row, POLICY_PREFIXES, desc, &isnull));

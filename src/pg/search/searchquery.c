@@ -161,7 +161,8 @@ read_all(Reader *reader)
 	List	   *parts = NIL;
 	bool		is_first = true;
 
-	for (skip_spaces(reader); *reader->at != '\0' && !is_or(reader->at, is_first); skip_spaces(reader))
+	for (skip_spaces(reader); *reader->at != '\0' &&
+		 !is_or(reader->at, is_first); skip_spaces(reader))
 	{
 		ChatcryptQuery *item = read_item(reader);
 
@@ -253,7 +254,8 @@ has_at(const ParsedText *words, int position, const ParsedWord *wanted, Chatcryp
 
 /* All words of one variant of one position of the query. */
 static bool
-has_variant_at(const ParsedText *words, int position, const ChatcryptQuery *query, int first, int end)
+has_variant_at(const ParsedText *words, int position, const ChatcryptQuery *query, int first,
+			   int end)
 {
 	for (int i = first; i < end; i++)
 		if (!has_at(words, position, &query->words.words[i], query->match))

@@ -79,7 +79,8 @@ config_name(Oid config)
 	if (!HeapTupleIsValid(tuple))
 		refuse("there is no such text search configuration");
 	form = (Form_pg_ts_config) GETSTRUCT(tuple);
-	name = quote_qualified_identifier(get_namespace_name(form->cfgnamespace), NameStr(form->cfgname));
+	name = quote_qualified_identifier(get_namespace_name(form->cfgnamespace),
+									  NameStr(form->cfgname));
 	ReleaseSysCache(tuple);
 	return name;
 }
@@ -98,7 +99,8 @@ parse_wish(FunctionCallInfo fcinfo, Wish *wish)
 	policy->prefixes = PG_GETARG_INT32(ARG_PREFIXES);
 	policy->trigrams = PG_GETARG_BOOL(ARG_TRIGRAMS);
 	policy->bits = PG_GETARG_INT32(ARG_BITS);
-	policy->feed = PG_ARGISNULL(ARG_FEED) ? policy->mode == CHATCRYPT_SEARCH_PLAIN : PG_GETARG_BOOL(ARG_FEED);
+	policy->feed = PG_ARGISNULL(ARG_FEED) ? policy->mode == CHATCRYPT_SEARCH_PLAIN :
+		PG_GETARG_BOOL(ARG_FEED);
 	wish->config = config_name(policy->config);
 
 	if (policy->prefixes < 0 || policy->prefixes > CHATCRYPT_LONGEST_PREFIX)
@@ -119,7 +121,8 @@ require_searchable(const uint8 *chat_id)
 	if (mode == CHATCRYPT_MODE_E2EE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("chat %s is end-to-end encrypted and cannot be searched here", chatcrypt_id_text(chat_id)),
+				 errmsg("chat %s is end-to-end encrypted and cannot be searched here",
+						chatcrypt_id_text(chat_id)),
 				 errhint("Its clients can search what they have decrypted.")));
 }
 
@@ -128,7 +131,8 @@ static bool
 is_new_chat(const uint8 *chat_id)
 {
 	TupleDesc	desc;
-	HeapTuple	row = chatcrypt_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ, PointerGetDatum(chat_id), &desc);
+	HeapTuple	row = chatcrypt_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ,
+										 PointerGetDatum(chat_id), &desc);
 
 	return row != NULL && !(row->t_data->t_infomask & HEAP_UPDATED) &&
 		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row->t_data));
@@ -139,7 +143,8 @@ has_messages(const uint8 *chat_id)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
-	return chatcrypt_owner_execute("SELECT FROM chatcrypt.message WHERE chat_id = $1 LIMIT 1", &arg, 1) > 0;
+	return chatcrypt_owner_execute("SELECT FROM chatcrypt.message WHERE chat_id = $1 LIMIT 1", &arg,
+								   1) > 0;
 }
 
 /* Must everything be indexed anew?  The feed sees to what was not fed by itself. */
@@ -147,7 +152,8 @@ static bool
 needs_new_index(const ChatcryptSearchPolicy *before, const ChatcryptSearchPolicy *after)
 {
 	return before == NULL || before->mode != after->mode || before->config != after->config ||
-		before->prefixes != after->prefixes || before->trigrams != after->trigrams || before->bits != after->bits;
+		before->prefixes != after->prefixes || before->trigrams != after->trigrams ||
+			before->bits != after->bits;
 }
 
 /* Inside an owner scope, with the chat locked. */
@@ -168,10 +174,14 @@ write_policy(const uint8 *chat_id, const Wish *wish)
 
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.search_policy "
 							"(chat_id, mode, config, prefixes, trigrams, bits, feed, complete) "
-							"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (chat_id) DO UPDATE SET "
-							"mode = excluded.mode, config = excluded.config, prefixes = excluded.prefixes, "
-							"trigrams = excluded.trigrams, bits = excluded.bits, feed = excluded.feed, "
-							"generation = excluded.generation, complete = excluded.complete, updated_at = now()",
+							"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+							"ON CONFLICT (chat_id) DO UPDATE SET "
+							"mode = excluded.mode, config = excluded.config, "
+							"prefixes = excluded.prefixes, "
+							"trigrams = excluded.trigrams, bits = excluded.bits, "
+							"feed = excluded.feed, "
+							"generation = excluded.generation, complete = excluded.complete, "
+							"updated_at = now()",
 							args, lengthof(args));
 }
 
@@ -179,7 +189,8 @@ write_policy(const uint8 *chat_id, const Wish *wish)
 static void
 set_feed(const uint8 *chat_id, bool feed)
 {
-	ChatcryptArg args[] = {{UUIDOID, PointerGetDatum(chat_id), false}, {BOOLOID, BoolGetDatum(feed), false}};
+	ChatcryptArg args[] = {{UUIDOID, PointerGetDatum(chat_id), false},
+						   {BOOLOID, BoolGetDatum(feed), false}};
 
 	chatcrypt_owner_execute("UPDATE chatcrypt.search_policy SET feed = $2, updated_at = now() "
 							"WHERE chat_id = $1 AND feed <> $2", args, lengthof(args));
@@ -204,7 +215,8 @@ describe(const Wish *wish)
 		return "search: off";
 	return psprintf("search: %s, config %s, prefixes %d, trigrams %s, bits %d, feed %s",
 					chatcrypt_search_mode_text(policy->mode), wish->config, policy->prefixes,
-					policy->trigrams ? "true" : "false", policy->bits, policy->feed ? "true" : "false");
+					policy->trigrams ? "true" : "false", policy->bits,
+					policy->feed ? "true" : "false");
 }
 
 /* Inside an owner scope, once the policy is written: the index outside is told, of all messages. */
@@ -240,7 +252,8 @@ apply(const uint8 *chat_id, Wish *wish, bool is_new)
 	}
 	if (wish->policy.mode != CHATCRYPT_SEARCH_BLIND)
 		chatcrypt_tokenrows_remove_chat(chat_id);
-	wish->policy.complete = wish->policy.mode != CHATCRYPT_SEARCH_BLIND || (is_new && !has_messages(chat_id));
+	wish->policy.complete = wish->policy.mode != CHATCRYPT_SEARCH_BLIND ||
+		(is_new && !has_messages(chat_id));
 	write_policy(chat_id, wish);
 	tell_feed(chat_id, was_fed, wish->policy.feed, true);
 	return wish->policy.complete;
@@ -268,7 +281,10 @@ set_search(const uint8 *chat_id, Wish *wish)
 
 PG_FUNCTION_INFO_V1(chatcrypt_set_search);
 
-/* set_search(chat uuid, mode text, config, prefixes, trigrams, bits, feed): is the index complete? */
+/*
+ * set_search(chat uuid, mode text, config, prefixes, trigrams, bits, feed): is the index
+ * complete?
+ */
 Datum
 chatcrypt_set_search(PG_FUNCTION_ARGS)
 {

@@ -56,8 +56,10 @@ find_row(Relation table, const uint8 *message_id, Snapshot snapshot, ItemPointer
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, TOKEN_MESSAGE_ID + 1, BTEqualStrategyNumber, F_UUID_EQ, PointerGetDatum(message_id));
-	scan = systable_beginscan(table, chatcrypt_store_relation("search_token_pkey"), true, snapshot, 1, &key);
+	ScanKeyInit(&key, TOKEN_MESSAGE_ID + 1, BTEqualStrategyNumber, F_UUID_EQ,
+				PointerGetDatum(message_id));
+	scan = systable_beginscan(table, chatcrypt_store_relation("search_token_pkey"), true, snapshot,
+							  1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		*at = tuple->t_self;
@@ -65,7 +67,10 @@ find_row(Relation table, const uint8 *message_id, Snapshot snapshot, ItemPointer
 	return HeapTupleIsValid(tuple);
 }
 
-/* False where another transaction, one that removes a whole chat, came first: then it must be looked again. */
+/*
+ * False where another transaction, one that removes a whole chat, came first: then it
+ * must be looked again.
+ */
 static bool
 try_remove(Relation table, const uint8 *message_id)
 {
@@ -75,8 +80,8 @@ try_remove(Relation table, const uint8 *message_id)
 	ItemPointerData at;
 
 	if (find_row(table, message_id, snapshot, &at))
-		result = table_tuple_delete(table, &at, GetCurrentCommandId(true), snapshot, InvalidSnapshot, true,
-									&failure, false);
+		result = table_tuple_delete(table, &at, GetCurrentCommandId(true), snapshot,
+									InvalidSnapshot, true, &failure, false);
 	UnregisterSnapshot(snapshot);
 	return result == TM_Ok || result == TM_SelfModified;
 }
@@ -104,11 +109,13 @@ terms_array(const ChatcryptTerms *terms)
 
 	for (int i = 0; i < terms->count; i++)
 		values[i] = Int64GetDatum(terms->terms[i]);
-	return construct_array(values, terms->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	return construct_array(values, terms->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+						   TYPALIGN_DOUBLE);
 }
 
 void
-chatcrypt_tokenrows_write(const uint8 message_id[CC_ID_LEN], TimestampTz created_at, const ChatcryptTerms *terms)
+chatcrypt_tokenrows_write(const uint8 message_id[CC_ID_LEN], TimestampTz created_at,
+						  const ChatcryptTerms *terms)
 {
 	Relation	table = table_open(chatcrypt_store_relation("search_token"), RowExclusiveLock);
 	Datum		values[TOKEN_COLUMNS];
@@ -124,15 +131,20 @@ chatcrypt_tokenrows_write(const uint8 message_id[CC_ID_LEN], TimestampTz created
 	table_close(table, NoLock);
 }
 
-/* By way of the chat's messages: an index of the tokens by chat would cost every insert, and serve this alone. */
+/*
+ * By way of the chat's messages: an index of the tokens by chat would cost every insert,
+ * and serve this alone.
+ */
 void
 chatcrypt_tokenrows_remove_chat(const uint8 chat_id[CC_ID_LEN])
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
 	if (chatcrypt_tokenrows_exist())
-		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.search_token t USING chatcrypt.message m "
-										  "WHERE m.chat_id = $1 AND t.message_id = m.message_id AND t.chat_id = $1", &arg, 1);
+		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.search_token t "
+										  "USING chatcrypt.message m "
+										  "WHERE m.chat_id = $1 AND t.message_id = m.message_id "
+										  "AND t.chat_id = $1", &arg, 1);
 }
 
 void
@@ -141,9 +153,11 @@ chatcrypt_tokenrows_remove_tenant(Datum tenant)
 	ChatcryptArg arg = {TEXTOID, tenant, false};
 
 	if (chatcrypt_tokenrows_exist())
-		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.search_token t USING chatcrypt.chat c "
+		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.search_token t "
+										  "USING chatcrypt.chat c "
 										  "JOIN chatcrypt.message m USING (chat_id) "
-										  "WHERE c.tenant = $1 AND t.message_id = m.message_id AND t.chat_id = m.chat_id", &arg, 1);
+										  "WHERE c.tenant = $1 AND t.message_id = m.message_id "
+										  "AND t.chat_id = m.chat_id", &arg, 1);
 }
 
 void

@@ -71,7 +71,8 @@ detail_of(const ChatcryptKmsJob *job)
 		return errdetail("The key service of \"%s\" did not answer within chatcrypt.kms_timeout (%g s): %s.",
 						 job->key_uri, chatcrypt_kms_timeout / 1000.0, error);
 	if (cc_kms_outcome_is_transient(job->outcome))
-		return errdetail("The last try with the key service of \"%s\" failed: %s.", job->key_uri, error);
+		return errdetail("The last try with the key service of \"%s\" failed: %s.", job->key_uri,
+						 error);
 	return errdetail("The key service of \"%s\" answered: %s.", job->key_uri, error);
 }
 
@@ -105,7 +106,8 @@ key_of(const ChatcryptKmsJob *job)
 {
 	if (job->id.purpose == CHATCRYPT_PURPOSE_EVENTS)
 		return "the key of the event chain";
-	return psprintf("the data key of chat %s version %u", chatcrypt_id_text(job->id.chat_id), job->id.version);
+	return psprintf("the data key of chat %s version %u", chatcrypt_id_text(job->id.chat_id),
+					job->id.version);
 }
 
 void

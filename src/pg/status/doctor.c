@@ -25,7 +25,8 @@ core_limit(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_CORE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > PG_INT64_MAX)
+	if (getrlimit(RLIMIT_CORE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+		limit.rlim_cur > PG_INT64_MAX)
 		return -1;
 	return (int64) limit.rlim_cur;
 }
@@ -68,7 +69,8 @@ chatcrypt_host_facts(PG_FUNCTION_ARGS)
 	bool		nulls[NFACTS] = {false};
 
 	chatcrypt_require(CHATCRYPT_MAY_AUDIT);
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE || tupdesc->natts != NFACTS)
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE ||
+		tupdesc->natts != NFACTS)
 		elog(ERROR, "host_facts() does not return what it should");
 
 	values[0] = Int64GetDatum(core_limit());

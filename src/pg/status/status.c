@@ -114,7 +114,8 @@ chatcrypt_read_kms_status(PG_FUNCTION_ARGS)
 		if (!chatcrypt_kms_stats_read(i, &stats))
 			continue;
 		put_text(&row, stats.key_uri);
-		put(&row, BoolGetDatum(stats.reach == CHATCRYPT_REACH_YES), stats.reach != CHATCRYPT_REACH_UNKNOWN);
+		put(&row, BoolGetDatum(stats.reach == CHATCRYPT_REACH_YES),
+			stats.reach != CHATCRYPT_REACH_UNKNOWN);
 		put_text(&row, cc_breaker_text(stats.breaker));
 		put_time(&row, stats.last_success);
 		put_text(&row, stats.last_error);
@@ -127,7 +128,9 @@ chatcrypt_read_kms_status(PG_FUNCTION_ARGS)
 		put(&row, Int64GetDatum(stats.failed_calls), true);
 		put(&row, Int64GetDatum(stats.items), true);
 		put(&row, Int64GetDatum(stats.retries), true);
-		put_ms_interval(&row, stats.lease_ms < 0 ? -1 : Max(stats.lease_ms - (now - stats.lease_at_ms), 0));
+		put_ms_interval(&row,
+						stats.lease_ms < 0 ? -1 :
+						Max(stats.lease_ms - (now - stats.lease_at_ms), 0));
 		put_key(&row, &stats.facts);
 		store_row(fcinfo, &row);
 	}
@@ -286,7 +289,8 @@ check_binding(Check *check)
 	ms = run_job(CC_KMS_UNWRAP, &job);
 	cc_wipe(job.dek, CC_DEK_LEN);
 	if (job.outcome == CC_KMS_OK)
-		report(check, step, false, "it unwrapped: the key of the KMS binds nothing to its chat", ms);
+		report(check, step, false, "it unwrapped: the key of the KMS binds nothing to its chat",
+			   ms);
 	else if (job.outcome == CC_KMS_REJECTED)
 		report(check, step, true, "refused", ms);
 	else
@@ -319,11 +323,13 @@ check_worker_and_uri(Check *check)
 
 	chatcrypt_slots_status(&status);
 	report(check, "KMS worker", status.pid != 0,
-		   status.pid != 0 ? psprintf("running as process %d", status.pid) : "not running: see the server's log", -1);
+		   status.pid != 0 ? psprintf("running as process %d", status.pid) :
+		   "not running: see the server's log", -1);
 	if (provider == NULL || provider->check_uri(check->key_uri) != CC_OK)
 	{
 		report(check, "key URI", false,
-			   provider == NULL ? "no provider has this scheme" : "not a key URI of this provider", -1);
+			   provider == NULL ? "no provider has this scheme" : "not a key URI of this provider",
+			   -1);
 		return false;
 	}
 	report(check, "key URI", true, psprintf("provider %s", provider->scheme), -1);

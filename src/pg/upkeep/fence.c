@@ -65,8 +65,10 @@ static void
 note_running(TransactionId snapshots_up_to)
 {
 	int			count;
-	VirtualTransactionId *others = GetCurrentVirtualXIDs(snapshots_up_to, TransactionIdIsValid(snapshots_up_to), false,
-														 PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &count);
+	VirtualTransactionId *others = GetCurrentVirtualXIDs(snapshots_up_to,
+														 TransactionIdIsValid(snapshots_up_to),
+														 false, PROC_IS_AUTOVACUUM | PROC_IN_VACUUM,
+														 &count);
 
 	remember_running(others, count);
 	pfree(others);
@@ -199,8 +201,8 @@ chatcrypt_fence_hold(TimestampTz until, Snapshot *since)
 
 	Assert(up && nrunning == 0);
 	chatcrypt_work_commit();
-	(void) set_config_option("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
-							 true, 0, false);
+	(void) set_config_option("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
 	if (!lock_hold())
 	{
 		chatcrypt_work_commit();
@@ -226,6 +228,7 @@ chatcrypt_end_of_patience(FunctionCallInfo fcinfo, int n)
 {
 	if (PG_ARGISNULL(n))
 		return DT_NOEND;
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(GetCurrentTimestamp()),
 												   PG_GETARG_DATUM(n)));
 }

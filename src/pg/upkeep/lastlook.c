@@ -171,18 +171,24 @@ is_readable_since(const Look *look)
 
 	if (table_tuple_satisfies_snapshot(look->table, look->slot, look->since))
 		return true;
-	inserter = DatumGetTransactionId(slot_getsysattr(look->slot, MinTransactionIdAttributeNumber, &isnull));
+	inserter =
+		DatumGetTransactionId(slot_getsysattr(look->slot, MinTransactionIdAttributeNumber,
+											  &isnull));
 	return TransactionIdIsNormal(inserter) &&
 		TransactionIdPrecedes(inserter, ReadNextTransactionId()) &&
 		XidInMVCCSnapshot(inserter, look->since) &&
 		!TransactionIdDidAbort(inserter);
 }
 
-/* What a row of chatcrypt.dek is called in the first bytes of an envelope, and of an attachment's part. */
+/*
+ * What a row of chatcrypt.dek is called in the first bytes of an envelope, and of an
+ * attachment's part.
+ */
 static void
 mark_named(const Look *look, int n, const pg_uuid_t *chat_id, const bytea *header)
 {
-	cc_reader	reader = cc_reader_init((const uint8 *) VARDATA_ANY(header), VARSIZE_ANY_EXHDR(header));
+	cc_reader	reader = cc_reader_init((const uint8 *) VARDATA_ANY(header),
+										VARSIZE_ANY_EXHDR(header));
 	uint8		suite = cc_read_u8(&reader);
 	uint32		version = cc_read_u32(&reader);
 
@@ -192,13 +198,17 @@ mark_named(const Look *look, int n, const pg_uuid_t *chat_id, const bytea *heade
 	{
 		ChatcryptSoughtKey *key = look->keys[n];
 		bool		sealed_so = key->purpose == CHATCRYPT_PURPOSE_DATA ?
-			suite == CC_SUITE_MESSAGE || suite == CC_SUITE_ATTACHMENT : suite == CC_SUITE_CONVERSATION;
+			suite == CC_SUITE_MESSAGE ||
+				suite == CC_SUITE_ATTACHMENT : suite == CC_SUITE_CONVERSATION;
 
 		key->found |= sealed_so && key->version == version;
 	}
 }
 
-/* The version in the slot.  Its envelope is read last: of a row that is of no account it may be gone. */
+/*
+ * The version in the slot.  Its envelope is read last: of a row that is of no account it
+ * may be gone.
+ */
 static void
 inspect_version(const Look *look)
 {
@@ -326,15 +336,18 @@ require_heap(Relation table)
 	if (table->rd_rel->relam != HEAP_TABLE_AM_OID)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("no key is purged while envelopes are registered in table \"%s\"", RelationGetRelationName(table)),
+				 errmsg("no key is purged while envelopes are registered in table \"%s\"",
+						RelationGetRelationName(table)),
 				 errdetail("Its access method is not heap: what was in it a moment ago cannot be looked through.")));
 }
 
 static void
 look_through(const ChatcryptPlace *place, ChatcryptSoughtKey **keys, int nkeys, Snapshot since)
 {
-	const TypeCacheEntry *type = lookup_type_cache(place->chat_type, TYPECACHE_BTREE_OPFAMILY | TYPECACHE_EQ_OPR);
-	Look		look = {.keys = keys, .nkeys = nkeys, .since = since, .chat_type = place->chat_type};
+	const TypeCacheEntry *type = lookup_type_cache(place->chat_type,
+												   TYPECACHE_BTREE_OPFAMILY | TYPECACHE_EQ_OPR);
+	Look		look = {.keys = keys, .nkeys = nkeys, .since = since,
+						.chat_type = place->chat_type};
 	Relation	index;
 
 	look.table = table_open(place->relation, NoLock);

@@ -61,7 +61,8 @@ chatcrypt_maintenance_register(void)
 	snprintf(worker.bgw_name, BGW_MAXLEN, "chatcrypt maintenance launcher");
 	snprintf(worker.bgw_type, BGW_MAXLEN, "chatcrypt maintenance launcher");
 	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "chatcrypt");
-	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name), "chatcrypt_maintenance_launcher_main");
+	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
+			 "chatcrypt_maintenance_launcher_main");
 	RegisterBackgroundWorker(&worker);
 }
 
@@ -80,7 +81,8 @@ chatcrypt_maintenance_start_round(const char *database, bool forced, pid_t notif
 	snprintf(worker.bgw_name, BGW_MAXLEN, "chatcrypt maintenance %.60s", database);
 	snprintf(worker.bgw_type, BGW_MAXLEN, "chatcrypt maintenance");
 	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "chatcrypt");
-	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name), "chatcrypt_maintenance_round_main");
+	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
+			 "chatcrypt_maintenance_round_main");
 	strlcpy(worker.bgw_extra, database, BGW_EXTRALEN);
 	return RegisterDynamicBackgroundWorker(&worker, handle);
 }
@@ -119,7 +121,8 @@ want_database(const char *name)
 static void
 read_list(void)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt databases", ALLOCSET_SMALL_SIZES);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt databases",
+												  ALLOCSET_SMALL_SIZES);
 	MemoryContext previous = MemoryContextSwitchTo(context);
 	List	   *names = NIL;
 	ListCell   *cell;
@@ -154,7 +157,8 @@ start_round(Database *database)
 		return;
 	}
 	database->handle = NULL;
-	chatcrypt_task_failed(database->name, CHATCRYPT_ROUND, "there was no free background worker: raise max_worker_processes");
+	chatcrypt_task_failed(database->name, CHATCRYPT_ROUND,
+						  "there was no free background worker: raise max_worker_processes");
 	if (!said_no_room)
 		ereport(WARNING,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
@@ -178,8 +182,10 @@ has_ended(Database *database)
 	/* A round says itself how it ends; one that never began cannot. */
 	chatcrypt_tasks_bury(database->name);
 	(void) chatcrypt_task_find(database->name, CHATCRYPT_ROUND, &round);
-	if (round.pid == 0 && round.last_start < database->started_at && round.last_error_at < database->started_at)
-		chatcrypt_task_failed(database->name, CHATCRYPT_ROUND, "the worker could not connect: see the server log");
+	if (round.pid == 0 && round.last_start < database->started_at &&
+		round.last_error_at < database->started_at)
+		chatcrypt_task_failed(database->name, CHATCRYPT_ROUND,
+							  "the worker could not connect: see the server log");
 	if (!database->wanted)
 		database->name[0] = '\0';
 	return true;

@@ -26,7 +26,10 @@ extern void chatcrypt_maintenance_register(void);
 extern bool chatcrypt_maintenance_start_round(const char *database, bool forced, pid_t notify_pid,
 											  BackgroundWorkerHandle **handle);
 
-/* The names in a list of databases, for the setting's check hook too; false where it is no such list. */
+/*
+ * The names in a list of databases, for the setting's check hook too; false where it is
+ * no such list.
+ */
 extern bool chatcrypt_maintenance_parse(const char *list, List **names);
 
 #endif

@@ -118,7 +118,10 @@ ignore_end(DestReceiver *receiver)
 	(void) receiver;
 }
 
-/* As a client's: it begins no transaction block, and may commit as it goes.  In memory that outlives that. */
+/*
+ * As a client's: it begins no transaction block, and may commit as it goes.  In memory
+ * that outlives that.
+ */
 static void
 run_statement(const char *sql, MemoryContext context, TaskResult *result)
 {
@@ -126,11 +129,13 @@ run_statement(const char *sql, MemoryContext context, TaskResult *result)
 	List	   *plans;
 	Portal		portal;
 
-	result->receiver = (DestReceiver) {receive_row, ignore_startup, ignore_end, ignore_end, DestNone};
+	result->receiver = (DestReceiver) {receive_row, ignore_startup, ignore_end, ignore_end,
+									   DestNone};
 	MemoryContextSwitchTo(context);
 	raw = linitial_node(RawStmt, pg_parse_query(sql));
 	PushActiveSnapshot(GetTransactionSnapshot());
-	plans = pg_plan_queries(pg_analyze_and_rewrite_fixedparams(raw, sql, NULL, 0, NULL), sql, 0, NULL);
+	plans = pg_plan_queries(pg_analyze_and_rewrite_fixedparams(raw, sql, NULL, 0, NULL), sql, 0,
+							NULL);
 	PopActiveSnapshot();
 
 	portal = CreatePortal("", true, true);
@@ -154,8 +159,11 @@ look_up(const char *name, MemoryContext context)
 		Form_pg_proc function = (Form_pg_proc) GETSTRUCT(&functions->members[i]->tuple);
 
 		if (function->pronamespace == schema && function->pronargs == function->pronargdefaults)
-			statement = MemoryContextStrdup(context, psprintf(function->prokind == PROKIND_PROCEDURE ?
-															  "CALL chatcrypt.%s()" : "SELECT * FROM chatcrypt.%s()", name));
+			statement = MemoryContextStrdup(context,
+											psprintf(function->prokind == PROKIND_PROCEDURE ?
+															  "CALL chatcrypt.%s()" :
+															  "SELECT * FROM chatcrypt.%s()",
+															  name));
 	}
 	ReleaseSysCacheList(functions);
 	return statement;
@@ -205,7 +213,8 @@ note_failure(const char *database, const Task *task, MemoryContext context)
 	pgstat_report_activity(STATE_IDLE, NULL);
 	MemoryContextSwitchTo(context);
 	chatcrypt_task_failed(database, task->name,
-						  error->detail ? psprintf("%s: %s", error->message, error->detail) : error->message);
+						  error->detail ? psprintf("%s: %s", error->message, error->detail) :
+						  error->message);
 	RESUME_INTERRUPTS();
 }
 
@@ -215,7 +224,9 @@ note_success(const char *database, const Task *task, const TaskResult *result)
 	char	   *went_wrong = NULL;
 
 	if (result->failed > 0)
-		went_wrong = psprintf(INT64_FORMAT " of them failed, and are tried again: see the server log", result->failed);
+		went_wrong =
+			psprintf(INT64_FORMAT " of them failed, and are tried again: see the server log",
+					 result->failed);
 	chatcrypt_task_succeeded(database, task->name, (uint64) Max(result->items, 0), went_wrong);
 }
 
@@ -310,7 +321,8 @@ lock_database(bool wait)
 static void
 run_round(const char *database, bool forced)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "chatcrypt maintenance", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "chatcrypt maintenance",
+												  ALLOCSET_DEFAULT_SIZES);
 
 	for (int i = 0; i < (int) lengthof(tasks); i++)
 	{
@@ -352,7 +364,8 @@ chatcrypt_maintenance_round_main(Datum arg)
 			chatcrypt_task_succeeded(database, CHATCRYPT_ROUND, 0, NULL);
 		}
 		else
-			chatcrypt_task_failed(database, CHATCRYPT_ROUND, "this database does not have the extension chatcrypt");
+			chatcrypt_task_failed(database, CHATCRYPT_ROUND,
+								  "this database does not have the extension chatcrypt");
 	}
 	proc_exit(0);
 }

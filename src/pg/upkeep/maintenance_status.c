@@ -37,7 +37,8 @@ chatcrypt_maintenance_status_startup(void)
 {
 	bool		found;
 
-	rows = ShmemInitStruct("chatcrypt maintenance", sizeof(ChatcryptTaskStatus) * CHATCRYPT_TASK_ROWS, &found);
+	rows = ShmemInitStruct("chatcrypt maintenance",
+						   sizeof(ChatcryptTaskStatus) * CHATCRYPT_TASK_ROWS, &found);
 	lock = &GetNamedLWLockTranche("ChatcryptMaintenance")->lock;
 	if (!found)
 		memset(rows, 0, sizeof(ChatcryptTaskStatus) * CHATCRYPT_TASK_ROWS);
@@ -90,13 +91,15 @@ lock_row(const char *database, const char *task)
 static TimestampTz
 due_after_success(const ChatcryptTaskStatus *row)
 {
-	return TimestampTzPlusMilliseconds(row->last_start, (int64) chatcrypt_maintenance_interval * 1000);
+	return TimestampTzPlusMilliseconds(row->last_start,
+									   (int64) chatcrypt_maintenance_interval * 1000);
 }
 
 static TimestampTz
 due_after_failure(const ChatcryptTaskStatus *row)
 {
-	int64		delay_s = (int64) chatcrypt_maintenance_interval << Min(row->failures_in_a_row, MOST_DOUBLINGS);
+	int			doublings = Min(row->failures_in_a_row, MOST_DOUBLINGS);
+	int64		delay_s = (int64) chatcrypt_maintenance_interval << doublings;
 
 	delay_s = Min(delay_s, Max(chatcrypt_maintenance_interval, LONGEST_DELAY_S));
 	return TimestampTzPlusMilliseconds(row->last_error_at, delay_s * 1000);
@@ -125,7 +128,8 @@ set_error(ChatcryptTaskStatus *row, const char *error, TimestampTz now)
 }
 
 void
-chatcrypt_task_succeeded(const char *database, const char *task, uint64 items, const char *went_wrong)
+chatcrypt_task_succeeded(const char *database, const char *task, uint64 items,
+						 const char *went_wrong)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ChatcryptTaskStatus *row = lock_row(database, task);
@@ -167,7 +171,8 @@ chatcrypt_tasks_bury(const char *database)
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	for (int i = 0; i < CHATCRYPT_TASK_ROWS; i++)
-		if (rows[i].pid != 0 && strcmp(rows[i].database, database) == 0 && BackendPidGetProc(rows[i].pid) == NULL)
+		if (rows[i].pid != 0 && strcmp(rows[i].database, database) == 0 &&
+			BackendPidGetProc(rows[i].pid) == NULL)
 			fail(&rows[i], "the worker ended before it was done: see the server log", now);
 	LWLockRelease(lock);
 }
@@ -197,7 +202,10 @@ chatcrypt_task_read(int row, ChatcryptTaskStatus *status)
 
 PG_FUNCTION_INFO_V1(chatcrypt_read_maintenance_status);
 
-/* database, task, running, last_start, last_success, last_error, last_error_at, next_due, runs, failures, items */
+/*
+ * database, task, running, last_start, last_success, last_error, last_error_at, next_due,
+ * runs, failures, items
+ */
 Datum
 chatcrypt_read_maintenance_status(PG_FUNCTION_ARGS)
 {

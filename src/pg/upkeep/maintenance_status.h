@@ -39,7 +39,8 @@ typedef struct ChatcryptTaskStatus
 extern void chatcrypt_task_started(const char *database, const char *task);
 
 /* What went wrong with some items is words for a person; NULL where nothing did. */
-extern void chatcrypt_task_succeeded(const char *database, const char *task, uint64 items, const char *went_wrong);
+extern void chatcrypt_task_succeeded(const char *database, const char *task, uint64 items,
+									 const char *went_wrong);
 
 /* The next try is due later and later. */
 extern void chatcrypt_task_failed(const char *database, const char *task, const char *error);
@@ -48,7 +49,8 @@ extern void chatcrypt_task_failed(const char *database, const char *task, const 
 extern void chatcrypt_tasks_bury(const char *database);
 
 /* A copy of the row; false where there is none, and then the copy is all zeroes. */
-extern bool chatcrypt_task_find(const char *database, const char *task, ChatcryptTaskStatus *status);
+extern bool chatcrypt_task_find(const char *database, const char *task,
+								ChatcryptTaskStatus *status);
 
 /* False for a row that is not in use. */
 extern bool chatcrypt_task_read(int row, ChatcryptTaskStatus *status);

@@ -114,7 +114,8 @@ set_up_once(void)
 
 	if (registered)
 		return;
-	purge_context = AllocSetContextCreate(TopMemoryContext, "chatcrypt purge", ALLOCSET_SMALL_SIZES);
+	purge_context = AllocSetContextCreate(TopMemoryContext, "chatcrypt purge",
+										  ALLOCSET_SMALL_SIZES);
 	RegisterXactCallback(evict_after_commit, NULL);
 	registered = true;
 }
@@ -142,10 +143,12 @@ require_purgeable(const uint8 *chat_id, bool lock)
 
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
 		chatcrypt_no_such_chat(chat_id);
-	if (chatcrypt_owner_execute(lock ? READ_POLICY " FOR NO KEY UPDATE SKIP LOCKED" : READ_POLICY, &arg, 1) == 0)
+	if (chatcrypt_owner_execute(lock ? READ_POLICY " FOR NO KEY UPDATE SKIP LOCKED" : READ_POLICY,
+								&arg, 1) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("chat %s is being changed by another transaction and keeps its keys", chatcrypt_id_text(chat_id))));
+				 errmsg("chat %s is being changed by another transaction and keeps its keys",
+						chatcrypt_id_text(chat_id))));
 	if (DatumGetBool(chatcrypt_owner_value(&isnull)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -154,7 +157,10 @@ require_purgeable(const uint8 *chat_id, bool lock)
 				 errhint("Where none do, set external_envelopes of the chat to false in chatcrypt.chat.")));
 }
 
-/* The first bytes of all envelopes that a place holds of the chat, read as the place's owner; NULL for none. */
+/*
+ * The first bytes of all envelopes that a place holds of the chat, read as the place's
+ * owner; NULL for none.
+ */
 static ArrayType *
 headers_in_place(const ChatcryptPlace *place, const uint8 *chat_id)
 {
@@ -169,8 +175,10 @@ headers_in_place(const ChatcryptPlace *place, const uint8 *chat_id)
 		return NULL;
 	arg = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
 	chatcrypt_owner_begin_as(&scope, place->owner);
-	chatcrypt_owner_execute(psprintf("SELECT array_agg(DISTINCT substr(%s, 1, 5)) FROM ONLY %s WHERE %s = $1 AND %s IS NOT NULL",
-									 place->envelope, place->table, place->chat, place->envelope), &arg, 1);
+	chatcrypt_owner_execute(psprintf("SELECT array_agg(DISTINCT substr(%s, 1, 5)) FROM ONLY %s "
+									 "WHERE %s = $1 AND %s IS NOT NULL",
+									 place->envelope, place->table, place->chat, place->envelope),
+									 &arg, 1);
 	headers = chatcrypt_owner_value(&isnull);
 	if (!isnull)
 	{
@@ -199,14 +207,19 @@ keys_in_use(const uint8 *chat_id)
 		if (headers == NULL)
 			continue;
 		deconstruct_array(headers, BYTEAOID, -1, false, TYPALIGN_INT, &elements, NULL, &count);
-		used = used ? repalloc(used, sizeof(Datum) * (nused + count)) : palloc(sizeof(Datum) * (count + 1));
+		used = used ? repalloc(used, sizeof(Datum) * (nused + count)) :
+			palloc(sizeof(Datum) * (count + 1));
 		memcpy(used + nused, elements, sizeof(Datum) * count);
 		nused += count;
 	}
-	return nused == 0 ? construct_empty_array(BYTEAOID) : construct_array(used, nused, BYTEAOID, -1, false, TYPALIGN_INT);
+	return nused == 0 ? construct_empty_array(BYTEAOID) :
+		construct_array(used, nused, BYTEAOID, -1, false, TYPALIGN_INT);
 }
 
-/* What a row of chatcrypt.dek is called in the first bytes of an envelope, and of an attachment's part. */
+/*
+ * What a row of chatcrypt.dek is called in the first bytes of an envelope, and of an
+ * attachment's part.
+ */
 #define NAMED_IN(headers) \
 	"(CASE d.purpose WHEN 'data' THEN " \
 	"decode('01' || lpad(to_hex(d.dek_version), 8, '0'), 'hex') = ANY (" headers ") " \
@@ -214,7 +227,8 @@ keys_in_use(const uint8 *chat_id)
 	"ELSE decode('03' || lpad(to_hex(d.dek_version), 8, '0'), 'hex') = ANY (" headers ") END)"
 
 #define REPLACED_KEYS_NOT_IN_USE \
-	"FROM chatcrypt.dek AS d WHERE d.chat_id = $1 AND d.state = 'decrypt_only' AND d.purpose <> 'search' " \
+	"FROM chatcrypt.dek AS d WHERE d.chat_id = $1 AND d.state = 'decrypt_only' " \
+	"AND d.purpose <> 'search' " \
 	"AND NOT " NAMED_IN("$2")
 
 /* A row of the statement below: kcv, purpose, version. */
@@ -226,7 +240,8 @@ read_proposal(HeapTuple tuple, TupleDesc desc, const uint8 *chat_id)
 
 	memcpy(proposal->key.chat_id.data, chat_id, CC_ID_LEN);
 	proposal->kcv = DatumGetByteaPCopy(SPI_getbinval(tuple, desc, 1, &isnull));
-	if (!chatcrypt_purpose_parse(TextDatumGetCString(SPI_getbinval(tuple, desc, 2, &isnull)), &proposal->key.purpose))
+	if (!chatcrypt_purpose_parse(TextDatumGetCString(SPI_getbinval(tuple, desc, 2, &isnull)),
+								 &proposal->key.purpose))
 		elog(ERROR, "a row of chatcrypt.dek is damaged");
 	proposal->key.version = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull));
 	return proposal;
@@ -241,10 +256,12 @@ propose(const uint8 *chat_id)
 	};
 	MemoryContext previous;
 
-	chatcrypt_owner_execute("SELECT d.kcv, d.purpose, d.dek_version " REPLACED_KEYS_NOT_IN_USE, args, lengthof(args));
+	chatcrypt_owner_execute("SELECT d.kcv, d.purpose, d.dek_version " REPLACED_KEYS_NOT_IN_USE,
+							args, lengthof(args));
 	previous = MemoryContextSwitchTo(purge_context);
 	for (uint64 i = 0; i < SPI_processed; i++)
-		proposals = lappend(proposals, read_proposal(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, chat_id));
+		proposals = lappend(proposals,
+							read_proposal(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, chat_id));
 	MemoryContextSwitchTo(previous);
 }
 
@@ -257,8 +274,10 @@ note_looked_step(void *arg)
 
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.upkeep (chat_id, looked_for_unused_at) "
-							"SELECT chat_id, clock_timestamp() FROM chatcrypt.chat WHERE chat_id = $1 "
-							"ON CONFLICT (chat_id) DO UPDATE SET looked_for_unused_at = excluded.looked_for_unused_at", &chat, 1);
+							"SELECT chat_id, clock_timestamp() FROM chatcrypt.chat "
+							"WHERE chat_id = $1 "
+							"ON CONFLICT (chat_id) DO UPDATE "
+							"SET looked_for_unused_at = excluded.looked_for_unused_at", &chat, 1);
 	chatcrypt_owner_end(&scope);
 }
 
@@ -342,8 +361,10 @@ destroy_unused(const ChatcryptOwnerScope *scope, const uint8 *chat_id)
 	SPITupleTable *found;
 	int			nfound;
 
-	nfound = (int) chatcrypt_owner_execute("SELECT d.purpose, d.dek_version, d.kms_key, d.kcv " REPLACED_KEYS_NOT_IN_USE
-										   " AND d.kcv = ANY ($3) ORDER BY d.dek_version FOR UPDATE",
+	nfound = (int) chatcrypt_owner_execute("SELECT d.purpose, d.dek_version, d.kms_key, "
+										   "d.kcv " REPLACED_KEYS_NOT_IN_USE
+										   " AND d.kcv = ANY ($3) ORDER BY d.dek_version "
+										   "FOR UPDATE",
 										   args, lengthof(args));
 	found = SPI_tuptable;
 	for (int i = 0; i < nfound; i++)
@@ -353,8 +374,10 @@ destroy_unused(const ChatcryptOwnerScope *scope, const uint8 *chat_id)
 		chatcrypt_event_record(scope, &event);
 	}
 	if (nfound > 0 &&
-		chatcrypt_owner_execute("UPDATE chatcrypt.dek AS d SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL "
-								"WHERE d.dek_id IN (SELECT d.dek_id " REPLACED_KEYS_NOT_IN_USE " AND d.kcv = ANY ($3))",
+		chatcrypt_owner_execute("UPDATE chatcrypt.dek AS d "
+								"SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL "
+								"WHERE d.dek_id IN (SELECT d.dek_id "
+								REPLACED_KEYS_NOT_IN_USE " AND d.kcv = ANY ($3))",
 								args, lengthof(args)) != (uint64) nfound)
 		elog(ERROR, "keys changed while they were locked");
 	return nfound;
@@ -423,7 +446,8 @@ destroy_proposed(Run *run)
 		Proposal   *proposal = lfirst(cell);
 		Destruction destruction = {.chat_id = proposal->key.chat_id};
 
-		if (proposal->key.found || (last != NULL && memcmp(last, &proposal->key.chat_id, sizeof(pg_uuid_t)) == 0))
+		if (proposal->key.found ||
+			(last != NULL && memcmp(last, &proposal->key.chat_id, sizeof(pg_uuid_t)) == 0))
 			continue;
 		last = &proposal->key.chat_id;
 		if (take_step(run, destroy_step, &destruction))
@@ -524,13 +548,18 @@ candidates(ChatcryptArg limit, uint64 *count)
 	bool		isnull;
 
 	chatcrypt_owner_begin(&scope);
-	*count = chatcrypt_owner_execute("SELECT c.chat_id FROM chatcrypt.chat c LEFT JOIN chatcrypt.upkeep u USING (chat_id) "
-									 "WHERE NOT c.external_envelopes AND EXISTS (SELECT FROM chatcrypt.dek d "
-									 "WHERE d.chat_id = c.chat_id AND d.state = 'decrypt_only' AND d.purpose <> 'search') "
-									 "ORDER BY u.looked_for_unused_at NULLS FIRST, c.chat_id LIMIT $1", &limit, 1);
+	*count = chatcrypt_owner_execute("SELECT c.chat_id FROM chatcrypt.chat c LEFT "
+									 "JOIN chatcrypt.upkeep u USING (chat_id) "
+									 "WHERE NOT c.external_envelopes AND EXISTS (SELECT "
+									 "FROM chatcrypt.dek d "
+									 "WHERE d.chat_id = c.chat_id AND d.state = 'decrypt_only' "
+									 "AND d.purpose <> 'search') "
+									 "ORDER BY u.looked_for_unused_at NULLS FIRST, c.chat_id "
+									 "LIMIT $1", &limit, 1);
 	chats = MemoryContextAllocHuge(context, sizeof(pg_uuid_t) * (*count + 1));
 	for (uint64 i = 0; i < *count; i++)
-		chats[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		chats[i] =
+			*DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 	chatcrypt_owner_end(&scope);
 	return chats;
 }
@@ -593,7 +622,9 @@ chatcrypt_purge_unused_deks(PG_FUNCTION_ARGS)
 		(void) finish(&run, until);
 	}
 	chatcrypt_progress_end();
-	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed, run.failed, chatcrypt_fence_waits_for()}, 3);
+	return chatcrypt_work_end(fcinfo,
+							  (int64[]) {run.destroyed, run.failed, chatcrypt_fence_waits_for()},
+							  3);
 }
 
 static Datum

@@ -50,7 +50,8 @@ take_step(const Run *run, ChatcryptStep step, void *arg)
 	MemoryContext previous = MemoryContextSwitchTo(run->slice_context);
 	bool		done = true;
 
-	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
 	if (run->forgiving)
 		done = chatcrypt_work_try(step, arg);
 	else
@@ -77,7 +78,8 @@ static bool
 pass_over_place(Run *run, Tally *tally, ChatcryptPass *pass)
 {
 	ChatcryptSlice slice = {.pass = pass};
-	int			batch = pass->known->kind == CHATCRYPT_PLACE_PARTS ? Min(run->batch, PARTS_AT_ONCE) : run->batch;
+	int			batch = pass->known->kind == CHATCRYPT_PLACE_PARTS ?
+		Min(run->batch, PARTS_AT_ONCE) : run->batch;
 
 	do
 	{
@@ -91,7 +93,8 @@ pass_over_place(Run *run, Tally *tally, ChatcryptPass *pass)
 			run->moved += slice.moved;
 			tally->unreadable += slice.unreadable;
 			tally->passed_over += slice.passed_over;
-			chatcrypt_progress_note("re-encrypt", pass->chat_id, run->moved, CHATCRYPT_TOTAL_UNKNOWN);
+			chatcrypt_progress_note("re-encrypt", pass->chat_id, run->moved,
+									CHATCRYPT_TOTAL_UNKNOWN);
 		}
 		if (pass->nrows > 0)
 			pfree(pass->rows);
@@ -115,14 +118,16 @@ find_newest_dek(void *arg)
 	const ChatcryptKey *key = chatcrypt_keyring_seal(upkeep->chat_id);
 	ChatcryptArg args[] = {
 		{UUIDOID, PointerGetDatum(upkeep->chat_id), false},
-		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(chatcrypt_purpose_of(key->use))), false},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(chatcrypt_purpose_of(key->use))),
+		 false},
 		{INT4OID, Int32GetDatum((int32) key->version), false}
 	};
 	ChatcryptOwnerScope scope;
 	bool		isnull;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("SELECT dek_id FROM chatcrypt.dek WHERE chat_id = $1 AND purpose = $2 AND dek_version = $3",
+	chatcrypt_owner_execute("SELECT dek_id FROM chatcrypt.dek WHERE chat_id = $1 AND purpose = $2 "
+							"AND dek_version = $3",
 							args, lengthof(args));
 	upkeep->dek_id = DatumGetInt64(chatcrypt_owner_value(&isnull));
 	chatcrypt_owner_end(&scope);
@@ -141,10 +146,15 @@ note_upkeep(void *arg)
 	ChatcryptOwnerScope scope;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.upkeep AS u (chat_id, reencrypted_to, reencrypted_at, unreadable) "
-							"SELECT chat_id, $2, clock_timestamp(), $3 FROM chatcrypt.chat WHERE chat_id = $1 "
-							"ON CONFLICT (chat_id) DO UPDATE SET reencrypted_to = coalesce(excluded.reencrypted_to, u.reencrypted_to), "
-							"reencrypted_at = excluded.reencrypted_at, unreadable = excluded.unreadable",
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.upkeep AS u (chat_id, reencrypted_to, "
+							"reencrypted_at, unreadable) "
+							"SELECT chat_id, $2, clock_timestamp(), $3 FROM chatcrypt.chat "
+							"WHERE chat_id = $1 "
+							"ON CONFLICT (chat_id) DO UPDATE "
+							"SET reencrypted_to = coalesce(excluded.reencrypted_to, "
+							"u.reencrypted_to), "
+							"reencrypted_at = excluded.reencrypted_at, "
+							"unreadable = excluded.unreadable",
 							args, lengthof(args));
 	chatcrypt_owner_end(&scope);
 }
@@ -159,7 +169,8 @@ reencrypt(Run *run, const uint8 *chat_id, List *places)
 
 	foreach(cell, places)
 	{
-		ChatcryptPass pass = {.chat_id = chat_id, .known = lfirst(cell), .context = CurrentMemoryContext};
+		ChatcryptPass pass = {.chat_id = chat_id, .known = lfirst(cell),
+							  .context = CurrentMemoryContext};
 
 		ItemPointerSet(&pass.after, 0, 0);
 		done = done && pass_over_place(run, &tally, &pass);
@@ -180,7 +191,8 @@ reencrypt_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.reencrypt_chat()");
-	run.slice_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt slice", ALLOCSET_DEFAULT_SIZES);
+	run.slice_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt slice",
+											  ALLOCSET_DEFAULT_SIZES);
 	places = chatcrypt_places(AccessShareLock);
 	reencrypt(&run, chat_id->data, places);
 	chatcrypt_progress_end();
@@ -217,11 +229,14 @@ chatcrypt_reencrypt_chat_bigint(PG_FUNCTION_ARGS)
  * as $1 or the policies say; those first that were looked at longest ago.  $2: how many.
  */
 #define DUE \
-	"SELECT c.chat_id FROM chatcrypt.dek d JOIN chatcrypt.chat c USING (chat_id) JOIN chatcrypt.tenant t USING (tenant) " \
-	"LEFT JOIN chatcrypt.upkeep u USING (chat_id) LEFT JOIN chatcrypt.dek done ON done.dek_id = u.reencrypted_to " \
+	"SELECT c.chat_id FROM chatcrypt.dek d JOIN chatcrypt.chat c USING (chat_id) " \
+	"JOIN chatcrypt.tenant t USING (tenant) " \
+	"LEFT JOIN chatcrypt.upkeep u USING (chat_id) LEFT JOIN chatcrypt.dek done " \
+	"ON done.dek_id = u.reencrypted_to " \
 	"WHERE d.state = 'decrypt_only' AND d.purpose <> 'search' AND c.mode <> 'e2ee' " \
 	"AND (done.state IS NULL " \
-	"OR done.state <> 'active' AND (d.dek_version >= done.dek_version OR d.purpose <> done.purpose)) " \
+	"OR done.state <> 'active' AND (d.dek_version >= done.dek_version " \
+	"OR d.purpose <> done.purpose)) " \
 	"GROUP BY c.chat_id, t.tenant, u.chat_id " \
 	"HAVING min(d.valid_to) <= now() - coalesce($1, c.reencrypt_after, t.reencrypt_after) " \
 	"ORDER BY u.reencrypted_at NULLS FIRST, min(d.valid_to) LIMIT $2"
@@ -243,7 +258,8 @@ due_chats(FunctionCallInfo fcinfo, uint64 *count)
 	*count = chatcrypt_owner_execute(DUE, args, lengthof(args));
 	chats = MemoryContextAllocHuge(context, sizeof(pg_uuid_t) * (*count + 1));
 	for (uint64 i = 0; i < *count; i++)
-		chats[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		chats[i] =
+			*DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 	chatcrypt_owner_end(&scope);
 	return chats;
 }
@@ -268,7 +284,8 @@ chatcrypt_reencrypt_due(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the limit must not be negative")));
 	chatcrypt_work_begin(fcinfo, "chatcrypt.reencrypt_due()");
-	run.slice_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt slice", ALLOCSET_DEFAULT_SIZES);
+	run.slice_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt slice",
+											  ALLOCSET_DEFAULT_SIZES);
 	places = chatcrypt_places(AccessShareLock);
 	chats = due_chats(fcinfo, &count);
 	for (uint64 i = 0; i < count; i++)
@@ -289,7 +306,8 @@ chatcrypt_reseal_envelope(PG_FUNCTION_ARGS)
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
-	resealed = chatcrypt_reseal(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data, PG_GETARG_BYTEA_PP(2),
+	resealed = chatcrypt_reseal(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
+								PG_GETARG_BYTEA_PP(2),
 								PG_ARGISNULL(3) ? NULL : PG_GETARG_BYTEA_PP(3), &why);
 	if (resealed == NULL)
 		PG_RETURN_NULL();

@@ -42,7 +42,8 @@ newest_header(const uint8 *chat_id)
 {
 	const ChatcryptKey *key = chatcrypt_keyring_seal(chat_id);
 
-	return header_of(key->use == CHATCRYPT_FOR_CONVERSATION ? CC_SUITE_CONVERSATION : CC_SUITE_MESSAGE, key->version);
+	return header_of(key->use == CHATCRYPT_FOR_CONVERSATION ? CC_SUITE_CONVERSATION :
+					 CC_SUITE_MESSAGE, key->version);
 }
 
 /*
@@ -58,7 +59,8 @@ newest_header_in(const ChatcryptPlace *place, const uint8 *chat_id)
 		return newest_header(chat_id);
 	if (!chatcrypt_store_dek(chat_id, CHATCRYPT_PURPOSE_DATA, 0, &row))
 		return NULL;
-	return header_of(place->kind == CHATCRYPT_PLACE_FILES ? CC_SUITE_MESSAGE : CC_SUITE_ATTACHMENT, row.id.version);
+	return header_of(place->kind == CHATCRYPT_PLACE_FILES ? CC_SUITE_MESSAGE : CC_SUITE_ATTACHMENT,
+					 row.id.version);
 }
 
 static uint32
@@ -66,7 +68,8 @@ version_of(const bytea *envelope)
 {
 	cc_envelope_info info;
 
-	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), &info) != CC_OK)
+	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
+							&info) != CC_OK)
 		elog(ERROR, "a fresh envelope cannot be read");
 	return info.dek_version;
 }
@@ -113,9 +116,12 @@ chatcrypt_pass_list(void *arg)
 	args[3] = (ChatcryptArg) {INT4OID, Int32GetDatum(CHATCRYPT_ROWS_LISTED), false};
 
 	chatcrypt_owner_begin_as(&scope, place->owner);
-	chatcrypt_owner_execute(psprintf("SELECT array_agg(at ORDER BY at) FROM (SELECT ctid AS at FROM ONLY %s "
-									 "WHERE %s = $1 AND substr(%s, 1, 5) <> $2 AND ctid > $3 ORDER BY ctid LIMIT $4) AS outdated",
-									 place->table, place->chat, place->envelope), args, lengthof(args));
+	chatcrypt_owner_execute(psprintf("SELECT array_agg(at ORDER BY at) FROM (SELECT ctid AS at "
+									 "FROM ONLY %s "
+									 "WHERE %s = $1 AND substr(%s, 1, 5) <> $2 AND ctid > $3 "
+									 "ORDER BY ctid LIMIT $4) AS outdated",
+									 place->table, place->chat, place->envelope), args,
+									 lengthof(args));
 	rows = chatcrypt_owner_value(&isnull);
 	if (!isnull)
 		pass->rows = copy_rows(rows, pass->context, &pass->nrows);
@@ -141,18 +147,24 @@ static void
 write_waiting(Work *work)
 {
 	ChatcryptArg args[2];
-	bool		keeps_version = work->place->kind == CHATCRYPT_PLACE_MESSAGES || work->place->kind == CHATCRYPT_PLACE_FILES;
+	bool		keeps_version = work->place->kind == CHATCRYPT_PLACE_MESSAGES ||
+		work->place->kind == CHATCRYPT_PLACE_FILES;
 
 	if (work->waiting == 0)
 		return;
 	args[0] = (ChatcryptArg) {TIDARRAYOID,
-		PointerGetDatum(construct_array(work->rows, work->waiting, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT)), false};
+		PointerGetDatum(construct_array(work->rows, work->waiting, TIDOID, sizeof(ItemPointerData),
+										false, TYPALIGN_SHORT)), false};
 	args[1] = (ChatcryptArg) {BYTEAARRAYOID,
-		PointerGetDatum(construct_array(work->envelopes, work->waiting, BYTEAOID, -1, false, TYPALIGN_INT)), false};
+		PointerGetDatum(construct_array(work->envelopes, work->waiting, BYTEAOID, -1, false,
+										TYPALIGN_INT)), false};
 	work->moved += chatcrypt_owner_execute(psprintf("UPDATE ONLY %s AS t SET %s = r.envelope%s "
-													 "FROM unnest($1, $2) AS r (at, envelope) WHERE t.ctid = r.at",
+													 "FROM unnest($1, $2) AS r (at, envelope) "
+													 "WHERE t.ctid = r.at",
 													 work->place->table, work->place->envelope,
-													 keeps_version ? ", dek_version = chatcrypt.dek_version(r.envelope)" : ""),
+													 keeps_version ?
+													", dek_version = "
+													"chatcrypt.dek_version(r.envelope)" : ""),
 											args, lengthof(args));
 	for (int i = 0; i < work->waiting; i++)
 		pfree(DatumGetPointer(work->envelopes[i]));
@@ -162,9 +174,13 @@ write_waiting(Work *work)
 	work->bytes = 0;
 }
 
-/* Anew, under the newest key, as what the place holds.  A row: its place, message id and envelope; of a part, part and last. */
+/*
+ * Anew, under the newest key, as what the place holds.  A row: its place, message id and
+ * envelope; of a part, part and last.
+ */
 static bytea *
-reseal(const Work *work, const uint8 *message_id, const bytea *envelope, HeapTuple tuple, TupleDesc desc)
+reseal(const Work *work, const uint8 *message_id, const bytea *envelope, HeapTuple tuple,
+	   TupleDesc desc)
 {
 	cc_part_id	part = {.file_id = message_id};
 	bool		isnull;
@@ -173,7 +189,8 @@ reseal(const Work *work, const uint8 *message_id, const bytea *envelope, HeapTup
 	switch (work->place->kind)
 	{
 		case CHATCRYPT_PLACE_FILES:
-			return chatcrypt_reseal_as_data(work->chat_id, message_id, envelope, work->place->aad, &why);
+			return chatcrypt_reseal_as_data(work->chat_id, message_id, envelope, work->place->aad,
+											&why);
 		case CHATCRYPT_PLACE_PARTS:
 			part.part = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 4, &isnull));
 			part.last = DatumGetBool(SPI_getbinval(tuple, desc, 5, &isnull));
@@ -194,7 +211,8 @@ reseal_row(Work *work, HeapTuple tuple, TupleDesc desc)
 	bytea	   *envelope;
 	bytea	   *resealed;
 
-	chatcrypt_place_id(work->place->message_type, SPI_getbinval(tuple, desc, 2, &isnull), message_id);
+	chatcrypt_place_id(work->place->message_type, SPI_getbinval(tuple, desc, 2, &isnull),
+					   message_id);
 	value = SPI_getbinval(tuple, desc, 3, &isnull);
 	envelope = DatumGetByteaPP(value);
 	resealed = reseal(work, message_id, envelope, tuple, desc);
@@ -227,11 +245,17 @@ move_rows(Work *work, ArrayType *rows)
 	args[0] = (ChatcryptArg) {TIDARRAYOID, PointerGetDatum(rows), false};
 	args[1] = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
 	args[2] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(header), false};
-	nfound = chatcrypt_owner_execute(psprintf("SELECT ctid, %s%s, %s%s FROM ONLY %s WHERE ctid = ANY ($1) AND %s = $2 "
-											  "AND substr(%s, 1, 5) <> $3 AND %s IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED",
-											  place->message, place->message_type == UUIDOID ? "" : "::bigint",
-											  place->envelope, place->kind == CHATCRYPT_PLACE_PARTS ? ", part, last" : "",
-											  place->table, place->chat, place->envelope, place->message),
+	nfound = chatcrypt_owner_execute(psprintf("SELECT ctid, %s%s, %s%s FROM ONLY %s "
+											  "WHERE ctid = ANY ($1) AND %s = $2 "
+											  "AND substr(%s, 1, 5) <> $3 AND %s IS NOT NULL "
+											  "FOR NO KEY UPDATE SKIP LOCKED",
+											  place->message,
+											  place->message_type == UUIDOID ? "" : "::bigint",
+											  place->envelope,
+											  place->kind == CHATCRYPT_PLACE_PARTS ?
+											  ", part, last" : "",
+											  place->table, place->chat, place->envelope,
+											  place->message),
 									 args, lengthof(args));
 	found = SPI_tuptable;
 	work->rows = palloc(sizeof(Datum) * (nfound + 1));
@@ -247,7 +271,10 @@ move_rows(Work *work, ArrayType *rows)
 	return nfound;
 }
 
-/* Does the row go to the newest key?  False where it is no outdated row of the chat any more, or is taken. */
+/*
+ * Does the row go to the newest key?  False where it is no outdated row of the chat any
+ * more, or is taken.
+ */
 static bool
 move_row(Work *work, ChatcryptRowMover *mover, ItemPointer at, const bytea *header)
 {
@@ -264,7 +291,8 @@ move_row(Work *work, ChatcryptRowMover *mover, ItemPointer at, const bytea *head
 	envelope = DatumGetByteaPP(values[MESSAGE_BODY]);
 	if (memcmp(VARDATA_ANY(envelope), VARDATA(header), CC_HEADER_LEN) == 0)
 		return false;
-	resealed = chatcrypt_reseal(work->chat_id, DatumGetUUIDP(values[MESSAGE_ID])->data, envelope, NULL, &why);
+	resealed = chatcrypt_reseal(work->chat_id, DatumGetUUIDP(values[MESSAGE_ID])->data, envelope,
+								NULL, &why);
 	if (resealed == NULL)
 	{
 		work->unreadable++;

@@ -71,8 +71,10 @@ read_registrations(void)
 	List	   *registrations = NIL;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("SELECT registry_id, relation::oid, envelope_column, chat_column, message_column, aad "
-							"FROM chatcrypt.protected_column ORDER BY relation, envelope_column", NULL, 0);
+	chatcrypt_owner_execute("SELECT registry_id, relation::oid, envelope_column, chat_column, "
+							"message_column, aad "
+							"FROM chatcrypt.protected_column ORDER BY relation, envelope_column",
+							NULL, 0);
 	MemoryContextSwitchTo(context);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		registrations = lappend(registrations, copy_registration(SPI_tuptable->vals[i]));
@@ -89,7 +91,8 @@ unusable(const Registration *registration, const char *why)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the envelopes of column \"%s\" of %s cannot be found: %s", registration->envelope,
+			 errmsg("the envelopes of column \"%s\" of %s cannot be found: %s",
+					registration->envelope,
 					name ? name : "a table that was dropped", why),
 			 errhint("Register what took its place with chatcrypt.register_envelopes(), then call chatcrypt.unregister_envelopes('%s').",
 					 chatcrypt_id_text(registration->registry_id.data))));
@@ -110,7 +113,8 @@ column_of(const Registration *registration, Relation table, const char *name, Oi
 	if (column->attgenerated != '\0')
 		unusable(registration, psprintf("column \"%s\" is a generated one", name));
 	*type = column->atttypid;
-	if (is_id ? *type != UUIDOID && *type != INT8OID && *type != INT4OID && *type != INT2OID : *type != BYTEAOID)
+	if (is_id ? *type != UUIDOID && *type != INT8OID && *type != INT4OID && *type != INT2OID :
+		*type != BYTEAOID)
 		unusable(registration, psprintf(is_id ? "column \"%s\" is neither a uuid nor an integer" :
 										"column \"%s\" is not a bytea", name));
 	return pstrdup(quote_identifier(name));
@@ -119,7 +123,8 @@ column_of(const Registration *registration, Relation table, const char *name, Oi
 static char *
 qualified_name(Relation table)
 {
-	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table)), RelationGetRelationName(table));
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table)),
+									  RelationGetRelationName(table));
 }
 
 static ChatcryptPlace *
@@ -135,7 +140,8 @@ place_of_table(const Registration *registration, Relation table)
 	place->table = qualified_name(table);
 	place->envelope = column_of(registration, table, registration->envelope, &envelope_type, false);
 	place->chat = column_of(registration, table, registration->chat, &place->chat_type, true);
-	place->message = column_of(registration, table, registration->message, &place->message_type, true);
+	place->message = column_of(registration, table, registration->message, &place->message_type,
+							   true);
 	place->aad = registration->aad;
 	return place;
 }
@@ -157,7 +163,9 @@ places_of_registration(const Registration *registration, LOCKMODE lockmode)
 		if (table->rd_rel->relkind == RELKIND_RELATION)
 			places = lappend(places, place_of_table(registration, table));
 		else if (table->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-			unusable(registration, psprintf("%s is not a table of this database", RelationGetRelationName(table)));
+			unusable(registration,
+					 psprintf("%s is not a table of this database",
+							  RelationGetRelationName(table)));
 		table_close(table, NoLock);
 	}
 	return places;
@@ -171,8 +179,10 @@ static const struct
 	char	   *envelope;
 	char	   *message;
 }			own_tables[] = {
-	[CHATCRYPT_PLACE_MESSAGES] = {"message", "chatcrypt.message", "encrypted_message", "message_id"},
-	[CHATCRYPT_PLACE_FILES] = {"attachment", "chatcrypt.attachment", "encrypted_metadata", "file_id"},
+	[CHATCRYPT_PLACE_MESSAGES] = {"message", "chatcrypt.message", "encrypted_message",
+								  "message_id"},
+	[CHATCRYPT_PLACE_FILES] = {"attachment", "chatcrypt.attachment", "encrypted_metadata",
+							   "file_id"},
 	[CHATCRYPT_PLACE_PARTS] = {"attachment_part", "chatcrypt.attachment_part", "sealed", "file_id"}
 };
 
@@ -213,7 +223,8 @@ chatcrypt_place(const ChatcryptPlace *known, LOCKMODE lockmode)
 	ListCell   *cell;
 	ListCell   *inner;
 
-	if (known->kind != CHATCRYPT_PLACE_REGISTERED && known->relation == chatcrypt_store_relation(own_tables[known->kind].name))
+	if (known->kind != CHATCRYPT_PLACE_REGISTERED &&
+		known->relation == chatcrypt_store_relation(own_tables[known->kind].name))
 		return place_of_ours(known->kind, lockmode);
 	foreach(cell, read_registrations())
 	{
@@ -231,7 +242,8 @@ chatcrypt_place(const ChatcryptPlace *known, LOCKMODE lockmode)
 }
 
 bool
-chatcrypt_place_chat_value(const ChatcryptPlace *place, const uint8 chat_id[CC_ID_LEN], Datum *value)
+chatcrypt_place_chat_value(const ChatcryptPlace *place, const uint8 chat_id[CC_ID_LEN],
+						   Datum *value)
 {
 	uint64		space;
 	int64		number;
@@ -262,7 +274,10 @@ chatcrypt_place_id(Oid column_type, Datum value, uint8 id[CC_ID_LEN])
 		chatcrypt_bigint_id(DatumGetInt64(value), id);
 }
 
-/* Re-encryption writes to the table as its owner: whoever registers it must be able to become that. */
+/*
+ * Re-encryption writes to the table as its owner: whoever registers it must be able to
+ * become that.
+ */
 static void
 require_owner(Oid relation)
 {
@@ -286,7 +301,10 @@ name_argument(FunctionCallInfo fcinfo, int n)
 
 PG_FUNCTION_INFO_V1(chatcrypt_register_envelopes);
 
-/* register_envelopes(relation, envelope_column, chat_column, message_column, aad, registry_id): the id */
+/*
+ * register_envelopes(relation, envelope_column, chat_column, message_column, aad,
+ * registry_id): the id
+ */
 Datum
 chatcrypt_register_envelopes(PG_FUNCTION_ARGS)
 {
@@ -315,8 +333,10 @@ chatcrypt_register_envelopes(PG_FUNCTION_ARGS)
 	(void) places_of_registration(&registration, AccessShareLock);
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.protected_column (registry_id, relation, envelope_column, chat_column, "
-							"message_column, aad) VALUES ($1, $2::regclass, $3, $4, $5, $6)", args, lengthof(args));
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.protected_column (registry_id, relation, "
+							"envelope_column, chat_column, "
+							"message_column, aad) VALUES ($1, $2::regclass, $3, $4, $5, $6)", args,
+							lengthof(args));
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_DATUM(PG_GETARG_DATUM(5));
 }
@@ -333,7 +353,9 @@ chatcrypt_unregister_envelopes(PG_FUNCTION_ARGS)
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	chatcrypt_owner_begin(&scope);
-	removed = chatcrypt_owner_execute("DELETE FROM chatcrypt.protected_column WHERE registry_id = $1", &arg, 1);
+	removed =
+		chatcrypt_owner_execute("DELETE FROM chatcrypt.protected_column WHERE registry_id = $1",
+								&arg, 1);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_BOOL(removed > 0);
 }

@@ -50,7 +50,8 @@ extern ChatcryptPlace *chatcrypt_place(const ChatcryptPlace *known, LOCKMODE loc
  * The chat's id as a value of the place's chat column: false where that is a number
  * and the id stands for none, so that the place holds nothing of the chat.
  */
-extern bool chatcrypt_place_chat_value(const ChatcryptPlace *place, const uint8 chat_id[CC_ID_LEN], Datum *value);
+extern bool chatcrypt_place_chat_value(const ChatcryptPlace *place, const uint8 chat_id[CC_ID_LEN],
+									   Datum *value);
 extern Oid	chatcrypt_place_id_type(Oid column_type);
 
 /* Back: an id that was selected as chatcrypt_place_id_type() says. */

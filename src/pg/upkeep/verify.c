@@ -58,7 +58,8 @@ chatcrypt_check_envelope(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_TEXT_P(cstring_to_text(no_id));
-	wrong = chatcrypt_what_is_wrong(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data, PG_GETARG_BYTEA_PP(2),
+	wrong = chatcrypt_what_is_wrong(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
+									PG_GETARG_BYTEA_PP(2),
 									PG_ARGISNULL(3) ? NULL : PG_GETARG_BYTEA_PP(3));
 	if (wrong == NULL)
 		PG_RETURN_NULL();
@@ -162,7 +163,8 @@ add_finding(List *findings, MemoryContext context, const Datum *values, const bo
 	{
 		finding->nulls[i] = nulls[i];
 		if (!nulls[i])
-			finding->values[i] = datumCopy(values[i], finding_lengths[i] == sizeof(int32), finding_lengths[i]);
+			finding->values[i] = datumCopy(values[i], finding_lengths[i] == sizeof(int32),
+										   finding_lengths[i]);
 	}
 	findings = lappend(findings, finding);
 	MemoryContextSwitchTo(previous);
@@ -186,7 +188,8 @@ find_in_messages(const Scope *scope, MemoryContext context)
 						   " FROM ONLY chatcrypt.message WHERE " CHECK_MESSAGE " IS NOT NULL");
 	(void) append_scope(&statement, scope);
 	appendStringInfo(&statement.sql, " LIMIT " INT64_FORMAT, scope->limit);
-	if (SPI_execute_plan(prepare(&statement, args, arg_nulls), args, arg_nulls, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_plan(prepare(&statement, args, arg_nulls), args, arg_nulls, true,
+						 0) != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(SPI_result));
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -194,7 +197,8 @@ find_in_messages(const Scope *scope, MemoryContext context)
 		bool		nulls[FINDING_COLUMNS];
 
 		for (int column = 0; column < FINDING_COLUMNS; column++)
-			values[column] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column + 1, &nulls[column]);
+			values[column] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column + 1,
+										   &nulls[column]);
 		findings = add_finding(findings, context, values, nulls);
 	}
 	return findings;
@@ -207,7 +211,8 @@ version_of(const bytea *envelope)
 {
 	cc_envelope_info info;
 
-	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope), &info) != CC_OK ||
+	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
+							&info) != CC_OK ||
 		info.dek_version > PG_INT32_MAX)
 		return 0;
 	return (int32) info.dek_version;
@@ -231,19 +236,24 @@ more_columns(const ChatcryptPlace *place)
 }
 
 static char *
-what_is_wrong(const ChatcryptPlace *place, const pg_uuid_t *ids, const bytea *envelope, HeapTuple tuple, TupleDesc desc)
+what_is_wrong(const ChatcryptPlace *place, const pg_uuid_t *ids, const bytea *envelope,
+			  HeapTuple tuple, TupleDesc desc)
 {
 	char	   *wrong;
 
 	if (place->kind == CHATCRYPT_PLACE_PARTS)
-		return chatcrypt_what_is_wrong_with_row_of_part(ids[0].data, ids[1].data, envelope, tuple, desc);
+		return chatcrypt_what_is_wrong_with_row_of_part(ids[0].data, ids[1].data, envelope, tuple,
+														desc);
 	wrong = chatcrypt_what_is_wrong(ids[0].data, ids[1].data, envelope, place->aad);
 	if (wrong == NULL && place->kind == CHATCRYPT_PLACE_FILES)
 		wrong = chatcrypt_what_is_wrong_with_file(ids[0].data, ids[1].data, envelope, tuple, desc);
 	return wrong;
 }
 
-/* A row of the cursor: chat, message, envelope, and more.  NULL where it opens; else the finding is filled. */
+/*
+ * A row of the cursor: chat, message, envelope, and more.  NULL where it opens; else the
+ * finding is filled.
+ */
 static const char *
 check_row(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, Finding *finding)
 {
@@ -310,7 +320,8 @@ static List *
 find_in_table(Scope *scope, MemoryContext context)
 {
 	const ChatcryptPlace *place = scope->place;
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt verify", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt verify",
+													  ALLOCSET_DEFAULT_SIZES);
 	Statement	statement = {.nargs = 0};
 	Datum		args[MOST_ARGS];
 	char		arg_nulls[MOST_ARGS];
@@ -318,9 +329,11 @@ find_in_table(Scope *scope, MemoryContext context)
 	Portal		cursor;
 
 	initStringInfo(&statement.sql);
-	appendStringInfo(&statement.sql, "SELECT %s, %s, %s%s FROM ONLY %s AS stored WHERE %s IS NOT NULL",
-					 column_of(place->chat, place->chat_type), column_of(place->message, place->message_type),
-					 place->envelope, more_columns(place), place->table, place->envelope);
+	appendStringInfo(&statement.sql,
+					 "SELECT %s, %s, %s%s FROM ONLY %s AS stored WHERE %s IS NOT NULL",
+					 column_of(place->chat, place->chat_type),
+					 column_of(place->message, place->message_type), place->envelope,
+					 more_columns(place), place->table, place->envelope);
 	if (!append_scope(&statement, scope))
 		return NIL;
 	cursor = SPI_cursor_open(NULL, prepare(&statement, args, arg_nulls), args, arg_nulls, true);
@@ -343,7 +356,8 @@ find_unopened(Scope *scope)
 	List	   *findings;
 
 	chatcrypt_owner_begin_as(&owner, scope->place->owner);
-	findings = scope->place->kind == CHATCRYPT_PLACE_MESSAGES ? find_in_messages(scope, context) : find_in_table(scope, context);
+	findings = scope->place->kind == CHATCRYPT_PLACE_MESSAGES ? find_in_messages(scope, context) :
+		find_in_table(scope, context);
 	chatcrypt_owner_end(&owner);
 	MemoryContextSwitchTo(context);
 	return findings;
@@ -355,7 +369,8 @@ find_unopened(Scope *scope)
 static void
 put_finding(ReturnSetInfo *result, Oid relation, const Finding *finding)
 {
-	Datum		values[] = {ObjectIdGetDatum(relation), finding->values[1], finding->values[2], finding->values[3]};
+	Datum		values[] = {ObjectIdGetDatum(relation), finding->values[1], finding->values[2],
+							finding->values[3]};
 	bool		nulls[] = {false, finding->nulls[1], finding->nulls[2], finding->nulls[3]};
 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
@@ -404,7 +419,8 @@ keep_finding(Oid relation, const Finding *finding)
 		{TEXTOID, finding->values[3], finding->nulls[3]}
 	};
 
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.unopened (relation, chat_id, message_id, dek_version, reason) "
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.unopened (relation, chat_id, message_id, "
+							"dek_version, reason) "
 							"VALUES ($1, $2, $3, $4, $5)", args, lengthof(args));
 }
 
