@@ -19,7 +19,6 @@
 #include "pg/base/progress.h"
 #include "pg/base/settings.h"
 #include "pg/keys/keycache.h"
-#include "pg/keys/keyring.h"
 #include "pg/messages/messages.h"
 #include "pg/service/requests.h"
 #include "pg/upkeep/maintenance.h"

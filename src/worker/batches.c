@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "pg/base/clock.h"
 #include "pg/base/settings.h"
 #include "worker/dispatch.h"
 

@@ -31,7 +31,6 @@
 
 #include "core/bytes.h"
 #include "core/envelope.h"
-#include "pg/base/ids.h"
 #include "pg/compat.h"
 #include "pg/upkeep/lastlook.h"
 #include "pg/upkeep/registry.h"

@@ -37,7 +37,6 @@
 
 #include "pg/base/progress.h"
 #include "pg/compat.h"
-#include "pg/upkeep/maintenance.h"
 #include "pg/upkeep/maintenance_status.h"
 
 /* Advisory locks of applications have 1 and 2 in their last field. */
