@@ -59,3 +59,20 @@ chatcrypt_refuse_null(FunctionCallInfo fcinfo, int n, const char *what)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", what)));
 }
+
+pg_uuid_t
+chatcrypt_chat_argument(FunctionCallInfo fcinfo)
+{
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	return *PG_GETARG_UUID_P(0);
+}
+
+pg_uuid_t
+chatcrypt_chat_argument_bigint(FunctionCallInfo fcinfo)
+{
+	pg_uuid_t	id;
+
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
+	return id;
+}

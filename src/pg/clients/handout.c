@@ -127,9 +127,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_conversation_key_bigint);
 Datum
 chatcrypt_conversation_key_bigint(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id;
+	pg_uuid_t	id = chatcrypt_chat_argument_bigint(fcinfo);
 
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
-	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	return hand_out(fcinfo, id.data);
 }

@@ -231,10 +231,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_delete_chat);
 Datum
 chatcrypt_delete_chat(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id;
+	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
 
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
-	id = *PG_GETARG_UUID_P(0);
 	return delete_chat(fcinfo, &id);
 }
 
@@ -243,10 +241,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_delete_chat_bigint);
 Datum
 chatcrypt_delete_chat_bigint(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id;
+	pg_uuid_t	id = chatcrypt_chat_argument_bigint(fcinfo);
 
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
-	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	return delete_chat(fcinfo, &id);
 }
 

@@ -349,10 +349,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_reindex_search);
 Datum
 chatcrypt_reindex_search(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id;
+	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
 
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
-	id = *PG_GETARG_UUID_P(0);	/* the argument's memory may end with the transaction */
 	return reindex_search(fcinfo, &id);
 }
 
@@ -361,9 +359,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_reindex_search_bigint);
 Datum
 chatcrypt_reindex_search_bigint(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id;
+	pg_uuid_t	id = chatcrypt_chat_argument_bigint(fcinfo);
 
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
-	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	return reindex_search(fcinfo, &id);
 }

@@ -664,10 +664,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_purge_chat);
 Datum
 chatcrypt_purge_chat(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id;
+	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
 
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
-	id = *PG_GETARG_UUID_P(0);
 	return purge_chat(fcinfo, &id);
 }
 
@@ -676,9 +674,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_purge_chat_bigint);
 Datum
 chatcrypt_purge_chat_bigint(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id;
+	pg_uuid_t	id = chatcrypt_chat_argument_bigint(fcinfo);
 
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
-	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
 	return purge_chat(fcinfo, &id);
 }
