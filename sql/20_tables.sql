@@ -7,7 +7,9 @@ CREATE TABLE chatcrypt.deployment (
 	deployment_id uuid NOT NULL DEFAULT gen_random_uuid(),
 	created_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE chatcrypt.deployment IS 'The id of this deployment, which the KMS binds into every wrapped key. Made with the first chat.';
+COMMENT ON TABLE chatcrypt.deployment IS
+	'The id of this deployment, which the KMS binds into every wrapped key. Made with the first '
+	'chat.';
 
 CREATE TABLE chatcrypt.tenant (
 	tenant text PRIMARY KEY CHECK (tenant <> ''),
@@ -19,8 +21,10 @@ CREATE TABLE chatcrypt.tenant (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE chatcrypt.tenant IS 'Customers or regions with a KMS key of their own, and the policies that their chats inherit.';
-COMMENT ON COLUMN chatcrypt.tenant.kms_key IS 'Key URI that new data keys are wrapped with; NULL for chatcrypt.default_kms_key.';
+COMMENT ON TABLE chatcrypt.tenant IS
+	'Customers or regions with a KMS key of their own, and the policies that their chats inherit.';
+COMMENT ON COLUMN chatcrypt.tenant.kms_key IS
+	'Key URI that new data keys are wrapped with; NULL for chatcrypt.default_kms_key.';
 
 CREATE TABLE chatcrypt.chat (
 	chat_id uuid CONSTRAINT chat_pkey PRIMARY KEY,
@@ -37,9 +41,14 @@ CREATE TABLE chatcrypt.chat (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE chatcrypt.chat IS 'Chats: who takes part, how they are encrypted, and policies that differ from the tenant''s.';
-COMMENT ON COLUMN chatcrypt.chat.mode IS 'managed: the server encrypts. conversation_key: so it does, with a key that clients may hold. e2ee: the clients encrypt, and plaintext is refused.';
-COMMENT ON COLUMN chatcrypt.chat.external_envelopes IS 'True while envelopes of this chat may live outside this database: then no key of it is purged as unused.';
+COMMENT ON TABLE chatcrypt.chat IS
+	'Chats: who takes part, how they are encrypted, and policies that differ from the tenant''s.';
+COMMENT ON COLUMN chatcrypt.chat.mode IS
+	'managed: the server encrypts. conversation_key: so it does, with a key that clients may hold. '
+	'e2ee: the clients encrypt, and plaintext is refused.';
+COMMENT ON COLUMN chatcrypt.chat.external_envelopes IS
+	'True while envelopes of this chat may live outside this database: then no key of it is purged '
+	'as unused.';
 
 CREATE INDEX chat_by_tenant ON chatcrypt.chat (tenant);
 
@@ -64,9 +73,12 @@ CREATE TABLE chatcrypt.dek (
 	CONSTRAINT dek_is_valid_until_replaced CHECK
 		((state = 'active') = (valid_to IS NULL))
 );
-COMMENT ON TABLE chatcrypt.dek IS 'The history of each chat''s data keys, wrapped by the KMS. A row stays when its key is destroyed, so that no version is used twice.';
+COMMENT ON TABLE chatcrypt.dek IS
+	'The history of each chat''s data keys, wrapped by the KMS. A row stays when its key is '
+	'destroyed, so that no version is used twice.';
 COMMENT ON COLUMN chatcrypt.dek.encrypted_dek IS 'The key as the KMS wrapped it.';
-COMMENT ON COLUMN chatcrypt.dek.kcv IS 'Key check value: pins the key of this version, and tells nothing about it.';
+COMMENT ON COLUMN chatcrypt.dek.kcv IS
+	'Key check value: pins the key of this version, and tells nothing about it.';
 
 -- Two keys of a chat and purpose never have a common moment.  Chat, purpose and time make one text
 -- that sorts, and so ranges of such texts need no other extension.  First keys that are still active,
@@ -74,17 +86,21 @@ COMMENT ON COLUMN chatcrypt.dek.kcv IS 'Key check value: pins the key of this ve
 CREATE TYPE chatcrypt.lifetime AS RANGE (subtype = text, collation = "C");
 COMMENT ON TYPE chatcrypt.lifetime IS 'When a key of a chat was the active one.';
 
-CREATE FUNCTION chatcrypt.microseconds(moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+CREATE FUNCTION chatcrypt.microseconds(moment timestamptz)
+	RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 	RETURN lpad((extract(epoch FROM moment - timestamptz '1970-01-01 00:00:00+00') * 1000000)::bigint::text, 20, '0');
-COMMENT ON FUNCTION chatcrypt.microseconds(timestamptz) IS 'A moment as digits that sort as it does.';
+COMMENT ON FUNCTION chatcrypt.microseconds(timestamptz) IS
+	'A moment as digits that sort as it does.';
 
-CREATE FUNCTION chatcrypt.lifetime_of(chat_id uuid, purpose text, valid_from timestamptz, valid_to timestamptz)
+CREATE FUNCTION chatcrypt.lifetime_of(chat_id uuid, purpose text, valid_from timestamptz,
+									  valid_to timestamptz)
 	RETURNS chatcrypt.lifetime LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT chatcrypt.lifetime(key || chatcrypt.microseconds(valid_from), key || coalesce(chatcrypt.microseconds(valid_to), '~'))
 	FROM (SELECT chat_id::text || '/' || purpose || '/') AS k (key);
 END;
-COMMENT ON FUNCTION chatcrypt.lifetime_of(uuid, text, timestamptz, timestamptz) IS 'The range that an active time of a key fills, among those of all chats.';
+COMMENT ON FUNCTION chatcrypt.lifetime_of(uuid, text, timestamptz, timestamptz) IS
+	'The range that an active time of a key fills, among those of all chats.';
 
 ALTER TABLE chatcrypt.dek ADD CONSTRAINT dek_lifetimes_do_not_overlap
 	EXCLUDE USING gist (chatcrypt.lifetime_of(chat_id, purpose, valid_from, valid_to) WITH &&)
@@ -94,13 +110,16 @@ CREATE UNIQUE INDEX dek_active ON chatcrypt.dek (chat_id, purpose) WHERE state =
 
 CREATE FUNCTION chatcrypt.dek_version(envelope bytea) RETURNS integer
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_dek_version';
-COMMENT ON FUNCTION chatcrypt.dek_version(bytea) IS 'The key version that an envelope names; NULL for what is no envelope.';
+COMMENT ON FUNCTION chatcrypt.dek_version(bytea) IS
+	'The key version that an envelope names; NULL for what is no envelope.';
 
 -- Raises rather than being false: what PostgreSQL says of a row that violates a constraint shows
 -- the row, and what is no envelope may be a plaintext.
 CREATE FUNCTION chatcrypt.is_sealed(envelope bytea, dek_version integer) RETURNS boolean
 	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_is_sealed';
-COMMENT ON FUNCTION chatcrypt.is_sealed(bytea, integer) IS 'What the constraint of chatcrypt.message asks: true for an envelope that names this key version and where both are NULL; an error that shows no bytes for all else.';
+COMMENT ON FUNCTION chatcrypt.is_sealed(bytea, integer) IS
+	'What the constraint of chatcrypt.message asks: true for an envelope that names this key '
+	'version and where both are NULL; an error that shows no bytes for all else.';
 
 CREATE TABLE chatcrypt.message (
 	message_id uuid CONSTRAINT message_pkey PRIMARY KEY,
@@ -115,7 +134,9 @@ CREATE TABLE chatcrypt.message (
 -- Ciphertext does not compress: do not try.
 ALTER TABLE chatcrypt.message ALTER COLUMN encrypted_message SET STORAGE EXTERNAL;
 CREATE INDEX message_by_chat ON chatcrypt.message (chat_id, created_at);
-COMMENT ON TABLE chatcrypt.message IS 'Messages as they are stored: encrypted. Read and write them through the view chatcrypt.messages.';
+COMMENT ON TABLE chatcrypt.message IS
+	'Messages as they are stored: encrypted. Read and write them through the view '
+	'chatcrypt.messages.';
 
 SELECT pg_extension_config_dump('chatcrypt.deployment', '');
 SELECT pg_extension_config_dump('chatcrypt.tenant', '');
@@ -127,7 +148,8 @@ SELECT pg_extension_config_dump('chatcrypt.message', '');
 -- What sessions remember of these rows is forgotten when they change: see src/pg/base/store.c.
 CREATE FUNCTION chatcrypt.invalidate() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_invalidate';
-COMMENT ON FUNCTION chatcrypt.invalidate() IS 'Trigger: has every session forget what it remembers of the table.';
+COMMENT ON FUNCTION chatcrypt.invalidate() IS
+	'Trigger: has every session forget what it remembers of the table.';
 
 CREATE TRIGGER invalidate BEFORE UPDATE OR DELETE ON chatcrypt.dek
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();

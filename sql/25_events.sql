@@ -16,15 +16,19 @@ CREATE TABLE chatcrypt.key_event (
 	happened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	transaction_id xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
-COMMENT ON TABLE chatcrypt.key_event IS 'What was done to keys and to their policies, by whom and when. Rows are added and never changed; no foreign key, because the history outlives its chats.';
-COMMENT ON COLUMN chatcrypt.key_event.role IS 'The role that called; session_role is the one that logged in.';
+COMMENT ON TABLE chatcrypt.key_event IS
+	'What was done to keys and to their policies, by whom and when. Rows are added and never '
+	'changed; no foreign key, because the history outlives its chats.';
+COMMENT ON COLUMN chatcrypt.key_event.role IS
+	'The role that called; session_role is the one that logged in.';
 COMMENT ON COLUMN chatcrypt.key_event.actor IS 'On whose behalf: what chatcrypt.act_as() named.';
 CREATE INDEX key_event_by_chat ON chatcrypt.key_event (chat_id) WHERE chat_id IS NOT NULL;
 
 SELECT pg_extension_config_dump('chatcrypt.key_event', '');
 SELECT pg_extension_config_dump('chatcrypt.key_event_event_id_seq', '');
 
-CREATE FUNCTION chatcrypt.refuse_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION chatcrypt.refuse_change()
+	RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RAISE EXCEPTION 'the history of keys is never changed'
 		USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -52,7 +56,8 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION chatcrypt.record_policy() IS 'Trigger: writes a change of policy into the history of keys.';
+COMMENT ON FUNCTION chatcrypt.record_policy() IS
+	'Trigger: writes a change of policy into the history of keys.';
 
 CREATE TRIGGER record_policy AFTER UPDATE ON chatcrypt.tenant
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.record_policy();

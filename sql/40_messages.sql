@@ -1,8 +1,11 @@
 -- The view that applications read and write.
 
 CREATE FUNCTION chatcrypt.message_body(chat_id uuid, message_id uuid, envelope bytea)
-	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'chatcrypt_message_body';
-COMMENT ON FUNCTION chatcrypt.message_body(uuid, uuid, bytea) IS 'The body that the view messages shows; chatcrypt.on_decrypt_error says what for one that does not open.';
+	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 50
+	AS 'MODULE_PATHNAME', 'chatcrypt_message_body';
+COMMENT ON FUNCTION chatcrypt.message_body(uuid, uuid, bytea) IS
+	'The body that the view messages shows; chatcrypt.on_decrypt_error says what for one that does '
+	'not open.';
 
 -- No security_barrier.  It would protect one thing, the messages that have expired and wait to be
 -- deleted, from readers, who may read the table and decrypt() too; and it would cost every page of a
@@ -19,24 +22,35 @@ SELECT message_id,
 	   expires_at
 FROM chatcrypt.message
 WHERE expires_at IS NULL OR expires_at > now();
-COMMENT ON VIEW chatcrypt.messages IS 'Messages with their plaintext bodies: insert, select, update and delete here.';
-COMMENT ON COLUMN chatcrypt.messages.body IS 'The plaintext; it exists only here, never in the table.';
+COMMENT ON VIEW chatcrypt.messages IS
+	'Messages with their plaintext bodies: insert, select, update and delete here.';
+COMMENT ON COLUMN chatcrypt.messages.body IS
+	'The plaintext; it exists only here, never in the table.';
 ALTER VIEW chatcrypt.messages ALTER COLUMN message_id SET DEFAULT chatcrypt.new_message_id();
 ALTER VIEW chatcrypt.messages ALTER COLUMN created_at SET DEFAULT now();
 
 CREATE FUNCTION chatcrypt.write_message() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_write_message';
-COMMENT ON FUNCTION chatcrypt.write_message() IS 'Trigger: encrypts what is written to the view messages.';
+COMMENT ON FUNCTION chatcrypt.write_message() IS
+	'Trigger: encrypts what is written to the view messages.';
 
 -- DELETE stays the view's own: a row that nobody can read can still be deleted.
 CREATE TRIGGER write_message INSTEAD OF INSERT OR UPDATE ON chatcrypt.messages
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_message();
 
 CREATE FUNCTION chatcrypt.default_expiry(chat_id uuid, created_at timestamptz DEFAULT now())
-	RETURNS timestamptz LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_default_expiry';
-COMMENT ON FUNCTION chatcrypt.default_expiry(uuid, timestamptz) IS 'When a message of the chat expires that does not say so itself: by the retention of the chat, or else of its tenant; NULL for never.';
+	RETURNS timestamptz LANGUAGE c STRICT STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_default_expiry';
+COMMENT ON FUNCTION chatcrypt.default_expiry(uuid, timestamptz) IS
+	'When a message of the chat expires that does not say so itself: by the retention of the chat, '
+	'or else of its tenant; NULL for never.';
 
-CREATE FUNCTION chatcrypt.put_message(chat_id uuid, message_id uuid, body text, sender text DEFAULT NULL,
-									  created_at timestamptz DEFAULT now(), expires_at timestamptz DEFAULT NULL)
-	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_put_message';
-COMMENT ON FUNCTION chatcrypt.put_message(uuid, uuid, text, text, timestamptz, timestamptz) IS 'Inserts a message, or replaces the body of the one that has its id in the same chat (an upsert); true where it did, NULL where the id belongs to another chat.';
+CREATE FUNCTION chatcrypt.put_message(chat_id uuid, message_id uuid, body text,
+									  sender text DEFAULT NULL,
+									  created_at timestamptz DEFAULT now(),
+									  expires_at timestamptz DEFAULT NULL)
+	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_put_message';
+COMMENT ON FUNCTION chatcrypt.put_message(uuid, uuid, text, text, timestamptz, timestamptz) IS
+	'Inserts a message, or replaces the body of the one that has its id in the same chat (an '
+	'upsert); true where it did, NULL where the id belongs to another chat.';

@@ -1,8 +1,12 @@
 -- Messages as clients get and send them, where clients hold the key of the conversation.
 
-CREATE FUNCTION chatcrypt.message_wire(chat_id uuid, message_id uuid, sender text, envelope bytea, created_at timestamptz)
-	RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'chatcrypt_message_wire';
-COMMENT ON FUNCTION chatcrypt.message_wire(uuid, uuid, text, bytea, timestamptz) IS 'What the view wire_messages shows. What clients can open is taken as it is stored, and asks for no key; everything else is decrypted.';
+CREATE FUNCTION chatcrypt.message_wire(chat_id uuid, message_id uuid, sender text, envelope bytea,
+									   created_at timestamptz)
+	RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE COST 50
+	AS 'MODULE_PATHNAME', 'chatcrypt_message_wire';
+COMMENT ON FUNCTION chatcrypt.message_wire(uuid, uuid, text, bytea, timestamptz) IS
+	'What the view wire_messages shows. What clients can open is taken as it is stored, and asks '
+	'for no key; everything else is decrypted.';
 
 -- No security_barrier, for the reason that messages has none.
 CREATE VIEW chatcrypt.wire_messages WITH (security_invoker = true) AS
@@ -12,20 +16,32 @@ SELECT message_id,
 	   chatcrypt.message_wire(chat_id, message_id, sender, encrypted_message, created_at) AS wire
 FROM chatcrypt.message
 WHERE expires_at IS NULL OR expires_at > now();
-COMMENT ON VIEW chatcrypt.wire_messages IS 'Messages in the form in which clients get them: still encrypted in chats of mode conversation_key, with their content in others.';
-COMMENT ON COLUMN chatcrypt.wire_messages.wire IS 'message_id, chat_id, sender, key_version, created_at, encrypted; with encrypted_payload and nonce in base64, or else with content.';
+COMMENT ON VIEW chatcrypt.wire_messages IS
+	'Messages in the form in which clients get them: still encrypted in chats of mode '
+	'conversation_key, with their content in others.';
+COMMENT ON COLUMN chatcrypt.wire_messages.wire IS
+	'message_id, chat_id, sender, key_version, created_at, encrypted; with encrypted_payload and '
+	'nonce in base64, or else with content.';
 
 CREATE FUNCTION chatcrypt.wire_envelope(key_version integer, nonce bytea, payload bytea)
-	RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_wire_envelope';
-COMMENT ON FUNCTION chatcrypt.wire_envelope(integer, bytea, bytea) IS 'The envelope of what secretbox gave elsewhere. It is not looked at whether it opens.';
+	RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_wire_envelope';
+COMMENT ON FUNCTION chatcrypt.wire_envelope(integer, bytea, bytea) IS
+	'The envelope of what secretbox gave elsewhere. It is not looked at whether it opens.';
 
 CREATE FUNCTION chatcrypt.accept_wire_message(chat_id uuid, wire jsonb)
-	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_accept_wire_message';
-COMMENT ON FUNCTION chatcrypt.accept_wire_message(uuid, jsonb) IS 'Stores a message that a client encrypted, once it has opened, or one that it did not encrypt; gives its id.';
+	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_accept_wire_message';
+COMMENT ON FUNCTION chatcrypt.accept_wire_message(uuid, jsonb) IS
+	'Stores a message that a client encrypted, once it has opened, or one that it did not encrypt; '
+	'gives its id.';
 
-CREATE FUNCTION chatcrypt.accept_wire_message(chat_id bigint, wire jsonb) RETURNS uuid LANGUAGE sql VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION chatcrypt.accept_wire_message(chat_id bigint, wire jsonb)
+	RETURNS uuid LANGUAGE sql VOLATILE PARALLEL UNSAFE
 	RETURN chatcrypt.accept_wire_message(chatcrypt.id(chat_id), wire);
-COMMENT ON FUNCTION chatcrypt.accept_wire_message(bigint, jsonb) IS 'Stores a message that a client encrypted, once it has opened, or one that it did not encrypt; gives its id.';
+COMMENT ON FUNCTION chatcrypt.accept_wire_message(bigint, jsonb) IS
+	'Stores a message that a client encrypted, once it has opened, or one that it did not encrypt; '
+	'gives its id.';
 
 DO $$
 DECLARE
@@ -36,7 +52,8 @@ BEGIN
 		FOREACH message IN ARRAY ARRAY['uuid', 'bigint'] LOOP
 			EXECUTE format('CREATE FUNCTION chatcrypt.wire_message(chat_id %s, message_id %s) '
 						   'RETURNS jsonb LANGUAGE sql STRICT STABLE PARALLEL SAFE '
-						   'RETURN (SELECT w.wire FROM chatcrypt.wire_messages AS w WHERE w.chat_id = %s AND w.message_id = %s)',
+						   'RETURN (SELECT w.wire FROM chatcrypt.wire_messages AS w WHERE '
+						   'w.chat_id = %s AND w.message_id = %s)',
 						   chat, message,
 						   CASE chat WHEN 'uuid' THEN 'wire_message.chat_id' ELSE 'chatcrypt.id(wire_message.chat_id)' END,
 						   CASE message WHEN 'uuid' THEN 'wire_message.message_id' ELSE 'chatcrypt.id(wire_message.message_id)' END);
@@ -48,16 +65,30 @@ END
 $$;
 
 -- Not STABLE: it writes the history of keys.
-CREATE FUNCTION chatcrypt.conversation_key(chat_id uuid, version integer DEFAULT NULL, OUT key_version integer, OUT key bytea)
-	RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_conversation_key';
-COMMENT ON FUNCTION chatcrypt.conversation_key(uuid, integer) IS 'Hands out the key of a conversation, the active one unless a version is named, and records that it did.';
+CREATE FUNCTION chatcrypt.conversation_key(chat_id uuid, version integer DEFAULT NULL,
+										   OUT key_version integer, OUT key bytea)
+	RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_conversation_key';
+COMMENT ON FUNCTION chatcrypt.conversation_key(uuid, integer) IS
+	'Hands out the key of a conversation, the active one unless a version is named, and records '
+	'that it did.';
 
-CREATE FUNCTION chatcrypt.conversation_key(chat_id bigint, version integer DEFAULT NULL, OUT key_version integer, OUT key bytea)
-	RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_conversation_key_bigint';
-COMMENT ON FUNCTION chatcrypt.conversation_key(bigint, integer) IS 'Hands out the key of a conversation, the active one unless a version is named, and records that it did.';
+CREATE FUNCTION chatcrypt.conversation_key(chat_id bigint, version integer DEFAULT NULL,
+										   OUT key_version integer, OUT key bytea)
+	RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_conversation_key_bigint';
+COMMENT ON FUNCTION chatcrypt.conversation_key(bigint, integer) IS
+	'Hands out the key of a conversation, the active one unless a version is named, and records '
+	'that it did.';
 
 -- Version 1 is the key that the chat was made with.
-CREATE FUNCTION chatcrypt.import_conversation_keys(chat_ids uuid[], master_key bytea, salt bytea DEFAULT '', info bytea DEFAULT '{uuid}',
+CREATE FUNCTION chatcrypt.import_conversation_keys(chat_ids uuid[], master_key bytea,
+												   salt bytea DEFAULT '',
+												   info bytea DEFAULT '{uuid}',
 												   uuid_encoding text DEFAULT 'text', version integer DEFAULT 2)
-	RETURNS integer LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_import_conversation_keys';
-COMMENT ON FUNCTION chatcrypt.import_conversation_keys(uuid[], bytea, bytea, bytea, text, integer) IS 'Brings in the keys of many conversations, which another system derived from one master key by HKDF-SHA256; says how many.';
+	RETURNS integer LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_import_conversation_keys';
+COMMENT ON FUNCTION chatcrypt.import_conversation_keys(uuid[], bytea, bytea, bytea, text,
+													   integer) IS
+	'Brings in the keys of many conversations, which another system derived from one master key by '
+	'HKDF-SHA256; says how many.';

@@ -17,14 +17,24 @@ CREATE TABLE chatcrypt.search_policy (
 	complete boolean NOT NULL,
 	updated_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE chatcrypt.search_policy IS 'Chats whose messages can be searched, and how. set_search() writes it; a chat without a row has no search.';
-COMMENT ON COLUMN chatcrypt.search_policy.mode IS 'blind: keyed tokens here. plain: the text goes to the feed of an external search engine.';
-COMMENT ON COLUMN chatcrypt.search_policy.config IS 'The text search configuration that makes words of a message.';
-COMMENT ON COLUMN chatcrypt.search_policy.prefixes IS 'The shortest beginning of a word that has a token of its own; 0 for none.';
-COMMENT ON COLUMN chatcrypt.search_policy.bits IS 'How many bits of a token are kept: fewer tell less, and find more that must be looked at.';
-COMMENT ON COLUMN chatcrypt.search_policy.feed IS 'Whether messages go to the feed of an external search engine.';
-COMMENT ON COLUMN chatcrypt.search_policy.generation IS 'Changes with everything that needs the index made anew.';
-COMMENT ON COLUMN chatcrypt.search_policy.complete IS 'False, where it is blind, until reindex_search() has gone over the messages that were there before the policy.';
+COMMENT ON TABLE chatcrypt.search_policy IS
+	'Chats whose messages can be searched, and how. set_search() writes it; a chat without a row '
+	'has no search.';
+COMMENT ON COLUMN chatcrypt.search_policy.mode IS
+	'blind: keyed tokens here. plain: the text goes to the feed of an external search engine.';
+COMMENT ON COLUMN chatcrypt.search_policy.config IS
+	'The text search configuration that makes words of a message.';
+COMMENT ON COLUMN chatcrypt.search_policy.prefixes IS
+	'The shortest beginning of a word that has a token of its own; 0 for none.';
+COMMENT ON COLUMN chatcrypt.search_policy.bits IS
+	'How many bits of a token are kept: fewer tell less, and find more that must be looked at.';
+COMMENT ON COLUMN chatcrypt.search_policy.feed IS
+	'Whether messages go to the feed of an external search engine.';
+COMMENT ON COLUMN chatcrypt.search_policy.generation IS
+	'Changes with everything that needs the index made anew.';
+COMMENT ON COLUMN chatcrypt.search_policy.complete IS
+	'False, where it is blind, until reindex_search() has gone over the messages that were there '
+	'before the policy.';
 
 SELECT pg_extension_config_dump('chatcrypt.search_policy', '');
 SELECT pg_extension_config_dump('chatcrypt.search_generation', '');
@@ -37,19 +47,27 @@ CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.search_policy
 ALTER TABLE chatcrypt.search_policy ENABLE ALWAYS TRIGGER invalidate;
 ALTER TABLE chatcrypt.search_policy ENABLE ALWAYS TRIGGER invalidate_all;
 
-CREATE FUNCTION chatcrypt.set_search(chat_id uuid, mode text, config regconfig DEFAULT 'pg_catalog.simple',
-									 prefixes integer DEFAULT 0, trigrams boolean DEFAULT false, bits integer DEFAULT 64,
+CREATE FUNCTION chatcrypt.set_search(chat_id uuid, mode text,
+									 config regconfig DEFAULT 'pg_catalog.simple',
+									 prefixes integer DEFAULT 0, trigrams boolean DEFAULT false,
+									 bits integer DEFAULT 64,
 									 feed boolean DEFAULT NULL)
-	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_set_search';
+	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_set_search';
 COMMENT ON FUNCTION chatcrypt.set_search(uuid, text, regconfig, integer, boolean, integer, boolean) IS
-	'Says how a chat is searched: off, blind or plain. True where that holds for all its messages at once, false where reindex_search() must go over them first.';
+	'Says how a chat is searched: off, blind or plain. True where that holds for all its messages '
+	'at once, false where reindex_search() must go over them first.';
 
-CREATE FUNCTION chatcrypt.set_search(chat_id bigint, mode text, config regconfig DEFAULT 'pg_catalog.simple',
-									 prefixes integer DEFAULT 0, trigrams boolean DEFAULT false, bits integer DEFAULT 64,
+CREATE FUNCTION chatcrypt.set_search(chat_id bigint, mode text,
+									 config regconfig DEFAULT 'pg_catalog.simple',
+									 prefixes integer DEFAULT 0, trigrams boolean DEFAULT false,
+									 bits integer DEFAULT 64,
 									 feed boolean DEFAULT NULL)
-	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_set_search_bigint';
+	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_set_search_bigint';
 COMMENT ON FUNCTION chatcrypt.set_search(bigint, text, regconfig, integer, boolean, integer, boolean) IS
-	'Says how a chat is searched: off, blind or plain. True where that holds for all its messages at once, false where reindex_search() must go over them first.';
+	'Says how a chat is searched: off, blind or plain. True where that holds for all its messages '
+	'at once, false where reindex_search() must go over them first.';
 
 -- One row for each message of a blind chat: what stands for its words.  An inverted index of
 -- PostgreSQL's own, because twenty rows in a B-tree for each message cost more than all the rest.
@@ -62,15 +80,18 @@ CREATE TABLE chatcrypt.search_token (
 ) USING heap;
 ALTER TABLE chatcrypt.search_token ALTER COLUMN tokens SET STORAGE EXTERNAL;
 CREATE INDEX search_token_by_token ON chatcrypt.search_token USING gin (tokens) WITH (gin_pending_list_limit = 256);
-COMMENT ON TABLE chatcrypt.search_token IS 'What stands for the words of messages: keyed tokens. Read by search() alone.';
+COMMENT ON TABLE chatcrypt.search_token IS
+	'What stands for the words of messages: keyed tokens. Read by search() alone.';
 COMMENT ON COLUMN chatcrypt.search_token.generation IS 'Of the policy that made the tokens.';
-COMMENT ON COLUMN chatcrypt.search_token.tokens IS 'Sorted, each XORed with a public hash of the chat.';
+COMMENT ON COLUMN chatcrypt.search_token.tokens IS
+	'Sorted, each XORed with a public hash of the chat.';
 SELECT pg_extension_config_dump('chatcrypt.search_token', '');
 
 -- What search keeps of a message goes with it, whoever deletes it and how.
 CREATE FUNCTION chatcrypt.message_removed() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_message_removed';
-COMMENT ON FUNCTION chatcrypt.message_removed() IS 'Trigger: takes deleted messages out of what search keeps of them.';
+COMMENT ON FUNCTION chatcrypt.message_removed() IS
+	'Trigger: takes deleted messages out of what search keeps of them.';
 
 CREATE TRIGGER message_removed AFTER DELETE ON chatcrypt.message
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.message_removed();
@@ -82,9 +103,11 @@ ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER messages_truncated;
 CREATE FUNCTION chatcrypt.search(chats uuid[], query text, "limit" integer DEFAULT 50,
 								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
 	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
-	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50 AS 'MODULE_PATHNAME', 'chatcrypt_search';
+	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
+	AS 'MODULE_PATHNAME', 'chatcrypt_search';
 COMMENT ON FUNCTION chatcrypt.search(uuid[], text, integer, timestamptz, uuid) IS
-	'Finds messages of chats whose search is blind, newest first, a page at a time: words, "phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
+	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
+	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
 
 CREATE FUNCTION chatcrypt.search(chat uuid, query text, "limit" integer DEFAULT 50,
 								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
@@ -92,7 +115,8 @@ CREATE FUNCTION chatcrypt.search(chat uuid, query text, "limit" integer DEFAULT 
 	LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
 	BEGIN ATOMIC SELECT * FROM chatcrypt.search(ARRAY[chat], query, "limit", before, before_id); END;
 COMMENT ON FUNCTION chatcrypt.search(uuid, text, integer, timestamptz, uuid) IS
-	'Finds messages of chats whose search is blind, newest first, a page at a time: words, "phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
+	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
+	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
 
 CREATE FUNCTION chatcrypt.search(chats bigint[], query text, "limit" integer DEFAULT 50,
 								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
@@ -100,7 +124,8 @@ CREATE FUNCTION chatcrypt.search(chats bigint[], query text, "limit" integer DEF
 	LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
 	BEGIN ATOMIC SELECT * FROM chatcrypt.search(CASE WHEN chats IS NOT NULL THEN ARRAY(SELECT chatcrypt.id(n) FROM unnest(chats) AS n) END, query, "limit", before, before_id); END;
 COMMENT ON FUNCTION chatcrypt.search(bigint[], text, integer, timestamptz, uuid) IS
-	'Finds messages of chats whose search is blind, newest first, a page at a time: words, "phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
+	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
+	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
 
 CREATE FUNCTION chatcrypt.search(chat bigint, query text, "limit" integer DEFAULT 50,
 								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
@@ -108,29 +133,41 @@ CREATE FUNCTION chatcrypt.search(chat bigint, query text, "limit" integer DEFAUL
 	LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
 	BEGIN ATOMIC SELECT * FROM chatcrypt.search(ARRAY[chatcrypt.id(chat)], query, "limit", before, before_id); END;
 COMMENT ON FUNCTION chatcrypt.search(bigint, text, integer, timestamptz, uuid) IS
-	'Finds messages of chats whose search is blind, newest first, a page at a time: words, "phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
+	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
+	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
 
 CREATE FUNCTION chatcrypt.search_tokens(chat uuid, query text)
-	RETURNS text[] LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'chatcrypt_search_tokens';
+	RETURNS text[] LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200
+	AS 'MODULE_PATHNAME', 'chatcrypt_search_tokens';
 COMMENT ON FUNCTION chatcrypt.search_tokens(uuid, text) IS
-	'The tokens that every message has that holds the words of the query, as drain_search_feed() writes them: to look for in an index outside.';
+	'The tokens that every message has that holds the words of the query, as drain_search_feed() '
+	'writes them: to look for in an index outside.';
 
 CREATE FUNCTION chatcrypt.search_tokens(chat bigint, query text)
 	RETURNS text[] LANGUAGE sql STRICT STABLE PARALLEL SAFE COST 200
 	RETURN chatcrypt.search_tokens(chatcrypt.id(chat), query);
 COMMENT ON FUNCTION chatcrypt.search_tokens(bigint, text) IS
-	'The tokens that every message has that holds the words of the query, as drain_search_feed() writes them: to look for in an index outside.';
+	'The tokens that every message has that holds the words of the query, as drain_search_feed() '
+	'writes them: to look for in an index outside.';
 
 CREATE PROCEDURE chatcrypt.reindex_search(
-	chat_id uuid, batch integer DEFAULT 1000, new_key boolean DEFAULT false, patience interval DEFAULT '30 seconds',
-	INOUT indexed bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL, INOUT waiting_for bigint DEFAULT NULL)
+	chat_id uuid, batch integer DEFAULT 1000, new_key boolean DEFAULT false,
+	patience interval DEFAULT '30 seconds',
+	INOUT indexed bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL,
+	INOUT waiting_for bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
 COMMENT ON PROCEDURE chatcrypt.reindex_search(uuid, integer, boolean, interval, bigint, bigint, bigint) IS
-	'Goes over the messages of a chat for its search, each batch in a transaction of its own, under a new search key where that is asked for; says how many, how many do not open, and for how many older transactions it had no patience to wait: then call it again.';
+	'Goes over the messages of a chat for its search, each batch in a transaction of its own, '
+	'under a new search key where that is asked for; says how many, how many do not open, and for '
+	'how many older transactions it had no patience to wait: then call it again.';
 
 CREATE PROCEDURE chatcrypt.reindex_search(
-	chat_id bigint, batch integer DEFAULT 1000, new_key boolean DEFAULT false, patience interval DEFAULT '30 seconds',
-	INOUT indexed bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL, INOUT waiting_for bigint DEFAULT NULL)
+	chat_id bigint, batch integer DEFAULT 1000, new_key boolean DEFAULT false,
+	patience interval DEFAULT '30 seconds',
+	INOUT indexed bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL,
+	INOUT waiting_for bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search_bigint';
 COMMENT ON PROCEDURE chatcrypt.reindex_search(bigint, integer, boolean, interval, bigint, bigint, bigint) IS
-	'Goes over the messages of a chat for its search, each batch in a transaction of its own, under a new search key where that is asked for; says how many, how many do not open, and for how many older transactions it had no patience to wait: then call it again.';
+	'Goes over the messages of a chat for its search, each batch in a transaction of its own, '
+	'under a new search key where that is asked for; says how many, how many do not open, and for '
+	'how many older transactions it had no patience to wait: then call it again.';

@@ -1,43 +1,63 @@
 -- Who takes part, and on whose behalf a transaction runs.
 
 CREATE FUNCTION chatcrypt.act_as(actor text)
-	RETURNS void LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_act_as';
-COMMENT ON FUNCTION chatcrypt.act_as(text) IS 'Until the transaction ends, shows and takes messages only of chats whose participants hold the actor.';
+	RETURNS void LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_act_as';
+COMMENT ON FUNCTION chatcrypt.act_as(text) IS
+	'Until the transaction ends, shows and takes messages only of chats whose participants hold '
+	'the actor.';
 
 CREATE FUNCTION chatcrypt.current_actor()
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_current_actor';
 COMMENT ON FUNCTION chatcrypt.current_actor() IS 'Who act_as() named; NULL where nobody was named.';
 
 CREATE FUNCTION chatcrypt.may_see(chat_id uuid)
-	RETURNS boolean LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_may_see';
-COMMENT ON FUNCTION chatcrypt.may_see(uuid) IS 'What row-level security asks: is the current actor, if there is one, a participant of the chat?';
+	RETURNS boolean LANGUAGE c STRICT STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_may_see';
+COMMENT ON FUNCTION chatcrypt.may_see(uuid) IS
+	'What row-level security asks: is the current actor, if there is one, a participant of the '
+	'chat?';
 
 ALTER TABLE chatcrypt.message ENABLE ROW LEVEL SECURITY;
 CREATE POLICY participants ON chatcrypt.message
 	USING (chatcrypt.may_see(chat_id)) WITH CHECK (chatcrypt.may_see(chat_id));
-COMMENT ON POLICY participants ON chatcrypt.message IS 'An actor sees and writes the messages of its own chats.';
+COMMENT ON POLICY participants ON chatcrypt.message IS
+	'An actor sees and writes the messages of its own chats.';
 
 ALTER TABLE chatcrypt.search_token ENABLE ROW LEVEL SECURITY;
 CREATE POLICY participants ON chatcrypt.search_token
 	USING (chatcrypt.may_see(chat_id)) WITH CHECK (chatcrypt.may_see(chat_id));
-COMMENT ON POLICY participants ON chatcrypt.search_token IS 'As on message, should anybody be given a right.';
+COMMENT ON POLICY participants ON chatcrypt.search_token IS
+	'As on message, should anybody be given a right.';
 
 CREATE FUNCTION chatcrypt.create_tenant(tenant text, kms_key text DEFAULT NULL)
-	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_create_tenant';
-COMMENT ON FUNCTION chatcrypt.create_tenant(text, text) IS 'Makes a tenant, with a KMS key of its own where one is named.';
+	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_create_tenant';
+COMMENT ON FUNCTION chatcrypt.create_tenant(text, text) IS
+	'Makes a tenant, with a KMS key of its own where one is named.';
 
 CREATE FUNCTION chatcrypt.add_participant(chat_id uuid, participant text)
-	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_add_participant';
-COMMENT ON FUNCTION chatcrypt.add_participant(uuid, text) IS 'Adds a participant; false where it took part already.';
+	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_add_participant';
+COMMENT ON FUNCTION chatcrypt.add_participant(uuid, text) IS
+	'Adds a participant; false where it took part already.';
 
 CREATE FUNCTION chatcrypt.add_participant(chat_id bigint, participant text)
-	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_add_participant_bigint';
-COMMENT ON FUNCTION chatcrypt.add_participant(bigint, text) IS 'Adds a participant; false where it took part already.';
+	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_add_participant_bigint';
+COMMENT ON FUNCTION chatcrypt.add_participant(bigint, text) IS
+	'Adds a participant; false where it took part already.';
 
 CREATE FUNCTION chatcrypt.remove_participant(chat_id uuid, participant text)
-	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_remove_participant';
-COMMENT ON FUNCTION chatcrypt.remove_participant(uuid, text) IS 'Removes a participant, who loses access at once; rotates the key where the policy says so. False where it took no part.';
+	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_remove_participant';
+COMMENT ON FUNCTION chatcrypt.remove_participant(uuid, text) IS
+	'Removes a participant, who loses access at once; rotates the key where the policy says so. '
+	'False where it took no part.';
 
 CREATE FUNCTION chatcrypt.remove_participant(chat_id bigint, participant text)
-	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_remove_participant_bigint';
-COMMENT ON FUNCTION chatcrypt.remove_participant(bigint, text) IS 'Removes a participant, who loses access at once; rotates the key where the policy says so. False where it took no part.';
+	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_remove_participant_bigint';
+COMMENT ON FUNCTION chatcrypt.remove_participant(bigint, text) IS
+	'Removes a participant, who loses access at once; rotates the key where the policy says so. '
+	'False where it took no part.';

@@ -19,9 +19,13 @@ CREATE INDEX attachment_by_chat ON chatcrypt.attachment (chat_id);
 CREATE INDEX attachment_of_message ON chatcrypt.attachment (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX attachment_expiring ON chatcrypt.attachment (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX attachment_unfinished ON chatcrypt.attachment (created_at) WHERE completed_at IS NULL;
-COMMENT ON TABLE chatcrypt.attachment IS 'Files of chats: what is known of them, encrypted. Read it through the view chatcrypt.attachments.';
-COMMENT ON COLUMN chatcrypt.attachment.message_id IS 'The message that the file goes with, and is deleted with; NULL for none.';
-COMMENT ON COLUMN chatcrypt.attachment.completed_at IS 'NULL while it is being uploaded, and not readable.';
+COMMENT ON TABLE chatcrypt.attachment IS
+	'Files of chats: what is known of them, encrypted. Read it through the view '
+	'chatcrypt.attachments.';
+COMMENT ON COLUMN chatcrypt.attachment.message_id IS
+	'The message that the file goes with, and is deleted with; NULL for none.';
+COMMENT ON COLUMN chatcrypt.attachment.completed_at IS
+	'NULL while it is being uploaded, and not readable.';
 
 CREATE TABLE chatcrypt.attachment_part (
 	file_id uuid NOT NULL REFERENCES chatcrypt.attachment ON DELETE CASCADE,
@@ -35,8 +39,11 @@ CREATE TABLE chatcrypt.attachment_part (
 );
 ALTER TABLE chatcrypt.attachment_part ALTER COLUMN sealed SET STORAGE EXTERNAL;
 CREATE INDEX attachment_part_by_chat ON chatcrypt.attachment_part (chat_id);
-COMMENT ON TABLE chatcrypt.attachment_part IS 'The contents of files, encrypted, in parts from 0. Read them with chatcrypt.read_attachment().';
-COMMENT ON COLUMN chatcrypt.attachment_part.last IS 'Whether it was sealed as the part that ends its file.';
+COMMENT ON TABLE chatcrypt.attachment_part IS
+	'The contents of files, encrypted, in parts from 0. Read them with '
+	'chatcrypt.read_attachment().';
+COMMENT ON COLUMN chatcrypt.attachment_part.last IS
+	'Whether it was sealed as the part that ends its file.';
 
 SELECT pg_extension_config_dump('chatcrypt.attachment', '');
 SELECT pg_extension_config_dump('chatcrypt.attachment_part', '');
@@ -44,71 +51,99 @@ SELECT pg_extension_config_dump('chatcrypt.attachment_part', '');
 ALTER TABLE chatcrypt.attachment ENABLE ROW LEVEL SECURITY;
 CREATE POLICY participants ON chatcrypt.attachment
 	USING (chatcrypt.may_see(chat_id)) WITH CHECK (chatcrypt.may_see(chat_id));
-COMMENT ON POLICY participants ON chatcrypt.attachment IS 'An actor sees the files of its own chats.';
+COMMENT ON POLICY participants ON chatcrypt.attachment IS
+	'An actor sees the files of its own chats.';
 ALTER TABLE chatcrypt.attachment_part ENABLE ROW LEVEL SECURITY;
 CREATE POLICY participants ON chatcrypt.attachment_part
 	USING (chatcrypt.may_see(chat_id)) WITH CHECK (chatcrypt.may_see(chat_id));
-COMMENT ON POLICY participants ON chatcrypt.attachment_part IS 'An actor sees the files of its own chats.';
+COMMENT ON POLICY participants ON chatcrypt.attachment_part IS
+	'An actor sees the files of its own chats.';
 
 ALTER TABLE chatcrypt.tenant ADD COLUMN attachment_quota bigint CHECK (attachment_quota >= 0);
 ALTER TABLE chatcrypt.chat ADD COLUMN attachment_quota bigint CHECK (attachment_quota >= 0);
-COMMENT ON COLUMN chatcrypt.tenant.attachment_quota IS 'How many bytes of files each chat of the tenant may hold, as they are stored; NULL for any number.';
-COMMENT ON COLUMN chatcrypt.chat.attachment_quota IS 'As the tenant''s, for this chat; NULL for what the tenant says.';
+COMMENT ON COLUMN chatcrypt.tenant.attachment_quota IS
+	'How many bytes of files each chat of the tenant may hold, as they are stored; NULL for any '
+	'number.';
+COMMENT ON COLUMN chatcrypt.chat.attachment_quota IS
+	'As the tenant''s, for this chat; NULL for what the tenant says.';
 
 -- Files go with their message.  One statement for all that one statement deletes.
 CREATE FUNCTION chatcrypt.delete_attachments_of_messages() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_delete_attachments_of_messages';
-COMMENT ON FUNCTION chatcrypt.delete_attachments_of_messages() IS 'Trigger: deletes the files of messages that were deleted.';
+COMMENT ON FUNCTION chatcrypt.delete_attachments_of_messages() IS
+	'Trigger: deletes the files of messages that were deleted.';
 CREATE TRIGGER delete_attachments AFTER DELETE ON chatcrypt.message
 	REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.delete_attachments_of_messages();
 
 CREATE FUNCTION chatcrypt.put_attachment(
-	chat_id uuid, file_id uuid, content bytea, name text DEFAULT NULL, content_type text DEFAULT NULL,
-	message_id uuid DEFAULT NULL, sender text DEFAULT NULL, expires_at timestamptz DEFAULT NULL, part_size integer DEFAULT 1048576)
-	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_put_attachment';
+	chat_id uuid, file_id uuid, content bytea, name text DEFAULT NULL,
+	content_type text DEFAULT NULL,
+	message_id uuid DEFAULT NULL, sender text DEFAULT NULL, expires_at timestamptz DEFAULT NULL,
+	part_size integer DEFAULT 1048576)
+	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_put_attachment';
 COMMENT ON FUNCTION chatcrypt.put_attachment(uuid, uuid, bytea, text, text, uuid, text, timestamptz, integer) IS
 	'Stores a file in one go; gives its id, which is a new one where it is NULL.';
 
 CREATE FUNCTION chatcrypt.begin_attachment(
 	chat_id uuid, file_id uuid DEFAULT NULL, name text DEFAULT NULL, content_type text DEFAULT NULL,
-	message_id uuid DEFAULT NULL, sender text DEFAULT NULL, expires_at timestamptz DEFAULT NULL, part_size integer DEFAULT 1048576)
-	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_begin_attachment';
+	message_id uuid DEFAULT NULL, sender text DEFAULT NULL, expires_at timestamptz DEFAULT NULL,
+	part_size integer DEFAULT 1048576)
+	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_begin_attachment';
 COMMENT ON FUNCTION chatcrypt.begin_attachment(uuid, uuid, text, text, uuid, text, timestamptz, integer) IS
 	'Begins the upload of a file in parts; gives its id, which is a new one unless named.';
 
-CREATE FUNCTION chatcrypt.put_attachment_part(file_id uuid, part integer, content bytea, last boolean DEFAULT false)
-	RETURNS void LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_put_attachment_part';
+CREATE FUNCTION chatcrypt.put_attachment_part(file_id uuid, part integer, content bytea,
+											  last boolean DEFAULT false)
+	RETURNS void LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_put_attachment_part';
 COMMENT ON FUNCTION chatcrypt.put_attachment_part(uuid, integer, bytea, boolean) IS
-	'Stores one part of a file that is being uploaded, from 0; one that is sent again replaces the one before. The part that ends the file is the last one, and may be shorter than the part size.';
+	'Stores one part of a file that is being uploaded, from 0; one that is sent again replaces the '
+	'one before. The part that ends the file is the last one, and may be shorter than the part '
+	'size.';
 
 CREATE FUNCTION chatcrypt.finish_attachment(file_id uuid)
-	RETURNS bigint LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_finish_attachment';
+	RETURNS bigint LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_finish_attachment';
 COMMENT ON FUNCTION chatcrypt.finish_attachment(uuid) IS
 	'Ends an upload where all of its parts are there, and makes the file readable; gives its size.';
 
-CREATE FUNCTION chatcrypt.attachment_progress(file_id uuid, OUT part integer, OUT size integer, OUT last boolean)
-	RETURNS SETOF record LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'chatcrypt_attachment_progress';
-COMMENT ON FUNCTION chatcrypt.attachment_progress(uuid) IS 'The parts of a file that are there: what an upload that was interrupted need not send again.';
+CREATE FUNCTION chatcrypt.attachment_progress(file_id uuid, OUT part integer, OUT size integer,
+											  OUT last boolean)
+	RETURNS SETOF record LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE ROWS 100
+	AS 'MODULE_PATHNAME', 'chatcrypt_attachment_progress';
+COMMENT ON FUNCTION chatcrypt.attachment_progress(uuid) IS
+	'The parts of a file that are there: what an upload that was interrupted need not send again.';
 
 CREATE FUNCTION chatcrypt.delete_attachment(file_id uuid)
-	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_delete_attachment';
-COMMENT ON FUNCTION chatcrypt.delete_attachment(uuid) IS 'Deletes a file, or an upload; false where there is none.';
+	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_delete_attachment';
+COMMENT ON FUNCTION chatcrypt.delete_attachment(uuid) IS
+	'Deletes a file, or an upload; false where there is none.';
 
-CREATE FUNCTION chatcrypt.read_attachment(file_id uuid, "offset" bigint DEFAULT 0, length integer DEFAULT NULL)
-	RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'chatcrypt_read_attachment';
+CREATE FUNCTION chatcrypt.read_attachment(file_id uuid, "offset" bigint DEFAULT 0,
+										  length integer DEFAULT NULL)
+	RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 200
+	AS 'MODULE_PATHNAME', 'chatcrypt_read_attachment';
 COMMENT ON FUNCTION chatcrypt.read_attachment(uuid, bigint, integer) IS
-	'Bytes of a file from an offset on, to its end unless a length is given; decrypts only what it needs.';
+	'Bytes of a file from an offset on, to its end unless a length is given; decrypts only what it '
+	'needs.';
 
 CREATE FUNCTION chatcrypt.read_attachment_part(file_id uuid, part integer)
-	RETURNS bytea LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'chatcrypt_read_attachment_part';
-COMMENT ON FUNCTION chatcrypt.read_attachment_part(uuid, integer) IS 'One part of a file, from 0; NULL past its end.';
+	RETURNS bytea LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200
+	AS 'MODULE_PATHNAME', 'chatcrypt_read_attachment_part';
+COMMENT ON FUNCTION chatcrypt.read_attachment_part(uuid, integer) IS
+	'One part of a file, from 0; NULL past its end.';
 
 CREATE FUNCTION chatcrypt.attachment_metadata(
 	chat_id uuid, file_id uuid, encrypted_metadata bytea,
 	OUT name text, OUT content_type text, OUT size bigint, OUT part_size integer, OUT parts integer)
-	RETURNS record LANGUAGE c STRICT STABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'chatcrypt_attachment_metadata';
+	RETURNS record LANGUAGE c STRICT STABLE PARALLEL SAFE COST 50
+	AS 'MODULE_PATHNAME', 'chatcrypt_attachment_metadata';
 COMMENT ON FUNCTION chatcrypt.attachment_metadata(uuid, uuid, bytea) IS
-	'What the view attachments shows of a file; chatcrypt.on_decrypt_error says what for one that does not open.';
+	'What the view attachments shows of a file; chatcrypt.on_decrypt_error says what for one that '
+	'does not open.';
 
 CREATE VIEW chatcrypt.attachments WITH (security_invoker = true) AS
 SELECT a.file_id,
@@ -126,35 +161,46 @@ SELECT a.file_id,
 	   a.expires_at
 FROM chatcrypt.attachment AS a, chatcrypt.attachment_metadata(a.chat_id, a.file_id, a.encrypted_metadata) AS m
 WHERE a.completed_at IS NOT NULL AND (a.expires_at IS NULL OR a.expires_at > now());
-COMMENT ON VIEW chatcrypt.attachments IS 'Files of chats that are complete, with their names, content types and sizes.';
+COMMENT ON VIEW chatcrypt.attachments IS
+	'Files of chats that are complete, with their names, content types and sizes.';
 
 CREATE FUNCTION chatcrypt.ensure_attachment_key(chat_id uuid)
-	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_ensure_attachment_key';
+	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_ensure_attachment_key';
 COMMENT ON FUNCTION chatcrypt.ensure_attachment_key(uuid) IS
-	'Gives a chat of mode conversation_key the data key that its files take, as storing one does by itself; false where it has one.';
+	'Gives a chat of mode conversation_key the data key that its files take, as storing one does '
+	'by itself; false where it has one.';
 
-CREATE FUNCTION chatcrypt.encrypt_attachment(chat_id uuid, file_id uuid, content bytea, part integer DEFAULT 0,
+CREATE FUNCTION chatcrypt.encrypt_attachment(chat_id uuid, file_id uuid, content bytea,
+											 part integer DEFAULT 0,
 											 last boolean DEFAULT true, aad bytea DEFAULT NULL)
-	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'chatcrypt_encrypt_attachment';
+	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 200
+	AS 'MODULE_PATHNAME', 'chatcrypt_encrypt_attachment';
 COMMENT ON FUNCTION chatcrypt.encrypt_attachment(uuid, uuid, bytea, integer, boolean, bytea) IS
-	'Encrypts a file that is kept elsewhere, or one part of it: which part, and whether it is the last, is bound into it.';
+	'Encrypts a file that is kept elsewhere, or one part of it: which part, and whether it is the '
+	'last, is bound into it.';
 
-CREATE FUNCTION chatcrypt.decrypt_attachment(chat_id uuid, file_id uuid, sealed bytea, part integer DEFAULT 0,
+CREATE FUNCTION chatcrypt.decrypt_attachment(chat_id uuid, file_id uuid, sealed bytea,
+											 part integer DEFAULT 0,
 											 last boolean DEFAULT true, aad bytea DEFAULT NULL)
-	RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'chatcrypt_decrypt_attachment';
+	RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 200
+	AS 'MODULE_PATHNAME', 'chatcrypt_decrypt_attachment';
 COMMENT ON FUNCTION chatcrypt.decrypt_attachment(uuid, uuid, bytea, integer, boolean, bytea) IS
 	'Decrypts a file that is kept elsewhere, or one part of it.';
 
 -- Ids that are numbers: mapping them is all that differs.
-CREATE FUNCTION chatcrypt.ensure_attachment_key(chat_id bigint) RETURNS boolean LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION chatcrypt.ensure_attachment_key(chat_id bigint)
+	RETURNS boolean LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE
 	RETURN chatcrypt.ensure_attachment_key(chatcrypt.id(chat_id));
 COMMENT ON FUNCTION chatcrypt.ensure_attachment_key(bigint) IS
-	'Gives a chat of mode conversation_key the data key that its files take, as storing one does by itself; false where it has one.';
+	'Gives a chat of mode conversation_key the data key that its files take, as storing one does '
+	'by itself; false where it has one.';
 
 DO $$
 DECLARE
 	described CONSTANT text := 'name text DEFAULT NULL, content_type text DEFAULT NULL, message_id uuid DEFAULT NULL, '
-		'sender text DEFAULT NULL, expires_at timestamptz DEFAULT NULL, part_size integer DEFAULT 1048576';
+		'sender text DEFAULT NULL, expires_at timestamptz DEFAULT NULL, part_size integer DEFAULT '
+		'1048576';
 	described_types CONSTANT text := 'text, text, uuid, text, timestamptz, integer';
 	passed_on CONSTANT text := 'name, content_type, message_id, sender, expires_at, part_size';
 	placed CONSTANT text := 'part integer DEFAULT 0, last boolean DEFAULT true, aad bytea DEFAULT NULL';
@@ -209,7 +255,8 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION chatcrypt.attachment_progress(file_id bigint, OUT part integer, OUT size integer, OUT last boolean)
+CREATE FUNCTION chatcrypt.attachment_progress(file_id bigint, OUT part integer, OUT size integer,
+											  OUT last boolean)
 	RETURNS SETOF record LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE ROWS 100
 	BEGIN ATOMIC SELECT p.* FROM chatcrypt.attachment_progress(chatcrypt.id(file_id)) AS p; END;
 COMMENT ON FUNCTION chatcrypt.attachment_progress(bigint) IS 'The parts of a file that are there.';

@@ -9,23 +9,33 @@ CREATE FUNCTION chatcrypt.read_kms_status(
 	OUT token_lease_left interval, OUT key_derived boolean, OUT key_exportable boolean,
 	OUT key_latest_version bigint, OUT key_min_decryption_version bigint)
 	RETURNS SETOF record
-	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_status';
-COMMENT ON FUNCTION chatcrypt.read_kms_status() IS 'What stands behind the view chatcrypt.kms_status.';
+	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 10
+	AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_status';
+COMMENT ON FUNCTION chatcrypt.read_kms_status() IS
+	'What stands behind the view chatcrypt.kms_status.';
 
 CREATE VIEW chatcrypt.kms_status WITH (security_barrier, security_invoker) AS
 	SELECT * FROM chatcrypt.read_kms_status() ORDER BY key_uri;
 COMMENT ON VIEW chatcrypt.kms_status IS
-	'One row for each key URI that was used since the KMS worker started: is its KMS there, and how fast is it?';
-COMMENT ON COLUMN chatcrypt.kms_status.reachable IS 'Whether the last call was answered; NULL before the first.';
+	'One row for each key URI that was used since the KMS worker started: is its KMS there, and '
+	'how fast is it?';
+COMMENT ON COLUMN chatcrypt.kms_status.reachable IS
+	'Whether the last call was answered; NULL before the first.';
 COMMENT ON COLUMN chatcrypt.kms_status.breaker IS
-	'closed: calls go out; open: requests fail at once until a probe is answered; half open: a probe is under way.';
-COMMENT ON COLUMN chatcrypt.kms_status.latency_p50_ms IS 'Half of the last thousand calls or so took less than this.';
-COMMENT ON COLUMN chatcrypt.kms_status.latency_p99_ms IS '99 of 100 of the last thousand calls or so took less than this.';
+	'closed: calls go out; open: requests fail at once until a probe is answered; half open: a '
+	'probe is under way.';
+COMMENT ON COLUMN chatcrypt.kms_status.latency_p50_ms IS
+	'Half of the last thousand calls or so took less than this.';
+COMMENT ON COLUMN chatcrypt.kms_status.latency_p99_ms IS
+	'99 of 100 of the last thousand calls or so took less than this.';
 COMMENT ON COLUMN chatcrypt.kms_status.in_flight IS 'Calls under way.';
 COMMENT ON COLUMN chatcrypt.kms_status.waiting IS 'Requests that are in no call yet.';
-COMMENT ON COLUMN chatcrypt.kms_status.items IS 'Keys wrapped, unwrapped, generated and re-wrapped.';
-COMMENT ON COLUMN chatcrypt.kms_status.token_lease_left IS 'How long the login holds without a renewal; NULL for no limit, or no login.';
-COMMENT ON COLUMN chatcrypt.kms_status.key_derived IS 'Whether the KMS binds each data key to its chat; NULL where it does not say.';
+COMMENT ON COLUMN chatcrypt.kms_status.items IS
+	'Keys wrapped, unwrapped, generated and re-wrapped.';
+COMMENT ON COLUMN chatcrypt.kms_status.token_lease_left IS
+	'How long the login holds without a renewal; NULL for no limit, or no login.';
+COMMENT ON COLUMN chatcrypt.kms_status.key_derived IS
+	'Whether the KMS binds each data key to its chat; NULL where it does not say.';
 
 CREATE FUNCTION chatcrypt.read_kms_worker(
 	OUT pid integer, OUT started_at timestamptz,
@@ -33,26 +43,34 @@ CREATE FUNCTION chatcrypt.read_kms_worker(
 	OUT requests bigint, OUT joined bigint, OUT refreshes bigint)
 	RETURNS record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_worker';
-COMMENT ON FUNCTION chatcrypt.read_kms_worker() IS 'What stands behind the view chatcrypt.kms_worker.';
+COMMENT ON FUNCTION chatcrypt.read_kms_worker() IS
+	'What stands behind the view chatcrypt.kms_worker.';
 
 CREATE VIEW chatcrypt.kms_worker WITH (security_barrier, security_invoker) AS
 	SELECT * FROM chatcrypt.read_kms_worker();
 COMMENT ON VIEW chatcrypt.kms_worker IS
-	'The process that talks to the KMS, and the requests that it has: one row, without a pid while it is not running.';
-COMMENT ON COLUMN chatcrypt.kms_worker.joined IS 'Requests that found one for the same key under way and shared it.';
+	'The process that talks to the KMS, and the requests that it has: one row, without a pid while '
+	'it is not running.';
+COMMENT ON COLUMN chatcrypt.kms_worker.joined IS
+	'Requests that found one for the same key under way and shared it.';
 
 CREATE FUNCTION chatcrypt.read_cache_status(
 	OUT entries bigint, OUT capacity bigint, OUT hits bigint, OUT misses bigint,
-	OUT evictions bigint, OUT refreshes bigint, OUT bytes bigint, OUT locked boolean, OUT dumpable boolean)
+	OUT evictions bigint, OUT refreshes bigint, OUT bytes bigint, OUT locked boolean,
+	OUT dumpable boolean)
 	RETURNS record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_read_cache_status';
-COMMENT ON FUNCTION chatcrypt.read_cache_status() IS 'What stands behind the view chatcrypt.cache_status.';
+COMMENT ON FUNCTION chatcrypt.read_cache_status() IS
+	'What stands behind the view chatcrypt.cache_status.';
 
 CREATE VIEW chatcrypt.cache_status WITH (security_barrier, security_invoker) AS
 	SELECT * FROM chatcrypt.read_cache_status();
-COMMENT ON VIEW chatcrypt.cache_status IS 'The key cache that all sessions share; counters since the server started.';
-COMMENT ON COLUMN chatcrypt.cache_status.capacity IS 'chatcrypt.cache_size; the cache may hold a little more.';
-COMMENT ON COLUMN chatcrypt.cache_status.locked IS 'Whether the operating system may not swap it out.';
+COMMENT ON VIEW chatcrypt.cache_status IS
+	'The key cache that all sessions share; counters since the server started.';
+COMMENT ON COLUMN chatcrypt.cache_status.capacity IS
+	'chatcrypt.cache_size; the cache may hold a little more.';
+COMMENT ON COLUMN chatcrypt.cache_status.locked IS
+	'Whether the operating system may not swap it out.';
 COMMENT ON COLUMN chatcrypt.cache_status.dumpable IS 'Whether a core dump would hold it.';
 
 CREATE FUNCTION chatcrypt.kms_check(
@@ -60,4 +78,5 @@ CREATE FUNCTION chatcrypt.kms_check(
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 8 AS 'MODULE_PATHNAME', 'chatcrypt_kms_check';
 COMMENT ON FUNCTION chatcrypt.kms_check(text) IS
-	'Tries everything that a key is used for on a throw-away data key, and says step by step what works. Stores nothing.';
+	'Tries everything that a key is used for on a throw-away data key, and says step by step what '
+	'works. Stores nothing.';

@@ -2,15 +2,20 @@
 
 CREATE FUNCTION chatcrypt.due_for_rotation(
 	max_age interval DEFAULT NULL, max_messages bigint DEFAULT NULL, "limit" bigint DEFAULT NULL,
-	OUT chat_id uuid, OUT tenant text, OUT dek_version integer, OUT reason text, OUT valid_from timestamptz, OUT messages bigint)
+	OUT chat_id uuid, OUT tenant text, OUT dek_version integer, OUT reason text,
+	OUT valid_from timestamptz, OUT messages bigint)
 	RETURNS SETOF record
-	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'chatcrypt_due_for_rotation';
+	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
+	AS 'MODULE_PATHNAME', 'chatcrypt_due_for_rotation';
 COMMENT ON FUNCTION chatcrypt.due_for_rotation(interval, bigint, bigint) IS
-	'Chats whose key is due, by age or by the number of messages since it became the active one. Arguments go before the policies of chat and tenant; the number is counted no further than it matters, and not at all without a policy.';
+	'Chats whose key is due, by age or by the number of messages since it became the active one. '
+	'Arguments go before the policies of chat and tenant; the number is counted no further than it '
+	'matters, and not at all without a policy.';
 
 CREATE PROCEDURE chatcrypt.rotate_due(
 	max_age interval DEFAULT NULL, max_messages bigint DEFAULT NULL, "limit" bigint DEFAULT NULL,
 	INOUT rotated bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_rotate_due';
 COMMENT ON PROCEDURE chatcrypt.rotate_due(interval, bigint, bigint, bigint, bigint) IS
-	'Rotates the keys that due_for_rotation() lists, each chat in a transaction of its own; says how many, and for how many it failed.';
+	'Rotates the keys that due_for_rotation() lists, each chat in a transaction of its own; says '
+	'how many, and for how many it failed.';

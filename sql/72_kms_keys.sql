@@ -1,24 +1,34 @@
 -- When the KMS's keys change: data keys under a new version of theirs, or under another key.
 
 CREATE PROCEDURE chatcrypt.rewrap(
-	tenant text DEFAULT NULL, chat_id uuid DEFAULT NULL, key_uri text DEFAULT NULL, "limit" bigint DEFAULT NULL,
+	tenant text DEFAULT NULL, chat_id uuid DEFAULT NULL, key_uri text DEFAULT NULL,
+	"limit" bigint DEFAULT NULL,
 	INOUT rewrapped bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_rewrap';
 COMMENT ON PROCEDURE chatcrypt.rewrap(text, uuid, text, bigint, bigint, bigint) IS
-	'Has the KMS wrap data keys with the newest version of their KMS key: those of a tenant, a chat or a key, or all. Each is unwrapped to the right key before its old wrapping is given up. Says how many, and how many are as they were.';
+	'Has the KMS wrap data keys with the newest version of their KMS key: those of a tenant, a '
+	'chat or a key, or all. Each is unwrapped to the right key before its old wrapping is given '
+	'up. Says how many, and how many are as they were.';
 
 CREATE PROCEDURE chatcrypt.move_key(
 	from_uri text, to_uri text, "limit" bigint DEFAULT NULL,
 	INOUT moved bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_move_key';
 COMMENT ON PROCEDURE chatcrypt.move_key(text, text, bigint, bigint, bigint) IS
-	'Moves tenants and data keys from one KMS key to another, of any provider. Each is unwrapped to the right key under the new one before its old wrapping is given up. Says how many, and how many are as they were.';
+	'Moves tenants and data keys from one KMS key to another, of any provider. Each is unwrapped '
+	'to the right key under the new one before its old wrapping is given up. Says how many, and '
+	'how many are as they were.';
 
 CREATE FUNCTION chatcrypt.kms_key_version(kms_key text, encrypted_dek bytea)
-	RETURNS bigint LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_kms_key_version';
-COMMENT ON FUNCTION chatcrypt.kms_key_version(text, bytea) IS 'Which version of its KMS key wrapped a data key; NULL where that cannot be told.';
+	RETURNS bigint LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_kms_key_version';
+COMMENT ON FUNCTION chatcrypt.kms_key_version(text, bytea) IS
+	'Which version of its KMS key wrapped a data key; NULL where that cannot be told.';
 
-CREATE FUNCTION chatcrypt.kms_key_usage(OUT kms_key text, OUT key_version bigint, OUT data_keys bigint, OUT active bigint)
+CREATE FUNCTION chatcrypt.kms_key_usage(OUT kms_key text, OUT key_version bigint,
+										OUT data_keys bigint, OUT active bigint)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'chatcrypt_kms_key_usage';
-COMMENT ON FUNCTION chatcrypt.kms_key_usage() IS 'How many data keys each version of each KMS key wraps: a version that is not listed can be shut off, as far as this database goes.';
+COMMENT ON FUNCTION chatcrypt.kms_key_usage() IS
+	'How many data keys each version of each KMS key wraps: a version that is not listed can be '
+	'shut off, as far as this database goes.';

@@ -2,8 +2,11 @@
 
 CREATE FUNCTION chatcrypt.verify_keys(
 	"limit" bigint DEFAULT NULL, tenant text DEFAULT NULL, key_uri text DEFAULT NULL,
-	OUT chat_id uuid, OUT purpose text, OUT dek_version integer, OUT kms_key text, OUT reason text, OUT detail text)
+	OUT chat_id uuid, OUT purpose text, OUT dek_version integer, OUT kms_key text, OUT reason text,
+	OUT detail text)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'chatcrypt_verify_keys';
 COMMENT ON FUNCTION chatcrypt.verify_keys(bigint, text, text) IS
-	'Unwraps every data key anew and compares it with its key check value; one row for each that fails: wrong key, does not unwrap, or not checked. With a limit, a sample that begins somewhere else each time.';
+	'Unwraps every data key anew and compares it with its key check value; one row for each that '
+	'fails: wrong key, does not unwrap, or not checked. With a limit, a sample that begins '
+	'somewhere else each time.';

@@ -11,18 +11,28 @@ CREATE TABLE chatcrypt.protected_column (
 	registered_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT protected_column_once UNIQUE (relation, envelope_column)
 );
-COMMENT ON TABLE chatcrypt.protected_column IS 'Columns of other tables that hold envelopes: re-encryption, purging and verification go through them too.';
-COMMENT ON COLUMN chatcrypt.protected_column.aad IS 'The additional data that all envelopes of the column are sealed with; NULL for none.';
+COMMENT ON TABLE chatcrypt.protected_column IS
+	'Columns of other tables that hold envelopes: re-encryption, purging and verification go '
+	'through them too.';
+COMMENT ON COLUMN chatcrypt.protected_column.aad IS
+	'The additional data that all envelopes of the column are sealed with; NULL for none.';
 SELECT pg_extension_config_dump('chatcrypt.protected_column', '');
 
-CREATE FUNCTION chatcrypt.register_envelopes(relation regclass, envelope_column name, chat_column name, message_column name,
-											 aad bytea DEFAULT NULL, registry_id uuid DEFAULT gen_random_uuid())
-	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_register_envelopes';
-COMMENT ON FUNCTION chatcrypt.register_envelopes(regclass, name, name, name, bytea, uuid) IS 'Makes a column known that holds envelopes; gives the id of the registration.';
+CREATE FUNCTION chatcrypt.register_envelopes(relation regclass, envelope_column name,
+											 chat_column name, message_column name,
+											 aad bytea DEFAULT NULL,
+											 registry_id uuid DEFAULT gen_random_uuid())
+	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_register_envelopes';
+COMMENT ON FUNCTION chatcrypt.register_envelopes(regclass, name, name, name, bytea, uuid) IS
+	'Makes a column known that holds envelopes; gives the id of the registration.';
 
 CREATE FUNCTION chatcrypt.unregister_envelopes(registry_id uuid)
-	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_unregister_envelopes';
-COMMENT ON FUNCTION chatcrypt.unregister_envelopes(uuid) IS 'Forgets a registered column: nothing keeps the keys of its envelopes from being purged then. False where there was none.';
+	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_unregister_envelopes';
+COMMENT ON FUNCTION chatcrypt.unregister_envelopes(uuid) IS
+	'Forgets a registered column: nothing keeps the keys of its envelopes from being purged then. '
+	'False where there was none.';
 
 -- How far the upkeep of a chat has come.  Only hints: whoever relies on one looks again.
 CREATE TABLE chatcrypt.upkeep (
@@ -33,61 +43,84 @@ CREATE TABLE chatcrypt.upkeep (
 	looked_for_unused_at timestamptz
 );
 COMMENT ON TABLE chatcrypt.upkeep IS 'When each chat was last gone through, and what did not open.';
-COMMENT ON COLUMN chatcrypt.upkeep.reencrypted_to IS 'dek_id of the key that all readable envelopes were under when re-encryption last ended.';
-COMMENT ON COLUMN chatcrypt.upkeep.unreadable IS 'How many envelopes of the chat did not open then: verify_chat() lists them.';
+COMMENT ON COLUMN chatcrypt.upkeep.reencrypted_to IS
+	'dek_id of the key that all readable envelopes were under when re-encryption last ended.';
+COMMENT ON COLUMN chatcrypt.upkeep.unreadable IS
+	'How many envelopes of the chat did not open then: verify_chat() lists them.';
 
 -- When old messages are moved without being asked for.
 ALTER TABLE chatcrypt.tenant ADD COLUMN reencrypt_after interval CHECK (reencrypt_after >= interval '0');
 ALTER TABLE chatcrypt.chat ADD COLUMN reencrypt_after interval CHECK (reencrypt_after >= interval '0');
-COMMENT ON COLUMN chatcrypt.tenant.reencrypt_after IS 'How long after a key was replaced reencrypt_due() moves what it sealed; NULL for never.';
-COMMENT ON COLUMN chatcrypt.chat.reencrypt_after IS 'As the tenant''s, for this chat; NULL for what the tenant says.';
+COMMENT ON COLUMN chatcrypt.tenant.reencrypt_after IS
+	'How long after a key was replaced reencrypt_due() moves what it sealed; NULL for never.';
+COMMENT ON COLUMN chatcrypt.chat.reencrypt_after IS
+	'As the tenant''s, for this chat; NULL for what the tenant says.';
 
 CREATE INDEX dek_replaced ON chatcrypt.dek (chat_id) WHERE state = 'decrypt_only';
 
-CREATE FUNCTION chatcrypt.reseal(chat_id uuid, message_id uuid, envelope bytea, aad bytea DEFAULT NULL)
-	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'chatcrypt_reseal_envelope';
-COMMENT ON FUNCTION chatcrypt.reseal(uuid, uuid, bytea, bytea) IS 'Seals what an envelope holds under the chat''s newest key, without showing it; NULL for one that does not open.';
+CREATE FUNCTION chatcrypt.reseal(chat_id uuid, message_id uuid, envelope bytea,
+								 aad bytea DEFAULT NULL)
+	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
+	AS 'MODULE_PATHNAME', 'chatcrypt_reseal_envelope';
+COMMENT ON FUNCTION chatcrypt.reseal(uuid, uuid, bytea, bytea) IS
+	'Seals what an envelope holds under the chat''s newest key, without showing it; NULL for one '
+	'that does not open.';
 
-CREATE FUNCTION chatcrypt.reseal(chat_id bigint, message_id bigint, envelope bytea, aad bytea DEFAULT NULL)
+CREATE FUNCTION chatcrypt.reseal(chat_id bigint, message_id bigint, envelope bytea,
+								 aad bytea DEFAULT NULL)
 	RETURNS bytea LANGUAGE sql VOLATILE PARALLEL SAFE
 	RETURN chatcrypt.reseal(chatcrypt.id(chat_id), chatcrypt.id(message_id), envelope, aad);
-COMMENT ON FUNCTION chatcrypt.reseal(bigint, bigint, bytea, bytea) IS 'Seals what an envelope holds under the chat''s newest key, without showing it; NULL for one that does not open.';
+COMMENT ON FUNCTION chatcrypt.reseal(bigint, bigint, bytea, bytea) IS
+	'Seals what an envelope holds under the chat''s newest key, without showing it; NULL for one '
+	'that does not open.';
 
 CREATE PROCEDURE chatcrypt.reencrypt_chat(
-	chat_id uuid, batch integer DEFAULT 1000, INOUT moved bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL)
+	chat_id uuid, batch integer DEFAULT 1000, INOUT moved bigint DEFAULT NULL,
+	INOUT unreadable bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reencrypt_chat';
 COMMENT ON PROCEDURE chatcrypt.reencrypt_chat(uuid, integer, bigint, bigint) IS
-	'Moves all envelopes of a chat to its newest key, each batch in a transaction of its own; says how many were moved, and how many do not open.';
+	'Moves all envelopes of a chat to its newest key, each batch in a transaction of its own; says '
+	'how many were moved, and how many do not open.';
 
 CREATE PROCEDURE chatcrypt.reencrypt_chat(
-	chat_id bigint, batch integer DEFAULT 1000, INOUT moved bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL)
+	chat_id bigint, batch integer DEFAULT 1000, INOUT moved bigint DEFAULT NULL,
+	INOUT unreadable bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reencrypt_chat_bigint';
 COMMENT ON PROCEDURE chatcrypt.reencrypt_chat(bigint, integer, bigint, bigint) IS
-	'Moves all envelopes of a chat to its newest key, each batch in a transaction of its own; says how many were moved, and how many do not open.';
+	'Moves all envelopes of a chat to its newest key, each batch in a transaction of its own; says '
+	'how many were moved, and how many do not open.';
 
 CREATE PROCEDURE chatcrypt.reencrypt_due(
 	replaced_for interval DEFAULT NULL, "limit" bigint DEFAULT NULL, batch integer DEFAULT 1000,
-	INOUT moved bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL)
+	INOUT moved bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL,
+	INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reencrypt_due';
 COMMENT ON PROCEDURE chatcrypt.reencrypt_due(interval, bigint, integer, bigint, bigint, bigint) IS
-	'Re-encrypts the chats whose keys were replaced as long ago as the argument or else the policy reencrypt_after says; says how many envelopes were moved, how many do not open, and how many chats failed.';
+	'Re-encrypts the chats whose keys were replaced as long ago as the argument or else the policy '
+	'reencrypt_after says; says how many envelopes were moved, how many do not open, and how many '
+	'chats failed.';
 
 -- Destroying keys that nothing needs: src/pg/upkeep/purge.c tells why nothing slips under it.
 CREATE PROCEDURE chatcrypt.purge_unused_deks(
 	"limit" bigint DEFAULT NULL, patience interval DEFAULT '30 seconds',
-	INOUT destroyed bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL, INOUT waiting_for bigint DEFAULT NULL)
+	INOUT destroyed bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL,
+	INOUT waiting_for bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_unused_deks';
 COMMENT ON PROCEDURE chatcrypt.purge_unused_deks(bigint, interval, bigint, bigint, bigint) IS
-	'Destroys replaced keys that no envelope names, in chats whose external_envelopes is false; says how many, how many chats failed, and for how many older transactions it had no patience to wait: then the next call in the session goes on.';
+	'Destroys replaced keys that no envelope names, in chats whose external_envelopes is false; '
+	'says how many, how many chats failed, and for how many older transactions it had no patience '
+	'to wait: then the next call in the session goes on.';
 
 CREATE PROCEDURE chatcrypt.purge_chat(
 	chat_id uuid, patience interval DEFAULT '30 seconds', INOUT destroyed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_chat';
 COMMENT ON PROCEDURE chatcrypt.purge_chat(uuid, interval, bigint) IS
-	'Destroys the replaced keys of a chat that no envelope names; refuses a chat whose external_envelopes is true.';
+	'Destroys the replaced keys of a chat that no envelope names; refuses a chat whose '
+	'external_envelopes is true.';
 
 CREATE PROCEDURE chatcrypt.purge_chat(
 	chat_id bigint, patience interval DEFAULT '30 seconds', INOUT destroyed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_chat_bigint';
 COMMENT ON PROCEDURE chatcrypt.purge_chat(bigint, interval, bigint) IS
-	'Destroys the replaced keys of a chat that no envelope names; refuses a chat whose external_envelopes is true.';
+	'Destroys the replaced keys of a chat that no envelope names; refuses a chat whose '
+	'external_envelopes is true.';

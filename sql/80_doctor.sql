@@ -6,7 +6,9 @@
 -- is bound to one version's columns would stand in the way of pg_upgrade.
 
 CREATE TYPE chatcrypt.finding AS (severity text, finding text, what text, why text, how_to_mend text);
-COMMENT ON TYPE chatcrypt.finding IS 'A row of doctor(): critical, warning or notice; a code that stays the same; and three sentences.';
+COMMENT ON TYPE chatcrypt.finding IS
+	'A row of doctor(): critical, warning or notice; a code that stays the same; and three '
+	'sentences.';
 
 CREATE FUNCTION chatcrypt.doctor_list(items text[]) RETURNS text
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -17,7 +19,8 @@ COMMENT ON FUNCTION chatcrypt.doctor_list(text[]) IS 'For doctor(): a list that 
 
 -- A setting has many values at once: the server's, the session's, and those that ALTER ROLE
 -- and ALTER DATABASE gave.  Values of the last, and of files, are as somebody wrote them.
-CREATE FUNCTION chatcrypt.doctor_values(OUT name text, OUT value text, OUT place text) RETURNS SETOF record
+CREATE FUNCTION chatcrypt.doctor_values(OUT name text, OUT value text, OUT place text)
+	RETURNS SETOF record
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	-- Where the session has a value of its own, the server's shows in the files alone.
 	SELECT s.name,
@@ -41,7 +44,8 @@ CREATE FUNCTION chatcrypt.doctor_values(OUT name text, OUT value text, OUT place
 	WHERE o.setdatabase = 0
 	   OR o.setdatabase = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database());
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_values() IS 'For doctor(): every value of every setting that holds somewhere in this database.';
+COMMENT ON FUNCTION chatcrypt.doctor_values() IS
+	'For doctor(): every value of every setting that holds somewhere in this database.';
 
 -- Settings that log statements.  A body that was written into the statement is logged with it,
 -- one that was sent as a parameter only where log_parameter_max_length is not 0.
@@ -68,7 +72,8 @@ CREATE FUNCTION chatcrypt.doctor_statement_log() RETURNS SETOF chatcrypt.finding
 		WHERE p.name = 'log_parameter_max_length' AND p.place IN (setting.place, 'on this server')
 		ORDER BY p.place = setting.place DESC LIMIT 1) AS parameters (logged);
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_statement_log() IS 'For doctor(): settings that log the text of statements.';
+COMMENT ON FUNCTION chatcrypt.doctor_statement_log() IS
+	'For doctor(): settings that log the text of statements.';
 
 -- Settings that are a finding by themselves: code, setting, and the values that are one.
 CREATE FUNCTION chatcrypt.doctor_settings() RETURNS SETOF chatcrypt.finding
@@ -78,13 +83,16 @@ CREATE FUNCTION chatcrypt.doctor_settings() RETURNS SETOF chatcrypt.finding
 		   risk.why, risk.how_to_mend
 	FROM (VALUES
 		('warning', 'log_min_error_statement', 'log_min_error_statement', '^(?!panic$)',
-		 'A statement that fails, or that anything else is logged about, is logged itself, with the bodies that are written into it.',
+		 'A statement that fails, or that anything else is logged about, is logged itself, with '
+		 'the bodies that are written into it.',
 		 'Send bodies as parameters, or set log_min_error_statement to panic.'),
 		('warning', 'log_min_messages', 'log_min_messages', '^(fatal|panic)$',
-		 'The line of each conversation key that is handed out is not logged, and a rollback takes its row out of the history: a client can have a key with no trace.',
+		 'The line of each conversation key that is handed out is not logged, and a rollback takes '
+		 'its row out of the history: a client can have a key with no trace.',
 		 'Set log_min_messages to error or below.'),
 		('critical', 'log_parameter_max_length_on_error', 'log_parameter_max_length_on_error', '[1-9]',
-		 'When a statement fails, its parameters are logged, and the body of the message is one of them.',
+		 'When a statement fails, its parameters are logged, and the body of the message is one of '
+		 'them.',
 		 'Set log_parameter_max_length_on_error to 0.'),
 		('critical', 'debug_print', 'debug_print_parse', '^(t|y|on|1)',
 		 'The tree of every statement is logged, and its constants with it.', 'Set debug_print_parse to off.'),
@@ -93,31 +101,38 @@ CREATE FUNCTION chatcrypt.doctor_settings() RETURNS SETOF chatcrypt.finding
 		('critical', 'debug_print', 'debug_print_plan', '^(t|y|on|1)',
 		 'The plan of every statement is logged, and its constants with it.', 'Set debug_print_plan to off.'),
 		('critical', 'auto_explain', 'auto_explain.log_min_duration', '^[^-]',
-		 'auto_explain logs the text, the parameters and the plan of statements; a plan has parameters written into it.',
+		 'auto_explain logs the text, the parameters and the plan of statements; a plan has '
+		 'parameters written into it.',
 		 'Set auto_explain.log_min_duration to -1, or to -1 for the roles that write or read messages.'),
 		('critical', 'pgaudit', 'pgaudit.log', '(all|read|write|function|misc)',
 		 'pgaudit logs the text of statements, with the bodies that are written into them.',
 		 'Leave read, write, function and misc out of pgaudit.log, keep pgaudit.log_parameter off, and audit messages by table and column privileges.'),
 		('warning', 'pg_stat_statements', 'pg_stat_statements.track_utility', '^(t|y|on|1)',
-		 'Constants in queries are taken out, but not all those in utility statements such as DO, CALL and EXECUTE; and the texts are kept in a file.',
+		 'Constants in queries are taken out, but not all those in utility statements such as DO, '
+		 'CALL and EXECUTE; and the texts are kept in a file.',
 		 'Set pg_stat_statements.track_utility to off and call pg_stat_statements_reset(). A query whose entry was evicted while it ran can still be kept with its constants: raise pg_stat_statements.max.'),
 		('notice', 'track_activities', 'track_activities', '^(t|y|on|1)',
-		 'pg_stat_activity shows the text of running statements to members of pg_read_all_stats, and the log does after a deadlock or a crash.',
+		 'pg_stat_activity shows the text of running statements to members of pg_read_all_stats, '
+		 'and the log does after a deadlock or a crash.',
 		 'Send bodies as parameters, which are not part of that text.'),
 		('notice', 'temp_files', 'temp_tablespaces', '^"*$',
-		 'A sort or a hash of decrypted bodies that does not fit into work_mem is written to a temporary file in the data directory, in plaintext.',
+		 'A sort or a hash of decrypted bodies that does not fit into work_mem is written to a '
+		 'temporary file in the data directory, in plaintext.',
 		 'Raise work_mem for the roles that sort bodies (log_temp_files = 0 shows whether any do), or point temp_tablespaces to an encrypted volume.'),
 		('warning', 'local_kms_key', 'chatcrypt.default_kms_key', '^local:',
-		 'A master key in a file of this server protects copies of the database, and not against whoever can read the server''s files.',
+		 'A master key in a file of this server protects copies of the database, and not against '
+		 'whoever can read the server''s files.',
 		 'Use a KMS, such as vault:transit/chat, for more than development.'),
 		('warning', 'vault_allow_underived', 'chatcrypt.vault_allow_underived', '^(t|y|on|1)',
-		 'A Transit key that is not derived does not bind a wrapped key to its chat: rows of chatcrypt.dek can be swapped without the KMS noticing.',
+		 'A Transit key that is not derived does not bind a wrapped key to its chat: rows of '
+		 'chatcrypt.dek can be swapped without the KMS noticing.',
 		 'Make a Transit key with derived=true, re-wrap with it, then set chatcrypt.vault_allow_underived to off.'),
 		('critical', 'allow_http', 'chatcrypt.allow_http', '^(t|y|on|1)',
 		 'Data keys and the KMS token may cross the network unencrypted.',
 		 'Use an https address and set chatcrypt.allow_http to off.'),
 		('warning', 'allow_drop', 'chatcrypt.allow_drop', '^(t|y|on|1)',
-		 'DROP EXTENSION, DROP SCHEMA and DROP OWNED then take the data keys with them, and with those all messages.',
+		 'DROP EXTENSION, DROP SCHEMA and DROP OWNED then take the data keys with them, and with '
+		 'those all messages.',
 		 'Set chatcrypt.allow_drop to off, and to on only in a session that means to drop.'),
 		('warning', 'on_decrypt_error', 'chatcrypt.on_decrypt_error', '^null$',
 		 'A message that was damaged or tampered with looks like one without a body.',
@@ -126,7 +141,8 @@ CREATE FUNCTION chatcrypt.doctor_settings() RETURNS SETOF chatcrypt.finding
 	JOIN chatcrypt.doctor_values() AS setting
 	  ON setting.name = risk.setting AND setting.value ~* risk.when_it_is;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_settings() IS 'For doctor(): settings that are a finding whatever the others are.';
+COMMENT ON FUNCTION chatcrypt.doctor_settings() IS
+	'For doctor(): settings that are a finding whatever the others are.';
 
 -- Plaintext leaves the server in the protocol, so that has to be encrypted too.
 CREATE FUNCTION chatcrypt.doctor_connections() RETURNS SETOF chatcrypt.finding
@@ -185,11 +201,15 @@ CREATE FUNCTION chatcrypt.doctor_connections() RETURNS SETOF chatcrypt.finding
 	WHERE setting.name = 'chatcrypt.require_tls' AND setting.value ~* '^(f|n|of|0)'
 	  AND setting.place <> 'on this server' AND tls.required;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_connections() IS 'For doctor(): ways for plaintext to cross the network.';
+COMMENT ON FUNCTION chatcrypt.doctor_connections() IS
+	'For doctor(): ways for plaintext to cross the network.';
 
-CREATE FUNCTION chatcrypt.host_facts(OUT core_limit bigint, OUT cores_are_piped boolean, OUT local_keys_on_data_volume boolean)
+CREATE FUNCTION chatcrypt.host_facts(OUT core_limit bigint, OUT cores_are_piped boolean,
+									 OUT local_keys_on_data_volume boolean)
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'chatcrypt_host_facts';
-COMMENT ON FUNCTION chatcrypt.host_facts() IS 'For doctor(): the limit for core dumps in bytes (-1 for none), whether a program takes them, and whether local master keys lie on the volume of the data directory.';
+COMMENT ON FUNCTION chatcrypt.host_facts() IS
+	'For doctor(): the limit for core dumps in bytes (-1 for none), whether a program takes them, '
+	'and whether local master keys lie on the volume of the data directory.';
 
 CREATE FUNCTION chatcrypt.doctor_host() RETURNS SETOF chatcrypt.finding
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -198,7 +218,8 @@ CREATE FUNCTION chatcrypt.doctor_host() RETURNS SETOF chatcrypt.finding
 		   CASE WHEN core_limit <> 0 THEN 'The server may write core dumps.'
 				ELSE 'The limit for core dumps is 0, but the kernel hands them to a program.' END,
 		   'Keys are left out of core dumps, but messages that were being read or written are not.',
-		   'Start the server with ulimit -c 0 (LimitCORE=0), and see what kernel.core_pattern names.'
+		   'Start the server with ulimit -c 0 (LimitCORE=0), and see what kernel.core_pattern '
+		   'names.'
 	FROM host WHERE core_limit <> 0 OR cores_are_piped
 	UNION ALL
 	SELECT 'warning', 'local_keys_on_data_volume', 'chatcrypt.local_key_dir lies on the volume of the data directory.',
@@ -217,11 +238,13 @@ CREATE FUNCTION chatcrypt.doctor_host() RETURNS SETOF chatcrypt.finding
 	FROM chatcrypt.kms_worker WHERE pid IS NULL
 	UNION ALL
 	SELECT 'critical', 'kms_unreachable', format('The KMS does not answer for %s.', key_uri),
-		   'Chats whose keys are not in the cache cannot be read or written, and the others only until chatcrypt.cache_max_age.',
+		   'Chats whose keys are not in the cache cannot be read or written, and the others only '
+		   'until chatcrypt.cache_max_age.',
 		   format('See chatcrypt.kms_status, then SELECT * FROM chatcrypt.kms_check(%L).', key_uri)
 	FROM chatcrypt.kms_status WHERE NOT reachable;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_host() IS 'For doctor(): what the machine and the KMS have to do with it.';
+COMMENT ON FUNCTION chatcrypt.doctor_host() IS
+	'For doctor(): what the machine and the KMS have to do with it.';
 
 -- Who may do what.  MEMBER, and not USAGE: who does not inherit a right can still SET ROLE.
 CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
@@ -253,17 +276,21 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 		FROM login WHERE reads AND NOT super
 		UNION ALL
 		SELECT 'notice', 'feeders', 'These roles can log in and drain the feed of the search index: %s.',
-			   'Directly or through another role they are members of chatcrypt_feeder, and get the text of every chat that is fed.',
+			   'Directly or through another role they are members of chatcrypt_feeder, and get the '
+			   'text of every chat that is fed.',
 			   'See whether all of them should; REVOKE the membership of those that should not.', name
 		FROM login WHERE drains AND NOT super
 		UNION ALL
 		SELECT 'notice', 'admins', 'These roles can log in and manage keys: %s.',
-			   'Directly or through another role they are members of chatcrypt_admin, and can destroy every key.',
+			   'Directly or through another role they are members of chatcrypt_admin, and can '
+			   'destroy every key.',
 			   'See whether all of them should; REVOKE the membership of those that should not.', name
 		FROM login WHERE manages AND NOT super
 		UNION ALL
 		SELECT 'notice', 'keyholders', 'These roles can log in and get the key of every conversation: %s.',
-			   'A conversation key opens what it sealed in every copy of the database, and forges messages, for as long as somebody keeps it; no check of this server comes in between.',
+			   'A conversation key opens what it sealed in every copy of the database, and forges '
+			   'messages, for as long as somebody keeps it; no check of this server comes in '
+			   'between.',
 			   'See whether all of them should; REVOKE chatcrypt_keyholder from those that should not, and rotate the chats whose keys they took: key_event lists them.', name
 		FROM login WHERE holds_keys AND NOT super
 		UNION ALL
@@ -278,12 +305,14 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 		FROM login WHERE bypasses AND (reads OR writes) AND NOT super
 		UNION ALL
 		SELECT 'warning', 'statement_readers', 'These roles see the statements that others run: %s.',
-			   'As members of pg_read_all_stats, or pg_monitor, they see bodies that are written into statements, and need no right to read messages.',
+			   'As members of pg_read_all_stats, or pg_monitor, they see bodies that are written '
+			   'into statements, and need no right to read messages.',
 			   'Send bodies as parameters, or REVOKE the membership.', name
 		FROM login WHERE watches AND NOT reads AND NOT super
 		UNION ALL
 		SELECT 'warning', 'dek_readers', 'These roles read wrapped keys in chatcrypt.dek: %s.',
-			   'With access to the KMS as well they can open every message, past every check of this server.',
+			   'With access to the KMS as well they can open every message, past every check of '
+			   'this server.',
 			   'REVOKE SELECT ON chatcrypt.dek, or pg_read_all_data, from them.', name
 		FROM login WHERE reads_keys AND NOT super
 		UNION ALL
@@ -296,7 +325,8 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 	FROM suspect
 	GROUP BY severity, finding, what, why, how_to_mend;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_roles() IS 'For doctor(): roles that can do more than they should, or that a person should know of.';
+COMMENT ON FUNCTION chatcrypt.doctor_roles() IS
+	'For doctor(): roles that can do more than they should, or that a person should know of.';
 
 -- Triggers that do not fire, or not for everybody: those that tell other sessions of a change fire
 -- in a session that replicates, too.
@@ -305,8 +335,10 @@ CREATE FUNCTION chatcrypt.doctor_triggers() RETURNS SETOF chatcrypt.finding
 	SELECT 'critical', 'triggers',
 		   format('These triggers do not fire whenever they should: %s.',
 				  chatcrypt.doctor_list(array_agg(format('%s of %s', tgname, tgrelid::regclass) ORDER BY tgrelid::regclass::text, tgname))),
-		   'Without them sessions go on with keys that were destroyed or policies that were changed, or changes are not recorded.',
-		   'ALTER TABLE … ENABLE ALWAYS TRIGGER for those called invalidate, invalidate_all, message_removed and messages_truncated, '
+		   'Without them sessions go on with keys that were destroyed or policies that were '
+		   'changed, or changes are not recorded.',
+		   'ALTER TABLE … ENABLE ALWAYS TRIGGER for those called invalidate, invalidate_all, '
+		   'message_removed and messages_truncated, '
 		   'ENABLE TRIGGER for others; pg_restore --disable-triggers leaves them so.'
 	FROM pg_trigger
 	WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace)
@@ -315,7 +347,8 @@ CREATE FUNCTION chatcrypt.doctor_triggers() RETURNS SETOF chatcrypt.finding
 		   OR tgenabled = 'O' AND tgfoid IN ('chatcrypt.invalidate()'::regprocedure, 'chatcrypt.message_removed()'::regprocedure))
 	HAVING count(*) > 0;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_triggers() IS 'For doctor(): triggers of the extension that were disabled, or are not ALWAYS any more.';
+COMMENT ON FUNCTION chatcrypt.doctor_triggers() IS
+	'For doctor(): triggers of the extension that were disabled, or are not ALWAYS any more.';
 
 CREATE FUNCTION chatcrypt.doctor_grants() RETURNS SETOF chatcrypt.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -334,7 +367,8 @@ CREATE FUNCTION chatcrypt.doctor_grants() RETURNS SETOF chatcrypt.finding
 	)
 	SELECT 'critical', 'public_grants',
 		   format('PUBLIC has rights on %s.', chatcrypt.doctor_list(array_agg(DISTINCT name))),
-		   'Every role of this cluster has them then, and the roles of chatcrypt mean less than they say.',
+		   'Every role of this cluster has them then, and the roles of chatcrypt mean less than '
+		   'they say.',
 		   'REVOKE ALL ON … FROM PUBLIC.'
 	FROM object
 	WHERE EXISTS (SELECT FROM aclexplode(acl) AS granted WHERE granted.grantee = 0)
@@ -374,7 +408,8 @@ CREATE FUNCTION chatcrypt.doctor_plaintext(OUT classid oid, OUT objid oid) RETUR
 	)
 	SELECT DISTINCT s.classid, s.objid FROM shows AS s;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_plaintext() IS 'For doctor(): objects of the catalog through which plaintext comes.';
+COMMENT ON FUNCTION chatcrypt.doctor_plaintext() IS
+	'For doctor(): objects of the catalog through which plaintext comes.';
 
 CREATE FUNCTION chatcrypt.doctor_copies() RETURNS SETOF chatcrypt.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -406,7 +441,8 @@ CREATE FUNCTION chatcrypt.doctor_copies() RETURNS SETOF chatcrypt.finding
 	FROM relation WHERE relkind = 'm'
 	UNION ALL
 	SELECT 'warning', 'view_skips_policies', format('View %s shows messages, and is not security_invoker.', oid::regclass),
-		   'The row-level security that it applies is that of its owner, so that act_as() may not confine its readers.',
+		   'The row-level security that it applies is that of its owner, so that act_as() may not '
+		   'confine its readers.',
 		   format('ALTER VIEW %s SET (security_invoker = true).', oid::regclass)
 	FROM relation
 	WHERE relkind = 'v' AND NOT EXISTS (SELECT FROM unnest(reloptions) AS option WHERE option ~* '^security_invoker=(t|y|on|1)')
@@ -431,7 +467,8 @@ CREATE FUNCTION chatcrypt.doctor_copies() RETURNS SETOF chatcrypt.finding
 	FROM stored_column
 	UNION ALL
 	SELECT 'warning', 'possible_copy', format('Table %s has the columns of chatcrypt.messages, with a body that is text.', oid::regclass),
-		   'It looks like a copy of decrypted messages. CREATE TABLE AS, SELECT INTO and INSERT … SELECT leave no trace that could be followed, so that other copies do not show here.',
+		   'It looks like a copy of decrypted messages. CREATE TABLE AS, SELECT INTO and INSERT … '
+		   'SELECT leave no trace that could be followed, so that other copies do not show here.',
 		   'If it is one, drop it.'
 	FROM look_alike
 	UNION ALL
@@ -444,10 +481,12 @@ CREATE FUNCTION chatcrypt.doctor_copies() RETURNS SETOF chatcrypt.finding
 	JOIN pg_namespace AS n ON n.oid = c.relnamespace
 	JOIN pg_publication_tables AS p ON p.schemaname = n.nspname AND p.tablename = c.relname AND 'body' = ANY (p.attnames);
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_copies() IS 'For doctor(): places that store or show plaintext past the view messages.';
+COMMENT ON FUNCTION chatcrypt.doctor_copies() IS
+	'For doctor(): places that store or show plaintext past the view messages.';
 
 -- The limits are arguments so that a test can reach them.
-CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30, messages bigint DEFAULT 1::bigint << 31,
+CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30,
+									  messages bigint DEFAULT 1::bigint << 31,
 									  age interval DEFAULT '1 year') RETURNS SETOF chatcrypt.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	WITH active AS MATERIALIZED (
@@ -477,19 +516,23 @@ CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30, messages big
 	FROM active WHERE due IS NULL AND valid_from < now() - age HAVING count(*) > 0
 	UNION ALL
 	SELECT 'warning', 'kms_key_limit', format('%s has wrapped %s data keys.', uri, deks),
-		   'Of one AES-256-GCM key with random nonces, 2^32 uses are safe (NIST SP 800-38D). Keys that derive one for each data key, as local and derived Transit keys do, have room left even then.',
+		   'Of one AES-256-GCM key with random nonces, 2^32 uses are safe (NIST SP 800-38D). Keys '
+		   'that derive one for each data key, as local and derived Transit keys do, have room '
+		   'left even then.',
 		   'Give new tenants a key of their own, and rotate this one in the KMS.'
 	FROM kms_key WHERE deks >= wraps
 	UNION ALL
 	SELECT 'warning', 'local_wrapped_deks', format('%s still wraps %s data keys, and is not the default any more.', uri, live),
-		   'Whoever copies this server''s files has the master key, and opens what these keys protect.',
+		   'Whoever copies this server''s files has the master key, and opens what these keys '
+		   'protect.',
 		   'Re-wrap them with the key that the tenant names now.'
 	FROM kms_key, chatcrypt.doctor_values() AS setting
 	WHERE uri LIKE 'local:%' AND live > 0
 	  AND setting.name = 'chatcrypt.default_kms_key' AND setting.place = 'on this server' AND setting.value NOT LIKE 'local:%'
 	UNION ALL
 	SELECT 'warning', 'search_incomplete', format('Chats whose search index is not complete: %s.', count(*)),
-		   'Searches there fail, because messages from before the last change of their policy would be missing.',
+		   'Searches there fail, because messages from before the last change of their policy '
+		   'would be missing.',
 		   'CALL chatcrypt.reindex_search() for each: chatcrypt.search_policy lists them.'
 	FROM chatcrypt.search_policy AS p WHERE NOT p.complete HAVING count(*) > 0
 	UNION ALL
@@ -498,7 +541,8 @@ CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30, messages big
 		   'Rotate its key: chatcrypt.rotate_chat().'
 	FROM chat WHERE chat.messages >= doctor_keys.messages;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_keys(bigint, bigint, interval) IS 'For doctor(): keys that are too old or used too often.';
+COMMENT ON FUNCTION chatcrypt.doctor_keys(bigint, bigint, interval) IS
+	'For doctor(): keys that are too old or used too often.';
 
 -- Chats are hopped over in the index, some 10 us each.  Keys of some versions may be missing
 -- where others are there; that shows in a sample of the pages, which is all of them up to
@@ -529,24 +573,28 @@ CREATE FUNCTION chatcrypt.doctor_messages() RETURNS SETOF chatcrypt.finding
 	SELECT 'critical', 'messages_without_dek',
 		   format('Chats with messages whose data key is not in chatcrypt.dek: %s.',
 				  chatcrypt.doctor_list(array_agg(chat_id::text ORDER BY chat_id))),
-		   'These messages cannot be read. A table may have been restored without the others, or rows were deleted.',
+		   'These messages cannot be read. A table may have been restored without the others, or '
+		   'rows were deleted.',
 		   'Restore chatcrypt.dek from the backup that the messages came from.'
 	FROM keyless HAVING count(*) > 0;
 $$;
 COMMENT ON FUNCTION chatcrypt.doctor_messages() IS 'For doctor(): messages that no key can open.';
 
-CREATE FUNCTION chatcrypt.doctor_search_feed(most bigint DEFAULT 1000000, age interval DEFAULT '1 hour') RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt.doctor_search_feed(most bigint DEFAULT 1000000,
+											 age interval DEFAULT '1 hour') RETURNS SETOF chatcrypt.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT 'warning', 'search_feed',
 		   format('The feed of the search index is behind: %s%s changes since %s.', CASE WHEN waiting > most THEN 'more than ' ELSE '' END,
 				  least(waiting, most), date_trunc('second', oldest)),
 		   'What was deleted or shredded is still found there, and what is new is not.',
-		   'See chatcrypt.search_feed_status, and whether the program that calls chatcrypt.drain_search_feed() runs.'
+		   'See chatcrypt.search_feed_status, and whether the program that calls '
+		   'chatcrypt.drain_search_feed() runs.'
 	FROM (SELECT (SELECT count(*) FROM (SELECT FROM chatcrypt.search_feed LIMIT most + 1) AS f) AS waiting,
 				 (SELECT noted_at FROM chatcrypt.search_feed ORDER BY position LIMIT 1) AS oldest) AS feed
 	WHERE waiting > most OR oldest < now() - age;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_search_feed(bigint, interval) IS 'For doctor(): a search index outside that is not told of changes.';
+COMMENT ON FUNCTION chatcrypt.doctor_search_feed(bigint, interval) IS
+	'For doctor(): a search index outside that is not told of changes.';
 
 -- The planner thinks that the catalogs' functions give thousands of rows: compiling for them
 -- would take thirty times as long as running.
@@ -566,4 +614,5 @@ CREATE FUNCTION chatcrypt.doctor() RETURNS SETOF chatcrypt.finding
 		  UNION ALL SELECT * FROM chatcrypt.doctor_search_feed()) AS f
 	ORDER BY array_position(ARRAY['critical', 'warning', 'notice'], f.severity), f.finding COLLATE "C", f.what COLLATE "C";
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor() IS 'What on this server could lay messages or keys open: how bad, what, why, and how to mend it.';
+COMMENT ON FUNCTION chatcrypt.doctor() IS
+	'What on this server could lay messages or keys open: how bad, what, why, and how to mend it.';
