@@ -16,6 +16,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 #include "pg/access/access.h"
 #include "pg/attachments/attachmentstore.h"
@@ -151,8 +152,9 @@ count_part(const ChatcryptFile *file, Tally *tally, HeapTuple tuple, TupleDesc d
 }
 
 /*
- * All of them, a thousand rows at a time.  Of what is sealed no more than the beginnings
- * is read.
+ * All of them, a thousand rows at a time.  Of what is sealed no more than the beginnings is
+ * read.  As they are now that the file is locked: by the snapshot of a transaction that began
+ * before one was sent again, the file would end as something that nobody can open.
  */
 static void
 count_parts(const ChatcryptFile *file, Tally *tally)
@@ -168,7 +170,9 @@ count_parts(const ChatcryptFile *file, Tally *tally)
 
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare_cursor failed: %s", SPI_result_code_string(SPI_result));
-	cursor = SPI_cursor_open(NULL, plan, values, NULL, false);
+	PushActiveSnapshot(GetLatestSnapshot());
+	cursor = SPI_cursor_open(NULL, plan, values, NULL, true);
+	PopActiveSnapshot();
 	do
 	{
 		SPI_freetuptable(SPI_tuptable);
