@@ -53,6 +53,8 @@ my %calls = (
 	decrypt => q{SELECT chatcrypt.decrypt(1, 1, '\x01')},
 	decrypt_bytea => q{SELECT chatcrypt.decrypt_bytea(1, 1, '\x01')},
 	try_decrypt => q{SELECT chatcrypt.try_decrypt(1, 1, '\x01')},
+	search => q{SELECT * FROM chatcrypt.search(1, 'x')},
+	search_tokens => q{SELECT chatcrypt.search_tokens(1, 'x')},
 	read => "$read LIMIT 1",
 	'parallel read' => "$parallel SELECT count(*) FROM chatcrypt.messages WHERE body = 'body'",
 	insert => q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x')},
