@@ -112,8 +112,7 @@ COMMENT ON FUNCTION chatcrypt.search(uuid[], text, integer, timestamptz, uuid) I
 CREATE FUNCTION chatcrypt.search(chat uuid, query text, "limit" integer DEFAULT 50,
 								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
 	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
-	LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
-	BEGIN ATOMIC SELECT * FROM chatcrypt.search(ARRAY[chat], query, "limit", before, before_id); END;
+	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50 AS 'MODULE_PATHNAME', 'chatcrypt_search_chat';
 COMMENT ON FUNCTION chatcrypt.search(uuid, text, integer, timestamptz, uuid) IS
 	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
 	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
@@ -121,8 +120,7 @@ COMMENT ON FUNCTION chatcrypt.search(uuid, text, integer, timestamptz, uuid) IS
 CREATE FUNCTION chatcrypt.search(chats bigint[], query text, "limit" integer DEFAULT 50,
 								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
 	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
-	LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
-	BEGIN ATOMIC SELECT * FROM chatcrypt.search(CASE WHEN chats IS NOT NULL THEN ARRAY(SELECT chatcrypt.id(n) FROM unnest(chats) AS n) END, query, "limit", before, before_id); END;
+	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50 AS 'MODULE_PATHNAME', 'chatcrypt_search_bigints';
 COMMENT ON FUNCTION chatcrypt.search(bigint[], text, integer, timestamptz, uuid) IS
 	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
 	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
@@ -130,8 +128,7 @@ COMMENT ON FUNCTION chatcrypt.search(bigint[], text, integer, timestamptz, uuid)
 CREATE FUNCTION chatcrypt.search(chat bigint, query text, "limit" integer DEFAULT 50,
 								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
 	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
-	LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
-	BEGIN ATOMIC SELECT * FROM chatcrypt.search(ARRAY[chatcrypt.id(chat)], query, "limit", before, before_id); END;
+	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50 AS 'MODULE_PATHNAME', 'chatcrypt_search_chat_bigint';
 COMMENT ON FUNCTION chatcrypt.search(bigint, text, integer, timestamptz, uuid) IS
 	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
 	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';

@@ -284,5 +284,31 @@ INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES ('da142181-546
 SELECT array(SELECT lpad(to_hex(t # x'a553db164ff6313f'::bigint), 16, '0') FROM unnest(tokens) AS t ORDER BY 1 DESC) AS word_and_prefix
 FROM chatcrypt.search_token WHERE message_id = chatcrypt.id(60);
 
+-- However often a chat is named.
+SELECT chatcrypt.create_chat(7090) IS NOT NULL AS made;
+SELECT chatcrypt.set_search(7090, 'blind') AS complete;
+CALL chatcrypt.reindex_search(7090);
+INSERT INTO chatcrypt.messages (chat_id, message_id, body)
+SELECT chatcrypt.id(7090), chatcrypt.id(9000 + n), 'large ' || repeat(md5(n::text) || ' ', 1000) FROM generate_series(1, 10) AS n;
+SELECT count(*), count(DISTINCT message_id) FROM chatcrypt.search(ARRAY[7090, 7090, 7090]::bigint[], 'large');
+SELECT count(*), count(DISTINCT message_id) FROM chatcrypt.search(ARRAY[chatcrypt.id(7090), chatcrypt.id(7090)], 'large', 7);
+SELECT count(*) FROM chatcrypt.search(array_fill(7090::bigint, ARRAY[10001]), 'large');
+SELECT count(*) FROM chatcrypt.search(ARRAY[7090, NULL]::bigint[], 'large');
+SELECT count(*) FROM chatcrypt.search(NULL::bigint, 'large');
+SELECT count(*) FROM chatcrypt.search(7090, NULL);
+SELECT count(*) FROM chatcrypt.search('{}'::bigint[], 'large');
+
+-- What was found is in no file.
+SET work_mem = '64kB';
+SELECT pg_stat_force_next_flush();
+SELECT temp_files AS before FROM pg_stat_database WHERE datname = current_database() \gset
+SELECT count(*) FROM chatcrypt.search(7090, 'large');
+SELECT count(*) FROM chatcrypt.search(7090, (SELECT 'large'));
+SELECT count(*) FROM chatcrypt.search(chatcrypt.id(7090), (SELECT 'large'));
+SELECT count(*) FROM chatcrypt.search(ARRAY[7090]::bigint[], (SELECT 'large'));
+SELECT count(*) FROM chatcrypt.search(ARRAY[chatcrypt.id(7090)], 'large');
+SELECT pg_stat_force_next_flush();
+SELECT temp_files - :before AS files FROM pg_stat_database WHERE datname = current_database();
+RESET work_mem;
 \c :home
 DROP DATABASE regression_search;

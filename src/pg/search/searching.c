@@ -1,6 +1,6 @@
 /*
  * searching.c
- *		search(): finds messages of blind chats, newest first.
+ *		Finds messages of blind chats, newest first: see searching.h.
  *
  * For each chat the index gives candidates, batch by batch in the order of time; their
  * rows are read as the caller, under the policies that hold for him, opened, and compared
@@ -17,7 +17,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -38,12 +37,12 @@
 #include "pg/keys/keys.h"
 #include "pg/messages/seal.h"
 #include "pg/search/searchcondition.h"
+#include "pg/search/searching.h"
 #include "pg/search/searchpolicy.h"
 #include "pg/search/searchquery.h"
 
 #define LONGEST_PAGE	1000
 #define LARGEST_BATCH	1000
-#define MOST_CHATS		10000
 
 /* Where a page, or a batch, ends: what comes next is older. */
 typedef struct Place
@@ -126,8 +125,9 @@ refuse_incomplete(const uint8 *chat_id)
 			 errhint("CALL chatcrypt.reindex_search(), or wait for it.")));
 }
 
+/* before: the chat that was begun before this one, or NULL: words of one configuration are made once. */
 static void
-begin_chat(const Search *search, ChatSearch *chat, const uint8 *chat_id)
+begin_chat(const Search *search, ChatSearch *chat, const ChatSearch *before, const uint8 *chat_id)
 {
 	const ChatcryptSearchPolicy *policy;
 
@@ -139,7 +139,10 @@ begin_chat(const Search *search, ChatSearch *chat, const uint8 *chat_id)
 	chat->chat_id = chat_id;
 	chat->policy = *policy;
 	chat->at = search->before;
-	chat->query = chatcrypt_query_parse(chat->policy.config, search->plain);
+	if (before != NULL && before->policy.config == chat->policy.config)
+		chat->query = before->query;
+	else
+		chat->query = chatcrypt_query_parse(chat->policy.config, search->plain);
 }
 
 /* $1: the chat; $2, $3: older than that; $4: how many.  Inside an owner scope. */
@@ -419,8 +422,6 @@ static void
 begin_search(FunctionCallInfo fcinfo, Search *search)
 {
 	memset(search, 0, sizeof(*search));
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		refuse_argument("the chats, the query and the limit of a search must not be null");
 	search->plain = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	search->limit = PG_GETARG_INT32(2);
 	if (search->limit < 1 || search->limit > LONGEST_PAGE)
@@ -435,39 +436,51 @@ begin_search(FunctionCallInfo fcinfo, Search *search)
 	search->hits = palloc(sizeof(Hit) * (search->limit + LARGEST_BATCH));
 }
 
-static Datum *
-chat_arguments(ArrayType *chats, int *nchats)
+static int
+compare_ids(const void *a, const void *b)
 {
-	Datum	   *ids;
-	bool	   *nulls;
-
-	deconstruct_array(chats, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, &nulls, nchats);
-	for (int i = 0; i < *nchats; i++)
-		if (nulls[i])
-			refuse_argument("the id of a chat must not be null");
-	if (*nchats > MOST_CHATS)
-		refuse_argument("a search is in 10000 chats at most");
-	return ids;
+	return memcmp(a, b, UUID_LEN);
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_search);
+/* Each chat once, however often it was named. */
+static int
+unique_chats(pg_uuid_t *chats, int count)
+{
+	int			kept = 0;
 
-/* search(chats uuid[], query text, "limit" integer, before timestamptz, before_id uuid) */
-Datum
-chatcrypt_search(PG_FUNCTION_ARGS)
+	qsort(chats, count, sizeof(pg_uuid_t), compare_ids);
+	for (int i = 0; i < count; i++)
+		if (i == 0 || compare_ids(&chats[i], &chats[kept - 1]) != 0)
+			chats[kept++] = chats[i];
+	return kept;
+}
+
+/* Not on a disk, however large the page is: work_mem would have it written to a file. */
+static void
+keep_in_memory(ReturnSetInfo *result)
+{
+	MemoryContext previous = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
+
+	tuplestore_end(result->setResult);
+	result->setResult = tuplestore_begin_heap((result->allowedModes & SFRM_Materialize_Random) != 0, false, MAX_KILOBYTES);
+	MemoryContextSwitchTo(previous);
+}
+
+void
+chatcrypt_search_chats(FunctionCallInfo fcinfo, pg_uuid_t *ids, int count)
 {
 	Search		search;
-	ChatSearch *chats;
-	Datum	   *ids;
-	int			nchats;
+	ChatSearch *chats = palloc(sizeof(ChatSearch) * Max(count, 1));
+	int			nchats = unique_chats(ids, count);
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
 	begin_search(fcinfo, &search);
 	InitMaterializedSRF(fcinfo, 0);
-	ids = chat_arguments(PG_GETARG_ARRAYTYPE_P(0), &nchats);
-	chats = palloc(sizeof(ChatSearch) * Max(nchats, 1));
+	keep_in_memory((ReturnSetInfo *) fcinfo->resultinfo);
 	for (int i = 0; i < nchats; i++)
-		begin_chat(&search, &chats[i], DatumGetUUIDP(ids[i])->data);
+	{
+		CHECK_FOR_INTERRUPTS();
+		begin_chat(&search, &chats[i], i > 0 ? &chats[i - 1] : NULL, ids[i].data);
+	}
 	refuse_older_index(chats, nchats);
 	for (int i = 0; i < nchats; i++)
 	{
@@ -477,5 +490,4 @@ chatcrypt_search(PG_FUNCTION_ARGS)
 		search_chat(&search, &chats[i]);
 	}
 	return_hits(&search, (ReturnSetInfo *) fcinfo->resultinfo);
-	return (Datum) 0;
 }
