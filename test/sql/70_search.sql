@@ -310,5 +310,10 @@ SELECT count(*) FROM chatcrypt.search(ARRAY[chatcrypt.id(7090)], 'large');
 SELECT pg_stat_force_next_flush();
 SELECT temp_files - :before AS files FROM pg_stat_database WHERE datname = current_database();
 RESET work_mem;
+
+-- However much is asked.
+SELECT count(*) FROM chatcrypt.search(7090, repeat('"" ', 6000));
+SELECT count(*) FROM chatcrypt.search(7090, repeat('"" ', 65));
+SELECT count(*) FROM chatcrypt.search(7090, repeat('"" ', 63) || 'large');
 \c :home
 DROP DATABASE regression_search;

@@ -9,7 +9,8 @@
 
 #include "pg/search/searchquery.h"
 
-#define MOST_WORDS	64			/* of a query */
+#define MOST_WORDS	64			/* of a query, and those that the configuration leaves out with them */
+#define MOST_BYTES	16384
 
 /* Positions of a text end there, and all that come later are the last one. */
 #define LAST_POSITION	(MAXENTRYPOS - 1)
@@ -65,7 +66,7 @@ make_words(Reader *reader, const char *text, Size len, ChatcryptMatch match)
 		take_part(&query->words, text, len);
 	else
 		chatcrypt_words_parse(reader->config, text, len, &query->words);
-	reader->nwords += query->words.curwords;
+	reader->nwords += Max(query->words.curwords, 1);
 	if (reader->nwords > MOST_WORDS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -179,6 +180,10 @@ chatcrypt_query_parse(Oid config, const char *plain)
 	Reader		reader = {.config = config, .at = plain};
 	List	   *parts = NIL;
 
+	if (strlen(plain) > MOST_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a query has at most %d bytes", MOST_BYTES)));
 	for (;;)
 	{
 		ChatcryptQuery *part = read_all(&reader);
