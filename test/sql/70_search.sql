@@ -315,5 +315,9 @@ RESET work_mem;
 SELECT count(*) FROM chatcrypt.search(7090, repeat('"" ', 6000));
 SELECT count(*) FROM chatcrypt.search(7090, repeat('"" ', 65));
 SELECT count(*) FROM chatcrypt.search(7090, repeat('"" ', 63) || 'large');
+
+-- Of a very long message the beginning is searched.
+SELECT chatcrypt.put_message(chatcrypt.id(7090), chatcrypt.id(9100), 'begins ' || repeat('ä ', 1400000) || 'ends');
+SELECT found('begins', 7090), found('begins -ends', 7090), found('ends', 7090);
 \c :home
 DROP DATABASE regression_search;

@@ -4,10 +4,18 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
+
 #include "core/bytes.h"
 #include "pg/search/words.h"
 
 #define BYTES_PER_WORD	6		/* a guess, for the first array */
+
+/*
+ * The words of a message are looked at in one go that cannot be interrupted, a second or two for
+ * so many bytes, and take ten times its room.  Every search of the chat may do that again.
+ */
+#define LONGEST_TEXT	(4 * 1024 * 1024)
 
 void
 chatcrypt_words_parse(Oid config, const char *plain, Size len, ParsedText *words)
@@ -17,7 +25,9 @@ chatcrypt_words_parse(Oid config, const char *plain, Size len, ParsedText *words
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("the text search configuration of this chat's search does not exist any more"),
 				 errhint("Choose another with chatcrypt.set_search().")));
-	words->lenwords = (int32) Max(Min(len, MaxAllocSize / sizeof(ParsedWord)) / BYTES_PER_WORD, 2);
+	if (len > LONGEST_TEXT)
+		len = pg_mbcliplen(plain, (int) len, LONGEST_TEXT);
+	words->lenwords = (int32) Max(len / BYTES_PER_WORD, 2);
 	words->curwords = 0;
 	words->pos = 0;
 	words->words = palloc(sizeof(ParsedWord) * words->lenwords);
