@@ -288,6 +288,14 @@ SELECT chatcrypt.act_as('alice');
 SELECT chatcrypt.ack_search_feed(1);
 ROLLBACK;
 
+-- A sender that no index takes keeps nobody from it.
+SELECT chatcrypt.create_chat(7590) IS NOT NULL AS made;
+SELECT chatcrypt.set_search(7590, 'plain');
+INSERT INTO chatcrypt.messages (chat_id, sender, body) SELECT chatcrypt.id(7590), repeat('s', n), 'signed' FROM unnest(ARRAY[5, 40000]) AS n;
+SELECT max(length(line)) < 1000 AS short, count(*) FILTER (WHERE line LIKE '%"sender":null,%') AS without, count(*)
+FROM string_to_table(chatcrypt.drain_search_feed(), E'\n') AS line WHERE line LIKE '%"signed"%';
+DELETE FROM chatcrypt.search_feed;
+
 -- No number is used twice, nor is one less than the time.
 SELECT setval('chatcrypt.search_feed_batch', 1);
 SELECT chatcrypt.refeed() > 0 AS again;

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -26,6 +27,7 @@
 
 #define ROWS_AT_ONCE	50
 #define BYTES_AT_ONCE	(8 * 1024 * 1024)	/* of a batch, but for its last message */
+#define LONGEST_NAME	(32 * 1024)		/* search engines take no longer keyword */
 #define LONGEST_TEXT	(4 * 1024 * 1024)	/* of a message: search engines refuse requests of 100 MB and more */
 
 /*
@@ -169,10 +171,11 @@ put_id(ChatcryptSearchBatch *batch, const Row *row, int column)
 	put(batch, "\"");
 }
 
+/* Whoever writes may give a sender of any length: it must not keep the others from the index. */
 static void
 put_text_or_null(ChatcryptSearchBatch *batch, const Row *row, int column)
 {
-	if (row->nulls[column])
+	if (row->nulls[column] || toast_raw_datum_size(row->values[column]) > LONGEST_NAME)
 		put(batch, "null");
 	else
 		chatcrypt_ndjson_put_text(&batch->lines, DatumGetTextPP(row->values[column]));
