@@ -23,7 +23,7 @@
 static Datum
 token_text(int64 term)
 {
-	return CStringGetTextDatum(psprintf("%016" INT64_MODIFIER "x", (uint64) term));
+	return CStringGetTextDatum(psprintf("%016llx", (unsigned long long) term));
 }
 
 static ArrayType *
