@@ -65,6 +65,12 @@ chatcrypt_owner_by_index(void)
 	set_here("enable_mergejoin", "off");
 }
 
+void
+chatcrypt_owner_without_loops(void)
+{
+	set_here("enable_nestloop", "off");
+}
+
 ChatcryptArg
 chatcrypt_bytes_arg(const void *bytes, Size len)
 {

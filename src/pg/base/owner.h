@@ -37,6 +37,12 @@ extern void chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner
  */
 extern void chatcrypt_owner_by_index(void);
 
+/*
+ * From here to the end of the scope no join compares each row with each: of rows that
+ * nobody has counted the planner may believe that there is one.
+ */
+extern void chatcrypt_owner_without_loops(void);
+
 /* One argument of a statement. */
 typedef struct ChatcryptArg
 {

@@ -42,7 +42,7 @@
 /* Doubles from ten seconds to ten minutes. */
 #define PAUSE \
 	"clock_timestamp() + least(interval '10 minutes', " \
-	"interval '5 seconds' * power(2, least(failures + 1, 10)))"
+	"interval '5 seconds' * power(2, least(f.failures + 1, 10)))"
 
 static int64
 unix_ms(void)
@@ -249,8 +249,8 @@ put_off(const ChatcryptSearchBatch *batch)
 		{TEXTOID, CStringGetTextDatum(batch->problem), false}
 	};
 
-	chatcrypt_owner_execute("UPDATE chatcrypt.search_feed "
-							"SET batch = NULL, failures = failures + 1, problem = $2, "
+	chatcrypt_owner_execute("UPDATE chatcrypt.search_feed f "
+							"SET batch = NULL, failures = f.failures + 1, problem = $2, "
 							"due_at = " PAUSE
 							" WHERE position = ANY ($1)", args, lengthof(args));
 }
@@ -379,12 +379,14 @@ chatcrypt_drain_search_feed(PG_FUNCTION_ARGS)
 	"(said ->> 'status' ~ '^(2[0-9]{2}|409)$' OR deletes AND said ->> 'status' = '404')"
 
 #define PUT_OFF_REST \
-	"UPDATE chatcrypt.search_feed f SET batch = NULL, failures = failures + 1, due_at = " PAUSE ", " \
-	"problem = 'the index said ' || coalesce((SELECT substring(coalesce(item -> 'index', " \
-	"item -> 'delete') ->> 'status' FROM '^[0-9]{3}$') " \
-	"FROM jsonb_array_elements($2 -> 'items') AS item " \
-	"WHERE coalesce(item -> 'index', item -> 'delete') ->> '_id' = f.message_id::text " \
-	"LIMIT 1), 'nothing') WHERE batch = $1"
+	"WITH said AS (SELECT DISTINCT ON (id) id, status FROM (SELECT " \
+	"coalesce(item -> 'index', item -> 'delete') ->> '_id' AS id, " \
+	"substring(coalesce(item -> 'index', item -> 'delete') ->> 'status' FROM '^[0-9]{3}$') " \
+	"AS status FROM jsonb_array_elements($2 -> 'items') AS item) AS items ORDER BY id, status) " \
+	"UPDATE chatcrypt.search_feed f SET batch = NULL, failures = f.failures + 1, due_at = " PAUSE ", " \
+	"problem = 'the index said ' || coalesce(said.status, 'nothing') " \
+	"FROM chatcrypt.search_feed r LEFT JOIN said ON said.id = r.message_id::text " \
+	"WHERE r.batch = $1 AND f.batch = $1 AND f.position = r.position"
 
 #define HAS_ITEMS "SELECT jsonb_typeof($1 -> 'items') = 'array'"
 #define HAS_NO_ERRORS "SELECT $1 -> 'errors' = 'false'"
@@ -416,6 +418,7 @@ ack_what_was_taken(const ChatcryptArg args[2])
 				 errmsg("the response says nothing of the messages of the batch"),
 				 errhint("Give what the _bulk API answered, with its items.")));
 	}
+	chatcrypt_owner_without_loops();
 	done = chatcrypt_owner_execute(DELETE_DONE, args, 2);
 	chatcrypt_owner_execute(PUT_OFF_REST, args, 2);
 	return done;
