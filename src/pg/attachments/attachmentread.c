@@ -160,6 +160,22 @@ read_range(const StoredFile *file, uint64 from, uint64 to, uint8 *out)
 	}
 }
 
+/* Fills the result; what it has of the file already is wiped where the rest does not open, or is not waited for. */
+static void
+fill(const StoredFile *file, uint64 from, uint64 to, bytea *result)
+{
+	PG_TRY();
+	{
+		read_range(file, from, to, (uint8 *) VARDATA(result));
+	}
+	PG_CATCH();
+	{
+		cc_wipe(VARDATA(result), VARSIZE(result) - VARHDRSZ);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 static bytea *
 allocate(MemoryContext context, uint64 len)
 {
@@ -217,7 +233,7 @@ chatcrypt_read_attachment(PG_FUNCTION_ARGS)
 	from = Min((uint64) PG_GETARG_INT64(1), file.meta.size);
 	to = PG_ARGISNULL(2) ? file.meta.size : Min(from + (uint64) PG_GETARG_INT32(2), file.meta.size);
 	result = allocate(context, to - from);
-	read_range(&file, from, to, (uint8 *) VARDATA(result));
+	fill(&file, from, to, result);
 	SPI_finish();
 	PG_RETURN_BYTEA_P(result);
 }
@@ -233,6 +249,7 @@ chatcrypt_read_attachment_part(PG_FUNCTION_ARGS)
 {
 	MemoryContext context = CurrentMemoryContext;
 	uint32		part;
+	uint64		from;
 	uint32		len;
 	bytea	   *result;
 	StoredFile	file;
@@ -250,7 +267,11 @@ chatcrypt_read_attachment_part(PG_FUNCTION_ARGS)
 	}
 	len = cc_filemeta_part_len(&file.meta, part);
 	result = allocate(context, len);
-	read_part(&file, part, 0, len, (uint8 *) VARDATA(result));
+	from = (uint64) part * file.meta.part_size;
+	if (len > 0)
+		fill(&file, from, from + len, result);
+	else
+		read_part(&file, part, 0, 0, (uint8 *) VARDATA(result));
 	SPI_finish();
 	PG_RETURN_BYTEA_P(result);
 }

@@ -253,9 +253,16 @@ chatcrypt_terms_of_body(ChatcryptTerms *terms, const text *body)
 	ParsedText	words;
 
 	chatcrypt_words_parse(terms->policy.config, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), &words);
-	for (int i = 0; i < words.curwords && !terms->too_many; i++)
-		add_lexeme(terms, &words.words[i]);
-	chatcrypt_words_wipe(&words);
+	PG_TRY();
+	{
+		for (int i = 0; i < words.curwords && !terms->too_many; i++)
+			add_lexeme(terms, &words.words[i]);
+	}
+	PG_FINALLY();
+	{
+		chatcrypt_words_wipe(&words);
+	}
+	PG_END_TRY();
 	chatcrypt_terms_sort(terms);
 	if (!terms->too_many && terms->count <= MOST_TERMS)
 		return;

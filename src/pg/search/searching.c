@@ -267,6 +267,7 @@ matches(const ChatSearch *chat, const text *body)
 	ParsedText	words;
 	bool		found;
 
+	/* Nothing raises while they are compared. */
 	chatcrypt_words_parse(chat->policy.config, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), &words);
 	found = chatcrypt_query_matches(chat->query, &words);
 	chatcrypt_words_wipe(&words);
@@ -286,6 +287,18 @@ copy_text(const text *original)
 	return (text *) DatumGetPointer(datumCopy(PointerGetDatum(original), false, -1));
 }
 
+/* The body in a copy: the page's, who wipes it. */
+static void
+keep(Search *search, Hit *hit, text *sender, const text *body)
+{
+	MemoryContext previous = MemoryContextSwitchTo(search->context);
+
+	hit->sender = sender == NULL ? NULL : copy_text(sender);
+	hit->body = copy_text(body);
+	search->nhits++;
+	MemoryContextSwitchTo(previous);
+}
+
 /* A row of read_messages(): opens it, and keeps it where it matches. */
 static void
 try_message(Search *search, const ChatSearch *chat, HeapTuple row, TupleDesc desc)
@@ -294,7 +307,6 @@ try_message(Search *search, const ChatSearch *chat, HeapTuple row, TupleDesc des
 	Datum		values[5];
 	bool		nulls[5];
 	text	   *body;
-	MemoryContext previous;
 
 	heap_deform_tuple(row, desc, values, nulls);
 	if (memcmp(DatumGetUUIDP(values[4])->data, chat->chat_id, CC_ID_LEN) != 0)
@@ -308,15 +320,16 @@ try_message(Search *search, const ChatSearch *chat, HeapTuple row, TupleDesc des
 							   CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
 	if (body == NULL)
 		return;
-	if (matches(chat, body))
+	PG_TRY();
 	{
-		previous = MemoryContextSwitchTo(search->context);
-		hit->sender = nulls[2] ? NULL : copy_text(DatumGetTextPP(values[2]));
-		hit->body = copy_text(body);
-		MemoryContextSwitchTo(previous);
-		search->nhits++;
+		if (matches(chat, body))
+			keep(search, hit, nulls[2] ? NULL : DatumGetTextPP(values[2]), body);
 	}
-	wipe_text(body);
+	PG_FINALLY();
+	{
+		wipe_text(body);
+	}
+	PG_END_TRY();
 }
 
 /* The newest so many, newest first; the others are forgotten. */
@@ -466,6 +479,18 @@ keep_in_memory(ReturnSetInfo *result)
 	MemoryContextSwitchTo(previous);
 }
 
+static void
+find(Search *search, ChatSearch *chats, int nchats)
+{
+	for (int i = 0; i < nchats; i++)
+	{
+		if (chats[i].query == NULL)
+			continue;
+		make_statement(&chats[i]);
+		search_chat(search, &chats[i]);
+	}
+}
+
 void
 chatcrypt_search_chats(FunctionCallInfo fcinfo, pg_uuid_t *ids, int count)
 {
@@ -482,12 +507,16 @@ chatcrypt_search_chats(FunctionCallInfo fcinfo, pg_uuid_t *ids, int count)
 		begin_chat(&search, &chats[i], i > 0 ? &chats[i - 1] : NULL, ids[i].data);
 	}
 	refuse_older_index(chats, nchats);
-	for (int i = 0; i < nchats; i++)
+	PG_TRY();
 	{
-		if (chats[i].query == NULL)
-			continue;
-		make_statement(&chats[i]);
-		search_chat(&search, &chats[i]);
+		find(&search, chats, nchats);
 	}
+	PG_CATCH();
+	{
+		for (int i = 0; i < search.nhits; i++)
+			wipe_text(search.hits[i].body);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	return_hits(&search, (ReturnSetInfo *) fcinfo->resultinfo);
 }
