@@ -29,6 +29,14 @@ my ($rows) = $page =~ /^\| sender \| body \|\n\| --- \| --- \|\n(.*?)\n\n/ms;
 my $given = $node->safe_psql('postgres', $blocks[0]);
 like($given, qr/^\Q$_\E$/m, "the example gives $_") foreach map { s/^\| (.*) \| (.*) \|$/$1|$2/r } split /\n/, $rows;
 is((split /\n/, $node->safe_psql('postgres', $blocks[1]))[-1] =~ s/^[^|]*\|//r, 'Shall we meet at the old lighthouse?', 'and the next page');
+my ($request) = map { (split /\n/, $node->safe_psql('postgres', $_))[-1] } grep { /search_tokens/ } @blocks;
+my $term = qr/\{"term" : \{"tokens" : "[0-9a-f]{16}"\}\}/;
+like($request, qr/^\{"query" : \{"bool" : \{"filter" : \[\{"term" : \{"chat_id" : "[0-9a-f-]{36}"\}\}, $term, $term\]\}\}\}$/,
+	'and what an index of tokens is asked');
+my ($load) = grep { /gin_pending_list_limit/ } @blocks;
+$node->safe_psql('postgres', $load);
+is(ask($node, q{SELECT reloptions::text FROM pg_class WHERE oid = 'chatcrypt.search_token_by_token'::regclass}),
+	'{gin_pending_list_limit=256}', 'a load leaves the index as it was');
 
 # What the WAL and the files hold: tokens, and no word.
 my $word = 'xylophonically';
