@@ -7,6 +7,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_ts_config.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -79,6 +80,9 @@ config_name(Oid config)
 	if (!HeapTupleIsValid(tuple))
 		refuse("there is no such text search configuration");
 	form = (Form_pg_ts_config) GETSTRUCT(tuple);
+	if (isAnyTempNamespace(form->cfgnamespace))
+		refuse("the text search configuration is temporary: "
+			   "the chat could not be written to when it is gone");
 	name = quote_qualified_identifier(get_namespace_name(form->cfgnamespace),
 									  NameStr(form->cfgname));
 	ReleaseSysCache(tuple);
