@@ -160,7 +160,10 @@ read_range(const StoredFile *file, uint64 from, uint64 to, uint8 *out)
 	}
 }
 
-/* Fills the result; what it has of the file already is wiped where the rest does not open, or is not waited for. */
+/*
+ * Fills the result.  What it has of the file already is wiped where the rest does not open,
+ * or is not waited for.
+ */
 static void
 fill(const StoredFile *file, uint64 from, uint64 to, bytea *result)
 {

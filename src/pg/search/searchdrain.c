@@ -383,7 +383,8 @@ chatcrypt_drain_search_feed(PG_FUNCTION_ARGS)
 	"coalesce(item -> 'index', item -> 'delete') ->> '_id' AS id, " \
 	"substring(coalesce(item -> 'index', item -> 'delete') ->> 'status' FROM '^[0-9]{3}$') " \
 	"AS status FROM jsonb_array_elements($2 -> 'items') AS item) AS items ORDER BY id, status) " \
-	"UPDATE chatcrypt.search_feed f SET batch = NULL, failures = f.failures + 1, due_at = " PAUSE ", " \
+	"UPDATE chatcrypt.search_feed f " \
+	"SET batch = NULL, failures = f.failures + 1, due_at = " PAUSE ", " \
 	"problem = 'the index said ' || coalesce(said.status, 'nothing') " \
 	"FROM chatcrypt.search_feed r LEFT JOIN said ON said.id = r.message_id::text " \
 	"WHERE r.batch = $1 AND f.batch = $1 AND f.position = r.position"

@@ -126,7 +126,7 @@ refuse_incomplete(const uint8 *chat_id)
 			 errhint("CALL chatcrypt.reindex_search(), or wait for it.")));
 }
 
-/* before: the chat that was begun before this one, or NULL: words of one configuration are made once. */
+/* before: the chat that was begun last, or NULL.  Words of one configuration are made once. */
 static void
 begin_chat(const Search *search, ChatSearch *chat, const ChatSearch *before, const uint8 *chat_id)
 {
@@ -474,9 +474,10 @@ static void
 keep_in_memory(ReturnSetInfo *result)
 {
 	MemoryContext previous = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
+	bool		random_access = (result->allowedModes & SFRM_Materialize_Random) != 0;
 
 	tuplestore_end(result->setResult);
-	result->setResult = tuplestore_begin_heap((result->allowedModes & SFRM_Materialize_Random) != 0, false, MAX_KILOBYTES);
+	result->setResult = tuplestore_begin_heap(random_access, false, MAX_KILOBYTES);
 	MemoryContextSwitchTo(previous);
 }
 
