@@ -284,7 +284,7 @@ INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES ('da142181-546
 SELECT array(SELECT lpad(to_hex(t # x'a553db164ff6313f'::bigint), 16, '0') FROM unnest(tokens) AS t ORDER BY 1 DESC) AS word_and_prefix
 FROM chatcrypt.search_token WHERE message_id = chatcrypt.id(60);
 
--- A configuration that ends with this session would end the writing of others.
+-- A configuration that ends with its session would end the writing of others.
 CREATE TEXT SEARCH CONFIGURATION pg_temp.passing (COPY = simple);
 SELECT chatcrypt.set_search(7011, 'blind', config => 'pg_temp.passing');
 

@@ -3,7 +3,7 @@
  *		Keys that were checked against their rows: see checkedkeys.h.
  *
  * The guarantee is that of an entry of the keyring: a row of chatcrypt.dek that is changed
- * moves the generation before anybody may rely on the change, in this session and in
+ * moves the generation before anybody may rely on the change, here and in
  * others, and so does the end of a (sub)transaction that may have seen rows of its own.
  */
 #include "postgres.h"

@@ -300,7 +300,7 @@ pass_until_done(Reindex *run, TimestampTz until)
 	}
 }
 
-/* A purge of this session that waits begins anew with its next call: its fence is gone. */
+/* A purge that the same backend left waiting begins anew with its next call: its fence is gone. */
 static void
 reindex(Reindex *run, TimestampTz until)
 {
