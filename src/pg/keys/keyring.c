@@ -618,28 +618,29 @@ raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 			 errhint("chatcrypt.ensure_attachment_key() gives one to a chat of mode conversation_key.")));
 }
 
-const ChatcryptKey *
-chatcrypt_keyring_seal(const uint8 chat_id[CC_ID_LEN])
+/* The active key, for a use or for whatever seals messages; raises where there is none. */
+static inline const ChatcryptKey *
+active_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
 {
 	const ChatcryptKey *key;
 
 	chatcrypt_require_participant(chat_id);
-	key = get_key(chat_id, CHATCRYPT_FOR_MESSAGES, THE_ONE_THAT_SEALS, NULL);
+	key = get_key(chat_id, use, asked_version, NULL);
 	if (unlikely(key == NULL))
-		raise_no_key(chat_id, CHATCRYPT_FOR_MESSAGES, 0);
+		raise_no_key(chat_id, use, 0);
 	return key;
+}
+
+const ChatcryptKey *
+chatcrypt_keyring_seal(const uint8 chat_id[CC_ID_LEN])
+{
+	return active_key(chat_id, CHATCRYPT_FOR_MESSAGES, THE_ONE_THAT_SEALS);
 }
 
 const ChatcryptKey *
 chatcrypt_keyring_active(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use)
 {
-	const ChatcryptKey *key;
-
-	chatcrypt_require_participant(chat_id);
-	key = get_key(chat_id, use, THE_ACTIVE_ONE, NULL);
-	if (unlikely(key == NULL))
-		raise_no_key(chat_id, use, 0);
-	return key;
+	return active_key(chat_id, use, THE_ACTIVE_ONE);
 }
 
 const ChatcryptKey *
