@@ -356,26 +356,61 @@ chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
 	return found;
 }
 
-/* The chat's row, copied; NULL where there is none.  *desc is a copy too. */
+/* The first row that an index has for a key, copied; NULL where there is none.  *desc is a copy too. */
+static HeapTuple
+copy_row(Relation relation, Oid index, ScanKey key, TupleDesc *desc)
+{
+	SysScanDesc scan = systable_beginscan(relation, index, true,
+										  GetCatalogSnapshot(RelationGetRelid(relation)), 1, key);
+	HeapTuple	tuple = systable_getnext(scan);
+
+	if (HeapTupleIsValid(tuple))
+	{
+		tuple = heap_copytuple(tuple);
+		*desc = CreateTupleDescCopy(RelationGetDescr(relation));
+	}
+	systable_endscan(scan);
+	return tuple;
+}
+
+HeapTuple
+chatcrypt_find_row(const char *table, const char *index, Oid collation, RegProcedure equal,
+				   Datum key, TupleDesc *desc)
+{
+	Relation	relation = table_open(chatcrypt_store_relation(table), AccessShareLock);
+	ScanKeyData scan_key;
+	HeapTuple	tuple;
+
+	key_on(&scan_key, 1, collation, equal, key);
+	tuple = copy_row(relation, chatcrypt_store_relation(index), &scan_key, desc);
+	table_close(relation, AccessShareLock);
+	return tuple;
+}
+
+bool
+chatcrypt_has_no_rows(const char *table)
+{
+	Relation	relation = table_open(chatcrypt_store_relation(table), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false,
+										  GetCatalogSnapshot(RelationGetRelid(relation)), 0, NULL);
+	bool		empty = !HeapTupleIsValid(systable_getnext(scan));
+
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return empty;
+}
+
+/* The same as chatcrypt_find_row() for a chat, by what is remembered of its table. */
 static HeapTuple
 fetch_chat(const uint8 chat_id[CC_ID_LEN], TupleDesc *desc)
 {
 	const Relations *known = get_relations();
 	Relation	chat = open_relation(&known->chat);
 	ScanKeyData key;
-	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	key_on(&key, CHAT_CHAT_ID, InvalidOid, F_UUID_EQ, PointerGetDatum(chat_id));
-	scan = systable_beginscan(chat, known->chat_pkey, true, GetCatalogSnapshot(known->chat), 1,
-							  &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		tuple = heap_copytuple(tuple);
-		*desc = CreateTupleDescCopy(RelationGetDescr(chat));
-	}
-	systable_endscan(scan);
+	tuple = copy_row(chat, known->chat_pkey, &key, desc);
 	table_close(chat, AccessShareLock);
 	return tuple;
 }

@@ -7,6 +7,9 @@
 #ifndef CHATCRYPT_STORE_H
 #define CHATCRYPT_STORE_H
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
+
 #include "core/bytes.h"
 #include "kms/provider.h"
 #include "pg/compat.h"
@@ -59,6 +62,16 @@ pg_noreturn extern void chatcrypt_store_deployment_lost(void);
 
 /* The context of a DEK in this deployment; raises where there is no deployment id. */
 extern void chatcrypt_store_context(const ChatcryptKeyId *id, uint8 context[CC_CONTEXT_LEN]);
+
+/*
+ * The row that a unique index finds by its first column, under a fresh snapshot: a
+ * copy, in the current memory context, as *desc is.  NULL where there is none.
+ */
+extern HeapTuple chatcrypt_find_row(const char *table, const char *index, Oid collation,
+									RegProcedure equal, Datum key, TupleDesc *desc);
+
+/* The same for a table as a whole: is there no row at all? */
+extern bool chatcrypt_has_no_rows(const char *table);
 
 /* Words for the purposes and modes, as the tables have them. */
 extern const char *chatcrypt_purpose_text(ChatcryptPurpose purpose);

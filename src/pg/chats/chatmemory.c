@@ -4,14 +4,9 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "pg/base/store.h"
 #include "pg/chats/chatmemory.h"
@@ -132,41 +127,4 @@ chatcrypt_forget(ChatcryptMemory *memory)
 {
 	if (memory->generation != 0)
 		memory->generation++;
-}
-
-HeapTuple
-chatcrypt_find_row(const char *table, const char *index, Oid collation, RegProcedure equal,
-				   Datum key, TupleDesc *desc)
-{
-	Relation	relation = table_open(chatcrypt_store_relation(table), AccessShareLock);
-	ScanKeyData scan_key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	ScanKeyEntryInitialize(&scan_key, 0, 1, BTEqualStrategyNumber, InvalidOid, collation, equal,
-						   key);
-	scan = systable_beginscan(relation, chatcrypt_store_relation(index), true,
-							  GetCatalogSnapshot(RelationGetRelid(relation)), 1, &scan_key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		tuple = heap_copytuple(tuple);
-		*desc = CreateTupleDescCopy(RelationGetDescr(relation));
-	}
-	systable_endscan(scan);
-	table_close(relation, AccessShareLock);
-	return tuple;
-}
-
-bool
-chatcrypt_has_no_rows(const char *table)
-{
-	Relation	relation = table_open(chatcrypt_store_relation(table), AccessShareLock);
-	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false,
-										  GetCatalogSnapshot(RelationGetRelid(relation)), 0, NULL);
-	bool		empty = !HeapTupleIsValid(systable_getnext(scan));
-
-	systable_endscan(scan);
-	table_close(relation, AccessShareLock);
-	return empty;
 }

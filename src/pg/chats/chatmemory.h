@@ -10,9 +10,6 @@
 #ifndef CHATCRYPT_CHATMEMORY_H
 #define CHATCRYPT_CHATMEMORY_H
 
-#include "access/htup.h"
-#include "access/tupdesc.h"
-
 #include "core/bytes.h"
 #include "pg/base/memo.h"
 
@@ -41,15 +38,5 @@ extern const void *chatcrypt_remember(ChatcryptMemory *memory, const uint8 chat_
 
 /* For what is no table: everything will be read again. */
 extern void chatcrypt_forget(ChatcryptMemory *memory);
-
-/*
- * The row that a unique index finds by its first column, under a fresh snapshot: a
- * copy, in the current memory context, as *desc is.  NULL where there is none.
- */
-extern HeapTuple chatcrypt_find_row(const char *table, const char *index, Oid collation,
-									RegProcedure equal, Datum key, TupleDesc *desc);
-
-/* The same for a table as a whole: is there no row at all? */
-extern bool chatcrypt_has_no_rows(const char *table);
 
 #endif

@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "pg/base/store.h"
 #include "pg/chats/chatmemory.h"
 #include "pg/chats/retention.h"
 
