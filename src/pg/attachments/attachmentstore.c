@@ -7,7 +7,6 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
-#include "core/envelope.h"
 #include "pg/attachments/attachmentstore.h"
 #include "pg/base/ids.h"
 #include "pg/base/statement.h"
@@ -58,12 +57,7 @@ chatcrypt_file_open(const ChatcryptFile *file, cc_filemeta *meta)
 static ChatcryptArg
 version_argument(const bytea *envelope)
 {
-	cc_envelope_info info;
-
-	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
-							&info) != CC_OK)
-		elog(ERROR, "a fresh envelope cannot be read");
-	return (ChatcryptArg) {INT4OID, Int32GetDatum((int32) info.dek_version), false};
+	return (ChatcryptArg) {INT4OID, Int32GetDatum(chatcrypt_fresh_envelope_version(envelope)), false};
 }
 
 void

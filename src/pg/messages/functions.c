@@ -16,7 +16,6 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "core/envelope.h"
 #include "core/random.h"
 #include "pg/access/access.h"
 #include "pg/base/errors.h"
@@ -142,26 +141,13 @@ chatcrypt_message_body(PG_FUNCTION_ARGS)
 				   lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
 }
 
-/* The key version that an envelope names; 0 for what is no envelope. */
-static int32
-version_of(const struct varlena *envelope)
-{
-	cc_envelope_info info;
-
-	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
-							&info) != CC_OK ||
-		info.dek_version > PG_INT32_MAX)
-		return 0;
-	return (int32) info.dek_version;
-}
-
 PG_FUNCTION_INFO_V1(chatcrypt_dek_version);
 
 /* dek_version(envelope): needs no key and no right; NULL for what is no envelope. */
 Datum
 chatcrypt_dek_version(PG_FUNCTION_ARGS)
 {
-	int32		version = version_of(PG_GETARG_VARLENA_PP(0));
+	int32		version = chatcrypt_envelope_version(PG_GETARG_VARLENA_PP(0));
 
 	if (version == 0)
 		PG_RETURN_NULL();
@@ -178,7 +164,7 @@ Datum
 chatcrypt_is_sealed(PG_FUNCTION_ARGS)
 {
 	bool		sealed = PG_ARGISNULL(0) || PG_ARGISNULL(1) ? PG_ARGISNULL(0) && PG_ARGISNULL(1) :
-		PG_GETARG_INT32(1) != 0 && version_of(PG_GETARG_VARLENA_PP(0)) == PG_GETARG_INT32(1);
+		PG_GETARG_INT32(1) != 0 && chatcrypt_envelope_version(PG_GETARG_VARLENA_PP(0)) == PG_GETARG_INT32(1);
 
 	if (unlikely(!sealed))
 		ereport(ERROR,

@@ -32,7 +32,6 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "core/envelope.h"
 #include "pg/access/access.h"
 #include "pg/base/statement.h"
 #include "pg/base/store.h"
@@ -139,13 +138,8 @@ refuse_dek_version(void)
 static void
 put_envelope(Row *row, bytea *envelope)
 {
-	cc_envelope_info info;
-
-	if (cc_envelope_inspect((uint8 *) VARDATA(envelope), VARSIZE(envelope) - VARHDRSZ,
-							&info) != CC_OK)
-		elog(ERROR, "a fresh envelope cannot be read");
 	row->values[MESSAGE_BODY] = PointerGetDatum(envelope);
-	row->values[MESSAGE_DEK_VERSION] = Int32GetDatum((int32) info.dek_version);
+	row->values[MESSAGE_DEK_VERSION] = Int32GetDatum(chatcrypt_fresh_envelope_version(envelope));
 	row->nulls[MESSAGE_DEK_VERSION] = false;
 }
 

@@ -144,6 +144,28 @@ chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 	return envelope;
 }
 
+int32
+chatcrypt_envelope_version(const struct varlena *envelope)
+{
+	cc_envelope_info info;
+
+	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
+							&info) != CC_OK ||
+		info.dek_version > PG_INT32_MAX)
+		return 0;
+	return (int32) info.dek_version;
+}
+
+int32
+chatcrypt_fresh_envelope_version(const struct varlena *envelope)
+{
+	int32		version = chatcrypt_envelope_version(envelope);
+
+	if (version == 0)
+		elog(ERROR, "a fresh envelope cannot be read");
+	return version;
+}
+
 /* Which key an envelope asks for; false where no such envelope can exist in any chat. */
 static cc_status
 inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptUse *use)

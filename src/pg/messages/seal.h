@@ -27,6 +27,12 @@ extern bytea *chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN],
 									 const uint8 message_id[CC_ID_LEN], const char *plaintext,
 									 Size len, const bytea *aad);
 
+/* The key version that an envelope of any format names; 0 for what is no envelope. */
+extern int32 chatcrypt_envelope_version(const struct varlena *envelope);
+
+/* The same of one that was just made: raises where that cannot be read. */
+extern int32 chatcrypt_fresh_envelope_version(const struct varlena *envelope);
+
 /*
  * What is to become of an envelope that does not open: an error, or NULL.  A KMS
  * that is down raises in either case.  Who opened it to store it has words of its

@@ -63,17 +63,6 @@ newest_header_in(const ChatcryptPlace *place, const uint8 *chat_id)
 					 row.id.version);
 }
 
-static uint32
-version_of(const bytea *envelope)
-{
-	cc_envelope_info info;
-
-	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
-							&info) != CC_OK)
-		elog(ERROR, "a fresh envelope cannot be read");
-	return info.dek_version;
-}
-
 /* The place as it is now, locked for this transaction. */
 static ChatcryptPlace *
 place_of(const ChatcryptPass *pass, LOCKMODE lockmode)
@@ -298,7 +287,7 @@ move_row(Work *work, ChatcryptRowMover *mover, ItemPointer at, const bytea *head
 		work->unreadable++;
 		return true;
 	}
-	moved = chatcrypt_rowmover_replace(mover, at, resealed, version_of(resealed));
+	moved = chatcrypt_rowmover_replace(mover, at, resealed, (uint32) chatcrypt_fresh_envelope_version(resealed));
 	work->moved += moved;
 	pfree(resealed);
 	if (DatumGetPointer(values[MESSAGE_BODY]) != (Pointer) envelope)

@@ -28,7 +28,6 @@
 #include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
-#include "core/envelope.h"
 #include "pg/access/access.h"
 #include "pg/attachments/attachmentverify.h"
 #include "pg/base/owner.h"
@@ -206,18 +205,6 @@ find_in_messages(const Scope *scope, MemoryContext context)
 
 /* ---------- files, and tables of applications ---------- */
 
-static int32
-version_of(const bytea *envelope)
-{
-	cc_envelope_info info;
-
-	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
-							&info) != CC_OK ||
-		info.dek_version > PG_INT32_MAX)
-		return 0;
-	return (int32) info.dek_version;
-}
-
 /* What else is read of a row. */
 static const char *
 more_columns(const ChatcryptPlace *place)
@@ -275,7 +262,7 @@ check_row(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, Finding 
 		what_is_wrong(place, ids, envelope, tuple, desc);
 	if (wrong == NULL)
 		return NULL;
-	finding->values[2] = Int32GetDatum(version_of(envelope));
+	finding->values[2] = Int32GetDatum(chatcrypt_envelope_version(envelope));
 	finding->nulls[2] = DatumGetInt32(finding->values[2]) == 0;
 	finding->values[3] = CStringGetTextDatum(wrong);
 	finding->nulls[3] = false;
