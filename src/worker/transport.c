@@ -228,6 +228,23 @@ add_headers(ChatcryptTransfer *transfer, const cc_http_request *request)
 }
 
 /* setopt results are or-ed: CURLE_OK is 0, and any other says that the request cannot go out. */
+
+/*
+ * A CA file that is set is all that is trusted.  Distributions build libcurl with a
+ * folder of authorities as well, which would be searched beside the file.  NULL does
+ * not switch that folder off in newer versions of libcurl, which then put the built-in
+ * one back, and OpenSSL refuses an empty name; so the folder is one that cannot hold
+ * anything.
+ */
+static int
+set_authorities(CURL *easy, const char *ca_file)
+{
+	if (ca_file[0] == '\0')
+		return CURLE_OK;
+	return curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) |
+		curl_easy_setopt(easy, CURLOPT_CAPATH, "/dev/null");
+}
+
 static int
 set_safety(CURL *easy, const ChatcryptTransportConfig *config)
 {
@@ -248,8 +265,7 @@ set_safety(CURL *easy, const ChatcryptTransportConfig *config)
 	failed |= curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	failed |= curl_easy_setopt(easy, CURLOPT_PROXY, config->proxy);
 	failed |= curl_easy_setopt(easy, CURLOPT_NOPROXY, config->proxy[0] == '\0' ? "*" : "");
-	if (config->ca_file[0] != '\0')
-		failed |= curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
+	failed |= set_authorities(easy, config->ca_file);
 	if (config->cert_file[0] != '\0')
 		failed |= curl_easy_setopt(easy, CURLOPT_SSLCERT, config->cert_file);
 	if (config->key_file[0] != '\0')

@@ -88,7 +88,7 @@ static const TextSetting text_settings[] = {
 	{"chatcrypt.vault_cert_mount", &chatcrypt_vault_cert_mount, "cert",
 	"Where the TLS certificate login is mounted."},
 	{"chatcrypt.vault_ca_file", &chatcrypt_vault_ca_file, "",
-	"File of the certificate authorities that the Vault server's certificate is checked against."},
+	"File of the only certificate authorities that the Vault server's certificate may come from."},
 	{"chatcrypt.vault_cert_file", &chatcrypt_vault_cert_file, "",
 	"File of the client certificate for the Vault server."},
 	{"chatcrypt.vault_key_file", &chatcrypt_vault_key_file, "",

@@ -38,6 +38,7 @@ CONTROL, all bodies JSON (Chatcrypt::FaultProxy in Perl wraps it):
         other_name   of the authority, for another host
         expired      of the authority, and out of date
         self_signed  right name, nobody's authority
+        other_ca     right name, of another authority: FOLDER/other-ca.pem
         tls1_1       good, and that version of TLS alone; tls1_2 likewise
   POST /listen       {"how": H}
         accept       as usual
@@ -123,21 +124,28 @@ def write_pem(path, certificate, key=None):
                                         serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
 
 
+def make_authority(name, path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = make_certificate(name, key, None, key, [], authority=True)
+    write_pem(path, certificate)
+    return certificate, key
+
+
 def make_contexts(folder):
-    """The authority's certificate into FOLDER/ca.pem; a server context for each name of certificate."""
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca = make_certificate("chatcrypt test authority", ca_key, None, ca_key, [], authority=True)
-    write_pem(os.path.join(folder, "ca.pem"), ca)
+    """The authorities' certificates into FOLDER; a server context for each name of certificate."""
+    ca, ca_key = make_authority("chatcrypt test authority", os.path.join(folder, "ca.pem"))
+    other, other_key = make_authority("another authority", os.path.join(folder, "other-ca.pem"))
 
     local = ["localhost", "127.0.0.1"]
     contexts = {}
-    for name, hosts, days, of_authority in (("good", local, 30, True),
-                                            ("other_name", ["vault.example"], 30, True),
-                                            ("expired", local, -1, True),
-                                            ("self_signed", local, 30, False)):
+    for name, hosts, days, issuer, issuer_key in (("good", local, 30, ca, ca_key),
+                                                  ("other_name", ["vault.example"], 30, ca, ca_key),
+                                                  ("expired", local, -1, ca, ca_key),
+                                                  ("self_signed", local, 30, None, None),
+                                                  ("other_ca", local, 30, other, other_key)):
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = make_certificate(hosts[0], key, ca.subject if of_authority else None,
-                                       ca_key if of_authority else key, hosts, days)
+        certificate = make_certificate(hosts[0], key, issuer and issuer.subject,
+                                       issuer_key or key, hosts, days)
         path = os.path.join(folder, name + ".pem")
         write_pem(path, certificate, key)
         contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -48,6 +48,7 @@ sub start
 sub address { my ($self) = @_; return "https://127.0.0.1:$self->{ready}{port}"; }
 sub port { my ($self) = @_; return $self->{ready}{port}; }
 sub ca_file { my ($self) = @_; return $self->{ready}{ca}; }
+sub other_ca_file { my ($self) = @_; return $self->{ready}{ca} =~ s,ca\.pem$,other-ca.pem,r; }
 
 # Any command of control; dies if the proxy does not take it.
 sub control
