@@ -1,6 +1,6 @@
 /*
  * compat.h
- *		The one place that knows how PostgreSQL 15 to 18 differ.
+ *		The one place that knows how PostgreSQL 15 to 19 differ.
  */
 #ifndef CHATCRYPT_COMPAT_H
 #define CHATCRYPT_COMPAT_H
@@ -10,6 +10,7 @@
 #include "executor/executor.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
@@ -47,7 +48,14 @@
 #endif
 
 /* Which indexes an UPDATE must add to: all or none before 16, then summarizing ones alone too. */
-#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM >= 190000
+typedef TU_UpdateIndexes ChatcryptUpdateIndexes;
+#define chatcrypt_updates_indexes(indexes) ((indexes) != TU_None)
+#define chatcrypt_insert_index_entries(result, slot, estate, indexes) \
+	((void) ExecInsertIndexTuples(result, estate, \
+								  EIIT_IS_UPDATE | ((indexes) == TU_Summarizing ? EIIT_ONLY_SUMMARIZING : 0), \
+								  slot, NIL, NULL))
+#elif PG_VERSION_NUM >= 160000
 typedef TU_UpdateIndexes ChatcryptUpdateIndexes;
 #define chatcrypt_updates_indexes(indexes) ((indexes) != TU_None)
 #define chatcrypt_insert_index_entries(result, slot, estate, indexes) \
@@ -59,15 +67,66 @@ typedef bool ChatcryptUpdateIndexes;
 	((void) ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL))
 #endif
 
+static inline TM_Result
+chatcrypt_tuple_update(Relation table, ItemPointer at, TupleTableSlot *slot, Snapshot snapshot,
+					   bool wait, TM_FailureData *failure, LockTupleMode *lockmode,
+					   ChatcryptUpdateIndexes *indexes)
+{
+	return table_tuple_update(table, at, slot, GetCurrentCommandId(true),
+#if PG_VERSION_NUM >= 190000
+							  0,
+#endif
+							  snapshot, InvalidSnapshot, wait, failure, lockmode, indexes);
+}
+
+static inline TM_Result
+chatcrypt_tuple_delete(Relation table, ItemPointer at, Snapshot snapshot, bool wait,
+					   TM_FailureData *failure)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_tuple_delete(table, at, GetCurrentCommandId(true), 0, snapshot, InvalidSnapshot,
+							  wait, failure);
+#else
+	return table_tuple_delete(table, at, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
+							  wait, failure, false);
+#endif
+}
+
+static inline TableScanDesc
+chatcrypt_table_beginscan(Relation table, Snapshot snapshot)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan(table, snapshot, 0, NULL, SO_NONE);
+#else
+	return table_beginscan(table, snapshot, 0, NULL);
+#endif
+}
+
 static inline IndexScanDesc
 chatcrypt_index_beginscan(Relation table, Relation index, Snapshot snapshot, int nkeys)
 {
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+	return index_beginscan(table, index, snapshot, NULL, nkeys, 0, SO_NONE);
+#elif PG_VERSION_NUM >= 180000
 	return index_beginscan(table, index, snapshot, NULL, nkeys, 0);
 #else
 	return index_beginscan(table, index, snapshot, nkeys, 0);
 #endif
 }
+
+/* From 19 on, one struct holds the jsonb that is built and the place in it where building goes on. */
+#if PG_VERSION_NUM >= 190000
+typedef JsonbInState ChatcryptJsonb;
+#define chatcrypt_push_json(jsonb, token, value) pushJsonbValue(jsonb, token, value)
+#else
+typedef struct ChatcryptJsonb
+{
+	JsonbValue *result;
+	JsonbParseState *place;
+} ChatcryptJsonb;
+#define chatcrypt_push_json(jsonb, token, value) \
+	((jsonb)->result = pushJsonbValue(&(jsonb)->place, token, value))
+#endif
 
 /* Until 16 a setting may let rows be removed that a snapshot still sees. */
 static inline bool

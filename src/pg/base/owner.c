@@ -98,7 +98,7 @@ uint64
 chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs)
 {
 	Oid			types[MOST_ARGS];
-	Datum		values[MOST_ARGS];
+	Datum		values[MOST_ARGS] = {0};
 	char		nulls[MOST_ARGS] = {0};
 	int			result;
 
@@ -113,7 +113,7 @@ uint64
 chatcrypt_owner_execute_on_latest(const char *sql, const ChatcryptArg *args, int nargs)
 {
 	Oid			types[MOST_ARGS];
-	Datum		values[MOST_ARGS];
+	Datum		values[MOST_ARGS] = {0};
 	char		nulls[MOST_ARGS] = {0};
 	SPIPlanPtr	plan;
 	int			result;

@@ -44,28 +44,28 @@ string_value(const char *text, Size len)
 }
 
 static void
-put(JsonbParseState **object, const char *key, JsonbValue value)
+put(ChatcryptJsonb *object, const char *key, JsonbValue value)
 {
 	JsonbValue	name = string_value(key, strlen(key));
 
-	pushJsonbValue(object, WJB_KEY, &name);
-	pushJsonbValue(object, WJB_VALUE, &value);
+	chatcrypt_push_json(object, WJB_KEY, &name);
+	chatcrypt_push_json(object, WJB_VALUE, &value);
 }
 
 static void
-put_null(JsonbParseState **object, const char *key)
+put_null(ChatcryptJsonb *object, const char *key)
 {
 	put(object, key, (JsonbValue) {.type = jbvNull});
 }
 
 static void
-put_bool(JsonbParseState **object, const char *key, bool value)
+put_bool(ChatcryptJsonb *object, const char *key, bool value)
 {
 	put(object, key, (JsonbValue) {.type = jbvBool, .val.boolean = value});
 }
 
 static void
-put_text(JsonbParseState **object, const char *key, const text *value)
+put_text(ChatcryptJsonb *object, const char *key, const text *value)
 {
 	if (value == NULL)
 		put_null(object, key);
@@ -74,7 +74,7 @@ put_text(JsonbParseState **object, const char *key, const text *value)
 }
 
 static void
-put_base64(JsonbParseState **object, const char *key, const uint8 *bytes, Size len)
+put_base64(ChatcryptJsonb *object, const char *key, const uint8 *bytes, Size len)
 {
 	char	   *encoded = MemoryContextAllocHuge(CurrentMemoryContext, CC_BASE64_TEXT_LEN(len) + 1);
 
@@ -84,7 +84,7 @@ put_base64(JsonbParseState **object, const char *key, const uint8 *bytes, Size l
 
 /* The version that an envelope names; null for what names none. */
 static void
-put_version(JsonbParseState **object, const cc_envelope_info *info)
+put_version(ChatcryptJsonb *object, const cc_envelope_info *info)
 {
 	if (info == NULL)
 		put_null(object, "key_version");
@@ -95,7 +95,7 @@ put_version(JsonbParseState **object, const cc_envelope_info *info)
 
 /* In UTC, so that a message reads the same in every session. */
 static void
-put_time(JsonbParseState **object, const char *key, TimestampTz at)
+put_time(ChatcryptJsonb *object, const char *key, TimestampTz at)
 {
 	const int	utc = 0;
 	char	   *moment = palloc(MAXDATELEN + 1);
@@ -107,7 +107,7 @@ put_time(JsonbParseState **object, const char *key, TimestampTz at)
 /* ---------- a message ---------- */
 
 static void
-put_encrypted(JsonbParseState **object, const bytea *envelope)
+put_encrypted(ChatcryptJsonb *object, const bytea *envelope)
 {
 	const uint8 *bytes = (const uint8 *) VARDATA_ANY(envelope);
 
@@ -135,14 +135,15 @@ open_content(const uint8 *chat_id, const uint8 *message_id, const bytea *envelop
 
 /* The object, whose last field is the content: a copy of ours, and gone whatever happens. */
 static Jsonb *
-end_with_content(JsonbParseState **object, text *content)
+end_with_content(ChatcryptJsonb *object, text *content)
 {
 	Jsonb	   *wire;
 
 	PG_TRY();
 	{
 		put_text(object, "content", content);
-		wire = JsonbValueToJsonb(pushJsonbValue(object, WJB_END_OBJECT, NULL));
+		chatcrypt_push_json(object, WJB_END_OBJECT, NULL);
+		wire = JsonbValueToJsonb(object->result);
 	}
 	PG_CATCH();
 	{
@@ -178,7 +179,7 @@ chatcrypt_message_wire(PG_FUNCTION_ARGS)
 	bytea	   *envelope = PG_ARGISNULL(3) ? NULL : PG_GETARG_BYTEA_PP(3);
 	cc_envelope_info info;
 	bool		known = inspect(envelope, &info);
-	JsonbParseState *object = NULL;
+	ChatcryptJsonb object = {0};
 
 	chatcrypt_require(CHATCRYPT_MAY_READ);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(4))
@@ -187,7 +188,7 @@ chatcrypt_message_wire(PG_FUNCTION_ARGS)
 	message_id = PG_GETARG_UUID_P(1)->data;
 	chatcrypt_require_participant(chat_id);
 
-	pushJsonbValue(&object, WJB_BEGIN_OBJECT, NULL);
+	chatcrypt_push_json(&object, WJB_BEGIN_OBJECT, NULL);
 	put(&object, "message_id", string_value(chatcrypt_id_text(message_id), UUID_TEXT_LEN));
 	put(&object, "chat_id", string_value(chatcrypt_id_text(chat_id), UUID_TEXT_LEN));
 	put_text(&object, "sender", PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
@@ -196,7 +197,8 @@ chatcrypt_message_wire(PG_FUNCTION_ARGS)
 	if (known && info.suite == CC_SUITE_CONVERSATION)
 	{
 		put_encrypted(&object, envelope);
-		PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&object, WJB_END_OBJECT, NULL)));
+		chatcrypt_push_json(&object, WJB_END_OBJECT, NULL);
+		PG_RETURN_JSONB_P(JsonbValueToJsonb(object.result));
 	}
 	put_bool(&object, "encrypted", false);
 	PG_RETURN_JSONB_P(end_with_content(&object, open_content(chat_id, message_id, envelope)));

@@ -66,15 +66,16 @@ chatcrypt_messages_note_unopened(void)
 static bool
 updates_the_view(QueryDesc *query)
 {
+	const ModifyTable *plan;
 	RangeTblEntry *target;
 	char	   *name;
 
 	if (query->operation != CMD_UPDATE && query->operation != CMD_MERGE)
 		return false;
-	if (query->plannedstmt->resultRelations == NIL)
+	if (!IsA(query->plannedstmt->planTree, ModifyTable))
 		return false;
-	target = rt_fetch(linitial_int(query->plannedstmt->resultRelations),
-					  query->plannedstmt->rtable);
+	plan = (const ModifyTable *) query->plannedstmt->planTree;
+	target = rt_fetch(linitial_int(plan->resultRelations), query->plannedstmt->rtable);
 	if (target->relkind != RELKIND_VIEW)
 		return false;
 	name = get_rel_name(target->relid);

@@ -125,9 +125,8 @@ chatcrypt_rowmover_replace(ChatcryptRowMover *mover, ItemPointer at, bytea *enve
 	TM_FailureData failure;
 
 	fill_new(mover, envelope, dek_version);
-	if (table_tuple_update(mover->table, at, mover->new, GetCurrentCommandId(true),
-						   mover->estate->es_snapshot, InvalidSnapshot, false, &failure, &lockmode,
-						   &indexes) != TM_Ok)
+	if (chatcrypt_tuple_update(mover->table, at, mover->new, mover->estate->es_snapshot, false,
+							   &failure, &lockmode, &indexes) != TM_Ok)
 		return false;
 	if (chatcrypt_updates_indexes(indexes) && mover->result->ri_NumIndices > 0)
 		chatcrypt_insert_index_entries(mover->result, mover->new, mover->estate, indexes);

@@ -25,6 +25,7 @@
 
 #include "pg/base/owner.h"
 #include "pg/base/store.h"
+#include "pg/compat.h"
 #include "pg/search/tokenrows.h"
 
 /* Columns of sql/46_search.sql. */
@@ -80,8 +81,7 @@ try_remove(Relation table, const uint8 *message_id)
 	ItemPointerData at;
 
 	if (find_row(table, message_id, snapshot, &at))
-		result = table_tuple_delete(table, &at, GetCurrentCommandId(true), snapshot,
-									InvalidSnapshot, true, &failure, false);
+		result = chatcrypt_tuple_delete(table, &at, snapshot, true, &failure);
 	UnregisterSnapshot(snapshot);
 	return result == TM_Ok || result == TM_SelfModified;
 }

@@ -307,7 +307,7 @@ look_by_index(const Look *look, const ChatcryptPlace *place, Relation index, Reg
 static void
 look_at_all(const Look *look)
 {
-	TableScanDesc scan = table_beginscan(look->table, SnapshotAny, 0, NULL);
+	TableScanDesc scan = chatcrypt_table_beginscan(look->table, SnapshotAny);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, look->slot))
 		inspect_version(look);
