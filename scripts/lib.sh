@@ -10,7 +10,7 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 CATALOGUE="$ROOT/scripts/packages"
 OLDEST_PG=15
-NEWEST_PG=18
+NEWEST_PG=19
 
 say()
 {
