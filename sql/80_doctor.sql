@@ -86,7 +86,9 @@ CREATE FUNCTION chatcrypt.doctor_settings() RETURNS SETOF chatcrypt.finding
 		 'A statement that fails, or that anything else is logged about, is logged itself, with '
 		 'the bodies that are written into it.',
 		 'Send bodies as parameters, or set log_min_error_statement to panic.'),
-		('warning', 'log_min_messages', 'log_min_messages', '^(fatal|panic)$',
+		-- From 19 on, a list that may name a level for some types of process.
+		('warning', 'log_min_messages', 'log_min_messages',
+		 '(^|[, ])backend:(fatal|panic)|^(?!.*backend:)(.*[, ])?(fatal|panic)\M',
 		 'The line of each conversation key that is handed out is not logged, and a rollback takes '
 		 'its row out of the history: a client can have a key with no trace.',
 		 'Set log_min_messages to error or below.'),
@@ -94,6 +96,8 @@ CREATE FUNCTION chatcrypt.doctor_settings() RETURNS SETOF chatcrypt.finding
 		 'When a statement fails, its parameters are logged, and the body of the message is one of '
 		 'them.',
 		 'Set log_parameter_max_length_on_error to 0.'),
+		('critical', 'debug_print', 'debug_print_raw_parse', '^(t|y|on|1)',
+		 'The tree of every statement is logged, and its constants with it.', 'Set debug_print_raw_parse to off.'),
 		('critical', 'debug_print', 'debug_print_parse', '^(t|y|on|1)',
 		 'The tree of every statement is logged, and its constants with it.', 'Set debug_print_parse to off.'),
 		('critical', 'debug_print', 'debug_print_rewritten', '^(t|y|on|1)',

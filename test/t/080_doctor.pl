@@ -109,6 +109,20 @@ $node->reload;
 tells('allow_http', 'chatcrypt.allow_http', 'on', 'critical: chatcrypt.allow_http is on on this server.');
 tells('vault_allow_underived', 'chatcrypt.vault_allow_underived', 'true',
 	'warning: chatcrypt.vault_allow_underived is on on this server.');
+# From 19 on, log_min_messages may name a level for some types of process.
+if ($node->pg_version >= 19)
+{
+	tells('debug_print', 'debug_print_raw_parse', 'on', 'critical: debug_print_raw_parse is on on this server.');
+	tells('log_min_messages', 'log_min_messages', 'warning, backend:fatal',
+		'warning: log_min_messages is backend:fatal, warning on this server.');
+	tells('log_min_messages', 'log_min_messages', 'panic, checkpointer:error',
+		'warning: log_min_messages is checkpointer:error, panic on this server.');
+	$node->append_conf('postgresql.conf', "log_min_messages = 'fatal, backend:warning'\n");
+	$node->reload;
+	is(found('log_min_messages'), '', 'a level of other processes than backends is not told');
+	$node->adjust_conf('postgresql.conf', 'log_min_messages', undef);
+	$node->reload;
+}
 tells('log_statement', 'log_statement', 'ddl',
 	'critical: log_statement is ddl on this server, and parameters are logged too.');
 is(found('pg_stat_statements'), 'warning: pg_stat_statements.track_utility is on on this server.',
