@@ -143,8 +143,9 @@ UPDATE chatcrypt.chat SET mode = 'conversation_key' WHERE chat_id = chatcrypt.id
 SELECT chatcrypt.import_dek(4001, decode(repeat('ab', 32), 'hex'), 1, 'conversation');
 CALL chatcrypt.reencrypt_chat(4001);
 SELECT dek_version, get_byte(encrypted_message, 0) AS suite, count(*) FROM chatcrypt.message WHERE chat_id = chatcrypt.id(4001) GROUP BY 1, 2 ORDER BY 1, 2;
-SET chatcrypt.on_decrypt_error = null;
+SET chatcrypt.on_decrypt_error = 'null';
 SELECT count(body) FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(4001) AND body LIKE 'body %';
+RESET chatcrypt.on_decrypt_error;
 
 -- A registered column that is gone is not passed over in silence.
 ALTER TABLE shop.notes RENAME COLUMN note TO remark;
