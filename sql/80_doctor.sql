@@ -138,6 +138,10 @@ CREATE FUNCTION chatcrypt.doctor_settings() RETURNS SETOF chatcrypt.finding
 		 'DROP EXTENSION, DROP SCHEMA and DROP OWNED then take the data keys with them, and with '
 		 'those all messages.',
 		 'Set chatcrypt.allow_drop to off, and to on only in a session that means to drop.'),
+		('warning', 'drop_guard', 'event_triggers', '^(f|n|of|0)',
+		 'No event trigger fires then: started without chatcrypt in shared_preload_libraries, the '
+		 'server lets DROP EXTENSION take the data keys with it.',
+		 'Set event_triggers to on.'),
 		('warning', 'on_decrypt_error', 'chatcrypt.on_decrypt_error', '^null$',
 		 'A message that was damaged or tampered with looks like one without a body.',
 		 'Set chatcrypt.on_decrypt_error to raise, and to null only where a session looks for damage.')
@@ -349,7 +353,15 @@ CREATE FUNCTION chatcrypt.doctor_triggers() RETURNS SETOF chatcrypt.finding
 	  AND tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace)
 	  AND (tgenabled IN ('D', 'R')
 		   OR tgenabled = 'O' AND tgfoid IN ('chatcrypt.invalidate()'::regprocedure, 'chatcrypt.message_removed()'::regprocedure))
-	HAVING count(*) > 0;
+	HAVING count(*) > 0
+	UNION ALL
+	SELECT 'warning', 'drop_guard',
+		   'The event trigger chatcrypt_guard does not fire, or not in every session.',
+		   'Started without chatcrypt in shared_preload_libraries, the server lets DROP EXTENSION '
+		   'take the data keys with it.',
+		   'ALTER EVENT TRIGGER chatcrypt_guard ENABLE ALWAYS.'
+	WHERE NOT EXISTS (SELECT FROM pg_event_trigger
+					  WHERE evtfoid = 'chatcrypt.guard_drop()'::regprocedure AND evtenabled = 'A');
 $$;
 COMMENT ON FUNCTION chatcrypt.doctor_triggers() IS
 	'For doctor(): triggers of the extension that were disabled, or are not ALWAYS any more.';

@@ -72,6 +72,11 @@ refuses('src/kms/bad.c', "#include \"pg/base/settings.h\"\n", 'kms including pg'
 refuses('src/kms/bad.c', "#include \"worker/loop.h\"\n", 'kms including worker');
 refuses('src/pg/bad.c', "#include \"worker/loop.h\"\n", 'pg including worker');
 refuses('src/pg/bad.c', "#include \"../worker/loop.h\"\n", 'pg including worker by a path');
+refuses('src/core/bad.c', "#include \"guard/chatcrypt_guard.h\"\n", 'core including guard');
+foreach my $room (qw(core kms pg worker))
+{
+	refuses('src/guard/bad.c', "#include \"$room/bytes.h\"\n", "guard including $room");
+}
 refuses('src/extra/bad.c', "int x;\n", 'a room that the design does not have');
 
 # libcurl, AEAD and versions, each outside its one file.
@@ -98,6 +103,8 @@ accepts('src/kms/good.c', "#include \"kms/http.h\"\n#include \"core/bytes.h\"\n#
 	'what kms may include');
 accepts('src/pg/good.c', "#include \"postgres.h\"\n#include \"utils/guc.h\"\n#include \"kms/provider.h\"\n",
 	'what pg may include');
+accepts('src/guard/good.c', "#include \"postgres.h\"\n#include \"guard/chatcrypt_guard.h\"\n", 'what guard may include');
+accepts('src/pg/good.c', "#include \"guard/chatcrypt_guard.h\"\n", 'pg including guard');
 accepts('src/worker/loop.c', "#include \"postgres.h\"\n#include \"pg/service/requests.h\"\n#include \"worker/transport.h\"\n",
 	'what worker may include');
 accepts('src/worker/transport.c', "#include <curl/curl.h>\nCURL *h; void f(void) { curl_easy_init(); }\n",

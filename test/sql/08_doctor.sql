@@ -272,6 +272,16 @@ ALTER TABLE chatcrypt.tenant ENABLE REPLICA TRIGGER record_policy;
 :found 'triggers';
 ROLLBACK;
 
+-- The event trigger that guards the extension where the server has not loaded it.
+:found 'drop_guard';
+BEGIN;
+ALTER EVENT TRIGGER chatcrypt_guard DISABLE;
+SELECT * FROM chatcrypt.doctor() WHERE finding = 'drop_guard';
+ALTER EVENT TRIGGER chatcrypt_guard ENABLE;
+:found 'drop_guard';
+ROLLBACK;
+SELECT chatcrypt.guard_drop();
+
 -- Who may ask.
 CREATE ROLE doctor_auditor IN ROLE chatcrypt_auditor;
 CREATE ROLE doctor_admin IN ROLE chatcrypt_admin;

@@ -95,7 +95,7 @@ sub lines_of
 # Functions and procedures, with the arguments that one gives.
 my (%kind, %signatures);
 foreach my $line (lines_of(<<'SQL'))
-	SELECT proname, CASE WHEN prorettype = 'trigger'::regtype THEN 't' ELSE prokind END,
+	SELECT proname, CASE WHEN prorettype IN ('trigger'::regtype, 'event_trigger'::regtype) THEN 't' ELSE prokind END,
 		   (SELECT string_agg(name, ', ' ORDER BY n) FROM unnest(proargnames) WITH ORDINALITY AS argument (name, n)
 			WHERE coalesce(proargmodes[n], 'i') = 'i')
 	FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND proname NOT IN ('lifetime', 'lifetime_multirange')

@@ -8,6 +8,7 @@
  * an extension is dropped after its members: when its own turn comes, the keys are
  * gone.  Whatever leads there (DROP EXTENSION, DROP SCHEMA ... CASCADE, DROP OWNED)
  * passes here.  DROP DATABASE does not: nobody can look into another database.
+ * A server that has not loaded this library has src/guard instead.
  *
  * The keys of whatever is dropped in the end leave the shared cache when that commits.
  */
@@ -23,6 +24,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_database.h"
 #include "commands/extension.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -30,6 +32,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "guard/chatcrypt_guard.h"
 #include "pg/access/dropguard.h"
 #include "pg/base/settings.h"
 #include "pg/keys/keycache.h"
@@ -122,4 +125,5 @@ chatcrypt_dropguard_install_hooks(void)
 {
 	previous_object_access = object_access_hook;
 	object_access_hook = object_access;
+	*find_rendezvous_variable(CHATCRYPT_DROPGUARD_VARIABLE) = (void *) object_access;
 }

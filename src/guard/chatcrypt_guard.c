@@ -1,0 +1,97 @@
+/*
+ * chatcrypt_guard.c
+ *		A library of its own: refuses to drop chatcrypt where the main library is not loaded.
+ *
+ * src/pg/access/dropguard.c refuses to drop live data keys, but only on a server that has the main
+ * library in shared_preload_libraries.  Elsewhere DROP EXTENSION would find no resistance, because it
+ * calls no function of the extension that it drops.  An event trigger of the extension does fire
+ * before the command, and this is its function.  It cannot be in the main library: loading that
+ * after the start of the server ends the session, and every DROP EXTENSION in the database with it.
+ *
+ * The parse tree alone decides.  A trigger on ddl_command_start does not know yet what CASCADE will
+ * reach, so that CASCADE of any schema or extension counts.  Event triggers do not fire for DROP
+ * DATABASE, in single-user mode, and where a superuser disabled them.
+ */
+#include "postgres.h"
+
+#include "commands/event_trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+#include "guard/chatcrypt_guard.h"
+
+PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(chatcrypt_guard_drop);
+
+static bool
+main_library_is_loaded(void)
+{
+	return *find_rendezvous_variable(CHATCRYPT_DROPGUARD_VARIABLE) != NULL;
+}
+
+/*
+ * Without the main library the setting is a placeholder, which takes any value from anybody.  The
+ * main library lets superusers alone set it, so it counts for them alone here.
+ */
+static bool
+loss_is_meant(void)
+{
+	const char *value = GetConfigOption("chatcrypt.allow_drop", true, false);
+	bool		allowed;
+
+	return superuser() && value != NULL && parse_bool(value, &allowed) && allowed;
+}
+
+/* The extension and its schema have the same name. */
+static bool
+names_chatcrypt(List *names)
+{
+	ListCell   *name;
+
+	foreach(name, names)
+	{
+		if (strcmp(strVal(lfirst(name)), "chatcrypt") == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+may_drop_chatcrypt(Node *command)
+{
+	DropStmt   *drop;
+
+	if (IsA(command, DropOwnedStmt))
+		return true;
+	if (!IsA(command, DropStmt))
+		return false;
+	drop = (DropStmt *) command;
+	if (drop->removeType != OBJECT_EXTENSION && drop->removeType != OBJECT_SCHEMA)
+		return false;
+	return drop->behavior == DROP_CASCADE || names_chatcrypt(drop->objects);
+}
+
+Datum
+chatcrypt_guard_drop(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *event = (EventTriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("chatcrypt.guard_drop() was not called by an event trigger")));
+
+	if (!main_library_is_loaded() && may_drop_chatcrypt(event->parsetree) && !loss_is_meant())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s is refused in a database of chatcrypt while its library is not loaded",
+						GetCommandTagName(event->tag)),
+				 errdetail("The command could take the keys in chatcrypt.dek with it, and whatever they encrypted, here or elsewhere, could never be read again."),
+				 errhint("Add chatcrypt to shared_preload_libraries and restart the server; or, where that loss is meant, SET chatcrypt.allow_drop = on as a superuser.")));
+
+	PG_RETURN_NULL();
+}
