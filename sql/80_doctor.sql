@@ -377,9 +377,15 @@ CREATE FUNCTION chatcrypt.doctor_grants() RETURNS SETOF chatcrypt.finding
 		FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
 		WHERE c.relnamespace = 'chatcrypt'::regnamespace
 		UNION ALL
-		-- Unlike the others, functions are everybody's unless it is revoked.
-		SELECT 'FUNCTION ' || oid::regprocedure, coalesce(proacl, acldefault('f', proowner))
-		FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace
+		-- Unlike the others, functions are everybody's unless it is revoked.  Constructors of a range
+		-- type are not counted: pg_dump does not keep their rights, so that pg_upgrade gives them back
+		-- to everybody, and they do nothing but make a value of that type.
+		SELECT 'FUNCTION ' || f.oid::regprocedure, coalesce(f.proacl, acldefault('f', f.proowner))
+		FROM pg_proc AS f
+		WHERE f.pronamespace = 'chatcrypt'::regnamespace
+		  AND NOT EXISTS (SELECT FROM pg_depend AS d
+						  WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid
+							AND d.refclassid = 'pg_type'::regclass AND d.deptype = 'i')
 	)
 	SELECT 'critical', 'public_grants',
 		   format('PUBLIC has rights on %s.', chatcrypt.doctor_list(array_agg(DISTINCT name))),

@@ -172,6 +172,9 @@ REVOKE ALL (sender) ON chatcrypt.message FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION chatcrypt.doctor() FROM PUBLIC;
 :found 'public_grants';
 BEGIN;
+-- A constructor of a range type is not counted: pg_upgrade gives it to everybody.
+GRANT EXECUTE ON FUNCTION chatcrypt.lifetime(text, text), chatcrypt.lifetime_multirange() TO PUBLIC;
+:found 'public_grants';
 CREATE FUNCTION chatcrypt.new_by_default() RETURNS integer LANGUAGE sql AS 'SELECT 1';
 GRANT USAGE ON SCHEMA chatcrypt TO PUBLIC;
 GRANT SELECT ON chatcrypt.chat TO PUBLIC;
