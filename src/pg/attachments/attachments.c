@@ -244,7 +244,7 @@ chatcrypt_delete_attachment(PG_FUNCTION_ARGS)
 
 	chatcrypt_require(CHATCRYPT_MAY_WRITE);
 	PreventCommandIfReadOnly("chatcrypt.delete_attachment()");
-	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_begin_deleting(&scope);
 	if (chatcrypt_statement_run(&look_up,
 								"SELECT chat_id FROM chatcrypt.attachment WHERE file_id = $1", &arg,
 								1, false) > 0)
@@ -278,7 +278,7 @@ chatcrypt_delete_attachments_of_messages(PG_FUNCTION_ARGS)
 				 errmsg("chatcrypt.delete_attachments_of_messages() must be called as a trigger for statements, with an old table")));
 	if (tuplestore_tuple_count(trigger->tg_oldtable) == 0)
 		PG_RETURN_POINTER(NULL);
-	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_begin_deleting(&scope);
 	if (SPI_register_trigger_data(trigger) != SPI_OK_TD_REGISTER)
 		elog(ERROR, "could not register the rows of a trigger");
 	chatcrypt_statement_run(&plan, "DELETE FROM chatcrypt.attachment AS a USING deleted AS d "

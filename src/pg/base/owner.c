@@ -4,11 +4,15 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
@@ -26,12 +30,13 @@ set_here(const char *name, const char *value)
 }
 
 static void
-begin_as(ChatcryptOwnerScope *scope, Oid user, int security_flags)
+begin_as(ChatcryptOwnerScope *scope, Oid user)
 {
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	GetUserIdAndSecContext(&scope->user, &scope->security_context);
-	SetUserIdAndSecContext(user, scope->security_context | security_flags);
+	SetUserIdAndSecContext(user, scope->security_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
 	scope->guc_level = NewGUCNestLevel();
 	set_here("search_path", "pg_catalog, pg_temp");
 }
@@ -39,20 +44,53 @@ begin_as(ChatcryptOwnerScope *scope, Oid user, int security_flags)
 void
 chatcrypt_owner_begin(ChatcryptOwnerScope *scope)
 {
-	begin_as(scope, chatcrypt_store_owner(), SECURITY_LOCAL_USERID_CHANGE);
+	begin_as(scope, chatcrypt_store_owner());
+}
+
+/* Does a foreign key lead from a table of somebody else to this one of ours? */
+static bool
+is_referred_to(const char *name)
+{
+	Relation	table = table_open(chatcrypt_store_relation(name), AccessShareLock);
+	const TriggerDesc *triggers = table->trigdesc;
+	bool		found = false;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers && !found; i++)
+		found = RI_FKey_trigger_type(triggers->triggers[i].tgfoid) == RI_TRIGGER_PK &&
+			get_rel_namespace(triggers->triggers[i].tgconstrrelid) != RelationGetNamespace(table);
+	table_close(table, AccessShareLock);
+	return found;
+}
+
+void
+chatcrypt_owner_begin_deleting(ChatcryptOwnerScope *scope)
+{
+	if (is_referred_to("message") || is_referred_to("attachment") || is_referred_to("chat"))
+		chatcrypt_defer_nothing();
+	chatcrypt_owner_begin(scope);
+}
+
+void
+chatcrypt_defer_nothing(void)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	if (SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not set constraints: %s", SPI_result_code_string(SPI_result));
+	SPI_finish();
 }
 
 void
 chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner)
 {
-	begin_as(scope, table_owner, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	begin_as(scope, table_owner);
 	set_here("row_security", "off");
 }
 
 void
 chatcrypt_owner_end(ChatcryptOwnerScope *scope)
 {
-	AtEOXact_GUC(true, scope->guc_level);
+	AtEOXact_GUC(false, scope->guc_level);
 	SetUserIdAndSecContext(scope->user, scope->security_context);
 	SPI_finish();
 }
@@ -100,10 +138,12 @@ chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs)
 	Oid			types[MOST_ARGS];
 	Datum		values[MOST_ARGS] = {0};
 	char		nulls[MOST_ARGS] = {0};
+	int			guc_level = NewGUCNestLevel();
 	int			result;
 
 	take_apart(args, nargs, types, values, nulls);
 	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	AtEOXact_GUC(false, guc_level);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
 	return SPI_processed;
@@ -116,6 +156,7 @@ chatcrypt_owner_execute_on_latest(const char *sql, const ChatcryptArg *args, int
 	Datum		values[MOST_ARGS] = {0};
 	char		nulls[MOST_ARGS] = {0};
 	SPIPlanPtr	plan;
+	int			guc_level = NewGUCNestLevel();
 	int			result;
 
 	take_apart(args, nargs, types, values, nulls);
@@ -124,6 +165,7 @@ chatcrypt_owner_execute_on_latest(const char *sql, const ChatcryptArg *args, int
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	result = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false,
 								  true, 0);
+	AtEOXact_GUC(false, guc_level);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));
 	return SPI_processed;

@@ -5,6 +5,14 @@
  * Rather than SECURITY DEFINER: the C code has checked the rights of its caller
  * first, and sees who that is.  search_path is pinned, so that nobody's operator
  * or function is called by mistake.
+ *
+ * Code of others runs in the middle of a statement: triggers of a registered table,
+ * functions in an index's predicate, triggers of a table behind a foreign key that
+ * cascades.  It runs as its own table's owner, and nothing of it may stay behind in
+ * the session, where somebody else goes on.  So each scope is what PostgreSQL calls a
+ * security-restricted operation, which allows no change of role, no temporary table
+ * and no trigger for the time of the commit; and all settings that change in it, or in
+ * one of its statements, change back at its end.
  */
 #ifndef CHATCRYPT_OWNER_H
 #define CHATCRYPT_OWNER_H
@@ -23,13 +31,26 @@ extern void chatcrypt_owner_begin(ChatcryptOwnerScope *scope);
 extern void chatcrypt_owner_end(ChatcryptOwnerScope *scope);
 
 /*
- * The same for tables of applications, as the table's own owner and under
- * restrictions, because that owner's code runs then in somebody else's session:
- * triggers, and functions in the predicate of an index even where a row is only
- * read (the planner folds them).  So not even a SELECT is done as anybody else.
- * No row is overlooked: where row-level security would hide one it raises.
+ * The same for deleting messages, files or chats.  Where tables of others refer to them
+ * it calls chatcrypt_defer_nothing() first.
+ */
+extern void chatcrypt_owner_begin_deleting(ChatcryptOwnerScope *scope);
+
+/*
+ * The same for tables of applications, as the table's own owner.  Functions in the
+ * predicate of an index run even where a row is only read (the planner folds them), so
+ * that not even a SELECT is done as anybody else.  No row is overlooked: where row-level
+ * security would hide one it raises.
  */
 extern void chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner);
+
+/*
+ * From here to the end of the transaction constraints are checked at the end of each
+ * statement.  A scope refuses a check that is put off until the commit, also an ordinary
+ * one of a foreign key.  What has been put off so far is checked now, and before a scope
+ * begins, so that its code does not run as anybody but the caller.
+ */
+extern void chatcrypt_defer_nothing(void);
 
 /*
  * From here to the end of the scope statements go by index where there is one, whatever

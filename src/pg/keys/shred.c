@@ -96,7 +96,7 @@ chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files)
 	ChatcryptEvent event = {.event = "shred", .chat_id = chat_id};
 	uint64		destroyed;
 
-	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_begin_deleting(&scope);
 	chatcrypt_lock_chat(chat_id);
 	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek "
 										"SET state = 'destroyed', encrypted_dek = NULL, "
@@ -190,7 +190,7 @@ shred_tenant(Datum tenant)
 	uint64		chats;
 	uint64		destroyed;
 
-	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_begin_deleting(&scope);
 	chats = lock_tenant(&arg);
 	evict_chats_at_commit();
 	destroyed = destroy_all(&scope, &arg);

@@ -82,7 +82,7 @@ delete_and_commit(const char *sql, const ChatcryptArg *args, int nargs)
 	int64		deleted;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_begin_deleting(&scope);
 	deleted = (int64) chatcrypt_owner_execute(sql, args, nargs);
 	chatcrypt_owner_end(&scope);
 	PopActiveSnapshot();
@@ -172,7 +172,7 @@ delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
 	ChatcryptOwnerScope scope;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_begin_deleting(&scope);
 	chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR UPDATE", &arg, 1);
 	deleted += (int64) chatcrypt_owner_execute("DELETE FROM chatcrypt.message WHERE chat_id = $1",
 											   &arg, 1);

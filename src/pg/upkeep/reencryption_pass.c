@@ -332,6 +332,7 @@ chatcrypt_pass_move(void *arg)
 	ChatcryptRowMover *mover;
 
 	work.place = place_of(pass, RowExclusiveLock);
+	chatcrypt_defer_nothing();
 	chatcrypt_owner_begin_as(&scope, work.place->owner);
 	mover = work.place->kind == CHATCRYPT_PLACE_MESSAGES ? chatcrypt_rowmover_open() : NULL;
 	if (mover != NULL)

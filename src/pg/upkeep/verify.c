@@ -469,12 +469,16 @@ end_of_stretch(const Scope *scope, TimestampTz start, int max_rate)
 }
 
 /*
- * At max_rate megabytes a second, each in a transaction of its own.  A block of the
- * table of parts stands for a hundred of them.
+ * At max_rate megabytes a second, each in a transaction of its own, which finds the
+ * place anew: its name may be another table's by now, and its owner another role.  A
+ * block of the table of parts stands for a hundred of them.
  */
 static int64
 verify_slowly(Scope *scope, int max_rate)
 {
+	MemoryContext step_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt verify step",
+													   ALLOCSET_DEFAULT_SIZES);
+	const ChatcryptPlace *known = scope->place;
 	BlockNumber blocks = blocks_of(scope->place);
 	BlockNumber at_once = scope->place->kind == CHATCRYPT_PLACE_PARTS ? 1 : BLOCKS_AT_ONCE;
 	TimestampTz start = GetCurrentTimestamp();
@@ -482,8 +486,13 @@ verify_slowly(Scope *scope, int max_rate)
 
 	for (scope->from = 0; scope->from < blocks && scope->limit > 0; scope->from = scope->to)
 	{
+		MemoryContext previous = MemoryContextSwitchTo(step_context);
+
 		scope->to = scope->from + Min(at_once, blocks - scope->from);
+		scope->place = chatcrypt_place(known, AccessShareLock);
 		failed += verify_and_commit(scope);
+		MemoryContextSwitchTo(previous);
+		MemoryContextReset(step_context);
 		chatcrypt_progress_note("verify", NULL, scope->to, blocks);
 		nap_until(end_of_stretch(scope, start, max_rate));
 	}
