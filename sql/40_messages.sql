@@ -38,19 +38,19 @@ COMMENT ON FUNCTION chatcrypt.write_message() IS
 CREATE TRIGGER write_message INSTEAD OF INSERT OR UPDATE ON chatcrypt.messages
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_message();
 
-CREATE FUNCTION chatcrypt.default_expiry(chat_id uuid, created_at timestamptz DEFAULT now())
+CREATE FUNCTION chatcrypt.default_expiry(chat_id chatcrypt.any_id, created_at timestamptz DEFAULT now())
 	RETURNS timestamptz LANGUAGE c STRICT STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_default_expiry';
-COMMENT ON FUNCTION chatcrypt.default_expiry(uuid, timestamptz) IS
+COMMENT ON FUNCTION chatcrypt.default_expiry(chatcrypt.any_id, timestamptz) IS
 	'When a message of the chat expires that does not say so itself: by the retention of the chat, '
 	'or else of its tenant; NULL for never.';
 
-CREATE FUNCTION chatcrypt.put_message(chat_id uuid, message_id uuid, body text,
+CREATE FUNCTION chatcrypt.put_message(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, body text,
 									  sender text DEFAULT NULL,
 									  created_at timestamptz DEFAULT now(),
 									  expires_at timestamptz DEFAULT NULL)
 	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_put_message';
-COMMENT ON FUNCTION chatcrypt.put_message(uuid, uuid, text, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION chatcrypt.put_message(chatcrypt.any_id, chatcrypt.any_id, text, text, timestamptz, timestamptz) IS
 	'Inserts a message, or replaces the body of the one that has its id in the same chat (an '
 	'upsert); true where it did, NULL where the id belongs to another chat.';

@@ -29,55 +29,28 @@ CREATE FUNCTION chatcrypt.wire_envelope(key_version integer, nonce bytea, payloa
 COMMENT ON FUNCTION chatcrypt.wire_envelope(integer, bytea, bytea) IS
 	'The envelope of what secretbox gave elsewhere. It is not looked at whether it opens.';
 
-CREATE FUNCTION chatcrypt.accept_wire_message(chat_id uuid, wire jsonb)
+CREATE FUNCTION chatcrypt.accept_wire_message(chat_id chatcrypt.any_id, wire jsonb)
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_accept_wire_message';
-COMMENT ON FUNCTION chatcrypt.accept_wire_message(uuid, jsonb) IS
+COMMENT ON FUNCTION chatcrypt.accept_wire_message(chatcrypt.any_id, jsonb) IS
 	'Stores a message that a client encrypted, once it has opened, or one that it did not encrypt; '
 	'gives its id.';
 
-CREATE FUNCTION chatcrypt.accept_wire_message(chat_id bigint, wire jsonb)
-	RETURNS uuid LANGUAGE sql VOLATILE PARALLEL UNSAFE
-	RETURN chatcrypt.accept_wire_message(chatcrypt.id(chat_id), wire);
-COMMENT ON FUNCTION chatcrypt.accept_wire_message(bigint, jsonb) IS
-	'Stores a message that a client encrypted, once it has opened, or one that it did not encrypt; '
-	'gives its id.';
-
-DO $$
-DECLARE
-	chat text;
-	message text;
-BEGIN
-	FOREACH chat IN ARRAY ARRAY['uuid', 'bigint'] LOOP
-		FOREACH message IN ARRAY ARRAY['uuid', 'bigint'] LOOP
-			EXECUTE format('CREATE FUNCTION chatcrypt.wire_message(chat_id %s, message_id %s) '
-						   'RETURNS jsonb LANGUAGE sql STRICT STABLE PARALLEL SAFE '
-						   'RETURN (SELECT w.wire FROM chatcrypt.wire_messages AS w WHERE '
-						   'w.chat_id = %s AND w.message_id = %s)',
-						   chat, message,
-						   CASE chat WHEN 'uuid' THEN 'wire_message.chat_id' ELSE 'chatcrypt.id(wire_message.chat_id)' END,
-						   CASE message WHEN 'uuid' THEN 'wire_message.message_id' ELSE 'chatcrypt.id(wire_message.message_id)' END);
-			EXECUTE format('COMMENT ON FUNCTION chatcrypt.wire_message(%s, %s) IS %L', chat, message,
-						   'A message in the form in which clients get it; NULL where there is no such message, or none that the caller may see.');
-		END LOOP;
-	END LOOP;
-END
-$$;
+CREATE FUNCTION chatcrypt.wire_message(chat_id chatcrypt.any_id, message_id chatcrypt.any_id)
+	RETURNS jsonb LANGUAGE sql STRICT STABLE PARALLEL SAFE
+	RETURN (SELECT w.wire FROM chatcrypt.wire_messages AS w
+			WHERE w.chat_id = wire_message.chat_id::uuid
+			AND w.message_id = wire_message.message_id::uuid);
+COMMENT ON FUNCTION chatcrypt.wire_message(chatcrypt.any_id, chatcrypt.any_id) IS
+	'A message in the form in which clients get it; NULL where there is no such message, or none '
+	'that the caller may see.';
 
 -- Not STABLE: it writes the history of keys.
-CREATE FUNCTION chatcrypt.conversation_key(chat_id uuid, version integer DEFAULT NULL,
+CREATE FUNCTION chatcrypt.conversation_key(chat_id chatcrypt.any_id, version integer DEFAULT NULL,
 										   OUT key_version integer, OUT key bytea)
 	RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_conversation_key';
-COMMENT ON FUNCTION chatcrypt.conversation_key(uuid, integer) IS
-	'Hands out the key of a conversation, the active one unless a version is named, and records '
-	'that it did.';
-
-CREATE FUNCTION chatcrypt.conversation_key(chat_id bigint, version integer DEFAULT NULL,
-										   OUT key_version integer, OUT key bytea)
-	RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
-	AS 'MODULE_PATHNAME', 'chatcrypt_conversation_key_bigint';
-COMMENT ON FUNCTION chatcrypt.conversation_key(bigint, integer) IS
+COMMENT ON FUNCTION chatcrypt.conversation_key(chatcrypt.any_id, integer) IS
 	'Hands out the key of a conversation, the active one unless a version is named, and records '
 	'that it did.';
 

@@ -47,25 +47,14 @@ CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.search_policy
 ALTER TABLE chatcrypt.search_policy ENABLE ALWAYS TRIGGER invalidate;
 ALTER TABLE chatcrypt.search_policy ENABLE ALWAYS TRIGGER invalidate_all;
 
-CREATE FUNCTION chatcrypt.set_search(chat_id uuid, mode text,
+CREATE FUNCTION chatcrypt.set_search(chat_id chatcrypt.any_id, mode text,
 									 config regconfig DEFAULT 'pg_catalog.simple',
 									 prefixes integer DEFAULT 0, trigrams boolean DEFAULT false,
 									 bits integer DEFAULT 64,
 									 feed boolean DEFAULT NULL)
 	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_set_search';
-COMMENT ON FUNCTION chatcrypt.set_search(uuid, text, regconfig, integer, boolean, integer, boolean) IS
-	'Says how a chat is searched: off, blind or plain. True where that holds for all its messages '
-	'at once, false where reindex_search() must go over them first.';
-
-CREATE FUNCTION chatcrypt.set_search(chat_id bigint, mode text,
-									 config regconfig DEFAULT 'pg_catalog.simple',
-									 prefixes integer DEFAULT 0, trigrams boolean DEFAULT false,
-									 bits integer DEFAULT 64,
-									 feed boolean DEFAULT NULL)
-	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
-	AS 'MODULE_PATHNAME', 'chatcrypt_set_search_bigint';
-COMMENT ON FUNCTION chatcrypt.set_search(bigint, text, regconfig, integer, boolean, integer, boolean) IS
+COMMENT ON FUNCTION chatcrypt.set_search(chatcrypt.any_id, text, regconfig, integer, boolean, integer, boolean) IS
 	'Says how a chat is searched: off, blind or plain. True where that holds for all its messages '
 	'at once, false where reindex_search() must go over them first.';
 
@@ -100,71 +89,37 @@ CREATE TRIGGER messages_truncated AFTER TRUNCATE ON chatcrypt.message
 ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER message_removed;
 ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER messages_truncated;
 
-CREATE FUNCTION chatcrypt.search(chats uuid[], query text, "limit" integer DEFAULT 50,
-								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
+CREATE FUNCTION chatcrypt.search(chats chatcrypt.any_id[], query text, "limit" integer DEFAULT 50,
+								 before timestamptz DEFAULT NULL, before_id chatcrypt.any_id DEFAULT NULL)
 	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
 	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
 	AS 'MODULE_PATHNAME', 'chatcrypt_search';
-COMMENT ON FUNCTION chatcrypt.search(uuid[], text, integer, timestamptz, uuid) IS
+COMMENT ON FUNCTION chatcrypt.search(chatcrypt.any_id[], text, integer, timestamptz, chatcrypt.any_id) IS
 	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
 	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
 
-CREATE FUNCTION chatcrypt.search(chat uuid, query text, "limit" integer DEFAULT 50,
-								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
+CREATE FUNCTION chatcrypt.search(chat chatcrypt.any_id, query text, "limit" integer DEFAULT 50,
+								 before timestamptz DEFAULT NULL, before_id chatcrypt.any_id DEFAULT NULL)
 	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
 	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50 AS 'MODULE_PATHNAME', 'chatcrypt_search_chat';
-COMMENT ON FUNCTION chatcrypt.search(uuid, text, integer, timestamptz, uuid) IS
+COMMENT ON FUNCTION chatcrypt.search(chatcrypt.any_id, text, integer, timestamptz, chatcrypt.any_id) IS
 	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
 	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
 
-CREATE FUNCTION chatcrypt.search(chats bigint[], query text, "limit" integer DEFAULT 50,
-								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
-	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
-	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50 AS 'MODULE_PATHNAME', 'chatcrypt_search_bigints';
-COMMENT ON FUNCTION chatcrypt.search(bigint[], text, integer, timestamptz, uuid) IS
-	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
-	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
-
-CREATE FUNCTION chatcrypt.search(chat bigint, query text, "limit" integer DEFAULT 50,
-								 before timestamptz DEFAULT NULL, before_id uuid DEFAULT NULL)
-	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
-	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50 AS 'MODULE_PATHNAME', 'chatcrypt_search_chat_bigint';
-COMMENT ON FUNCTION chatcrypt.search(bigint, text, integer, timestamptz, uuid) IS
-	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
-	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
-
-CREATE FUNCTION chatcrypt.search_tokens(chat uuid, query text)
+CREATE FUNCTION chatcrypt.search_tokens(chat chatcrypt.any_id, query text)
 	RETURNS text[] LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_search_tokens';
-COMMENT ON FUNCTION chatcrypt.search_tokens(uuid, text) IS
-	'The tokens that every message has that holds the words of the query, as drain_search_feed() '
-	'writes them: to look for in an index outside.';
-
-CREATE FUNCTION chatcrypt.search_tokens(chat bigint, query text)
-	RETURNS text[] LANGUAGE sql STRICT STABLE PARALLEL SAFE COST 200
-	RETURN chatcrypt.search_tokens(chatcrypt.id(chat), query);
-COMMENT ON FUNCTION chatcrypt.search_tokens(bigint, text) IS
+COMMENT ON FUNCTION chatcrypt.search_tokens(chatcrypt.any_id, text) IS
 	'The tokens that every message has that holds the words of the query, as drain_search_feed() '
 	'writes them: to look for in an index outside.';
 
 CREATE PROCEDURE chatcrypt.reindex_search(
-	chat_id uuid, batch integer DEFAULT 1000, new_key boolean DEFAULT false,
+	chat_id chatcrypt.any_id, batch integer DEFAULT 1000, new_key boolean DEFAULT false,
 	patience interval DEFAULT '30 seconds',
 	INOUT indexed bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL,
 	INOUT waiting_for bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
-COMMENT ON PROCEDURE chatcrypt.reindex_search(uuid, integer, boolean, interval, bigint, bigint, bigint) IS
-	'Goes over the messages of a chat for its search, each batch in a transaction of its own, '
-	'under a new search key where that is asked for; says how many, how many do not open, and for '
-	'how many older transactions it had no patience to wait: then call it again.';
-
-CREATE PROCEDURE chatcrypt.reindex_search(
-	chat_id bigint, batch integer DEFAULT 1000, new_key boolean DEFAULT false,
-	patience interval DEFAULT '30 seconds',
-	INOUT indexed bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL,
-	INOUT waiting_for bigint DEFAULT NULL)
-	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search_bigint';
-COMMENT ON PROCEDURE chatcrypt.reindex_search(bigint, integer, boolean, interval, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean, interval, bigint, bigint, bigint) IS
 	'Goes over the messages of a chat for its search, each batch in a transaction of its own, '
 	'under a new search key where that is asked for; says how many, how many do not open, and for '
 	'how many older transactions it had no patience to wait: then call it again.';

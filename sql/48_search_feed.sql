@@ -88,16 +88,15 @@ COMMENT ON FUNCTION chatcrypt.nack_search_feed(bigint) IS
 	'The index does not have the batch: it is handed out again at once, without waiting for the '
 	'end of its lease. Says how many messages that were.';
 
-CREATE FUNCTION chatcrypt.refeed(chat_id uuid DEFAULT NULL)
+CREATE FUNCTION chatcrypt.refeed()
 	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_refeed';
-COMMENT ON FUNCTION chatcrypt.refeed(uuid) IS
-	'Hands out all messages of a chat again, or of all chats that are fed, for an index that was '
-	'lost. Says how many chats.';
+COMMENT ON FUNCTION chatcrypt.refeed() IS
+	'Hands out all messages of all chats that are fed again, for an index that was lost. Says how '
+	'many chats.';
 
-CREATE FUNCTION chatcrypt.refeed(chat_id bigint)
-	RETURNS bigint LANGUAGE sql VOLATILE PARALLEL UNSAFE
-	RETURN CASE WHEN chat_id IS NULL THEN 0 ELSE chatcrypt.refeed(chatcrypt.id(chat_id)) END;
-COMMENT ON FUNCTION chatcrypt.refeed(bigint) IS
+CREATE FUNCTION chatcrypt.refeed(chat_id chatcrypt.any_id)
+	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_refeed';
+COMMENT ON FUNCTION chatcrypt.refeed(chatcrypt.any_id) IS
 	'Hands out all messages of a chat again, for an index that was lost. Says how many chats.';
 
 CREATE VIEW chatcrypt.search_feed_status WITH (security_barrier, security_invoker) AS

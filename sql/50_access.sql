@@ -11,10 +11,10 @@ CREATE FUNCTION chatcrypt.current_actor()
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_current_actor';
 COMMENT ON FUNCTION chatcrypt.current_actor() IS 'Who act_as() named; NULL where nobody was named.';
 
-CREATE FUNCTION chatcrypt.may_see(chat_id uuid)
+CREATE FUNCTION chatcrypt.may_see(chat_id chatcrypt.any_id)
 	RETURNS boolean LANGUAGE c STRICT STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_may_see';
-COMMENT ON FUNCTION chatcrypt.may_see(uuid) IS
+COMMENT ON FUNCTION chatcrypt.may_see(chatcrypt.any_id) IS
 	'What row-level security asks: is the current actor, if there is one, a participant of the '
 	'chat?';
 
@@ -36,28 +36,15 @@ CREATE FUNCTION chatcrypt.create_tenant(tenant text, kms_key text DEFAULT NULL)
 COMMENT ON FUNCTION chatcrypt.create_tenant(text, text) IS
 	'Makes a tenant, with a KMS key of its own where one is named.';
 
-CREATE FUNCTION chatcrypt.add_participant(chat_id uuid, participant text)
+CREATE FUNCTION chatcrypt.add_participant(chat_id chatcrypt.any_id, participant text)
 	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_add_participant';
-COMMENT ON FUNCTION chatcrypt.add_participant(uuid, text) IS
+COMMENT ON FUNCTION chatcrypt.add_participant(chatcrypt.any_id, text) IS
 	'Adds a participant; false where it took part already.';
 
-CREATE FUNCTION chatcrypt.add_participant(chat_id bigint, participant text)
-	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
-	AS 'MODULE_PATHNAME', 'chatcrypt_add_participant_bigint';
-COMMENT ON FUNCTION chatcrypt.add_participant(bigint, text) IS
-	'Adds a participant; false where it took part already.';
-
-CREATE FUNCTION chatcrypt.remove_participant(chat_id uuid, participant text)
+CREATE FUNCTION chatcrypt.remove_participant(chat_id chatcrypt.any_id, participant text)
 	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_remove_participant';
-COMMENT ON FUNCTION chatcrypt.remove_participant(uuid, text) IS
-	'Removes a participant, who loses access at once; rotates the key where the policy says so. '
-	'False where it took no part.';
-
-CREATE FUNCTION chatcrypt.remove_participant(chat_id bigint, participant text)
-	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
-	AS 'MODULE_PATHNAME', 'chatcrypt_remove_participant_bigint';
-COMMENT ON FUNCTION chatcrypt.remove_participant(bigint, text) IS
+COMMENT ON FUNCTION chatcrypt.remove_participant(chatcrypt.any_id, text) IS
 	'Removes a participant, who loses access at once; rotates the key where the policy says so. '
 	'False where it took no part.';

@@ -76,64 +76,64 @@ CREATE TRIGGER delete_attachments AFTER DELETE ON chatcrypt.message
 	REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.delete_attachments_of_messages();
 
 CREATE FUNCTION chatcrypt.put_attachment(
-	chat_id uuid, file_id uuid, content bytea, name text DEFAULT NULL,
+	chat_id chatcrypt.any_id, file_id chatcrypt.any_id, content bytea, name text DEFAULT NULL,
 	content_type text DEFAULT NULL,
-	message_id uuid DEFAULT NULL, sender text DEFAULT NULL, expires_at timestamptz DEFAULT NULL,
+	message_id chatcrypt.any_id DEFAULT NULL, sender text DEFAULT NULL, expires_at timestamptz DEFAULT NULL,
 	part_size integer DEFAULT 1048576)
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_put_attachment';
-COMMENT ON FUNCTION chatcrypt.put_attachment(uuid, uuid, bytea, text, text, uuid, text, timestamptz, integer) IS
+COMMENT ON FUNCTION chatcrypt.put_attachment(chatcrypt.any_id, chatcrypt.any_id, bytea, text, text, chatcrypt.any_id, text, timestamptz, integer) IS
 	'Stores a file in one go; gives its id, which is a new one where it is NULL.';
 
 CREATE FUNCTION chatcrypt.begin_attachment(
-	chat_id uuid, file_id uuid DEFAULT NULL, name text DEFAULT NULL, content_type text DEFAULT NULL,
-	message_id uuid DEFAULT NULL, sender text DEFAULT NULL, expires_at timestamptz DEFAULT NULL,
+	chat_id chatcrypt.any_id, file_id chatcrypt.any_id DEFAULT NULL, name text DEFAULT NULL, content_type text DEFAULT NULL,
+	message_id chatcrypt.any_id DEFAULT NULL, sender text DEFAULT NULL, expires_at timestamptz DEFAULT NULL,
 	part_size integer DEFAULT 1048576)
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_begin_attachment';
-COMMENT ON FUNCTION chatcrypt.begin_attachment(uuid, uuid, text, text, uuid, text, timestamptz, integer) IS
+COMMENT ON FUNCTION chatcrypt.begin_attachment(chatcrypt.any_id, chatcrypt.any_id, text, text, chatcrypt.any_id, text, timestamptz, integer) IS
 	'Begins the upload of a file in parts; gives its id, which is a new one unless named.';
 
-CREATE FUNCTION chatcrypt.put_attachment_part(file_id uuid, part integer, content bytea,
+CREATE FUNCTION chatcrypt.put_attachment_part(file_id chatcrypt.any_id, part integer, content bytea,
 											  last boolean DEFAULT false)
 	RETURNS void LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_put_attachment_part';
-COMMENT ON FUNCTION chatcrypt.put_attachment_part(uuid, integer, bytea, boolean) IS
+COMMENT ON FUNCTION chatcrypt.put_attachment_part(chatcrypt.any_id, integer, bytea, boolean) IS
 	'Stores one part of a file that is being uploaded, from 0; one that is sent again replaces the '
 	'one before. The part that ends the file is the last one, and may be shorter than the part '
 	'size.';
 
-CREATE FUNCTION chatcrypt.finish_attachment(file_id uuid)
+CREATE FUNCTION chatcrypt.finish_attachment(file_id chatcrypt.any_id)
 	RETURNS bigint LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_finish_attachment';
-COMMENT ON FUNCTION chatcrypt.finish_attachment(uuid) IS
+COMMENT ON FUNCTION chatcrypt.finish_attachment(chatcrypt.any_id) IS
 	'Ends an upload where all of its parts are there, and makes the file readable; gives its size.';
 
-CREATE FUNCTION chatcrypt.attachment_progress(file_id uuid, OUT part integer, OUT size integer,
+CREATE FUNCTION chatcrypt.attachment_progress(file_id chatcrypt.any_id, OUT part integer, OUT size integer,
 											  OUT last boolean)
 	RETURNS SETOF record LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE ROWS 100
 	AS 'MODULE_PATHNAME', 'chatcrypt_attachment_progress';
-COMMENT ON FUNCTION chatcrypt.attachment_progress(uuid) IS
+COMMENT ON FUNCTION chatcrypt.attachment_progress(chatcrypt.any_id) IS
 	'The parts of a file that are there: what an upload that was interrupted need not send again.';
 
-CREATE FUNCTION chatcrypt.delete_attachment(file_id uuid)
+CREATE FUNCTION chatcrypt.delete_attachment(file_id chatcrypt.any_id)
 	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_delete_attachment';
-COMMENT ON FUNCTION chatcrypt.delete_attachment(uuid) IS
+COMMENT ON FUNCTION chatcrypt.delete_attachment(chatcrypt.any_id) IS
 	'Deletes a file, or an upload; false where there is none.';
 
-CREATE FUNCTION chatcrypt.read_attachment(file_id uuid, "offset" bigint DEFAULT 0,
+CREATE FUNCTION chatcrypt.read_attachment(file_id chatcrypt.any_id, "offset" bigint DEFAULT 0,
 										  length integer DEFAULT NULL)
 	RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_attachment';
-COMMENT ON FUNCTION chatcrypt.read_attachment(uuid, bigint, integer) IS
+COMMENT ON FUNCTION chatcrypt.read_attachment(chatcrypt.any_id, bigint, integer) IS
 	'Bytes of a file from an offset on, to its end unless a length is given; decrypts only what it '
 	'needs.';
 
-CREATE FUNCTION chatcrypt.read_attachment_part(file_id uuid, part integer)
+CREATE FUNCTION chatcrypt.read_attachment_part(file_id chatcrypt.any_id, part integer)
 	RETURNS bytea LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_attachment_part';
-COMMENT ON FUNCTION chatcrypt.read_attachment_part(uuid, integer) IS
+COMMENT ON FUNCTION chatcrypt.read_attachment_part(chatcrypt.any_id, integer) IS
 	'One part of a file, from 0; NULL past its end.';
 
 CREATE FUNCTION chatcrypt.attachment_metadata(
@@ -164,99 +164,26 @@ WHERE a.completed_at IS NOT NULL AND (a.expires_at IS NULL OR a.expires_at > now
 COMMENT ON VIEW chatcrypt.attachments IS
 	'Files of chats that are complete, with their names, content types and sizes.';
 
-CREATE FUNCTION chatcrypt.ensure_attachment_key(chat_id uuid)
+CREATE FUNCTION chatcrypt.ensure_attachment_key(chat_id chatcrypt.any_id)
 	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_ensure_attachment_key';
-COMMENT ON FUNCTION chatcrypt.ensure_attachment_key(uuid) IS
+COMMENT ON FUNCTION chatcrypt.ensure_attachment_key(chatcrypt.any_id) IS
 	'Gives a chat of mode conversation_key the data key that its files take, as storing one does '
 	'by itself; false where it has one.';
 
-CREATE FUNCTION chatcrypt.encrypt_attachment(chat_id uuid, file_id uuid, content bytea,
+CREATE FUNCTION chatcrypt.encrypt_attachment(chat_id chatcrypt.any_id, file_id chatcrypt.any_id, content bytea,
 											 part integer DEFAULT 0,
 											 last boolean DEFAULT true, aad bytea DEFAULT NULL)
 	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_encrypt_attachment';
-COMMENT ON FUNCTION chatcrypt.encrypt_attachment(uuid, uuid, bytea, integer, boolean, bytea) IS
+COMMENT ON FUNCTION chatcrypt.encrypt_attachment(chatcrypt.any_id, chatcrypt.any_id, bytea, integer, boolean, bytea) IS
 	'Encrypts a file that is kept elsewhere, or one part of it: which part, and whether it is the '
 	'last, is bound into it.';
 
-CREATE FUNCTION chatcrypt.decrypt_attachment(chat_id uuid, file_id uuid, sealed bytea,
+CREATE FUNCTION chatcrypt.decrypt_attachment(chat_id chatcrypt.any_id, file_id chatcrypt.any_id, sealed bytea,
 											 part integer DEFAULT 0,
 											 last boolean DEFAULT true, aad bytea DEFAULT NULL)
 	RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_decrypt_attachment';
-COMMENT ON FUNCTION chatcrypt.decrypt_attachment(uuid, uuid, bytea, integer, boolean, bytea) IS
+COMMENT ON FUNCTION chatcrypt.decrypt_attachment(chatcrypt.any_id, chatcrypt.any_id, bytea, integer, boolean, bytea) IS
 	'Decrypts a file that is kept elsewhere, or one part of it.';
-
--- Ids that are numbers: mapping them is all that differs.
-CREATE FUNCTION chatcrypt.ensure_attachment_key(chat_id bigint)
-	RETURNS boolean LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE
-	RETURN chatcrypt.ensure_attachment_key(chatcrypt.id(chat_id));
-COMMENT ON FUNCTION chatcrypt.ensure_attachment_key(bigint) IS
-	'Gives a chat of mode conversation_key the data key that its files take, as storing one does '
-	'by itself; false where it has one.';
-
-DO $$
-DECLARE
-	described CONSTANT text := 'name text DEFAULT NULL, content_type text DEFAULT NULL, message_id uuid DEFAULT NULL, '
-		'sender text DEFAULT NULL, expires_at timestamptz DEFAULT NULL, part_size integer DEFAULT '
-		'1048576';
-	described_types CONSTANT text := 'text, text, uuid, text, timestamptz, integer';
-	passed_on CONSTANT text := 'name, content_type, message_id, sender, expires_at, part_size';
-	placed CONSTANT text := 'part integer DEFAULT 0, last boolean DEFAULT true, aad bytea DEFAULT NULL';
-	placed_types CONSTANT text := 'integer, boolean, bytea';
-	chat text;
-	file text;
-	one record;
-BEGIN
-	FOREACH chat IN ARRAY ARRAY['uuid', 'bigint'] LOOP
-		FOREACH file IN ARRAY ARRAY['uuid', 'bigint'] LOOP
-			CONTINUE WHEN chat = 'uuid' AND file = 'uuid';
-			FOR one IN
-				SELECT * FROM (VALUES
-					('put_attachment', 'content bytea, ' || described, 'content, ' || passed_on, 'uuid', 'bytea, ' || described_types,
-					 'VOLATILE PARALLEL UNSAFE', 'Stores a file in one go; gives the uuid that stands for it.'),
-					('begin_attachment', described, passed_on, 'uuid', described_types,
-					 'VOLATILE PARALLEL UNSAFE', 'Begins the upload of a file in parts; gives the uuid that stands for it.'),
-					('encrypt_attachment', 'content bytea, ' || placed, 'content, part, last, aad', 'bytea', 'bytea, ' || placed_types,
-					 'VOLATILE PARALLEL SAFE COST 200', 'Encrypts a file that is kept elsewhere, or one part of it.'),
-					('decrypt_attachment', 'sealed bytea, ' || placed, 'sealed, part, last, aad', 'bytea', 'bytea, ' || placed_types,
-					 'STABLE PARALLEL SAFE COST 200', 'Decrypts a file that is kept elsewhere, or one part of it.')
-				) AS f (name, declared, passed, result, types, properties, about)
-			LOOP
-				EXECUTE format('CREATE FUNCTION chatcrypt.%I(chat_id %s, file_id %s, %s) RETURNS %s LANGUAGE sql %s '
-							   'RETURN chatcrypt.%I(%s, %s, %s)', one.name, chat, file, one.declared, one.result, one.properties,
-							   one.name, CASE chat WHEN 'uuid' THEN 'chat_id' ELSE 'chatcrypt.id(chat_id)' END,
-							   CASE file WHEN 'uuid' THEN 'file_id' ELSE 'chatcrypt.id(file_id)' END, one.passed);
-				EXECUTE format('COMMENT ON FUNCTION chatcrypt.%I(%s, %s, %s) IS %L', one.name, chat, file, one.types, one.about);
-			END LOOP;
-		END LOOP;
-	END LOOP;
-
-	FOR one IN
-		SELECT * FROM (VALUES
-			('put_attachment_part', 'part integer, content bytea, last boolean DEFAULT false', 'part, content, last', 'void',
-			 'integer, bytea, boolean', 'STRICT VOLATILE PARALLEL UNSAFE', 'Stores one part of a file that is being uploaded.'),
-			('finish_attachment', '', '', 'bigint', '', 'STRICT VOLATILE PARALLEL UNSAFE', 'Ends an upload; gives the size of the file.'),
-			('delete_attachment', '', '', 'boolean', '', 'STRICT VOLATILE PARALLEL UNSAFE',
-			 'Deletes a file, or an upload; false where there is none.'),
-			('read_attachment', '"offset" bigint DEFAULT 0, length integer DEFAULT NULL', '"offset", length', 'bytea',
-			 'bigint, integer', 'STABLE PARALLEL SAFE COST 200', 'Bytes of a file from an offset on.'),
-			('read_attachment_part', 'part integer', 'part', 'bytea', 'integer', 'STRICT STABLE PARALLEL SAFE COST 200',
-			 'One part of a file, from 0; NULL past its end.')
-		) AS f (name, declared, passed, result, types, properties, about)
-	LOOP
-		EXECUTE format('CREATE FUNCTION chatcrypt.%I(%s) RETURNS %s LANGUAGE sql %s RETURN chatcrypt.%I(%s)',
-					   one.name, concat_ws(', ', 'file_id bigint', nullif(one.declared, '')), one.result, one.properties,
-					   one.name, concat_ws(', ', 'chatcrypt.id(file_id)', nullif(one.passed, '')));
-		EXECUTE format('COMMENT ON FUNCTION chatcrypt.%I(%s) IS %L', one.name,
-					   concat_ws(', ', 'bigint', nullif(one.types, '')), one.about);
-	END LOOP;
-END
-$$;
-
-CREATE FUNCTION chatcrypt.attachment_progress(file_id bigint, OUT part integer, OUT size integer,
-											  OUT last boolean)
-	RETURNS SETOF record LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE ROWS 100
-	BEGIN ATOMIC SELECT p.* FROM chatcrypt.attachment_progress(chatcrypt.id(file_id)) AS p; END;
-COMMENT ON FUNCTION chatcrypt.attachment_progress(bigint) IS 'The parts of a file that are there.';

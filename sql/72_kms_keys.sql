@@ -1,11 +1,11 @@
 -- When the KMS's keys change: data keys under a new version of theirs, or under another key.
 
 CREATE PROCEDURE chatcrypt.rewrap(
-	tenant text DEFAULT NULL, chat_id uuid DEFAULT NULL, key_uri text DEFAULT NULL,
+	tenant text DEFAULT NULL, chat_id chatcrypt.any_id DEFAULT NULL, key_uri text DEFAULT NULL,
 	"limit" bigint DEFAULT NULL,
 	INOUT rewrapped bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_rewrap';
-COMMENT ON PROCEDURE chatcrypt.rewrap(text, uuid, text, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE chatcrypt.rewrap(text, chatcrypt.any_id, text, bigint, bigint, bigint) IS
 	'Has the KMS wrap data keys with the newest version of their KMS key: those of a tenant, a '
 	'chat or a key, or all. Each is unwrapped to the right key before its old wrapping is given '
 	'up. Says how many, and how many are as they were.';

@@ -58,35 +58,19 @@ COMMENT ON COLUMN chatcrypt.chat.reencrypt_after IS
 
 CREATE INDEX dek_replaced ON chatcrypt.dek (chat_id) WHERE state = 'decrypt_only';
 
-CREATE FUNCTION chatcrypt.reseal(chat_id uuid, message_id uuid, envelope bytea,
+CREATE FUNCTION chatcrypt.reseal(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, envelope bytea,
 								 aad bytea DEFAULT NULL)
 	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
 	AS 'MODULE_PATHNAME', 'chatcrypt_reseal_envelope';
-COMMENT ON FUNCTION chatcrypt.reseal(uuid, uuid, bytea, bytea) IS
-	'Seals what an envelope holds under the chat''s newest key, without showing it; NULL for one '
-	'that does not open.';
-
-CREATE FUNCTION chatcrypt.reseal(chat_id bigint, message_id bigint, envelope bytea,
-								 aad bytea DEFAULT NULL)
-	RETURNS bytea LANGUAGE sql VOLATILE PARALLEL SAFE
-	RETURN chatcrypt.reseal(chatcrypt.id(chat_id), chatcrypt.id(message_id), envelope, aad);
-COMMENT ON FUNCTION chatcrypt.reseal(bigint, bigint, bytea, bytea) IS
+COMMENT ON FUNCTION chatcrypt.reseal(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
 	'Seals what an envelope holds under the chat''s newest key, without showing it; NULL for one '
 	'that does not open.';
 
 CREATE PROCEDURE chatcrypt.reencrypt_chat(
-	chat_id uuid, batch integer DEFAULT 1000, INOUT moved bigint DEFAULT NULL,
+	chat_id chatcrypt.any_id, batch integer DEFAULT 1000, INOUT moved bigint DEFAULT NULL,
 	INOUT unreadable bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reencrypt_chat';
-COMMENT ON PROCEDURE chatcrypt.reencrypt_chat(uuid, integer, bigint, bigint) IS
-	'Moves all envelopes of a chat to its newest key, each batch in a transaction of its own; says '
-	'how many were moved, and how many do not open.';
-
-CREATE PROCEDURE chatcrypt.reencrypt_chat(
-	chat_id bigint, batch integer DEFAULT 1000, INOUT moved bigint DEFAULT NULL,
-	INOUT unreadable bigint DEFAULT NULL)
-	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reencrypt_chat_bigint';
-COMMENT ON PROCEDURE chatcrypt.reencrypt_chat(bigint, integer, bigint, bigint) IS
+COMMENT ON PROCEDURE chatcrypt.reencrypt_chat(chatcrypt.any_id, integer, bigint, bigint) IS
 	'Moves all envelopes of a chat to its newest key, each batch in a transaction of its own; says '
 	'how many were moved, and how many do not open.';
 
@@ -112,15 +96,8 @@ COMMENT ON PROCEDURE chatcrypt.purge_unused_deks(bigint, interval, bigint, bigin
 	'to wait: then the next call in the session goes on.';
 
 CREATE PROCEDURE chatcrypt.purge_chat(
-	chat_id uuid, patience interval DEFAULT '30 seconds', INOUT destroyed bigint DEFAULT NULL)
+	chat_id chatcrypt.any_id, patience interval DEFAULT '30 seconds', INOUT destroyed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_chat';
-COMMENT ON PROCEDURE chatcrypt.purge_chat(uuid, interval, bigint) IS
-	'Destroys the replaced keys of a chat that no envelope names; refuses a chat whose '
-	'external_envelopes is true.';
-
-CREATE PROCEDURE chatcrypt.purge_chat(
-	chat_id bigint, patience interval DEFAULT '30 seconds', INOUT destroyed bigint DEFAULT NULL)
-	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_chat_bigint';
-COMMENT ON PROCEDURE chatcrypt.purge_chat(bigint, interval, bigint) IS
+COMMENT ON PROCEDURE chatcrypt.purge_chat(chatcrypt.any_id, interval, bigint) IS
 	'Destroys the replaced keys of a chat that no envelope names; refuses a chat whose '
 	'external_envelopes is true.';

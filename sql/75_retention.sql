@@ -18,24 +18,16 @@ COMMENT ON PROCEDURE chatcrypt.apply_retention(bigint, integer, bigint) IS
 	'for chatcrypt.attachment_upload_time, each batch in a transaction of its own; says how many.';
 
 CREATE PROCEDURE chatcrypt.delete_chat(
-	chat_id uuid, confirm text DEFAULT NULL, batch integer DEFAULT 1000,
+	chat_id chatcrypt.any_id, confirm text DEFAULT NULL, batch integer DEFAULT 1000,
 	INOUT deleted bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_delete_chat';
-COMMENT ON PROCEDURE chatcrypt.delete_chat(uuid, text, integer, bigint) IS
-	'Destroys all keys of a chat, then deletes its files and messages in batches and at last the '
-	'chat itself: confirm => ''irreversible''. Says how many messages. Its history stays.';
-
-CREATE PROCEDURE chatcrypt.delete_chat(
-	chat_id bigint, confirm text DEFAULT NULL, batch integer DEFAULT 1000,
-	INOUT deleted bigint DEFAULT NULL)
-	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_delete_chat_bigint';
-COMMENT ON PROCEDURE chatcrypt.delete_chat(bigint, text, integer, bigint) IS
+COMMENT ON PROCEDURE chatcrypt.delete_chat(chatcrypt.any_id, text, integer, bigint) IS
 	'Destroys all keys of a chat, then deletes its files and messages in batches and at last the '
 	'chat itself: confirm => ''irreversible''. Says how many messages. Its history stays.';
 
 CREATE PROCEDURE chatcrypt.delete_messages_of(
-	participant text, chat_id uuid DEFAULT NULL, INOUT deleted bigint DEFAULT NULL)
+	participant text, chat_id chatcrypt.any_id DEFAULT NULL, INOUT deleted bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_delete_messages_of';
-COMMENT ON PROCEDURE chatcrypt.delete_messages_of(text, uuid, bigint) IS
+COMMENT ON PROCEDURE chatcrypt.delete_messages_of(text, chatcrypt.any_id, bigint) IS
 	'Deletes what a participant has sent, messages and files, in one chat or in all of them, in '
 	'batches; says how many.';

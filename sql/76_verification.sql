@@ -1,34 +1,18 @@
 -- Does everything open that should?  Nothing that is read leaves the functions.
 
-CREATE FUNCTION chatcrypt.check_envelope(chat_id uuid, message_id uuid, envelope bytea,
+CREATE FUNCTION chatcrypt.check_envelope(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, envelope bytea,
 										 aad bytea DEFAULT NULL)
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 100
 	AS 'MODULE_PATHNAME', 'chatcrypt_check_envelope';
-COMMENT ON FUNCTION chatcrypt.check_envelope(uuid, uuid, bytea, bytea) IS
-	'What keeps an envelope from opening; NULL for nothing. Shows none of what it holds.';
-
-CREATE FUNCTION chatcrypt.check_envelope(chat_id bigint, message_id bigint, envelope bytea,
-										 aad bytea DEFAULT NULL)
-	RETURNS text LANGUAGE sql STABLE PARALLEL SAFE COST 100
-	RETURN chatcrypt.check_envelope(chatcrypt.id(chat_id), chatcrypt.id(message_id), envelope, aad);
-COMMENT ON FUNCTION chatcrypt.check_envelope(bigint, bigint, bytea, bytea) IS
+COMMENT ON FUNCTION chatcrypt.check_envelope(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
 	'What keeps an envelope from opening; NULL for nothing. Shows none of what it holds.';
 
 CREATE FUNCTION chatcrypt.verify_chat(
-	chat_id uuid, "limit" bigint DEFAULT 10000,
+	chat_id chatcrypt.any_id, "limit" bigint DEFAULT 10000,
 	OUT relation regclass, OUT message_id uuid, OUT dek_version integer, OUT reason text)
 	RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
 	AS 'MODULE_PATHNAME', 'chatcrypt_verify_chat';
-COMMENT ON FUNCTION chatcrypt.verify_chat(uuid, bigint) IS
-	'Opens everything that a chat has, in all registered tables, and lists what does not open, '
-	'with the reason.';
-
-CREATE FUNCTION chatcrypt.verify_chat(
-	chat_id bigint, "limit" bigint DEFAULT 10000,
-	OUT relation regclass, OUT message_id uuid, OUT dek_version integer, OUT reason text)
-	RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
-	BEGIN ATOMIC SELECT v.* FROM chatcrypt.verify_chat(chatcrypt.id(chat_id), "limit") AS v; END;
-COMMENT ON FUNCTION chatcrypt.verify_chat(bigint, bigint) IS
+COMMENT ON FUNCTION chatcrypt.verify_chat(chatcrypt.any_id, bigint) IS
 	'Opens everything that a chat has, in all registered tables, and lists what does not open, '
 	'with the reason.';
 

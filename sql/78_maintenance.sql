@@ -1,10 +1,10 @@
 -- What is done without being asked for, and what is being done right now.
 
-CREATE FUNCTION chatcrypt.note_progress(task text, chat_id uuid DEFAULT NULL, done bigint DEFAULT 0,
+CREATE FUNCTION chatcrypt.note_progress(task text, chat_id chatcrypt.any_id DEFAULT NULL, done bigint DEFAULT 0,
 										total bigint DEFAULT NULL)
 	RETURNS void LANGUAGE c VOLATILE PARALLEL RESTRICTED
 	AS 'MODULE_PATHNAME', 'chatcrypt_note_progress';
-COMMENT ON FUNCTION chatcrypt.note_progress(text, uuid, bigint, bigint) IS
+COMMENT ON FUNCTION chatcrypt.note_progress(text, chatcrypt.any_id, bigint, bigint) IS
 	'Shows in chatcrypt.progress what a session does and how far it is; a task of NULL ends it.';
 
 CREATE FUNCTION chatcrypt.read_progress(

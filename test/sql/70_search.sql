@@ -22,12 +22,12 @@ SELECT chatcrypt.set_search(7001, 'plain', feed => false);
 SET ROLE chatcrypt_reader;
 SELECT chatcrypt.set_search(7001, 'blind');
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION chatcrypt.set_search(bigint, text, regconfig, integer, boolean, integer, boolean) TO chatcrypt_reader;
+GRANT EXECUTE ON FUNCTION chatcrypt.set_search(chatcrypt.any_id, text, regconfig, integer, boolean, integer, boolean) TO chatcrypt_reader;
 SET ROLE chatcrypt_reader;
 SELECT chatcrypt.set_search(7001, 'blind');
 SELECT FROM chatcrypt.search_policy;
 RESET ROLE;
-REVOKE EXECUTE ON FUNCTION chatcrypt.set_search(bigint, text, regconfig, integer, boolean, integer, boolean) FROM chatcrypt_reader;
+REVOKE EXECUTE ON FUNCTION chatcrypt.set_search(chatcrypt.any_id, text, regconfig, integer, boolean, integer, boolean) FROM chatcrypt_reader;
 SELECT count(*) FROM chatcrypt.search_policy;
 
 -- A chat that was there may have messages already; one of this very transaction has none.

@@ -246,7 +246,7 @@ SELECT chatcrypt.ack_search_feed(1), chatcrypt.nack_search_feed(1);
 DELETE FROM chatcrypt.search_feed;
 SET ROLE operator;
 SELECT chatcrypt.refeed();
-SELECT chatcrypt.refeed(NULL::bigint);
+SELECT chatcrypt.refeed(NULL);
 SELECT chatcrypt.drain_search_feed();
 RESET ROLE;
 GRANT USAGE ON SCHEMA chatcrypt TO app;

@@ -45,7 +45,7 @@ SELECT chatcrypt.search_tokens(7603, 'old');
 SET ROLE penman;
 SELECT chatcrypt.search_tokens(7601, 'old');
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION chatcrypt.search_tokens(uuid, text) TO chatcrypt_writer;
+GRANT EXECUTE ON FUNCTION chatcrypt.search_tokens(chatcrypt.any_id, text) TO chatcrypt_writer;
 SET ROLE penman;
 SELECT chatcrypt.search_tokens(chatcrypt.id(7601), 'old');
 SET ROLE app;

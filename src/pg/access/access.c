@@ -306,7 +306,7 @@ chatcrypt_current_actor(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_may_see);
 
-/* may_see(chat uuid): what the row-level security of messages asks. */
+/* may_see(chat any_id): what the row-level security of messages asks. */
 Datum
 chatcrypt_may_see(PG_FUNCTION_ARGS)
 {

@@ -132,32 +132,10 @@ chatcrypt_add_participant(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(add(PG_GETARG_UUID_P(0)->data, PG_GETARG_DATUM(1)));
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_add_participant_bigint);
-
-Datum
-chatcrypt_add_participant_bigint(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t	id;
-
-	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
-	PG_RETURN_BOOL(add(id.data, PG_GETARG_DATUM(1)));
-}
-
 PG_FUNCTION_INFO_V1(chatcrypt_remove_participant);
 
 Datum
 chatcrypt_remove_participant(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(remove_one(PG_GETARG_UUID_P(0)->data, PG_GETARG_DATUM(1)));
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_remove_participant_bigint);
-
-Datum
-chatcrypt_remove_participant_bigint(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t	id;
-
-	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
-	PG_RETURN_BOOL(remove_one(id.data, PG_GETARG_DATUM(1)));
 }

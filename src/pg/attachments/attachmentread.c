@@ -213,7 +213,7 @@ begin_reading(void)
 PG_FUNCTION_INFO_V1(chatcrypt_read_attachment);
 
 /*
- * read_attachment(file uuid, "offset" bigint, length integer): to its end where the
+ * read_attachment(file any_id, "offset" bigint, length integer): to its end where the
  * length is NULL
  */
 Datum
@@ -244,7 +244,7 @@ chatcrypt_read_attachment(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(chatcrypt_read_attachment_part);
 
 /*
- * read_attachment_part(file uuid, part integer): NULL past the end, which the sealed
+ * read_attachment_part(file any_id, part integer): NULL past the end, which the sealed
  * metadata says is there
  */
 Datum

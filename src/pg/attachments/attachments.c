@@ -231,7 +231,7 @@ chatcrypt_begin_attachment(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_delete_attachment);
 
-/* delete_attachment(file uuid): whether there was one */
+/* delete_attachment(file any_id): whether there was one */
 Datum
 chatcrypt_delete_attachment(PG_FUNCTION_ARGS)
 {
@@ -292,7 +292,7 @@ chatcrypt_delete_attachments_of_messages(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_ensure_attachment_key);
 
-/* ensure_attachment_key(chat uuid): whether this made one */
+/* ensure_attachment_key(chat any_id): whether this made one */
 Datum
 chatcrypt_ensure_attachment_key(PG_FUNCTION_ARGS)
 {

@@ -79,7 +79,7 @@ refuse_complete(const ChatcryptFile *file)
 
 PG_FUNCTION_INFO_V1(chatcrypt_put_attachment_part);
 
-/* put_attachment_part(file uuid, part integer, content bytea, last boolean) */
+/* put_attachment_part(file any_id, part integer, content bytea, last boolean) */
 Datum
 chatcrypt_put_attachment_part(PG_FUNCTION_ARGS)
 {
@@ -230,7 +230,7 @@ size_of(const ChatcryptFile *file)
 PG_FUNCTION_INFO_V1(chatcrypt_finish_attachment);
 
 /*
- * finish_attachment(file uuid): the size of the file.  Who did not hear of an earlier
+ * finish_attachment(file any_id): the size of the file.  Who did not hear of an earlier
  * success may ask again.
  */
 Datum
@@ -251,7 +251,7 @@ chatcrypt_finish_attachment(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_attachment_progress);
 
-/* attachment_progress(file uuid): part, size, last */
+/* attachment_progress(file any_id): part, size, last */
 Datum
 chatcrypt_attachment_progress(PG_FUNCTION_ARGS)
 {

@@ -1,11 +1,12 @@
 /*
  * ids.h
- *		The ids of chats and messages, as SQL has them.
+ *		The ids of chats, messages and files, as SQL has them.
  */
 #ifndef CHATCRYPT_IDS_H
 #define CHATCRYPT_IDS_H
 
 #include "fmgr.h"
+#include "utils/array.h"
 #include "utils/uuid.h"
 
 #include "core/bytes.h"
@@ -13,17 +14,31 @@
 /* The id that a bigint stands for, in space 0. */
 extern void chatcrypt_bigint_id(int64 number, uint8 id[CC_ID_LEN]);
 
-/* For an error: the uuid's text, in the current memory context. */
+/* An id that is written as a uuid or as a number; an error for anything else, which it does not show. */
+extern void chatcrypt_parse_id(const char *text, uint8 id[CC_ID_LEN]);
+
+/*
+ * For an error: the number that the id stands for, or else the uuid, in the current memory
+ * context.  Each function that takes an id takes this text.
+ */
 extern char *chatcrypt_id_text(const uint8 id[CC_ID_LEN]);
+
+/* For data: always the uuid, in the current memory context. */
+extern char *chatcrypt_uuid_text(const uint8 id[CC_ID_LEN]);
 
 /* Raises where the argument is NULL, in a function that is not STRICT: "%s must not be null". */
 extern void chatcrypt_refuse_null(FunctionCallInfo fcinfo, int n, const char *what);
 
 /*
- * The first argument, a chat's id as a uuid or as a number, which must not be NULL.  A copy,
- * because the memory of arguments may end with the transaction.
+ * The first argument, a chat's id, which must not be NULL.  A copy, because the memory of
+ * arguments may end with the transaction.
  */
 extern pg_uuid_t chatcrypt_chat_argument(FunctionCallInfo fcinfo);
-extern pg_uuid_t chatcrypt_chat_argument_bigint(FunctionCallInfo fcinfo);
+
+/*
+ * The first argument, an array of chats' ids, none of them NULL: a uuid[] of our own.  Its
+ * ARR_DATA_PTR() is the ids, one after the other.
+ */
+extern ArrayType *chatcrypt_chats_argument(FunctionCallInfo fcinfo, int *count);
 
 #endif

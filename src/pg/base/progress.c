@@ -154,7 +154,7 @@ chatcrypt_progress_note(const char *task, const uint8 *chat_id, int64 done, int6
 
 PG_FUNCTION_INFO_V1(chatcrypt_note_progress);
 
-/* note_progress(task text, chat_id uuid, done bigint, total bigint); without a task it is over. */
+/* note_progress(task text, chat_id any_id, done bigint, total bigint); without a task it is over. */
 Datum
 chatcrypt_note_progress(PG_FUNCTION_ARGS)
 {

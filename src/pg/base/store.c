@@ -197,10 +197,9 @@ chatcrypt_store_relation(const char *name)
 Oid
 chatcrypt_store_function_may_see(void)
 {
-	Oid			argument = UUIDOID;
 	List	   *name = list_make2(makeString("chatcrypt"), makeString("may_see"));
 
-	return LookupFuncName(name, 1, &argument, false);
+	return LookupFuncName(name, -1, NULL, false);
 }
 
 Oid

@@ -153,7 +153,7 @@ make_one_chat(FunctionCallInfo fcinfo, const pg_uuid_t *id)
 
 PG_FUNCTION_INFO_V1(chatcrypt_create_chat);
 
-/* create_chat(chat_id uuid, participants text[], tenant text, mode text) */
+/* create_chat(chat_id any_id, participants text[], tenant text, mode text) */
 Datum
 chatcrypt_create_chat(PG_FUNCTION_ARGS)
 {
@@ -163,35 +163,14 @@ chatcrypt_create_chat(PG_FUNCTION_ARGS)
 	return make_one_chat(fcinfo, PG_GETARG_UUID_P(0));
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_create_chat_bigint);
+PG_FUNCTION_INFO_V1(chatcrypt_create_chats);
 
+/* create_chats(chat_ids any_id[], participants text[], tenant text, mode text): how many */
 Datum
-chatcrypt_create_chat_bigint(PG_FUNCTION_ARGS)
+chatcrypt_create_chats(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
-
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
-	chatcrypt_bigint_id(PG_GETARG_INT64(0), id->data);
-	return make_one_chat(fcinfo, id);
-}
-
-/* The elements of an array argument of ids, none of them null. */
-static int
-id_array(FunctionCallInfo fcinfo, ArrayType **array)
-{
-	chatcrypt_refuse_null(fcinfo, 0, "the ids of the chats");
-	*array = PG_GETARG_ARRAYTYPE_P(0);
-	if (array_contains_nulls(*array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the id of a chat must not be null")));
-	return ArrayGetNItems(ARR_NDIM(*array), ARR_DIMS(*array));
-}
-
-static Datum
-make_many_chats(FunctionCallInfo fcinfo, ArrayType *ids, int count)
-{
-	/* uuids have no alignment and no padding: the array's data is the ids. */
+	int			count;
+	ArrayType  *ids = chatcrypt_chats_argument(fcinfo, &count);
 	NewChats	chats = {.ids = PointerGetDatum(ids), .id_bytes = (uint8 *) ARR_DATA_PTR(ids),
 						 .count = count};
 
@@ -200,37 +179,4 @@ make_many_chats(FunctionCallInfo fcinfo, ArrayType *ids, int count)
 	if (count > 0)
 		make_chats(&chats);
 	PG_RETURN_INT32(count);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_create_chats);
-
-/* create_chats(chat_ids uuid[], participants text[], tenant text, mode text): how many */
-Datum
-chatcrypt_create_chats(PG_FUNCTION_ARGS)
-{
-	ArrayType  *ids;
-	int			count = id_array(fcinfo, &ids);
-
-	return make_many_chats(fcinfo, ids, count);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_create_chats_bigint);
-
-Datum
-chatcrypt_create_chats_bigint(PG_FUNCTION_ARGS)
-{
-	ArrayType  *numbers;
-	int			count = id_array(fcinfo, &numbers);
-	const int64 *number = (const int64 *) ARR_DATA_PTR(numbers);
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(count, 1));
-	Datum	   *elements = palloc(sizeof(Datum) * Max(count, 1));
-
-	for (int i = 0; i < count; i++)
-	{
-		chatcrypt_bigint_id(number[i], ids[i].data);
-		elements[i] = UUIDPGetDatum(&ids[i]);
-	}
-	return make_many_chats(fcinfo,
-						   construct_array(elements, count, UUIDOID, UUID_LEN, false,
-										   TYPALIGN_CHAR), count);
 }

@@ -80,7 +80,7 @@ chatcrypt_expiry(const uint8 chat_id[CC_ID_LEN], TimestampTz created_at, Timesta
 
 PG_FUNCTION_INFO_V1(chatcrypt_default_expiry);
 
-/* default_expiry(chat uuid, created_at timestamptz): NULL for never */
+/* default_expiry(chat any_id, created_at timestamptz): NULL for never */
 Datum
 chatcrypt_default_expiry(PG_FUNCTION_ARGS)
 {

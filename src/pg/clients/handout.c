@@ -114,20 +114,10 @@ hand_out(FunctionCallInfo fcinfo, const uint8 *chat_id)
 
 PG_FUNCTION_INFO_V1(chatcrypt_conversation_key);
 
-/* conversation_key(chat uuid, version integer): key_version integer, key bytea */
+/* conversation_key(chat any_id, version integer): key_version integer, key bytea */
 Datum
 chatcrypt_conversation_key(PG_FUNCTION_ARGS)
 {
 	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	return hand_out(fcinfo, PG_GETARG_UUID_P(0)->data);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_conversation_key_bigint);
-
-Datum
-chatcrypt_conversation_key_bigint(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t	id = chatcrypt_chat_argument_bigint(fcinfo);
-
-	return hand_out(fcinfo, id.data);
 }

@@ -189,8 +189,8 @@ chatcrypt_message_wire(PG_FUNCTION_ARGS)
 	chatcrypt_require_participant(chat_id);
 
 	chatcrypt_push_json(&object, WJB_BEGIN_OBJECT, NULL);
-	put(&object, "message_id", string_value(chatcrypt_id_text(message_id), UUID_TEXT_LEN));
-	put(&object, "chat_id", string_value(chatcrypt_id_text(chat_id), UUID_TEXT_LEN));
+	put(&object, "message_id", string_value(chatcrypt_uuid_text(message_id), UUID_TEXT_LEN));
+	put(&object, "chat_id", string_value(chatcrypt_uuid_text(chat_id), UUID_TEXT_LEN));
 	put_text(&object, "sender", PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
 	put_version(&object, known ? &info : NULL);
 	put_time(&object, "created_at", PG_GETARG_TIMESTAMPTZ(4));

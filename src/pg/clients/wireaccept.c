@@ -98,15 +98,9 @@ id_field(Jsonb *wire, const char *key, pg_uuid_t *id)
 	if (value == NULL)
 		return false;
 	if (value->type == jbvNumeric)
-		chatcrypt_bigint_id(DatumGetInt64(DirectFunctionCall1(int8in,
-															  CStringGetDatum(digits(value)))),
-							id->data);
+		chatcrypt_parse_id(digits(value), id->data);
 	else if (value->type == jbvString)
-		{
-		char	   *text = pnstrdup(value->val.string.val, value->val.string.len);
-
-		*id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
-	}
+		chatcrypt_parse_id(pnstrdup(value->val.string.val, value->val.string.len), id->data);
 	else
 		refuse_field(key, "must be a uuid or a number");
 	return true;
@@ -296,7 +290,7 @@ read_columns(Jsonb *wire, const pg_uuid_t *chat_id, ChatcryptMessageRow *row)
 
 PG_FUNCTION_INFO_V1(chatcrypt_accept_wire_message);
 
-/* accept_wire_message(chat uuid, wire jsonb): the id of the message. */
+/* accept_wire_message(chat any_id, wire jsonb): the id of the message. */
 Datum
 chatcrypt_accept_wire_message(PG_FUNCTION_ARGS)
 {

@@ -233,24 +233,12 @@ chatcrypt_ensure_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 
 PG_FUNCTION_INFO_V1(chatcrypt_rotate_chat);
 
-/* rotate_chat(chat uuid): the new version. */
+/* rotate_chat(chat any_id): the new version. */
 Datum
 chatcrypt_rotate_chat(PG_FUNCTION_ARGS)
 {
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	PG_RETURN_INT32((int32) chatcrypt_rotate(PG_GETARG_UUID_P(0)->data));
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_rotate_chat_bigint);
-
-Datum
-chatcrypt_rotate_chat_bigint(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t	id;
-
-	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	PG_RETURN_INT32((int32) chatcrypt_rotate(id.data));
 }
 
 static void
@@ -316,22 +304,10 @@ import_arguments(FunctionCallInfo fcinfo, const uint8 *chat_id)
 
 PG_FUNCTION_INFO_V1(chatcrypt_import_dek);
 
-/* import_dek(chat uuid, dek bytea, version integer, purpose text) */
+/* import_dek(chat any_id, dek bytea, version integer, purpose text) */
 Datum
 chatcrypt_import_dek(PG_FUNCTION_ARGS)
 {
 	import_arguments(fcinfo, PG_GETARG_UUID_P(0)->data);
-	PG_RETURN_VOID();
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_import_dek_bigint);
-
-Datum
-chatcrypt_import_dek_bigint(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t	id;
-
-	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
-	import_arguments(fcinfo, id.data);
 	PG_RETURN_VOID();
 }

@@ -269,7 +269,7 @@ which_to_rewrap(FunctionCallInfo fcinfo, ChatcryptWhichKeys *which)
 PG_FUNCTION_INFO_V1(chatcrypt_rewrap);
 
 /*
- * rewrap(tenant text, chat_id uuid, key_uri text, "limit" bigint, INOUT rewrapped bigint,
+ * rewrap(tenant text, chat_id any_id, key_uri text, "limit" bigint, INOUT rewrapped bigint,
  * INOUT failed bigint)
  */
 Datum

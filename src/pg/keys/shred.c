@@ -211,26 +211,13 @@ is_confirmed(FunctionCallInfo fcinfo)
 
 PG_FUNCTION_INFO_V1(chatcrypt_shred_chat);
 
-/* shred_chat(chat uuid, confirm text): how many keys were destroyed. */
+/* shred_chat(chat any_id, confirm text): how many keys were destroyed. */
 Datum
 chatcrypt_shred_chat(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	return shred_chat(PG_GETARG_UUID_P(0)->data, is_confirmed(fcinfo));
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_shred_chat_bigint);
-
-Datum
-chatcrypt_shred_chat_bigint(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t	id;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	chatcrypt_bigint_id(PG_GETARG_INT64(0), id.data);
-	return shred_chat(id.data, is_confirmed(fcinfo));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_shred_tenant);

@@ -227,21 +227,11 @@ delete_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 
 PG_FUNCTION_INFO_V1(chatcrypt_delete_chat);
 
-/* delete_chat(chat uuid, confirm text, batch integer, INOUT deleted bigint) */
+/* delete_chat(chat any_id, confirm text, batch integer, INOUT deleted bigint) */
 Datum
 chatcrypt_delete_chat(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
-
-	return delete_chat(fcinfo, &id);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_delete_chat_bigint);
-
-Datum
-chatcrypt_delete_chat_bigint(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t	id = chatcrypt_chat_argument_bigint(fcinfo);
 
 	return delete_chat(fcinfo, &id);
 }
@@ -298,7 +288,7 @@ delete_everywhere(Datum sender)
 
 PG_FUNCTION_INFO_V1(chatcrypt_delete_messages_of);
 
-/* delete_messages_of(participant text, chat uuid, INOUT deleted bigint) */
+/* delete_messages_of(participant text, chat any_id, INOUT deleted bigint) */
 Datum
 chatcrypt_delete_messages_of(PG_FUNCTION_ARGS)
 {

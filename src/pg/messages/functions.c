@@ -2,10 +2,8 @@
  * functions.c
  *		encrypt, decrypt, decrypt_bytea, try_decrypt and their small relatives.
  *
- * Every function that takes an id takes a uuid or a bigint, in all combinations:
- * hence one C function for each, made by a macro.  A NULL body or envelope gives
- * NULL; a NULL id with one that is not is a mistake, and says so rather than
- * losing a message.
+ * A NULL body or envelope gives NULL; a NULL id with one that is not is a mistake,
+ * and says so rather than losing a message.
  */
 #include "postgres.h"
 
@@ -26,24 +24,14 @@
 #include "pg/messages/messages.h"
 #include "pg/messages/seal.h"
 
-typedef enum IdType
-{
-	ID_UUID,
-	ID_BIGINT
-} IdType;
-
-/* An id argument, in room where a bigint's uuid can be made. */
 static inline const uint8 *
-id_argument(FunctionCallInfo fcinfo, int n, IdType type, pg_uuid_t *room)
+id_argument(FunctionCallInfo fcinfo, int n)
 {
 	if (PG_ARGISNULL(n))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the id of the %s must not be null", n == 0 ? "chat" : "message")));
-	if (type == ID_UUID)
-		return PG_GETARG_UUID_P(n)->data;
-	chatcrypt_bigint_id(PG_GETARG_INT64(n), room->data);
-	return room->data;
+	return PG_GETARG_UUID_P(n)->data;
 }
 
 static inline bytea *
@@ -53,10 +41,8 @@ aad_argument(FunctionCallInfo fcinfo, int n)
 }
 
 static inline Datum
-encrypt(FunctionCallInfo fcinfo, IdType chat_type, IdType message_type, bool is_text)
+encrypt(FunctionCallInfo fcinfo, bool is_text)
 {
-	pg_uuid_t	chat_room;
-	pg_uuid_t	message_room;
 	const uint8 *chat_id;
 	const uint8 *message_id;
 	bytea	   *body;
@@ -64,8 +50,8 @@ encrypt(FunctionCallInfo fcinfo, IdType chat_type, IdType message_type, bool is_
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	if (PG_ARGISNULL(2))
 		PG_RETURN_NULL();
-	chat_id = id_argument(fcinfo, 0, chat_type, &chat_room);
-	message_id = id_argument(fcinfo, 1, message_type, &message_room);
+	chat_id = id_argument(fcinfo, 0);
+	message_id = id_argument(fcinfo, 1);
 	body = PG_GETARG_BYTEA_PP(2);
 	if (is_text)
 		PG_RETURN_BYTEA_P(chatcrypt_seal_text(chat_id, message_id, body, aad_argument(fcinfo, 3)));
@@ -74,11 +60,8 @@ encrypt(FunctionCallInfo fcinfo, IdType chat_type, IdType message_type, bool is_
 }
 
 static inline Datum
-decrypt(FunctionCallInfo fcinfo, IdType chat_type, IdType message_type, bool is_text,
-		ChatcryptOnFailure on_failure)
+decrypt(FunctionCallInfo fcinfo, bool is_text, ChatcryptOnFailure on_failure)
 {
-	pg_uuid_t	chat_room;
-	pg_uuid_t	message_room;
 	const uint8 *chat_id;
 	const uint8 *message_id;
 	bytea	   *envelope;
@@ -87,8 +70,8 @@ decrypt(FunctionCallInfo fcinfo, IdType chat_type, IdType message_type, bool is_
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
 	if (PG_ARGISNULL(2))
 		PG_RETURN_NULL();
-	chat_id = id_argument(fcinfo, 0, chat_type, &chat_room);
-	message_id = id_argument(fcinfo, 1, message_type, &message_room);
+	chat_id = id_argument(fcinfo, 0);
+	message_id = id_argument(fcinfo, 1);
 	envelope = PG_GETARG_BYTEA_PP(2);
 	plaintext = is_text ?
 		chatcrypt_open_text(chat_id, message_id, envelope, aad_argument(fcinfo, 3), on_failure) :
@@ -102,28 +85,50 @@ decrypt(FunctionCallInfo fcinfo, IdType chat_type, IdType message_type, bool is_
 	PG_RETURN_POINTER(plaintext);
 }
 
-#define FOR_IDS(chat, message, chat_type, message_type) \
-	PG_FUNCTION_INFO_V1(chatcrypt_encrypt_text_##chat##_##message); \
-	Datum chatcrypt_encrypt_text_##chat##_##message(PG_FUNCTION_ARGS) \
-	{ return encrypt(fcinfo, chat_type, message_type, true); } \
-	PG_FUNCTION_INFO_V1(chatcrypt_encrypt_bytea_##chat##_##message); \
-	Datum chatcrypt_encrypt_bytea_##chat##_##message(PG_FUNCTION_ARGS) \
-	{ return encrypt(fcinfo, chat_type, message_type, false); } \
-	PG_FUNCTION_INFO_V1(chatcrypt_decrypt_##chat##_##message); \
-	Datum chatcrypt_decrypt_##chat##_##message(PG_FUNCTION_ARGS) \
-	{ return decrypt(fcinfo, chat_type, message_type, true, CHATCRYPT_FAIL_RAISE); } \
-	PG_FUNCTION_INFO_V1(chatcrypt_decrypt_bytea_##chat##_##message); \
-	Datum chatcrypt_decrypt_bytea_##chat##_##message(PG_FUNCTION_ARGS) \
-	{ return decrypt(fcinfo, chat_type, message_type, false, CHATCRYPT_FAIL_RAISE); } \
-	PG_FUNCTION_INFO_V1(chatcrypt_try_decrypt_##chat##_##message); \
-	Datum chatcrypt_try_decrypt_##chat##_##message(PG_FUNCTION_ARGS) \
-	{ return decrypt(fcinfo, chat_type, message_type, true, CHATCRYPT_FAIL_NULL); } \
-	extern int	chatcrypt_no_semicolon_needed
+PG_FUNCTION_INFO_V1(chatcrypt_encrypt_text);
 
-FOR_IDS(uuid, uuid, ID_UUID, ID_UUID);
-FOR_IDS(uuid, bigint, ID_UUID, ID_BIGINT);
-FOR_IDS(bigint, uuid, ID_BIGINT, ID_UUID);
-FOR_IDS(bigint, bigint, ID_BIGINT, ID_BIGINT);
+/* encrypt(chat, message, plaintext text [, aad]): the envelope */
+Datum
+chatcrypt_encrypt_text(PG_FUNCTION_ARGS)
+{
+	return encrypt(fcinfo, true);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_encrypt_bytea);
+
+/* encrypt(chat, message, plaintext bytea [, aad]): the envelope */
+Datum
+chatcrypt_encrypt_bytea(PG_FUNCTION_ARGS)
+{
+	return encrypt(fcinfo, false);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_decrypt);
+
+/* decrypt(chat, message, envelope [, aad]): the text */
+Datum
+chatcrypt_decrypt(PG_FUNCTION_ARGS)
+{
+	return decrypt(fcinfo, true, CHATCRYPT_FAIL_RAISE);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_decrypt_bytea);
+
+/* decrypt_bytea(chat, message, envelope [, aad]): the bytes */
+Datum
+chatcrypt_decrypt_bytea(PG_FUNCTION_ARGS)
+{
+	return decrypt(fcinfo, false, CHATCRYPT_FAIL_RAISE);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_try_decrypt);
+
+/* try_decrypt(chat, message, envelope [, aad]): the text, or NULL */
+Datum
+chatcrypt_try_decrypt(PG_FUNCTION_ARGS)
+{
+	return decrypt(fcinfo, true, CHATCRYPT_FAIL_NULL);
+}
 
 PG_FUNCTION_INFO_V1(chatcrypt_message_body);
 
@@ -137,8 +142,7 @@ chatcrypt_message_body(PG_FUNCTION_ARGS)
 	bool		lenient = chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL ||
 		chatcrypt_messages_updating();
 
-	return decrypt(fcinfo, ID_UUID, ID_UUID, true,
-				   lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+	return decrypt(fcinfo, true, lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_dek_version);
@@ -201,18 +205,13 @@ chatcrypt_new_message_id(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_warm);
 
-/* warm(chats uuid[]): how many keys were unwrapped. */
+/* warm(chats any_id[]): how many keys were unwrapped. */
 Datum
 chatcrypt_warm(PG_FUNCTION_ARGS)
 {
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
-	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	int			count;
+	ArrayType  *chats = chatcrypt_chats_argument(fcinfo, &count);
 
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
-	if (array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the id of the chat must not be null")));
-	/* uuids have no alignment and no padding: the array's data is the ids. */
-	PG_RETURN_INT32(chatcrypt_keyring_warm((uint8 *) ARR_DATA_PTR(array), count));
+	PG_RETURN_INT32(chatcrypt_keyring_warm((uint8 *) ARR_DATA_PTR(chats), count));
 }

@@ -539,7 +539,7 @@ upsert(Row *row)
 PG_FUNCTION_INFO_V1(chatcrypt_put_message);
 
 /*
- * put_message(chat uuid, message uuid, body, sender, created_at, expires_at): true, or
+ * put_message(chat any_id, message any_id, body, sender, created_at, expires_at): true, or
  * NULL where it did nothing.
  */
 Datum

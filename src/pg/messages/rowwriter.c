@@ -115,17 +115,21 @@ watch_once(void)
 	watching = true;
 }
 
-/* Is this policy chatcrypt.may_see(chat_id), as the extension made it? */
+/* Is this policy chatcrypt.may_see(chat_id), as the extension made it?  The uuid becomes an any_id. */
 static bool
 is_our_qual(const Node *qual, Oid may_see)
 {
 	const FuncExpr *call = (const FuncExpr *) qual;
+	const RelabelType *any_id;
 	const Var  *chat_id;
 
 	if (qual == NULL || !IsA(qual, FuncExpr) || call->funcid != may_see ||
 		list_length(call->args) != 1)
 		return false;
-	chat_id = linitial(call->args);
+	any_id = linitial(call->args);
+	if (!IsA(any_id, RelabelType))
+		return false;
+	chat_id = (const Var *) any_id->arg;
 	return IsA(chat_id, Var) && chat_id->varattno == MESSAGE_CHAT_ID + 1;
 }
 

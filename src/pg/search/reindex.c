@@ -343,23 +343,13 @@ reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 PG_FUNCTION_INFO_V1(chatcrypt_reindex_search);
 
 /*
- * reindex_search(chat uuid, batch integer, new_key boolean, patience interval, INOUT
+ * reindex_search(chat any_id, batch integer, new_key boolean, patience interval, INOUT
  * indexed, unreadable, waiting_for)
  */
 Datum
 chatcrypt_reindex_search(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
-
-	return reindex_search(fcinfo, &id);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_reindex_search_bigint);
-
-Datum
-chatcrypt_reindex_search_bigint(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t	id = chatcrypt_chat_argument_bigint(fcinfo);
 
 	return reindex_search(fcinfo, &id);
 }

@@ -167,7 +167,7 @@ static void
 put_id(ChatcryptSearchBatch *batch, const Row *row, int column)
 {
 	put(batch, "\"");
-	put(batch, chatcrypt_id_text(DatumGetUUIDP(row->values[column])->data));
+	put(batch, chatcrypt_uuid_text(DatumGetUUIDP(row->values[column])->data));
 	put(batch, "\"");
 }
 

@@ -189,7 +189,7 @@ chatcrypt_feed_tenant_again(const ChatcryptArg *tenant)
 
 PG_FUNCTION_INFO_V1(chatcrypt_refeed);
 
-/* refeed(chat uuid): how many chats; NULL for all. */
+/* refeed(chat any_id): how many chats; refeed(): the same of all that are fed. */
 Datum
 chatcrypt_refeed(PG_FUNCTION_ARGS)
 {
@@ -198,8 +198,10 @@ chatcrypt_refeed(PG_FUNCTION_ARGS)
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.refeed()");
+	if (PG_NARGS() > 0)
+		chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	chatcrypt_owner_begin(&scope);
-	if (PG_ARGISNULL(0))
+	if (PG_NARGS() == 0)
 		chats = chatcrypt_owner_execute("INSERT INTO chatcrypt.search_feed (chat_id) "
 										"SELECT chat_id FROM chatcrypt.search_feed_chat", NULL, 0);
 	else

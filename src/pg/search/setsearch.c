@@ -286,7 +286,7 @@ set_search(const uint8 *chat_id, Wish *wish)
 PG_FUNCTION_INFO_V1(chatcrypt_set_search);
 
 /*
- * set_search(chat uuid, mode text, config, prefixes, trigrams, bits, feed): is the index
+ * set_search(chat any_id, mode text, config, prefixes, trigrams, bits, feed): is the index
  * complete?
  */
 Datum
@@ -298,19 +298,4 @@ chatcrypt_set_search(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("chatcrypt.set_search()");
 	parse_wish(fcinfo, &wish);
 	PG_RETURN_BOOL(set_search(PG_GETARG_UUID_P(ARG_CHAT_ID)->data, &wish));
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_set_search_bigint);
-
-Datum
-chatcrypt_set_search_bigint(PG_FUNCTION_ARGS)
-{
-	Wish		wish;
-	pg_uuid_t	id;
-
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	PreventCommandIfReadOnly("chatcrypt.set_search()");
-	parse_wish(fcinfo, &wish);
-	chatcrypt_bigint_id(PG_GETARG_INT64(ARG_CHAT_ID), id.data);
-	PG_RETURN_BOOL(set_search(id.data, &wish));
 }

@@ -660,21 +660,11 @@ purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
 
 PG_FUNCTION_INFO_V1(chatcrypt_purge_chat);
 
-/* purge_chat(chat uuid, patience interval, INOUT destroyed bigint) */
+/* purge_chat(chat any_id, patience interval, INOUT destroyed bigint) */
 Datum
 chatcrypt_purge_chat(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
-
-	return purge_chat(fcinfo, &id);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_purge_chat_bigint);
-
-Datum
-chatcrypt_purge_chat_bigint(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t	id = chatcrypt_chat_argument_bigint(fcinfo);
 
 	return purge_chat(fcinfo, &id);
 }

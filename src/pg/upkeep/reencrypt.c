@@ -201,21 +201,11 @@ reencrypt_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 
 PG_FUNCTION_INFO_V1(chatcrypt_reencrypt_chat);
 
-/* reencrypt_chat(chat uuid, batch integer, INOUT moved bigint, INOUT unreadable bigint) */
+/* reencrypt_chat(chat any_id, batch integer, INOUT moved bigint, INOUT unreadable bigint) */
 Datum
 chatcrypt_reencrypt_chat(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
-
-	return reencrypt_chat(fcinfo, &id);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_reencrypt_chat_bigint);
-
-Datum
-chatcrypt_reencrypt_chat_bigint(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t	id = chatcrypt_chat_argument_bigint(fcinfo);
 
 	return reencrypt_chat(fcinfo, &id);
 }
@@ -292,7 +282,7 @@ chatcrypt_reencrypt_due(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_reseal_envelope);
 
-/* reseal(chat uuid, message uuid, envelope bytea, aad bytea): NULL where it does not open */
+/* reseal(chat any_id, message any_id, envelope bytea, aad bytea): NULL where it does not open */
 Datum
 chatcrypt_reseal_envelope(PG_FUNCTION_ARGS)
 {

@@ -46,7 +46,7 @@ static const char *const no_id = "no id: the chat's or the message's is null";
 
 PG_FUNCTION_INFO_V1(chatcrypt_check_envelope);
 
-/* check_envelope(chat uuid, message uuid, envelope bytea, aad bytea) */
+/* check_envelope(chat any_id, message any_id, envelope bytea, aad bytea) */
 Datum
 chatcrypt_check_envelope(PG_FUNCTION_ARGS)
 {
@@ -365,7 +365,7 @@ put_finding(ReturnSetInfo *result, Oid relation, const Finding *finding)
 
 PG_FUNCTION_INFO_V1(chatcrypt_verify_chat);
 
-/* verify_chat(chat uuid, "limit" bigint) */
+/* verify_chat(chat any_id, "limit" bigint) */
 Datum
 chatcrypt_verify_chat(PG_FUNCTION_ARGS)
 {

@@ -42,7 +42,7 @@ class Peak:
 
 
 def begin(connection, chat, file):
-    connection.value("SELECT chatcrypt.begin_attachment($1::bigint, $2::bigint, 'large')", chat, file)
+    connection.value("SELECT chatcrypt.begin_attachment($1, $2, 'large')", chat, file)
 
 
 def warm(connection):
@@ -56,20 +56,20 @@ def warm(connection):
 
 def upload(connection, file, parts):
     for part in range(parts):
-        if connection.value("SELECT 1 FROM chatcrypt.attachment_progress($1::bigint) WHERE part = $2", file, part) is None:
-            connection.value("SELECT chatcrypt.put_attachment_part($1::bigint, $2, $3, $4)", file, part, content(part),
+        if connection.value("SELECT 1 FROM chatcrypt.attachment_progress($1) WHERE part = $2", file, part) is None:
+            connection.value("SELECT chatcrypt.put_attachment_part($1, $2, $3, $4)", file, part, content(part),
                              "t" if part + 1 == parts else "f")
             print(f"put {part}", flush=True)
-    size = int.from_bytes(connection.value("SELECT chatcrypt.finish_attachment($1::bigint)", file), "big")
+    size = int.from_bytes(connection.value("SELECT chatcrypt.finish_attachment($1)", file), "big")
     if size != parts * MIB:
         sys.exit(f"the file has {size} bytes")
 
 
 def download(connection, file, parts):
     for part in range(parts):
-        if connection.value("SELECT chatcrypt.read_attachment_part($1::bigint, $2)", file, part) != content(part):
+        if connection.value("SELECT chatcrypt.read_attachment_part($1, $2)", file, part) != content(part):
             sys.exit(f"part {part} is another one")
-    if connection.value("SELECT chatcrypt.read_attachment_part($1::bigint, $2)", file, parts) is not None:
+    if connection.value("SELECT chatcrypt.read_attachment_part($1, $2)", file, parts) is not None:
         sys.exit("there is more of it")
 
 
@@ -101,7 +101,7 @@ def example(connection, chat, program):
         try:
             names["upload"](connection, chat, file, Cut(wanted, 3), "example")
         except Interrupted:
-            print(f"interrupted with {len(connection.execute('SELECT part FROM chatcrypt.attachment_progress(%s::uuid)', (file,)))} parts")
+            print(f"interrupted with {len(connection.execute('SELECT part FROM chatcrypt.attachment_progress(%s)', (file,)))} parts")
         size = names["upload"](connection, chat, file, io.BytesIO(wanted), "example")
         got = io.BytesIO()
         names["download"](connection, file, got)

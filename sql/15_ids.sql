@@ -1,0 +1,85 @@
+-- Ids as functions take them.  The tables have uuids; an application may number its chats and
+-- messages instead, or have its ids in text, as a driver does that sends parameters without a
+-- type.  As regclass does for relations, one type takes all of these by implicit casts, and so
+-- there is one function of each name instead of one for each mix of types.
+
+CREATE TYPE chatcrypt.any_id;
+
+CREATE FUNCTION chatcrypt.any_id_in(cstring)
+	RETURNS chatcrypt.any_id LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_any_id_in';
+COMMENT ON FUNCTION chatcrypt.any_id_in(cstring) IS 'Input of the type any_id.';
+
+CREATE FUNCTION chatcrypt.any_id_out(chatcrypt.any_id)
+	RETURNS cstring LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_any_id_out';
+COMMENT ON FUNCTION chatcrypt.any_id_out(chatcrypt.any_id) IS 'Output of the type any_id.';
+
+CREATE FUNCTION chatcrypt.any_id_recv(internal)
+	RETURNS chatcrypt.any_id LANGUAGE internal STRICT IMMUTABLE PARALLEL SAFE AS 'uuid_recv';
+COMMENT ON FUNCTION chatcrypt.any_id_recv(internal) IS
+	'Binary input of the type any_id: a uuid''s.';
+
+CREATE FUNCTION chatcrypt.any_id_send(chatcrypt.any_id)
+	RETURNS bytea LANGUAGE internal STRICT IMMUTABLE PARALLEL SAFE AS 'uuid_send';
+COMMENT ON FUNCTION chatcrypt.any_id_send(chatcrypt.any_id) IS
+	'Binary output of the type any_id: a uuid''s.';
+
+-- In the category of strings, so that a parameter or literal without a type is one id, and not
+-- an array of ids, where a function takes both.
+CREATE TYPE chatcrypt.any_id (
+	INPUT = chatcrypt.any_id_in,
+	OUTPUT = chatcrypt.any_id_out,
+	RECEIVE = chatcrypt.any_id_recv,
+	SEND = chatcrypt.any_id_send,
+	LIKE = pg_catalog.uuid,
+	CATEGORY = 'S'
+);
+COMMENT ON TYPE chatcrypt.any_id IS
+	'The id of a chat, a message or a file, as arguments have it: a uuid, a bigint, or the text of '
+	'either. Not for columns: keep ids there as uuid or bigint.';
+
+-- LEAKPROOF, since it cannot fail: a condition with it reaches an index behind a policy or a
+-- security barrier, where otherwise every message would be opened, and only then be looked at
+-- whose it is.
+CREATE FUNCTION chatcrypt.id(number bigint)
+	RETURNS uuid LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_id';
+COMMENT ON FUNCTION chatcrypt.id(bigint) IS 'The uuid that stands for a bigint id.';
+
+CREATE FUNCTION chatcrypt.id(number bigint, space bigint)
+	RETURNS uuid LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_id_in_space';
+COMMENT ON FUNCTION chatcrypt.id(bigint, bigint) IS
+	'The uuid that stands for a bigint id; applications that share a database take different '
+	'spaces.';
+
+CREATE FUNCTION chatcrypt.number_of(id uuid)
+	RETURNS bigint LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_number_of';
+COMMENT ON FUNCTION chatcrypt.number_of(uuid) IS
+	'The bigint that a uuid stands for; NULL for a uuid that stands for none.';
+
+CREATE FUNCTION chatcrypt.number_of(id uuid, space bigint)
+	RETURNS bigint LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_number_in_space';
+COMMENT ON FUNCTION chatcrypt.number_of(uuid, bigint) IS
+	'The bigint that a uuid stands for in an id space; NULL for a uuid that stands for none there.';
+
+CREATE FUNCTION chatcrypt.any_id(number integer)
+	RETURNS chatcrypt.any_id LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_any_id_integer';
+COMMENT ON FUNCTION chatcrypt.any_id(integer) IS 'Cast of an integer to any_id.';
+
+CREATE FUNCTION chatcrypt.any_id(number smallint)
+	RETURNS chatcrypt.any_id LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_any_id_smallint';
+COMMENT ON FUNCTION chatcrypt.any_id(smallint) IS 'Cast of a smallint to any_id.';
+
+CREATE CAST (uuid AS chatcrypt.any_id) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (chatcrypt.any_id AS uuid) WITHOUT FUNCTION;
+CREATE CAST (bigint AS chatcrypt.any_id) WITH FUNCTION chatcrypt.id(bigint) AS IMPLICIT;
+CREATE CAST (integer AS chatcrypt.any_id) WITH FUNCTION chatcrypt.any_id(integer) AS IMPLICIT;
+CREATE CAST (smallint AS chatcrypt.any_id) WITH FUNCTION chatcrypt.any_id(smallint) AS IMPLICIT;
+CREATE CAST (text AS chatcrypt.any_id) WITH INOUT AS IMPLICIT;
+CREATE CAST (varchar AS chatcrypt.any_id) WITH INOUT AS IMPLICIT;
