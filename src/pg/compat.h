@@ -38,6 +38,21 @@
 	 standard_ExecutorRun(queryDesc, direction, count, execute_once))
 #endif
 
+/* From 19 on EXPLAIN has a state that planning may fill. */
+#if PG_VERSION_NUM >= 190000
+#define CHATCRYPT_PLANNER_PARAMETERS \
+	Query *parse, const char *query_string, int cursor_options, ParamListInfo params, ExplainState *explain
+#define chatcrypt_call_planner(previous) \
+	((previous) ? (previous) (parse, query_string, cursor_options, params, explain) : \
+	 standard_planner(parse, query_string, cursor_options, params, explain))
+#else
+#define CHATCRYPT_PLANNER_PARAMETERS \
+	Query *parse, const char *query_string, int cursor_options, ParamListInfo params
+#define chatcrypt_call_planner(previous) \
+	((previous) ? (previous) (parse, query_string, cursor_options, params) : \
+	 standard_planner(parse, query_string, cursor_options, params))
+#endif
+
 /* Runs a portal to its end, as a statement of a client's. */
 #if PG_VERSION_NUM >= 180000
 #define chatcrypt_run_portal(portal, receiver) \

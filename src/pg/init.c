@@ -20,6 +20,7 @@
 #include "pg/base/settings.h"
 #include "pg/keys/keycache.h"
 #include "pg/messages/messages.h"
+#include "pg/messages/viewplan.h"
 #include "pg/service/requests.h"
 #include "pg/upkeep/maintenance.h"
 #include "pg/upkeep/maintenance_status.h"
@@ -102,6 +103,7 @@ _PG_init(void)
 	shmem_startup_hook = startup_shared_memory;
 	chatcrypt_access_install_hooks();
 	chatcrypt_messages_install_hooks();
+	chatcrypt_viewplan_install_hooks();
 	chatcrypt_dropguard_install_hooks();
 	chatcrypt_copyguard_install_hooks();
 

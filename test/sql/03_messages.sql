@@ -91,6 +91,9 @@ DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(10);
 UPDATE chatcrypt.messages m SET body = s.b FROM (VALUES ('left'), ('right')) AS s (b) WHERE m.message_id = chatcrypt.id(11);
 SELECT body IN ('left', 'right') AS changed FROM chatcrypt.messages WHERE message_id = chatcrypt.id(11);
 
+-- An UPDATE is planned to lock its rows, and to look at them again where another session changed them.
+EXPLAIN (COSTS OFF) UPDATE chatcrypt.messages SET expires_at = now() WHERE message_id = chatcrypt.id(1);
+
 -- Upserts.
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(1), :chat, 'x') ON CONFLICT (message_id) DO NOTHING;
 SELECT chatcrypt.put_message(:chat, chatcrypt.id(50), 'put');

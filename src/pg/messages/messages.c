@@ -7,8 +7,9 @@
  * still be deleted.
  *
  * INSTEAD OF triggers lose updates: the row that the statement read may have been
- * changed by the time it is written.  So an UPDATE first locks the very row
- * version that its snapshot shows; where a newer one exists it raises 40001.
+ * changed by the time it is written.  So an UPDATE is planned with a lock on its rows
+ * (viewplan.c); where it is not, as in MERGE, the trigger locks the very row version
+ * that its snapshot shows, and raises 40001 where a newer one exists.
  */
 #include "postgres.h"
 
@@ -17,7 +18,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -26,7 +26,6 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -40,6 +39,7 @@
 #include "pg/messages/messages.h"
 #include "pg/messages/rowwriter.h"
 #include "pg/messages/seal.h"
+#include "pg/messages/viewplan.h"
 #include "pg/search/search.h"
 #include "pg/search/searchfeed.h"
 
@@ -59,16 +59,12 @@ chatcrypt_messages_note_unopened(void)
 	some_did_not_open = true;
 }
 
-/*
- * Is this query an UPDATE, or a MERGE, of our view?  Almost always the first test says no.
- * Raises for nothing: databases without the extension come here too.
- */
+/* Is this query an UPDATE, or a MERGE, of our view?  Almost always the first test says no. */
 static bool
 updates_the_view(QueryDesc *query)
 {
 	const ModifyTable *plan;
 	RangeTblEntry *target;
-	char	   *name;
 
 	if (query->operation != CMD_UPDATE && query->operation != CMD_MERGE)
 		return false;
@@ -76,11 +72,7 @@ updates_the_view(QueryDesc *query)
 		return false;
 	plan = (const ModifyTable *) query->plannedstmt->planTree;
 	target = rt_fetch(linitial_int(plan->resultRelations), query->plannedstmt->rtable);
-	if (target->relkind != RELKIND_VIEW)
-		return false;
-	name = get_rel_name(target->relid);
-	return name != NULL && strcmp(name, "messages") == 0 &&
-		get_rel_namespace(target->relid) == get_namespace_oid("chatcrypt", true);
+	return target->relkind == RELKIND_VIEW && chatcrypt_is_messages_view(target->relid);
 }
 
 static void
@@ -196,24 +188,14 @@ insert_by_sql(Row *row)
 				  MESSAGE_COLUMNS, column_types, row->values, row->nulls, NULL);
 }
 
-/* Whether this query's rows can be written directly is found out with the first of them. */
-typedef struct QueryState
+/* Whether a query's rows can be written directly is found out with the first of them. */
+static ChatcryptRowWriter *
+writer_of(ChatcryptViewWrite *query, MemoryContext memory)
 {
-	ChatcryptRowWriter *writer;
-} QueryState;
-
-static QueryState *
-query_state(FmgrInfo *trigger)
-{
-	QueryState *state = trigger->fn_extra;
-
-	if (state == NULL)
-	{
-		state = MemoryContextAllocZero(trigger->fn_mcxt, sizeof(QueryState));
-		state->writer = chatcrypt_rowwriter_open(trigger->fn_mcxt);
-		trigger->fn_extra = state;
-	}
-	return state;
+	if (!query->sought_writer)
+		query->writer = chatcrypt_rowwriter_open(memory);
+	query->sought_writer = true;
+	return query->writer;
 }
 
 static void
@@ -288,7 +270,7 @@ static HeapTuple
 insert_message(TriggerData *trigger, FmgrInfo *function)
 {
 	TupleDesc	view = RelationGetDescr(trigger->tg_relation);
-	QueryState *state = query_state(function);
+	ChatcryptViewWrite *query = chatcrypt_view_write(function);
 	Row			given;
 	Row			stored;
 
@@ -296,7 +278,7 @@ insert_message(TriggerData *trigger, FmgrInfo *function)
 	stored = given;
 	fill_defaults(&stored);
 	seal_body(&stored);
-	store_message(state->writer, &stored);
+	store_message(writer_of(query, function->fn_mcxt), &stored);
 	note_written(&stored, &given);
 	return row_for_returning(view, &given, &stored);
 }
@@ -440,7 +422,7 @@ changes_search(const Row *old, const Row *given, bool moved)
 }
 
 static HeapTuple
-update_message(TriggerData *trigger)
+update_message(TriggerData *trigger, FmgrInfo *function)
 {
 	TupleDesc	view = RelationGetDescr(trigger->tg_relation);
 	Row			old;
@@ -454,7 +436,8 @@ update_message(TriggerData *trigger)
 	refuse_null(&given, MESSAGE_CHAT_ID, "chat_id");
 	if (is_distinct(&old, &given, MESSAGE_DEK_VERSION, true, sizeof(int32)))
 		refuse_dek_version();
-	if (!lock_row_as_read(old.values[MESSAGE_ID]))
+	if (!chatcrypt_view_write(function)->rows_are_locked &&
+		!lock_row_as_read(old.values[MESSAGE_ID]))
 		return NULL;
 
 	refuse_to_erase_unread(&old, &given);
@@ -511,7 +494,7 @@ chatcrypt_write_message(PG_FUNCTION_ARGS)
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		return PointerGetDatum(insert_message(trigger, fcinfo->flinfo));
-	return PointerGetDatum(update_message(trigger));
+	return PointerGetDatum(update_message(trigger, fcinfo->flinfo));
 }
 
 /*

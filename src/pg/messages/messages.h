@@ -40,4 +40,7 @@ extern void chatcrypt_insert_message(const ChatcryptMessageRow *given, bytea *en
 /* The default of message_id: an SQL function that C calls as well. */
 extern PGDLLEXPORT Datum chatcrypt_new_message_id(PG_FUNCTION_ARGS);
 
+/* The trigger of the view, which the planner's and the executor's hooks look for. */
+extern PGDLLEXPORT Datum chatcrypt_write_message(PG_FUNCTION_ARGS);
+
 #endif

@@ -1,0 +1,194 @@
+/*
+ * viewplan.c
+ *		How statements that write to the view chatcrypt.messages are planned, and
+ *		what its trigger learns from their plans: see viewplan.h.
+ *
+ * An UPDATE of a table waits for a session that changes a row at the same time, and
+ * then looks at the row as that session left it (EvalPlanQual).  An UPDATE of a view
+ * with an INSTEAD OF trigger does not: its rows come from a subquery that locks
+ * nothing, and what was written in between would be lost.  A SELECT ... FOR UPDATE of
+ * the same view does wait and look again, in a LockRows node.  So the view's subquery
+ * gets the mark that FOR NO KEY UPDATE would have put there, before it is planned, and
+ * PostgreSQL plans LockRows below ModifyTable.  What reaches the trigger is then the
+ * newest version of a row, for which all conditions hold: those of the statement, of
+ * the view, and of row-level security.
+ *
+ * MERGE cannot be planned that way: its target may be on the nullable side of an outer
+ * join, where PostgreSQL locks no rows.  Nor is there a LockRows node at that place
+ * where the view's subquery is planned by itself, as that of a security barrier is.
+ * So the trigger does not trust that its rows are locked: when the query starts, the
+ * plan is looked at, and the trigger told what it says (in fn_extra, the place that a
+ * function has for itself for the length of a query).
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
+#include "optimizer/planner.h"
+#include "parser/analyze.h"
+#include "parser/parsetree.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "pg/base/store.h"
+#include "pg/compat.h"
+#include "pg/messages/messages.h"
+#include "pg/messages/viewplan.h"
+
+static planner_hook_type previous_planner;
+static ExecutorStart_hook_type previous_executor_start;
+
+bool
+chatcrypt_is_messages_view(Oid relation)
+{
+	char	   *name = get_rel_name(relation);
+
+	return name != NULL && strcmp(name, "messages") == 0 &&
+		get_rel_namespace(relation) == get_namespace_oid("chatcrypt", true);
+}
+
+static bool
+is_target(const RangeTblEntry *entry)
+{
+	return entry->relkind == RELKIND_VIEW && chatcrypt_is_messages_view(entry->relid);
+}
+
+/* ---------- planning ---------- */
+
+/*
+ * The rewriter replaced the view by its subquery, and has the old row passed to the
+ * trigger as the whole row of that.  NULL where this is not so.
+ */
+static Query *
+subquery_of_target(const Query *update)
+{
+	ListCell   *cell;
+
+	foreach(cell, update->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, cell);
+		Var		   *row = (Var *) entry->expr;
+
+		if (!entry->resjunk || entry->resname == NULL || strcmp(entry->resname, "wholerow") != 0 ||
+			!IsA(row, Var) || row->varattno != InvalidAttrNumber || row->varlevelsup != 0)
+			continue;
+		return rt_fetch(row->varno, update->rtable)->subquery;
+	}
+	return NULL;
+}
+
+/* As the rewriter does with the view of a SELECT ... FOR NO KEY UPDATE. */
+static void
+lock_rows_of(Query *view)
+{
+	Oid			table = chatcrypt_store_relation("message");
+	ListCell   *cell;
+
+	foreach(cell, view->jointree->fromlist)
+	{
+		RangeTblRef *source = lfirst(cell);
+		RangeTblEntry *entry;
+
+		if (!IsA(source, RangeTblRef))
+			continue;
+		entry = rt_fetch(source->rtindex, view->rtable);
+		if (entry->rtekind != RTE_RELATION || entry->relid != table)
+			continue;
+		LockRelationOid(table, RowShareLock);
+		entry->rellockmode = RowShareLock;
+		applyLockingClause(view, source->rtindex, LCS_FORNOKEYUPDATE, LockWaitBlock, true);
+	}
+}
+
+static void
+prepare_query(Query *query)
+{
+	ListCell   *cell;
+	Query	   *view;
+
+	foreach(cell, query->cteList)	/* no other part of a query can hold one that writes */
+		prepare_query(castNode(Query, lfirst_node(CommonTableExpr, cell)->ctequery));
+	if (query->resultRelation == 0 || !is_target(rt_fetch(query->resultRelation, query->rtable)))
+		return;
+	view = query->commandType == CMD_UPDATE ? subquery_of_target(query) : NULL;
+	if (view != NULL)
+		lock_rows_of(view);
+}
+
+static PlannedStmt *
+plan_query(CHATCRYPT_PLANNER_PARAMETERS)
+{
+	prepare_query(parse);
+	return chatcrypt_call_planner(previous_planner);
+}
+
+/* ---------- starting ---------- */
+
+/* Fills the trigger's own place with what the plan says; others may have theirs on the view. */
+static void
+tell_trigger(const ModifyTableState *write, ResultRelInfo *target)
+{
+	bool		locks_rows = write->operation == CMD_UPDATE &&
+		IsA(outerPlanState(write), LockRowsState);
+
+	for (int i = 0; i < target->ri_TrigDesc->numtriggers; i++)
+	{
+		FmgrInfo   *trigger = &target->ri_TrigFunctions[i];
+
+		fmgr_info_cxt(target->ri_TrigDesc->triggers[i].tgfoid, trigger,
+					  write->ps.state->es_query_cxt);
+		if (trigger->fn_addr == chatcrypt_write_message)
+			chatcrypt_view_write(trigger)->rows_are_locked = locks_rows;
+	}
+}
+
+static void
+tell_triggers(const ModifyTableState *write)
+{
+	for (int i = 0; i < write->mt_nrels; i++)
+	{
+		ResultRelInfo *target = &write->resultRelInfo[i];
+
+		if (target->ri_RelationDesc->rd_rel->relkind == RELKIND_VIEW && target->ri_TrigDesc != NULL &&
+			chatcrypt_is_messages_view(RelationGetRelid(target->ri_RelationDesc)))
+			tell_trigger(write, target);
+	}
+}
+
+static void
+start_query(QueryDesc *query, int flags)
+{
+	ListCell   *cell;
+
+	if (previous_executor_start)
+		previous_executor_start(query, flags);
+	else
+		standard_ExecutorStart(query, flags);
+	if (IsA(query->planstate, ModifyTableState))
+		tell_triggers((ModifyTableState *) query->planstate);
+	foreach(cell, query->estate->es_auxmodifytables)
+		tell_triggers(lfirst(cell));
+}
+
+ChatcryptViewWrite *
+chatcrypt_view_write(FmgrInfo *trigger)
+{
+	if (trigger->fn_extra == NULL)
+		trigger->fn_extra = MemoryContextAllocZero(trigger->fn_mcxt, sizeof(ChatcryptViewWrite));
+	return trigger->fn_extra;
+}
+
+void
+chatcrypt_viewplan_install_hooks(void)
+{
+	previous_planner = planner_hook;
+	planner_hook = plan_query;
+	previous_executor_start = ExecutorStart_hook;
+	ExecutorStart_hook = start_query;
+}
