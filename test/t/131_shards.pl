@@ -1,0 +1,110 @@
+# Shards as docs/scaling.md has them: one cluster makes chats and keys, nodes subscribe to the tables
+# of keys, and hold tables of messages that are the application's own.
+use strict;
+use warnings;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test qw(keys_of wait_until);
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $owner = Chatcrypt::Test->start('owner', streaming => 'logical');
+my $node = Chatcrypt::Test->start('node', keys => keys_of($owner), conf => "wal_retrieve_retry_interval = '100ms'\n");
+
+# The statements of the page, as they stand there.
+my ($shards) = slurp_file('docs/scaling.md') =~ /^## Shards\n(.*?)^## /ms;
+my ($publish, $subscribe) = $shards =~ /^```sql\n(.*?)^```/msg;
+my $source = $owner->connstr . ' dbname=postgres';
+like($subscribe, qr/CONNECTION '[^']*'/, 'the page has a place for the address');
+$subscribe =~ s/CONNECTION '[^']*'/CONNECTION '$source'/;
+
+sub apply
+{
+	$owner->wait_for_catchup('chatcrypt_keys');
+	return;
+}
+
+sub decrypted
+{
+	my ($chat) = @_;
+	return "SELECT chatcrypt.decrypt(chat_id, id, note) FROM notes WHERE chat_id = $chat ORDER BY id";
+}
+
+$owner->safe_psql('postgres', q{SELECT chatcrypt.create_chats(array_agg(g), participants => ARRAY['alice'])
+	FROM generate_series(1::bigint, 5) AS g});
+$owner->safe_psql('postgres', $publish);
+$node->safe_psql('postgres', $subscribe);
+$node->wait_for_subscription_sync($owner, 'chatcrypt_keys');
+my $everything = q{SELECT (SELECT string_agg(t::text, '|' ORDER BY t::text) FROM chatcrypt.%s AS t)};
+sub is_the_same
+{
+	my ($when) = @_;
+	foreach my $table (qw(deployment tenant chat dek))
+	{
+		is(ask($node, sprintf($everything, $table)), ask($owner, sprintf($everything, $table)), "$when: $table is the same on the node");
+	}
+	return;
+}
+is_the_same('at first');
+
+# A table of messages on the node.  It is sealed and opened there, with keys that were made elsewhere.
+$node->safe_psql('postgres', 'CREATE TABLE notes (chat_id bigint, id bigint, note bytea, PRIMARY KEY (chat_id, id))');
+my $idle = session($node);
+is(answer($idle, q{INSERT INTO notes SELECT g, 1, chatcrypt.encrypt(g, 1, 'note ' || g) FROM generate_series(1, 5) AS g}), '',
+	'a row is sealed in the INSERT on the node');
+is(answer($idle, decrypted($_)), "note $_", "chat $_ opens on the node") foreach 1 .. 5;
+my $envelope = answer($idle, 'SELECT note FROM notes WHERE chat_id = 1');
+is(ask($owner, "SELECT chatcrypt.decrypt(1, 1, '$envelope')"), 'note 1', 'what a node sealed opens where the keys are made');
+$envelope = ask($owner, q{SELECT chatcrypt.encrypt(2, 2, 'from the owner')});
+is(answer($idle, "SELECT chatcrypt.decrypt(2, 2, '$envelope')"), 'from the owner', 'and the other way round');
+is(answer($idle, q{UPDATE notes SET note = (SELECT chatcrypt.encrypt(chat_id, id, 'edited ' || chat_id)) WHERE chat_id <= 2}), '',
+	'an UPDATE seals in a sub-select');
+is(answer($idle, decrypted($_)), "edited $_", "for each row by itself: chat $_") foreach 1 .. 2;
+
+# What is done to keys arrives, in sessions that used them before.
+$owner->safe_psql('postgres', q{SELECT chatcrypt.create_tenant('acme', 'local:main'); SELECT chatcrypt.create_chat(10, tenant => 'acme')});
+apply();
+is(answer($idle, q{SELECT chatcrypt.decrypt(10, 1, chatcrypt.encrypt(10, 1, 'new'))}), 'new', 'a new chat of a new tenant arrives');
+$owner->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(2)');
+apply();
+is(answer($idle, q{SELECT chatcrypt.dek_version(chatcrypt.encrypt(2, 1, 'x'))}), '2', 'a rotation arrives');
+is(answer($idle, decrypted(2)), 'edited 2', 'and the older key still opens');
+$owner->safe_psql('postgres', q{UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.id(5)});
+apply();
+like(answer($idle, q{SELECT chatcrypt.encrypt(5, 2, 'x')}), qr/takes no plaintext/, 'a mode arrives');
+
+is(answer($idle, decrypted(3)), 'note 3', 'chat 3 is warm on the node');
+$owner->safe_psql('postgres', q{SELECT chatcrypt.shred_chat(3, 'irreversible')});
+my $shredded = time;
+ok(wait_until(10, sub { answer($idle, decrypted(3)) =~ /^ERROR:  the data key of chat .* was destroyed$/ }), 'a shred arrives by itself');
+note(sprintf 'a shred was held on the node %.3f s after its commit', time - $shredded);
+like(ask($node, decrypted(3)), qr/was destroyed/, 'and holds in new sessions');
+is_the_same('at last');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.key_event'), '0', 'the history of keys is where they are made');
+
+# The actor is a session's: what a planner sends to a node runs without one.
+$node->safe_psql('postgres', 'CREATE ROLE app LOGIN; GRANT chatcrypt_writer, chatcrypt_reader TO app; GRANT SELECT ON notes TO app');
+my $as_app = 'SET SESSION AUTHORIZATION app';
+is(ask($node, "$as_app; " . decrypted(1)), 'edited 1', 'without an actor every chat opens on a node');
+like(ask($node, "$as_app; BEGIN; SELECT chatcrypt.act_as('bob') \\g /dev/null\n" . decrypted(1)), qr/the current actor is not a participant of this chat/,
+	'an actor who takes no part is refused on a node too');
+is(ask($node, "$as_app; BEGIN; SELECT chatcrypt.act_as('alice') \\g /dev/null\n" . decrypted(1)), 'edited 1', 'one who does is not');
+$owner->safe_psql('postgres', q{SELECT chatcrypt.remove_participant(1, 'alice')});
+apply();
+like(ask($node, "$as_app; BEGIN; SELECT chatcrypt.act_as('alice') \\g /dev/null\n" . decrypted(1)), qr/the current actor is not a participant of this chat/,
+	'until it is removed where the keys are made');
+
+# A chat that a node made itself stands in the way of the one that arrives, until it is deleted there.
+$node->safe_psql('postgres', q{SELECT setval('chatcrypt.dek_dek_id_seq', 1000); SELECT chatcrypt.create_chat(99)});
+$owner->safe_psql('postgres', 'SELECT chatcrypt.create_chat(99), chatcrypt.create_chat(100)');
+ok(wait_until(10, sub { slurp_file($node->logfile) =~ /duplicate key value violates unique constraint "chat_pkey"/ }),
+	'a chat that a node made itself ends the subscription');
+like(answer($idle, q{SELECT chatcrypt.encrypt(100, 1, 'x')}), qr/does not exist/, 'and what was made later does not arrive');
+$node->safe_psql('postgres', 'DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(99)');
+apply();
+is(answer($idle, "SELECT chatcrypt.decrypt($_, 1, chatcrypt.encrypt($_, 1, 'x'))"), 'x', "until it is deleted there: chat $_ has arrived")
+  foreach 99, 100;
+
+$idle->quit;
+$_->stop foreach $node, $owner;
+done_testing();
