@@ -145,6 +145,29 @@ my $printed = $node->safe_psql('readme', join("\n", $readme =~ /^```sql\n(.*?)^`
 like($printed, qr/^alice\|Lunch at noon\?\n\\x0100000001[0-9a-f]+\n2$/m, 'the first ten lines of README.md');
 like($printed, qr/^remember$/m, 'an envelope in a table of one\'s own');
 
+# Foreign keys: README.md gave the right, and said what they do to deletion.
+$node->safe_psql('readme', <<'SQL');
+CREATE SCHEMA app AUTHORIZATION app;
+SET ROLE app;
+CREATE TABLE app.mine (chat_id uuid REFERENCES chatcrypt.chat, message_id uuid REFERENCES chatcrypt.message);
+INSERT INTO app.mine SELECT chat_id, message_id FROM chatcrypt.messages;
+RESET ROLE;
+INSERT INTO reactions SELECT message_id, 'bob', 'yes' FROM chatcrypt.messages;
+SQL
+like(($node->psql('readme', 'DELETE FROM chatcrypt.messages'))[2], qr/violates foreign key constraint "mine_message_id_fkey"/,
+	'a foreign key keeps a message from being deleted');
+is($node->safe_psql('readme', 'DROP TABLE app.mine; DELETE FROM chatcrypt.messages; SELECT count(*) FROM reactions'), '0',
+	'unless it says ON DELETE CASCADE');
+
+# Roles are the cluster's.
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', q{CREATE EXTENSION chatcrypt; SELECT chatcrypt.create_chat(1);
+	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'of another application')});
+my @as_app = ('SELECT body FROM chatcrypt.messages', extra_params => [ '-U', 'app' ]);
+is(($node->psql('other', @as_app))[1], 'of another application', 'a role that reads in one database reads in another');
+$node->safe_psql('other', 'REVOKE CONNECT ON DATABASE other FROM PUBLIC');
+like(($node->psql('other', @as_app))[2], qr/permission denied for database "other"/, 'unless it may not connect');
+
 # Links to files and headings.  A heading's anchor is made as GitHub makes it.
 my @pages = ('README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md', glob('docs/*.md'));
 my %anchors;
