@@ -1,11 +1,11 @@
 -- Who takes part, and on whose behalf a transaction runs.
 
 CREATE FUNCTION chatcrypt.act_as(actor text)
-	RETURNS void LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_act_as';
 COMMENT ON FUNCTION chatcrypt.act_as(text) IS
 	'Until the transaction ends, shows and takes messages only of chats whose participants hold '
-	'the actor.';
+	'the actor; nothing at all where a rollback has dropped the actor, until it is named again.';
 
 CREATE FUNCTION chatcrypt.current_actor()
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_current_actor';
@@ -15,8 +15,8 @@ CREATE FUNCTION chatcrypt.may_see(chat_id chatcrypt.any_id)
 	RETURNS boolean LANGUAGE c STRICT STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_may_see';
 COMMENT ON FUNCTION chatcrypt.may_see(chatcrypt.any_id) IS
-	'What row-level security asks: is the current actor, if there is one, a participant of the '
-	'chat?';
+	'What row-level security asks: is the current actor a participant of the chat?  True where '
+	'there is no actor and none is required.';
 
 ALTER TABLE chatcrypt.message ENABLE ROW LEVEL SECURITY;
 CREATE POLICY participants ON chatcrypt.message

@@ -257,7 +257,20 @@ COMMENT ON FUNCTION chatcrypt.doctor_host() IS
 -- Who may do what.  MEMBER, and not USAGE: who does not inherit a right can still SET ROLE.
 CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	WITH login AS MATERIALIZED (
+	-- What the setting is for a role that logs in here: its own in this database, its own, this
+	-- database's, that of all roles, the server's.
+	WITH required AS MATERIALIZED (
+		SELECT r.oid, coalesce(
+				(SELECT substr(entry, strpos(entry, '=') + 1)
+				 FROM pg_db_role_setting AS o, unnest(o.setconfig) AS entry
+				 WHERE entry ~* '^chatcrypt[.]require_actor=' AND o.setrole IN (0, r.oid)
+				   AND o.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
+				 ORDER BY o.setrole <> 0 DESC, o.setdatabase <> 0 DESC LIMIT 1),
+				(SELECT v.value FROM chatcrypt.doctor_values() AS v
+				 WHERE v.name = 'chatcrypt.require_actor' AND v.place = 'on this server')) ~* '^(t|y|on|1)' AS actor
+		FROM pg_roles AS r
+	),
+	login AS MATERIALIZED (
 		SELECT quote_ident(rolname) AS name, oid, rolsuper AS super, rolbypassrls AS bypasses,
 			   pg_has_role(oid, 'chatcrypt_writer', 'MEMBER') AS writes,
 			   pg_has_role(oid, 'chatcrypt_reader', 'MEMBER') AS reads,
@@ -265,6 +278,9 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 			   pg_has_role(oid, 'chatcrypt_keyholder', 'MEMBER') AS holds_keys,
 			   pg_has_role(oid, 'chatcrypt_feeder', 'MEMBER') AS drains,
 			   pg_has_role(oid, 'pg_read_all_stats', 'MEMBER') AS watches,
+			   EXISTS (SELECT FROM required AS mine WHERE mine.oid = pg_roles.oid AND mine.actor) AS names_actors,
+			   EXISTS (SELECT FROM required AS of WHERE of.actor AND of.oid <> pg_roles.oid
+					   AND pg_has_role(pg_roles.oid, of.oid, 'MEMBER')) AS inherits_from_one_that_does,
 			   has_column_privilege(oid, 'chatcrypt.dek', 'encrypted_dek', 'SELECT') AS reads_keys,
 			   has_any_column_privilege(oid, 'chatcrypt.dek', 'INSERT, UPDATE')
 			   OR has_table_privilege(oid, 'chatcrypt.dek', 'DELETE, TRUNCATE') AS writes_keys
@@ -308,9 +324,16 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 		FROM login WHERE manages AND (reads OR writes OR drains) AND NOT super
 		UNION ALL
 		SELECT 'warning', 'bypassrls', 'These roles bypass row-level security and read or write messages: %s.',
-			   'act_as() does not confine them to the chats of an actor.',
+			   'act_as() does not confine them to the chats of an actor, and chatcrypt.require_actor '
+			   'keeps bodies from them, not rows.',
 			   'ALTER ROLE … NOBYPASSRLS.', name
 		FROM login WHERE bypasses AND (reads OR writes) AND NOT super
+		UNION ALL
+		SELECT 'critical', 'require_actor_inherited', 'These roles log in without chatcrypt.require_actor, and are members of a role that has it: %s.',
+			   'The setting holds for the role that logs in, and neither by membership nor by SET '
+			   'ROLE: what they run for one person can show the messages of everybody.',
+			   'ALTER ROLE … SET chatcrypt.require_actor = on for each; or REVOKE the membership.', name
+		FROM login WHERE (reads OR writes) AND inherits_from_one_that_does AND NOT names_actors AND NOT super
 		UNION ALL
 		SELECT 'warning', 'statement_readers', 'These roles see the statements that others run: %s.',
 			   'As members of pg_read_all_stats, or pg_monitor, they see bodies that are written '

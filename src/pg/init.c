@@ -14,6 +14,7 @@
 
 #include "core/aead.h"
 #include "pg/access/access.h"
+#include "pg/access/actor.h"
 #include "pg/access/copyguard.h"
 #include "pg/access/dropguard.h"
 #include "pg/base/progress.h"
@@ -88,6 +89,7 @@ _PG_init(void)
 				 errhint("Add chatcrypt to shared_preload_libraries in postgresql.conf, then restart the server.")));
 
 	chatcrypt_settings_define();
+	chatcrypt_actor_define_settings();
 	chatcrypt_access_define_settings();
 	MarkGUCPrefixReserved("chatcrypt");
 
@@ -102,6 +104,7 @@ _PG_init(void)
 	previous_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shared_memory;
 	chatcrypt_access_install_hooks();
+	chatcrypt_actor_install_hooks();
 	chatcrypt_messages_install_hooks();
 	chatcrypt_viewplan_install_hooks();
 	chatcrypt_dropguard_install_hooks();

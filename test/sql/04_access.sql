@@ -123,7 +123,6 @@ SELECT chatcrypt.put_message(:other, chatcrypt.id(5010), 'intruder');
 ROLLBACK TO s;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(5011), :chat, 'by alice');
 SELECT chatcrypt.act_as('bob');
-SELECT count(DISTINCT chat_id) FROM chatcrypt.messages WHERE chat_id IN (:chat, :other);
 ROLLBACK TO s;
 SELECT chatcrypt.current_actor();
 COMMIT;
@@ -143,9 +142,33 @@ ROLLBACK TO s;
 RESET ALL;
 SELECT chatcrypt.current_actor();
 SELECT chatcrypt.act_as('');
+ROLLBACK TO s;
+SELECT chatcrypt.act_as(NULL);
+ROLLBACK;
+SET chatcrypt.require_actor = on;
+RESET ROLE;
+
+-- An actor that a rollback drops is missing, and not forgotten.
+SET ROLE app_both;
+BEGIN;
+SAVEPOINT s;
+SELECT chatcrypt.act_as('alice');
+ROLLBACK TO s;
+SELECT chatcrypt.current_actor(), chatcrypt.may_see(:chat), count(*) FROM chatcrypt.messages;
+SELECT chatcrypt.encrypt(:chat::uuid, 1, 'x');
 ROLLBACK;
 RESET ROLE;
+-- Where one is required it is missing from the beginning, for superusers as well.
+SET chatcrypt.require_actor = on;
+SELECT chatcrypt.may_see(:chat);
+\set VERBOSITY default
+SELECT chatcrypt.encrypt(:chat::uuid, 1, 'x');
+\set VERBOSITY terse
+SELECT chatcrypt.create_chat(5012);
+SELECT chatcrypt.drain_search_feed();
+RESET chatcrypt.require_actor;
 SET chatcrypt.actor = 'bob';
+SET chatcrypt.actor_is_due = on;
 SET chatcrypt.client_transport = 'tls';
 ALTER ROLE app_both SET chatcrypt.actor = 'bob';
 

@@ -187,6 +187,8 @@ SET ROLE wire_holder;
 BEGIN;
 SELECT chatcrypt.act_as('bob');
 SELECT key_version FROM chatcrypt.conversation_key(50002);
+ROLLBACK;
+BEGIN;
 SELECT chatcrypt.act_as('alice');
 SELECT chatcrypt.conversation_key(50002);
 ROLLBACK;

@@ -53,7 +53,7 @@ foreach my $line (split /\n/, $settings)
 	is($row->[0], $default, "$name: default");
 	is($row->[1], $range, "$name: range");
 	# Those that chatcrypt sets for itself refuse everybody else; 04_access tests that.
-	my $ours = $name =~ /\.(?:actor|client_transport)$/;
+	my $ours = $name =~ /\.(?:actor|actor_is_due|client_transport)$/;
 	is($row->[2], $ours ? 'chatcrypt' : $class{$context}, "$name: how to change it");
 	cmp_ok(length($row->[3] // ''), '>', 20, "$name: meaning");
 }

@@ -1,6 +1,6 @@
 /*
  * access.h
- *		Who may do what: roles, the current actor, and the client's transport.
+ *		Who may do what: roles, participants, and the client's transport.
  *
  * GRANTs are the first fence; these checks are the second, and hold even where
  * EXECUTE was granted by mistake.
@@ -9,6 +9,7 @@
 #define CHATCRYPT_ACCESS_H
 
 #include "core/bytes.h"
+#include "pg/access/actor.h"
 
 typedef enum ChatcryptRight
 {
@@ -25,10 +26,16 @@ typedef enum ChatcryptRight
 /* Raises where the current user lacks the right. */
 extern void chatcrypt_require(ChatcryptRight right);
 
+/* Raises for who neither reads nor writes. */
+extern void chatcrypt_require_reader_or_writer(void);
+
 /* Raises for who is neither administrator nor auditor. */
 extern void chatcrypt_require_steward(void);
 
-/* Before plaintext goes to or comes from a client: the right, and chatcrypt.require_tls. */
+/*
+ * Before plaintext goes to or comes from a client: the right, chatcrypt.require_tls, and an
+ * actor where there must be one.
+ */
 extern void chatcrypt_require_for_plaintext(ChatcryptRight right);
 
 /*
@@ -38,19 +45,26 @@ extern void chatcrypt_require_for_plaintext(ChatcryptRight right);
 extern void chatcrypt_require_for_key(const uint8 chat_id[CC_ID_LEN]);
 
 /*
- * On whose behalf this transaction runs; NULL where nobody was named.  Valid until the
- * next act_as().
+ * Raises where there must be an actor and is none; while one is set, unless the chat's
+ * participants hold it.
  */
-extern const char *chatcrypt_actor(void);
-
-/* While an actor is set: raises unless the chat's participants hold it. */
 extern void chatcrypt_require_participant(const uint8 chat_id[CC_ID_LEN]);
 
 /* The same as a question, for row-level security. */
 extern bool chatcrypt_actor_may_see(const uint8 chat_id[CC_ID_LEN]);
 
-/* For what goes over chats of everybody: raises while an actor is set. */
-extern void chatcrypt_refuse_actor(const char *function);
+/*
+ * The same before a data key is used by C code, which may be maintenance: that acts for
+ * nobody, whatever chatcrypt.require_actor says.  Functions that SQL calls ask the former
+ * too: a round of maintenance also runs code of the owners of registered tables.
+ */
+extern void chatcrypt_require_for_key_use(const uint8 chat_id[CC_ID_LEN]);
+
+/* For a process without a client, once.  Nothing that SQL can call comes here. */
+extern void chatcrypt_act_for_nobody(void);
+
+/* When the actor has changed. */
+extern void chatcrypt_forget_memberships(void);
 
 extern void chatcrypt_access_define_settings(void);
 extern void chatcrypt_access_install_hooks(void);

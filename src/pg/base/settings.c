@@ -44,6 +44,7 @@ char	   *chatcrypt_maintenance_databases;
 int			chatcrypt_maintenance_interval;
 int			chatcrypt_attachment_upload_time;
 bool		chatcrypt_require_tls;
+bool		chatcrypt_actor_is_required;
 int			chatcrypt_on_decrypt_error;
 bool		chatcrypt_allow_drop;
 
@@ -218,6 +219,11 @@ chatcrypt_settings_define(void)
 							 "Refuses to encrypt or decrypt for a client on an unencrypted TCP "
 							 "connection.",
 							 NULL, &chatcrypt_require_tls, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("chatcrypt.require_actor",
+							 "Shows and takes no message in a transaction that has not called "
+							 "chatcrypt.act_as().",
+							 NULL, &chatcrypt_actor_is_required, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("chatcrypt.on_decrypt_error",
 							 "What the views show for a message that does not open.",

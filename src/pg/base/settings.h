@@ -49,6 +49,7 @@ extern int	chatcrypt_attachment_upload_time;
 
 /* reading and writing */
 extern bool chatcrypt_require_tls;
+extern bool chatcrypt_actor_is_required;
 
 typedef enum ChatcryptOnDecryptError
 {

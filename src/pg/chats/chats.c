@@ -144,6 +144,7 @@ make_one_chat(FunctionCallInfo fcinfo, const pg_uuid_t *id)
 	Datum		element = UUIDPGetDatum(id);
 
 	chatcrypt_require(CHATCRYPT_MAY_WRITE);
+	chatcrypt_require_actor();
 	read_common_arguments(fcinfo, &chats);
 	chats.ids =
 		PointerGetDatum(construct_array(&element, 1, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
@@ -175,6 +176,7 @@ chatcrypt_create_chats(PG_FUNCTION_ARGS)
 						 .count = count};
 
 	chatcrypt_require(CHATCRYPT_MAY_WRITE);
+	chatcrypt_require_actor();
 	read_common_arguments(fcinfo, &chats);
 	if (count > 0)
 		make_chats(&chats);

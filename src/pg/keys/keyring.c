@@ -624,7 +624,7 @@ active_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_versio
 {
 	const ChatcryptKey *key;
 
-	chatcrypt_require_participant(chat_id);
+	chatcrypt_require_for_key_use(chat_id);
 	key = get_key(chat_id, use, asked_version, NULL);
 	if (unlikely(key == NULL))
 		raise_no_key(chat_id, use, 0);
@@ -646,7 +646,7 @@ chatcrypt_keyring_active(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use)
 const ChatcryptKey *
 chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 {
-	chatcrypt_require_participant(chat_id);
+	chatcrypt_require_for_key_use(chat_id);
 	return get_key(chat_id, use, version, NULL);
 }
 
@@ -657,7 +657,7 @@ chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32
 	const ChatcryptKey *key;
 
 	memset(failure, 0, sizeof(*failure));
-	chatcrypt_require_participant(chat_id);
+	chatcrypt_require_for_key_use(chat_id);
 	key = get_key(chat_id, use, version, failure);
 	failure->key_uri = NULL;	/* these pointed to what is gone by now */
 	failure->wrapped = NULL;
@@ -685,7 +685,7 @@ collect_cold(const uint8 *chat_ids, int nchats, ChatcryptKmsJob *jobs, Chatcrypt
 		ChatcryptDekRow *row = &rows[njobs];
 		bool		stale;
 
-		chatcrypt_require_participant(chat_ids + (Size) i * CC_ID_LEN);
+		chatcrypt_require_for_key_use(chat_ids + (Size) i * CC_ID_LEN);
 		if (!read_row(chat_ids + (Size) i * CC_ID_LEN, CHATCRYPT_FOR_MESSAGES, THE_ONE_THAT_SEALS,
 					  row))
 			continue;

@@ -35,6 +35,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "pg/access/access.h"
 #include "pg/base/progress.h"
 #include "pg/compat.h"
 #include "pg/upkeep/maintenance_status.h"
@@ -352,6 +353,7 @@ chatcrypt_maintenance_round_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(database, NULL, 0);
 
+	chatcrypt_act_for_nobody();
 	if (lock_database(forced))
 	{
 		pin_settings();

@@ -1,0 +1,210 @@
+/*
+ * actor.c
+ *		On whose behalf a transaction runs: see actor.h.
+ *
+ * What must hold after the actor is dropped:
+ *
+ * - A rollback to before act_as(), by ROLLBACK TO SAVEPOINT or by an EXCEPTION block of
+ *	 PL/pgSQL, takes the setting back, and not first_actor.
+ * - A COMMIT or ROLLBACK in a procedure begins another transaction in the middle of a
+ *	 statement.  That transaction may name anybody, and must name somebody: an_actor_is_due
+ *	 lasts until the statement of the client ends.
+ * - Parallel workers have neither variable.  They have settings, so the leader keeps
+ *	 DUE_SETTING up to date when a query starts.
+ */
+#include "postgres.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "tcop/pquery.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "pg/access/access.h"
+#include "pg/access/actor.h"
+#include "pg/access/ownsettings.h"
+#include "pg/base/settings.h"
+
+#define ACTOR_SETTING	"chatcrypt.actor"
+#define DUE_SETTING		"chatcrypt.actor_is_due"
+
+static char *actor;
+static bool due_for_workers;
+
+static char *first_actor;		/* of this transaction, in its memory; NULL for none */
+static bool an_actor_is_due;	/* an earlier transaction of this statement had one */
+
+static ExecutorStart_hook_type previous_executor_start;
+
+const char *
+chatcrypt_actor(void)
+{
+	return actor[0] == '\0' ? NULL : actor;
+}
+
+bool
+chatcrypt_is_actor(const text *name)
+{
+	Size		len = strlen(actor);
+
+	return len > 0 && VARSIZE_ANY_EXHDR(name) == len && memcmp(VARDATA_ANY(name), actor, len) == 0;
+}
+
+/* Has this transaction, or the one before a COMMIT in the same procedure, named an actor? */
+static bool
+is_due(void)
+{
+	return IsParallelWorker() ? due_for_workers : first_actor != NULL || an_actor_is_due;
+}
+
+bool
+chatcrypt_lacks_actor(void)
+{
+	return actor[0] == '\0' && (chatcrypt_actor_is_required || is_due());
+}
+
+void
+chatcrypt_require_actor(void)
+{
+	if (likely(!chatcrypt_lacks_actor()))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("this transaction has no actor"),
+			 is_due() ?
+			 errdetail("The actor that was named is gone by a rollback, or by the end of a transaction in a procedure.") :
+			 errdetail("chatcrypt.require_actor is on for this session."),
+			 errhint("Call chatcrypt.act_as() first, in the same transaction.")));
+}
+
+void
+chatcrypt_refuse_actor(const char *function)
+{
+	if (actor[0] == '\0' && !chatcrypt_lacks_actor())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s goes over the chats of all participants, and this transaction acts for one",
+					function),
+			 errhint("Call it in a transaction without chatcrypt.act_as(), and in a session without chatcrypt.require_actor.")));
+}
+
+/* ---------- how long it lasts ---------- */
+
+/*
+ * A transaction that ends while a portal is active was ended by a procedure, which goes on
+ * in another one.
+ */
+static void
+note_end(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	an_actor_is_due = ActivePortal != NULL && (first_actor != NULL || an_actor_is_due);
+	first_actor = NULL;			/* its memory goes with the transaction's */
+}
+
+static void
+remember(const char *name)
+{
+	static bool watching = false;
+
+	if (!watching)
+		RegisterXactCallback(note_end, NULL);
+	watching = true;
+	if (first_actor == NULL)
+		first_actor = MemoryContextStrdup(TopTransactionContext, name);
+}
+
+/* Before the workers of the query are started.  A query inside a parallel one starts none. */
+static void
+start_query(QueryDesc *query, int flags)
+{
+	if (unlikely(is_due() != due_for_workers) && !IsInParallelMode())
+		chatcrypt_set_own(DUE_SETTING, is_due() ? "on" : "off", PGC_S_SESSION, GUC_ACTION_LOCAL);
+	if (previous_executor_start)
+		previous_executor_start(query, flags);
+	else
+		standard_ExecutorStart(query, flags);
+}
+
+static void
+note_change(const char *newval, void *extra)
+{
+	(void) newval;
+	(void) extra;
+	chatcrypt_forget_memberships();	/* they were another actor's */
+}
+
+void
+chatcrypt_actor_define_settings(void)
+{
+	chatcrypt_define_own_string(ACTOR_SETTING,
+								"Participant on whose behalf this transaction runs. Set by "
+								"chatcrypt.act_as() alone.",
+								&actor, "", note_change);
+	chatcrypt_define_own_bool(DUE_SETTING,
+							  "Tells parallel workers that the transaction has named an actor. "
+							  "Set by the server alone.",
+							  &due_for_workers);
+}
+
+void
+chatcrypt_actor_install_hooks(void)
+{
+	previous_executor_start = ExecutorStart_hook;
+	ExecutorStart_hook = start_query;
+}
+
+/* ---------- functions ---------- */
+
+static void
+refuse_name(int code, const char *message)
+{
+	ereport(ERROR,
+			(errcode(code),
+			 errmsg("%s", message),
+			 errhint("The actor of a transaction ends with the transaction.")));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_act_as);
+
+/* act_as(actor text): until the end of the transaction, or of the savepoint. */
+Datum
+chatcrypt_act_as(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+
+	chatcrypt_require_reader_or_writer();
+	if (PG_ARGISNULL(0))
+		refuse_name(ERRCODE_NULL_VALUE_NOT_ALLOWED, "the actor's name must not be null");
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	if (name[0] == '\0')
+		refuse_name(ERRCODE_INVALID_PARAMETER_VALUE, "the actor's name must not be empty");
+	if (first_actor != NULL && strcmp(first_actor, name) != 0)
+		refuse_name(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					"this transaction acts for somebody else");
+	if (!IsTransactionBlock())
+		ereport(WARNING,
+				(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
+				 errmsg("chatcrypt.act_as() lasts until the end of this statement"),
+				 errhint("Call it inside BEGIN … COMMIT, before the statements that it is for.")));
+	remember(name);
+	chatcrypt_set_own(ACTOR_SETTING, name, PGC_S_SESSION, GUC_ACTION_LOCAL);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_current_actor);
+
+Datum
+chatcrypt_current_actor(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	if (actor[0] == '\0')
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(actor));
+}
