@@ -106,6 +106,9 @@ ALTER TABLE chatcrypt.dek ADD CONSTRAINT dek_lifetimes_do_not_overlap
 	EXCLUDE USING gist (chatcrypt.lifetime_of(chat_id, purpose, valid_from, valid_to) WITH &&)
 	WHERE (dek_version > 1 OR valid_to IS NOT NULL);
 
+-- Finds data keys of a KMS key, to compare it with what it wrapped before.
+CREATE INDEX dek_by_kms_key ON chatcrypt.dek (kms_key, dek_id) WHERE state <> 'destroyed';
+
 CREATE UNIQUE INDEX dek_active ON chatcrypt.dek (chat_id, purpose) WHERE state = 'active';
 
 CREATE FUNCTION chatcrypt.dek_version(envelope bytea) RETURNS integer

@@ -589,6 +589,31 @@ $$;
 COMMENT ON FUNCTION chatcrypt.doctor_keys(bigint, bigint, interval) IS
 	'For doctor(): keys that are too old or used too often.';
 
+CREATE FUNCTION chatcrypt.doctor_kms_key_opens(kms_key text) RETURNS boolean
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_kms_key_opens';
+COMMENT ON FUNCTION chatcrypt.doctor_kms_key_opens(text) IS
+	'For doctor(): whether a KMS key opens data keys that it wrapped: true for any of up to three, '
+	'false for none, NULL where it has wrapped nothing here or its key service does not say.';
+
+-- URIs are hopped over in the index.
+CREATE FUNCTION chatcrypt.doctor_kms_keys() RETURNS SETOF chatcrypt.finding
+	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+	WITH RECURSIVE kms_key (uri) AS (
+		(SELECT d.kms_key FROM chatcrypt.dek AS d WHERE d.state <> 'destroyed' ORDER BY d.kms_key LIMIT 1)
+		UNION ALL
+		SELECT (SELECT d.kms_key FROM chatcrypt.dek AS d
+				WHERE d.state <> 'destroyed' AND d.kms_key > k.uri ORDER BY d.kms_key LIMIT 1)
+		FROM kms_key AS k WHERE k.uri IS NOT NULL
+	)
+	SELECT 'critical', 'kms_key_changed', format('%s does not open data keys that it wrapped.', uri),
+		   'Another key has its name now. Chats whose keys are not in the cache cannot be read, and '
+		   'no key is made until the right one is back.',
+		   'Bring back the key that was in use, then see chatcrypt.verify_keys().'
+	FROM kms_key WHERE uri IS NOT NULL AND NOT chatcrypt.doctor_kms_key_opens(uri);
+$$;
+COMMENT ON FUNCTION chatcrypt.doctor_kms_keys() IS
+	'For doctor(): KMS keys that are not the ones that they were.';
+
 -- Chats are hopped over in the index, some 10 us each.  Keys of some versions may be missing
 -- where others are there; that shows in a sample of the pages, which is all of them up to
 -- 100,000 messages or so.
@@ -655,6 +680,7 @@ CREATE FUNCTION chatcrypt.doctor() RETURNS SETOF chatcrypt.finding
 		  UNION ALL SELECT * FROM chatcrypt.doctor_triggers()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_copies()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_keys()
+		  UNION ALL SELECT * FROM chatcrypt.doctor_kms_keys()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_messages()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_search_feed()) AS f
 	ORDER BY array_position(ARRAY['critical', 'warning', 'notice'], f.severity), f.finding COLLATE "C", f.what COLLATE "C";

@@ -200,13 +200,13 @@ parse_key(const uint8_t *text, size_t len, uint8_t master[CC_MASTER_KEY_LEN])
 
 cc_kms_outcome
 cc_keyfolder_read(const cc_keyfolder *folder, const char *name, uint32_t version,
-				  uint8_t master[CC_MASTER_KEY_LEN], char error[CC_KMS_ERROR_MAX])
+				  uint8_t master[CC_MASTER_KEY_LEN], cc_file_stamp *stamp,
+				  char error[CC_KMS_ERROR_MAX])
 {
 	char		file[FILE_NAME_MAX];
 	char		shown[PATH_MAX + FILE_NAME_MAX];
 	uint8_t		text[KEY_HEX_LEN + 1];	/* secret */
 	size_t		len;
-	cc_file_stamp stamp;
 	cc_status	status;
 	bool		parsed;
 
@@ -217,7 +217,7 @@ cc_keyfolder_read(const cc_keyfolder *folder, const char *name, uint32_t version
 	snprintf(shown, sizeof(shown), "%s/%s", folder->path, file);
 
 	status = cc_secretfile_read(folder->fd, file, shown, CC_SECRETFILE_OWN_KEY,
-								text, sizeof(text), &len, &stamp, error);
+								text, sizeof(text), &len, stamp, error);
 	if (status != CC_OK)
 	{
 		cc_wipe(master, CC_MASTER_KEY_LEN);

@@ -10,6 +10,7 @@
 #define CC_KEYFOLDER_H
 
 #include "kms/provider.h"
+#include "kms/secretfile.h"
 
 #define CC_KEY_NAME_MAX		63
 #define CC_MASTER_KEY_LEN	32
@@ -32,9 +33,9 @@ extern void cc_keyfolder_close(cc_keyfolder *folder);
 extern cc_kms_outcome cc_keyfolder_newest(const cc_keyfolder *folder, const char *name,
 										  uint32_t *version, char error[CC_KMS_ERROR_MAX]);
 
-/* The caller wipes master; it is wiped here on failure. */
+/* The caller wipes master; it is wiped here on failure.  stamp is that of the file. */
 extern cc_kms_outcome cc_keyfolder_read(const cc_keyfolder *folder, const char *name,
 										uint32_t version, uint8_t master[CC_MASTER_KEY_LEN],
-										char error[CC_KMS_ERROR_MAX]);
+										cc_file_stamp *stamp, char error[CC_KMS_ERROR_MAX]);
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/kdf.h"
 #include "core/localwrap.h"
 #include "core/random.h"
 #include "kms/errtext.h"
@@ -37,6 +38,7 @@ typedef struct local_work
 	uint32_t	newest;			/* 0 where the batch only unwraps */
 	uint32_t	version;		/* of master; 0 while none is read */
 	uint8_t		master[CC_MASTER_KEY_LEN];	/* secret */
+	cc_file_stamp stamp;		/* of the file that master was read from */
 } local_work;
 
 static cc_status
@@ -108,7 +110,7 @@ outcome_of(cc_status status, char error[CC_KMS_ERROR_MAX])
 		default:
 			cc_kms_say(error, "the wrapped key does not open: it is damaged, "
 					   "belongs to another data key, or the master key is another");
-			return CC_KMS_REJECTED;
+			return CC_KMS_NOT_OPENED;
 	}
 }
 
@@ -121,7 +123,8 @@ use_master(local_work *work, uint32_t version, char error[CC_KMS_ERROR_MAX])
 	if (work->version == version)
 		return CC_KMS_OK;
 	work->version = 0;
-	outcome = cc_keyfolder_read(work->folder, work->name, version, work->master, error);
+	outcome = cc_keyfolder_read(work->folder, work->name, version, work->master, &work->stamp,
+								error);
 	if (outcome == CC_KMS_OK)
 		work->version = version;
 	return outcome;
@@ -211,6 +214,25 @@ perform_item(local_work *work, cc_kms_op op, cc_kms_item *item)
 	return CC_KMS_CONFIG;
 }
 
+/* Which file the newest master key was read from, and which version of that file. */
+static uint64_t
+identity_of_newest(const local_work *work)
+{
+	struct
+	{
+		cc_file_stamp stamp;
+		uint64_t	version;
+	}			named = {work->stamp, work->version};
+	uint8_t		digest[CC_SHA256_LEN];
+	uint64_t	identity;
+
+	if (work->newest == 0 || work->version != work->newest)
+		return 0;
+	cc_sha256(&named, sizeof(named), digest);
+	memcpy(&identity, digest, sizeof(identity));
+	return identity;
+}
+
 /* What all items need; its failure is the failure of each. */
 static cc_kms_outcome
 begin(const local_session *session, const cc_kms_batch *batch, cc_keyfolder *folder,
@@ -252,6 +274,7 @@ local_perform(cc_kms_session *handle, cc_kms_batch *batch)
 	{
 		for (int i = 0; i < batch->nitems; i++)
 			batch->items[i]->outcome = perform_item(&work, batch->op, batch->items[i]);
+		batch->wrapped_by = identity_of_newest(&work);
 	}
 
 	cc_wipe(&work, sizeof(work));

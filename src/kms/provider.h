@@ -41,7 +41,8 @@ typedef enum cc_kms_outcome
 	CC_KMS_SEALED,				/* up, but sealed or standing by: opens the breaker */
 	CC_KMS_BAD_REPLY,			/* an answer that is not what was asked for: tried again, never believed */
 	CC_KMS_DENIED,				/* 403 after a fresh login, or the login itself: permanent */
-	CC_KMS_REJECTED,			/* 400: wrong context, damaged wrapping, version too old: permanent */
+	CC_KMS_REJECTED,			/* 400: version too old, or whatever else it says no to: permanent */
+	CC_KMS_NOT_OPENED,			/* the key is there and does not open it: another key, another context, damage */
 	CC_KMS_NO_KEY,				/* 404: no such key, mount or file: configuration */
 	CC_KMS_CONFIG,				/* settings or files that cannot be used; the error says which */
 	CC_KMS_LOGIN_AGAIN,			/* batch and key only: send it again, after an exchange if one is due now */
@@ -50,6 +51,9 @@ typedef enum cc_kms_outcome
 
 /* True for those that may be tried again and that keep warm keys going. */
 extern bool cc_kms_outcome_is_transient(cc_kms_outcome outcome);
+
+/* True where the KMS refuses one item for what it is, and not the key's use. */
+extern bool cc_kms_outcome_is_of_item(cc_kms_outcome outcome);
 extern const char *cc_kms_outcome_text(cc_kms_outcome outcome);
 
 typedef struct cc_kms_item
@@ -69,6 +73,12 @@ typedef struct cc_kms_batch
 	char		key_uri[CC_KMS_URI_MAX];
 	cc_kms_item **items;
 	int			nitems;
+
+	/*
+	 * Out, for what wraps: another number where the key behind the URI may have become
+	 * another one.  0 where the provider cannot tell.
+	 */
+	uint64_t	wrapped_by;
 } cc_kms_batch;
 
 typedef enum cc_session_state

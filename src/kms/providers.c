@@ -50,6 +50,12 @@ cc_kms_outcome_is_transient(cc_kms_outcome outcome)
 		outcome == CC_KMS_SEALED || outcome == CC_KMS_BAD_REPLY;
 }
 
+bool
+cc_kms_outcome_is_of_item(cc_kms_outcome outcome)
+{
+	return outcome == CC_KMS_REJECTED || outcome == CC_KMS_NOT_OPENED;
+}
+
 const char *
 cc_kms_outcome_text(cc_kms_outcome outcome)
 {
@@ -69,6 +75,8 @@ cc_kms_outcome_text(cc_kms_outcome outcome)
 			return "the key service denied access";
 		case CC_KMS_REJECTED:
 			return "the key service rejected the wrapped key";
+		case CC_KMS_NOT_OPENED:
+			return "the key at the key service does not open the wrapped key";
 		case CC_KMS_NO_KEY:
 			return "the key service has no such key";
 		case CC_KMS_CONFIG:

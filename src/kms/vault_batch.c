@@ -324,6 +324,21 @@ item_error(cc_json result, char text[VAULT_TEXT_MAX])
 }
 
 /*
+ * Go's AEADs say so where a tag does not fit, and Transit where the key has fewer versions
+ * than the one that wrapped: either way, that one is not there.
+ */
+static cc_kms_outcome
+outcome_of_error(const char *server, long status)
+{
+	if (status >= 500)
+		return CC_KMS_TRANSIENT;
+	if (strstr(server, "message authentication failed") != NULL ||
+		strstr(server, "version is too new") != NULL)
+		return CC_KMS_NOT_OPENED;
+	return CC_KMS_REJECTED;
+}
+
+/*
  * status is the whole reply's: under 500 the server itself failed at some item,
  * and does not say at which.
  */
@@ -342,7 +357,7 @@ read_item(const cc_kms_batch *batch, cc_json result, int number, long status)
 		cc_kms_item_fail(item, CC_KMS_REJECTED,
 						 "the wrapped key is not one of Vault or OpenBao, or is damaged");
 	else if (item_error(result, server))
-		cc_kms_item_fail(item, status >= 500 ? CC_KMS_TRANSIENT : CC_KMS_REJECTED, server);
+		cc_kms_item_fail(item, outcome_of_error(server, status), server);
 	else if (!is_answer_to(result, number) || !take_result(op, result, item))
 		cc_kms_item_fail(item, CC_KMS_BAD_REPLY, "the reply does not hold what was asked for");
 

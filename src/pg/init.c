@@ -20,6 +20,7 @@
 #include "pg/base/progress.h"
 #include "pg/base/settings.h"
 #include "pg/keys/keycache.h"
+#include "pg/keys/samekey.h"
 #include "pg/messages/messages.h"
 #include "pg/messages/viewplan.h"
 #include "pg/service/requests.h"
@@ -40,6 +41,7 @@ request_shared_memory(void)
 		previous_shmem_request_hook();
 	chatcrypt_keycache_request();
 	chatcrypt_requests_request();
+	chatcrypt_samekey_request();
 	chatcrypt_progress_request();
 	chatcrypt_maintenance_status_request();
 }
@@ -52,6 +54,7 @@ startup_shared_memory(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	chatcrypt_keycache_startup();
 	chatcrypt_requests_startup();
+	chatcrypt_samekey_startup();
 	chatcrypt_progress_startup();
 	chatcrypt_maintenance_status_startup();
 	LWLockRelease(AddinShmemInitLock);

@@ -220,9 +220,12 @@ chatcrypt_call_note(const KmsCall *call, cc_kms_outcome outcome, const char *err
 	if (reached)
 	{
 		if (cc_breaker_success(&endpoint->breaker, call->batch.nitems > 0))
+		{
+			chatcrypt_lines_suspect(endpoint);
 			ereport(LOG,
 					(errmsg("the KMS behind the provider %s answers again",
 							endpoint->provider->scheme)));
+		}
 	}
 	else if (cc_breaker_failure(&endpoint->breaker, is_sure(call, outcome), chatcrypt_clock_ms()))
 		ereport(LOG,

@@ -74,6 +74,8 @@ struct KmsLine
 	int			batch_limit;	/* 0, or less than the provider's where the server wants smaller bodies */
 	int64		hold_until_ms;	/* Retry-After */
 	cc_failure	failure;		/* of the key as a whole */
+	uint64		wrapped_by;		/* of the last batch that wrapped */
+	uint64		suspicion;		/* another number after whatever may have changed the key */
 	bool		key_known;
 	KmsCall    *key_call;
 	int			key_tries;
@@ -104,6 +106,8 @@ extern KmsLine *chatcrypt_line_for(const char *key_uri, KmsEndpoint *endpoint, i
 extern bool chatcrypt_line_is_idle(const KmsLine *line);
 extern void chatcrypt_line_publish(KmsLine *line, int64 now_ms);
 extern void chatcrypt_lines_forget(void);
+extern void chatcrypt_line_suspect(KmsLine *line);
+extern void chatcrypt_lines_suspect(const KmsEndpoint *endpoint);
 extern void chatcrypt_enqueue(KmsFlight *flight);
 extern KmsFlight *chatcrypt_take_queue(KmsQueue *queue);
 

@@ -76,7 +76,10 @@ is_right_key(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN])
 static void
 finish_ok(KmsFlight *flight)
 {
-	ChatcryptSlotAnswer answer = {.outcome = CC_KMS_OK};
+	ChatcryptSlotAnswer answer = {
+		.outcome = CC_KMS_OK,
+		.wrapped_by = flight->line->suspicion ^ flight->line->wrapped_by
+	};
 	const ChatcryptKeyId *id = &flight->request->id;
 
 	if (flight->request->op == CC_KMS_UNWRAP && has_kcv(id))
@@ -323,6 +326,8 @@ settle_item(KmsFlight *flight, int64 now_ms, int64 retry_at_ms)
 	/* kms_check() fails an item on purpose, and is told: no news for the view */
 	if (!flight->request->fresh)
 		chatcrypt_line_note_error(flight->line, outcome, flight->item->error);
+	if (outcome == CC_KMS_NOT_OPENED && !flight->request->fresh && !flight->request->check_only)
+		chatcrypt_line_suspect(flight->line);
 	if (cc_kms_outcome_is_transient(outcome))
 		try_again(flight, outcome, flight->item->error, retry_at_ms);
 	else
@@ -402,6 +407,8 @@ chatcrypt_flights_settle(KmsCall *call, cc_kms_outcome outcome, const char *erro
 	tell_first(call, outcome, now);
 	if (outcome == CC_KMS_OK)
 	{
+		if (call->batch.op != CC_KMS_UNWRAP)
+			call->line->wrapped_by = call->batch.wrapped_by;
 		for (int i = 0; i < call->batch.nitems; i++)
 			settle_item(call->flights[i], now, retry_at);
 	}

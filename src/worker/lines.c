@@ -51,7 +51,28 @@ chatcrypt_line_for(const char *key_uri, KmsEndpoint *endpoint, int64 now_ms)
 	place->endpoint = endpoint;
 	place->stats.lease_ms = -1;
 	strlcpy(place->stats.key_uri, key_uri, CC_KMS_URI_MAX);
+	chatcrypt_line_suspect(place);
 	return place;
+}
+
+/*
+ * The key behind a URI may be another one: at first use, after a reload or an outage, and
+ * when it did not open what it should.  Backends that are told another number look whether
+ * the key opens what is there, before they keep anything that it wrapped.
+ */
+void
+chatcrypt_line_suspect(KmsLine *line)
+{
+	if (!pg_strong_random(&line->suspicion, sizeof(line->suspicion)))
+		line->suspicion++;
+}
+
+void
+chatcrypt_lines_suspect(const KmsEndpoint *endpoint)
+{
+	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
+		if (lines[row].endpoint == endpoint)
+			chatcrypt_line_suspect(&lines[row]);
 }
 
 void
@@ -59,6 +80,7 @@ chatcrypt_lines_forget(void)
 {
 	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
 	{
+		chatcrypt_line_suspect(&lines[row]);
 		lines[row].failure.until_ms = 0;
 		lines[row].hold_until_ms = 0;
 		lines[row].batch_limit = 0;

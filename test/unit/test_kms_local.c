@@ -239,8 +239,8 @@ batch_with_bad_items(void)
 	cc_kms_local.close(session);
 	CHECK(items[0].outcome == CC_KMS_OK && items[4].outcome == CC_KMS_OK);
 	CHECK(items[1].outcome == CC_KMS_NO_KEY && says(&items[1], "/main.7.key"));
-	CHECK(items[2].outcome == CC_KMS_REJECTED);
-	CHECK(items[3].outcome == CC_KMS_REJECTED);
+	CHECK(items[2].outcome == CC_KMS_NOT_OPENED);
+	CHECK(items[3].outcome == CC_KMS_NOT_OPENED);
 	for (int i = 1; i < 4; i++)
 		CHECK_AT(unit_all_zero(items[i].dek, CC_DEK_LEN), i);
 }
@@ -263,7 +263,7 @@ every_flipped_byte_is_rejected(void)
 		if (i >= 1 && i <= 3)
 			CHECK_AT(outcome == CC_KMS_NO_KEY, i);
 		else
-			CHECK_AT(outcome == CC_KMS_REJECTED, i);
+			CHECK_AT(outcome == CC_KMS_NOT_OPENED, i);
 		CHECK_AT(unit_all_zero(bad.dek, CC_DEK_LEN), i);
 	}
 }
@@ -283,7 +283,7 @@ every_other_length_is_rejected(void)
 		CHECK_AT((run(CC_KMS_UNWRAP, &bad) == CC_KMS_OK) == (len == CC_LOCALWRAP_LEN), len);
 	}
 	item.wrapped_len = CC_KMS_WRAPPED_MAX + 1;
-	CHECK(run(CC_KMS_UNWRAP, &item) == CC_KMS_REJECTED);
+	CHECK(run(CC_KMS_UNWRAP, &item) == CC_KMS_NOT_OPENED);
 }
 
 static void
@@ -318,6 +318,40 @@ versions(void)
 	CHECK(run(CC_KMS_REWRAP, &old) == CC_KMS_NO_KEY);
 	CHECK(memcmp(old.wrapped, second.wrapped, sizeof(old.wrapped)) == 0 &&
 		  old.wrapped_len == second.wrapped_len);
+}
+
+static uint64_t
+wrapped_by(cc_kms_op op, cc_kms_item *item)
+{
+	cc_kms_config config = {.local_key_dir = keys, .data_directory = data};
+	char		error[CC_KMS_ERROR_MAX] = "";
+	cc_kms_session *session = cc_kms_local.open(&config, error);
+	cc_kms_batch batch = {.op = op, .items = &item, .nitems = 1};
+
+	CHECK(session != NULL);
+	strcpy(batch.key_uri, "local:main");
+	cc_kms_local.perform(session, &batch);
+	cc_kms_local.close(session);
+	CHECK(item->outcome == CC_KMS_OK);
+	return batch.wrapped_by;
+}
+
+/* Another file, or another version, is another number; the same file is the same. */
+static void
+what_wrapped_is_told_apart(void)
+{
+	cc_kms_item item = new_item();
+	uint64_t	first;
+	uint64_t	second;
+
+	reset();
+	first = wrapped_by(CC_KMS_WRAP, &item);
+	CHECK(first != 0 && wrapped_by(CC_KMS_GENERATE, &item) == first);
+	put(in(keys, "main.key"), KEY_2 "\n", 0600);
+	second = wrapped_by(CC_KMS_GENERATE, &item);
+	CHECK(second != 0 && second != first);
+	put(in(keys, "main.2.key"), KEY_2 "\n", 0600);
+	CHECK(wrapped_by(CC_KMS_WRAP, &item) != second);
 }
 
 /* A newest file that will not do is an error, not a reason to wrap under an old one. */
@@ -660,6 +694,7 @@ main(void)
 	RUN(every_other_length_is_rejected);
 	RUN(versions);
 	RUN(wrapped_versions);
+	RUN(what_wrapped_is_told_apart);
 	RUN(bad_newest_version);
 	RUN(other_names_are_not_versions);
 	RUN(key_texts);

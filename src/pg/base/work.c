@@ -128,7 +128,9 @@ chatcrypt_is_out(const ChatcryptOutages *outages, const char *key_uri)
 bool
 chatcrypt_is_outage(const ChatcryptKmsJob *job)
 {
-	return !job->wrong_key && job->outcome != CC_KMS_REJECTED && job->outcome != CC_KMS_SPLIT;
+	return job->another_key ||
+		(!job->wrong_key && !cc_kms_outcome_is_of_item(job->outcome) &&
+		 job->outcome != CC_KMS_SPLIT);
 }
 
 static void

@@ -10,6 +10,7 @@
 #include "pg/base/errors.h"
 #include "pg/compat.h"
 #include "pg/keys/newdeks.h"
+#include "pg/keys/samekey.h"
 #include "pg/service/kms_errors.h"
 #include "pg/service/requests.h"
 
@@ -64,6 +65,9 @@ run_jobs(cc_kms_op op, ChatcryptNewDek *deks, ChatcryptKmsJob *jobs, int count)
 	}
 	if (status != CC_OK)
 		chatcrypt_raise(status, NULL);
+	for (int i = 0; i < count; i++)
+		jobs[i].id = deks[i].id;
+	chatcrypt_samekey_check(jobs, count);
 	for (int i = 0; i < count; i++)
 	{
 		if (jobs[i].outcome == CC_KMS_OK)

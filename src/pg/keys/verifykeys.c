@@ -41,7 +41,7 @@ reason_of(const ChatcryptKmsJob *job)
 {
 	if (job->wrong_key)
 		return "wrong key";
-	if (job->outcome == CC_KMS_REJECTED)
+	if (cc_kms_outcome_is_of_item(job->outcome))
 		return "does not unwrap";
 	return "not checked";
 }
@@ -86,7 +86,7 @@ report(Verification *verification, const ChatcryptKmsJob *job)
 	values[5] = CStringGetTextDatum(detail_of(job));
 	tuplestore_putvalues(verification->result->setResult, verification->result->setDesc, values,
 						 nulls);
-	if (verification->records && (job->wrong_key || job->outcome == CC_KMS_REJECTED))
+	if (verification->records && (job->wrong_key || cc_kms_outcome_is_of_item(job->outcome)))
 		record(job);
 }
 

@@ -16,6 +16,7 @@
 #include "core/kdf.h"
 #include "pg/base/guarded.h"
 #include "pg/keys/newdeks.h"
+#include "pg/keys/samekey.h"
 #include "pg/keys/wrapping.h"
 
 void
@@ -171,11 +172,9 @@ make_room_for_new(ChatcryptPage *page)
 		page->jobs[i].wrapped_out = room + (Size) i * CC_KMS_WRAPPED_MAX;
 }
 
-/* Nothing in here may raise once the KMS has answered: there may be keys in the page. */
-void
-chatcrypt_page_run(ChatcryptPage *page, cc_kms_op op)
+static void
+set_failures_aside(ChatcryptPage *page, cc_kms_op op)
 {
-	chatcrypt_kms_run(op, page->jobs, page->count);
 	for (int i = 0; i < page->count;)
 	{
 		if (page->jobs[i].outcome == CC_KMS_OK)
@@ -188,6 +187,14 @@ chatcrypt_page_run(ChatcryptPage *page, cc_kms_op op)
 																page->rows[i].dek_id};
 		chatcrypt_page_leave_out(page, i);
 	}
+}
+
+/* Nothing in here may raise once the KMS has answered: there may be keys in the page. */
+void
+chatcrypt_page_run(ChatcryptPage *page, cc_kms_op op)
+{
+	chatcrypt_kms_run(op, page->jobs, page->count);
+	set_failures_aside(page, op);
 }
 
 void
@@ -209,6 +216,8 @@ chatcrypt_page_wrap(ChatcryptPage *page, const char *kms_key)
 	chatcrypt_page_run(page, CC_KMS_WRAP);
 	for (int i = 0; i < page->count; i++)
 		cc_wipe(page->jobs[i].dek, CC_DEK_LEN);
+	chatcrypt_samekey_check(page->jobs, page->count);
+	set_failures_aside(page, CC_KMS_WRAP);
 }
 
 void
@@ -247,12 +256,14 @@ chatcrypt_wrapped_version(const char *kms_key, const bytea *wrapped)
 															VARSIZE_ANY_EXHDR(wrapped));
 }
 
-/* Runs the throw-away key's job, and wipes the key. */
+/* Runs the throw-away key's job, and wipes the key.  Nothing is wrapped by another key. */
 static bool
 run_trial(cc_kms_op op, ChatcryptKmsJob *job, ChatcryptOutages *outages)
 {
 	chatcrypt_kms_run(op, job, 1);
 	cc_wipe(job->dek, CC_DEK_LEN);
+	if (op == CC_KMS_WRAP)
+		chatcrypt_samekey_check(job, 1);
 	if (job->outcome != CC_KMS_OK)
 		chatcrypt_note_outage(outages, job);
 	return job->outcome == CC_KMS_OK;

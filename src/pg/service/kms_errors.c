@@ -6,7 +6,8 @@
  *	58030		no answer, timeout, sealed,	try again later; class 58 and not 08, since poolers
  *				nonsense, breaker open		and drivers close the connection to PostgreSQL at an 08
  *	28000		denied						nothing: a person must look at the KMS's policy
- *	55000		rejected					nothing: the KMS has the key and refuses this request
+ *	55000		rejected, not opened		nothing: the KMS has the key and refuses this request
+ *	55000		another key is there		nothing: the right key must be brought back
  *	42704		no such key					nothing: a key is missing, or its name is wrong
  *	F0000		settings or files			nothing: the server's settings must be mended
  *	XX001		the wrong key came back		nothing: the row or the KMS's answer is not genuine
@@ -28,6 +29,7 @@ sqlstate_of(const ChatcryptKmsJob *job)
 		case CC_KMS_LOGIN_AGAIN:
 			return ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
 		case CC_KMS_REJECTED:
+		case CC_KMS_NOT_OPENED:
 		case CC_KMS_SPLIT:
 			return ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 		case CC_KMS_NO_KEY:
@@ -61,6 +63,9 @@ detail_of(const ChatcryptKmsJob *job)
 {
 	const char *error = job->error[0] != '\0' ? job->error : cc_kms_outcome_text(job->outcome);
 
+	if (job->another_key)
+		return errdetail("The key that \"%s\" names now does not open what \"%s\" wrapped before: it is another one. What it wraps would be lost when the right one comes back.",
+						 job->key_uri, job->key_uri);
 	if (job->wrong_key)
 		return errdetail("The key service unwrapped \"%s\" to another key than the one that was wrapped; it was not used.",
 						 job->key_uri);
@@ -79,6 +84,8 @@ detail_of(const ChatcryptKmsJob *job)
 static int
 hint_of(const ChatcryptKmsJob *job)
 {
+	if (job->another_key)
+		return errhint("Bring back the key that was in use: its file, or the key, mount and namespace at the key service. If it is lost for good, give the tenants another key URI.");
 	if (job->wrong_key)
 		return errhint("Compare the row of this key with a backup, and check what stands between this server and its key service.");
 	switch (job->outcome)
@@ -88,6 +95,7 @@ hint_of(const ChatcryptKmsJob *job)
 			return errhint("Check the policy of the server's login at the key service, then run chatcrypt.kms_check('%s').",
 						   job->key_uri);
 		case CC_KMS_REJECTED:
+		case CC_KMS_NOT_OPENED:
 		case CC_KMS_SPLIT:
 			return errhint("The key was wrapped for another chat or deployment, is damaged, or its version at the key service is no longer allowed.");
 		case CC_KMS_NO_KEY:

@@ -47,6 +47,7 @@ typedef struct ChatcryptSlotAnswer
 	cc_kms_outcome outcome;
 	bool		wrong_key;
 	bool		breaker_open;
+	uint64		wrapped_by;
 } ChatcryptSlotAnswer;
 
 /* What a view says of the slots and of the worker. */

@@ -292,7 +292,7 @@ check_binding(Check *check)
 	if (job.outcome == CC_KMS_OK)
 		report(check, step, false, "it unwrapped: the key of the KMS binds nothing to its chat",
 			   ms);
-	else if (job.outcome == CC_KMS_REJECTED)
+	else if (cc_kms_outcome_is_of_item(job.outcome))
 		report(check, step, true, "refused", ms);
 	else
 		report(check, step, false, failure_text(&job), ms);
