@@ -227,7 +227,7 @@ RESET ROLE;
 DROP POLICY quiet ON chatcrypt.message;
 
 -- Nothing is immutable or leakproof but what needs no key; every function is commented.
-SELECT proname FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND proleakproof;
+SELECT proname FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND proleakproof ORDER BY 1;
 SELECT proname FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND provolatile = 'i'
 	AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'i') ORDER BY 1;
 SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL
