@@ -28,6 +28,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/base/ids.h"
 #include "pg/base/store.h"
 #include "pg/chats/chatmemory.h"
 #include "pg/compat.h"
