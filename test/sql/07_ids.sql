@@ -33,12 +33,18 @@ SELECT opens(chat, message), count(*) FROM ids GROUP BY 1;
 SELECT count(*) AS messages FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(700) AND message_id = chatcrypt.id(7);
 DROP FUNCTION opens;
 
--- Parameters without a type, as drivers send them; and as JDBC's setString() does.
+-- Parameters without a type, as drivers send them; and as JDBC's setString() does.  As a role that
+-- has no right but that of the role of an application.
+CREATE ROLE numbers LOGIN;
+GRANT chatcrypt_writer, chatcrypt_reader TO numbers;
+SET ROLE numbers;
 PREPARE untyped AS SELECT chatcrypt.decrypt($1, $2, chatcrypt.encrypt($1, $2, $3, $4), $4);
 EXECUTE untyped('700', '7', 'without a type', 'aad');
 SELECT parameter_types FROM pg_prepared_statements WHERE name = 'untyped';
 PREPARE varchars (varchar, varchar, varchar) AS SELECT chatcrypt.decrypt($1, $2, chatcrypt.encrypt($1, $2, $3));
 EXECUTE varchars('cccccccc-0000-0000-0000-000000000700', '7', 'a string');
+SELECT chatcrypt.decrypt('700'::text, id::varchar, chatcrypt.encrypt('700'::varchar, id::text, 'cast')) FROM (VALUES (7)) AS v (id);
+SELECT chatcrypt.id(700)::chatcrypt.any_id::text AS shown;
 PREPARE half_typed AS SELECT chatcrypt.encrypt($1, m.message_id, $2) IS NOT NULL AS sealed FROM chatcrypt.messages AS m WHERE m.chat_id = chatcrypt.id(700);
 EXECUTE half_typed('700', 'text');
 PREPARE of_bytes (uuid, bigint, bytea) AS SELECT chatcrypt.decrypt_bytea($1, $2, chatcrypt.encrypt($1, $2, $3));
@@ -47,6 +53,7 @@ PREPARE chats AS SELECT chatcrypt.create_chats($1), chatcrypt.warm($1);
 EXECUTE chats('{701,cccccccc-0000-0000-0000-000000000701}');
 SELECT chatcrypt.warm(ARRAY[700, 701]), chatcrypt.warm(ARRAY['700', '701']), chatcrypt.warm(ARRAY[chatcrypt.id(700)]), chatcrypt.warm('{}');
 DEALLOCATE ALL;
+RESET ROLE;
 
 -- An argument without a type is one id, not an array of ids.
 SELECT chatcrypt.set_search('700', 'blind'), chatcrypt.set_search('701', 'blind');
@@ -102,8 +109,6 @@ SELECT chatcrypt.rotate_chat('cccccccc-0000-0000-0000-000000000799');
 SELECT chatcrypt.read_attachment(799);
 
 -- The cast costs no index: a chat's messages are found by it, also behind the policy of an actor.
-CREATE ROLE numbers LOGIN;
-GRANT chatcrypt_reader TO numbers;
 SET ROLE numbers;
 SET enable_seqscan = off;
 EXPLAIN (COSTS OFF) SELECT message_id FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(700);
