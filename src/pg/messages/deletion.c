@@ -35,19 +35,26 @@
 /* Blocks of the table that one batch looks through for messages of a participant. */
 #define BLOCKS_AT_ONCE 1024
 
+/*
+ * A batch is found by its ctids.  They are those of one table's rows, and another's that
+ * inherits from it may have the same: so what is deleted must be what was looked for, too.
+ */
+
 /* Due ones first; those that somebody holds are for the next time. */
 #define DELETE_EXPIRED \
 	"DELETE FROM chatcrypt.message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.message " \
-	"WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
+	"WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) " \
+	"AND expires_at <= now()"
 
 /* Of a chat everything goes: this waits for writers. */
 #define DELETE_OF_CHAT \
 	"DELETE FROM chatcrypt.message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.message " \
-	"WHERE chat_id = $2 LIMIT $1 FOR UPDATE))"
+	"WHERE chat_id = $2 LIMIT $1 FOR UPDATE)) AND chat_id = $2"
 
 #define DELETE_OF_SENDER_IN_CHAT \
 	"DELETE FROM chatcrypt.message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.message " \
-	"WHERE chat_id = $2 AND sender = $3 LIMIT $1 FOR UPDATE))"
+	"WHERE chat_id = $2 AND sender = $3 LIMIT $1 FOR UPDATE)) " \
+	"AND chat_id = $2 AND sender = $3"
 
 #define DELETE_OF_SENDER_IN_BLOCKS \
 	"DELETE FROM chatcrypt.message WHERE ctid >= $1 AND ctid < $2 AND sender = $3"
@@ -60,19 +67,22 @@
 	"FROM chatcrypt.attachment AS a "
 
 #define DELETE_EXPIRED_FILES \
-	DELETE_FILES "WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
+	DELETE_FILES "WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) " \
+	"AND expires_at <= now()"
 
 /* Uploads of which nothing has come for $2 seconds. */
 #define DELETE_ABANDONED_UPLOADS \
 	DELETE_FILES "WHERE completed_at IS NULL AND created_at < now() - make_interval(secs => $2) " \
 	"AND NOT EXISTS (SELECT FROM chatcrypt.attachment_part AS p WHERE p.file_id = a.file_id " \
-	"AND p.stored_at >= now() - make_interval(secs => $2)) LIMIT $1 FOR UPDATE SKIP LOCKED))"
+	"AND p.stored_at >= now() - make_interval(secs => $2)) LIMIT $1 FOR UPDATE SKIP LOCKED)) " \
+	"AND completed_at IS NULL AND created_at < now() - make_interval(secs => $2)"
 
 #define DELETE_FILES_OF_CHAT \
-	DELETE_FILES "WHERE chat_id = $2 LIMIT $1 FOR UPDATE))"
+	DELETE_FILES "WHERE chat_id = $2 LIMIT $1 FOR UPDATE)) AND chat_id = $2"
 
 #define DELETE_FILES_OF_SENDER \
-	DELETE_FILES "WHERE sender = $2 AND ($3 IS NULL OR chat_id = $3) LIMIT $1 FOR UPDATE))"
+	DELETE_FILES "WHERE sender = $2 AND ($3 IS NULL OR chat_id = $3) LIMIT $1 FOR UPDATE)) " \
+	"AND sender = $2 AND ($3 IS NULL OR chat_id = $3)"
 
 /* One statement as the tables' owner, in a transaction of its own; how many rows it deleted. */
 static int64

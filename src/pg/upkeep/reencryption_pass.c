@@ -10,6 +10,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/uuid.h"
 
 #include "pg/attachments/attachmentseal.h"
 #include "pg/base/owner.h"
@@ -124,7 +125,10 @@ typedef struct Work
 {
 	const ChatcryptPlace *place;
 	const uint8 *chat_id;
+	ChatcryptArg chat;			/* the same as the place's column has it */
 	Datum	   *rows;			/* of those resealed and not yet written */
+	Datum	   *messages;
+	Datum	   *old;
 	Datum	   *envelopes;
 	int			waiting;
 	Size		bytes;
@@ -132,33 +136,77 @@ typedef struct Work
 	int64		unreadable;
 } Work;
 
+static ChatcryptArg
+waiting_envelopes(const Work *work, Datum *envelopes)
+{
+	return (ChatcryptArg) {BYTEAARRAYOID,
+		PointerGetDatum(construct_array(envelopes, work->waiting, BYTEAOID, -1, false,
+										TYPALIGN_INT)), false};
+}
+
+static ChatcryptArg
+waiting_messages(const Work *work)
+{
+	if (work->place->message_type == UUIDOID)
+		return (ChatcryptArg) {UUIDARRAYOID,
+			PointerGetDatum(construct_array(work->messages, work->waiting, UUIDOID, UUID_LEN, false,
+											TYPALIGN_CHAR)), false};
+	return (ChatcryptArg) {INT8ARRAYOID,
+		PointerGetDatum(construct_array(work->messages, work->waiting, INT8OID, sizeof(int64),
+										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)), false};
+}
+
+static void
+require_all_written(const Work *work, uint64 written)
+{
+	if (written != (uint64) work->waiting)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("re-encryption changed " UINT64_FORMAT " rows of %s and not %d", written,
+						work->place->table, work->waiting),
+				 errdetail("This batch is undone."),
+				 errhint("See which trigger of the table suppresses an UPDATE or repeats it.")));
+}
+
+/*
+ * By ctid, which is quick; but each row must also be the one that was read.  Where a ctid
+ * is not one row's, no other row is written over.
+ */
 static void
 write_waiting(Work *work)
 {
-	ChatcryptArg args[2];
-	bool		keeps_version = work->place->kind == CHATCRYPT_PLACE_MESSAGES ||
-		work->place->kind == CHATCRYPT_PLACE_FILES;
+	const ChatcryptPlace *place = work->place;
+	ChatcryptArg args[5];
+	uint64		written;
+	bool		keeps_version = place->kind == CHATCRYPT_PLACE_MESSAGES ||
+		place->kind == CHATCRYPT_PLACE_FILES;
 
 	if (work->waiting == 0)
 		return;
 	args[0] = (ChatcryptArg) {TIDARRAYOID,
 		PointerGetDatum(construct_array(work->rows, work->waiting, TIDOID, sizeof(ItemPointerData),
 										false, TYPALIGN_SHORT)), false};
-	args[1] = (ChatcryptArg) {BYTEAARRAYOID,
-		PointerGetDatum(construct_array(work->envelopes, work->waiting, BYTEAOID, -1, false,
-										TYPALIGN_INT)), false};
-	work->moved += chatcrypt_owner_execute(psprintf("UPDATE ONLY %s AS t SET %s = r.envelope%s "
-													 "FROM unnest($1, $2) AS r (at, envelope) "
-													 "WHERE t.ctid = r.at",
-													 work->place->table, work->place->envelope,
-													 keeps_version ?
-													", dek_version = "
-													"chatcrypt.dek_version(r.envelope)" : ""),
-											args, lengthof(args));
+	args[1] = waiting_envelopes(work, work->envelopes);
+	args[2] = waiting_envelopes(work, work->old);
+	args[3] = waiting_messages(work);
+	args[4] = work->chat;
+	written = chatcrypt_owner_execute(psprintf("UPDATE ONLY %s AS t SET %s = r.envelope%s "
+											   "FROM unnest($1, $2, $3, $4) "
+											   "AS r (at, envelope, old, message) "
+											   "WHERE t.ctid = r.at AND t.%s = $5 "
+											   "AND t.%s = r.message AND t.%s = r.old",
+											   place->table, place->envelope,
+											   keeps_version ?
+											   ", dek_version = "
+											   "chatcrypt.dek_version(r.envelope)" : "",
+											   place->chat, place->message, place->envelope),
+									  args, lengthof(args));
+	require_all_written(work, written);
+	work->moved += (int64) written;
 	for (int i = 0; i < work->waiting; i++)
 		pfree(DatumGetPointer(work->envelopes[i]));
-	pfree(DatumGetPointer(args[0].value));
-	pfree(DatumGetPointer(args[1].value));
+	for (int i = 0; i < 4; i++)
+		pfree(DatumGetPointer(args[i].value));
 	work->waiting = 0;
 	work->bytes = 0;
 }
@@ -213,6 +261,8 @@ reseal_row(Work *work, HeapTuple tuple, TupleDesc desc)
 		return;
 	}
 	work->rows[work->waiting] = SPI_getbinval(tuple, desc, 1, &isnull);
+	work->messages[work->waiting] = SPI_getbinval(tuple, desc, 2, &isnull);
+	work->old[work->waiting] = value;
 	work->envelopes[work->waiting] = PointerGetDatum(resealed);
 	work->waiting++;
 	work->bytes += VARSIZE(resealed);
@@ -232,7 +282,8 @@ move_rows(Work *work, ArrayType *rows)
 	if (header == NULL || !chatcrypt_place_chat_value(place, work->chat_id, &chat_value))
 		return 0;
 	args[0] = (ChatcryptArg) {TIDARRAYOID, PointerGetDatum(rows), false};
-	args[1] = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
+	work->chat = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
+	args[1] = work->chat;
 	args[2] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(header), false};
 	nfound = chatcrypt_owner_execute(psprintf("SELECT ctid, %s%s, %s%s FROM ONLY %s "
 											  "WHERE ctid = ANY ($1) AND %s = $2 "
@@ -248,6 +299,8 @@ move_rows(Work *work, ArrayType *rows)
 									 args, lengthof(args));
 	found = SPI_tuptable;
 	work->rows = palloc(sizeof(Datum) * (nfound + 1));
+	work->messages = palloc(sizeof(Datum) * (nfound + 1));
+	work->old = palloc(sizeof(Datum) * (nfound + 1));
 	work->envelopes = palloc(sizeof(Datum) * (nfound + 1));
 	for (uint64 i = 0; i < nfound; i++)
 	{

@@ -6,7 +6,8 @@
  *
  * Whatever became of a row in between, a slice only touches rows that are of the
  * chat and outdated still, so that a ctid that another row got meanwhile does no
- * harm.  It takes the rows that it can have at once and passes over those that others
+ * harm; and it only writes to rows that hold the very envelope that was read, or is
+ * undone.  It takes the rows that it can have at once and passes over those that others
  * hold: it waits for no writer, and writers wait for one slice at most.  A body that
  * somebody changed in between is sealed under the newest key already, or is passed
  * over.  The plaintext never leaves chatcrypt_reseal().

@@ -25,6 +25,7 @@
 #include "pg/base/owner.h"
 #include "pg/base/store.h"
 #include "pg/compat.h"
+#include "pg/upkeep/ownrows.h"
 #include "pg/upkeep/registry.h"
 
 /* A row of chatcrypt.protected_column. */
@@ -186,6 +187,18 @@ static const struct
 	[CHATCRYPT_PLACE_PARTS] = {"attachment_part", "chatcrypt.attachment_part", "sealed", "file_id"}
 };
 
+/* The view would show rows of such tables, and nothing else here would know of them. */
+static void
+refuse_heirs(const ChatcryptPlace *place)
+{
+	if (find_inheritance_children(place->relation, NoLock) == NIL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("tables inherit from %s", place->table),
+			 errhint("ALTER TABLE … NO INHERIT %s takes one out; register_envelopes() makes it known.", place->table)));
+}
+
 static ChatcryptPlace *
 place_of_ours(ChatcryptPlaceKind kind, LOCKMODE lockmode)
 {
@@ -201,6 +214,7 @@ place_of_ours(ChatcryptPlaceKind kind, LOCKMODE lockmode)
 	place->message = own_tables[kind].message;
 	place->chat_type = place->message_type = UUIDOID;
 	place->aad = kind == CHATCRYPT_PLACE_FILES ? chatcrypt_filemeta_aad() : NULL;
+	refuse_heirs(place);
 	return place;
 }
 
@@ -214,11 +228,13 @@ chatcrypt_places(LOCKMODE lockmode)
 		places = lappend(places, place_of_ours(kind, lockmode));
 	foreach(cell, read_registrations())
 		places = list_concat(places, places_of_registration(lfirst(cell), lockmode));
+	foreach(cell, places)
+		chatcrypt_require_own_rows(lfirst(cell), false);
 	return places;
 }
 
-ChatcryptPlace *
-chatcrypt_place(const ChatcryptPlace *known, LOCKMODE lockmode)
+static ChatcryptPlace *
+find_place(const ChatcryptPlace *known, LOCKMODE lockmode)
 {
 	ListCell   *cell;
 	ListCell   *inner;
@@ -239,6 +255,15 @@ chatcrypt_place(const ChatcryptPlace *known, LOCKMODE lockmode)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("no envelopes are registered in the table with OID %u", known->relation)));
+}
+
+ChatcryptPlace *
+chatcrypt_place(const ChatcryptPlace *known, LOCKMODE lockmode)
+{
+	ChatcryptPlace *place = find_place(known, lockmode);
+
+	chatcrypt_require_own_rows(place, lockmode >= RowExclusiveLock);
+	return place;
 }
 
 bool
@@ -310,6 +335,7 @@ chatcrypt_register_envelopes(PG_FUNCTION_ARGS)
 {
 	Registration registration = {0};
 	ChatcryptOwnerScope scope;
+	ListCell   *cell;
 	ChatcryptArg args[] = {
 		{UUIDOID, PG_GETARG_DATUM(5), false},
 		{OIDOID, PG_GETARG_DATUM(0), false},
@@ -330,7 +356,8 @@ chatcrypt_register_envelopes(PG_FUNCTION_ARGS)
 	registration.envelope = name_argument(fcinfo, 1);
 	registration.chat = name_argument(fcinfo, 2);
 	registration.message = name_argument(fcinfo, 3);
-	(void) places_of_registration(&registration, AccessShareLock);
+	foreach(cell, places_of_registration(&registration, AccessShareLock))
+		chatcrypt_require_own_rows(lfirst(cell), true);
 
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.protected_column (registry_id, relation, "

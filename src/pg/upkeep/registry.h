@@ -40,7 +40,10 @@ typedef struct ChatcryptPlace
 	const bytea *aad;			/* NULL for none */
 } ChatcryptPlace;
 
-/* All of them, each locked for the rest of the transaction. */
+/*
+ * All of them, each locked for the rest of the transaction; raises where the rows of one are
+ * not its own (ownrows.h).
+ */
 extern List *chatcrypt_places(LOCKMODE lockmode);
 
 /* The same place as it is now; raises where it is none any more. */

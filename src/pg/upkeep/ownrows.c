@@ -1,0 +1,95 @@
+/*
+ * ownrows.c
+ *		Refuses tables whose rows are elsewhere: see ownrows.h.
+ *
+ * The plan tells.  Of a statement without conditions PostgreSQL's own planner makes one
+ * scan of the table, whereas others have a node of their own above it or in its place.
+ * Anything that is not known is refused.
+ */
+#include "postgres.h"
+
+#include "nodes/plannodes.h"
+#include "parser/parsetree.h"
+#include "tcop/tcopprot.h"
+#include "utils/snapmgr.h"
+
+#include "pg/base/owner.h"
+#include "pg/upkeep/ownrows.h"
+
+static bool
+is_scan_of(const Plan *plan, List *rtable, Oid relation)
+{
+	switch (nodeTag(plan))
+	{
+		case T_SeqScan:
+		case T_IndexScan:
+		case T_BitmapHeapScan:
+			return rt_fetch(((const Scan *) plan)->scanrelid, rtable)->relid == relation;
+		default:
+			return false;
+	}
+}
+
+static bool
+is_about(const PlannedStmt *statement, Oid relation)
+{
+	const Plan *plan = statement->planTree;
+
+	if (statement->commandType == CMD_UPDATE)
+	{
+		if (!IsA(plan, ModifyTable) ||
+			rt_fetch(linitial_int(statement->resultRelations), statement->rtable)->relid !=
+			relation)
+			return false;
+		plan = outerPlan(plan);
+	}
+	return is_scan_of(plan, statement->rtable, relation);
+}
+
+/* Rules may have made several statements of it. */
+static bool
+is_planned_as_own(const char *sql, CmdType command, Oid relation)
+{
+	RawStmt    *raw = linitial_node(RawStmt, pg_parse_query(sql));
+	List	   *queries = pg_analyze_and_rewrite_fixedparams(raw, sql, NULL, 0, NULL);
+	ListCell   *cell;
+
+	foreach(cell, pg_plan_queries(queries, sql, 0, NULL))
+	{
+		const PlannedStmt *statement = lfirst_node(PlannedStmt, cell);
+
+		if (statement->commandType == command && statement->canSetTag)
+			return is_about(statement, relation);
+	}
+	return false;
+}
+
+static bool
+has_own_rows(const ChatcryptPlace *place, bool to_write)
+{
+	const char *read = psprintf("SELECT ctid, %s FROM ONLY %s", place->envelope, place->table);
+	const char *write = psprintf("UPDATE ONLY %s SET %s = %s", place->table, place->envelope,
+								 place->envelope);
+
+	return is_planned_as_own(read, CMD_SELECT, place->relation) &&
+		(!to_write || is_planned_as_own(write, CMD_UPDATE, place->relation));
+}
+
+void
+chatcrypt_require_own_rows(const ChatcryptPlace *place, bool to_write)
+{
+	ChatcryptOwnerScope scope;
+	bool		has;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	chatcrypt_owner_begin_as(&scope, place->owner);
+	has = has_own_rows(place, to_write);
+	chatcrypt_owner_end(&scope);
+	PopActiveSnapshot();
+	if (!has)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("rows of %s are not kept in that table", place->table),
+				 errdetail("A plan for it is not a scan of the table itself: it is distributed, compressed or replaced by a rule."),
+				 errhint("Envelopes in such a table are for its own system to find: see chatcrypt.reseal(), and leave external_envelopes of their chats true.")));
+}

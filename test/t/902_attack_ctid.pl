@@ -1,0 +1,150 @@
+# A ctid names a row of one table.  Where it meets another row, of a shard or of a table that inherits,
+# that row stays as it is: re-encryption does not write over it, and no deletion takes it along.
+use strict;
+use warnings;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test;
+use Cwd qw(getcwd);
+use Test::More;
+
+my $node = Chatcrypt::Test->start('attack_ctid', conf => "autovacuum = off\nmax_parallel_workers_per_gather = 0\n");
+my $shards = ($ENV{TESTDIR} // getcwd()) . '/build/test/shards';
+
+sub value
+{
+	return $node->safe_psql('postgres', $_[0]);
+}
+
+sub does_not_open
+{
+	return value(q{SELECT count(*) FROM (SELECT * FROM one UNION ALL SELECT * FROM other) AS s (id, chat, envelope) WHERE chatcrypt.try_decrypt(chat, id, envelope) IS DISTINCT FROM 'message ' || id});
+}
+
+# A table that holds no row, and two that hold them; the same ctids are rows of chat 1 in one, and
+# of chat 2 in the other.
+$node->safe_psql('postgres', <<'SQL');
+SELECT chatcrypt.create_chats('{1,2}'::bigint[]);
+CREATE TABLE shell (id bigint, chat bigint, envelope bytea);
+SELECT chatcrypt.register_envelopes('shell', 'envelope', 'chat', 'id');
+CREATE TABLE one () INHERITS (shell);
+CREATE TABLE other () INHERITS (shell);
+INSERT INTO one SELECT g, 1, chatcrypt.encrypt(1, g, 'message ' || g) FROM generate_series(1, 100) AS g;
+INSERT INTO other SELECT g, 2, chatcrypt.encrypt(2, g, 'message ' || g) FROM generate_series(101, 200) AS g;
+SQL
+is(does_not_open(), 0, 'all messages open');
+my $other = value('SELECT md5(string_agg(envelope::text, $$,$$ ORDER BY id)) FROM other');
+
+sub with_shards
+{
+	my ($blind, $sql) = @_;
+	my (undef, $rows, $errors) = $node->psql('postgres', "LOAD '$shards'; SET shards.blind = $blind; $sql");
+	return "$rows$errors";
+}
+
+# That the module does what it is for.
+like(with_shards('off', 'SELECT count(*) FROM ONLY shell'), qr/^200$/, 'the planner sends a statement to the tables that hold the rows');
+like(with_shards('on', 'SELECT count(*) FROM ONLY shell'), qr/^0$/, 'where it is blind to one it does not');
+
+# A planner that the look at the plan does not find out: the statement itself touches no other row.
+value('SELECT chatcrypt.rotate_chat(1)');
+with_shards('on', q{SET client_min_messages = error; CALL chatcrypt.reencrypt_chat(1)});
+is(does_not_open(), 0, 're-encryption by a planner that hides: all messages open');
+is(value('SELECT md5(string_agg(envelope::text, $$,$$ ORDER BY id)) FROM other'), $other,
+	're-encryption by a planner that hides: the rows of the other chat are as they were');
+
+# One that shows: everything that goes over the rows is refused.
+value('SELECT chatcrypt.rotate_chat(1); UPDATE chatcrypt.chat SET external_envelopes = false');
+my $refused = qr/(?:ERROR|WARNING):  rows of public\.shell are not kept in that table/;
+like(with_shards('off', $_), $refused, "a planner that goes elsewhere: $_")
+  foreach 'CALL chatcrypt.reencrypt_chat(1)', q{CALL chatcrypt.reencrypt_due('0')}, 'SELECT * FROM chatcrypt.verify_chat(1)',
+  'CALL chatcrypt.verify_all()', 'CALL chatcrypt.verify_all(max_rate => 1)', 'CALL chatcrypt.purge_chat(1)', 'CALL chatcrypt.purge_unused_deks()';
+is(does_not_open(), 0, 'a planner that goes elsewhere: all messages open');
+value('SELECT chatcrypt.unregister_envelopes(registry_id) FROM chatcrypt.protected_column');
+like(with_shards('off', q{SELECT chatcrypt.register_envelopes('shell', 'envelope', 'chat', 'id')}), $refused,
+	'a planner that goes elsewhere: the table is not registered');
+is(value('SELECT count(*) FROM chatcrypt.protected_column'), 0, 'and is not');
+
+# Without it the same tables are parent and children, each with its own rows.
+is(ask($node, q{SELECT chatcrypt.register_envelopes('shell', 'envelope', 'chat', 'id') IS NOT NULL}), 't', 'tables that inherit are registered with their parent');
+is(ask($node, 'CALL chatcrypt.reencrypt_chat(1)'), '100|0', 'and re-encrypted');
+is(does_not_open(), 0, 'and open');
+value('INSERT INTO shell SELECT g, 2, chatcrypt.encrypt(2, g, $$message $$ || g) FROM generate_series(201, 300) AS g');
+
+# Statements that change another number of rows than they were sent for.
+my %other_number = (
+	'a trigger that suppresses a row' => [
+		'CREATE FUNCTION suppress() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN old.id <> 250 THEN new END; END $$; '
+		  . 'CREATE TRIGGER suppress BEFORE UPDATE ON shell FOR EACH ROW EXECUTE FUNCTION suppress()',
+		qr/ERROR:  re-encryption changed 9 rows of public\.shell and not 10/, 'DROP FUNCTION suppress CASCADE'
+	],
+	'a rule that does something else' =>
+	  [ 'CREATE RULE instead AS ON UPDATE TO shell DO INSTEAD NOTHING', $refused, 'DROP RULE instead ON shell' ]);
+foreach my $what (sort keys %other_number)
+{
+	my ($make, $expected, $drop) = @{ $other_number{$what} };
+	value($make);
+	value('SELECT chatcrypt.rotate_chat(2)');
+	my $before = value('SELECT md5(string_agg(envelope::text, $$,$$ ORDER BY id)) FROM ONLY shell WHERE id > 240');
+	like(ask($node, 'CALL chatcrypt.reencrypt_chat(2, batch => 10)'), $expected, "$what: re-encryption ends with an error");
+	is(value('SELECT md5(string_agg(envelope::text, $$,$$ ORDER BY id)) FROM ONLY shell WHERE id > 240'), $before, "$what: and its batch is undone");
+	value($drop);
+}
+like(ask($node, 'CALL chatcrypt.reencrypt_chat(2)'), qr/^\d+\|0$/, 'without them it goes on');
+
+# A row that has two envelopes keeps them apart, and a message id twice is two rows.
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO shell SELECT id, chat, envelope FROM shell WHERE id = 290;
+SELECT chatcrypt.rotate_chat(2);
+SQL
+like(ask($node, 'CALL chatcrypt.reencrypt_chat(2)'), qr/^201\|0$/, 'a row that was copied is two rows');
+
+# The tables of chatcrypt: one that inherits from them would be shown by the view and passed over by
+# re-encryption and purging, and has ctids of its own.
+foreach my $table (qw(message attachment))
+{
+	value("CREATE TABLE heir () INHERITS (chatcrypt.$table)");
+	like(ask($node, $_), qr/ERROR:  tables inherit from chatcrypt\.$table/, "a table that inherits from chatcrypt.$table: $_")
+	  foreach 'CALL chatcrypt.reencrypt_chat(2)', 'CALL chatcrypt.purge_chat(2)', 'SELECT * FROM chatcrypt.verify_chat(2)';
+	value('DROP TABLE heir');
+}
+unlike(ask($node, 'SELECT * FROM chatcrypt.verify_chat(2)'), qr/ERROR/, 'once it is gone all goes on');
+
+# Deletions by ctid: rows of another table with the same ctids are not what is meant.
+sub messages
+{
+	return value(q{SELECT string_agg(sender, ',' ORDER BY sender COLLATE "C") FROM chatcrypt.message});
+}
+
+sub files
+{
+	return value(q{SELECT string_agg(sender, ',' ORDER BY sender COLLATE "C") FROM chatcrypt.attachment});
+}
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE more_messages () INHERITS (chatcrypt.message);
+CREATE TABLE more_files () INHERITS (chatcrypt.attachment);
+SELECT chatcrypt.create_chats('{3,4}'::bigint[]);
+CREATE FUNCTION fill() RETURNS void LANGUAGE sql AS $$
+	DELETE FROM chatcrypt.attachment;
+	DELETE FROM chatcrypt.message;
+	TRUNCATE chatcrypt.message, chatcrypt.attachment CASCADE;
+	INSERT INTO chatcrypt.message (message_id, chat_id, sender, expires_at)
+		VALUES (chatcrypt.id(1), chatcrypt.id(3), 'alice', now() - interval '1 hour');
+	INSERT INTO more_messages (message_id, chat_id, sender) VALUES (chatcrypt.id(2), chatcrypt.id(4), 'bob');
+	INSERT INTO chatcrypt.attachment (file_id, chat_id, sender, expires_at, encrypted_metadata, dek_version, completed_at)
+		SELECT chatcrypt.id(1), chatcrypt.id(3), 'alice', now() - interval '1 hour', e, chatcrypt.dek_version(e), now() FROM chatcrypt.encrypt(3, 1, 'x') AS e;
+	INSERT INTO more_files (file_id, chat_id, sender, encrypted_metadata, dek_version, completed_at)
+		SELECT chatcrypt.id(2), chatcrypt.id(4), 'bob', e, chatcrypt.dek_version(e), now() FROM chatcrypt.encrypt(4, 2, 'x') AS e;
+$$;
+SQL
+foreach my $call (
+	'CALL chatcrypt.apply_retention()', q{CALL chatcrypt.delete_messages_of('alice')},
+	q{CALL chatcrypt.delete_messages_of('alice', chatcrypt.id(3))}, q{CALL chatcrypt.delete_chat(3, confirm => 'irreversible')})
+{
+	value('SELECT fill()');
+	is(messages() . '|' . files(), 'alice,bob|alice,bob', "$call: before");
+	unlike(ask($node, $call), qr/ERROR/, "$call: no error");
+	is(messages(), 'bob', "$call: the message with the same ctid stays");
+	is(files(), 'bob', "$call: the file with the same ctid stays");
+}
+
+done_testing();
