@@ -125,6 +125,15 @@ foreach my $name (grep { $kind{$_} ne 't' && !$told{$_} } sort keys %kind)
 	ok(scalar(grep { /^(.*)…$/ ? $name =~ /^$1/ : $name eq $_ } @inner), "$name is in README.md, or is told not to be called");
 }
 
+# Ids: every function of the table takes them as any_id, but for those that README.md names.
+my %uuids_alone = map { $_ => 1 } $readme =~ /`(\w+)\(\)` and\s+`(\w+)\(\)`, which\s+views call for every row, take uuids/;
+is(scalar(keys %uuids_alone), 2, 'README.md names functions that take uuids alone');
+my @takes_uuid = lines_of(<<'SQL');
+	SELECT DISTINCT proname FROM pg_proc, unnest(proargnames, proargtypes::oid[]) AS argument (name, type)
+	WHERE pronamespace = 'chatcrypt'::regnamespace AND type = 'uuid'::regtype AND name ~ '^(chat|message|file|before)(_id)?$'
+SQL
+is(join(' ', sort grep { $told{$_} } @takes_uuid), join(' ', sort keys %uuids_alone), 'and they are those');
+
 my %relation = map { split /\|/ } lines_of(<<'SQL');
 	SELECT relname, relkind FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace AND relkind IN ('r', 'v')
 SQL
