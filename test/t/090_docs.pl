@@ -168,14 +168,17 @@ like(($node->psql('readme', 'DELETE FROM chatcrypt.messages'))[2], qr/violates f
 is($node->safe_psql('readme', 'DROP TABLE app.mine; DELETE FROM chatcrypt.messages; SELECT count(*) FROM reactions'), '0',
 	'unless it says ON DELETE CASCADE');
 
-# Roles are the cluster's.
+# Roles are the cluster's, and so is what was set for app above.
 $node->safe_psql('postgres', 'CREATE DATABASE other');
-$node->safe_psql('other', q{CREATE EXTENSION chatcrypt; SELECT chatcrypt.create_chat(1);
+$node->safe_psql('other', q{CREATE EXTENSION chatcrypt; SELECT chatcrypt.create_chat(1, ARRAY['alice']);
 	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'of another application')});
-my @as_app = ('SELECT body FROM chatcrypt.messages', extra_params => [ '-U', 'app' ]);
-is(($node->psql('other', @as_app))[1], 'of another application', 'a role that reads in one database reads in another');
+my $read = 'SELECT body FROM chatcrypt.messages';
+my @as_app = (extra_params => [ '-U', 'app' ]);
+is(($node->psql('other', "BEGIN; SELECT chatcrypt.act_as('alice') \\g /dev/null\n$read", @as_app))[1], 'of another application',
+	'a role that reads in one database reads in another');
+is(($node->psql('other', $read, @as_app))[1], '', 'and is told of no message before it names an actor');
 $node->safe_psql('other', 'REVOKE CONNECT ON DATABASE other FROM PUBLIC');
-like(($node->psql('other', @as_app))[2], qr/permission denied for database "other"/, 'unless it may not connect');
+like(($node->psql('other', $read, @as_app))[2], qr/permission denied for database "other"/, 'and not at all where it may not connect');
 
 # Links to files and headings.  A heading's anchor is made as GitHub makes it.
 my @pages = ('README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md', glob('docs/*.md'));

@@ -84,15 +84,28 @@ is(ask($node, 'SELECT count(*) FROM chatcrypt.key_event'), '0', 'the history of 
 
 # The actor is a session's: what a planner sends to a node runs without one.
 $node->safe_psql('postgres', 'CREATE ROLE app LOGIN; GRANT chatcrypt_writer, chatcrypt_reader TO app; GRANT SELECT ON notes TO app');
-my $as_app = 'SET SESSION AUTHORIZATION app';
-is(ask($node, "$as_app; " . decrypted(1)), 'edited 1', 'without an actor every chat opens on a node');
-like(ask($node, "$as_app; BEGIN; SELECT chatcrypt.act_as('bob') \\g /dev/null\n" . decrypted(1)), qr/the current actor is not a participant of this chat/,
-	'an actor who takes no part is refused on a node too');
-is(ask($node, "$as_app; BEGIN; SELECT chatcrypt.act_as('alice') \\g /dev/null\n" . decrypted(1)), 'edited 1', 'one who does is not');
+sub said_to_app
+{
+	my ($sql) = @_;
+	my (undef, $rows, $errors) = $node->psql('postgres', $sql, extra_params => [ '-U', 'app' ]);
+	return $errors =~ /(ERROR:.*)/ ? $1 : $rows;
+}
+sub as_actor
+{
+	my ($actor, $sql) = @_;
+	return said_to_app("BEGIN; SELECT chatcrypt.act_as('$actor') \\g /dev/null\n$sql");
+}
+my $no_participant = qr/^ERROR:  the current actor is not a participant of this chat/;
+is(said_to_app(decrypted(1)), 'edited 1', 'without an actor every chat opens on a node');
+my ($require) = $shards =~ /`(ALTER ROLE app SET [^`]+)`/;
+$node->safe_psql('postgres', $require);
+like(said_to_app(decrypted(1)), qr/^ERROR:  this transaction has no actor/, 'unless the node requires one');
+like(said_to_app(q{SELECT chatcrypt.encrypt(1, 1, 'x')}), qr/^ERROR:  this transaction has no actor/, 'which holds for sealing too');
+is(as_actor('alice', decrypted(1)), 'edited 1', 'a session on the node that names a participant reads');
+like(as_actor('bob', decrypted(1)), $no_participant, 'one that names another does not');
 $owner->safe_psql('postgres', q{SELECT chatcrypt.remove_participant(1, 'alice')});
 apply();
-like(ask($node, "$as_app; BEGIN; SELECT chatcrypt.act_as('alice') \\g /dev/null\n" . decrypted(1)), qr/the current actor is not a participant of this chat/,
-	'until it is removed where the keys are made');
+like(as_actor('alice', decrypted(1)), $no_participant, 'nor does a participant who was removed where the keys are made');
 
 # A chat that a node made itself stands in the way of the one that arrives, until it is deleted there.
 $node->safe_psql('postgres', q{SELECT setval('chatcrypt.dek_dek_id_seq', 1000); SELECT chatcrypt.create_chat(99)});
