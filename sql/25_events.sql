@@ -43,8 +43,8 @@ CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON chatcrypt.ke
 CREATE FUNCTION chatcrypt.record_policy() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS $$
 DECLARE
-	before jsonb := to_jsonb(old) - ARRAY['participants', 'updated_at', 'created_at'];
-	after jsonb := to_jsonb(new) - ARRAY['participants', 'updated_at', 'created_at'];
+	before jsonb := to_jsonb(old) - ARRAY['updated_at', 'created_at'];
+	after jsonb := to_jsonb(new) - ARRAY['updated_at', 'created_at'];
 BEGIN
 	IF after <> before THEN
 		INSERT INTO chatcrypt.key_event (event, chat_id, tenant, detail, role)

@@ -2,18 +2,22 @@
 
 CREATE FUNCTION chatcrypt.create_chat(chat_id chatcrypt.any_id DEFAULT NULL,
 									  participants text[] DEFAULT '{}',
-									  tenant text DEFAULT 'default', mode text DEFAULT 'managed')
+									  tenant text DEFAULT 'default', mode text DEFAULT 'managed',
+									  if_not_exists boolean DEFAULT false)
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_create_chat';
-COMMENT ON FUNCTION chatcrypt.create_chat(chatcrypt.any_id, text[], text, text) IS
+COMMENT ON FUNCTION chatcrypt.create_chat(chatcrypt.any_id, text[], text, text, boolean) IS
 	'Makes a chat and its first data key; gives its id, which is a new one unless named.';
 
 CREATE FUNCTION chatcrypt.create_chats(chat_ids chatcrypt.any_id[],
 									   participants text[] DEFAULT '{}',
-									   tenant text DEFAULT 'default', mode text DEFAULT 'managed')
+									   tenant text DEFAULT 'default', mode text DEFAULT 'managed',
+									   if_not_exists boolean DEFAULT false,
+									   participants_each jsonb DEFAULT NULL)
 	RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_create_chats';
-COMMENT ON FUNCTION chatcrypt.create_chats(chatcrypt.any_id[], text[], text, text) IS
-	'Makes many chats with few calls to the KMS; says how many.';
+COMMENT ON FUNCTION chatcrypt.create_chats(chatcrypt.any_id[], text[], text, text, boolean, jsonb) IS
+	'Makes many chats with few calls to the KMS; says how many. In each take part those of '
+	'participants, and those of its own list in participants_each.';
 
 CREATE FUNCTION chatcrypt.warm(chat_ids chatcrypt.any_id[])
 	RETURNS integer LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE

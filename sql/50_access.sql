@@ -37,14 +37,21 @@ COMMENT ON FUNCTION chatcrypt.create_tenant(text, text) IS
 	'Makes a tenant, with a KMS key of its own where one is named.';
 
 CREATE FUNCTION chatcrypt.add_participant(chat_id chatcrypt.any_id, participant text)
-	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_add_participant';
 COMMENT ON FUNCTION chatcrypt.add_participant(chatcrypt.any_id, text) IS
 	'Adds a participant; false where it took part already.';
 
 CREATE FUNCTION chatcrypt.remove_participant(chat_id chatcrypt.any_id, participant text)
-	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_remove_participant';
 COMMENT ON FUNCTION chatcrypt.remove_participant(chatcrypt.any_id, text) IS
 	'Removes a participant, who loses access at once; rotates the key where the policy says so. '
 	'False where it took no part.';
+
+CREATE FUNCTION chatcrypt.set_participants(chat_id chatcrypt.any_id, participants text[])
+	RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_set_participants';
+COMMENT ON FUNCTION chatcrypt.set_participants(chatcrypt.any_id, text[]) IS
+	'Adds who is missing and removes whoever else takes part; rotates the key once where somebody '
+	'is removed and the policy says so. How many were added or removed.';

@@ -17,12 +17,12 @@ GRANT SELECT ON chatcrypt.messages, chatcrypt.wire_messages, chatcrypt.message T
 GRANT SELECT ON chatcrypt.attachments, chatcrypt.attachment, chatcrypt.attachment_part TO chatcrypt_reader;
 
 -- Auditors see what is known of keys, and no wrapped key.
-GRANT SELECT ON chatcrypt.deployment, chatcrypt.tenant, chatcrypt.chat TO chatcrypt_auditor, chatcrypt_admin;
+GRANT SELECT ON chatcrypt.deployment, chatcrypt.tenant, chatcrypt.chat, chatcrypt.participant, chatcrypt.chats TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kcv, valid_from, valid_to, created_at)
 	ON chatcrypt.dek TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT ON chatcrypt.protected_column, chatcrypt.upkeep, chatcrypt.unopened, chatcrypt.search_policy TO chatcrypt_auditor, chatcrypt_admin;
 GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota) ON chatcrypt.tenant TO chatcrypt_admin;
-GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota) ON chatcrypt.chat TO chatcrypt_admin;
+GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota) ON chatcrypt.chat, chatcrypt.chats TO chatcrypt_admin;
 
 GRANT SELECT ON chatcrypt.key_event, chatcrypt.event_seal TO chatcrypt_auditor;
 GRANT SELECT (kms_key, kcv, sealed, created_at) ON chatcrypt.event_chain TO chatcrypt_auditor, chatcrypt_admin;
@@ -40,7 +40,7 @@ DO $$
 DECLARE
 	grants CONSTANT jsonb := '{
 		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id", "default_expiry",
-							 "add_participant", "remove_participant", "act_as",
+							 "add_participant", "remove_participant", "set_participants", "act_as",
 							 "accept_wire_message",
 							 "put_attachment", "begin_attachment", "put_attachment_part", "finish_attachment",
 							 "attachment_progress", "delete_attachment", "encrypt_attachment", "ensure_attachment_key"],

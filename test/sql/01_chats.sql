@@ -13,7 +13,7 @@ SELECT chatcrypt.create_chats(ARRAY[1, 2, 3]::bigint[]);
 SELECT chatcrypt.create_chats(ARRAY['22222222-2222-2222-2222-222222222222']::uuid[]);
 SELECT chatcrypt.create_chats('{}'::uuid[]);
 
-SELECT chat_id, tenant, participants, mode, external_envelopes FROM chatcrypt.chat
+SELECT chat_id, tenant, participants, mode, external_envelopes FROM chatcrypt.chats
 WHERE participants <> '{carol}' ORDER BY chat_id;
 SELECT count(*), min(purpose), min(dek_version), min(state), min(kms_key), bool_and(octet_length(kcv) = 32) AS kcv,
 	   bool_and(valid_to IS NULL) AS open_ended, count(DISTINCT encrypted_dek) AS distinct_keys

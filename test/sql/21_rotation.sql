@@ -98,7 +98,7 @@ SELECT chatcrypt.rotate_chat(9030);
 \set VERBOSITY terse
 SELECT chatcrypt.rotate_chat(9031);
 SELECT chatcrypt.remove_participant(9030, 'b'), chatcrypt.remove_participant(9030, 'b');
-SELECT participants FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(9030);
+SELECT participants FROM chatcrypt.chats WHERE chat_id = chatcrypt.id(9030);
 SELECT count(*) AS due FROM chatcrypt.due_for_rotation(max_age => '0') WHERE chat_id IN (chatcrypt.id(9030), chatcrypt.id(9031));
 SELECT DISTINCT state FROM chatcrypt.dek WHERE chat_id IN (chatcrypt.id(9030), chatcrypt.id(9031));
 -- Only a key of one's own does it.

@@ -47,7 +47,7 @@ is(ask($source, q{SELECT string_agg(c.oid::regclass::text, ' ' ORDER BY c.oid) F
 
 # What must be the same, byte for byte; and the plaintext of everything that has one.
 my $stored = q{SELECT md5(concat_ws('|', (SELECT d FROM chatcrypt.deployment d), (SELECT array_agg(t ORDER BY tenant) FROM chatcrypt.tenant t),
-	(SELECT array_agg(c ORDER BY chat_id) FROM chatcrypt.chat c), (SELECT array_agg(k ORDER BY dek_id) FROM chatcrypt.dek k),
+	(SELECT array_agg(c ORDER BY chat_id) FROM chatcrypt.chat c), (SELECT array_agg(p ORDER BY p) FROM chatcrypt.participant p), (SELECT array_agg(k ORDER BY dek_id) FROM chatcrypt.dek k),
 	(SELECT array_agg(m ORDER BY message_id) FROM chatcrypt.message m), (SELECT array_agg(e ORDER BY event_id) FROM chatcrypt.key_event e),
 	(SELECT array_agg(s ORDER BY chat_id) FROM chatcrypt.search_policy s), (SELECT array_agg(t ORDER BY message_id) FROM chatcrypt.search_token t),
 	(SELECT array_agg(e ORDER BY seal_id) FROM chatcrypt.event_seal e), (SELECT array_agg(p ORDER BY relation::text) FROM chatcrypt.protected_column p)))};
@@ -92,7 +92,8 @@ sub same_as_at_source
 		"$how: what was shredded stays so");
 	is(ask($node, q{SELECT has_table_privilege('app', 'chatcrypt.chat', 'SELECT'), has_table_privilege('app', 'chatcrypt.dek', 'SELECT')}, $database),
 		't|f', "$how: rights are those of the source") unless $how =~ /data-only/;
-	is(ask($node, q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('chatcrypt.dek'::regclass, 'chatcrypt.chat'::regclass, 'chatcrypt.search_policy'::regclass)
+	is(ask($node, q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('chatcrypt.dek'::regclass, 'chatcrypt.chat'::regclass, 'chatcrypt.participant'::regclass,
+		'chatcrypt.search_policy'::regclass)
 		AND tgname LIKE 'invalidate%' AND tgenabled <> 'A'}, $database), '0', "$how: the triggers that invalidate are always on");
 	return;
 }

@@ -68,8 +68,8 @@ ok(wait_until(10, sub { workers() == 1 }), 'a KMS worker afterwards');
 is(ask($new, $_), $there{$_}, "after the upgrade: $_") foreach $bodies, $deployment, $keys, $findings;
 is(ask($new, 'SELECT chatcrypt.create_chat(100) IS NOT NULL, chatcrypt.rotate_chat(1)'), 't|3', 'new chats and keys are made');
 is(ask($new, q{SELECT has_table_privilege('pg_monitor', 'chatcrypt.chat', 'SELECT')}), 't', 'rights are kept');
-is(ask($new, q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('chatcrypt.dek'::regclass, 'chatcrypt.chat'::regclass)
-	AND tgname LIKE 'invalidate%' AND tgenabled = 'A'}), '4', 'triggers that invalidate are always on');
+is(ask($new, q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('chatcrypt.dek'::regclass, 'chatcrypt.chat'::regclass, 'chatcrypt.participant'::regclass)
+	AND tgname LIKE 'invalidate%' AND tgenabled = 'A'}), '6', 'triggers that invalidate are always on');
 is(ask($new, q{SELECT evtenabled, evttags, (SELECT extname FROM pg_extension WHERE oid = d.refobjid)
 	FROM pg_event_trigger AS t JOIN pg_depend AS d ON d.classid = 'pg_event_trigger'::regclass AND d.objid = t.oid AND d.deptype = 'e'}),
 	'A|{"DROP EXTENSION","DROP OWNED","DROP SCHEMA"}|chatcrypt', 'the event trigger that guards the extension is its own, and always on');

@@ -65,6 +65,9 @@ is(answer($idle, read_message(5)), 'body 5', 'an actor reads');
 $publisher->safe_psql('postgres', q{SELECT chatcrypt.remove_participant(5, 'bob')});
 apply();
 is(answer($idle, read_message(5)), '', 'until it is removed');
+$publisher->safe_psql('postgres', q{SELECT chatcrypt.add_participant(5, 'bob')});
+apply();
+is(answer($idle, read_message(5)), 'body 5', 'and again when it has come back');
 answer($idle, 'COMMIT');
 
 # TRUNCATE.

@@ -39,7 +39,7 @@ my $everything = q{SELECT (SELECT string_agg(t::text, '|' ORDER BY t::text) FROM
 sub is_the_same
 {
 	my ($when) = @_;
-	foreach my $table (qw(deployment tenant chat dek))
+	foreach my $table (qw(deployment tenant chat participant dek))
 	{
 		is(ask($node, sprintf($everything, $table)), ask($owner, sprintf($everything, $table)), "$when: $table is the same on the node");
 	}

@@ -100,9 +100,9 @@ answer($steady, $insert);
 is(ask($node, 'SELECT count(*) FROM chatcrypt.messages WHERE expires_at IS NOT NULL'), '1', 'until one of the policies changes');
 
 # So is who takes part, while there is an actor, and for that actor.
-answer($other, q{UPDATE chatcrypt.chat SET participants = '{alice}' WHERE chat_id BETWEEN chatcrypt.id(10) AND chatcrypt.id(2009)});
+answer($other, q{UPDATE chatcrypt.chats SET participants = '{alice}' WHERE chat_id BETWEEN chatcrypt.id(10) AND chatcrypt.id(2009)});
 my $seen = 'SELECT count(*) FROM generate_series(10, 2010) AS n WHERE chatcrypt.may_see(chatcrypt.id(n))';
-my $twice = rows_read(sub { answer($steady, "BEGIN; SELECT chatcrypt.act_as('alice'); $seen; $seen; COMMIT") }, 'chat');
+my $twice = rows_read(sub { answer($steady, "BEGIN; SELECT chatcrypt.act_as('alice'); $seen; $seen; COMMIT") }, 'participant');
 cmp_ok($twice, '>=', 2000, 'a transaction asks of 2000 chats whether its actor may see them');
 cmp_ok($twice, '<', 2100, 'and the second time reads none of them');
 answer($steady, "BEGIN; SELECT chatcrypt.act_as('alice')");
@@ -122,6 +122,9 @@ is(answer($steady, 'SELECT chatcrypt.may_see(chatcrypt.id(100000))'), 'f', 'a ch
 answer($other, q{SELECT chatcrypt.create_chat(100000, '{alice}'), chatcrypt.add_participant(1000, 'alice')});
 is(answer($steady, 'SELECT chatcrypt.may_see(chatcrypt.id(100000))'), 't', 'is seen when it does');
 is(answer($steady, $seen), '2000', 'and so is one that was joined');
+answer($other, q{SELECT chatcrypt.create_chat(100001, '{alice,bob}')});
+cmp_ok(rows_read(sub { answer($steady, $seen) }, 'participant'), '<', 100, 'that another session makes a chat costs nobody what it knows of others');
+is(answer($steady, 'SELECT chatcrypt.may_see(chatcrypt.id(100001))'), 't', 'and the new chat is seen');
 answer($steady, 'COMMIT');
 is(answer($steady, $seen), '2001', 'without an actor there is no question');
 

@@ -45,7 +45,7 @@ static bool read_membership(const uint8 *chat_id, void *value);
 
 /* Whether the actor is a participant, by chat. */
 static ChatcryptMemory memberships = {
-	.tables = {"chat"}, .value_size = sizeof(bool), .read = read_membership
+	.tables = {"participant", "chat"}, .value_size = sizeof(bool), .read = read_membership
 };
 
 static ClientAuthentication_hook_type previous_authentication_hook;
@@ -129,14 +129,13 @@ chatcrypt_require_for_plaintext(ChatcryptRight right)
 	chatcrypt_require_actor();
 }
 
-/* That there is no such chat is not remembered: making one tells nobody. */
 static bool
 read_membership(const uint8 *chat_id, void *value)
 {
-	bool		exists;
+	bool		lasts;
 
-	*(bool *) value = chatcrypt_store_is_participant(chat_id, chatcrypt_actor(), &exists);
-	return exists;
+	*(bool *) value = chatcrypt_store_is_participant(chat_id, chatcrypt_actor(), &lasts);
+	return lasts;
 }
 
 bool

@@ -1,15 +1,21 @@
 /*
  * participants.c
- *		create_tenant, add_participant and remove_participant.
+ *		create_tenant, add_participant, remove_participant and set_participants.
+ *
+ * One statement writes all rows of a call, and one all of its events: a changed row has
+ * the server forget what it knows of the table, and each further statement would pay
+ * for learning it anew.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/access/participants.h"
 #include "pg/base/ids.h"
 #include "pg/base/owner.h"
 #include "pg/events/events.h"
@@ -38,6 +44,33 @@ chatcrypt_create_tenant(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* The longest name, in bytes: an index holds it.  sql/20_tables.sql says the same. */
+#define LONGEST_NAME 1000
+
+void
+chatcrypt_check_participants(ArrayType *names)
+{
+	Datum	   *values;
+	bool	   *nulls;
+	int			count;
+
+	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		Size		len = nulls[i] ? 0 : VARSIZE_ANY_EXHDR(DatumGetPointer(values[i]));
+
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("the name of a participant must not be null")));
+		if (len == 0 || len > LONGEST_NAME)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the name of a participant must have 1 to %d bytes, and this one has %zu",
+							LONGEST_NAME, len)));
+	}
+}
+
 /* An actor that is set may change the chats that it takes part in, and no others. */
 static void
 check_caller(const uint8 *chat_id)
@@ -46,41 +79,49 @@ check_caller(const uint8 *chat_id)
 
 	chatcrypt_require(CHATCRYPT_MAY_WRITE);
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("chat %s does not exist", chatcrypt_id_text(chat_id))));
+		chatcrypt_no_such_chat(chat_id);
 	chatcrypt_require_participant(chat_id);
 }
 
-static bool
-change_participants(const char *verb, const char *sql, const uint8 *chat_id, Datum participant)
+/* Inside an owner scope: $1 chat, $2 names, $3 verb, $4 role; how many were changed. */
+static uint64
+change_participants(const ChatcryptOwnerScope *scope, const char *sql, const uint8 *chat_id,
+					ArrayType *names, const char *verb)
 {
 	ChatcryptArg args[] = {
 		{UUIDOID, PointerGetDatum(chat_id), false},
-		{TEXTOID, participant, false}
+		{TEXTARRAYOID, PointerGetDatum(names), false},
+		{TEXTOID, CStringGetTextDatum(verb), false},
+		chatcrypt_owner_caller(scope)
 	};
-	ChatcryptEvent event = {.event = "participant", .chat_id = chat_id};
-	ChatcryptOwnerScope scope;
-	uint64		changed;
 
-	check_caller(chat_id);
-	chatcrypt_owner_begin(&scope);
-	changed = chatcrypt_owner_execute(sql, args, lengthof(args));
-	event.detail = psprintf("%s %s", TextDatumGetCString(participant), verb);
-	if (changed > 0)
-		chatcrypt_event_record(&scope, &event);
-	chatcrypt_owner_end(&scope);
-	return changed > 0;
+	return chatcrypt_owner_execute(sql, args, lengthof(args));
 }
 
-static bool
-add(const uint8 *chat_id, Datum participant)
+#define RECORD_CHANGED \
+	"INSERT INTO chatcrypt.key_event (event, chat_id, detail, role) " \
+	"SELECT 'participant', $1, participant || ' ' || $3, $4 FROM changed ORDER BY participant"
+
+/* In the order of their names, so that two sessions cannot wait for each other. */
+#define ADD_ALL \
+	"WITH changed AS (INSERT INTO chatcrypt.participant (participant, chat_id) " \
+	"SELECT DISTINCT name COLLATE \"C\", $1 FROM unnest($2) AS name ORDER BY 1 " \
+	"ON CONFLICT DO NOTHING RETURNING participant) " RECORD_CHANGED
+
+#define REMOVE_ALL \
+	"WITH changed AS (DELETE FROM chatcrypt.participant WHERE chat_id = $1 " \
+	"AND participant = ANY ($2) RETURNING participant) " RECORD_CHANGED
+
+static uint64
+add_all(const uint8 *chat_id, ArrayType *names)
 {
-	return change_participants("added",
-							   "UPDATE chatcrypt.chat SET participants = "
-							   "array_append(participants, $2), "
-							   "updated_at = now() WHERE chat_id = $1 AND $2 <> ALL (participants)",
-							   chat_id, participant);
+	ChatcryptOwnerScope scope;
+	uint64		added;
+
+	chatcrypt_owner_begin(&scope);
+	added = change_participants(&scope, ADD_ALL, chat_id, names, "added");
+	chatcrypt_owner_end(&scope);
+	return added;
 }
 
 static bool
@@ -102,26 +143,103 @@ rotates_on_removal(const uint8 *chat_id)
 }
 
 /*
- * Rotates first: the KMS is asked before the chat's row is locked by the removal.
- * A chat that was shredded has nothing to rotate, and loses its participants all the
- * same.
+ * Rotates first: the KMS is asked before a row is locked by the removal.  A chat that
+ * was shredded has nothing to rotate, and loses its participants all the same.
  */
-static bool
+static uint64
+remove_all(const uint8 *chat_id, ArrayType *names)
+{
+	ChatcryptOwnerScope scope;
+	uint64		removed;
+
+	if (rotates_on_removal(chat_id) && chatcrypt_has_sealing_key(chat_id))
+		chatcrypt_rotate(chat_id);
+	chatcrypt_owner_begin(&scope);
+	removed = change_participants(&scope, REMOVE_ALL, chat_id, names, "removed");
+	chatcrypt_owner_end(&scope);
+	return removed;
+}
+
+/* ---------- one ---------- */
+
+static ArrayType *
+one_name(Datum name)
+{
+	ArrayType  *names = construct_array(&name, 1, TEXTOID, -1, false, TYPALIGN_INT);
+
+	chatcrypt_check_participants(names);
+	return names;
+}
+
+static Datum
+add_one(const uint8 *chat_id, Datum participant)
+{
+	ArrayType  *names = one_name(participant);
+
+	check_caller(chat_id);
+	PG_RETURN_BOOL(add_all(chat_id, names) > 0);
+}
+
+static Datum
 remove_one(const uint8 *chat_id, Datum participant)
 {
-	char	   *name = TextDatumGetCString(participant);
+	ArrayType  *names = one_name(participant);
 	bool		exists;
 
 	check_caller(chat_id);
-	if (!chatcrypt_store_is_participant(chat_id, name, &exists))
-		return false;
-	if (rotates_on_removal(chat_id) && chatcrypt_has_sealing_key(chat_id))
-		chatcrypt_rotate(chat_id);
-	return change_participants("removed",
-							   "UPDATE chatcrypt.chat SET participants = "
-							   "array_remove(participants, $2), "
-							   "updated_at = now() WHERE chat_id = $1 AND $2 = ANY (participants)",
-							   chat_id, participant);
+	if (!chatcrypt_store_is_participant(chat_id, TextDatumGetCString(participant), &exists))
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(remove_all(chat_id, names) > 0);
+}
+
+/* ---------- all ---------- */
+
+#define TO_BE_REMOVED \
+	"SELECT coalesce(array_agg(participant), '{}') FROM chatcrypt.participant " \
+	"WHERE chat_id = $1 AND participant <> ALL ($2)"
+
+static ArrayType *
+all_but(const uint8 *chat_id, ArrayType *names)
+{
+	ChatcryptArg args[] = {
+		{UUIDOID, PointerGetDatum(chat_id), false},
+		{TEXTARRAYOID, PointerGetDatum(names), false}
+	};
+	ChatcryptOwnerScope scope;
+	ArrayType  *others;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute_on_latest(TO_BE_REMOVED, args, lengthof(args));
+	others = chatcrypt_owner_array(1);
+	chatcrypt_owner_end(&scope);
+	return others;
+}
+
+static Datum
+set_all(FunctionCallInfo fcinfo, const uint8 *chat_id)
+{
+	ArrayType  *names;
+	ArrayType  *others;
+	uint64		changed = 0;
+
+	chatcrypt_refuse_null(fcinfo, 1, "participants");
+	names = PG_GETARG_ARRAYTYPE_P(1);
+	chatcrypt_check_participants(names);
+	check_caller(chat_id);
+	others = all_but(chat_id, names);
+	if (ArrayGetNItems(ARR_NDIM(others), ARR_DIMS(others)) > 0)
+		changed = remove_all(chat_id, others);
+	changed += add_all(chat_id, names);
+	PG_RETURN_INT32((int32) changed);
+}
+
+/* ---------- arguments ---------- */
+
+static Datum
+name_argument(FunctionCallInfo fcinfo)
+{
+	chatcrypt_refuse_null(fcinfo, 1, "the name of a participant");
+	return PG_GETARG_DATUM(1);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_add_participant);
@@ -129,7 +247,9 @@ PG_FUNCTION_INFO_V1(chatcrypt_add_participant);
 Datum
 chatcrypt_add_participant(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(add(PG_GETARG_UUID_P(0)->data, PG_GETARG_DATUM(1)));
+	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
+
+	return add_one(id.data, name_argument(fcinfo));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_remove_participant);
@@ -137,5 +257,18 @@ PG_FUNCTION_INFO_V1(chatcrypt_remove_participant);
 Datum
 chatcrypt_remove_participant(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(remove_one(PG_GETARG_UUID_P(0)->data, PG_GETARG_DATUM(1)));
+	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
+
+	return remove_one(id.data, name_argument(fcinfo));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_set_participants);
+
+/* set_participants(chat_id any_id, participants text[]): how many were added or removed */
+Datum
+chatcrypt_set_participants(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
+
+	return set_all(fcinfo, id.data);
 }

@@ -188,6 +188,18 @@ chatcrypt_owner_column(uint64 row, int number, bool *isnull)
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
 }
 
+/* Unpacked while SPI's memory is current, and then moved out of it. */
+ArrayType *
+chatcrypt_owner_array(int number)
+{
+	bool		isnull;
+	Datum		array = chatcrypt_owner_column(0, number, &isnull);
+
+	Assert(!isnull);
+	array = PointerGetDatum(DatumGetArrayTypeP(array));
+	return (ArrayType *) DatumGetPointer(SPI_datumTransfer(array, false, -1));
+}
+
 /* The statement's columns have the types that the function was declared with. */
 void
 chatcrypt_owner_return_rows(FunctionCallInfo fcinfo, const char *sql, const ChatcryptArg *args,

@@ -18,6 +18,7 @@
 #define CHATCRYPT_OWNER_H
 
 #include "executor/spi.h"
+#include "utils/array.h"
 
 typedef struct ChatcryptOwnerScope
 {
@@ -90,6 +91,9 @@ extern Datum chatcrypt_owner_value(bool *isnull);
 
 /* A column of a row that the last statement gave: rows from 0, columns from 1. */
 extern Datum chatcrypt_owner_column(uint64 row, int number, bool *isnull);
+
+/* A column of the first row, an array that is not NULL, in memory that outlives the scope. */
+extern ArrayType *chatcrypt_owner_array(int number);
 
 /*
  * All rows of one statement, as what the set-returning function gives.  Opens a scope of

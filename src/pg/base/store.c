@@ -6,10 +6,10 @@
  * older than the destruction, so every look-up takes a catalog snapshot, which is
  * new each time and is allowed in parallel workers and on standbys.
  *
- * Changes are noticed through relation-cache invalidation: triggers on dek and
- * chat ask for it (chatcrypt_invalidate), PostgreSQL delivers it at commit, in
- * this cluster and by WAL on its standbys.  An inserted row needs none, because
- * nobody remembers that a row was absent.
+ * Changes are noticed through relation-cache invalidation: triggers on dek, chat and
+ * participant ask for it (chatcrypt_invalidate), PostgreSQL delivers it at commit, in
+ * this cluster and by WAL on its standbys.  An inserted row needs none where nobody
+ * remembers that a row was absent: only of a participant that is done.
  */
 #include "postgres.h"
 
@@ -25,7 +25,6 @@
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -56,8 +55,13 @@ enum
 {
 	CHAT_CHAT_ID = 1,
 	CHAT_TENANT,
-	CHAT_PARTICIPANTS,
 	CHAT_MODE
+};
+
+enum
+{
+	PARTICIPANT_PARTICIPANT = 1,
+	PARTICIPANT_CHAT_ID
 };
 
 #define DEPLOYMENT_ID	2
@@ -70,6 +74,8 @@ typedef struct Relations
 	Oid			dek_active;
 	Oid			chat;
 	Oid			chat_pkey;
+	Oid			participant;
+	Oid			participant_pkey;
 	Oid			deployment;
 } Relations;
 
@@ -85,7 +91,8 @@ note_relcache_change(Datum arg, Oid relation)
 		dek_generation++;
 	if (relation == InvalidOid || relation == relations.dek || relation == relations.chat ||
 		relation == relations.dek_by_version || relation == relations.dek_active ||
-		relation == relations.chat_pkey || relation == relations.deployment)
+		relation == relations.chat_pkey || relation == relations.participant ||
+		relation == relations.participant_pkey || relation == relations.deployment)
 		relations_known = false;
 }
 
@@ -152,6 +159,8 @@ get_relations(void)
 	relations.dek_active = find_relation(schema, "dek_active");
 	relations.chat = find_relation(schema, "chat");
 	relations.chat_pkey = find_relation(schema, "chat_pkey");
+	relations.participant = find_relation(schema, "participant");
+	relations.participant_pkey = find_relation(schema, "participant_pkey");
 	relations.deployment = find_relation(schema, "deployment");
 	relations_known = true;
 	return &relations;
@@ -430,28 +439,41 @@ chatcrypt_store_chat_mode(const uint8 chat_id[CC_ID_LEN], ChatcryptMode *mode)
 	return true;
 }
 
-bool
-chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor, bool *exists)
+/*
+ * Whether the row of the chat is this transaction's.  Such a chat is either new, and nobody
+ * else can have asked who takes part in it; or its row was changed, which has been told to all.
+ */
+static bool
+is_chat_of_this_transaction(HeapTuple chat)
 {
-	TupleDesc	desc;
-	HeapTuple	tuple = fetch_chat(chat_id, &desc);
-	bool		isnull;
-	Datum		value;
-	Datum	   *names;
-	bool	   *nulls;
-	int			count;
+	return TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(chat->t_data));
+}
 
-	*exists = HeapTupleIsValid(tuple);
-	if (!*exists)
-		return false;
-	value = heap_getattr(tuple, CHAT_PARTICIPANTS, desc, &isnull);
-	if (isnull)
-		return false;
-	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls,
-					  &count);
-	for (int i = 0; i < count; i++)
-		if (!nulls[i] && strcmp(TextDatumGetCString(names[i]), actor) == 0)
-			return true;
+bool
+chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor, bool *lasts)
+{
+	const Relations *known = get_relations();
+	Relation	participant = open_relation(&known->participant);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	chat;
+	TupleDesc	desc;
+	bool		found;
+
+	key_on(&keys[0], PARTICIPANT_PARTICIPANT, C_COLLATION_OID, F_TEXTEQ,
+		   CStringGetTextDatum(actor));
+	key_on(&keys[1], PARTICIPANT_CHAT_ID, InvalidOid, F_UUID_EQ, PointerGetDatum(chat_id));
+	scan = systable_beginscan(participant, known->participant_pkey, true,
+							  GetCatalogSnapshot(known->participant), 2, keys);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(participant, AccessShareLock);
+
+	*lasts = found;
+	if (found)
+		return true;
+	chat = fetch_chat(chat_id, &desc);
+	*lasts = HeapTupleIsValid(chat) && !is_chat_of_this_transaction(chat);
 	return false;
 }
 
@@ -512,11 +534,32 @@ changes_mode(const TriggerData *trigger)
 						   heap_getattr(trigger->tg_newtuple, CHAT_MODE, desc, &isnull), false, -1);
 }
 
+/*
+ * Is this an INSERT of a participant that nobody can remember the absence of?  Making a chat
+ * then costs the other sessions nothing of what they know.
+ */
+static bool
+joins_new_chat(const TriggerData *trigger)
+{
+	bool		isnull;
+	Datum		chat_id;
+	HeapTuple	chat;
+	TupleDesc	desc;
+
+	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		RelationGetRelid(trigger->tg_relation) != get_relations()->participant)
+		return false;
+	chat_id = heap_getattr(trigger->tg_trigtuple, PARTICIPANT_CHAT_ID,
+						   RelationGetDescr(trigger->tg_relation), &isnull);
+	chat = isnull ? NULL : fetch_chat(DatumGetUUIDP(chat_id)->data, &desc);
+	return HeapTupleIsValid(chat) && is_chat_of_this_transaction(chat);
+}
+
 PG_FUNCTION_INFO_V1(chatcrypt_invalidate);
 
 /*
- * Trigger on dek and chat, ENABLE ALWAYS: before UPDATE or DELETE of a row, after
- * TRUNCATE.  Row triggers, because the apply worker of logical replication fires
+ * Trigger on dek, chat and participant, ENABLE ALWAYS: before UPDATE or DELETE of a row,
+ * and INSERT of a participant, whose absence may be remembered; after TRUNCATE.  Row triggers, because the apply worker of logical replication fires
  * no others; before the change, because nothing need then be queued.
  */
 Datum
@@ -528,7 +571,8 @@ chatcrypt_invalidate(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("chatcrypt.invalidate() must be called as a trigger")));
-	CacheInvalidateRelcache(trigger->tg_relation);
+	if (!joins_new_chat(trigger))
+		CacheInvalidateRelcache(trigger->tg_relation);
 	if (changes_mode(trigger))
 		CacheInvalidateRelcacheByRelid(get_relations()->dek);
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))

@@ -48,11 +48,11 @@ extern bool chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose
 extern bool chatcrypt_store_chat_mode(const uint8 chat_id[CC_ID_LEN], ChatcryptMode *mode);
 
 /*
- * Also says whether there is such a chat: that somebody is absent from none must not be
- * remembered.
+ * Also says whether that may be remembered: that somebody is absent from a chat which does
+ * not exist, or which this transaction has made, may not.
  */
 extern bool chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor,
-										   bool *exists);
+										   bool *lasts);
 
 /* False where no chat was ever made in this database. */
 extern bool chatcrypt_store_deployment_id(uint8 deployment_id[CC_ID_LEN]);

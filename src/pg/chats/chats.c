@@ -16,6 +16,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/access/participants.h"
 #include "pg/base/ids.h"
 #include "pg/base/owner.h"
 #include "pg/compat.h"
@@ -27,63 +28,192 @@
 /* What create_chat and create_chats have in common. */
 typedef struct NewChats
 {
-	Datum		ids;			/* uuid[] */
-	const uint8 *id_bytes;		/* the same, one after the other */
-	int			count;
-	Datum		participants;	/* text[] */
+	ArrayType  *ids;			/* uuid[]: those that there are not yet */
+	ArrayType  *participants;	/* text[]: of each chat */
+	ArrayType  *member_chats;	/* uuid[] and text[]: who else takes part in which, or NULL */
+	ArrayType  *member_names;
 	char	   *tenant;
 	char	   *mode;
+	bool		if_not_exists;
 } NewChats;
 
+static ChatcryptArg
+uuids_arg(ArrayType *ids)
+{
+	return (ChatcryptArg) {UUIDARRAYOID, PointerGetDatum(ids), false};
+}
+
+static int
+count_of(ArrayType *array)
+{
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
+
+/* ---------- which ---------- */
+
+#define EXISTING_OR_TWICE \
+	"SELECT id, count(*) > 1 FROM unnest($1) AS id GROUP BY id " \
+	"HAVING count(*) > 1 OR EXISTS (SELECT FROM chatcrypt.chat WHERE chat_id = id) " \
+	"ORDER BY 2, 1 LIMIT 1"
+
+pg_noreturn static void refuse_duplicate(ArrayType *ids);
+
 static void
+refuse_duplicate(ArrayType *ids)
+{
+	ChatcryptArg arg = uuids_arg(ids);
+	bool		isnull;
+	char	   *id;
+
+	if (chatcrypt_owner_execute_on_latest(EXISTING_OR_TWICE, &arg, 1) == 0)
+		elog(ERROR, "could not find the chat that exists");
+	id = chatcrypt_id_text(DatumGetUUIDP(chatcrypt_owner_value(&isnull))->data);
+	if (DatumGetBool(chatcrypt_owner_column(0, 2, &isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("chat %s is named twice", id)));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("chat %s already exists", id),
+			 errhint("With if_not_exists => true a chat that exists is left as it is.")));
+}
+
+#define MISSING \
+	"SELECT coalesce(array_agg(id ORDER BY id), '{}') " \
+	"FROM (SELECT DISTINCT id FROM unnest($1) AS id) AS given " \
+	"WHERE NOT EXISTS (SELECT FROM chatcrypt.chat c WHERE c.chat_id = given.id)"
+
+/* Before the KMS is asked, which then makes no key for a chat that has one. */
+static void
+leave_existing_out(NewChats *chats)
+{
+	ChatcryptArg arg = uuids_arg(chats->ids);
+	int			given = count_of(chats->ids);
+	ChatcryptOwnerScope scope;
+	ArrayType  *missing;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute_on_latest(MISSING, &arg, 1);
+	missing = chatcrypt_owner_array(1);
+	if (count_of(missing) < given && !chats->if_not_exists)
+		refuse_duplicate(chats->ids);
+	chatcrypt_owner_end(&scope);
+	chats->ids = missing;
+}
+
+/* ---------- rows ---------- */
+
+/* In the order of their ids, so that two sessions cannot wait for each other. */
+#define INSERT_CHATS \
+	"WITH made AS (INSERT INTO chatcrypt.chat (chat_id, tenant, mode) " \
+	"SELECT id, $2, $3 FROM unnest($1) AS id ORDER BY id " \
+	"ON CONFLICT (chat_id) DO NOTHING RETURNING chat_id) " \
+	"SELECT coalesce(array_agg(chat_id ORDER BY chat_id), '{}') FROM made"
+
+/* The chats that were made: all, but for those that another session made while the KMS was asked. */
+static ArrayType *
 write_chats(const NewChats *chats)
 {
 	ChatcryptArg args[] = {
-		{UUIDARRAYOID, chats->ids, false},
+		uuids_arg(chats->ids),
 		{TEXTOID, CStringGetTextDatum(chats->tenant), false},
-		{TEXTARRAYOID, chats->participants, false},
 		{TEXTOID, CStringGetTextDatum(chats->mode), false},
 	};
+	ArrayType  *made;
 
-	/* In the order of their ids, so that two sessions cannot wait for each other. */
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.chat (chat_id, tenant, participants, mode) "
-							"SELECT id, $2, $3, $4 FROM unnest($1) AS id ORDER BY id",
-							args, lengthof(args));
+	chatcrypt_owner_execute(INSERT_CHATS, args, lengthof(args));
+	made = chatcrypt_owner_array(1);
+	if (count_of(made) < count_of(chats->ids) && !chats->if_not_exists)
+		refuse_duplicate(chats->ids);
+	return made;
 }
 
+#define INSERT_PARTICIPANTS \
+	"INSERT INTO chatcrypt.participant (participant, chat_id) " \
+	"SELECT name, id FROM unnest($1) AS id CROSS JOIN unnest($2) AS name " \
+	"UNION SELECT name, id FROM unnest($3, $4) AS member (id, name) WHERE id = ANY ($1)"
+
 static void
-write_first_deks(const NewChats *chats, ChatcryptPurpose purpose, const char *kms_key,
-				 const ChatcryptNewDek *deks)
+write_participants(const NewChats *chats, ArrayType *made)
 {
 	ChatcryptArg args[] = {
-		{UUIDARRAYOID, chats->ids, false},
-		chatcrypt_dek_wrapped(deks, chats->count),
-		chatcrypt_dek_kcvs(deks, chats->count),
-		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(purpose)), false},
+		uuids_arg(made),
+		{TEXTARRAYOID, PointerGetDatum(chats->participants), false},
+		{UUIDARRAYOID, PointerGetDatum(chats->member_chats), chats->member_chats == NULL},
+		{TEXTARRAYOID, PointerGetDatum(chats->member_names), chats->member_names == NULL}
+	};
+
+	if (count_of(chats->participants) > 0 || chats->member_names != NULL)
+		chatcrypt_owner_execute(INSERT_PARTICIPANTS, args, lengthof(args));
+}
+
+#define INSERT_DEKS \
+	"INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, " \
+	"encrypted_dek, kcv) " \
+	"SELECT id, $5, 1, 'active', $6, wrapped, kcv " \
+	"FROM unnest($2, $3, $4) AS k (id, wrapped, kcv) WHERE id = ANY ($1)"
+
+static void
+write_first_deks(ArrayType *made, const char *kms_key, const ChatcryptNewDek *deks, int count)
+{
+	ChatcryptArg args[] = {
+		uuids_arg(made),
+		chatcrypt_dek_chats(deks, count),
+		chatcrypt_dek_wrapped(deks, count),
+		chatcrypt_dek_kcvs(deks, count),
+		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(deks[0].id.purpose)), false},
 		{TEXTOID, CStringGetTextDatum(kms_key), false}
 	};
 
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, "
-							"kms_key, encrypted_dek, kcv) "
-							"SELECT id, $4, 1, 'active', $5, wrapped, kcv "
-							"FROM unnest($1, $2, $3) AS k (id, wrapped, kcv)",
-							args, lengthof(args));
+	chatcrypt_owner_execute(INSERT_DEKS, args, lengthof(args));
 }
 
-static ChatcryptNewDek *
-generate_first_deks(const NewChats *chats, ChatcryptPurpose purpose,
-					const ChatcryptWrapping *wrapping)
-{
-	ChatcryptNewDek *deks = palloc0(sizeof(ChatcryptNewDek) * chats->count);
+/* ---------- making them ---------- */
 
-	for (int i = 0; i < chats->count; i++)
-		deks[i].id = chatcrypt_key_id(chats->id_bytes + (Size) i * CC_ID_LEN, purpose, 1);
-	chatcrypt_generate_deks(wrapping, deks, chats->count);
+static ChatcryptNewDek *
+generate_first_deks(ArrayType *ids, ChatcryptPurpose purpose, const ChatcryptWrapping *wrapping)
+{
+	int			count = count_of(ids);
+	ChatcryptNewDek *deks = palloc0(sizeof(ChatcryptNewDek) * count);
+
+	/* uuids have no alignment and no padding: the array's data is the ids. */
+	for (int i = 0; i < count; i++)
+		deks[i].id = chatcrypt_key_id((uint8 *) ARR_DATA_PTR(ids) + (Size) i * CC_ID_LEN, purpose,
+									  1);
+	chatcrypt_generate_deks(wrapping, deks, count);
 	return deks;
 }
 
 static void
-make_chats(const NewChats *chats)
+check_mode(const char *mode)
+{
+	if (strcmp(mode, "managed") != 0 && strcmp(mode, "conversation_key") != 0 &&
+		strcmp(mode, "e2ee") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not a mode of a chat", mode),
+				 errhint("The modes are managed, conversation_key and e2ee.")));
+}
+
+/* Inside an owner scope: all rows, and which chats these are; deks is NULL where they have no keys. */
+static ArrayType *
+write_rows(const ChatcryptOwnerScope *scope, const NewChats *chats,
+		   const ChatcryptWrapping *wrapping, const ChatcryptNewDek *deks)
+{
+	ArrayType  *made = write_chats(chats);
+
+	if (deks != NULL)
+		write_first_deks(made, wrapping->kms_key, deks, count_of(chats->ids));
+	write_participants(chats, made);
+	chatcrypt_event_record_chats(scope, PointerGetDatum(made), chats->tenant,
+								 deks ? chatcrypt_purpose_text(deks[0].id.purpose) : NULL,
+								 deks ? wrapping->kms_key : NULL);
+	return made;
+}
+
+/* How many. */
+static int
+make_chats(NewChats *chats)
 {
 	bool		with_key = strcmp(chats->mode, "e2ee") != 0;
 	ChatcryptPurpose purpose = strcmp(chats->mode, "managed") == 0 ?
@@ -91,16 +221,14 @@ make_chats(const NewChats *chats)
 	ChatcryptOwnerScope scope;
 	ChatcryptWrapping wrapping;
 	ChatcryptNewDek *deks = NULL;
-	bool		settled;
+	ArrayType  *made = NULL;
 
 	/* Before the KMS is asked for a key that could not be stored. */
 	PreventCommandIfReadOnly("chatcrypt.create_chat()");
-	if (strcmp(chats->mode, "managed") != 0 && strcmp(chats->mode, "conversation_key") != 0 &&
-		with_key)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" is not a mode of a chat", chats->mode),
-				 errhint("The modes are managed, conversation_key and e2ee.")));
+	check_mode(chats->mode);
+	leave_existing_out(chats);
+	if (count_of(chats->ids) == 0)
+		return 0;
 
 	/*
 	 * Twice at most: a deployment gets its id once, and another session may do it while
@@ -110,51 +238,82 @@ make_chats(const NewChats *chats)
 	{
 		chatcrypt_tenant_wrapping(chats->tenant, &wrapping);
 		if (with_key)
-			deks = generate_first_deks(chats, purpose, &wrapping);
+			deks = generate_first_deks(chats->ids, purpose, &wrapping);
 		chatcrypt_owner_begin(&scope);
-		settled = chatcrypt_tenant_settle(chats->tenant, &wrapping);
-		if (settled)
-			write_chats(chats);
-		if (settled && with_key)
-			write_first_deks(chats, purpose, wrapping.kms_key, deks);
-		if (settled)
-			chatcrypt_event_record_chats(&scope, chats->ids, chats->tenant,
-										 with_key ? chatcrypt_purpose_text(purpose) : NULL,
-										 with_key ? wrapping.kms_key : NULL);
+		if (chatcrypt_tenant_settle(chats->tenant, &wrapping))
+			made = write_rows(&scope, chats, &wrapping, deks);
 		chatcrypt_owner_end(&scope);
-	} while (!settled);
+	} while (made == NULL);
+	return count_of(made);
 }
 
-/* Arguments 1 to 3: participants, tenant, mode. */
+/* ---------- arguments ---------- */
+
+/* Arguments 1 to 4: participants, tenant, mode, if_not_exists. */
 static void
 read_common_arguments(FunctionCallInfo fcinfo, NewChats *chats)
 {
 	chatcrypt_refuse_null(fcinfo, 1, "participants");
 	chatcrypt_refuse_null(fcinfo, 2, "tenant");
 	chatcrypt_refuse_null(fcinfo, 3, "mode");
-	chats->participants = PG_GETARG_DATUM(1);
+	chats->participants = PG_GETARG_ARRAYTYPE_P(1);
+	chatcrypt_check_participants(chats->participants);
 	chats->tenant = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	chats->mode = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	chats->if_not_exists = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
+}
+
+#define LISTS_OF_NAMES \
+	"SELECT jsonb_typeof($2) = 'array' AND jsonb_array_length($2) = cardinality($1) " \
+	"AND NOT jsonb_path_exists($2, 'strict $[*] ? (@.type() != \"array\")') " \
+	"AND NOT jsonb_path_exists($2, 'strict $[*][*] ? (@.type() != \"string\")')"
+
+#define MEMBERS_OF_EACH \
+	"SELECT coalesce(array_agg(id), '{}'), coalesce(array_agg(name), '{}') " \
+	"FROM ROWS FROM (unnest($1), jsonb_array_elements($2)) AS given (id, names) " \
+	"CROSS JOIN jsonb_array_elements_text(names) AS name"
+
+/* Argument 5: participants_each, one list of names for each of the ids. */
+static void
+read_participants_each(FunctionCallInfo fcinfo, NewChats *chats)
+{
+	ChatcryptArg args[] = {uuids_arg(chats->ids), {JSONBOID, PG_GETARG_DATUM(5), false}};
+	ChatcryptOwnerScope scope;
+	bool		isnull;
+
+	if (PG_ARGISNULL(5))
+		return;
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute(LISTS_OF_NAMES, args, lengthof(args));
+	if (!DatumGetBool(chatcrypt_owner_value(&isnull)) || isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("participants_each must hold one list of names for each chat"),
+				 errhint("For two chats: '[[\"alice\", \"bob\"], [\"carol\"]]'.")));
+	chatcrypt_owner_execute(MEMBERS_OF_EACH, args, lengthof(args));
+	chats->member_chats = chatcrypt_owner_array(1);
+	chats->member_names = chatcrypt_owner_array(2);
+	chatcrypt_owner_end(&scope);
+	chatcrypt_check_participants(chats->member_names);
 }
 
 static Datum
 make_one_chat(FunctionCallInfo fcinfo, const pg_uuid_t *id)
 {
-	NewChats	chats = {.id_bytes = id->data, .count = 1};
 	Datum		element = UUIDPGetDatum(id);
+	NewChats	chats = {.ids = construct_array(&element, 1, UUIDOID, UUID_LEN, false,
+												TYPALIGN_CHAR)};
 
 	chatcrypt_require(CHATCRYPT_MAY_WRITE);
 	chatcrypt_require_actor();
 	read_common_arguments(fcinfo, &chats);
-	chats.ids =
-		PointerGetDatum(construct_array(&element, 1, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-	make_chats(&chats);
+	(void) make_chats(&chats);
 	PG_RETURN_UUID_P(id);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_create_chat);
 
-/* create_chat(chat_id any_id, participants text[], tenant text, mode text) */
+/* create_chat(chat_id any_id, participants text[], tenant text, mode text, if_not_exists boolean) */
 Datum
 chatcrypt_create_chat(PG_FUNCTION_ARGS)
 {
@@ -166,19 +325,19 @@ chatcrypt_create_chat(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_create_chats);
 
-/* create_chats(chat_ids any_id[], participants text[], tenant text, mode text): how many */
+/*
+ * create_chats(chat_ids any_id[], participants text[], tenant text, mode text,
+ * if_not_exists boolean, participants_each jsonb): how many
+ */
 Datum
 chatcrypt_create_chats(PG_FUNCTION_ARGS)
 {
 	int			count;
-	ArrayType  *ids = chatcrypt_chats_argument(fcinfo, &count);
-	NewChats	chats = {.ids = PointerGetDatum(ids), .id_bytes = (uint8 *) ARR_DATA_PTR(ids),
-						 .count = count};
+	NewChats	chats = {.ids = chatcrypt_chats_argument(fcinfo, &count)};
 
 	chatcrypt_require(CHATCRYPT_MAY_WRITE);
 	chatcrypt_require_actor();
 	read_common_arguments(fcinfo, &chats);
-	if (count > 0)
-		make_chats(&chats);
-	PG_RETURN_INT32(count);
+	read_participants_each(fcinfo, &chats);
+	PG_RETURN_INT32(make_chats(&chats));
 }

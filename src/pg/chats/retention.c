@@ -20,7 +20,7 @@
 
 /* Column numbers of sql/20_tables.sql. */
 #define CHAT_TENANT			2
-#define CHAT_RETENTION		9
+#define CHAT_RETENTION		8
 #define TENANT_RETENTION	6
 
 typedef struct Policy

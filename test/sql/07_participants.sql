@@ -1,0 +1,136 @@
+-- Who takes part: as rows, as an array, one by one and all at once.
+CREATE EXTENSION IF NOT EXISTS chatcrypt;
+\set VERBOSITY terse
+\set ON_ERROR_STOP 0
+CREATE ROLE regress_writer; GRANT chatcrypt_writer TO regress_writer;
+CREATE ROLE regress_admin; GRANT chatcrypt_admin TO regress_admin;
+
+-- A name that is given twice is one participant; the array is in the order of the names.
+SELECT chatcrypt.create_chat(7101, ARRAY['bob', 'alice', 'bob']);
+SELECT participant, added_at > now() - interval '1 hour' AS just_added FROM chatcrypt.participant
+WHERE chat_id = chatcrypt.id(7101) ORDER BY participant;
+SELECT participants FROM chatcrypt.chats WHERE chat_id = chatcrypt.id(7101);
+
+-- What is no name.
+\set VERBOSITY default
+SELECT chatcrypt.create_chat(7102, ARRAY['alice', NULL]);
+SELECT chatcrypt.create_chat(7102, ARRAY['alice', '']);
+SELECT chatcrypt.create_chat(7102, ARRAY[repeat('x', 1001)]);
+SELECT chatcrypt.add_participant(7101, NULL);
+SELECT chatcrypt.add_participant(7101, '');
+SELECT chatcrypt.add_participant(NULL, 'carol');
+SELECT chatcrypt.remove_participant(7101, NULL);
+SELECT chatcrypt.remove_participant(NULL, 'carol');
+SELECT chatcrypt.set_participants(7101, NULL);
+SELECT chatcrypt.set_participants(7101, ARRAY['carol', NULL]);
+SELECT chatcrypt.set_participants(NULL, ARRAY['carol']);
+SELECT chatcrypt.set_participants(7199, ARRAY['carol']);
+\set VERBOSITY terse
+SELECT chatcrypt.create_chat(7102, ARRAY[repeat('x', 1000)]) = chatcrypt.id(7102) AS longest_name;
+INSERT INTO chatcrypt.participant VALUES ('', chatcrypt.id(7101));
+INSERT INTO chatcrypt.participant VALUES ('carol', chatcrypt.id(7199));
+
+-- All at once: what is missing is added, what is left out is removed, and the history has each.
+SELECT chatcrypt.set_participants(7101, ARRAY['carol', 'alice', 'dave', 'carol']);
+SELECT participants FROM chatcrypt.chats WHERE chat_id = chatcrypt.id(7101);
+SELECT chatcrypt.set_participants(7101, ARRAY['alice', 'carol', 'dave']);
+SELECT chatcrypt.set_participants(chatcrypt.id(7101), '{}');
+SELECT detail FROM chatcrypt.key_event WHERE chat_id = chatcrypt.id(7101) AND event = 'participant' ORDER BY event_id;
+SELECT participants FROM chatcrypt.chats WHERE chat_id = chatcrypt.id(7101);
+
+-- Removing several rotates once, where the policy says so; adding rotates nothing.
+UPDATE chatcrypt.chat SET rotate_on_removal = true WHERE chat_id = chatcrypt.id(7101);
+SELECT chatcrypt.set_participants(7101, ARRAY['a', 'b', 'c']);
+SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(7101);
+SELECT chatcrypt.set_participants(7101, ARRAY['a']);
+SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(7101);
+UPDATE chatcrypt.chat SET rotate_on_removal = false WHERE chat_id = chatcrypt.id(7101);
+
+-- Through the view: the array, and anything else of a chat.
+UPDATE chatcrypt.chats SET participants = array_append(participants, 'b'), retention = '1 day'
+	WHERE chat_id = chatcrypt.id(7101) RETURNING participants, retention;
+UPDATE chatcrypt.chats SET participants = array_remove(participants, 'a') WHERE chat_id = chatcrypt.id(7101);
+SELECT participants, retention FROM chatcrypt.chats WHERE chat_id = chatcrypt.id(7101);
+UPDATE chatcrypt.chats SET participants = ARRAY['b', NULL] WHERE chat_id = chatcrypt.id(7101);
+UPDATE chatcrypt.chats SET participants = NULL, retention = NULL WHERE chat_id = chatcrypt.id(7101);
+SELECT participants, retention FROM chatcrypt.chats WHERE chat_id = chatcrypt.id(7101);
+SELECT detail FROM chatcrypt.key_event WHERE chat_id = chatcrypt.id(7101) AND event = 'policy' ORDER BY event_id;
+
+-- Many chats, each with a list of its own, and somebody who is in all of them.
+SELECT chatcrypt.create_chats(ARRAY[7110, 7111, 7112]::bigint[], participants => ARRAY['robot'],
+	participants_each => '[["alice", "bob", "alice"], [], ["robot", "carol"]]');
+SELECT chat_id, participants FROM chatcrypt.chats WHERE chat_id BETWEEN chatcrypt.id(7110) AND chatcrypt.id(7112) ORDER BY chat_id;
+\set VERBOSITY default
+SELECT chatcrypt.create_chats(ARRAY[7113, 7114]::bigint[], participants_each => '[["alice"]]');
+SELECT chatcrypt.create_chats(ARRAY[7113]::bigint[], participants_each => '{"7113": ["alice"]}');
+SELECT chatcrypt.create_chats(ARRAY[7113]::bigint[], participants_each => '["alice"]');
+SELECT chatcrypt.create_chats(ARRAY[7113]::bigint[], participants_each => '[[null]]');
+SELECT chatcrypt.create_chats(ARRAY[7113]::bigint[], participants_each => '[[["alice"]]]');
+SELECT chatcrypt.create_chats(ARRAY[7113]::bigint[], participants_each => '[[""]]');
+SELECT count(*) FROM chatcrypt.chat WHERE chat_id IN (chatcrypt.id(7113), chatcrypt.id(7114));
+
+-- A chat that exists.
+SELECT chatcrypt.create_chat(7110);
+SELECT chatcrypt.create_chats(ARRAY[7120, 7110]::bigint[]);
+SELECT chatcrypt.create_chats(ARRAY[7120, 7120]::bigint[]);
+SELECT chatcrypt.create_chat(7110, 'alice');
+\set VERBOSITY terse
+SELECT chatcrypt.create_chat(7110, ARRAY['mallory'], if_not_exists => true);
+SELECT chatcrypt.create_chat(7120, ARRAY['alice'], if_not_exists => true);
+SELECT chatcrypt.create_chats(ARRAY[7110, 7121, 7120, 7121]::bigint[], if_not_exists => true,
+	participants_each => '[["mallory"], ["bob"], ["mallory"], ["carol"]]');
+SELECT chatcrypt.create_chats(ARRAY[7110, 7121]::bigint[], if_not_exists => true);
+SELECT chat_id, participants, (SELECT count(*) FROM chatcrypt.dek AS d WHERE d.chat_id = c.chat_id) AS deks,
+	(SELECT count(*) FROM chatcrypt.key_event AS e WHERE e.chat_id = c.chat_id AND event = 'create') AS created
+FROM chatcrypt.chats AS c WHERE chat_id IN (chatcrypt.id(7110), chatcrypt.id(7120), chatcrypt.id(7121)) ORDER BY chat_id;
+SELECT chatcrypt.create_chat(7122, mode => 'e2ee', if_not_exists => true), chatcrypt.create_chat(7122, mode => 'e2ee', if_not_exists => true);
+
+-- Whoever joins or leaves is known at once, in a chat that this transaction made and in any other.
+BEGIN;
+SELECT chatcrypt.act_as('alice');
+SELECT chatcrypt.may_see(chatcrypt.id(7111));
+INSERT INTO chatcrypt.participant VALUES ('alice', chatcrypt.id(7111));
+SELECT chatcrypt.may_see(chatcrypt.id(7111));
+DELETE FROM chatcrypt.participant WHERE participant = 'alice' AND chat_id = chatcrypt.id(7111);
+SELECT chatcrypt.may_see(chatcrypt.id(7111));
+SELECT chatcrypt.create_chat(7130, ARRAY['bob']);
+SELECT chatcrypt.may_see(chatcrypt.id(7130));
+INSERT INTO chatcrypt.participant VALUES ('alice', chatcrypt.id(7130));
+SELECT chatcrypt.may_see(chatcrypt.id(7130));
+SAVEPOINT s;
+TRUNCATE chatcrypt.participant;
+SELECT chatcrypt.may_see(chatcrypt.id(7130));
+ROLLBACK TO s;
+SELECT chatcrypt.may_see(chatcrypt.id(7130));
+UPDATE chatcrypt.participant SET participant = 'eve' WHERE participant = 'alice' AND chat_id = chatcrypt.id(7130);
+SELECT chatcrypt.may_see(chatcrypt.id(7130));
+ROLLBACK;
+
+-- With the chat goes who took part; an application's table may refer to it.
+CREATE TABLE regress_room (room text PRIMARY KEY, chat_id uuid REFERENCES chatcrypt.chat);
+INSERT INTO regress_room VALUES ('blue', chatcrypt.id(7120));
+INSERT INTO regress_room VALUES ('red', chatcrypt.id(7199));
+DELETE FROM chatcrypt.chats WHERE chat_id = chatcrypt.id(7120);
+DROP TABLE regress_room;
+DELETE FROM chatcrypt.chats WHERE chat_id = chatcrypt.id(7120);
+SELECT count(*) FROM chatcrypt.participant WHERE chat_id = chatcrypt.id(7120);
+
+-- Rights.
+SET ROLE regress_writer;
+SELECT chatcrypt.set_participants(7121, ARRAY['bob', 'dave']);
+SELECT count(*) FROM chatcrypt.chats;
+SELECT count(*) FROM chatcrypt.participant;
+INSERT INTO chatcrypt.participant VALUES ('mallory', chatcrypt.id(7121));
+BEGIN;
+SELECT chatcrypt.act_as('eve');
+SELECT chatcrypt.set_participants(7121, ARRAY['eve']);
+ROLLBACK;
+SET ROLE regress_admin;
+UPDATE chatcrypt.chats SET retention = '2 days' WHERE chat_id = chatcrypt.id(7121) RETURNING participants, retention;
+UPDATE chatcrypt.chats SET participants = '{mallory}' WHERE chat_id = chatcrypt.id(7121);
+UPDATE chatcrypt.chats SET mode = 'e2ee' WHERE chat_id = chatcrypt.id(7121);
+SELECT chatcrypt.set_participants(7121, ARRAY['mallory']);
+INSERT INTO chatcrypt.participant VALUES ('mallory', chatcrypt.id(7121));
+RESET ROLE;
+DROP OWNED BY regress_writer, regress_admin;
+DROP ROLE regress_writer, regress_admin;
