@@ -38,3 +38,14 @@ COMMENT ON FUNCTION chatcrypt.write_chat() IS
 
 CREATE TRIGGER write_chat INSTEAD OF UPDATE ON chatcrypt.chats
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_chat();
+
+-- VOLATILE like all that runs statements of its own; it changes nothing.
+CREATE FUNCTION chatcrypt.my_chats(since timestamptz DEFAULT '-infinity')
+	RETURNS TABLE (chat_id uuid, participants text[], mode text, retention interval,
+				   attachment_quota bigint, created_at timestamptz, last_message_at timestamptz,
+				   messages_since bigint)
+	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 20
+	AS 'MODULE_PATHNAME', 'chatcrypt_my_chats';
+COMMENT ON FUNCTION chatcrypt.my_chats(timestamptz) IS
+	'The chats of the current actor, the one with the newest message first: who takes part, the '
+	'policies of the chat or its tenant, when the last message came, and how many came since a moment.';

@@ -40,11 +40,11 @@ DO $$
 DECLARE
 	grants CONSTANT jsonb := '{
 		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "new_message_id", "default_expiry",
-							 "add_participant", "remove_participant", "set_participants", "act_as",
+							 "add_participant", "remove_participant", "set_participants", "my_chats", "act_as",
 							 "accept_wire_message",
 							 "put_attachment", "begin_attachment", "put_attachment_part", "finish_attachment",
 							 "attachment_progress", "delete_attachment", "encrypt_attachment", "ensure_attachment_key"],
-		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "search", "search_tokens", "act_as",
+		"chatcrypt_reader": ["decrypt", "decrypt_bytea", "try_decrypt", "search", "search_tokens", "my_chats", "act_as",
 							 "wire_message", "message_wire", "conversation_key",
 							 "read_attachment", "read_attachment_part", "attachment_metadata", "decrypt_attachment"],
 		"chatcrypt_keyholder": ["conversation_key"],
