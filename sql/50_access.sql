@@ -11,8 +11,21 @@ CREATE FUNCTION chatcrypt.current_actor()
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_current_actor';
 COMMENT ON FUNCTION chatcrypt.current_actor() IS 'Who act_as() named; NULL where nobody was named.';
 
+CREATE FUNCTION chatcrypt.visible_chats(index regclass)
+	RETURNS uuid[] LANGUAGE c STRICT STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_visible_chats';
+COMMENT ON FUNCTION chatcrypt.visible_chats(regclass) IS
+	'In the plan of a query under an actor: which chats to look for in an index, before may_see() '
+	'is asked of each row.';
+
+CREATE FUNCTION chatcrypt.may_see_support(internal)
+	RETURNS internal LANGUAGE c STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_may_see_support';
+COMMENT ON FUNCTION chatcrypt.may_see_support(internal) IS
+	'What the planner asks about may_see(): an index condition, and how many rows it lets through.';
+
 CREATE FUNCTION chatcrypt.may_see(chat_id chatcrypt.any_id)
-	RETURNS boolean LANGUAGE c STRICT STABLE PARALLEL SAFE
+	RETURNS boolean LANGUAGE c STRICT STABLE PARALLEL SAFE SUPPORT chatcrypt.may_see_support
 	AS 'MODULE_PATHNAME', 'chatcrypt_may_see';
 COMMENT ON FUNCTION chatcrypt.may_see(chatcrypt.any_id) IS
 	'What row-level security asks: is the current actor a participant of the chat?  True where '

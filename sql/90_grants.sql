@@ -62,7 +62,7 @@ DECLARE
 							  "read_maintenance_status", "verify_events", "check_envelope", "verify_chat", "verify_all"]
 	}';
 	everyone CONSTANT text[] := ARRAY['id', 'any_id', 'any_id_in', 'any_id_out', 'number_of', 'dek_version', 'is_sealed', 'kms_key_version', 'message_body',
-									  'current_actor', 'may_see', 'wire_envelope'];
+									  'current_actor', 'may_see', 'visible_chats', 'wire_envelope'];
 	one record;
 BEGIN
 	FOR one IN

@@ -202,6 +202,14 @@ chatcrypt_store_relation(const char *name)
 	return find_relation(get_namespace_oid("chatcrypt", false), name);
 }
 
+Oid
+chatcrypt_store_function(const char *name, Oid argument)
+{
+	List	   *names = list_make2(makeString("chatcrypt"), makeString(pstrdup(name)));
+
+	return LookupFuncName(names, 1, &argument, false);
+}
+
 /* The function of the policy on chatcrypt.message. */
 Oid
 chatcrypt_store_function_may_see(void)

@@ -89,4 +89,7 @@ extern Oid	chatcrypt_store_owner(void);
 extern Oid	chatcrypt_store_relation(const char *name);
 extern Oid	chatcrypt_store_function_may_see(void);
 
+/* A function of ours that takes one argument of this type. */
+extern Oid	chatcrypt_store_function(const char *name, Oid argument);
+
 #endif
