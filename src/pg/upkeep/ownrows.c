@@ -31,15 +31,21 @@ is_scan_of(const Plan *plan, List *rtable, Oid relation)
 }
 
 static bool
+is_write_of(const Plan *plan, List *rtable, Oid relation)
+{
+	return IsA(plan, ModifyTable) &&
+		rt_fetch(linitial_int(((const ModifyTable *) plan)->resultRelations), rtable)->relid ==
+		relation;
+}
+
+static bool
 is_about(const PlannedStmt *statement, Oid relation)
 {
 	const Plan *plan = statement->planTree;
 
 	if (statement->commandType == CMD_UPDATE)
 	{
-		if (!IsA(plan, ModifyTable) ||
-			rt_fetch(linitial_int(statement->resultRelations), statement->rtable)->relid !=
-			relation)
+		if (!is_write_of(plan, statement->rtable, relation))
 			return false;
 		plan = outerPlan(plan);
 	}
