@@ -191,6 +191,15 @@ def envelope_open(dek, chat_id, version, message_id, envelope, aad=b""):
     return gcm_open(key, nonce, envelope[33:], envelope[:5] + aad)
 
 
+def row_aad(created_at, sender):
+    """The additional data of a message in a row; sender is None, or its UTF-8."""
+    need(-(1 << 63) <= created_at < 1 << 63, "ARGUMENT")
+    data = b"row\0" + created_at.to_bytes(8, "big", signed=True)
+    data += b"\0" if sender is None else b"\1" + sender
+    need(len(data) <= AAD_MAX, "TOO_LARGE")
+    return data
+
+
 # --- Attachment parts: C2SP chunked encryption -----------------------------------
 
 def chunk_secrets(input_key, salt, context):

@@ -149,6 +149,7 @@ class Crosscheck:
     def plain_answers(self):
         """What is derived and not sealed: tokens, check values, contexts, ids."""
         draws = {"blind": self.draw_token, "id": self.draw_number, "kcv": self.draw_key,
+                 "row_aad": self.draw_row,
                  "context": lambda: dict(
                      deployment=self.rng.randbytes(16), chat=self.rng.randbytes(16),
                      purpose=self.rng.choice(cc.PURPOSES), version=draw_version(self.rng))}
@@ -166,6 +167,12 @@ class Crosscheck:
     def draw_token(self):
         return dict(self.draw_key(), kind=self.rng.choice("wpt"), bits=self.rng.randrange(1, 65),
                     token=self.rng.randbytes(self.rng.choice((1, 7, 54, 55, 56, 63, 64, 1024))))
+
+    def draw_row(self):
+        has_sender, bits = self.rng.randrange(2), self.rng.randrange(1, 64)
+        sender = self.rng.randbytes(self.rng.choice((0, 1, 5, 300))) if has_sender else b""
+        return {"created_at": self.rng.randrange(-(1 << bits), 1 << bits),
+                "has_sender": has_sender, "sender": sender}
 
     def draw_number(self):
         bits = self.rng.randrange(1, 64)

@@ -20,6 +20,8 @@ def _reference_commands():
             *keyed(f), f["message"], f["envelope"], f["aad"])},
         "inspect": lambda f: dict(zip(
             ("suite", "version", "plaintext_len"), cc.inspect(f["envelope"]))),
+        "row_aad": lambda f: {"aad": cc.row_aad(
+            f["created_at"], f["sender"] if f["has_sender"] else None)},
         "kcv": lambda f: {"kcv": cc.kcv(*keyed(f))},
         "context": lambda f: {"context": cc.wrap_context(
             f["deployment"], f["chat"], f["purpose"], f["version"])},

@@ -151,6 +151,70 @@ def message():
     return MESSAGE + "; more than envelope.json has", vectors, refused
 
 
+def row_vector(name, created_at, sender):
+    """A row's additional data; sender is None for none, or a number of bytes that are a ramp."""
+    vector = {"name": name, "created_at": str(created_at), "has_sender": int(sender is not None)}
+    if isinstance(sender, int):
+        return dict(vector, sender_len=sender)
+    vector["sender"] = sender or b""
+    return dict(vector, aad=cc.row_aad(created_at, sender))
+
+
+def row_aad():
+    noon = 1714564800000000
+    vectors = [
+        row_vector("sender and time", noon, b"alice"), row_vector("no sender", noon, None),
+        row_vector("an empty sender", noon, b""),
+        row_vector("UTF-8", noon, "Zoë 世界 👋".encode()),
+        row_vector("a microsecond before 1970", -1, b"alice"), row_vector("1970", 0, b"alice"),
+        row_vector("first moment of PostgreSQL", -210866803200000000, b"alice"),
+        row_vector("last moment that has a number", (1 << 63) - 1, b"alice"),
+        row_vector("first number", -(1 << 63), None),
+        row_vector("a sender of 300 bytes", noon, ramp(300))]
+    longest = cc.AAD_MAX - 13
+    return "additional data of a message in a row; " + RULE.replace("plaintext", "sender"), vectors, [
+        wrong(row_vector("", noon, longest + 1), "a sender of %d bytes" % (longest + 1),
+              "TOO_LARGE")]
+
+
+def aad_by_length(vector, length):
+    """The same, with its long additional data given by its length."""
+    del vector["aad"]
+    return dict(vector, aad_len=length)
+
+
+def message_aad():
+    """Additional data of a row, and of lengths that message.json does not have."""
+    seed, noon = Seed("message aad"), 1714564800000000
+    alice = cc.row_aad(noon, b"alice")
+    vectors = [
+        message_vector(seed, "row of alice", b"lunch at noon?", aad=alice),
+        message_vector(seed, "row without a sender", b"lunch at noon?",
+                       aad=cc.row_aad(noon, None)),
+        message_vector(seed, "row with an empty sender", b"", aad=cc.row_aad(noon, b""))]
+    lengths = (251, 252, 299, 301, 400, 507, 508, 509, 1019, 1024)
+    vectors += [message_vector(seed, "aad of %d bytes" % n, b"hello", aad=ramp(n)) for n in lengths]
+    vectors += [aad_by_length(message_vector(seed, "aad of %d bytes" % n, b"hello", aad=ramp(n)), n)
+                for n in (4096, 65535, 65536)]
+    row, long = to_open(vectors[0]), to_open(vectors[7])
+    longest = to_open(vectors[-1])
+    del longest["aad_len"]
+    return MESSAGE + "; " + RULE.replace("a plaintext", "an aad"), vectors, [
+        wrong(row, "another sender", aad=cc.row_aad(noon, b"bob")),
+        wrong(row, "a sender with another last letter", aad=cc.row_aad(noon, b"alicf")),
+        wrong(row, "no sender instead of alice", aad=cc.row_aad(noon, None)),
+        wrong(row, "a microsecond later", aad=cc.row_aad(noon + 1, b"alice")),
+        wrong(row, "no aad instead of a row's", aad=b""),
+        wrong(to_open(vectors[1]), "an empty sender instead of none", aad=cc.row_aad(noon, b"")),
+        wrong(to_open(vectors[2]), "none instead of an empty sender",
+              aad=cc.row_aad(noon, None)),
+        wrong(long, "last byte of 400 changed", aad=spoil(ramp(400), -1)),
+        wrong(long, "last byte of 400 missing", aad=ramp(399)),
+        wrong(long, "byte 300 of 400 changed", aad=spoil(ramp(400), 300)),
+        dict(longest, name="last byte of 65536 missing", status="AUTH", aad_len=65535),
+        dict(longest, name="one byte more than 65536", status="TOO_LARGE", aad_len=65537)]
+
+
 def part_vector(seed, name, length, aad=b"", part=0, last=1):
     """A part; long ones are given by length and digest."""
     vector = {"name": name, "dek": seed.take(32), "chat_id": seed.take(16), "dek_version": 5,
@@ -286,7 +350,7 @@ def bigint_id():
 
 VECTORS = {"key_schedule": key_schedule, "wrap_context": wrap_context, "message": message,
            "attachment": attachment, "secretbox": secretbox, "local": local, "blind": blind,
-           "bigint_id": bigint_id}
+           "bigint_id": bigint_id, "row_aad": row_aad, "message_aad": message_aad}
 
 
 def text_of(make):

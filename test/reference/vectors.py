@@ -19,6 +19,7 @@ FORMATS = {
     "message": (
         ("envelope_seal", KEYED + ("message_id", "salt", "aad", "plaintext"), "envelope"),
         ("envelope_open", KEYED + ("message_id", "aad", "envelope"), "plaintext")),
+    "row_aad": (("row_aad", ("created_at", "has_sender", "sender"), "aad"), None),
     "attachment": (
         ("part_seal", KEYED + ("file_id", "part", "last", "aad", "salt", "plaintext"), "sealed"),
         ("part_open", KEYED + ("file_id", "part", "last", "aad", "sealed"), "plaintext")),
@@ -34,13 +35,14 @@ FORMATS = {
     "blind": (("blind", KEYED + ("kind", "token", "bits"), "blind_token"), None),
     "bigint_id": (("id", ("space", "bigint"), "uuid"), ("id_back", ("uuid",), "bigint")),
 }
+FORMATS["message_aad"] = FORMATS["message"]
 TEXT = ("name", "status", "purpose", "kind", "of", "edit")
 
 
 def value_of(name, value):
     if not isinstance(value, str) or name in TEXT:
         return value
-    if name in ("space", "bigint"):
+    if name in ("space", "bigint", "created_at"):
         return int(value)
     is_id = name == "uuid" or name.endswith("_id")
     return uuid.UUID(value).bytes if is_id else bytes.fromhex(value)
@@ -74,9 +76,10 @@ def status_of(implementation, operation, vector):
 
 
 def expand(vector):
-    """A long plaintext stands in the file as its length."""
-    if "plaintext_len" in vector:
-        vector["plaintext"] = bytes(i % 251 for i in range(vector["plaintext_len"]))
+    """What is long and tells nothing stands in the file as its length."""
+    for field in ("plaintext", "aad", "sender"):
+        if field + "_len" in vector:
+            vector[field] = bytes(i % 251 for i in range(vector[field + "_len"]))
     return vector
 
 
@@ -122,7 +125,7 @@ def check_made(tap, implementation, name, vectors):
 def check_refused(tap, implementation, name, vectors, refused):
     makes, opens = FORMATS[name]
     by_name = {vector.get("name"): vector for vector in vectors}
-    for vector in refused:
+    for vector in map(expand, refused):
         if "of" in vector:
             whole = by_name[vector["of"]]
             vector = dict(whole, sealed=edited(whole["sealed"], vector["edit"]),

@@ -10,6 +10,7 @@
  *	envelope_seal dek chat version message salt aad plaintext -> envelope
  *	envelope_open dek chat version message aad envelope -> plaintext
  *	inspect envelope -> suite version plaintext_len
+ *	row_aad created_at has_sender sender -> aad
  *	kcv dek chat version -> kcv
  *	context deployment chat purpose version -> context
  *	blind dek chat version kind token bits -> token
@@ -36,6 +37,7 @@
 #include "core/envelope.h"
 #include "core/id.h"
 #include "core/localwrap.h"
+#include "core/rowaad.h"
 #include "core/secretbox.h"
 
 #define MAX_FIELDS 16
@@ -260,6 +262,19 @@ run_inspect(request *req)
 		printf("ok suite=%u version=%" PRIu32 " plaintext_len=%zu\n",
 			   info.suite, info.dek_version, info.plaintext_len);
 	return status;
+}
+
+static cc_status
+run_row_aad(request *req)
+{
+	int64_t		created_at = get_number(req, "created_at");
+	bool		has_sender = get_number(req, "has_sender") != 0;
+	size_t		len;
+	uint8_t    *sender = get_bytes(req, "sender", &len);
+	uint8_t    *aad = room(CC_ROW_AAD_FIXED_LEN + len);
+	cc_status	status = cc_row_aad_write(created_at, has_sender ? sender : NULL, len, aad);
+
+	return finish(req->bad ? CC_ERR_ARGUMENT : status, "aad", aad, CC_ROW_AAD_FIXED_LEN + len);
 }
 
 static cc_status
@@ -506,6 +521,7 @@ static const command commands[] = {
 	{"envelope_seal", run_envelope_seal},
 	{"envelope_open", run_envelope_open},
 	{"inspect", run_inspect},
+	{"row_aad", run_row_aad},
 	{"kcv", run_kcv},
 	{"context", run_context},
 	{"blind", run_blind},
