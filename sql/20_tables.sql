@@ -145,7 +145,9 @@ CREATE TABLE chatcrypt.message (
 	dek_version integer,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	expires_at timestamptz,
-	CONSTRAINT message_is_encrypted CHECK (chatcrypt.is_sealed(encrypted_message, dek_version))
+	CONSTRAINT message_is_encrypted CHECK (chatcrypt.is_sealed(encrypted_message, dek_version)),
+	-- created_at is bound into the envelope as microseconds since 1970 in 64 bits.
+	CONSTRAINT message_time_has_a_number CHECK (isfinite(created_at) AND created_at < timestamptz '294247-01-01 00:00:00+00')
 );
 -- Ciphertext does not compress: do not try.
 ALTER TABLE chatcrypt.message ALTER COLUMN encrypted_message SET STORAGE EXTERNAL;
@@ -153,6 +155,23 @@ CREATE INDEX message_by_chat ON chatcrypt.message (chat_id, created_at);
 COMMENT ON TABLE chatcrypt.message IS
 	'Messages as they are stored: encrypted. Read and write them through the view '
 	'chatcrypt.messages.';
+
+-- What is bound into an envelope does not change without one, whoever sets it: src/pg/messages/binding.c.
+-- After the row is written, because triggers before that may change it.  What is bound is looked at
+-- byte by byte, and a row in which it stays costs no call.
+CREATE FUNCTION chatcrypt.require_new_envelope() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_require_new_envelope';
+COMMENT ON FUNCTION chatcrypt.require_new_envelope() IS
+	'Trigger: refuses another id, chat, sender or time of a message without a new envelope that '
+	'opens with it.';
+
+CREATE TRIGGER require_new_envelope AFTER UPDATE ON chatcrypt.message
+	FOR EACH ROW
+	WHEN (((old.message_id, old.chat_id, old.sender COLLATE "C", old.created_at)
+		   IS DISTINCT FROM (new.message_id, new.chat_id, new.sender COLLATE "C", new.created_at))
+		  AND new.encrypted_message IS NOT NULL)
+	EXECUTE FUNCTION chatcrypt.require_new_envelope();
+ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER require_new_envelope;
 
 SELECT pg_extension_config_dump('chatcrypt.deployment', '');
 SELECT pg_extension_config_dump('chatcrypt.tenant', '');

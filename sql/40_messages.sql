@@ -1,9 +1,16 @@
 -- The view that applications read and write.
 
-CREATE FUNCTION chatcrypt.message_body(chat_id uuid, message_id uuid, envelope bytea)
+CREATE FUNCTION chatcrypt.row_aad(created_at timestamptz, sender text)
+	RETURNS bytea LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_row_aad_of';
+COMMENT ON FUNCTION chatcrypt.row_aad(timestamptz, text) IS
+	'The additional data of a message with this time and this sender (NULL for none), as the view '
+	'messages binds it: for who opens rows of chatcrypt.message by hand.';
+
+CREATE FUNCTION chatcrypt.message_body(chat_id uuid, message_id uuid, created_at timestamptz, sender text,
+									   envelope bytea)
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 50
 	AS 'MODULE_PATHNAME', 'chatcrypt_message_body';
-COMMENT ON FUNCTION chatcrypt.message_body(uuid, uuid, bytea) IS
+COMMENT ON FUNCTION chatcrypt.message_body(uuid, uuid, timestamptz, text, bytea) IS
 	'The body that the view messages shows; chatcrypt.on_decrypt_error says what for one that does '
 	'not open.';
 
@@ -16,7 +23,7 @@ CREATE VIEW chatcrypt.messages WITH (security_invoker = true) AS
 SELECT message_id,
 	   chat_id,
 	   sender,
-	   chatcrypt.message_body(chat_id, message_id, encrypted_message) AS body,
+	   chatcrypt.message_body(chat_id, message_id, created_at, sender, encrypted_message) AS body,
 	   dek_version,
 	   created_at,
 	   expires_at

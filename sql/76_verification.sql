@@ -7,6 +7,14 @@ CREATE FUNCTION chatcrypt.check_envelope(chat_id chatcrypt.any_id, message_id ch
 COMMENT ON FUNCTION chatcrypt.check_envelope(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
 	'What keeps an envelope from opening; NULL for nothing. Shows none of what it holds.';
 
+CREATE FUNCTION chatcrypt.check_message(chat_id uuid, message_id uuid, created_at timestamptz, sender text,
+										envelope bytea)
+	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 100
+	AS 'MODULE_PATHNAME', 'chatcrypt_check_message';
+COMMENT ON FUNCTION chatcrypt.check_message(uuid, uuid, timestamptz, text, bytea) IS
+	'What keeps the envelope of a row of chatcrypt.message from opening; NULL for nothing. Shows '
+	'none of what it holds.';
+
 CREATE FUNCTION chatcrypt.verify_chat(
 	chat_id chatcrypt.any_id, "limit" bigint DEFAULT 10000,
 	OUT relation regclass, OUT message_id uuid, OUT dek_version integer, OUT reason text)

@@ -369,13 +369,14 @@ CREATE FUNCTION chatcrypt.doctor_triggers() RETURNS SETOF chatcrypt.finding
 		   'Without them sessions go on with keys that were destroyed or policies that were '
 		   'changed, or changes are not recorded.',
 		   'ALTER TABLE … ENABLE ALWAYS TRIGGER for those called invalidate, invalidate_all, '
-		   'message_removed and messages_truncated, '
+		   'message_removed, messages_truncated and require_new_envelope, '
 		   'ENABLE TRIGGER for others; pg_restore --disable-triggers leaves them so.'
 	FROM pg_trigger
 	WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace)
 	  AND tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace)
 	  AND (tgenabled IN ('D', 'R')
-		   OR tgenabled = 'O' AND tgfoid IN ('chatcrypt.invalidate()'::regprocedure, 'chatcrypt.message_removed()'::regprocedure))
+		   OR tgenabled = 'O' AND tgfoid IN ('chatcrypt.invalidate()'::regprocedure, 'chatcrypt.message_removed()'::regprocedure,
+											 'chatcrypt.require_new_envelope()'::regprocedure))
 	HAVING count(*) > 0
 	UNION ALL
 	SELECT 'warning', 'drop_guard',

@@ -52,16 +52,16 @@ DECLARE
 							"rewrap", "move_key", "kms_key_usage", "verify_keys", "import_dek", "import_conversation_keys", "shred_chat", "shred_tenant",
 							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due",
 							"purge_unused_deks", "purge_chat", "apply_retention", "delete_chat", "delete_messages_of",
-							"check_envelope", "verify_chat", "verify_all", "kms_check", "doctor",
+							"check_envelope", "check_message", "verify_chat", "verify_all", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status",
 							"set_search", "reindex_search", "refeed",
 							"run_maintenance", "seal_events", "move_event_key", "note_progress", "read_progress",
 							"read_maintenance_status"],
 		"chatcrypt_feeder": ["drain_search_feed", "ack_search_feed", "nack_search_feed"],
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress",
-							  "read_maintenance_status", "verify_events", "check_envelope", "verify_chat", "verify_all"]
+							  "read_maintenance_status", "verify_events", "check_envelope", "check_message", "verify_chat", "verify_all"]
 	}';
-	everyone CONSTANT text[] := ARRAY['id', 'any_id', 'any_id_in', 'any_id_out', 'number_of', 'dek_version', 'is_sealed', 'kms_key_version', 'message_body',
+	everyone CONSTANT text[] := ARRAY['id', 'any_id', 'any_id_in', 'any_id_out', 'number_of', 'dek_version', 'is_sealed', 'row_aad', 'kms_key_version', 'message_body',
 									  'current_actor', 'may_see', 'visible_chats', 'wire_envelope'];
 	one record;
 BEGIN

@@ -117,7 +117,7 @@ def scan_section(scan):
     rows = [
         ["plain table", number(ns["plain"]), ""],
         ["`chatcrypt.message`, a C function that copies the envelope", number(ns["copy"]), ""],
-        ["`chatcrypt.decrypt()` of the same", number(ns["decrypt"]), number(decrypting["added_ns"])],
+        ["`chatcrypt.message_body()` of the same", number(ns["decrypt"]), number(decrypting["added_ns"])],
         ["the view `chatcrypt.messages`", number(ns["view"]), ""],
         ["the core alone, in a loop", number(ns["core"]), ""],
     ]
@@ -127,7 +127,7 @@ def scan_section(scan):
         ("pgcrypto, `pgp_sym_decrypt` as it comes", "pgp", pgcrypto["times"]["pgp"]))]
     both = [[name, number(parallel[key]["one_s"], 3), number(parallel[key]["two_s"], 3),
              number(parallel[key]["times"], 2)] for name, key in (
-                 ("`chatcrypt.decrypt()`", "decrypt"), ("`sha256()` of the same column", "sha256"), ("plain table", "plain"))
+                 ("`chatcrypt.message_body()`", "decrypt"), ("`sha256()` of the same column", "sha256"), ("plain table", "plain"))
             if key in parallel]
     return f"""## Reading a whole table
 

@@ -12,12 +12,13 @@ from measure import interleave, median, medians, ratio, say
 
 SCANS = {
     "copy": "SELECT count(bench.copy(chat_id, message_id, encrypted_message)) FROM chatcrypt.message",
-    "decrypt": "SELECT count(chatcrypt.decrypt(chat_id, message_id, encrypted_message)) FROM chatcrypt.message",
+    "decrypt": "SELECT count(chatcrypt.message_body(chat_id, message_id, created_at, sender, encrypted_message)) "
+               "FROM chatcrypt.message",
     "view": "SELECT count(body) FROM chatcrypt.messages",
     "plain": "SELECT count(body) FROM bench.plain_messages",
     "sha256": "SELECT count(sha256(encrypted_message)) FROM chatcrypt.message",
 }
-# What takes turns with decrypt(); sha256 is PostgreSQL's own of the same column, at about the same price.
+# What takes turns with message_body(), which is decrypt() for a row; sha256 is PostgreSQL's own of the same column, at about the same price.
 DECRYPTING = ("copy", "decrypt", "view", "plain")
 PARALLEL_SCANS = ("decrypt", "sha256", "plain")
 

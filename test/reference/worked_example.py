@@ -35,6 +35,14 @@ def message():
         kcv=v["kcv"])
 
 
+def row():
+    """The additional data of a row: the first two of row_aad.json."""
+    v, without = vectors.load("row_aad")[0][:2]
+    return {"created_at": v["created_at"].to_bytes(8, "big", signed=True), "sender": v["sender"],
+            "aad": cc.row_aad(v["created_at"], v["sender"]),
+            "aad_no_sender": cc.row_aad(without["created_at"], None)}
+
+
 def attachment():
     """The part of one byte."""
     v = vectors.load("attachment")[0][1]
@@ -94,7 +102,7 @@ def token():
             "token_9_bits": v["blind_token"]}
 
 
-EXAMPLES = {"message": message, "attachment": attachment, "metadata": metadata, "conversation": conversation,
+EXAMPLES = {"message": message, "row": row, "attachment": attachment, "metadata": metadata, "conversation": conversation,
             "local": local, "context": context, "token": token}
 
 

@@ -30,12 +30,14 @@ INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(4711), 'no s
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(1), :chat, 'an id that is taken');
 UPDATE chatcrypt.messages SET chat_id = NULL WHERE message_id = chatcrypt.id(1);
 
--- An edited body gets a new salt; what is not touched keeps its bytes.
+-- An edited body gets a new salt, and so does one of another sender; what is not touched keeps its bytes.
 SELECT encrypted_message AS before FROM chatcrypt.message WHERE message_id = chatcrypt.id(1) \gset
-UPDATE chatcrypt.messages SET sender = 'mallory' WHERE message_id = chatcrypt.id(1) RETURNING sender, body;
+UPDATE chatcrypt.messages SET expires_at = 'infinity' WHERE message_id = chatcrypt.id(1) RETURNING expires_at, body;
 SELECT encrypted_message = :'before' AS same_bytes FROM chatcrypt.message WHERE message_id = chatcrypt.id(1);
-UPDATE chatcrypt.messages SET body = 'one' WHERE message_id = chatcrypt.id(1);
+UPDATE chatcrypt.messages SET body = 'one', sender = 'alice' WHERE message_id = chatcrypt.id(1);
 SELECT encrypted_message = :'before' AS same_body_same_bytes FROM chatcrypt.message WHERE message_id = chatcrypt.id(1);
+UPDATE chatcrypt.messages SET sender = 'mallory' WHERE message_id = chatcrypt.id(1) RETURNING sender, body;
+SELECT encrypted_message = :'before' AS other_sender_same_bytes FROM chatcrypt.message WHERE message_id = chatcrypt.id(1);
 UPDATE chatcrypt.messages SET body = body || ' more' WHERE message_id = chatcrypt.id(1) RETURNING body;
 SELECT encrypted_message = :'before' AS same_bytes, body FROM chatcrypt.message JOIN chatcrypt.messages USING (message_id) WHERE message_id = chatcrypt.id(1);
 UPDATE chatcrypt.messages SET body = NULL WHERE message_id = chatcrypt.id(1) RETURNING body IS NULL AS gone;
@@ -59,9 +61,11 @@ SELECT sender IS NULL AS readable_without_body FROM chatcrypt.messages WHERE mes
 SET chatcrypt.on_decrypt_error = 'null';
 SELECT body IS NULL AS shown_as_null FROM chatcrypt.messages WHERE message_id = chatcrypt.id(7);
 SELECT encrypted_message AS damaged FROM chatcrypt.message WHERE message_id = chatcrypt.id(7) \gset
-UPDATE chatcrypt.messages SET sender = 'touched', body = body WHERE message_id = chatcrypt.id(7);
+UPDATE chatcrypt.messages SET expires_at = 'infinity', body = body WHERE message_id = chatcrypt.id(7);
 SELECT encrypted_message = :'damaged' AS kept FROM chatcrypt.message WHERE message_id = chatcrypt.id(7);
+UPDATE chatcrypt.messages SET sender = 'touched' WHERE message_id = chatcrypt.id(7);
 RESET chatcrypt.on_decrypt_error;
+UPDATE chatcrypt.messages SET expires_at = '2200-01-01 00:00:00+00' WHERE message_id = chatcrypt.id(7) RETURNING expires_at AT TIME ZONE 'UTC' AS expires_at;
 UPDATE chatcrypt.messages SET sender = 'touched again' WHERE message_id = chatcrypt.id(7) RETURNING sender;
 UPDATE chatcrypt.messages SET sender = body WHERE message_id = chatcrypt.id(7);
 SELECT encrypted_message = :'damaged' AS kept FROM chatcrypt.message WHERE message_id = chatcrypt.id(7);
@@ -74,7 +78,7 @@ DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(6) RETURNING body
 UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 45, get_byte(encrypted_message, 45) # 1) WHERE message_id = chatcrypt.id(10);
 DO $$
 BEGIN
-	UPDATE chatcrypt.messages SET sender = 'x' WHERE message_id = chatcrypt.id(10);
+	UPDATE chatcrypt.messages SET expires_at = 'infinity' WHERE message_id = chatcrypt.id(10);
 	RAISE NOTICE 'updated';
 	PERFORM body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(10);
 	RAISE NOTICE 'not reached';

@@ -28,7 +28,7 @@ SELECT body FROM chatcrypt.messages;
 SELECT count(*) > 0 AS ciphertext_at_most FROM chatcrypt.message WHERE encrypted_message IS NOT NULL;
 SELECT sender FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5001);
 SELECT chatcrypt.decrypt(:chat::uuid, chatcrypt.id(5001), '\x01');
-SELECT chatcrypt.message_body(:chat::uuid, chatcrypt.id(5001), '\x01');
+SELECT chatcrypt.message_body(:chat::uuid, chatcrypt.id(5001), now(), 'alice', '\x01');
 SELECT chatcrypt.put_message(:chat, chatcrypt.id(5002), 'put by a writer');
 SELECT chatcrypt.put_message(:chat, chatcrypt.id(5002), 'put by a writer again');
 DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5002);

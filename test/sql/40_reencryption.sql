@@ -72,8 +72,8 @@ RESET ROLE;
 -- All of one chat, and of no other; each row is what it was but for its envelope.
 SELECT chat_id, dek_version, count(*), count(encrypted_message) AS sealed FROM chatcrypt.message
 WHERE chat_id IN (chatcrypt.id(4000), chatcrypt.id(4001)) GROUP BY 1, 2 ORDER BY 1, 2;
-SELECT count(*) AS rows, count(*) FILTER (WHERE chatcrypt.decrypt(m.chat_id, m.message_id, m.encrypted_message)
-		= chatcrypt.decrypt(b.chat_id, b.message_id, b.encrypted_message)) AS same_bodies,
+SELECT count(*) AS rows, count(*) FILTER (WHERE chatcrypt.decrypt(m.chat_id, m.message_id, m.encrypted_message, chatcrypt.row_aad(m.created_at, m.sender))
+		= chatcrypt.decrypt(b.chat_id, b.message_id, b.encrypted_message, chatcrypt.row_aad(b.created_at, b.sender))) AS same_bodies,
 	   count(*) FILTER (WHERE m.encrypted_message = b.encrypted_message) AS same_bytes,
 	   count(*) FILTER (WHERE (m.sender, m.created_at, m.expires_at) IS NOT DISTINCT FROM (b.sender, b.created_at, b.expires_at)) AS same_rest
 FROM chatcrypt.message AS m JOIN before AS b USING (message_id);
@@ -89,7 +89,7 @@ CALL chatcrypt.reencrypt_chat(4000);
 CALL chatcrypt.reencrypt_chat(4001);
 SELECT dek_version, count(*) FROM chatcrypt.message WHERE chat_id = chatcrypt.id(4000) GROUP BY 1 ORDER BY 1;
 SELECT count(*) FROM chatcrypt.message AS m JOIN before AS b USING (message_id)
-WHERE chatcrypt.try_decrypt(m.chat_id, m.message_id, m.encrypted_message) IS DISTINCT FROM chatcrypt.decrypt(b.chat_id, b.message_id, b.encrypted_message);
+WHERE chatcrypt.try_decrypt(m.chat_id, m.message_id, m.encrypted_message, chatcrypt.row_aad(m.created_at, m.sender)) IS DISTINCT FROM chatcrypt.decrypt(b.chat_id, b.message_id, b.encrypted_message, chatcrypt.row_aad(b.created_at, b.sender));
 UPDATE shop.notes SET note = overlay(note PLACING '\x01' FROM 1 FOR 1) WHERE id = 3;
 CALL chatcrypt.reencrypt_chat(4000);
 

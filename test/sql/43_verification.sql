@@ -35,7 +35,9 @@ EXECUTE damage(103, 36);	-- the same under a conversation key
 EXECUTE damage(107, 20);
 UPDATE chatcrypt.message SET encrypted_message = overlay(encrypted_message PLACING '\x00000009' FROM 2), dek_version = 9 WHERE message_id = chatcrypt.id(120);
 UPDATE chatcrypt.message SET encrypted_message = (SELECT encrypted_message FROM chatcrypt.message WHERE message_id = chatcrypt.id(101)) WHERE message_id = chatcrypt.id(105);
+ALTER TABLE chatcrypt.message DISABLE TRIGGER require_new_envelope;
 UPDATE chatcrypt.message SET chat_id = chatcrypt.id(77) WHERE message_id = chatcrypt.id(109);
+ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER require_new_envelope;
 UPDATE notes SET note = '\x07' || substr(note, 2) WHERE id = 1;
 UPDATE notes SET note = '\x01' WHERE id = 2;
 UPDATE notes SET note = '\x0100000000' || substr(note, 6) WHERE id = 3;
@@ -72,10 +74,15 @@ RESET ROLE;
 GRANT SELECT ON chatcrypt.message TO auditor;
 SET ROLE auditor;
 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET parallel_leader_participation = off;
-EXPLAIN (COSTS OFF) SELECT count(*) FROM chatcrypt.message WHERE chatcrypt.check_envelope(chat_id, message_id, encrypted_message) IS NOT NULL;
-SELECT count(*) FROM chatcrypt.message WHERE chatcrypt.check_envelope(chat_id, message_id, encrypted_message) IS NOT NULL;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM chatcrypt.message WHERE chatcrypt.check_message(chat_id, message_id, created_at, sender, encrypted_message) IS NOT NULL;
+SELECT count(*) FROM chatcrypt.message WHERE chatcrypt.check_message(chat_id, message_id, created_at, sender, encrypted_message) IS NOT NULL;
+SELECT count(*) FROM chatcrypt.message WHERE chatcrypt.check_envelope(chat_id, message_id, encrypted_message, chatcrypt.row_aad(created_at, sender)) IS NOT NULL AND chat_id <> chatcrypt.id(4);
 RESET ROLE;
 SELECT chatcrypt.check_envelope(1, 6, chatcrypt.encrypt(1, 6, 'x')), chatcrypt.check_envelope(1, 6, NULL), chatcrypt.check_envelope(NULL, 1::bigint, '\x00');
+SELECT chatcrypt.check_message(chatcrypt.id(1), chatcrypt.id(6), now(), NULL, chatcrypt.encrypt(1, 6, 'x', chatcrypt.row_aad(now(), NULL))) AS right,
+	   chatcrypt.check_message(chatcrypt.id(1), chatcrypt.id(6), now(), '', chatcrypt.encrypt(1, 6, 'x', chatcrypt.row_aad(now(), NULL))) AS another_sender,
+	   chatcrypt.check_message(chatcrypt.id(1), chatcrypt.id(6), 'infinity', NULL, chatcrypt.encrypt(1, 6, 'x')) AS no_such_time,
+	   chatcrypt.check_message(chatcrypt.id(1), chatcrypt.id(6), now(), NULL, NULL) AS no_envelope, chatcrypt.check_message(NULL, chatcrypt.id(6), now(), NULL, '\x00') AS no_chat;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA chatcrypt TO app;
 SET ROLE app;
 SELECT chatcrypt.check_envelope(1, 6, '\x00');

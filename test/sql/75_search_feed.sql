@@ -151,7 +151,7 @@ INSERT INTO documents SELECT line::jsonb FROM drained() AS line WHERE line LIKE 
 SELECT count(*) AS same FROM documents, planes WHERE document ->> 'message_id' = chatcrypt.id(1000 + plane)::text AND document ->> 'text' = body AND document ->> 'sender' = left(body, 300);
 SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM chatcrypt.search_feed) AS b;
 -- A text that is too long for any search engine, times without a calendar, and one message that is larger than a batch.
-INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.id(2001), chatcrypt.id(2), repeat('x', 4 * 1024 * 1024 + 1), 'infinity'),
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.id(2001), chatcrypt.id(2), repeat('x', 4 * 1024 * 1024 + 1), '10000-01-01'),
 	(chatcrypt.id(2002), chatcrypt.id(2), repeat(U&'\20AC', 1398101), '4713-01-01 BC');
 SELECT left(regexp_replace(line, '(\\u20ac)+', '\1'), 300) FROM drained() AS line;
 SELECT left(regexp_replace(line, '(\\u20ac)+', '\1'), 300), octet_length(line) > 8 * 1024 * 1024 AS large FROM drained() AS line;

@@ -71,8 +71,8 @@ watch_roles_once(void)
 	watching = true;
 }
 
-static bool
-user_has(ChatcryptRight right)
+bool
+chatcrypt_has(ChatcryptRight right)
 {
 	Oid			user = GetUserId();
 	Oid			role;
@@ -93,7 +93,7 @@ user_has(ChatcryptRight right)
 void
 chatcrypt_require(ChatcryptRight right)
 {
-	if (user_has(right))
+	if (chatcrypt_has(right))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -105,14 +105,14 @@ chatcrypt_require(ChatcryptRight right)
 void
 chatcrypt_require_reader_or_writer(void)
 {
-	if (!user_has(CHATCRYPT_MAY_WRITE))
+	if (!chatcrypt_has(CHATCRYPT_MAY_WRITE))
 		chatcrypt_require(CHATCRYPT_MAY_READ);
 }
 
 void
 chatcrypt_require_steward(void)
 {
-	if (!user_has(CHATCRYPT_MAY_AUDIT))
+	if (!chatcrypt_has(CHATCRYPT_MAY_AUDIT))
 		chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 }
 
@@ -176,7 +176,7 @@ chatcrypt_require_for_key_use(const uint8 chat_id[CC_ID_LEN])
 void
 chatcrypt_require_for_key(const uint8 chat_id[CC_ID_LEN])
 {
-	bool		for_participant = chatcrypt_actor() != NULL && !user_has(CHATCRYPT_MAY_HOLD_KEYS);
+	bool		for_participant = chatcrypt_actor() != NULL && !chatcrypt_has(CHATCRYPT_MAY_HOLD_KEYS);
 
 	chatcrypt_require_actor();
 	chatcrypt_require_for_plaintext(for_participant ? CHATCRYPT_MAY_READ : CHATCRYPT_MAY_HOLD_KEYS);

@@ -23,6 +23,8 @@ typedef enum ChatcryptRight
 
 #define CHATCRYPT_RIGHTS 6
 
+extern bool chatcrypt_has(ChatcryptRight right);
+
 /* Raises where the current user lacks the right. */
 extern void chatcrypt_require(ChatcryptRight right);
 

@@ -308,18 +308,14 @@ chatcrypt_chunks_open(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
 
 /* ---------- what is known of a file ---------- */
 
-const bytea *
+const ChatcryptAad *
 chatcrypt_filemeta_aad(void)
 {
-	static union
-	{
-		bytea		value;
-		char		room[VARHDRSZ + sizeof(CC_FILE_AAD)];
-	}			aad;
+	static const ChatcryptAad aad = {
+		.bytes = (const uint8 *) CC_FILE_AAD, .len = sizeof(CC_FILE_AAD)	/* with its 00 */
+	};
 
-	SET_VARSIZE(&aad.value, sizeof(aad.room));
-	memcpy(VARDATA(&aad.value), CC_FILE_AAD, sizeof(CC_FILE_AAD));	/* with its 00 */
-	return &aad.value;
+	return &aad;
 }
 
 bytea *

@@ -59,7 +59,7 @@ pg_noreturn extern void chatcrypt_raise_part(cc_status status, const uint8 *chat
 /* ---------- what is known of a file ---------- */
 
 /* The additional data of all of them. */
-extern const bytea *chatcrypt_filemeta_aad(void);
+extern const ChatcryptAad *chatcrypt_filemeta_aad(void);
 
 extern bytea *chatcrypt_filemeta_seal(const uint8 chat_id[CC_ID_LEN],
 									  const uint8 file_id[CC_ID_LEN], const cc_filemeta *meta);

@@ -219,6 +219,15 @@ chatcrypt_store_function_may_see(void)
 	return LookupFuncName(name, -1, NULL, false);
 }
 
+/* The function of the trigger on chatcrypt.message that refuses to part a row from its envelope. */
+Oid
+chatcrypt_store_function_require_new_envelope(void)
+{
+	List	   *name = list_make2(makeString("chatcrypt"), makeString("require_new_envelope"));
+
+	return LookupFuncName(name, 0, NULL, false);
+}
+
 Oid
 chatcrypt_store_owner(void)
 {

@@ -88,6 +88,7 @@ extern uint64 chatcrypt_dek_generation(void);
 extern Oid	chatcrypt_store_owner(void);
 extern Oid	chatcrypt_store_relation(const char *name);
 extern Oid	chatcrypt_store_function_may_see(void);
+extern Oid	chatcrypt_store_function_require_new_envelope(void);
 
 /* A function of ours that takes one argument of this type. */
 extern Oid	chatcrypt_store_function(const char *name, Oid argument);

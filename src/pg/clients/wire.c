@@ -27,6 +27,7 @@
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
+#include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
 
 #define UUID_TEXT_LEN 36
@@ -123,12 +124,16 @@ put_encrypted(ChatcryptJsonb *object, const bytea *envelope)
  * does not open.
  */
 static text *
-open_content(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope)
+open_content(const uint8 *chat_id, const uint8 *message_id, TimestampTz created_at,
+			 const text *sender, const bytea *envelope)
 {
+	ChatcryptRowAad aad;
+
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
 	if (envelope == NULL)
 		return NULL;
-	return chatcrypt_open_text(chat_id, message_id, envelope, NULL,
+	return chatcrypt_open_text(chat_id, message_id, envelope,
+							   chatcrypt_row_aad(&aad, created_at, sender),
 							   chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL ?
 							   CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
 }
@@ -176,6 +181,7 @@ chatcrypt_message_wire(PG_FUNCTION_ARGS)
 {
 	const uint8 *chat_id;
 	const uint8 *message_id;
+	text	   *sender = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
 	bytea	   *envelope = PG_ARGISNULL(3) ? NULL : PG_GETARG_BYTEA_PP(3);
 	cc_envelope_info info;
 	bool		known = inspect(envelope, &info);
@@ -191,7 +197,7 @@ chatcrypt_message_wire(PG_FUNCTION_ARGS)
 	chatcrypt_push_json(&object, WJB_BEGIN_OBJECT, NULL);
 	put(&object, "message_id", string_value(chatcrypt_uuid_text(message_id), UUID_TEXT_LEN));
 	put(&object, "chat_id", string_value(chatcrypt_uuid_text(chat_id), UUID_TEXT_LEN));
-	put_text(&object, "sender", PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
+	put_text(&object, "sender", sender);
 	put_version(&object, known ? &info : NULL);
 	put_time(&object, "created_at", PG_GETARG_TIMESTAMPTZ(4));
 	if (known && info.suite == CC_SUITE_CONVERSATION)
@@ -201,7 +207,9 @@ chatcrypt_message_wire(PG_FUNCTION_ARGS)
 		PG_RETURN_JSONB_P(JsonbValueToJsonb(object.result));
 	}
 	put_bool(&object, "encrypted", false);
-	PG_RETURN_JSONB_P(end_with_content(&object, open_content(chat_id, message_id, envelope)));
+	PG_RETURN_JSONB_P(end_with_content(&object,
+									   open_content(chat_id, message_id, PG_GETARG_TIMESTAMPTZ(4),
+													sender, envelope)));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_wire_envelope);

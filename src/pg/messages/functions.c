@@ -16,11 +16,13 @@
 
 #include "core/random.h"
 #include "pg/access/access.h"
+#include "pg/access/actor.h"
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
 #include "pg/keys/keyring.h"
+#include "pg/messages/binding.h"
 #include "pg/messages/messages.h"
 #include "pg/messages/seal.h"
 
@@ -34,10 +36,27 @@ id_argument(FunctionCallInfo fcinfo, int n)
 	return PG_GETARG_UUID_P(n)->data;
 }
 
-static inline bytea *
-aad_argument(FunctionCallInfo fcinfo, int n)
+static inline const ChatcryptAad *
+aad_argument(FunctionCallInfo fcinfo, int n, ChatcryptAad *room)
 {
-	return PG_NARGS() <= n || PG_ARGISNULL(n) ? NULL : PG_GETARG_BYTEA_PP(n);
+	return PG_NARGS() <= n || PG_ARGISNULL(n) ? NULL : chatcrypt_aad(room, PG_GETARG_BYTEA_PP(n));
+}
+
+/*
+ * What the extension seals by itself says by its additional data what it is.  Whoever
+ * could seal the same by hand could make a message of any sender.
+ */
+static void
+refuse_reserved(const ChatcryptAad *aad)
+{
+	if (aad == NULL || !cc_aad_is_reserved(aad->bytes, aad->len) ||
+		(chatcrypt_actor() == NULL && chatcrypt_has(CHATCRYPT_MAY_ADMINISTER)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("additional data that begins with \"row\", \"col\" or \"file\" and a zero byte is reserved"),
+			 errdetail("It is for what chatcrypt seals itself, and for a chatcrypt_admin without an actor."),
+			 errhint("Take other additional data, or write to the view chatcrypt.messages.")));
 }
 
 static inline Datum
@@ -45,6 +64,8 @@ encrypt(FunctionCallInfo fcinfo, bool is_text)
 {
 	const uint8 *chat_id;
 	const uint8 *message_id;
+	ChatcryptAad aad_room;
+	const ChatcryptAad *aad;
 	bytea	   *body;
 
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
@@ -53,10 +74,21 @@ encrypt(FunctionCallInfo fcinfo, bool is_text)
 	chat_id = id_argument(fcinfo, 0);
 	message_id = id_argument(fcinfo, 1);
 	body = PG_GETARG_BYTEA_PP(2);
+	aad = aad_argument(fcinfo, 3, &aad_room);
+	refuse_reserved(aad);
 	if (is_text)
-		PG_RETURN_BYTEA_P(chatcrypt_seal_text(chat_id, message_id, body, aad_argument(fcinfo, 3)));
+		PG_RETURN_BYTEA_P(chatcrypt_seal_text(chat_id, message_id, body, aad));
 	PG_RETURN_BYTEA_P(chatcrypt_seal(chat_id, message_id, VARDATA_ANY(body),
-									 VARSIZE_ANY_EXHDR(body), aad_argument(fcinfo, 3)));
+									 VARSIZE_ANY_EXHDR(body), aad));
+}
+
+/* NULL, which an UPDATE of the view must not take for a body that is not there. */
+static Datum
+unopened(FunctionCallInfo fcinfo)
+{
+	if (chatcrypt_messages_updating())
+		chatcrypt_messages_note_unopened();
+	PG_RETURN_NULL();
 }
 
 static inline Datum
@@ -64,6 +96,8 @@ decrypt(FunctionCallInfo fcinfo, bool is_text, ChatcryptOnFailure on_failure)
 {
 	const uint8 *chat_id;
 	const uint8 *message_id;
+	ChatcryptAad aad_room;
+	const ChatcryptAad *aad;
 	bytea	   *envelope;
 	struct varlena *plaintext;
 
@@ -73,15 +107,12 @@ decrypt(FunctionCallInfo fcinfo, bool is_text, ChatcryptOnFailure on_failure)
 	chat_id = id_argument(fcinfo, 0);
 	message_id = id_argument(fcinfo, 1);
 	envelope = PG_GETARG_BYTEA_PP(2);
+	aad = aad_argument(fcinfo, 3, &aad_room);
 	plaintext = is_text ?
-		chatcrypt_open_text(chat_id, message_id, envelope, aad_argument(fcinfo, 3), on_failure) :
-		chatcrypt_open(chat_id, message_id, envelope, aad_argument(fcinfo, 3), on_failure);
+		chatcrypt_open_text(chat_id, message_id, envelope, aad, on_failure) :
+		chatcrypt_open(chat_id, message_id, envelope, aad, on_failure);
 	if (plaintext == NULL)
-	{
-		if (chatcrypt_messages_updating())
-			chatcrypt_messages_note_unopened();
-		PG_RETURN_NULL();
-	}
+		return unopened(fcinfo);
 	PG_RETURN_POINTER(plaintext);
 }
 
@@ -133,16 +164,33 @@ chatcrypt_try_decrypt(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(chatcrypt_message_body);
 
 /*
- * message_body(chat, message, envelope): what the view shows, as
+ * message_body(chat, message, created_at, sender, envelope): what the view shows, as
  * chatcrypt.on_decrypt_error says.
+ *
+ * An UPDATE of the view computes every column of the old row: who may not read gets no
+ * body there, and may still change what is not the body.
  */
 Datum
 chatcrypt_message_body(PG_FUNCTION_ARGS)
 {
-	bool		lenient = chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL ||
-		chatcrypt_messages_updating();
+	bool		updating = chatcrypt_messages_updating();
+	bool		lenient = updating || chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL;
+	ChatcryptRowAad aad;
+	text	   *body;
 
-	return decrypt(fcinfo, true, lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+	if (updating && !chatcrypt_has(CHATCRYPT_MAY_READ))
+		return unopened(fcinfo);
+	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(4))
+		PG_RETURN_NULL();
+	body = chatcrypt_open_text(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
+							   PG_GETARG_BYTEA_PP(4),
+							   chatcrypt_row_aad(&aad, PG_GETARG_TIMESTAMPTZ(2),
+												 PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3)),
+							   lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+	if (body == NULL)
+		return unopened(fcinfo);
+	PG_RETURN_TEXT_P(body);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_dek_version);

@@ -24,7 +24,6 @@
 #include "executor/spi.h"
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -36,6 +35,7 @@
 #include "pg/base/store.h"
 #include "pg/chats/retention.h"
 #include "pg/compat.h"
+#include "pg/messages/binding.h"
 #include "pg/messages/messages.h"
 #include "pg/messages/rowwriter.h"
 #include "pg/messages/seal.h"
@@ -136,9 +136,25 @@ put_envelope(Row *row, bytea *envelope)
 	row->nulls[MESSAGE_DEK_VERSION] = false;
 }
 
+static const text *
+sender_of(const Row *row)
+{
+	return row->nulls[MESSAGE_SENDER] ? NULL : DatumGetTextPP(row->values[MESSAGE_SENDER]);
+}
+
+static const ChatcryptAad *
+aad_to_seal(ChatcryptRowAad *aad, const Row *row)
+{
+	return chatcrypt_row_aad_to_seal(aad, DatumGetTimestampTz(row->values[MESSAGE_CREATED_AT]),
+									 sender_of(row));
+}
+
+/* For the chat, the id, the sender and the time that the row has. */
 static void
 seal_body(Row *row)
 {
+	ChatcryptRowAad aad;
+
 	if (row->nulls[MESSAGE_BODY])
 	{
 		row->nulls[MESSAGE_DEK_VERSION] = true;
@@ -146,19 +162,35 @@ seal_body(Row *row)
 	}
 	put_envelope(row, chatcrypt_seal_text(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data,
 										  DatumGetUUIDP(row->values[MESSAGE_ID])->data,
-										  DatumGetTextPP(row->values[MESSAGE_BODY]), NULL));
+										  DatumGetTextPP(row->values[MESSAGE_BODY]),
+										  aad_to_seal(&aad, row)));
+}
+
+/* What a statement returns that stores an envelope: run_statement() compares it. */
+#define RETURNING_BOUND " RETURNING message_id, chat_id, sender, created_at"
+
+/* The one row that such a statement returned is what it was sealed for. */
+static void
+require_bound_as_sealed(const Row *sealed)
+{
+	static const int columns[] = {MESSAGE_ID, MESSAGE_CHAT_ID, MESSAGE_SENDER, MESSAGE_CREATED_AT};
+	Row			stored;
+
+	for (int i = 0; i < (int) lengthof(columns); i++)
+		stored.values[columns[i]] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+												  i + 1, &stored.nulls[columns[i]]);
+	chatcrypt_require_bound_as_sealed(sealed->values, sealed->nulls, stored.values, stored.nulls);
 }
 
 /*
- * Runs one of this file's statements as the current user; the plan is kept.  returned
- * may be NULL, and is for a statement that returns one value, which is passed by value.
+ * Runs one of this file's statements as the current user; the plan is kept.  sealed is
+ * the row whose envelope the statement stores, or NULL.
  */
 static uint64
 run_statement(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types, const Datum *values,
-			  const bool *isnull, Datum *returned)
+			  const bool *isnull, const Row *sealed)
 {
 	ChatcryptArg args[MESSAGE_COLUMNS + 1];
-	bool		returned_null;
 	uint64		processed;
 
 	for (int i = 0; i < nargs; i++)
@@ -166,8 +198,8 @@ run_statement(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types, co
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	processed = chatcrypt_statement_run(plan, sql, args, nargs, false);
-	if (returned != NULL && processed > 0)
-		*returned = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &returned_null);
+	if (sealed != NULL && processed > 0)
+		require_bound_as_sealed(sealed);
 	SPI_finish();
 	return processed;
 }
@@ -184,8 +216,8 @@ insert_by_sql(Row *row)
 	run_statement(&plan,
 				  "INSERT INTO chatcrypt.message (message_id, chat_id, sender, encrypted_message, "
 				  "dek_version, "
-				  "created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-				  MESSAGE_COLUMNS, column_types, row->values, row->nulls, NULL);
+				  "created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)" RETURNING_BOUND,
+				  MESSAGE_COLUMNS, column_types, row->values, row->nulls, row);
 }
 
 /* Whether a query's rows can be written directly is found out with the first of them. */
@@ -255,15 +287,19 @@ row_for_returning(TupleDesc view, const Row *given, const Row *stored)
 	return heap_form_tuple(view, row.values, row.nulls);
 }
 
-/* The row is stored, and search follows. */
+static text *
+body_of(const Row *given)
+{
+	return given->nulls[MESSAGE_BODY] ? NULL : DatumGetTextPP(given->values[MESSAGE_BODY]);
+}
+
+/* The row is stored, and search follows; body is NULL where there is no text. */
 static void
-note_written(const Row *stored, const Row *given)
+note_written(const Row *stored, const text *body)
 {
 	chatcrypt_search_written(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
 							 DatumGetUUIDP(stored->values[MESSAGE_ID])->data,
-							 DatumGetTimestampTz(stored->values[MESSAGE_CREATED_AT]),
-							 given->nulls[MESSAGE_BODY] ? NULL :
-							 DatumGetTextPP(given->values[MESSAGE_BODY]));
+							 DatumGetTimestampTz(stored->values[MESSAGE_CREATED_AT]), body);
 }
 
 static HeapTuple
@@ -279,7 +315,7 @@ insert_message(TriggerData *trigger, FmgrInfo *function)
 	fill_defaults(&stored);
 	seal_body(&stored);
 	store_message(writer_of(query, function->fn_mcxt), &stored);
-	note_written(&stored, &given);
+	note_written(&stored, body_of(&given));
 	return row_for_returning(view, &given, &stored);
 }
 
@@ -298,7 +334,7 @@ chatcrypt_insert_message(const Row *given, bytea *envelope, pg_uuid_t *id)
 	else
 		seal_body(&stored);
 	store_message(NULL, &stored);
-	note_written(&stored, given);
+	note_written(&stored, body_of(given));
 	*id = *DatumGetUUIDP(stored.values[MESSAGE_ID]);
 }
 
@@ -338,11 +374,10 @@ lock_row_as_read(Datum message_id)
 }
 
 static bool
-is_distinct(const Row *a, const Row *b, int column, bool by_value, int length)
+is_distinct(const Row *a, const Row *b, int column)
 {
-	if (a->nulls[column] || b->nulls[column])
-		return a->nulls[column] != b->nulls[column];
-	return !datum_image_eq(a->values[column], b->values[column], by_value, length);
+	return !chatcrypt_same_column(column, a->values[column], a->nulls[column], b->values[column],
+								  b->nulls[column]);
 }
 
 static void
@@ -359,8 +394,8 @@ update_with_body(Row *row, Datum old_id)
 				  "UPDATE chatcrypt.message SET message_id = $1, chat_id = $2, sender = $3, "
 				  "encrypted_message = $4, "
 				  "dek_version = $5, created_at = $6, expires_at = $7 "
-				  "WHERE message_id OPERATOR(pg_catalog.=) $8",
-				  MESSAGE_COLUMNS + 1, column_types, values, nulls, NULL);
+				  "WHERE message_id OPERATOR(pg_catalog.=) $8" RETURNING_BOUND,
+				  MESSAGE_COLUMNS + 1, column_types, values, nulls, row);
 }
 
 static void
@@ -383,14 +418,67 @@ update_without_body(Row *row)
 				  lengthof(values), types, values, nulls, NULL);
 }
 
-/* A body that moves to another id must be sealed anew, and so be readable. */
-static void
-refuse_to_move_unreadable(const Row *old)
+/* The envelope of a row that is locked; in the current memory context. */
+static bytea *
+read_envelope(Datum message_id)
 {
-	if (old->nulls[MESSAGE_BODY] && !old->nulls[MESSAGE_DEK_VERSION])
-		ereport(ERROR,
-				(errcode(ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION),
-				 errmsg("the message does not open, and so cannot get another id or chat")));
+	static SPIPlanPtr plan;
+	MemoryContext context = CurrentMemoryContext;
+	ChatcryptArg id = {UUIDOID, message_id, false};
+	bytea	   *envelope = NULL;
+	bool		isnull;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	if (chatcrypt_statement_run(&plan,
+								"SELECT encrypted_message FROM chatcrypt.message "
+								"WHERE message_id OPERATOR(pg_catalog.=) $1", &id, 1, false) > 0)
+	{
+		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+
+		MemoryContextSwitchTo(context);
+		if (!isnull)
+			envelope = DatumGetByteaPCopy(value);
+	}
+	SPI_finish();
+	if (envelope == NULL)
+		elog(ERROR, "the envelope of a message that is being updated cannot be read");
+	return envelope;
+}
+
+/*
+ * Opens a body that the statement did not read, as it is bound to the old row, and seals
+ * it for the new one; raises where it does not open.  What is shown to nobody needs no
+ * right to read.  The text, for search, is the caller's to wipe; NULL for what is none.
+ */
+static text *
+reseal_unread(const Row *old, Row *stored)
+{
+	bytea	   *envelope = read_envelope(old->values[MESSAGE_ID]);
+	ChatcryptRowAad aad;
+	bytea	   *plaintext;
+	text	   *volatile body = NULL;
+
+	plaintext = chatcrypt_open(DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
+							   DatumGetUUIDP(old->values[MESSAGE_ID])->data, envelope,
+							   chatcrypt_row_aad(&aad, DatumGetTimestampTz(old->values[MESSAGE_CREATED_AT]),
+												 sender_of(old)), CHATCRYPT_FAIL_RAISE);
+	PG_TRY();
+	{
+		put_envelope(stored, chatcrypt_seal(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
+											DatumGetUUIDP(stored->values[MESSAGE_ID])->data,
+											VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ,
+											aad_to_seal(&aad, stored)));
+		stored->nulls[MESSAGE_BODY] = false;
+		body = chatcrypt_text_from_utf8(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
+	}
+	PG_FINALLY();
+	{
+		cc_wipe(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
+	}
+	PG_END_TRY();
+	pfree(plaintext);
+	return body;
 }
 
 /*
@@ -408,59 +496,91 @@ refuse_to_erase_unread(const Row *old, const Row *given)
 			 errhint("Leave out the message that does not open.")));
 }
 
-/*
- * A message that does not open keeps what search knows of it, whatever else is changed:
- * nothing better can be made.
- */
-static bool
-changes_search(const Row *old, const Row *given, bool moved)
+/* What an UPDATE of the view changes of a row. */
+typedef struct Change
 {
-	if (moved || is_distinct(old, given, MESSAGE_BODY, false, -1))
-		return true;
-	return is_distinct(old, given, MESSAGE_CREATED_AT, true, sizeof(TimestampTz)) &&
-		(!given->nulls[MESSAGE_BODY] || given->nulls[MESSAGE_DEK_VERSION]);
+	bool		moved;			/* to another id or chat */
+	bool		rebound;		/* moved, or of another sender or time: sealed anew */
+	bool		edited;			/* another body */
+	bool		dated;			/* another time */
+	bool		unread;			/* a body is there, kept, and not known to the statement */
+} Change;
+
+static Change
+change_of(const Row *old, const Row *given)
+{
+	Change		change = {
+		.moved = is_distinct(old, given, MESSAGE_ID) || is_distinct(old, given, MESSAGE_CHAT_ID),
+		.edited = is_distinct(old, given, MESSAGE_BODY),
+		.dated = is_distinct(old, given, MESSAGE_CREATED_AT)
+	};
+
+	change.rebound = change.moved || change.dated || is_distinct(old, given, MESSAGE_SENDER);
+	change.unread = !change.edited && old->nulls[MESSAGE_BODY] && !old->nulls[MESSAGE_DEK_VERSION];
+	return change;
+}
+
+/*
+ * Stores the row, sealed anew where anything of what is bound in its envelope changed.
+ * A message that was not opened for it keeps what search knows of it: nothing better can
+ * be made.
+ */
+static void
+store_change(const Change *change, const Row *old, Row *stored)
+{
+	text	   *body = body_of(stored);
+	text	   *unread = NULL;
+
+	if (change->rebound && change->unread)
+		body = unread = reseal_unread(old, stored);
+	else if (change->rebound || change->edited)
+		seal_body(stored);
+	PG_TRY();
+	{
+		if (change->rebound || change->edited)
+			update_with_body(stored, old->values[MESSAGE_ID]);
+		else
+			update_without_body(stored);
+		if (change->moved)
+			chatcrypt_search_removed(DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
+									 DatumGetUUIDP(old->values[MESSAGE_ID])->data);
+		if (change->moved || change->edited || change->dated)
+			note_written(stored, body);
+		else
+			chatcrypt_feed_note(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
+								DatumGetUUIDP(stored->values[MESSAGE_ID])->data);
+	}
+	PG_FINALLY();
+	{
+		chatcrypt_wipe_text(unread);
+	}
+	PG_END_TRY();
 }
 
 static HeapTuple
 update_message(TriggerData *trigger, FmgrInfo *function)
 {
 	TupleDesc	view = RelationGetDescr(trigger->tg_relation);
+	Change		change;
 	Row			old;
 	Row			given;
 	Row			stored;
-	bool		moved;
 
 	heap_deform_tuple(trigger->tg_trigtuple, view, old.values, old.nulls);
 	heap_deform_tuple(trigger->tg_newtuple, view, given.values, given.nulls);
 	refuse_null(&given, MESSAGE_ID, "message_id");
 	refuse_null(&given, MESSAGE_CHAT_ID, "chat_id");
-	if (is_distinct(&old, &given, MESSAGE_DEK_VERSION, true, sizeof(int32)))
+	refuse_null(&given, MESSAGE_CREATED_AT, "created_at");
+	if (is_distinct(&old, &given, MESSAGE_DEK_VERSION))
 		refuse_dek_version();
 	if (!chatcrypt_view_write(function)->rows_are_locked &&
 		!lock_row_as_read(old.values[MESSAGE_ID]))
 		return NULL;
 
 	refuse_to_erase_unread(&old, &given);
+	change = change_of(&old, &given);
 	stored = given;
-	moved = is_distinct(&old, &given, MESSAGE_ID, false, UUID_LEN) ||
-		is_distinct(&old, &given, MESSAGE_CHAT_ID, false, UUID_LEN);
-	if (moved)
-		refuse_to_move_unreadable(&old);
-	if (moved || is_distinct(&old, &given, MESSAGE_BODY, false, -1))
-	{
-		seal_body(&stored);
-		update_with_body(&stored, old.values[MESSAGE_ID]);
-	}
-	else
-		update_without_body(&stored);
-	if (moved)
-		chatcrypt_search_removed(DatumGetUUIDP(old.values[MESSAGE_CHAT_ID])->data,
-								 DatumGetUUIDP(old.values[MESSAGE_ID])->data);
-	if (changes_search(&old, &given, moved))
-		note_written(&stored, &given);
-	else
-		chatcrypt_feed_note(DatumGetUUIDP(stored.values[MESSAGE_CHAT_ID])->data,
-							DatumGetUUIDP(stored.values[MESSAGE_ID])->data);
+	store_change(&change, &old, &stored);
 	return row_for_returning(view, &given, &stored);
 }
 
@@ -497,12 +617,65 @@ chatcrypt_write_message(PG_FUNCTION_ARGS)
 	return PointerGetDatum(update_message(trigger, fcinfo->flinfo));
 }
 
+/* The message that has this id, and that the current user may see. */
+typedef enum Existing
+{
+	NO_MESSAGE,
+	OF_ANOTHER_CHAT,
+	OF_THIS_CHAT
+} Existing;
+
 /*
- * Inserts, or gives a message of the same chat another body; false where the id is
- * another chat's.
+ * Locks it, and gives the row the sender and the time that it has: an upsert leaves them
+ * as they are, and so they are what its body is sealed for.
+ */
+static Existing
+take_what_stays(Row *row)
+{
+	static SPIPlanPtr plan;
+	MemoryContext context = CurrentMemoryContext;
+	ChatcryptArg id = {UUIDOID, row->values[MESSAGE_ID], false};
+	Existing	existing = NO_MESSAGE;
+	HeapTuple	found;
+	TupleDesc	desc;
+	bool		isnull;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	if (chatcrypt_statement_run(&plan,
+								"SELECT chat_id, sender, created_at FROM chatcrypt.message "
+								"WHERE message_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
+								&id, 1, false) > 0)
+	{
+		found = SPI_tuptable->vals[0];
+		desc = SPI_tuptable->tupdesc;
+		existing = memcmp(DatumGetUUIDP(SPI_getbinval(found, desc, 1, &isnull)),
+						  DatumGetUUIDP(row->values[MESSAGE_CHAT_ID]), UUID_LEN) == 0 ?
+			OF_THIS_CHAT : OF_ANOTHER_CHAT;
+	}
+	if (existing == OF_THIS_CHAT)
+	{
+		Datum		sender = SPI_getbinval(found, desc, 2, &row->nulls[MESSAGE_SENDER]);
+
+		if (!row->nulls[MESSAGE_SENDER])
+		{
+			MemoryContext spi = MemoryContextSwitchTo(context);
+
+			row->values[MESSAGE_SENDER] = PointerGetDatum(DatumGetTextPCopy(sender));
+			MemoryContextSwitchTo(spi);
+		}
+		row->values[MESSAGE_CREATED_AT] = SPI_getbinval(found, desc, 3, &isnull);
+	}
+	SPI_finish();
+	return existing;
+}
+
+/*
+ * Inserts, or gives a message of the same chat another body; false where the one that is
+ * there is another chat's, or has another sender or time than it was sealed for.
  */
 static bool
-upsert(Row *row)
+upsert(const Row *row)
 {
 	static SPIPlanPtr plan;
 
@@ -514,9 +687,35 @@ upsert(Row *row)
 						 "SET encrypted_message = excluded.encrypted_message, "
 						 "dek_version = excluded.dek_version "
 						 "WHERE m.chat_id OPERATOR(pg_catalog.=) excluded.chat_id "
-						 "RETURNING m.created_at",
-						 MESSAGE_COLUMNS, column_types, row->values, row->nulls,
-						 &row->values[MESSAGE_CREATED_AT]) > 0;
+						 "AND m.created_at OPERATOR(pg_catalog.=) $6 "
+						 "AND (m.sender OPERATOR(pg_catalog.=) $3 "
+						 "OR (m.sender IS NULL AND $3 IS NULL))"
+						 RETURNING_BOUND,
+						 MESSAGE_COLUMNS, column_types, row->values, row->nulls, row) > 0;
+}
+
+/*
+ * Stores the message; false where the id is another chat's.  A message that appears
+ * between the two statements is locked by the second, so that the next round knows it:
+ * if that does not see it, nobody showed it to this user.
+ */
+static bool
+put_message(const Row *given, Row *stored)
+{
+	for (int round = 0; round < 2; round++)
+	{
+		Existing	existing;
+
+		*stored = *given;
+		fill_defaults(stored);
+		existing = take_what_stays(stored);
+		if (existing == OF_ANOTHER_CHAT)
+			return false;
+		seal_body(stored);
+		if (upsert(stored))
+			return true;
+	}
+	return false;
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_put_message);
@@ -543,11 +742,8 @@ chatcrypt_put_message(PG_FUNCTION_ARGS)
 		given.values[columns[i]] = PG_GETARG_DATUM(i);
 	}
 	refuse_null(&given, MESSAGE_ID, "message_id");
-	stored = given;
-	fill_defaults(&stored);
-	seal_body(&stored);
-	if (!upsert(&stored))
+	if (!put_message(&given, &stored))
 		PG_RETURN_NULL();
-	note_written(&stored, &given);
+	note_written(&stored, body_of(&given));
 	PG_RETURN_BOOL(true);
 }

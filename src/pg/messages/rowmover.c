@@ -5,7 +5,7 @@
  * table_tuple_update can be told not to wait: a row that another transaction has
  * locked or changed is then left alone, which is what SELECT ... FOR UPDATE SKIP
  * LOCKED is for, without its write to every row.  All that the executor would add
- * for this table are index entries.  The table's own constraint holds for every
+ * for this table are index entries.  The table's own constraints hold for every
  * envelope with the version that it names.
  */
 #include "postgres.h"
@@ -14,6 +14,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
@@ -25,6 +26,9 @@
 #include "pg/messages/messagetable.h"
 #include "pg/messages/rowmover.h"
 
+/* The table's own: that the envelope is one, and that the time can be bound. */
+#define CHECKS	2
+
 struct ChatcryptRowMover
 {
 	Relation	table;
@@ -35,14 +39,17 @@ struct ChatcryptRowMover
 	TupleTableSlot *new;
 };
 
+/* But for our own, which has nothing to say of a row that gets another envelope alone. */
 static bool
 has_update_triggers(const TriggerDesc *triggers)
 {
-	return triggers != NULL &&
-		(triggers->trig_update_before_row || triggers->trig_update_after_row ||
-		 triggers->trig_update_instead_row ||
-		 triggers->trig_update_before_statement || triggers->trig_update_after_statement ||
-		 triggers->trig_update_old_table || triggers->trig_update_new_table);
+	Oid			ours = chatcrypt_store_function_require_new_envelope();
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		if (TRIGGER_FOR_UPDATE(triggers->triggers[i].tgtype) &&
+			triggers->triggers[i].tgfoid != ours)
+			return true;
+	return false;
 }
 
 static bool
@@ -54,7 +61,7 @@ is_as_we_made_it(Relation table)
 		!table->rd_rel->relispartition &&
 		RelationGetNumberOfAttributes(table) == MESSAGE_COLUMNS &&
 		table->rd_rules == NULL &&
-		constraints != NULL && constraints->num_check == 1 &&
+		constraints != NULL && constraints->num_check == CHECKS &&
 		!has_update_triggers(table->trigdesc);
 }
 

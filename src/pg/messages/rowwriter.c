@@ -37,6 +37,7 @@
 
 #include "pg/access/access.h"
 #include "pg/base/store.h"
+#include "pg/messages/binding.h"
 #include "pg/messages/messagetable.h"
 #include "pg/messages/rowwriter.h"
 
@@ -172,6 +173,12 @@ is_plain(Relation table)
 }
 
 static bool
+has_insert_triggers_before(Relation table)
+{
+	return table->trigdesc != NULL && table->trigdesc->trig_insert_before_row;
+}
+
+static bool
 may_write_directly(Relation table, bool *check_policy)
 {
 	Oid			relid = RelationGetRelid(table);
@@ -251,6 +258,15 @@ chatcrypt_rowwriter_open(MemoryContext query_context)
 	return NULL;
 }
 
+/* The slot has what the triggers before the row made of it. */
+static void
+refuse_changed(ChatcryptRowWriter *writer, const Datum *values, const bool *nulls)
+{
+	slot_getallattrs(writer->slot);
+	chatcrypt_require_bound_as_sealed(values, nulls, writer->slot->tts_values,
+									  writer->slot->tts_isnull);
+}
+
 void
 chatcrypt_rowwriter_insert(ChatcryptRowWriter *writer, const Datum *values, const bool *nulls)
 {
@@ -267,6 +283,8 @@ chatcrypt_rowwriter_insert(ChatcryptRowWriter *writer, const Datum *values, cons
 	ExecStoreVirtualTuple(writer->slot);
 	writer->estate->es_snapshot = GetActiveSnapshot();
 	ExecSimpleRelationInsert(writer->result, writer->estate, writer->slot);
+	if (has_insert_triggers_before(writer->table))
+		refuse_changed(writer, values, nulls);
 	ExecClearTuple(writer->slot);
 	ResetPerTupleExprContext(writer->estate);
 }

@@ -25,31 +25,55 @@
 /* Bytes that an envelope adds, whichever of the two formats the chat turns out to use. */
 #define MOST_OVERHEAD	Max(CC_ENVELOPE_OVERHEAD, CC_SECRETBOX_OVERHEAD)
 
+static const ChatcryptAad no_aad;
+
+const ChatcryptAad *
+chatcrypt_aad(ChatcryptAad *aad, const bytea *given)
+{
+	if (given == NULL)
+		return NULL;
+	*aad = (ChatcryptAad) {
+		.bytes = (const uint8 *) VARDATA_ANY(given), .len = VARSIZE_ANY_EXHDR(given)
+	};
+	return aad;
+}
+
+/* Is this additional data that a conversation message would have to bind? */
+static bool
+must_be_bound(const ChatcryptAad *aad)
+{
+	return aad->len > 0 && !aad->of_row;
+}
+
 static cc_status
-seal_with(const ChatcryptKey *key, const uint8 *message_id, const uint8 *aad, Size aad_len,
+seal_with(const ChatcryptKey *key, const uint8 *message_id, const ChatcryptAad *aad,
 		  const uint8 *plaintext, Size len, uint8 *out, Size *out_len)
 {
 	if (key->use == CHATCRYPT_FOR_CONVERSATION)
 	{
-		if (aad_len != 0)
+		if (must_be_bound(aad))
 			return CC_ERR_ARGUMENT;
 		*out_len = len + CC_SECRETBOX_OVERHEAD;
 		return cc_secretbox_seal(key->secret.conversation, key->version, plaintext, len, out);
 	}
+	if (aad->unbindable)
+		return CC_ERR_TOO_LARGE;
 	*out_len = len + CC_ENVELOPE_OVERHEAD;
 	return cc_envelope_seal(chatcrypt_keyring_aead(), &key->secret.message, key->version,
-							message_id, aad, aad_len, plaintext, len, out);
+							message_id, aad->bytes, aad->len, plaintext, len, out);
 }
 
 static cc_status
-open_with(const ChatcryptKey *key, const uint8 *message_id, const uint8 *aad, Size aad_len,
+open_with(const ChatcryptKey *key, const uint8 *message_id, const ChatcryptAad *aad,
 		  const uint8 *envelope, Size len, uint8 *plaintext)
 {
 	if (key->use == CHATCRYPT_FOR_CONVERSATION)
-		return aad_len != 0 ? CC_ERR_AUTH :
+		return must_be_bound(aad) ? CC_ERR_AUTH :
 			cc_secretbox_open(key->secret.conversation, key->version, envelope, len, plaintext);
+	if (aad->unbindable)
+		return CC_ERR_AUTH;
 	return cc_envelope_open(chatcrypt_keyring_aead(), &key->secret.message, key->version,
-							message_id, aad, aad_len, envelope, len, plaintext);
+							message_id, aad->bytes, aad->len, envelope, len, plaintext);
 }
 
 /*
@@ -66,7 +90,7 @@ data_key(const uint8 chat_id[CC_ID_LEN])
 
 static pg_attribute_always_inline bytea *
 seal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const char *plaintext,
-	 Size len, const bytea *aad)
+	 Size len, const ChatcryptAad *aad)
 {
 	bytea	   *envelope;
 	Size		envelope_len;
@@ -76,10 +100,8 @@ seal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const char
 		chatcrypt_raise(CC_ERR_TOO_LARGE, chat_id);
 	envelope = palloc(VARHDRSZ + len + MOST_OVERHEAD);
 	chatcrypt_keyring_fresh_randomness();
-	status = seal_with(choose(chat_id), message_id,
-					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL,
-					   aad ? VARSIZE_ANY_EXHDR(aad) : 0, (const uint8 *) plaintext, len,
-					   (uint8 *) VARDATA(envelope), &envelope_len);
+	status = seal_with(choose(chat_id), message_id, aad ? aad : &no_aad,
+					   (const uint8 *) plaintext, len, (uint8 *) VARDATA(envelope), &envelope_len);
 	if (status != CC_OK)
 		chatcrypt_raise(status, chat_id);
 	SET_VARSIZE(envelope, VARHDRSZ + envelope_len);
@@ -88,14 +110,14 @@ seal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const char
 
 bytea *
 chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-			   const char *plaintext, Size len, const bytea *aad)
+			   const char *plaintext, Size len, const ChatcryptAad *aad)
 {
 	return seal(chatcrypt_keyring_seal, chat_id, message_id, plaintext, len, aad);
 }
 
 bytea *
 chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-					   const char *plaintext, Size len, const bytea *aad)
+					   const char *plaintext, Size len, const ChatcryptAad *aad)
 {
 	return seal(data_key, chat_id, message_id, plaintext, len, aad);
 }
@@ -118,7 +140,7 @@ chatcrypt_text_to_utf8(const text *given, Size *len)
 
 bytea *
 chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-					const text *body, const bytea *aad)
+					const text *body, const ChatcryptAad *aad)
 {
 	Size		len;
 	char	   *utf8 = chatcrypt_text_to_utf8(body, &len);
@@ -207,7 +229,7 @@ prefetch(const bytea *envelope)
  * for what the KMS answers unless there is a failure to fill.
  */
 static struct varlena *
-open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, const bytea *aad,
+open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, const ChatcryptAad *aad,
 		  ChatcryptOnFailure on_failure, ChatcryptKmsJob *failure, cc_status *why)
 {
 	cc_envelope_info info;
@@ -228,8 +250,7 @@ open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, 
 			chatcrypt_keyring_open(chat_id, use, info.dek_version) :
 			chatcrypt_keyring_find(chat_id, use, info.dek_version);
 	*why = key == NULL ? CC_ERR_NO_KEY :
-		open_with(key, message_id,
-				  aad ? (const uint8 *) VARDATA_ANY(aad) : NULL, aad ? VARSIZE_ANY_EXHDR(aad) : 0,
+		open_with(key, message_id, aad ? aad : &no_aad,
 				  (const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
 				  (uint8 *) VARDATA(plaintext));
 	if (*why == CC_OK)
@@ -240,7 +261,7 @@ open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, 
 
 bytea *
 chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-			   const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure)
+			   const bytea *envelope, const ChatcryptAad *aad, ChatcryptOnFailure on_failure)
 {
 	cc_status	why;
 	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, on_failure, NULL,
@@ -253,12 +274,12 @@ chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 
 bytea *
 chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-				const bytea *envelope, ChatcryptKmsJob *failure)
+				const bytea *envelope, const ChatcryptAad *aad, ChatcryptKmsJob *failure)
 {
 	cc_status	why;
 
 	memset(failure, 0, sizeof(*failure));
-	return open_into(chat_id, message_id, envelope, NULL, CHATCRYPT_FAIL_NULL, failure, &why);
+	return open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL, failure, &why);
 }
 
 /*
@@ -339,7 +360,7 @@ raise_not_text(bool is_utf8)
 
 text *
 chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-					const bytea *envelope, const bytea *aad, ChatcryptOnFailure on_failure)
+					const bytea *envelope, const ChatcryptAad *aad, ChatcryptOnFailure on_failure)
 {
 	struct varlena *plaintext = chatcrypt_open(chat_id, message_id, envelope, aad,
 											   on_failure == CHATCRYPT_FAIL_NULL ?
@@ -362,7 +383,7 @@ chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 
 static bytea *
 reseal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const bytea *envelope,
-	   const bytea *aad, cc_status *why)
+	   const ChatcryptAad *aad, cc_status *why)
 {
 	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL,
 										  NULL, why);
@@ -386,14 +407,14 @@ reseal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const by
 
 bytea *
 chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-				 const bytea *envelope, const bytea *aad, cc_status *why)
+				 const bytea *envelope, const ChatcryptAad *aad, cc_status *why)
 {
 	return reseal(chatcrypt_keyring_seal, chat_id, message_id, envelope, aad, why);
 }
 
 bytea *
 chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-						 const bytea *envelope, const bytea *aad, cc_status *why)
+						 const bytea *envelope, const ChatcryptAad *aad, cc_status *why)
 {
 	return reseal(data_key, chat_id, message_id, envelope, aad, why);
 }
@@ -422,7 +443,7 @@ chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse us
 /* Whether the key or the bytes are the wrong ones is told to administrators and auditors alone. */
 static char *
 what_is_wrong_with_bytes(const ChatcryptKey *key, const uint8 *message_id, const bytea *envelope,
-						 cc_status status)
+						 const ChatcryptAad *aad, cc_status status)
 {
 	if (status != CC_ERR_AUTH)
 		return psprintf("not an envelope: %s", cc_status_text(status));
@@ -431,15 +452,16 @@ what_is_wrong_with_bytes(const ChatcryptKey *key, const uint8 *message_id, const
 	if (cc_envelope_is_committed(&key->secret.message, key->version, message_id,
 								 (const uint8 *) VARDATA_ANY(envelope),
 								 VARSIZE_ANY_EXHDR(envelope)))
-		return pstrdup("damaged: the key and the message are right, "
-					   "the bytes or the additional data are not");
+		return psprintf("damaged: the key and the message are right, %s are not",
+						aad != NULL && aad->of_row ? "the bytes, the sender or the time" :
+						"the bytes or the additional data");
 	return pstrdup("wrong key: sealed under another key or for another message, "
 				   "or damaged at its beginning");
 }
 
 char *
 chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-						const bytea *envelope, const bytea *aad)
+						const bytea *envelope, const ChatcryptAad *aad)
 {
 	const uint8 *bytes = (const uint8 *) VARDATA_ANY(envelope);
 	cc_envelope_info info;
@@ -457,11 +479,10 @@ chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[C
 	key = chatcrypt_keyring_probe(chat_id, use, info.dek_version, &failure);
 	if (key == NULL)
 		return chatcrypt_what_is_wrong_with_key(chat_id, use, info.dek_version, &failure);
-	status = open_with(key, message_id,
-					   aad ? (const uint8 *) VARDATA_ANY(aad) : NULL,
-					   aad ? VARSIZE_ANY_EXHDR(aad) : 0, bytes, VARSIZE_ANY_EXHDR(envelope),
+	status = open_with(key, message_id, aad ? aad : &no_aad, bytes, VARSIZE_ANY_EXHDR(envelope),
 					   plaintext);
 	cc_wipe(plaintext, info.plaintext_len);
 	pfree(plaintext);
-	return status == CC_OK ? NULL : what_is_wrong_with_bytes(key, message_id, envelope, status);
+	return status == CC_OK ? NULL :
+		what_is_wrong_with_bytes(key, message_id, envelope, aad, status);
 }

@@ -8,16 +8,33 @@
 #include "core/bytes.h"
 #include "pg/keys/keyring.h"
 
+/* Additional data of an envelope.  A pointer to it may be NULL, for none. */
+typedef struct ChatcryptAad
+{
+	const uint8 *bytes;
+	Size		len;
+
+	/*
+	 * That of a row (binding.h): it is bound by every format that can bind anything, and
+	 * left out of a conversation message, which cannot.
+	 */
+	bool		of_row;
+	bool		unbindable;		/* of a row that no envelope can have been sealed for */
+} ChatcryptAad;
+
+/* What a caller gave, which stays where it is; NULL for NULL. */
+extern const ChatcryptAad *chatcrypt_aad(ChatcryptAad *aad, const bytea *given);
+
 /*
  * Seals len bytes of plaintext under the chat's active key.  aad may be NULL.
  * The caller has checked its user's rights.
  */
 extern bytea *chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-							 const char *plaintext, Size len, const bytea *aad);
+							 const char *plaintext, Size len, const ChatcryptAad *aad);
 
 /* The same for text in the server's encoding, which is sealed as UTF-8. */
 extern bytea *chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-								  const text *body, const bytea *aad);
+								  const text *body, const ChatcryptAad *aad);
 
 /*
  * The same under the chat's active data key, which is another one in a chat of mode
@@ -25,7 +42,7 @@ extern bytea *chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 me
  */
 extern bytea *chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN],
 									 const uint8 message_id[CC_ID_LEN], const char *plaintext,
-									 Size len, const bytea *aad);
+									 Size len, const ChatcryptAad *aad);
 
 /* The key version that an envelope of any format names; 0 for what is no envelope. */
 extern int32 chatcrypt_envelope_version(const struct varlena *envelope);
@@ -46,10 +63,10 @@ typedef enum ChatcryptOnFailure
 } ChatcryptOnFailure;
 
 extern bytea *chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-							 const bytea *envelope, const bytea *aad,
+							 const bytea *envelope, const ChatcryptAad *aad,
 							 ChatcryptOnFailure on_failure);
 extern text *chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-								 const bytea *envelope, const bytea *aad,
+								 const bytea *envelope, const ChatcryptAad *aad,
 								 ChatcryptOnFailure on_failure);
 
 /*
@@ -59,22 +76,23 @@ extern text *chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 mes
  */
 struct ChatcryptKmsJob;
 extern bytea *chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-							  const bytea *envelope, struct ChatcryptKmsJob *failure);
+							  const bytea *envelope, const ChatcryptAad *aad,
+							  struct ChatcryptKmsJob *failure);
 
 /*
  * Seals what an envelope holds anew, under the chat's active key; the plaintext
  * leaves this function by no door.  NULL, with why, where it does not open.
  */
 extern bytea *chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-							   const bytea *envelope, const bytea *aad, cc_status *why);
+							   const bytea *envelope, const ChatcryptAad *aad, cc_status *why);
 extern bytea *chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN],
 									   const uint8 message_id[CC_ID_LEN], const bytea *envelope,
-									   const bytea *aad, cc_status *why);
+									   const ChatcryptAad *aad, cc_status *why);
 
 /* What keeps an envelope from opening, in words; NULL for nothing.  Raises for none of it. */
 extern char *chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN],
 									 const uint8 message_id[CC_ID_LEN], const bytea *envelope,
-									 const bytea *aad);
+									 const ChatcryptAad *aad);
 
 /* Why chatcrypt_keyring_probe() found no key, in words, from the failure that it filled. */
 extern char *chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,

@@ -38,6 +38,7 @@
 #include "pg/events/events.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/shred.h"
+#include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
 #include "pg/search/search.h"
 #include "pg/search/searchpolicy.h"
@@ -208,9 +209,14 @@ index_message(Reindex *run, uint64 row)
 	bool		isnull;
 	pg_uuid_t  *id = DatumGetUUIDP(chatcrypt_owner_column(row, 1, &isnull));
 	TimestampTz created_at = DatumGetTimestampTz(chatcrypt_owner_column(row, 2, &isnull));
-	bytea	   *envelope = DatumGetByteaPP(chatcrypt_owner_column(row, 3, &isnull));
+	Datum		sender = chatcrypt_owner_column(row, 3, &isnull);
+	ChatcryptRowAad aad;
+	const ChatcryptAad *bound = chatcrypt_row_aad(&aad, created_at,
+												  isnull ? NULL : DatumGetTextPP(sender));
+	Datum		envelope = chatcrypt_owner_column(row, 4, &isnull);
 	text	   *body = isnull ? NULL :
-		chatcrypt_open_text(run->chat_id.data, id->data, envelope, NULL, CHATCRYPT_FAIL_NULL);
+		chatcrypt_open_text(run->chat_id.data, id->data, DatumGetByteaPP(envelope), bound,
+							CHATCRYPT_FAIL_NULL);
 
 	if (body == NULL)
 	{
@@ -254,7 +260,7 @@ index_batch(void *arg)
 		UUIDARRAYOID, PointerGetDatum(construct_array(ids, (int) count, UUIDOID, UUID_LEN, false,
 													  TYPALIGN_CHAR)), false
 	};
-	locked = chatcrypt_owner_execute("SELECT message_id, created_at, encrypted_message "
+	locked = chatcrypt_owner_execute("SELECT message_id, created_at, sender, encrypted_message "
 									 "FROM chatcrypt.message "
 									 "WHERE message_id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED",
 									 &messages, 1);

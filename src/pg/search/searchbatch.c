@@ -21,6 +21,7 @@
 
 #include "pg/base/ids.h"
 #include "pg/compat.h"
+#include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
 #include "pg/search/searchbatch.h"
 #include "pg/service/requests.h"
@@ -43,7 +44,7 @@
 	"ARRAY(SELECT lpad(to_hex(token), 16, '0') FROM unnest(t.tokens) AS token), " \
 	"EXISTS (SELECT FROM chatcrypt.dek d WHERE d.chat_id = m.chat_id " \
 	"AND d.dek_version = m.dek_version " \
-	"AND d.purpose <> 'search' AND d.state <> 'destroyed') " \
+	"AND d.purpose <> 'search' AND d.state <> 'destroyed'), m.created_at " \
 	"FROM unnest($1, $2) WITH ORDINALITY AS u (position, message_id, n) " \
 	"LEFT JOIN chatcrypt.message m ON m.message_id = u.message_id AND (m.expires_at IS NULL " \
 	"OR m.expires_at > clock_timestamp()) " \
@@ -61,9 +62,10 @@ enum
 	ROW_SENDER,
 	ROW_ENVELOPE,
 	ROW_DEK_VERSION,
-	ROW_CREATED_AT,
+	ROW_CREATED_AT,				/* in words */
 	ROW_TOKENS,
 	ROW_HAS_KEY,
+	ROW_BOUND_TIME,				/* created_at as it is */
 	ROW_COLUMNS
 };
 
@@ -124,6 +126,7 @@ static Saying
 open_body(ChatcryptSearchBatch *batch, const Row *row, bytea **body)
 {
 	const uint8 *chat_id = DatumGetUUIDP(row->values[ROW_CHAT_ID])->data;
+	ChatcryptRowAad aad;
 	ChatcryptKmsJob failure;
 
 	if (row->nulls[ROW_ENVELOPE])
@@ -131,7 +134,11 @@ open_body(ChatcryptSearchBatch *batch, const Row *row, bytea **body)
 	if (is_down(batch, chat_id))
 		return SAY_NOTHING_YET;
 	*body = chatcrypt_probe(chat_id, DatumGetUUIDP(row->values[ROW_MESSAGE_ID])->data,
-							DatumGetByteaPP(row->values[ROW_ENVELOPE]), &failure);
+							DatumGetByteaPP(row->values[ROW_ENVELOPE]),
+							chatcrypt_row_aad(&aad, DatumGetTimestampTz(row->values[ROW_BOUND_TIME]),
+											  row->nulls[ROW_SENDER] ? NULL :
+											  DatumGetTextPP(row->values[ROW_SENDER])),
+							&failure);
 	if (failure.outcome != CC_KMS_OK || failure.wrong_key)
 	{
 		note_down(batch, chat_id, &failure);

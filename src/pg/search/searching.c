@@ -36,6 +36,7 @@
 #include "pg/base/store.h"
 #include "pg/compat.h"
 #include "pg/keys/keys.h"
+#include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
 #include "pg/search/searchcondition.h"
 #include "pg/search/searching.h"
@@ -307,6 +308,8 @@ try_message(Search *search, const ChatSearch *chat, HeapTuple row, TupleDesc des
 	Hit		   *hit = &search->hits[search->nhits];
 	Datum		values[5];
 	bool		nulls[5];
+	ChatcryptRowAad aad;
+	text	   *sender;
 	text	   *body;
 
 	heap_deform_tuple(row, desc, values, nulls);
@@ -315,8 +318,10 @@ try_message(Search *search, const ChatSearch *chat, HeapTuple row, TupleDesc des
 	hit->place.message_id = *DatumGetUUIDP(values[0]);
 	hit->place.created_at = DatumGetTimestampTz(values[1]);
 	memcpy(hit->chat_id.data, chat->chat_id, CC_ID_LEN);
+	sender = nulls[2] ? NULL : DatumGetTextPP(values[2]);
 	body = chatcrypt_open_text(chat->chat_id, hit->place.message_id.data,
-							   DatumGetByteaPP(values[3]), NULL,
+							   DatumGetByteaPP(values[3]),
+							   chatcrypt_row_aad(&aad, hit->place.created_at, sender),
 							   chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL ?
 							   CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
 	if (body == NULL)
@@ -324,7 +329,7 @@ try_message(Search *search, const ChatSearch *chat, HeapTuple row, TupleDesc des
 	PG_TRY();
 	{
 		if (matches(chat, body))
-			keep(search, hit, nulls[2] ? NULL : DatumGetTextPP(values[2]), body);
+			keep(search, hit, sender, body);
 	}
 	PG_FINALLY();
 	{

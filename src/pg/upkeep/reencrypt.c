@@ -286,6 +286,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_reseal_envelope);
 Datum
 chatcrypt_reseal_envelope(PG_FUNCTION_ARGS)
 {
+	ChatcryptAad aad;
 	cc_status	why;
 	bytea	   *resealed;
 
@@ -294,7 +295,8 @@ chatcrypt_reseal_envelope(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	resealed = chatcrypt_reseal(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
 								PG_GETARG_BYTEA_PP(2),
-								PG_ARGISNULL(3) ? NULL : PG_GETARG_BYTEA_PP(3), &why);
+								PG_ARGISNULL(3) ? NULL :
+								chatcrypt_aad(&aad, PG_GETARG_BYTEA_PP(3)), &why);
 	if (resealed == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_BYTEA_P(resealed);

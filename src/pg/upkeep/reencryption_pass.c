@@ -16,6 +16,7 @@
 #include "pg/base/owner.h"
 #include "pg/compat.h"
 #include "pg/keys/keyring.h"
+#include "pg/messages/binding.h"
 #include "pg/messages/messagetable.h"
 #include "pg/messages/rowmover.h"
 #include "pg/messages/seal.h"
@@ -211,15 +212,50 @@ write_waiting(Work *work)
 	work->bytes = 0;
 }
 
+/* What else of a row is needed to seal it anew. */
+static const char *
+more_columns(const ChatcryptPlace *place)
+{
+	switch (place->kind)
+	{
+		case CHATCRYPT_PLACE_MESSAGES:
+			return ", created_at, sender";
+		case CHATCRYPT_PLACE_PARTS:
+			return ", part, last";
+		case CHATCRYPT_PLACE_FILES:
+		case CHATCRYPT_PLACE_REGISTERED:
+			break;
+	}
+	return "";
+}
+
+static bytea *
+reseal_message(const uint8 *chat_id, const uint8 *message_id, Datum created_at, Datum sender,
+			   bool no_sender, const bytea *envelope)
+{
+	ChatcryptRowAad aad;
+	cc_status	why;
+	bytea	   *resealed;
+
+	resealed = chatcrypt_reseal(chat_id, message_id, envelope,
+								chatcrypt_row_aad(&aad, DatumGetTimestampTz(created_at),
+												  no_sender ? NULL : DatumGetTextPP(sender)),
+								&why);
+	chatcrypt_row_aad_free(&aad);
+	return resealed;
+}
+
 /*
  * Anew, under the newest key, as what the place holds.  A row: its place, message id and
- * envelope; of a part, part and last.
+ * envelope, and what more_columns() says.
  */
 static bytea *
 reseal(const Work *work, const uint8 *message_id, const bytea *envelope, HeapTuple tuple,
 	   TupleDesc desc)
 {
 	cc_part_id	part = {.file_id = message_id};
+	Datum		created_at;
+	Datum		sender;
 	bool		isnull;
 	cc_status	why;
 
@@ -233,6 +269,9 @@ reseal(const Work *work, const uint8 *message_id, const bytea *envelope, HeapTup
 			part.last = DatumGetBool(SPI_getbinval(tuple, desc, 5, &isnull));
 			return chatcrypt_part_reseal(work->chat_id, &part, envelope, &why);
 		case CHATCRYPT_PLACE_MESSAGES:
+			created_at = SPI_getbinval(tuple, desc, 4, &isnull);
+			sender = SPI_getbinval(tuple, desc, 5, &isnull);
+			return reseal_message(work->chat_id, message_id, created_at, sender, isnull, envelope);
 		case CHATCRYPT_PLACE_REGISTERED:
 			break;
 	}
@@ -291,9 +330,7 @@ move_rows(Work *work, ArrayType *rows)
 											  "FOR NO KEY UPDATE SKIP LOCKED",
 											  place->message,
 											  place->message_type == UUIDOID ? "" : "::bigint",
-											  place->envelope,
-											  place->kind == CHATCRYPT_PLACE_PARTS ?
-											  ", part, last" : "",
+											  place->envelope, more_columns(place),
 											  place->table, place->chat, place->envelope,
 											  place->message),
 									 args, lengthof(args));
@@ -322,7 +359,6 @@ move_row(Work *work, ChatcryptRowMover *mover, ItemPointer at, const bytea *head
 {
 	Datum	   *values;
 	bool	   *nulls;
-	cc_status	why;
 	bytea	   *envelope;
 	bytea	   *resealed;
 	bool		moved;
@@ -333,8 +369,9 @@ move_row(Work *work, ChatcryptRowMover *mover, ItemPointer at, const bytea *head
 	envelope = DatumGetByteaPP(values[MESSAGE_BODY]);
 	if (memcmp(VARDATA_ANY(envelope), VARDATA(header), CC_HEADER_LEN) == 0)
 		return false;
-	resealed = chatcrypt_reseal(work->chat_id, DatumGetUUIDP(values[MESSAGE_ID])->data, envelope,
-								NULL, &why);
+	resealed = reseal_message(work->chat_id, DatumGetUUIDP(values[MESSAGE_ID])->data,
+							  values[MESSAGE_CREATED_AT], values[MESSAGE_SENDER],
+							  nulls[MESSAGE_SENDER], envelope);
 	if (resealed == NULL)
 	{
 		work->unreadable++;

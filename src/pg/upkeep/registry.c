@@ -36,7 +36,7 @@ typedef struct Registration
 	char	   *envelope;
 	char	   *chat;
 	char	   *message;
-	bytea	   *aad;
+	const ChatcryptAad *aad;
 } Registration;
 
 static char *
@@ -60,7 +60,7 @@ copy_registration(HeapTuple tuple)
 	copy->message = name_of(tuple, 5);
 	aad = SPI_getbinval(tuple, desc, 6, &isnull);
 	if (!isnull)
-		copy->aad = DatumGetByteaPCopy(aad);
+		copy->aad = chatcrypt_aad(palloc(sizeof(ChatcryptAad)), DatumGetByteaPCopy(aad));
 	return copy;
 }
 

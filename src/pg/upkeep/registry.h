@@ -15,6 +15,7 @@
 #include "utils/uuid.h"
 
 #include "core/bytes.h"
+#include "pg/messages/seal.h"
 
 typedef enum ChatcryptPlaceKind
 {
@@ -37,7 +38,7 @@ typedef struct ChatcryptPlace
 	Oid			chat_type;		/* uuid or an integer */
 	char	   *message;
 	Oid			message_type;
-	const bytea *aad;			/* NULL for none */
+	const ChatcryptAad *aad;	/* NULL for none, and where each row has its own: messages */
 } ChatcryptPlace;
 
 /*

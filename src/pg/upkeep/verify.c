@@ -1,9 +1,9 @@
 /*
  * verify.c
  *		Opens what is supposed to open and lists what does not: check_envelope(),
- *		verify_chat() and verify_all().
+ *		check_message(), verify_chat() and verify_all().
  *
- * Messages are opened by check_envelope() inside of a plain SELECT, so that parallel
+ * Messages are opened by check_message() inside of a plain SELECT, so that parallel
  * workers share it.  Tables of applications are read as their owners, who may not
  * call it: their envelopes come through a cursor and are opened here, by one process.
  * In either case the plaintext goes nowhere.
@@ -34,6 +34,7 @@
 #include "pg/base/progress.h"
 #include "pg/base/work.h"
 #include "pg/compat.h"
+#include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
 #include "pg/upkeep/registry.h"
 
@@ -50,6 +51,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_check_envelope);
 Datum
 chatcrypt_check_envelope(PG_FUNCTION_ARGS)
 {
+	ChatcryptAad aad;
 	char	   *wrong;
 
 	chatcrypt_require_steward();
@@ -59,7 +61,35 @@ chatcrypt_check_envelope(PG_FUNCTION_ARGS)
 		PG_RETURN_TEXT_P(cstring_to_text(no_id));
 	wrong = chatcrypt_what_is_wrong(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
 									PG_GETARG_BYTEA_PP(2),
-									PG_ARGISNULL(3) ? NULL : PG_GETARG_BYTEA_PP(3));
+									PG_ARGISNULL(3) ? NULL :
+									chatcrypt_aad(&aad, PG_GETARG_BYTEA_PP(3)));
+	if (wrong == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(wrong));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_check_message);
+
+/*
+ * check_message(chat uuid, message uuid, created_at timestamptz, sender text, envelope
+ * bytea): the same of a row of chatcrypt.message.
+ */
+Datum
+chatcrypt_check_message(PG_FUNCTION_ARGS)
+{
+	ChatcryptRowAad aad;
+	char	   *wrong;
+
+	chatcrypt_require_steward();
+	if (PG_ARGISNULL(4))
+		PG_RETURN_NULL();
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_TEXT_P(cstring_to_text(no_id));
+	wrong = chatcrypt_what_is_wrong(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
+									PG_GETARG_BYTEA_PP(4),
+									chatcrypt_row_aad(&aad, PG_GETARG_TIMESTAMPTZ(2),
+													  PG_ARGISNULL(3) ? NULL :
+													  PG_GETARG_TEXT_PP(3)));
 	if (wrong == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(wrong));
@@ -172,7 +202,8 @@ add_finding(List *findings, MemoryContext context, const Datum *values, const bo
 
 /* ---------- messages ---------- */
 
-#define CHECK_MESSAGE "chatcrypt.check_envelope(chat_id, message_id, encrypted_message)"
+#define CHECK_MESSAGE \
+	"chatcrypt.check_message(chat_id, message_id, created_at, sender, encrypted_message)"
 
 static List *
 find_in_messages(const Scope *scope, MemoryContext context)
