@@ -7,7 +7,8 @@ CREATE FUNCTION chatcrypt.read_kms_status(
 	OUT in_flight integer, OUT waiting integer,
 	OUT calls bigint, OUT failed_calls bigint, OUT items bigint, OUT retries bigint,
 	OUT token_lease_left interval, OUT key_derived boolean, OUT key_exportable boolean,
-	OUT key_latest_version bigint, OUT key_min_decryption_version bigint)
+	OUT key_latest_version bigint, OUT key_min_decryption_version bigint,
+	OUT hold_until timestamptz)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 10
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_status';
@@ -34,6 +35,8 @@ COMMENT ON COLUMN chatcrypt.kms_status.items IS
 	'Keys wrapped, unwrapped, generated and re-wrapped.';
 COMMENT ON COLUMN chatcrypt.kms_status.token_lease_left IS
 	'How long the login holds without a renewal; NULL for no limit, or no login.';
+COMMENT ON COLUMN chatcrypt.kms_status.hold_until IS
+	'The KMS wants no request before that (Retry-After, up to 30 s); NULL for no such wish.';
 COMMENT ON COLUMN chatcrypt.kms_status.key_derived IS
 	'Whether the KMS binds each data key to its chat; NULL where it does not say.';
 

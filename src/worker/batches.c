@@ -22,8 +22,7 @@ batch_done(KmsCall *call, const cc_http_reply *reply)
 	outcome = endpoint->provider->batch_reply(endpoint->session, &call->batch, reply, error);
 	endpoint->batches--;
 	chatcrypt_call_note(call, outcome, error, reply);
-	call->line->hold_until_ms = Max(call->line->hold_until_ms,
-									chatcrypt_call_not_before_ms(outcome, reply));
+	chatcrypt_call_heed(call, outcome, reply);
 	chatcrypt_flights_settle(call, outcome, error);
 }
 

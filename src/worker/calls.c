@@ -12,6 +12,9 @@
 #include "pg/base/settings.h"
 #include "worker/dispatch.h"
 
+/* However long the server wants to be left alone: it is asked again after this. */
+#define LONGEST_HOLD_MS	30000
+
 static KmsCall calls[KMS_CALLS];
 
 /* NULL where all are in use; then what wanted one is tried again when one ends. */
@@ -124,7 +127,28 @@ chatcrypt_call_not_before_ms(cc_kms_outcome outcome, const cc_http_reply *reply)
 {
 	if (reply->retry_after_ms <= 0 || !cc_kms_outcome_is_transient(outcome))
 		return 0;
-	return chatcrypt_clock_ms() + reply->retry_after_ms;
+	return chatcrypt_clock_ms() + Min(reply->retry_after_ms, LONGEST_HOLD_MS);
+}
+
+/* A hold begins, or the server has answered a call that was sent after it began. */
+void
+chatcrypt_call_heed(const KmsCall *call, cc_kms_outcome outcome, const cc_http_reply *reply)
+{
+	int64		not_before_ms = chatcrypt_call_not_before_ms(outcome, reply);
+
+	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
+	{
+		KmsLine    *line = chatcrypt_line_at(row);
+
+		if (line == NULL || line->endpoint != call->endpoint ||
+			(call->line != NULL && call->line != line))
+			continue;
+		if (not_before_ms > 0)
+			chatcrypt_line_hold(line, not_before_ms);
+		else if (line->held && !cc_kms_outcome_is_transient(outcome) &&
+				 call->started_us > line->held_at_us)
+			chatcrypt_line_release(line);
+	}
 }
 
 int64

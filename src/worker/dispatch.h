@@ -72,8 +72,12 @@ struct KmsLine
 	KmsQueue	queues[KMS_OPS];
 	int			calls;			/* in flight */
 	int			batch_limit;	/* 0, or less than the provider's where the server wants smaller bodies */
-	int64		hold_until_ms;	/* Retry-After */
+	bool		held;			/* the server named a Retry-After, and has answered no call since */
+	int64		held_at_us;
+	int64		hold_logged_us; /* 0 for never */
+	int64		hold_until_ms;
 	cc_failure	failure;		/* of the key as a whole */
+	cc_failure	op_failures[KMS_OPS];	/* of one operation with it */
 	uint64		wrapped_by;		/* of the last batch that wrapped */
 	uint64		suspicion;		/* another number after whatever may have changed the key */
 	bool		key_known;
@@ -108,6 +112,9 @@ extern void chatcrypt_line_publish(KmsLine *line, int64 now_ms);
 extern void chatcrypt_lines_forget(void);
 extern void chatcrypt_line_suspect(KmsLine *line);
 extern void chatcrypt_lines_suspect(const KmsEndpoint *endpoint);
+extern void chatcrypt_line_hold(KmsLine *line, int64 until_ms);
+extern void chatcrypt_line_release(KmsLine *line);
+extern void chatcrypt_line_forget(KmsLine *line);
 extern void chatcrypt_enqueue(KmsFlight *flight);
 extern KmsFlight *chatcrypt_take_queue(KmsQueue *queue);
 
@@ -142,6 +149,8 @@ extern void chatcrypt_call_note(const KmsCall *call, cc_kms_outcome outcome, con
 								const cc_http_reply *reply);
 extern void chatcrypt_line_note_error(KmsLine *line, cc_kms_outcome outcome, const char *error);
 extern int64 chatcrypt_call_not_before_ms(cc_kms_outcome outcome, const cc_http_reply *reply);
+extern void chatcrypt_call_heed(const KmsCall *call, cc_kms_outcome outcome,
+								const cc_http_reply *reply);
 extern int64 chatcrypt_retry_ms(int tries);
 
 #endif

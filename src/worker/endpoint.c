@@ -109,6 +109,7 @@ session_done(KmsCall *call, const cc_http_reply *reply)
 												chatcrypt_clock_ms(), error);
 	endpoint->session_call = NULL;
 	chatcrypt_call_note(call, outcome, error, reply);
+	chatcrypt_call_heed(call, outcome, reply);
 	chatcrypt_call_free(call);
 	if (outcome == CC_KMS_OK)
 	{
@@ -181,10 +182,10 @@ key_done(KmsCall *call, const cc_http_reply *reply)
 											&line->stats.facts, error);
 	line->key_call = NULL;
 	chatcrypt_call_note(call, outcome, error, reply);
+	chatcrypt_call_heed(call, outcome, reply);
 	chatcrypt_call_free(call);
 
 	line->key_known = outcome == CC_KMS_OK;
-	line->hold_until_ms = Max(line->hold_until_ms, chatcrypt_call_not_before_ms(outcome, reply));
 	if (outcome == CC_KMS_OK)
 		line->key_tries = 0;
 	else if (outcome != CC_KMS_LOGIN_AGAIN)
@@ -240,6 +241,8 @@ chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
 		*wake_at_ms = Min(*wake_at_ms, line->hold_until_ms);
 		return false;
 	}
+	if (line->held && line->calls > 0)
+		return false;			/* its answer says whether the others may follow */
 	if (line->key_known)
 		return true;
 	if (line->key_call == NULL && now_ms >= line->key_try_at_ms)

@@ -34,7 +34,11 @@ finish_failed(KmsFlight *flight, cc_kms_outcome outcome, const char *error)
 {
 	ChatcryptSlotAnswer answer = {.outcome = outcome};
 	const ChatcryptKeyId *id = &flight->request->id;
+	int64		hold_ms = flight->line->hold_until_ms - chatcrypt_clock_ms();
 	bool		stale;
+
+	if (hold_ms > 0 && cc_kms_outcome_is_transient(outcome))
+		answer.held_s = (int) ((hold_ms + 999) / 1000);
 
 	/*
 	 * A key that the KMS refuses is not to be used from the cache either.  Only
@@ -113,20 +117,23 @@ chatcrypt_flight_expire(KmsFlight *flight)
 					  last_error[0] != '\0' ? last_error : "the calls before it took too long");
 }
 
+static void
+fail_queue(KmsQueue *queue, const cc_failure *failure)
+{
+	KmsFlight  *next;
+
+	for (KmsFlight *flight = chatcrypt_take_queue(queue); flight != NULL; flight = next)
+	{
+		next = flight->next;
+		finish_failed(flight, failure->outcome, failure->error);
+	}
+}
+
 void
 chatcrypt_line_fail_all(KmsLine *line, const cc_failure *failure)
 {
 	for (int op = 0; op < KMS_OPS; op++)
-	{
-		KmsFlight  *next;
-
-		for (KmsFlight *flight = chatcrypt_take_queue(&line->queues[op]); flight != NULL;
-			 flight = next)
-		{
-			next = flight->next;
-			finish_failed(flight, failure->outcome, failure->error);
-		}
-	}
+		fail_queue(&line->queues[op], failure);
 }
 
 /* ---------- accepting ---------- */
@@ -153,6 +160,8 @@ remembered(const KmsFlight *flight, int64 now_ms)
 		return &line->endpoint->failure;
 	if (now_ms < line->failure.until_ms)
 		return &line->failure;
+	if (now_ms < line->op_failures[flight->request->op].until_ms)
+		return &line->op_failures[flight->request->op];
 	if (!is_remembered(flight))
 		return NULL;
 	cc_failure_key_of(&key, flight->request->op, flight->request->key_uri, flight->item);
@@ -181,10 +190,9 @@ refuse_at_once(KmsFlight *flight, int64 now_ms)
 static void
 forget_for(KmsFlight *flight, int64 now_ms)
 {
-	flight->line->failure.until_ms = 0;
+	chatcrypt_line_forget(flight->line);
 	flight->line->endpoint->failure.until_ms = 0;
 	flight->line->endpoint->session_try_at_ms = 0;
-	flight->line->key_try_at_ms = 0;
 	cc_breaker_hurry(&flight->line->endpoint->breaker, now_ms);
 	cc_failures_clear();
 }
@@ -304,7 +312,7 @@ refused(KmsFlight *flight, cc_kms_outcome outcome, const char *error, int64 now_
 {
 	cc_failure_key key;
 
-	if (is_remembered(flight))
+	if (is_remembered(flight) && !flight->request->fresh)
 	{
 		cc_failure_key_of(&key, flight->request->op, flight->request->key_uri, flight->item);
 		cc_failures_put(&key, outcome, error, now_ms);
@@ -349,24 +357,41 @@ chatcrypt_flights_requeue(KmsCall *call, int64 now_ms)
 	call->batch.nitems = 0;
 }
 
-/* What the KMS says of a whole call that is refused for good holds for its key. */
+/* What was asked to see how things are now is remembered for nobody. */
+static bool
+is_for_memory(const KmsCall *call)
+{
+	for (int i = 0; i < call->batch.nitems; i++)
+		if (!call->flights[i]->request->fresh)
+			return true;
+	return false;
+}
+
+/*
+ * What the KMS says of a whole call that is refused for good holds for this operation
+ * with its key, and for no other: rights are given for each.
+ */
 static void
 settle_refused(KmsCall *call, cc_kms_outcome outcome, const char *error, int64 now_ms)
 {
 	KmsLine    *line = call->line;
+	cc_failure *failure = &line->op_failures[call->batch.op];
 
 	if (outcome == CC_KMS_REJECTED)
 	{
 		refused(call->flights[0], outcome, error, now_ms);
 		return;
 	}
-	line->failure.outcome = outcome;
-	line->failure.until_ms = now_ms + CC_FAILURE_MS;
-	strlcpy(line->failure.error, error, CC_KMS_ERROR_MAX);
-	line->key_known = false;
+	if (outcome != CC_KMS_DENIED)
+		line->key_known = false;
 	for (int i = 0; i < call->batch.nitems; i++)
 		finish_failed(call->flights[i], outcome, error);
-	chatcrypt_line_fail_all(line, &line->failure);
+	if (!is_for_memory(call))
+		return;
+	failure->outcome = outcome;
+	failure->until_ms = now_ms + CC_FAILURE_MS;
+	strlcpy(failure->error, error, CC_KMS_ERROR_MAX);
+	fail_queue(&line->queues[call->batch.op], failure);
 }
 
 /* One of many may be to blame, or their number: smaller calls will tell. */

@@ -5,7 +5,12 @@
  */
 #include "postgres.h"
 
+#include "utils/timestamp.h"
+
+#include "pg/base/clock.h"
 #include "worker/dispatch.h"
+
+#define HOLD_LOG_US		60000000
 
 static KmsLine lines[CHATCRYPT_KMS_KEYS];
 
@@ -75,18 +80,69 @@ chatcrypt_lines_suspect(const KmsEndpoint *endpoint)
 			chatcrypt_line_suspect(&lines[row]);
 }
 
+/* ---------- holds ---------- */
+
+/*
+ * The server wants no request for a while (Retry-After).  After that one call goes out by
+ * itself, and the others when that one is answered.  Logged once a minute at most, because
+ * a server at its limit answers one call and turns the next away.
+ */
+void
+chatcrypt_line_hold(KmsLine *line, int64 until_ms)
+{
+	int64		now_us = chatcrypt_clock_us();
+	int64		left_ms = until_ms - now_us / 1000;
+
+	if (line->hold_logged_us == 0 || now_us - line->hold_logged_us >= HOLD_LOG_US)
+	{
+		line->hold_logged_us = now_us;
+		ereport(LOG,
+				(errmsg("the KMS wants no request with \"%s\" for %lld s", line->stats.key_uri,
+						(long long) (left_ms + 999) / 1000),
+				 errdetail("The last error was: %s.", line->endpoint->last_error),
+				 errhint("Keys in use go on working; it is asked again by itself after that, and at once by chatcrypt.kms_check() or a reload.")));
+	}
+	line->held = true;
+	line->held_at_us = now_us;
+	line->hold_until_ms = Max(line->hold_until_ms, until_ms);
+	line->stats.hold_until = GetCurrentTimestamp() + left_ms * 1000;
+	line->stats_changed = true;
+}
+
+void
+chatcrypt_line_release(KmsLine *line)
+{
+	line->held = false;
+	line->hold_until_ms = 0;
+	line->stats.hold_until = 0;
+	line->stats_changed = true;
+}
+
+/* ---------- forgetting ---------- */
+
+/* What was refused is asked again, and a hold is over: one call may go out. */
+void
+chatcrypt_line_forget(KmsLine *line)
+{
+	line->failure.until_ms = 0;
+	for (int op = 0; op < KMS_OPS; op++)
+		line->op_failures[op].until_ms = 0;
+	line->hold_until_ms = 0;
+	line->stats.hold_until = 0;
+	line->key_try_at_ms = 0;
+	line->stats_changed = true;
+}
+
 void
 chatcrypt_lines_forget(void)
 {
 	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
 	{
 		chatcrypt_line_suspect(&lines[row]);
-		lines[row].failure.until_ms = 0;
-		lines[row].hold_until_ms = 0;
+		chatcrypt_line_forget(&lines[row]);
 		lines[row].batch_limit = 0;
 		lines[row].key_known = false;
 		lines[row].key_tries = 0;
-		lines[row].key_try_at_ms = 0;
 	}
 }
 

@@ -69,7 +69,7 @@ is(check($node, $key), 'ok', 'and kms_check re-wraps');
 is(status($node, 'key_latest_version, key_min_decryption_version'), '2|1', 'kms_status shows both versions');
 $bao->cli('write', 'transit/keys/chat/config', 'min_decryption_version=2');
 like(failure($node, read_chat(1001)),
-	qr/^55000 could not unwrap the data key of chat 0.* version 1 DETAIL: .*disallowed by policy \(too old\).* HINT: .*no longer allowed/,
+	qr/^55000 could not unwrap the data key of chat 1001 version 1 DETAIL: .*disallowed by policy \(too old\).* HINT: .*no longer allowed/,
 	'a version that is shut off is refused, in words');
 is(ask($node, "SELECT chatcrypt.decrypt(1, 7, '$sealed')"), 'by the fifth', 'a warm key of that version goes on until it is refreshed');
 is(ask($node, 'SELECT chatcrypt.decrypt(1, 1, chatcrypt.encrypt(1, 1, $$x$$))'), 'x', 'the newer one works');

@@ -120,6 +120,55 @@ like(failure($node, read_chat(cold())), qr/^58030 .*status 429/, 'others of the 
 is($proxy->requests('decrypt'), 0, 'without being asked for');
 set($node);
 
+# A hold: with its end in the error and in kms_status, once in the log, and no longer than 30 s.
+make_cold($node);
+my $log_before = -s $node->logfile;
+sub hold_left { return status($node, 'ceil(extract(epoch FROM hold_until - now()))'); }
+sub holds_logged { return scalar(() = substr(slurp_file($node->logfile), $log_before) =~ /the KMS wants no request with "vault:transit\/chat"/g); }
+recover();
+is(hold_left(), '', 'no hold');
+$proxy->fault(path => 'transit/[^k]', %status, code => 429, retry_after => 3600);
+like(failure($node, read_chat(cold())), qr/^58030 .* wants no request for now and will be asked again in (30|29) s: .*status 429/, 'a hold: the error says when it ends');
+like(hold_left(), qr/^(30|29|28)$/, 'a hold: kms_status has its end, not more than 30 s ahead');
+like(failure($node, read_chat(cold())), qr/^58030 .* will be asked again in (30|29|28) s: .*status 429/, 'a hold: others are told the same');
+like(check($node, 'vault:transit/chat'), qr/status 429/, 'a hold: kms_check() asks at once');
+like(failure($node, read_chat(cold())), qr/^58030 .* will be asked again in (30|29|28) s: .*status 429/, 'a hold: the key service may begin it anew');
+is(holds_logged(), 1, 'a hold: the log has it once');
+$proxy->clear;
+$proxy->reset;
+like(failure($node, read_chat(cold())), qr/ will be asked again in /, 'a hold: goes on though the key service would answer');
+is($proxy->requests, 0, 'a hold: which is not asked');
+is(check($node, 'vault:transit/chat'), 'ok', 'a hold: kms_check() finds it over');
+is(hold_left(), '', 'a hold: kms_status has it no more');
+$chat = cold();
+is(ask($node, read_chat($chat)), "body $chat", 'a hold: and keys are unwrapped again');
+$proxy->fault(path => 'decrypt', %status, code => 429, retry_after => 60, times => 1);
+like(failure($node, read_chat(cold())), qr/ will be asked again in /, 'a second hold');
+is(holds_logged(), 1, 'a second hold: the log has one in a minute');
+set($node);
+$chat = cold();
+is(ask($node, read_chat($chat)), "body $chat", 'a second hold: a reload ends it');
+
+# At its end one call goes out by itself, and the others when that is answered.
+set($node, 'chatcrypt.kms_timeout' => '8s');
+recover();
+$proxy->fault(path => 'decrypt', %status, code => 429, retry_after => 1, times => 1);
+$proxy->fault(delay_ms => 500);
+my @sessions = map { session($node) } 1 .. 3;
+answer($_, 'SELECT 1') foreach @sessions;
+$proxy->reset;
+start($sessions[0], read_chat($chat = cold()));
+wait_until(5, sub { $proxy->requests('decrypt') == 1 });
+start($sessions[1], 'SELECT chatcrypt.create_chat(99001)');
+start($sessions[2], q{SELECT chatcrypt.import_dek(} . cold() . q{, decode(repeat('d7', 32), 'hex'), 7)});
+is(outcome($sessions[0]), "body $chat", 'the end of a hold: a key is unwrapped');
+unlike(outcome($_), qr/ERROR/, 'the end of a hold: another operation succeeds') foreach @sessions[1, 2];
+my @times = @{ $proxy->counts->{times} };
+cmp_ok($times[1] - $times[0], '>=', 0.95, 'the end of a hold: nobody asks before');
+cmp_ok($times[2] - $times[1], '>=', 0.45, 'the end of a hold: one call goes out by itself');
+$_->quit foreach @sessions;
+set($node, 'chatcrypt.kms_timeout' => '4s');
+
 # Retry-After counts for logins and for the look at a key, too.
 $proxy->clear;
 $proxy->reset;
@@ -160,8 +209,7 @@ is(count_read($node, @others), '6', 'and each chat has its own key');
 $proxy->clear;
 $proxy->fault(path => 'decrypt', fault => 'item_error', item => 2, error => 'told to by the test');
 my ($third) = splice @others, 2, 1;
-my $third_id = sprintf '-%012x', $third;
-like(failure($node, warm(@others[0, 1], $third, @others[2 .. 4])), qr/^55000 .*$third_id version 1 DETAIL: .*told to by the test/,
+like(failure($node, warm(@others[0, 1], $third, @others[2 .. 4])), qr/^55000 .*chat $third version 1 DETAIL: .*told to by the test/,
 	'one item of six is refused');
 $proxy->clear;
 $proxy->reset;

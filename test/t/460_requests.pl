@@ -25,6 +25,7 @@ make_chats($node, 200001, 201000);
 make_chats($node, 300001, 300800);
 make_chats($node, 400001, 400400);
 make_cold($node);
+$proxy->reset;
 
 sub cold { return $next_chat++; }
 sub measured { my ($format, @values) = @_; note(sprintf "measured: $format", @values); return; }

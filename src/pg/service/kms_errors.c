@@ -69,6 +69,9 @@ detail_of(const ChatcryptKmsJob *job)
 	if (job->wrong_key)
 		return errdetail("The key service unwrapped \"%s\" to another key than the one that was wrapped; it was not used.",
 						 job->key_uri);
+	if (job->held_s > 0)
+		return errdetail("The key service of \"%s\" wants no request for now and will be asked again in %d s: %s.",
+						 job->key_uri, job->held_s, error);
 	if (job->breaker_open)
 		return errdetail("The key service of \"%s\" was not asked, because it did not answer before: %s.",
 						 job->key_uri, error);

@@ -58,6 +58,7 @@ typedef struct ChatcryptKmsStats
 	uint64		failed_calls;
 	uint64		items;
 	uint64		retries;
+	TimestampTz hold_until;		/* no call before that; 0 for no hold */
 	int64		lease_ms;		/* left at lease_at_ms; -1 for no limit */
 	int64		lease_at_ms;	/* clock.h */
 	cc_kms_key_facts facts;

@@ -265,6 +265,7 @@ copy_answer(int index, ChatcryptKmsJob *job)
 	job->outcome = answer->outcome;
 	job->wrong_key = answer->wrong_key;
 	job->breaker_open = answer->breaker_open;
+	job->held_s = answer->held_s;
 	job->wrapped_by = answer->wrapped_by;
 	strlcpy(job->error, item->error, CC_KMS_ERROR_MAX);
 	if (answer->outcome != CC_KMS_OK)

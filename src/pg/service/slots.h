@@ -47,6 +47,7 @@ typedef struct ChatcryptSlotAnswer
 	cc_kms_outcome outcome;
 	bool		wrong_key;
 	bool		breaker_open;
+	int			held_s;			/* the KMS will be asked again after so many seconds; 0 for no hold */
 	uint64		wrapped_by;
 } ChatcryptSlotAnswer;
 

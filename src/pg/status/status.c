@@ -31,8 +31,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_kms_check);
 /* Columns of one row, filled from left to right. */
 typedef struct Row
 {
-	Datum		values[20];
-	bool		nulls[20];
+	Datum		values[32];
+	bool		nulls[32];
 	int			n;
 } Row;
 
@@ -133,6 +133,7 @@ chatcrypt_read_kms_status(PG_FUNCTION_ARGS)
 						stats.lease_ms < 0 ? -1 :
 						Max(stats.lease_ms - (now - stats.lease_at_ms), 0));
 		put_key(&row, &stats.facts);
+		put_time(&row, stats.hold_until > GetCurrentTimestamp() ? stats.hold_until : 0);
 		store_row(fcinfo, &row);
 	}
 	return (Datum) 0;
