@@ -16,6 +16,8 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 
+#include "pg/compat.h"
+
 PG_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
@@ -41,12 +43,11 @@ send_to_shards(Query *query)
 }
 
 static PlannedStmt *
-plan_with_shards(Query *query, const char *text, int options, ParamListInfo parameters)
+plan_with_shards(CHATCRYPT_PLANNER_PARAMETERS)
 {
-	if (!blind || parameters != NULL)
-		send_to_shards(query);
-	return previous_hook ? previous_hook(query, text, options, parameters) :
-		standard_planner(query, text, options, parameters);
+	if (!blind || params != NULL)
+		send_to_shards(parse);
+	return chatcrypt_call_planner(previous_hook);
 }
 
 void
