@@ -43,9 +43,9 @@ static bool allowed[CHATCRYPT_RIGHTS];
 
 static bool read_membership(const uint8 *chat_id, void *value);
 
-/* Whether the actor is a participant, by chat. */
+/* Whether the actor is a participant, by chat.  The view chats stands for the table participant. */
 static ChatcryptMemory memberships = {
-	.tables = {"participant", "chat"}, .value_size = sizeof(bool), .read = read_membership
+	.tables = {"chats", "chat"}, .value_size = sizeof(bool), .read = read_membership
 };
 
 static ClientAuthentication_hook_type previous_authentication_hook;

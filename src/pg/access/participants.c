@@ -2,9 +2,7 @@
  * participants.c
  *		create_tenant, add_participant, remove_participant and set_participants.
  *
- * One statement writes all rows of a call, and one all of its events: a changed row has
- * the server forget what it knows of the table, and each further statement would pay
- * for learning it anew.
+ * One statement writes all rows of a call with their events, and its plan is kept.
  */
 #include "postgres.h"
 
@@ -18,6 +16,7 @@
 #include "pg/access/participants.h"
 #include "pg/base/ids.h"
 #include "pg/base/owner.h"
+#include "pg/base/statement.h"
 #include "pg/events/events.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/tenants.h"
@@ -85,8 +84,8 @@ check_caller(const uint8 *chat_id)
 
 /* Inside an owner scope: $1 chat, $2 names, $3 verb, $4 role; how many were changed. */
 static uint64
-change_participants(const ChatcryptOwnerScope *scope, const char *sql, const uint8 *chat_id,
-					ArrayType *names, const char *verb)
+change_participants(const ChatcryptOwnerScope *scope, SPIPlanPtr *plan, const char *sql,
+					const uint8 *chat_id, ArrayType *names, const char *verb)
 {
 	ChatcryptArg args[] = {
 		{UUIDOID, PointerGetDatum(chat_id), false},
@@ -95,7 +94,7 @@ change_participants(const ChatcryptOwnerScope *scope, const char *sql, const uin
 		chatcrypt_owner_caller(scope)
 	};
 
-	return chatcrypt_owner_execute(sql, args, lengthof(args));
+	return chatcrypt_statement_run(plan, sql, args, lengthof(args), false);
 }
 
 #define RECORD_CHANGED \
@@ -115,11 +114,12 @@ change_participants(const ChatcryptOwnerScope *scope, const char *sql, const uin
 static uint64
 add_all(const uint8 *chat_id, ArrayType *names)
 {
+	static SPIPlanPtr plan;
 	ChatcryptOwnerScope scope;
 	uint64		added;
 
 	chatcrypt_owner_begin(&scope);
-	added = change_participants(&scope, ADD_ALL, chat_id, names, "added");
+	added = change_participants(&scope, &plan, ADD_ALL, chat_id, names, "added");
 	chatcrypt_owner_end(&scope);
 	return added;
 }
@@ -149,13 +149,14 @@ rotates_on_removal(const uint8 *chat_id)
 static uint64
 remove_all(const uint8 *chat_id, ArrayType *names)
 {
+	static SPIPlanPtr plan;
 	ChatcryptOwnerScope scope;
 	uint64		removed;
 
 	if (rotates_on_removal(chat_id) && chatcrypt_has_sealing_key(chat_id))
 		chatcrypt_rotate(chat_id);
 	chatcrypt_owner_begin(&scope);
-	removed = change_participants(&scope, REMOVE_ALL, chat_id, names, "removed");
+	removed = change_participants(&scope, &plan, REMOVE_ALL, chat_id, names, "removed");
 	chatcrypt_owner_end(&scope);
 	return removed;
 }
