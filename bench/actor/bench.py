@@ -98,11 +98,12 @@ def main():
         server.restart()
         with server.session("postgres") as session:
             session.run("CREATE DATABASE bench")
-        with server.session("bench") as admin, server.session("bench", APP) as app:
+        with server.session("bench") as admin:
             say("actor: messages")
             set_up(admin, messages)
             say("  queries")
-            taken = queries(app, admin, rounds, repeats)
+            with server.session("bench", APP) as app:
+                taken = queries(app, admin, rounds, repeats)
             say("  memberships")
             members = memberships(admin, names, 1 if options.quick else 3)
         if not options.quick:
