@@ -61,3 +61,17 @@ CREATE FUNCTION chatcrypt.put_message(chat_id chatcrypt.any_id, message_id chatc
 COMMENT ON FUNCTION chatcrypt.put_message(chatcrypt.any_id, chatcrypt.any_id, text, text, timestamptz, timestamptz) IS
 	'Inserts a message, or replaces the body of the one that has its id in the same chat (an '
 	'upsert); true where it did, NULL where the id belongs to another chat.';
+
+CREATE FUNCTION chatcrypt.put_messages(chat_ids chatcrypt.any_id[], message_ids chatcrypt.any_id[], bodies text[],
+									   senders text[] DEFAULT NULL,
+									   created_ats timestamptz[] DEFAULT NULL,
+									   expires_ats timestamptz[] DEFAULT NULL,
+									   on_duplicate text DEFAULT 'replace',
+									   OUT inserted bigint, OUT replaced bigint,
+									   OUT ignored bigint, OUT refused bigint)
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_put_messages';
+COMMENT ON FUNCTION chatcrypt.put_messages(chatcrypt.any_id[], chatcrypt.any_id[], text[], text[], timestamptz[], timestamptz[], text) IS
+	'Inserts many messages, one for each element of the arrays. A message whose id is in the same '
+	'chat already gets the new body (on_duplicate replace) or stays as it is (ignore); one whose id '
+	'another chat has is refused. How many of each there were.';

@@ -22,6 +22,7 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -208,16 +209,52 @@ static const Oid column_types[MESSAGE_COLUMNS + 1] = {
 	UUIDOID, UUIDOID, TEXTOID, BYTEAOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID
 };
 
+#define INSERT_MESSAGE \
+	"INSERT INTO chatcrypt.message (message_id, chat_id, sender, encrypted_message, dek_version, " \
+	"created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+
 static void
 insert_by_sql(Row *row)
 {
 	static SPIPlanPtr plan;
 
-	run_statement(&plan,
-				  "INSERT INTO chatcrypt.message (message_id, chat_id, sender, encrypted_message, "
-				  "dek_version, "
-				  "created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)" RETURNING_BOUND,
-				  MESSAGE_COLUMNS, column_types, row->values, row->nulls, row);
+	run_statement(&plan, INSERT_MESSAGE RETURNING_BOUND, MESSAGE_COLUMNS, column_types, row->values,
+				  row->nulls, row);
+}
+
+static bool
+insert_without_conflict(Row *row)
+{
+	static SPIPlanPtr plan;
+
+	return run_statement(&plan, INSERT_MESSAGE " ON CONFLICT (message_id) DO NOTHING" RETURNING_BOUND,
+						 MESSAGE_COLUMNS, column_types, row->values, row->nulls, row) > 0;
+}
+
+/*
+ * What the chat of a duplicate is decides what is done with it: an id that another chat
+ * has is a mistake, and to ignore it would lose the message.  Whoever comes here was
+ * allowed to insert into the chat, or the INSERT would have raised.
+ */
+static ChatcryptPutOutcome
+insert_unless_there(Row *row)
+{
+	while (!insert_without_conflict(row))
+	{
+		TupleDesc	desc;
+		HeapTuple	there = chatcrypt_find_row("message", "message_pkey", InvalidOid, F_UUID_EQ,
+											   row->values[MESSAGE_ID], &desc);
+		bool		isnull;
+		Datum		chat_id;
+
+		CHECK_FOR_INTERRUPTS();
+		if (there == NULL)
+			continue;			/* deleted in between */
+		chat_id = heap_getattr(there, MESSAGE_CHAT_ID + 1, desc, &isnull);
+		return memcmp(DatumGetUUIDP(chat_id), DatumGetUUIDP(row->values[MESSAGE_CHAT_ID]),
+					  UUID_LEN) == 0 ? CHATCRYPT_PUT_IGNORED : CHATCRYPT_PUT_REFUSED;
+	}
+	return CHATCRYPT_PUT_INSERTED;
 }
 
 /* Whether a query's rows can be written directly is found out with the first of them. */
@@ -276,6 +313,22 @@ store_message(ChatcryptRowWriter *writer, Row *stored)
 		insert_by_sql(stored);
 }
 
+/* What ON CONFLICT DO NOTHING says; false where it did nothing. */
+static bool
+insert_or_ignore(Row *stored)
+{
+	switch (insert_unless_there(stored))
+	{
+		case CHATCRYPT_PUT_IGNORED:
+			return false;
+		case CHATCRYPT_PUT_REFUSED:
+			insert_by_sql(stored);	/* raises, in PostgreSQL's words for a duplicate */
+			return true;
+		default:
+			return true;
+	}
+}
+
 /* The row as RETURNING shows it: with the plaintext that was given. */
 static HeapTuple
 row_for_returning(TupleDesc view, const Row *given, const Row *stored)
@@ -314,7 +367,10 @@ insert_message(TriggerData *trigger, FmgrInfo *function)
 	stored = given;
 	fill_defaults(&stored);
 	seal_body(&stored);
-	store_message(writer_of(query, function->fn_mcxt), &stored);
+	if (!query->ignores_duplicates)
+		store_message(writer_of(query, function->fn_mcxt), &stored);
+	else if (!insert_or_ignore(&stored))
+		return NULL;
 	note_written(&stored, body_of(&given));
 	return row_for_returning(view, &given, &stored);
 }
@@ -716,6 +772,23 @@ put_message(const Row *given, Row *stored)
 			return true;
 	}
 	return false;
+}
+
+ChatcryptPutOutcome
+chatcrypt_put(const Row *given, bool replace)
+{
+	Row			stored = *given;
+	ChatcryptPutOutcome outcome;
+
+	refuse_null(given, MESSAGE_ID, "message_id");
+	fill_defaults(&stored);
+	seal_body(&stored);
+	outcome = insert_unless_there(&stored);
+	if (outcome == CHATCRYPT_PUT_IGNORED && replace)
+		outcome = put_message(given, &stored) ? CHATCRYPT_PUT_REPLACED : CHATCRYPT_PUT_REFUSED;
+	if (outcome == CHATCRYPT_PUT_INSERTED || outcome == CHATCRYPT_PUT_REPLACED)
+		note_written(&stored, body_of(given));
+	return outcome;
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_put_message);

@@ -37,6 +37,22 @@ typedef struct ChatcryptMessageRow
 extern void chatcrypt_insert_message(const ChatcryptMessageRow *given, bytea *envelope,
 									 pg_uuid_t *id);
 
+typedef enum ChatcryptPutOutcome
+{
+	CHATCRYPT_PUT_INSERTED,
+	CHATCRYPT_PUT_REPLACED,		/* the body of the message that has the id */
+	CHATCRYPT_PUT_IGNORED,		/* the chat has a message with this id */
+	CHATCRYPT_PUT_REFUSED		/* another chat has */
+} ChatcryptPutOutcome;
+
+#define CHATCRYPT_PUT_OUTCOMES 4
+
+/*
+ * Inserts a message whose id is given, or does with the one that has this id what the
+ * caller wants; as the current user.  The row is as the view has it.
+ */
+extern ChatcryptPutOutcome chatcrypt_put(const ChatcryptMessageRow *given, bool replace);
+
 /* The default of message_id: an SQL function that C calls as well. */
 extern PGDLLEXPORT Datum chatcrypt_new_message_id(PG_FUNCTION_ARGS);
 

@@ -106,6 +106,43 @@ lock_rows_of(Query *view)
 	}
 }
 
+static bool
+names_message_id_alone(const OnConflictExpr *conflict)
+{
+	const InferenceElem *element;
+	const Var  *column;
+
+	if (list_length(conflict->arbiterElems) != 1 || conflict->arbiterWhere != NULL)
+		return false;
+	element = linitial_node(InferenceElem, conflict->arbiterElems);
+	column = (const Var *) element->expr;
+	return IsA(column, Var) && column->varattno == MESSAGE_ID + 1 &&
+		!OidIsValid(element->infercollid) && !OidIsValid(element->inferopclass);
+}
+
+/*
+ * A view has no unique index that ON CONFLICT (message_id) could be matched with; but it
+ * is the one that the table has, and DO NOTHING is done by the trigger.  What the trigger
+ * cannot do would fail a little later, with the same code and without a hint.
+ */
+static void
+take_conflict_clause(OnConflictExpr *conflict)
+{
+	if (conflict->arbiterElems == NIL)
+		return;
+	if (conflict->action != ONCONFLICT_NOTHING)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
+				 errmsg("ON CONFLICT DO UPDATE does not work on view \"messages\""),
+				 errhint("Call chatcrypt.put_message() or chatcrypt.put_messages(), which replace the body of a message that is there.")));
+	if (!names_message_id_alone(conflict))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
+				 errmsg("there is no unique or exclusion constraint matching the ON CONFLICT specification"),
+				 errhint("Write ON CONFLICT (message_id) DO NOTHING, or ON CONFLICT DO NOTHING.")));
+	conflict->arbiterElems = NIL;
+}
+
 static void
 prepare_query(Query *query)
 {
@@ -116,6 +153,8 @@ prepare_query(Query *query)
 		prepare_query(castNode(Query, lfirst_node(CommonTableExpr, cell)->ctequery));
 	if (query->resultRelation == 0 || !is_target(rt_fetch(query->resultRelation, query->rtable)))
 		return;
+	if (query->commandType == CMD_INSERT && query->onConflict != NULL)
+		take_conflict_clause(query->onConflict);
 	view = query->commandType == CMD_UPDATE ? subquery_of_target(query) : NULL;
 	if (view != NULL)
 		lock_rows_of(view);
@@ -134,6 +173,7 @@ plan_query(CHATCRYPT_PLANNER_PARAMETERS)
 static void
 tell_trigger(const ModifyTableState *write, ResultRelInfo *target)
 {
+	const ModifyTable *plan = (const ModifyTable *) write->ps.plan;
 	bool		locks_rows = write->operation == CMD_UPDATE &&
 		IsA(outerPlanState(write), LockRowsState);
 
@@ -143,8 +183,11 @@ tell_trigger(const ModifyTableState *write, ResultRelInfo *target)
 
 		fmgr_info_cxt(target->ri_TrigDesc->triggers[i].tgfoid, trigger,
 					  write->ps.state->es_query_cxt);
-		if (trigger->fn_addr == chatcrypt_write_message)
-			chatcrypt_view_write(trigger)->rows_are_locked = locks_rows;
+		if (trigger->fn_addr != chatcrypt_write_message)
+			continue;
+		chatcrypt_view_write(trigger)->rows_are_locked = locks_rows;
+		chatcrypt_view_write(trigger)->ignores_duplicates =
+			plan->onConflictAction == ONCONFLICT_NOTHING;
 	}
 }
 

@@ -14,6 +14,7 @@
 typedef struct ChatcryptViewWrite
 {
 	bool		rows_are_locked;	/* by the plan: each row is its newest version */
+	bool		ignores_duplicates; /* ON CONFLICT DO NOTHING */
 	bool		sought_writer;
 	ChatcryptRowWriter *writer; /* NULL where SQL must be used */
 } ChatcryptViewWrite;
