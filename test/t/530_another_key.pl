@@ -3,10 +3,11 @@
 # lost when the right one comes back, so nothing new is wrapped by it.
 use strict;
 use warnings;
+use Chatcrypt::FaultProxy;
 use Chatcrypt::Kms;
 use Chatcrypt::OpenBao;
 use Chatcrypt::Sessions;
-use Chatcrypt::Test qw(keys_of make_key write_secret);
+use Chatcrypt::Test qw(keys_of make_key wait_until write_secret);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -63,6 +64,17 @@ $node->safe_psql('postgres', 'CREATE DATABASE fresh');
 is($node->safe_psql('fresh', 'CREATE EXTENSION chatcrypt; SELECT count(chatcrypt.create_chat())'), '1',
 	'another key file: a database without data keys has nothing to compare with');
 
+# What was compared does not outlive a database that another one is restored into.
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->safe_psql('restored', 'CREATE EXTENSION chatcrypt');
+is($node->safe_psql('restored', 'SELECT count(chatcrypt.create_chat())'), '1', 'a database of its own: a chat') for 1 .. 2;
+$node->safe_psql('restored', 'SET chatcrypt.allow_drop = on; DROP EXTENSION chatcrypt; DROP SCHEMA chatcrypt');
+my $dump = $node->basedir . '/dump.sql';
+$node->command_ok([ 'pg_dump', '--no-sync', '--file', $dump, '-d', $node->connstr('postgres') ], 'the other database is dumped');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], 'and restored into this one');
+my (undef, undef, $restored_error) = $node->psql('restored', 'SELECT chatcrypt.create_chat()');
+like($restored_error, qr/it is another one/, 'the key that wrapped keys of the database before is another one for those that were restored');
+
 # The right file comes back.
 write_secret("$keys/main.key", $right_key);
 is(failure($node, 'SELECT chatcrypt.create_chat(40)'), '', 'the right key file: chats are made again at once');
@@ -82,6 +94,10 @@ is(items() - $items, 1, 'the second chat costs nothing more');
 $items = items();
 ask($node, 'SELECT count(*) FROM chatcrypt.create_chats(ARRAY(SELECT generate_series(1000::bigint, 3999)))');
 is(items() - $items, 3000, 'nor do 3,000 chats in one call');
+set($node);
+$items = items();
+ask($node, 'SELECT chatcrypt.create_chat()');
+is(items() - $items, 3, 'a reload has the next chat compared again');
 make_cold($node);
 $items = items();
 ask($node, 'SELECT count(*) FROM chatcrypt.create_chats(ARRAY(SELECT generate_series(4000::bigint, 6999)))');
@@ -131,7 +147,8 @@ SKIP:
 {
 	skip('neither BAO nor PATH has an OpenBao or Vault', 1) unless defined Chatcrypt::OpenBao::program() || ($ENV{CI} // '') eq 'true';
 	my $bao = Chatcrypt::OpenBao->start;
-	my $vault = Chatcrypt::Test->start('vault', bao => $bao);
+	my $proxy = Chatcrypt::FaultProxy->start($bao);
+	my $vault = Chatcrypt::Test->start('vault', bao => $bao, proxy => $proxy, conf => "chatcrypt.kms_timeout = '2s'\n");
 	my $create = 'SELECT chatcrypt.create_chat()';
 	my $refused = qr/^55000 could not make .* DETAIL: The key that "vault:transit\/chat" names now does not open/;
 
@@ -152,6 +169,19 @@ SKIP:
 	$bao->cli('write', 'transit/keys/chat/config', 'min_decryption_version=1');
 	set($vault);
 	is(ask($vault, read_chat(1)), 'body 1', 'all is as it was');
+
+	# An outage: whatever answers after it is compared.
+	ask($vault, $create);
+	$proxy->reset;
+	is(failure($vault, $create), '', 'a chat');
+	is($proxy->requests('decrypt'), 0, 'without a comparison');
+	$proxy->listen('refuse');
+	like(failure($vault, $create), qr/^58030 /, 'an outage') for 1 .. 4;
+	is(status($vault, 'breaker'), 'open', 'an outage that was noticed');
+	$proxy->listen('accept');
+	ok(wait_until(20, sub { failure($vault, $create) eq '' }), 'the end of the outage: a chat');
+	is($proxy->requests('decrypt'), 1, 'the end of the outage: its key is compared');
+	is($proxy->items('decrypt'), 2, 'with one that was there');
 
 	# Another key.
 	$bao->cli('write', 'transit/keys/chat/config', 'deletion_allowed=true');

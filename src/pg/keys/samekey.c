@@ -41,7 +41,10 @@ typedef enum Verdict
 	ANOTHER
 } Verdict;
 
-/* A database, a key URI, and what the worker says of the key behind it; no secret. */
+/*
+ * A database and the deployment in it (another one after it was dropped and restored), a key
+ * URI, and what the worker says of the key behind it.  No secret.
+ */
 typedef struct Compared
 {
 	uint8		digest[CC_SHA256_LEN];
@@ -73,14 +76,21 @@ chatcrypt_samekey_startup(void)
 static Compared
 compared_of(const ChatcryptKmsJob *job)
 {
-	uint8		bytes[sizeof(Oid) + sizeof(uint64) + CC_KMS_URI_MAX];
-	Size		len = strlen(job->key_uri);
+	struct
+	{
+		uint64		wrapped_by;
+		Oid			database;
+		uint8		deployment_id[CC_ID_LEN];
+		char		key_uri[CC_KMS_URI_MAX];
+	}			all;
 	Compared	key;
 
-	memcpy(bytes, &MyDatabaseId, sizeof(Oid));
-	memcpy(bytes + sizeof(Oid), &job->wrapped_by, sizeof(uint64));
-	memcpy(bytes + sizeof(Oid) + sizeof(uint64), job->key_uri, len);
-	cc_sha256(bytes, sizeof(Oid) + sizeof(uint64) + len, key.digest);
+	memset(&all, 0, sizeof(all));	/* padding included: it is digested too */
+	all.wrapped_by = job->wrapped_by;
+	all.database = MyDatabaseId;
+	(void) chatcrypt_store_deployment_id(all.deployment_id);
+	strlcpy(all.key_uri, job->key_uri, sizeof(all.key_uri));
+	cc_sha256(&all, sizeof(all), key.digest);
 	return key;
 }
 
