@@ -80,12 +80,12 @@ cc_keyfolder_open(cc_keyfolder *folder, const char *path, const char *data_direc
 	const char *wrong;
 
 	folder->fd = -1;
-	folder->path = path;
 	if (realpath(path, real_path) != NULL)
 		folder->fd = open(real_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (folder->fd < 0)
 	{
-		cc_kms_say(error, "could not open key folder \"%s\": %s", path, strerror(errno));
+		cc_kms_say(error, "could not open the key folder of chatcrypt.local_key_dir: %s",
+				   strerror(errno));
 		return CC_KMS_CONFIG;
 	}
 	if (fstat(folder->fd, &st) != 0)
@@ -94,7 +94,7 @@ cc_keyfolder_open(cc_keyfolder *folder, const char *path, const char *data_direc
 		wrong = refusal(&st, real_path, data_directory);
 	if (wrong == NULL)
 		return CC_KMS_OK;
-	cc_kms_say(error, "key folder \"%s\" is refused: %s", path, wrong);
+	cc_kms_say(error, "the key folder of chatcrypt.local_key_dir is refused: %s", wrong);
 	cc_keyfolder_close(folder);
 	return CC_KMS_CONFIG;
 }
@@ -177,12 +177,13 @@ cc_keyfolder_newest(const cc_keyfolder *folder, const char *name, uint32_t *vers
 
 	if (failure != 0)
 	{
-		cc_kms_say(error, "could not list key folder \"%s\": %s", folder->path, strerror(failure));
+		cc_kms_say(error, "could not list the key folder of chatcrypt.local_key_dir: %s",
+				   strerror(failure));
 		return CC_KMS_CONFIG;
 	}
 	if (*version == 0)
 	{
-		cc_kms_say(error, "there is no key file \"%s/%s.key\"", folder->path, name);
+		cc_kms_say(error, "there is no key file \"%s.key\"", name);
 		return CC_KMS_NO_KEY;
 	}
 	return CC_KMS_OK;
@@ -204,7 +205,7 @@ cc_keyfolder_read(const cc_keyfolder *folder, const char *name, uint32_t version
 				  char error[CC_KMS_ERROR_MAX])
 {
 	char		file[FILE_NAME_MAX];
-	char		shown[PATH_MAX + FILE_NAME_MAX];
+	char		shown[FILE_NAME_MAX + 16];
 	uint8_t		text[KEY_HEX_LEN + 1];	/* secret */
 	size_t		len;
 	cc_status	status;
@@ -214,7 +215,7 @@ cc_keyfolder_read(const cc_keyfolder *folder, const char *name, uint32_t version
 		snprintf(file, sizeof(file), "%s.key", name);
 	else
 		snprintf(file, sizeof(file), "%s.%u.key", name, (unsigned) version);
-	snprintf(shown, sizeof(shown), "%s/%s", folder->path, file);
+	snprintf(shown, sizeof(shown), "key file \"%s\"", file);
 
 	status = cc_secretfile_read(folder->fd, file, shown, CC_SECRETFILE_OWN_KEY,
 								text, sizeof(text), &len, stamp, error);
@@ -228,6 +229,6 @@ cc_keyfolder_read(const cc_keyfolder *folder, const char *name, uint32_t version
 	if (parsed)
 		return CC_KMS_OK;
 	cc_wipe(master, CC_MASTER_KEY_LEN);
-	cc_kms_say(error, "file \"%s\" is refused: it does not hold exactly 64 hex digits", shown);
+	cc_kms_say(error, "%s is refused: it does not hold exactly 64 hex digits", shown);
 	return CC_KMS_CONFIG;
 }

@@ -18,7 +18,6 @@
 typedef struct cc_keyfolder
 {
 	int			fd;				/* -1 while not open */
-	const char *path;			/* the caller's, for error texts */
 } cc_keyfolder;
 
 /*

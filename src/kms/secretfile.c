@@ -116,9 +116,9 @@ cc_secretfile_read(int dirfd, const char *path, const char *shown, cc_secretfile
 		bool		missing = errno == ENOENT || errno == ENOTDIR;
 
 		if (errno == ELOOP && rule == CC_SECRETFILE_OWN_KEY)
-			cc_kms_say(error, "file \"%s\" is refused: it is a symbolic link", shown);
+			cc_kms_say(error, "%s is refused: it is a symbolic link", shown);
 		else
-			cc_kms_say(error, "could not open file \"%s\": %s", shown, strerror(errno));
+			cc_kms_say(error, "could not open %s: %s", shown, strerror(errno));
 		return missing ? CC_ERR_NO_KEY : CC_ERR_FILE;
 	}
 
@@ -130,7 +130,7 @@ cc_secretfile_read(int dirfd, const char *path, const char *shown, cc_secretfile
 		wrong = errno == EFBIG ? "it is too long" : strerror(errno);
 	if (wrong != NULL)
 	{
-		cc_kms_say(error, "file \"%s\" is refused: %s", shown, wrong);
+		cc_kms_say(error, "%s is refused: %s", shown, wrong);
 		cc_wipe(buffer, capacity);
 		*len = 0;
 		close(fd);

@@ -44,7 +44,7 @@ typedef struct cc_file_stamp
  * Reads all of a file into buffer; CC_ERR_NO_KEY where there is none, CC_ERR_FILE
  * where it is refused or longer than capacity, both with an error that names it.
  * path is relative to the open folder dirfd (AT_FDCWD for none), shown is how
- * errors name it.  The caller wipes buffer; it is wiped here on failure.
+ * errors name it, without its path: an application may get to see them.  The caller wipes buffer; it is wiped here on failure.
  */
 extern CC_MUST_CHECK cc_status cc_secretfile_read(int dirfd, const char *path, const char *shown,
 												  cc_secretfile_rule rule,

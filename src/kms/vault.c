@@ -196,21 +196,32 @@ keep(char **to, const char *text)
 }
 
 static bool
+keep_file(vault_file *file, const char *path, const char *setting)
+{
+	file->setting = setting;
+	return keep(&file->path, path);
+}
+
+static bool
 keep_login(vault_session *session, const cc_kms_config *config, const char *mount)
 {
 	switch (session->method)
 	{
 		case VAULT_TOKEN_FILE:
 			return keep(&session->login_mount, "") && keep(&session->role, "") &&
-				keep(&session->files[0].path, config->vault_token_file);
+				keep_file(&session->files[0], config->vault_token_file,
+						  "chatcrypt.vault_token_file");
 		case VAULT_APPROLE:
 			return keep(&session->login_mount, mount) && keep(&session->role, "") &&
-				keep(&session->files[0].path, config->vault_role_id_file) &&
-				keep(&session->files[1].path, config->vault_secret_id_file);
+				keep_file(&session->files[0], config->vault_role_id_file,
+						  "chatcrypt.vault_role_id_file") &&
+				keep_file(&session->files[1], config->vault_secret_id_file,
+						  "chatcrypt.vault_secret_id_file");
 		case VAULT_KUBERNETES:
 			return keep(&session->login_mount, mount) &&
 				keep(&session->role, config->vault_kubernetes_role) &&
-				keep(&session->files[0].path, config->vault_kubernetes_token_file);
+				keep_file(&session->files[0], config->vault_kubernetes_token_file,
+						  "chatcrypt.vault_kubernetes_token_file");
 		case VAULT_CERT:
 			return keep(&session->login_mount, mount) &&
 				keep(&session->role, config->vault_cert_role);

@@ -40,6 +40,7 @@ typedef enum vault_exchange
 typedef struct vault_file
 {
 	char	   *path;			/* NULL where the login needs none */
+	const char *setting;		/* that names it: all that an error shows */
 	cc_file_stamp stamp;		/* of what was read last */
 	bool		read;
 } vault_file;

@@ -24,6 +24,7 @@
 #define LEASE_MAX_S		UINT64_C(315360000)	/* ten years, so that no sum overflows */
 #define RENEW_MIN_MS	1000
 #define RETRY_MIN_MS	5000	/* after a failed exchange, while the old token still holds */
+#define SHOWN_MAX		64		/* "the file of" and the name of a setting */
 #define TRUST_MS		30000	/* how long a token that followed a refusal counts as fresh */
 
 /* Below it, 0 where there is no randomness: the jitter is a courtesy. */
@@ -115,11 +116,13 @@ read_credential(vault_session *session, int number, char *text, size_t size,
 {
 	vault_file *file = &session->files[number];
 	cc_secretfile_rule rule = CC_SECRETFILE_CREDENTIAL;
+	char		shown[SHOWN_MAX];
 	size_t		len;
 
 	if (session->method == VAULT_KUBERNETES)
 		rule = CC_SECRETFILE_POD_TOKEN;
-	if (cc_secretfile_read(AT_FDCWD, file->path, file->path, rule, (uint8_t *) text, size - 1, &len,
+	snprintf(shown, sizeof(shown), "the file of %s", file->setting);
+	if (cc_secretfile_read(AT_FDCWD, file->path, shown, rule, (uint8_t *) text, size - 1, &len,
 						   &file->stamp, error) != CC_OK)
 	{
 		cc_wipe(text, size);
@@ -130,8 +133,7 @@ read_credential(vault_session *session, int number, char *text, size_t size,
 	if (trim_credential(text, &len))
 		return true;
 	cc_wipe(text, size);
-	cc_kms_say(error, "file \"%s\" is refused: it does not hold one word of printable characters",
-			   file->path);
+	cc_kms_say(error, "%s is refused: it does not hold one word of printable characters", shown);
 	return false;
 }
 
@@ -395,7 +397,8 @@ name_exchange(const vault_session *session, vault_exchange exchange, char *what,
 	if (exchange == VAULT_LOGIN)
 		snprintf(what, size, "the login at auth/%s", session->login_mount);
 	else if (exchange == VAULT_LOOKUP)
-		snprintf(what, size, "the look-up of the token in file \"%s\"", session->files[0].path);
+		snprintf(what, size, "the look-up of the token in the file of %s",
+				 session->files[0].setting);
 	else
 		snprintf(what, size, "the renewal of the token");
 }

@@ -397,6 +397,12 @@ error_of(const ChatcryptTransfer *transfer, CURLcode result)
 {
 	if (transfer->too_large)
 		return "the reply is larger than 1 MB";
+
+	/* libcurl's own words name the file, and reach an application. */
+	if (result == CURLE_SSL_CACERT_BADFILE)
+		return "the CA file that is set for it cannot be read, or holds no certificate";
+	if (result == CURLE_SSL_CERTPROBLEM)
+		return "the client certificate or its key, as they are set for it, cannot be used";
 	if (transfer->error[0] != '\0')
 		return transfer->error;
 	return curl_easy_strerror(result);

@@ -43,6 +43,11 @@ SELECT chatcrypt.encrypt(:chat, :message, 'secret body', 'aad') AS envelope \gse
 SELECT chatcrypt.decrypt(:other, :message, :'envelope'::bytea, 'aad');
 \set VERBOSITY default
 SELECT chatcrypt.decrypt(:other, :message, :'envelope'::bytea, 'aad');
+SELECT chatcrypt.decrypt(100, 8, chatcrypt.encrypt(100, 7, 'another message'));
+SELECT chatcrypt.decrypt(100, 7, chatcrypt.encrypt(100, 7, 'other data', 'aad'), 'AAD');
+SELECT chatcrypt.decrypt(100, 7, set_byte(envelope, 50, get_byte(envelope, 50) # 1)) FROM chatcrypt.encrypt(100, 7, 'damaged') AS envelope;
+SELECT chatcrypt.decrypt(100, 7, '\x01');
+SELECT chatcrypt.decrypt(100, 7, chatcrypt.encrypt(100, 7, '\xff'::bytea));
 \set VERBOSITY terse
 SELECT chatcrypt.decrypt(:chat, 1, :'envelope'::bytea, 'aad');
 SELECT chatcrypt.decrypt(:chat, :message, :'envelope'::bytea);

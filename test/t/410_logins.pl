@@ -99,9 +99,9 @@ secret('token', "s.nonsense\n");
 $proxy->reset;
 ok(wait_until(5, sub { check($node, $key) ne '' && $proxy->requests('lookup-self$') >= 1 }), 'a bad one is looked up');
 is(check($node, $key), 'ok', 'and the old one used');
-like(status($node, 'last_error'), qr/the look-up of the token in file .*: status 403/, 'kms_status tells');
+like(status($node, 'last_error'), qr/the look-up of the token in the file of chatcrypt.vault_token_file: status 403/, 'kms_status tells');
 make_cold($node);
-like(failure($node, read_chat(1)), qr/^28000 .*the look-up of the token in file .* status 403/, 'until there is no old one');
+like(failure($node, read_chat(1)), qr/^28000 .*the look-up of the token in the file of chatcrypt.vault_token_file: status 403/, 'until there is no old one');
 secret('token', $bao->new_token);
 set($node);
 is(ask($node, read_chat(1)), 'body 1', 'a good one ends that');
@@ -109,11 +109,13 @@ is(ask($node, read_chat(1)), 'body 1', 'a good one ends that');
 # Files that others could read, or that are not there.
 chmod 0644, $token or die "$token: $!";
 make_cold($node);
-like(failure($node, read_chat(2)), qr/^F0000 .*file ".*token" is refused: .*HINT: Correct the server's chatcrypt settings or files/, 'a token that others can read');
+like(failure($node, read_chat(2)), qr/^F0000 .*the file of chatcrypt.vault_token_file is refused: .*HINT: Correct the server's chatcrypt settings or files/, 'a token that others can read');
 chmod 0600, $token or die "$token: $!";
 is(check($node, $key), 'ok', 'kms_check finds it mended, without a reload');
 login_by(token_file => "$folder/nothing");
-like(failure($node, read_chat(3)), qr/^F0000 .*nothing/, 'a file that is not there');
+my $missing = failure($node, read_chat(3));
+like($missing, qr/^F0000 .*could not open the file of chatcrypt.vault_token_file: /, 'a file that is not there');
+unlike($missing, qr/\Q$folder\E/, 'an error about a token file does not name its path');
 
 # Settings that contradict each other.
 login_by(token_file => $token, role_id_file => $bao->role_id_file, secret_id_file => $bao->secret_id_file);

@@ -28,6 +28,13 @@ open_with(const cc_kms_config *config)
 	return cc_kms_vault.open(config, error);
 }
 
+/* Does the error name the file by this setting, and not by its path? */
+static bool
+says(const char *error, const char *setting)
+{
+	return strstr(error, setting) != NULL && strstr(error, token_file) == NULL;
+}
+
 /* Is the setting refused, with these words? */
 static bool
 refused(const cc_kms_config *config, const char *words)
@@ -175,7 +182,7 @@ token_file_login(void)
 	CHECK(session != NULL);
 	CHECK(state(session, 0) == CC_SESSION_EXCHANGE);
 	CHECK(cc_kms_vault.session_request(session, &request, 0, error) == CC_KMS_CONFIG);
-	CHECK(strstr(error, token_file) != NULL);
+	CHECK(says(error, "vault_token_file"));
 	write_file(token_file, "two words\n");
 	CHECK(cc_kms_vault.session_request(session, &request, 0, error) == CC_KMS_CONFIG);
 	CHECK(strstr(error, "two") == NULL);
@@ -496,7 +503,7 @@ changed_token_file(void)
 	CHECK(has_header(&request, "X-Vault-Token: hvs.second-token"));
 	cc_http_request_clear(&request);
 	CHECK(answer(session, 403, "{\"errors\":[\"permission denied\"]}", 10, error) == CC_KMS_DENIED);
-	CHECK(strstr(error, token_file) != NULL && strstr(error, "hvs.") == NULL);
+	CHECK(says(error, "vault_token_file") && strstr(error, "hvs.") == NULL);
 	CHECK(state(session, 10) == CC_SESSION_READY);
 
 	write_file(token_file, "hvs.third\n");
@@ -513,7 +520,7 @@ changed_token_file(void)
 	CHECK(state(session, 30000) == CC_SESSION_READY);
 	CHECK(state(session, 80000) == CC_SESSION_EXCHANGE);
 	CHECK(cc_kms_vault.session_request(session, &request, 80000, error) == CC_KMS_CONFIG);
-	CHECK(strstr(error, token_file) != NULL);
+	CHECK(says(error, "vault_token_file"));
 	cc_kms_vault.close(session);
 }
 

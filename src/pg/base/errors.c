@@ -16,14 +16,44 @@
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
 
-static int
-of_chat(const uint8 *chat_id)
+/* The nil uuid is what a caller gives that has no message yet. */
+static bool
+is_message(const uint8 *message_id)
 {
-	return chat_id ? errdetail("The chat is %s.", chatcrypt_id_text(chat_id)) : 0;
+	static const uint8 nil[CC_ID_LEN];
+
+	return message_id != NULL && memcmp(message_id, nil, CC_ID_LEN) != 0;
+}
+
+static int
+of_message(const uint8 *chat_id, const uint8 *message_id)
+{
+	if (chat_id == NULL)
+		return 0;
+	if (!is_message(message_id))
+		return errdetail("The chat is %s.", chatcrypt_id_text(chat_id));
+	return errdetail("It was given as message %s of chat %s.", chatcrypt_id_text(message_id),
+					 chatcrypt_id_text(chat_id));
+}
+
+/* The same for a wrong key, damaged bytes and wrong additional data. */
+static int
+not_opened(const uint8 *chat_id, const uint8 *message_id)
+{
+	if (chat_id == NULL || !is_message(message_id))
+		return errdetail("The chat, the message id or the additional data is another one, or the bytes are damaged.");
+	return errdetail("What was given as message %s of chat %s was sealed for another chat, message or additional data, or its bytes are damaged.",
+					 chatcrypt_id_text(message_id), chatcrypt_id_text(chat_id));
 }
 
 void
 chatcrypt_raise(cc_status status, const uint8 *chat_id)
+{
+	chatcrypt_raise_for_message(status, chat_id, NULL);
+}
+
+void
+chatcrypt_raise_for_message(cc_status status, const uint8 *chat_id, const uint8 *message_id)
 {
 	switch (status)
 	{
@@ -31,7 +61,7 @@ chatcrypt_raise(cc_status status, const uint8 *chat_id)
 			ereport(ERROR,
 					(errcode(ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION),
 					 errmsg("the message does not open"),
-					 errdetail("The chat, the message id or the additional data is another one, or the bytes are damaged.")));
+					 not_opened(chat_id, message_id)));
 		case CC_ERR_TRUNCATED:
 		case CC_ERR_TRAILING:
 		case CC_ERR_SUITE:
@@ -39,7 +69,7 @@ chatcrypt_raise(cc_status status, const uint8 *chat_id)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("this is not a message envelope: %s", cc_status_text(status)),
-					 of_chat(chat_id)));
+					 of_message(chat_id, message_id)));
 		case CC_ERR_TOO_LARGE:
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -49,7 +79,7 @@ chatcrypt_raise(cc_status status, const uint8 *chat_id)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("chats of mode conversation_key take no additional data"),
-					 of_chat(chat_id)));
+					 of_message(chat_id, message_id)));
 		case CC_ERR_NO_MEMORY:
 			ereport(ERROR,
 					(errcode(ERRCODE_OUT_OF_MEMORY),

@@ -11,4 +11,8 @@
 /* Raises; chat_id may be NULL. Wrong key, damaged data and wrong aad read the same. */
 pg_noreturn extern void chatcrypt_raise(cc_status status, const uint8 *chat_id);
 
+/* The same, and names the message too, unless message_id is NULL or nil. */
+pg_noreturn extern void chatcrypt_raise_for_message(cc_status status, const uint8 *chat_id,
+													const uint8 *message_id);
+
 #endif

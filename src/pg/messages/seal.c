@@ -15,6 +15,7 @@
 #include "core/envelope.h"
 #include "core/secretbox.h"
 #include "pg/base/errors.h"
+#include "pg/base/ids.h"
 #include "pg/compat.h"
 #include "pg/keys/keyring.h"
 #include "pg/messages/seal.h"
@@ -268,7 +269,7 @@ chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 										  &why);
 
 	if (plaintext == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
-		chatcrypt_raise(why, chat_id);
+		chatcrypt_raise_for_message(why, chat_id, message_id);
 	return plaintext;
 }
 
@@ -344,17 +345,21 @@ chatcrypt_wipe_text(text *plaintext)
 }
 
 static void
-raise_not_text(bool is_utf8)
+raise_not_text(bool is_utf8, const uint8 *chat_id, const uint8 *message_id)
 {
 	if (is_utf8)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
 				 errmsg("the message cannot be shown in the encoding \"%s\" of this database",
 						GetDatabaseEncodingName()),
+				 errdetail("It is message %s of chat %s.", chatcrypt_id_text(message_id),
+						   chatcrypt_id_text(chat_id)),
 				 errhint("Read its UTF-8 bytes with chatcrypt.decrypt_bytea().")));
 	ereport(ERROR,
 			(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
 			 errmsg("the message is not text"),
+			 errdetail("It is message %s of chat %s.", chatcrypt_id_text(message_id),
+					   chatcrypt_id_text(chat_id)),
 			 errhint("Read it with chatcrypt.decrypt_bytea().")));
 }
 
@@ -377,7 +382,7 @@ chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 	cc_wipe(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
 	pfree(plaintext);
 	if (result == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
-		raise_not_text(is_utf8);
+		raise_not_text(is_utf8, chat_id, message_id);
 	return result;
 }
 
