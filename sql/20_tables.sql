@@ -181,7 +181,7 @@ SELECT pg_extension_config_dump('chatcrypt.dek', '');
 SELECT pg_extension_config_dump('chatcrypt.dek_dek_id_seq', '');
 SELECT pg_extension_config_dump('chatcrypt.message', '');
 
--- What sessions remember of these rows is forgotten when they change: see src/pg/base/store.c.
+-- What sessions remember of these rows is forgotten when they change: see src/pg/base/invalidate.c.
 CREATE FUNCTION chatcrypt.invalidate() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_invalidate';
 COMMENT ON FUNCTION chatcrypt.invalidate() IS

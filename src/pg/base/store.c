@@ -6,10 +6,7 @@
  * older than the destruction, so every look-up takes a catalog snapshot, which is
  * new each time and is allowed in parallel workers and on standbys.
  *
- * Changes are noticed through relation-cache invalidation: triggers on dek, chat and
- * participant ask for it (chatcrypt_invalidate), PostgreSQL delivers it at commit, in
- * this cluster and by WAL on its standbys.  An inserted row needs none where nobody
- * remembers that a row was absent: only of a participant that is done.
+ * Changes are noticed through relation-cache invalidation: see invalidate.c.
  */
 #include "postgres.h"
 
@@ -21,12 +18,10 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -456,14 +451,14 @@ chatcrypt_store_chat_mode(const uint8 chat_id[CC_ID_LEN], ChatcryptMode *mode)
 	return true;
 }
 
-/*
- * Whether the row of the chat is this transaction's.  Such a chat is either new, and nobody
- * else can have asked who takes part in it; or its row was changed, which has been told to all.
- */
-static bool
-is_chat_of_this_transaction(HeapTuple chat)
+bool
+chatcrypt_store_chat_is_new(const uint8 chat_id[CC_ID_LEN], bool *exists)
 {
-	return TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(chat->t_data));
+	TupleDesc	desc;
+	HeapTuple	chat = fetch_chat(chat_id, &desc);
+
+	*exists = HeapTupleIsValid(chat);
+	return *exists && TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(chat->t_data));
 }
 
 bool
@@ -473,9 +468,8 @@ chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor
 	Relation	participant = open_relation(&known->participant);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
-	HeapTuple	chat;
-	TupleDesc	desc;
 	bool		found;
+	bool		exists;
 
 	key_on(&keys[0], PARTICIPANT_PARTICIPANT, C_COLLATION_OID, F_TEXTEQ,
 		   CStringGetTextDatum(actor));
@@ -486,12 +480,8 @@ chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor
 	systable_endscan(scan);
 	table_close(participant, AccessShareLock);
 
-	*lasts = found;
-	if (found)
-		return true;
-	chat = fetch_chat(chat_id, &desc);
-	*lasts = HeapTupleIsValid(chat) && !is_chat_of_this_transaction(chat);
-	return false;
+	*lasts = found || (!chatcrypt_store_chat_is_new(chat_id, &exists) && exists);
+	return found;
 }
 
 bool
@@ -535,69 +525,4 @@ chatcrypt_store_context(const ChatcryptKeyId *id, uint8 context[CC_CONTEXT_LEN])
 	if (cc_wrap_context(deployment_id, id->chat_id, chatcrypt_purpose_text(id->purpose),
 						id->version, context) != CC_OK)
 		elog(ERROR, "could not make the context of a data key");
-}
-
-/* Does this UPDATE of a chat change how it is encrypted, and so which key seals? */
-static bool
-changes_mode(const TriggerData *trigger)
-{
-	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
-	bool		isnull;
-
-	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
-		RelationGetRelid(trigger->tg_relation) != get_relations()->chat)
-		return false;
-	return !datum_image_eq(heap_getattr(trigger->tg_trigtuple, CHAT_MODE, desc, &isnull),
-						   heap_getattr(trigger->tg_newtuple, CHAT_MODE, desc, &isnull), false, -1);
-}
-
-/*
- * Is this an INSERT of a participant that nobody can remember the absence of?  Making a chat
- * then costs the other sessions nothing of what they know.
- */
-static bool
-joins_new_chat(const TriggerData *trigger)
-{
-	bool		isnull;
-	Datum		chat_id;
-	HeapTuple	chat;
-	TupleDesc	desc;
-
-	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		return false;
-	chat_id = heap_getattr(trigger->tg_trigtuple, PARTICIPANT_CHAT_ID,
-						   RelationGetDescr(trigger->tg_relation), &isnull);
-	chat = isnull ? NULL : fetch_chat(DatumGetUUIDP(chat_id)->data, &desc);
-	return HeapTupleIsValid(chat) && is_chat_of_this_transaction(chat);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_invalidate);
-
-/*
- * Trigger on dek, chat and participant, ENABLE ALWAYS: before UPDATE or DELETE of a row,
- * and INSERT of a participant, whose absence may be remembered; after TRUNCATE.  Row triggers, because the apply worker of logical replication fires
- * no others; before the change, because nothing need then be queued.
- *
- * For participants the view chats is invalidated in place of the table: no plan of ours uses
- * it, and so 10,000 who join one after the other do so by one plan.
- */
-Datum
-chatcrypt_invalidate(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatcrypt.invalidate() must be called as a trigger")));
-	if (RelationGetRelid(trigger->tg_relation) != get_relations()->participant)
-		CacheInvalidateRelcache(trigger->tg_relation);
-	else if (!joins_new_chat(trigger))
-		CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("chats"));
-	if (changes_mode(trigger))
-		CacheInvalidateRelcacheByRelid(get_relations()->dek);
-	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
-		PG_RETURN_POINTER(NULL);
-	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple :
-					  trigger->tg_trigtuple);
 }

@@ -48,6 +48,13 @@ extern bool chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose
 extern bool chatcrypt_store_chat_mode(const uint8 chat_id[CC_ID_LEN], ChatcryptMode *mode);
 
 /*
+ * Whether the row of the chat is this transaction's.  Such a chat is either new, and nobody
+ * else can have asked who takes part in it; or its row was changed, which all are told of.
+ * False too where there is no such chat.
+ */
+extern bool chatcrypt_store_chat_is_new(const uint8 chat_id[CC_ID_LEN], bool *exists);
+
+/*
  * Also says whether that may be remembered: that somebody is absent from a chat which does
  * not exist, or which this transaction has made, may not.
  */

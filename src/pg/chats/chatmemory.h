@@ -4,7 +4,7 @@
  *		part: looked up in the tables once for each chat, and again when a row of one
  *		of those tables has changed.
  *
- * As with keys (store.c), triggers on the tables ask for the invalidation.  Where what
+ * As with keys (invalidate.c), triggers on the tables ask for the invalidation.  Where what
  * is remembered may be that a row was absent, they must fire on INSERT too.
  */
 #ifndef CHATCRYPT_CHATMEMORY_H

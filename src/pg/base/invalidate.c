@@ -1,0 +1,91 @@
+/*
+ * invalidate.c
+ *		The trigger that has every session forget what it remembers of our tables.
+ *
+ * Sessions remember rows of dek, chat, participant and other tables (keyring.c,
+ * chatmemory.c).  The trigger asks for relation-cache invalidation; PostgreSQL delivers it
+ * at commit, in this cluster and by WAL on its standbys.  It fires before the UPDATE or
+ * DELETE of a row, and after TRUNCATE.  Row triggers, because the apply worker of logical
+ * replication fires no others; before the change, because nothing need then be queued;
+ * ENABLE ALWAYS, because that worker fires only those.
+ *
+ * An inserted row needs no invalidation where nobody remembers that a row was absent.  That
+ * somebody takes no part in a chat is remembered, and so the trigger on participant fires on
+ * INSERT too.  There the view chats is invalidated in place of the table: no plan of ours
+ * uses it, and so 10,000 who join one after the other do so by one plan.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "utils/datum.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+#include "utils/uuid.h"
+
+#include "pg/base/store.h"
+
+/* Column numbers of sql/20_tables.sql. */
+#define CHAT_MODE			3
+#define PARTICIPANT_CHAT_ID	2
+
+static bool
+is_on(const TriggerData *trigger, const char *table)
+{
+	return RelationGetRelid(trigger->tg_relation) == chatcrypt_store_relation(table);
+}
+
+/* Does this UPDATE of a chat change how it is encrypted, and so which key seals? */
+static bool
+changes_mode(const TriggerData *trigger)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	bool		isnull;
+
+	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) || !is_on(trigger, "chat"))
+		return false;
+	return !datum_image_eq(heap_getattr(trigger->tg_trigtuple, CHAT_MODE, desc, &isnull),
+						   heap_getattr(trigger->tg_newtuple, CHAT_MODE, desc, &isnull), false, -1);
+}
+
+/*
+ * Is this an INSERT of a participant whose absence nobody can remember?  Making a chat then
+ * costs the other sessions nothing of what they know.
+ */
+static bool
+joins_new_chat(const TriggerData *trigger)
+{
+	bool		isnull;
+	bool		exists;
+	Datum		chat_id;
+
+	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		return false;
+	chat_id = heap_getattr(trigger->tg_trigtuple, PARTICIPANT_CHAT_ID,
+						   RelationGetDescr(trigger->tg_relation), &isnull);
+	return !isnull && chatcrypt_store_chat_is_new(DatumGetUUIDP(chat_id)->data, &exists);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_invalidate);
+
+Datum
+chatcrypt_invalidate(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("chatcrypt.invalidate() must be called as a trigger")));
+	if (!is_on(trigger, "participant"))
+		CacheInvalidateRelcache(trigger->tg_relation);
+	else if (!joins_new_chat(trigger))
+		CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("chats"));
+	if (changes_mode(trigger))
+		CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("dek"));
+	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+		PG_RETURN_POINTER(NULL);
+	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple :
+					  trigger->tg_trigtuple);
+}
