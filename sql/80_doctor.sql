@@ -278,6 +278,8 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 			   pg_has_role(oid, 'chatcrypt_keyholder', 'MEMBER') AS holds_keys,
 			   pg_has_role(oid, 'chatcrypt_feeder', 'MEMBER') AS drains,
 			   pg_has_role(oid, 'pg_read_all_stats', 'MEMBER') AS watches,
+			   pg_has_role(oid, 'pg_read_server_files', 'MEMBER') AS reads_files,
+			   pg_has_role(oid, 'pg_write_server_files', 'MEMBER') OR pg_has_role(oid, 'pg_execute_server_program', 'MEMBER') AS is_the_server,
 			   EXISTS (SELECT FROM required AS mine WHERE mine.oid = pg_roles.oid AND mine.actor) AS names_actors,
 			   EXISTS (SELECT FROM required AS of WHERE of.actor AND of.oid <> pg_roles.oid
 					   AND pg_has_role(pg_roles.oid, of.oid, 'MEMBER')) AS inherits_from_one_that_does,
@@ -340,6 +342,18 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 			   'into statements, and need no right to read messages.',
 			   'Send bodies as parameters, or REVOKE the membership.', name
 		FROM login WHERE watches AND NOT reads AND NOT super
+		UNION ALL
+		SELECT 'critical', 'server_file_readers', 'These roles read the server''s files: %s.',
+			   'As members of pg_read_server_files they read local master keys and the credentials '
+			   'of the key service, and with those every message in any copy of the database.',
+			   'REVOKE pg_read_server_files from them.', name
+		FROM login WHERE reads_files AND NOT super
+		UNION ALL
+		SELECT 'critical', 'server_file_writers', 'These roles write the server''s files or run its programs: %s.',
+			   'As members of pg_write_server_files or pg_execute_server_program they can do whatever '
+			   'the server can: make themselves superusers, and read, change or destroy its keys.',
+			   'REVOKE pg_write_server_files and pg_execute_server_program from them.', name
+		FROM login WHERE is_the_server AND NOT super
 		UNION ALL
 		SELECT 'warning', 'dek_readers', 'These roles read wrapped keys in chatcrypt.dek: %s.',
 			   'With access to the KMS as well they can open every message, past every check of '
@@ -667,6 +681,20 @@ $$;
 COMMENT ON FUNCTION chatcrypt.doctor_search_feed(bigint, interval) IS
 	'For doctor(): a search index outside that is not told of changes.';
 
+-- The newest event that should be sealed by now tells of all: events are sealed in the order of their ids.
+CREATE FUNCTION chatcrypt.doctor_history(age interval DEFAULT '1 day') RETURNS SETOF chatcrypt.finding
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT 'warning', 'unsealed_history',
+		   format('The history of keys is not sealed: event %s is older than %s and in no seal.', e.event_id, age),
+		   'Somebody who can change the table can take events out of it, or change them, and nothing '
+		   'will show.',
+		   'Name this database in chatcrypt.maintenance_databases, or have chatcrypt.seal_events() called regularly; see chatcrypt.maintenance_status.'
+	FROM (SELECT event_id FROM chatcrypt.key_event WHERE happened_at < now() - age ORDER BY event_id DESC LIMIT 1) AS e
+	WHERE NOT EXISTS (SELECT FROM chatcrypt.event_chain AS c WHERE c.sealed @> e.event_id);
+$$;
+COMMENT ON FUNCTION chatcrypt.doctor_history(interval) IS
+	'For doctor(): a history of keys that nobody seals.';
+
 -- The planner thinks that the catalogs' functions give thousands of rows: compiling for them
 -- would take thirty times as long as running.
 CREATE FUNCTION chatcrypt.doctor() RETURNS SETOF chatcrypt.finding
@@ -683,6 +711,7 @@ CREATE FUNCTION chatcrypt.doctor() RETURNS SETOF chatcrypt.finding
 		  UNION ALL SELECT * FROM chatcrypt.doctor_keys()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_kms_keys()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_messages()
+		  UNION ALL SELECT * FROM chatcrypt.doctor_history()
 		  UNION ALL SELECT * FROM chatcrypt.doctor_search_feed()) AS f
 	ORDER BY array_position(ARRAY['critical', 'warning', 'notice'], f.severity), f.finding COLLATE "C", f.what COLLATE "C";
 $$;

@@ -150,6 +150,18 @@ GRANT pg_monitor TO "Doctor reader";
 :found 'statement_readers';
 REVOKE pg_monitor FROM "Doctor reader";
 :found 'statement_readers';
+GRANT pg_read_server_files TO "Doctor reader";
+SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding ~ 'server_file';
+GRANT pg_write_server_files TO "Doctor reader";
+REVOKE pg_read_server_files FROM "Doctor reader";
+SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding ~ 'server_file';
+GRANT pg_execute_server_program TO doctor_group;
+GRANT doctor_group TO "Doctor reader";
+REVOKE pg_write_server_files FROM "Doctor reader";
+SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding ~ 'server_file';
+REVOKE pg_execute_server_program FROM doctor_group;
+REVOKE doctor_group FROM "Doctor reader";
+SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding ~ 'server_file';
 GRANT SELECT ON chatcrypt.dek TO doctor_group;
 :found 'dek_readers';
 ALTER ROLE "Doctor reader" INHERIT;
@@ -252,6 +264,17 @@ INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(803), 'x' FRO
 ANALYZE chatcrypt.message;
 SELECT * FROM chatcrypt.doctor_keys(messages => 30);
 SELECT severity, finding FROM chatcrypt.doctor_keys(messages => 60);
+
+-- A history that nobody seals.
+SELECT chatcrypt.seal_events() > 0 AS sealed;
+SELECT count(*) FROM chatcrypt.doctor_history(age => '-1 hour');
+SELECT chatcrypt.create_chat(804) IS NOT NULL AS made;
+:found 'unsealed_history';
+SELECT severity, finding, regexp_replace(what, '[0-9]+', 'N') FROM chatcrypt.doctor_history(age => '-1 hour');
+INSERT INTO chatcrypt.key_event (event, happened_at) VALUES ('policy', now() - interval '25 hours');
+SELECT severity, finding, regexp_replace(what, '[0-9]+', 'N'), why, how_to_mend FROM chatcrypt.doctor() WHERE finding = 'unsealed_history';
+SELECT chatcrypt.seal_events() > 0 AS sealed;
+:found 'unsealed_history';
 
 -- Messages without their keys: all of a chat's, or those of one version.
 :found 'messages_without_dek';
