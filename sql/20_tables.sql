@@ -11,9 +11,16 @@ COMMENT ON TABLE chatcrypt.deployment IS
 	'The id of this deployment, which the KMS binds into every wrapped key. Made with the first '
 	'chat.';
 
+-- Raises rather than being false, to say what a key URI is.
+CREATE FUNCTION chatcrypt.is_key_uri(uri text) RETURNS boolean
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_is_key_uri';
+COMMENT ON FUNCTION chatcrypt.is_key_uri(text) IS
+	'What the constraint of chatcrypt.tenant asks: true, or an error for what is no key URI of any '
+	'provider.';
+
 CREATE TABLE chatcrypt.tenant (
 	tenant text PRIMARY KEY CHECK (tenant <> ''),
-	kms_key text,
+	kms_key text CHECK (chatcrypt.is_key_uri(kms_key)),
 	rotate_after interval CHECK (rotate_after > interval '0'),
 	rotate_messages bigint CHECK (rotate_messages > 0),
 	rotate_on_removal boolean NOT NULL DEFAULT false,

@@ -43,6 +43,15 @@ CREATE POLICY participants ON chatcrypt.search_token
 COMMENT ON POLICY participants ON chatcrypt.search_token IS
 	'As on message, should anybody be given a right.';
 
+CREATE FUNCTION chatcrypt.try_tenant_keys() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_try_tenant_keys';
+COMMENT ON FUNCTION chatcrypt.try_tenant_keys() IS
+	'Trigger: warns of KMS keys that tenants have got and that make no data key.';
+
+CREATE TRIGGER try_keys AFTER UPDATE ON chatcrypt.tenant
+	REFERENCING OLD TABLE AS before NEW TABLE AS after
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.try_tenant_keys();
+
 CREATE FUNCTION chatcrypt.create_tenant(tenant text, kms_key text DEFAULT NULL)
 	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_create_tenant';

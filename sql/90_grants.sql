@@ -61,7 +61,7 @@ DECLARE
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress",
 							  "read_maintenance_status", "verify_events", "check_envelope", "check_message", "verify_chat", "verify_all"]
 	}';
-	everyone CONSTANT text[] := ARRAY['id', 'any_id', 'any_id_in', 'any_id_out', 'number_of', 'dek_version', 'is_sealed', 'row_aad', 'kms_key_version', 'message_body',
+	everyone CONSTANT text[] := ARRAY['id', 'any_id', 'any_id_in', 'any_id_out', 'number_of', 'dek_version', 'is_sealed', 'is_key_uri', 'row_aad', 'kms_key_version', 'message_body',
 									  'current_actor', 'may_see', 'visible_chats', 'wire_envelope'];
 	one record;
 BEGIN

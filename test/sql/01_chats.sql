@@ -66,6 +66,19 @@ SELECT chatcrypt.create_tenant('gone', 'local:nosuchkey');
 SELECT chatcrypt.create_chat(31, tenant => 'gone');
 SELECT count(*) FROM chatcrypt.chat WHERE tenant = 'gone';
 
+-- A key of a tenant is looked at wherever it is set, and tried.
+INSERT INTO chatcrypt.tenant (tenant, kms_key) VALUES ('bad', 'nosuch:key');
+INSERT INTO chatcrypt.tenant (tenant, kms_key) VALUES ('bad', '');
+SET ROLE chatcrypt_admin;
+UPDATE chatcrypt.tenant SET kms_key = 'local:../etc' WHERE tenant = 'gone';
+UPDATE chatcrypt.tenant SET kms_key = 'local:typo' WHERE tenant IN ('gone', 'acme');
+UPDATE chatcrypt.tenant SET kms_key = 'local:typo', retention = '1 day' WHERE tenant = 'acme';
+UPDATE chatcrypt.tenant SET kms_key = 'local:acme', retention = NULL WHERE tenant = 'acme';
+UPDATE chatcrypt.tenant SET kms_key = NULL WHERE tenant = 'gone';
+RESET ROLE;
+UPDATE chatcrypt.tenant SET kms_key = 'local:nosuchkey' WHERE tenant = 'gone';
+SELECT tenant, kms_key FROM chatcrypt.tenant WHERE tenant IN ('gone', 'acme', 'bad') ORDER BY tenant;
+
 -- Ids.
 SELECT chatcrypt.id(42), chatcrypt.id(-1), chatcrypt.id(42, 7);
 SELECT chatcrypt.id(1, -1);

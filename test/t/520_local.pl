@@ -130,5 +130,17 @@ make_cold($node);
 like(failure($node, read_chat(201)), qr/^42704 .*"local:acme"/, 'a tenant\'s own key is away');
 is(ask($node, read_chat(2)), 'body 2', 'which is no matter of others');
 
+# A key that is not there is told of where a tenant gets it, and how to see more.
+foreach my $sql (
+	q{SELECT chatcrypt.create_tenant('early', 'local:early')},
+	q{SELECT chatcrypt.create_tenant('late', 'local:main'); UPDATE chatcrypt.tenant SET kms_key = 'local:early' WHERE tenant = 'late'})
+{
+	my (undef, undef, $warnings) = $node->psql('postgres', $sql);
+	like($warnings, qr/WARNING:  "local:early" makes no data key now.*HINT:  SELECT \* FROM chatcrypt\.kms_check\('local:early'\)/s, "a warning: $sql");
+}
+make_key($keys, 'early');
+my (undef, undef, $warnings) = $node->psql('postgres', q{UPDATE chatcrypt.tenant SET kms_key = 'local:main'; UPDATE chatcrypt.tenant SET kms_key = 'local:early'});
+is($warnings, '', 'no warning where the key is there');
+
 $node->stop;
 done_testing();

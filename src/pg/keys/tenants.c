@@ -5,6 +5,8 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
@@ -36,6 +38,81 @@ chatcrypt_check_key_uri(const char *uri)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" is not a key URI", uri),
 				 errhint("Key URIs look like local:main or vault:transit/chat.")));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_is_key_uri);
+
+/* is_key_uri(uri text) */
+Datum
+chatcrypt_is_key_uri(PG_FUNCTION_ARGS)
+{
+	chatcrypt_check_key_uri(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_BOOL(true);
+}
+
+static void
+warn_of_key(const ChatcryptKmsJob *job)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("\"%s\" makes no data key now", job->key_uri),
+			 errdetail("The key service answered: %s.",
+					   job->error[0] != '\0' ? job->error : cc_kms_outcome_text(job->outcome)),
+			 errhint("SELECT * FROM chatcrypt.kms_check(%s) shows what works and what does not.",
+					 quote_literal_cstr(job->key_uri))));
+}
+
+void
+chatcrypt_try_key_uris(char *const *uris, int count)
+{
+	ChatcryptKmsJob *jobs = palloc0(sizeof(ChatcryptKmsJob) * (count + 1));
+	uint8	   *wrapped = palloc(CC_KMS_WRAPPED_MAX * (count + 1));
+
+	for (int i = 0; i < count; i++)
+	{
+		jobs[i].key_uri = uris[i];
+		jobs[i].wrapped_out = wrapped + (Size) i * CC_KMS_WRAPPED_MAX;
+		jobs[i].fresh = true;
+	}
+	chatcrypt_kms_run(CC_KMS_GENERATE, jobs, count);
+	for (int i = 0; i < count; i++)
+		cc_wipe(jobs[i].dek, CC_DEK_LEN);
+	for (int i = 0; i < count; i++)
+		if (jobs[i].outcome != CC_KMS_OK)
+			warn_of_key(&jobs[i]);
+	pfree(jobs);
+	pfree(wrapped);
+}
+
+#define NEW_KEYS \
+	"SELECT DISTINCT a.kms_key FROM after AS a JOIN before AS b USING (tenant) " \
+	"WHERE a.kms_key <> coalesce(b.kms_key, '') ORDER BY 1"
+
+PG_FUNCTION_INFO_V1(chatcrypt_try_tenant_keys);
+
+/* Trigger on chatcrypt.tenant, after an UPDATE, once for all of its rows. */
+Datum
+chatcrypt_try_tenant_keys(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	ChatcryptOwnerScope scope;
+	char	  **uris;
+	int			count;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || trigger->tg_oldtable == NULL || trigger->tg_newtable == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("chatcrypt.try_tenant_keys() must be called as a trigger with an old and a new table")));
+	chatcrypt_owner_begin(&scope);
+	if (SPI_register_trigger_data(trigger) != SPI_OK_TD_REGISTER)
+		elog(ERROR, "could not register the rows of a trigger");
+	count = (int) chatcrypt_owner_execute(NEW_KEYS, NULL, 0);
+	uris = palloc(sizeof(char *) * (count + 1));
+	for (int i = 0; i < count; i++)
+		uris[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+	chatcrypt_try_key_uris(uris, count);
+	chatcrypt_owner_end(&scope);
+	PG_RETURN_POINTER(NULL);
 }
 
 void

@@ -20,6 +20,9 @@ extern bool chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping 
 /* Raises for what is no key URI of any provider. */
 extern void chatcrypt_check_key_uri(const char *uri);
 
+/* Has each key make a data key, which is dropped; a WARNING where it does not. */
+extern void chatcrypt_try_key_uris(char *const *uris, int count);
+
 /* The wrapping of a chat that exists; its tenant and deployment do too. */
 extern void chatcrypt_chat_wrapping(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapping);
 
