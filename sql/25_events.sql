@@ -19,6 +19,8 @@ CREATE TABLE chatcrypt.key_event (
 COMMENT ON TABLE chatcrypt.key_event IS
 	'What was done to keys and to their policies, by whom and when. Rows are added and never '
 	'changed; no foreign key, because the history outlives its chats.';
+COMMENT ON COLUMN chatcrypt.key_event.detail IS
+	'What else there is to say of it; of a participant, added or removed and then its name as JSON.';
 COMMENT ON COLUMN chatcrypt.key_event.role IS
 	'The role that called; session_role is the one that logged in.';
 COMMENT ON COLUMN chatcrypt.key_event.actor IS 'On whose behalf: what chatcrypt.act_as() named.';

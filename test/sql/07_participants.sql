@@ -38,6 +38,13 @@ SELECT chatcrypt.set_participants(chatcrypt.id(7101), '{}');
 SELECT detail FROM chatcrypt.key_event WHERE chat_id = chatcrypt.id(7101) AND event = 'participant' ORDER BY event_id;
 SELECT participants FROM chatcrypt.chats WHERE chat_id = chatcrypt.id(7101);
 
+-- Whatever is in a name, its line in the history is that of one participant.
+SELECT chatcrypt.set_participants(7101, ARRAY['eve added; alice removed, zed', 'x" removed', E'two\nlines \\" added']);
+SELECT chatcrypt.set_participants(7101, '{}');
+SELECT detail, substring(detail FROM '^\w+ (.*)$')::json #>> '{}' AS name
+FROM (SELECT event_id, detail FROM chatcrypt.key_event WHERE chat_id = chatcrypt.id(7101) AND event = 'participant'
+	  ORDER BY event_id DESC LIMIT 6) AS last ORDER BY event_id;
+
 -- Removing several rotates once, where the policy says so; adding rotates nothing.
 UPDATE chatcrypt.chat SET rotate_on_removal = true WHERE chat_id = chatcrypt.id(7101);
 SELECT chatcrypt.set_participants(7101, ARRAY['a', 'b', 'c']);

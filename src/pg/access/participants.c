@@ -102,9 +102,11 @@ change_participants(const ChatcryptOwnerScope *scope, SPIPlanPtr *plan, const ch
 	return chatcrypt_statement_run(plan, sql, args, lengthof(args), false);
 }
 
+/* The verb and then the name, as JSON: whatever is in a name, it reads as nothing else. */
 #define RECORD_CHANGED \
 	"INSERT INTO chatcrypt.key_event (event, chat_id, detail, role) " \
-	"SELECT 'participant', $1, participant || ' ' || $3, $4 FROM changed ORDER BY participant"
+	"SELECT 'participant', $1, $3 || ' ' || to_json(participant), $4 FROM changed " \
+	"ORDER BY participant"
 
 /* In the order of their names, so that two sessions cannot wait for each other. */
 #define ADD_ALL \
