@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
@@ -24,6 +25,9 @@
 #include "pg/keys/dekrows.h"
 #include "pg/keys/newdeks.h"
 #include "pg/keys/tenants.h"
+
+/* Chats whose keys are in memory at once: 1 kB each. */
+#define BATCH 4096
 
 /* What create_chat and create_chats have in common. */
 typedef struct NewChats
@@ -176,7 +180,6 @@ generate_first_deks(ArrayType *ids, ChatcryptPurpose purpose, const ChatcryptWra
 	int			count = count_of(ids);
 	ChatcryptNewDek *deks = palloc0(sizeof(ChatcryptNewDek) * count);
 
-	/* uuids have no alignment and no padding: the array's data is the ids. */
 	for (int i = 0; i < count; i++)
 		deks[i].id = chatcrypt_key_id((uint8 *) ARR_DATA_PTR(ids) + (Size) i * CC_ID_LEN, purpose,
 									  1);
@@ -195,7 +198,10 @@ check_mode(const char *mode)
 				 errhint("The modes are managed, conversation_key and e2ee.")));
 }
 
-/* Inside an owner scope: all rows, and which chats these are; deks is NULL where they have no keys. */
+/*
+ * Inside an owner scope: all rows but those of participants, and which chats these are;
+ * deks is NULL where they have no keys.
+ */
 static ArrayType *
 write_rows(const ChatcryptOwnerScope *scope, const NewChats *chats,
 		   const ChatcryptWrapping *wrapping, const ChatcryptNewDek *deks)
@@ -204,16 +210,15 @@ write_rows(const ChatcryptOwnerScope *scope, const NewChats *chats,
 
 	if (deks != NULL)
 		write_first_deks(made, wrapping->kms_key, deks, count_of(chats->ids));
-	write_participants(chats, made);
 	chatcrypt_event_record_chats(scope, PointerGetDatum(made), chats->tenant,
 								 deks ? chatcrypt_purpose_text(deks[0].id.purpose) : NULL,
 								 deks ? wrapping->kms_key : NULL);
 	return made;
 }
 
-/* How many. */
-static int
-make_chats(NewChats *chats)
+/* A batch of chats: which of them were made. */
+static ArrayType *
+make_batch(const NewChats *chats)
 {
 	bool		with_key = strcmp(chats->mode, "e2ee") != 0;
 	ChatcryptPurpose purpose = strcmp(chats->mode, "managed") == 0 ?
@@ -222,13 +227,6 @@ make_chats(NewChats *chats)
 	ChatcryptWrapping wrapping;
 	ChatcryptNewDek *deks = NULL;
 	ArrayType  *made = NULL;
-
-	/* Before the KMS is asked for a key that could not be stored. */
-	PreventCommandIfReadOnly("chatcrypt.create_chat()");
-	check_mode(chats->mode);
-	leave_existing_out(chats);
-	if (count_of(chats->ids) == 0)
-		return 0;
 
 	/*
 	 * Twice at most: a deployment gets its id once, and another session may do it while
@@ -244,7 +242,73 @@ make_chats(NewChats *chats)
 			made = write_rows(&scope, chats, &wrapping, deks);
 		chatcrypt_owner_end(&scope);
 	} while (made == NULL);
-	return count_of(made);
+	return made;
+}
+
+/* uuids have no alignment and no padding: an array's data is the ids. */
+static ArrayType *
+array_of_ids(const uint8 *ids, int count)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(count, 1));
+	ArrayType  *array;
+
+	for (int i = 0; i < count; i++)
+		elements[i] = PointerGetDatum(ids + (Size) i * CC_ID_LEN);
+	array = construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
+	pfree(elements);
+	return array;
+}
+
+/*
+ * The chats, BATCH after BATCH, whose keys' memory goes with each; the ids of those that
+ * were made take the places of the others at the beginning.  From the second batch on the
+ * KMS is asked while rows of this transaction are there, which nobody waits for but who
+ * makes the same chats.
+ */
+static int
+make_batches(const NewChats *chats, uint8 *ids, int count)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt new chats",
+												  ALLOCSET_DEFAULT_SIZES);
+	NewChats	batch = *chats;
+	int			nmade = 0;
+
+	for (int start = 0; start < count; start += BATCH)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(context);
+		ArrayType  *made;
+
+		batch.ids = array_of_ids(ids + (Size) start * CC_ID_LEN, Min(BATCH, count - start));
+		made = make_batch(&batch);
+		memcpy(ids + (Size) nmade * CC_ID_LEN, ARR_DATA_PTR(made), (Size) count_of(made) * CC_ID_LEN);
+		nmade += count_of(made);
+		MemoryContextSwitchTo(previous);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+	return nmade;
+}
+
+/* How many. */
+static int
+make_chats(NewChats *chats)
+{
+	ChatcryptOwnerScope scope;
+	uint8	   *ids;
+	int			nmade;
+
+	/* Before the KMS is asked for a key that could not be stored. */
+	PreventCommandIfReadOnly("chatcrypt.create_chat()");
+	check_mode(chats->mode);
+	leave_existing_out(chats);
+	ids = (uint8 *) ARR_DATA_PTR(chats->ids);
+	nmade = make_batches(chats, ids, count_of(chats->ids));
+	if (nmade == 0)
+		return 0;
+	chatcrypt_owner_begin(&scope);
+	write_participants(chats, array_of_ids(ids, nmade));
+	chatcrypt_owner_end(&scope);
+	return nmade;
 }
 
 /* ---------- arguments ---------- */

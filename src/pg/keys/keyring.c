@@ -706,10 +706,13 @@ chatcrypt_keyring_warm(const uint8 *chat_ids, int nchats)
 	};
 	ChatcryptKmsJob *jobs = palloc(sizeof(ChatcryptKmsJob) * AT_ONCE);
 	ChatcryptDekRow *rows = palloc(sizeof(ChatcryptDekRow) * AT_ONCE);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt warm",
+												  ALLOCSET_DEFAULT_SIZES);
 	int			warmed = 0;
 
 	for (int start = 0; start < nchats; start += AT_ONCE)
 	{
+		MemoryContext previous = MemoryContextSwitchTo(context);
 		int			njobs = collect_cold(chat_ids + (Size) start * CC_ID_LEN,
 										 Min(AT_ONCE, nchats - start), jobs, rows);
 
@@ -720,7 +723,10 @@ chatcrypt_keyring_warm(const uint8 *chat_ids, int nchats)
 			if (jobs[i].outcome != CC_KMS_OK)
 				chatcrypt_kms_raise(CC_KMS_UNWRAP, &jobs[i]);
 		warmed += njobs;
+		MemoryContextSwitchTo(previous);
+		MemoryContextReset(context);
 	}
+	MemoryContextDelete(context);
 	pfree(jobs);
 	pfree(rows);
 	return warmed;
