@@ -74,7 +74,7 @@ sub may_attach
 	return 0;
 }
 
-# What is known of chats 1 to 3, by which their keys can be worked out.
+# What is known of chats 1 to 3, and of what new_chats() made, by which their keys can be worked out.
 sub description
 {
 	my $master = slurp_file(keys_of($node) . '/main.key');
@@ -85,7 +85,7 @@ SELECT json_build_object(
 	'deks', (SELECT json_agg(json_build_object('name', 'chat ' || n, 'chat', replace(d.chat_id::text, '-', ''),
 		'version', d.dek_version, 'wrapped', encode(d.encrypted_dek, 'hex'), 'envelope', encode(m.encrypted_message, 'hex'),
 		'message', replace(m.message_id::text, '-', '')))
-	 FROM generate_series(1, 3) AS n JOIN chatcrypt.dek AS d ON d.chat_id = chatcrypt.id(n)
+	 FROM unnest(ARRAY[1, 2, 3, 21, 22]) AS n JOIN chatcrypt.dek AS d ON d.chat_id = chatcrypt.id(n)
 	 JOIN chatcrypt.message AS m ON m.chat_id = d.chat_id))
 SQL
 	return { %{ JSON::PP::decode_json($rows) }, master => $master, marker => $marker };
@@ -112,6 +112,19 @@ sub sessions_with_keys
 	is(answer($session, 'SELECT chatcrypt.decrypt(1, 9, chatcrypt.encrypt(1, 9, repeat($$long $$, 1000)))'), 'long ' x 1000, 'seals and opens');
 	is(answer($other, read_chat(3)), 'body 3', 'another session opens chat 3');
 	return ($session, $pid, $other);
+}
+
+# A key that is made passes through the session's own memory.
+sub new_chats
+{
+	my ($session) = @_;
+	is(answer($session, 'SELECT chatcrypt.number_of(chatcrypt.create_chat(21))'), '21', 'a session makes a chat');
+	is(answer($session, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(21), chatcrypt.id(21), 'body 21')}),
+		'', 'and writes into it');
+	is(answer($session, 'SELECT chatcrypt.create_chats(ARRAY[22, 23])'), '2', 'and makes two at once');
+	is(answer($session, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(22), chatcrypt.id(22), 'body 22')}),
+		'', 'and writes into one of them');
+	return;
 }
 
 sub recovered
@@ -150,7 +163,9 @@ CONF
 		is(found_in(gcore($pid, "usual-$huge", 0), $keys), 'the marker', "$title: an ordinary dump by gdb has none of them");
 	}
 
-	# A session that crashes.
+	# A session that crashes, and has made keys before.
+	new_chats($session);
+	$keys = description();
 	my $core = core_of($pid, "backend-$huge");
 	ok(defined $core && -s $core, "$title: the core of a session");
 	is(found_in($core, $keys), 'the marker', "$title: has no key");

@@ -37,6 +37,9 @@ foreach my $name (@places)
 }
 $node->safe_psql('postgres', 'ALTER TABLE large ALTER envelope SET STORAGE EXTERNAL');
 
+# Files are a place of their own: what is handed on of one is a sealed part.
+my $file = 20;
+
 # What one place has of its chat, as columns and values.
 sub row
 {
@@ -118,6 +121,8 @@ foreach my $name (@places)
 	is(answer($writer, row($name, "chatcrypt.encrypt($place{$name}{chat}, 1, repeat('handed on', $length))")), '', "$name: stored");
 	value("SELECT chatcrypt.rotate_chat($place{$name}{chat})");
 }
+is(answer($writer, "SELECT chatcrypt.number_of(chatcrypt.put_attachment($file, $file, 'handed on'))"), $file, 'a file: stored');
+value("SELECT chatcrypt.rotate_chat($file)");
 value(q{INSERT INTO kept VALUES (9, 9, chatcrypt.encrypt(9, 9, 'old'))});
 value('SELECT chatcrypt.rotate_chat(9), chatcrypt.rotate_chat(10)');
 my $purge = session($node);
@@ -131,16 +136,23 @@ $blocker = lengthen_holds($blocker);
 my $first = begun();
 answer($first, 'CREATE TEMP TABLE hands (name text, envelope bytea) ON COMMIT DROP');
 answer($first, "INSERT INTO hands SELECT '$_', envelope FROM $_ WHERE id = 1") foreach @places;
-is(answer($first, 'SELECT count(*) FROM hands'), @places, 'a transaction that was not waited for reads what others left');
+answer($first, "INSERT INTO hands SELECT 'file', sealed FROM chatcrypt.attachment_part WHERE file_id = chatcrypt.id($file)");
+is(answer($first, 'SELECT count(*) FROM hands'), @places + 1, 'a transaction that was not waited for reads what others left');
 my $exporter = begun(' ISOLATION LEVEL REPEATABLE READ');
 my $exported = answer($exporter, 'SELECT pg_export_snapshot()');
-value("DELETE FROM $_") foreach @places;
+value("DELETE FROM $_") foreach @places, 'chatcrypt.attachment';
 value('VACUUM');
 my $last = begun();
 answer($blocker, 'COMMIT');
 ok(is_held(), 'the purge holds a snapshot');
 my $snapshot = value($held);
+is(value(q{SELECT classid::bigint, objid, objsubid, mode FROM pg_locks WHERE locktype = 'advisory' AND granted}),
+	0x66656e63 . '|0|3|ExclusiveLock', 'it has the lock by which one session of a database holds a snapshot');
 answer($first, row($_, "(SELECT envelope FROM hands WHERE name = '$_')")) foreach @places;
+# What is known of the file is sealed under the new key; its part is not.
+is(answer($first, "SELECT chatcrypt.number_of(chatcrypt.begin_attachment($file, $file))"), $file, 'the file is begun anew');
+answer($first, "INSERT INTO chatcrypt.attachment_part (file_id, part, chat_id, last, sealed)
+	SELECT chatcrypt.id($file), 0, chatcrypt.id($file), true, envelope FROM hands WHERE name = 'file'");
 is(answer($first, 'COMMIT'), '', 'they are stored again');
 my @readers = (begun(), begun(' ISOLATION LEVEL REPEATABLE READ'));
 is(take($_, 1), 't', 'read') foreach @readers;
@@ -148,7 +160,7 @@ my $importer = session($node);
 answer($importer, 'BEGIN ISOLATION LEVEL REPEATABLE READ');
 answer($importer, "SET TRANSACTION SNAPSHOT '$exported'");
 is(take($importer, 9), 't', 'and so is a row that went before, under a snapshot from before');
-value("DELETE FROM $_") foreach @places;
+value("DELETE FROM $_") foreach @places, 'chatcrypt.attachment';
 value('VACUUM');
 is(value(join(' UNION ALL ', map { "SELECT 1 FROM $_" } @places)), '', 'they are gone');
 is(value($held), $snapshot, 'under one snapshot of the purge');
@@ -159,11 +171,12 @@ is(store($importer, 9, 9), '', 'which stores what it has');
 is(outcome($purge), '1|0|0', 'the purge has seen it all, and destroys what nobody had');
 is(state_of(10, 1), 'destroyed', 'a key without envelopes');
 is(state_of($place{$_}{chat}, 1), 'decrypt_only', "$_: the key is there") foreach @places;
+is(state_of($file, 1), 'decrypt_only', 'a file: the key of its part is there');
 is(store($_, 1, 1), '', 'the row is stored a third time') foreach @readers;
 is(value(q{SELECT string_agg(chatcrypt.decrypt(chat, id, envelope), ', ' ORDER BY chat) FROM kept}), 'handed on, handed on, old', 'and opens');
 is(ask($node, 'CALL chatcrypt.verify_all()'), '0', 'as does everything');
 value('DELETE FROM kept');
-is(answer($purge, 'CALL chatcrypt.purge_unused_deks()'), @places + 1 . '|0|0', 'and the keys go when nobody has them');
+is(answer($purge, 'CALL chatcrypt.purge_unused_deks()'), @places + 2 . '|0|0', 'and the keys go when nobody has them');
 $_->quit foreach $writer, $blocker, $first, $last, $exporter, $importer, @readers;
 
 # A table that is emptied with its file, whatever was read of it and forgotten by the server.
@@ -200,6 +213,14 @@ ok(is_waiting(), 'two purges wait');
 is(ask($node, q{SET statement_timeout = '60 s'; CREATE INDEX CONCURRENTLY ON kept (chat)}), '', 'CREATE INDEX CONCURRENTLY does not wait for them');
 answer($last, 'COMMIT');
 is(outcome($_), '1', 'they end') foreach $purge, $other;
+
+# Advisory locks of applications, in both of the forms that they have, are in nobody's way.
+value('SELECT chatcrypt.rotate_chat(21)');
+my $application = session($node);
+answer($application, 'SELECT pg_advisory_lock(1717923427, 0), pg_advisory_lock(1717923427::bigint << 32)');
+is(answer($purge, q{CALL chatcrypt.purge_chat(21, patience => '30 s')}), '1', 'a purge ends while an application holds locks of the same numbers');
+$application->quit;
+
 value('SELECT chatcrypt.rotate_chat(14)');
 $last = begun();
 is(answer($purge, q{CALL chatcrypt.purge_chat(14, patience => '0')}),

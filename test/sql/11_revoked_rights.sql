@@ -1,0 +1,40 @@
+-- A right that is revoked is gone at once, in sessions too that have used it: the check in C forgets
+-- what it knew.  The role has the schema and the functions of its own, so that nothing but that
+-- check can refuse.
+\set VERBOSITY terse
+CREATE ROLE revoked_reader;
+GRANT USAGE ON SCHEMA chatcrypt TO revoked_reader;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt TO revoked_reader;
+GRANT chatcrypt_reader TO revoked_reader;
+SELECT chatcrypt.create_chat(900);
+SELECT chatcrypt.encrypt(900, 1, 'read once') AS envelope \gset
+SET ROLE revoked_reader;
+SELECT chatcrypt.decrypt(900, 1, :'envelope');
+RESET ROLE;
+REVOKE chatcrypt_reader FROM revoked_reader;
+SET ROLE revoked_reader;
+SELECT chatcrypt.decrypt(900, 1, :'envelope');
+RESET ROLE;
+
+-- The same by a role in between.
+CREATE ROLE revoked_team;
+GRANT chatcrypt_reader TO revoked_team;
+GRANT revoked_team TO revoked_reader;
+SET ROLE revoked_reader;
+SELECT chatcrypt.decrypt(900, 1, :'envelope');
+RESET ROLE;
+REVOKE chatcrypt_reader FROM revoked_team;
+SET ROLE revoked_reader;
+SELECT chatcrypt.decrypt(900, 1, :'envelope');
+RESET ROLE;
+DROP OWNED BY revoked_reader, revoked_team;
+DROP ROLE revoked_reader, revoked_team;
+
+-- A conversation message is sealed without additional data, and opens with none.
+SELECT chatcrypt.create_chat(901, mode => 'conversation_key');
+SELECT chatcrypt.encrypt(901, 1, 'between us') AS envelope \gset
+SELECT chatcrypt.decrypt(901, 1, :'envelope'), chatcrypt.decrypt(901, 1, :'envelope', '') AS with_empty_data;
+SELECT chatcrypt.decrypt(901, 1, :'envelope', 'other');
+SELECT chatcrypt.try_decrypt(901, 1, :'envelope', 'other');
+SELECT chatcrypt.check_envelope(901, 1, :'envelope', 'other');
+SELECT chatcrypt.encrypt(901, 1, 'between us', 'other');
