@@ -66,6 +66,12 @@ CREATE FUNCTION chatcrypt.number_of(id uuid, space bigint)
 COMMENT ON FUNCTION chatcrypt.number_of(uuid, bigint) IS
 	'The bigint that a uuid stands for in an id space; NULL for a uuid that stands for none there.';
 
+-- Not id() itself, which gives a uuid: pg_upgrade makes this cast before the one from uuid.
+CREATE FUNCTION chatcrypt.any_id(number bigint)
+	RETURNS chatcrypt.any_id LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_id';
+COMMENT ON FUNCTION chatcrypt.any_id(bigint) IS 'Cast of a bigint to any_id.';
+
 CREATE FUNCTION chatcrypt.any_id(number integer)
 	RETURNS chatcrypt.any_id LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_any_id_integer';
@@ -78,7 +84,7 @@ COMMENT ON FUNCTION chatcrypt.any_id(smallint) IS 'Cast of a smallint to any_id.
 
 CREATE CAST (uuid AS chatcrypt.any_id) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (chatcrypt.any_id AS uuid) WITHOUT FUNCTION;
-CREATE CAST (bigint AS chatcrypt.any_id) WITH FUNCTION chatcrypt.id(bigint) AS IMPLICIT;
+CREATE CAST (bigint AS chatcrypt.any_id) WITH FUNCTION chatcrypt.any_id(bigint) AS IMPLICIT;
 CREATE CAST (integer AS chatcrypt.any_id) WITH FUNCTION chatcrypt.any_id(integer) AS IMPLICIT;
 CREATE CAST (smallint AS chatcrypt.any_id) WITH FUNCTION chatcrypt.any_id(smallint) AS IMPLICIT;
 CREATE CAST (text AS chatcrypt.any_id) WITH INOUT AS IMPLICIT;
