@@ -373,25 +373,94 @@ find_node()
 	as_server node --version >/dev/null 2>&1
 }
 
-# Sets NODE_PATH to the libraries of npm that test/clients/package-lock.json names, with their
-# checksums, where the server's user can read them.  False if there are none.
+# Go: the one on PATH, or Debian's.
+find_go()
+{
+	local packages
+	command -v go >/dev/null && return
+	mapfile -t packages < <(packages_for client-go)
+	(install_packages "${packages[@]}")
+}
+
+# install_once HOME LIST COMMAND...: runs the command unless it did with this very list.
+install_once()
+{
+	local home=$1 list=$2
+	shift 2
+	if ! cmp -s "$list" "$home/installed"; then
+		mkdir -p "$home"
+		"$@" >&2 || return 1
+		cp "$list" "$home/installed"
+	fi
+}
+
+install_from_npm()
+{
+	say "installing client libraries from npm into build/clients"
+	cp "$ROOT"/test/clients/package*.json "$1/"
+	npm ci --prefix "$1" --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent
+}
+
+install_from_pypi()
+{
+	say "installing client libraries from PyPI into build/clients"
+	/usr/bin/python3 -m venv "$1" &&
+		"$1/bin/pip" install --quiet --disable-pip-version-check -r "$ROOT/test/clients/requirements.txt"
+}
+
+install_from_go()
+{
+	say "building a client with Go's modules in build/clients"
+	(cd "$ROOT/test/clients/pgx" && GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOPATH="$1/path" GOCACHE="$1/cache" \
+		go build -trimpath -o "$1/client" .)
+}
+
+# PgBouncer: the one on PATH, or the program of Debian's package without the package, which would
+# start a service.
+install_pgbouncer()
+{
+	(
+		cd "$1" || exit
+		refresh_apt
+		apt-get download -q pgbouncer &&
+			as_root env DEBIAN_FRONTEND=noninteractive apt-get satisfy -y -q --no-install-recommends \
+				"$(dpkg-deb -f pgbouncer_*.deb Depends)" &&
+			dpkg-deb -x pgbouncer_*.deb .
+	)
+}
+
+find_pgbouncer()
+{
+	local home=$1
+	PGBOUNCER=$(command -v pgbouncer || true)
+	if [ -z "$PGBOUNCER" ]; then
+		[ -x "$home/usr/sbin/pgbouncer" ] || { mkdir -p "$home" && install_pgbouncer "$home" >&2; } || return 1
+		PGBOUNCER="$home/usr/sbin/pgbouncer"
+	fi
+	export PGBOUNCER
+}
+
+# What test/clients has of other people's: libraries of npm and PyPI, a client that Go builds, and
+# PgBouncer, in the versions that its lists name, where the server's user can read them.  Sets
+# NODE_PATH, CLIENT_PYTHON, CLIENT_GO and PGBOUNCER.  False if any of them is not to be had.
 find_client_libraries()
 {
-	local lock="$ROOT/test/clients/package-lock.json" home="${CHATCRYPT_WORK:-$ROOT/build}/clients"
+	local lists="$ROOT/test/clients" home="${CHATCRYPT_WORK:-$ROOT/build}/clients"
 
-	find_node || return 1
-	if ! cmp -s "$lock" "$home/installed"; then
-		say "installing client libraries from npm into build/clients"
-		mkdir -p "$home"
-		cp "${lock%/*}"/package*.json "$home/"
-		npm ci --prefix "$home" --ignore-scripts --no-audit --no-fund --silent >&2 || return 1
-		cp "$lock" "$home/installed"
-	fi
-	if ! as_server test -r "$home/installed"; then
+	find_node && find_go || return 1
+	install_once "$home/npm" "$lists/package-lock.json" install_from_npm "$home/npm" || return 1
+	install_once "$home/python" "$lists/requirements.txt" install_from_pypi "$home/python" || return 1
+	mkdir -p "$home"
+	cat "$lists"/pgx/* >"$home/go.list"
+	install_once "$home/go" "$home/go.list" install_from_go "$home/go" || return 1
+	if ! as_server test -r "$home/npm/installed"; then
 		rm -rf "$WORK/clients"
-		cp -r "$home" "$WORK/clients"
+		mkdir -p "$WORK/clients/go"
+		cp -r "$home/npm" "$home/python" "$WORK/clients/"
+		cp "$home/go/client" "$WORK/clients/go/"
 		chmod -R go+rX "$WORK/clients"
 		home="$WORK/clients"
 	fi
-	export NODE_PATH="$home/node_modules"
+	find_pgbouncer "$home/pgbouncer" || return 1
+	export NODE_PATH="$home/npm/node_modules" CLIENT_PYTHON="$home/python/bin/python" CLIENT_GO="$home/go/client"
 }
