@@ -5,8 +5,11 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA chatcrypt FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA chatcrypt FROM PUBLIC;
 GRANT USAGE ON SCHEMA chatcrypt TO chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor, chatcrypt_keyholder, chatcrypt_feeder;
 
--- Writers write, and see all of a message but its body: ciphertext at most.
-GRANT INSERT, UPDATE, DELETE ON chatcrypt.messages, chatcrypt.message TO chatcrypt_writer;
+-- Writers write, and see all of a message but its body: ciphertext at most.  What the trigger of the
+-- view and put_message() write they have no right to write in the table.  UPDATE of one column is
+-- what SELECT ... FOR UPDATE asks for, and DELETE is what that of the view asks for.
+GRANT INSERT, UPDATE, DELETE ON chatcrypt.messages TO chatcrypt_writer;
+GRANT DELETE, UPDATE (expires_at) ON chatcrypt.message TO chatcrypt_writer;
 GRANT SELECT (message_id, chat_id, sender, dek_version, created_at, expires_at) ON chatcrypt.messages TO chatcrypt_writer;
 GRANT SELECT ON chatcrypt.message TO chatcrypt_writer;
 

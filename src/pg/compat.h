@@ -8,6 +8,7 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
+#include "nodes/plannodes.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/jsonb.h"
@@ -115,6 +116,33 @@ chatcrypt_table_beginscan(Relation table, Snapshot snapshot)
 #else
 	return table_beginscan(table, snapshot, 0, NULL);
 #endif
+}
+
+/*
+ * Takes the right to write to a relation off those that a plan asks for when it starts.
+ * The list is copied, the plan is the caller's.  A right to read stays: none at all is not
+ * allowed for.
+ */
+static inline void
+chatcrypt_ask_no_right_to_write(PlannedStmt *plan, Oid relation)
+{
+#if PG_VERSION_NUM >= 160000
+	typedef RTEPermissionInfo Asked;
+	List	   *all = plan->permInfos = copyObject(plan->permInfos);
+#else
+	typedef RangeTblEntry Asked;
+	List	   *all = plan->rtable = copyObject(plan->rtable);
+#endif
+	ListCell   *cell;
+
+	foreach(cell, all)
+	{
+		Asked	   *asked = (Asked *) lfirst(cell);
+
+		if (asked->relid == relation && (asked->requiredPerms & (ACL_INSERT | ACL_UPDATE)) != 0)
+			asked->requiredPerms =
+				(asked->requiredPerms & ~(AclMode) (ACL_INSERT | ACL_UPDATE)) | ACL_SELECT;
+	}
 }
 
 static inline IndexScanDesc

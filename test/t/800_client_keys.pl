@@ -168,7 +168,10 @@ foreach my $conversation (@conversations)
 }
 run_example($examples{sql}[3]);
 run_example("PREPARE import (bytea) AS $examples{sql}[4] EXECUTE import ('\\x$master');");
-run_example($examples{sql}[5]);
+# Past the view, which is for a superuser.
+my $superuser = ask($node, 'SELECT current_user');
+like(ask($node, "SET ROLE service; $examples{sql}[5]"), qr/permission denied for table message/, 'who writes for an application does not write past the view');
+run_example("\\connect - $superuser\n$examples{sql}[5]");
 foreach my $conversation (@conversations)
 {
 	is(ask($node, "SELECT sender, body, dek_version, created_at = '2020-02-02 20:20:20Z' FROM chatcrypt.messages WHERE chat_id = '$conversation'"), "alice|of $conversation|2|t", 'what was encrypted elsewhere opens here');

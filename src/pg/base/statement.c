@@ -12,12 +12,14 @@
  * One plan for all arguments, from the first time on: each would otherwise be copied into
  * a plan of its own.
  */
-static void
-prepare(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs)
+void
+chatcrypt_statement_prepare(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs)
 {
 	Oid			types[MOST_ARGS];
 	SPIPlanPtr	prepared;
 
+	if (*plan != NULL)
+		return;
 	for (int i = 0; i < nargs; i++)
 		types[i] = args[i].type;
 	prepared = SPI_prepare_cursor(sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
@@ -34,8 +36,7 @@ chatcrypt_statement_run(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *a
 	char		nulls[MOST_ARGS];
 
 	Assert(nargs <= MOST_ARGS);
-	if (*plan == NULL)
-		prepare(plan, sql, args, nargs);
+	chatcrypt_statement_prepare(plan, sql, args, nargs);
 	for (int i = 0; i < nargs; i++)
 	{
 		values[i] = args[i].value;

@@ -15,4 +15,8 @@
 extern uint64 chatcrypt_statement_run(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args,
 									  int nargs, bool read_only);
 
+/* What that does first: makes the plan that is kept, where there is none yet. */
+extern void chatcrypt_statement_prepare(SPIPlanPtr *plan, const char *sql,
+										const ChatcryptArg *args, int nargs);
+
 #endif

@@ -40,6 +40,7 @@
 #include "pg/messages/messages.h"
 #include "pg/messages/rowwriter.h"
 #include "pg/messages/seal.h"
+#include "pg/messages/tablewrite.h"
 #include "pg/messages/viewplan.h"
 #include "pg/search/search.h"
 #include "pg/search/searchfeed.h"
@@ -105,6 +106,7 @@ run_query(CHATCRYPT_EXECUTOR_RUN_PARAMETERS)
 void
 chatcrypt_messages_install_hooks(void)
 {
+	chatcrypt_tablewrite_install_hooks();
 	previous_executor_run = ExecutorRun_hook;
 	ExecutorRun_hook = run_query;
 }
@@ -198,7 +200,7 @@ run_statement(SPIPlanPtr *plan, const char *sql, int nargs, const Oid *types, co
 		args[i] = (ChatcryptArg) {types[i], values[i], isnull[i]};
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	processed = chatcrypt_statement_run(plan, sql, args, nargs, false);
+	processed = chatcrypt_tablewrite_run(plan, sql, args, nargs);
 	if (sealed != NULL && processed > 0)
 		require_bound_as_sealed(sealed);
 	SPI_finish();

@@ -4,8 +4,9 @@
  *
  * ExecSimpleRelationInsert, which logical replication uses, does the executor's
  * work for one row: triggers, generated columns, constraints, indexes.  It leaves
- * rights and row-level security to its caller: rights are looked at when a writer
- * opens; of policies only the extension's own is known here, and asked directly.
+ * rights and row-level security to its caller.  The right is that to the view, which the
+ * executor has checked; of policies only the extension's own is known here, and asked
+ * directly.
  *
  * A writer holds a table and its indexes open for as long as the memory of its
  * query lives, which may be longer than the query's own resource owner does (COPY).
@@ -145,16 +146,33 @@ is_for_everybody(const RowSecurityPolicy *policy)
 }
 
 static bool
-has_our_policy_alone(Relation table)
+is_ours(const RowSecurityPolicy *policy)
 {
-	const RowSecurityPolicy *policy;
-
-	if (table->rd_rsdesc == NULL || list_length(table->rd_rsdesc->policies) != 1 ||
-		row_security_policy_hook_permissive != NULL || row_security_policy_hook_restrictive != NULL)
-		return false;
-	policy = linitial(table->rd_rsdesc->policies);
 	return policy->polcmd == '*' && policy->permissive && is_for_everybody(policy) &&
 		is_our_qual((Node *) policy->with_check_qual, chatcrypt_store_function_may_see());
+}
+
+/* Is the extension's own policy the only one that an INSERT is asked by? */
+static bool
+has_our_policy_alone(Relation table)
+{
+	int			found = 0;
+	ListCell   *cell;
+
+	if (table->rd_rsdesc == NULL ||
+		row_security_policy_hook_permissive != NULL || row_security_policy_hook_restrictive != NULL)
+		return false;
+	foreach(cell, table->rd_rsdesc->policies)
+	{
+		const RowSecurityPolicy *policy = lfirst(cell);
+
+		if (policy->polcmd != '*' && policy->polcmd != ACL_INSERT_CHR)
+			continue;
+		if (!is_ours(policy))
+			return false;
+		found++;
+	}
+	return found == 1;
 }
 
 /* Only a plain table of our own columns, without what the executor would do beyond a row. */
@@ -185,9 +203,7 @@ may_write_directly(Relation table, bool *check_policy)
 	int			security = check_enable_rls(relid, InvalidOid, true);
 
 	*check_policy = security == RLS_ENABLED;
-	return is_plain(table) &&
-		pg_class_aclcheck(relid, GetUserId(), ACL_INSERT) == ACLCHECK_OK &&
-		(security != RLS_ENABLED || has_our_policy_alone(table));
+	return is_plain(table) && (security != RLS_ENABLED || has_our_policy_alone(table));
 }
 
 /* Everything that must be released lands in the current resource owner, the writer's. */

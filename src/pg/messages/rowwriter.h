@@ -6,8 +6,7 @@
  *
  * A writer lives as long as the query whose trigger opened it.  Where the table
  * is not what this file knows how to write (a policy of somebody else's, a
- * partition, an added column, rights on columns alone) there is none, and the
- * caller uses SQL.
+ * partition, an added column) there is none, and the caller uses SQL.
  */
 #ifndef CHATCRYPT_ROWWRITER_H
 #define CHATCRYPT_ROWWRITER_H
