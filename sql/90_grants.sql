@@ -25,7 +25,7 @@ GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kcv, valid_
 	ON chatcrypt.dek TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT ON chatcrypt.protected_column, chatcrypt.upkeep, chatcrypt.unopened, chatcrypt.search_policy TO chatcrypt_auditor, chatcrypt_admin;
 GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota) ON chatcrypt.tenant TO chatcrypt_admin;
-GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota) ON chatcrypt.chat, chatcrypt.chats TO chatcrypt_admin;
+GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota, moderation) ON chatcrypt.chat, chatcrypt.chats TO chatcrypt_admin;
 
 GRANT SELECT ON chatcrypt.key_event, chatcrypt.event_seal TO chatcrypt_auditor;
 GRANT SELECT (kms_key, kcv, sealed, created_at) ON chatcrypt.event_chain TO chatcrypt_auditor, chatcrypt_admin;
@@ -65,7 +65,7 @@ DECLARE
 							  "read_maintenance_status", "verify_events", "check_envelope", "check_message", "verify_chat", "verify_all"]
 	}';
 	everyone CONSTANT text[] := ARRAY['id', 'any_id', 'any_id_in', 'any_id_out', 'number_of', 'dek_version', 'is_sealed', 'is_key_uri', 'row_aad', 'kms_key_version', 'message_body',
-									  'current_actor', 'may_see', 'visible_chats', 'wire_envelope'];
+									  'current_actor', 'may_see', 'may_change', 'visible_chats', 'wire_envelope'];
 	one record;
 BEGIN
 	FOR one IN

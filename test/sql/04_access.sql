@@ -198,6 +198,39 @@ SELECT chatcrypt.remove_participant(5020, 'b');
 SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(5020);
 SELECT chatcrypt.add_participant(5020, 'c');
 
+-- What somebody else sent: t/931_moderation.pl has the attacks.
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.id(5021), chatcrypt.id(5020), 'a', 'by a');
+SET ROLE app_both;
+BEGIN;
+SELECT chatcrypt.act_as('c');
+SELECT chatcrypt.may_change(5020, 'a') AS of_another, chatcrypt.may_change(5020, 'c') AS own, chatcrypt.may_change(5020, NULL) AS of_nobody,
+	chatcrypt.may_change(:chat, 'c') AS elsewhere, chatcrypt.may_change(NULL, 'c') IS NULL AS unknown;
+SAVEPOINT s;
+\set VERBOSITY default
+UPDATE chatcrypt.messages SET body = 'by c' WHERE message_id = chatcrypt.id(5021);
+ROLLBACK TO s;
+INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.id(5020), 'a', 'by c');
+ROLLBACK TO s;
+SELECT chatcrypt.remove_participant(5020, 'a');
+\set VERBOSITY terse
+ROLLBACK TO s;
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5021) RETURNING sender;
+INSERT INTO chatcrypt.messages (chat_id, body, created_at) VALUES (chatcrypt.id(5020), 'by c', '2020-01-01') RETURNING sender, created_at = now() AS now;
+COMMIT;
+UPDATE chatcrypt.message SET sender = 'c';
+UPDATE chatcrypt.chat SET moderation = 'participants';
+RESET ROLE;
+UPDATE chatcrypt.chat SET moderation = 'anybody' WHERE chat_id = chatcrypt.id(5020);
+UPDATE chatcrypt.chat SET moderation = 'participants' WHERE chat_id = chatcrypt.id(5020);
+SET ROLE app_both;
+BEGIN;
+SELECT chatcrypt.act_as('c');
+SELECT chatcrypt.may_change(5020, 'a') AS of_another, chatcrypt.may_change(5020, NULL) AS of_nobody;
+UPDATE chatcrypt.messages SET body = 'by c' WHERE message_id = chatcrypt.id(5021) RETURNING sender, body;
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5021) RETURNING sender;
+ROLLBACK;
+RESET ROLE;
+
 -- Nobody's operators, functions and schemas come in between.
 CREATE SCHEMA evil;
 CREATE FUNCTION evil.eq(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;

@@ -75,7 +75,7 @@ EXECUTE counted;
 RESET ROLE; INSERT INTO chatcrypt.participant VALUES ('regress bob', chatcrypt.id(10100)); SET ROLE regress_app;
 EXECUTE counted;
 SELECT chatcrypt.create_chat(11000, ARRAY['regress bob']);
-INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.id(11000), 'regress', 'in a new chat');
+RESET ROLE; INSERT INTO chatcrypt.message (message_id, chat_id, sender) VALUES (chatcrypt.new_message_id(), chatcrypt.id(11000), 'regress'); SET ROLE regress_app;
 EXECUTE counted;
 SAVEPOINT s;
 SELECT chatcrypt.remove_participant(11000, 'regress bob');

@@ -13,6 +13,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/access/moderation.h"
 #include "pg/access/participants.h"
 #include "pg/base/ids.h"
 #include "pg/base/owner.h"
@@ -149,6 +150,17 @@ rotates_on_removal(const uint8 *chat_id)
 	return !isnull && rotates;
 }
 
+static void
+require_may_remove(const uint8 *chat_id, ArrayType *names)
+{
+	Datum	   *each;
+	int			count;
+
+	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &each, NULL, &count);
+	for (int i = 0; i < count; i++)
+		chatcrypt_require_may_remove(chat_id, DatumGetTextPP(each[i]));
+}
+
 /*
  * Rotates first: the KMS is asked before a row is locked by the removal.  A chat that
  * was shredded has nothing to rotate, and loses its participants all the same.
@@ -160,6 +172,7 @@ remove_all(const uint8 *chat_id, ArrayType *names)
 	ChatcryptOwnerScope scope;
 	uint64		removed;
 
+	require_may_remove(chat_id, names);
 	if (rotates_on_removal(chat_id) && chatcrypt_has_sealing_key(chat_id))
 		chatcrypt_rotate(chat_id);
 	chatcrypt_owner_begin(&scope);

@@ -18,6 +18,7 @@
 #include "utils/tuplestore.h"
 
 #include "pg/access/access.h"
+#include "pg/access/moderation.h"
 #include "pg/attachments/attachmentstore.h"
 #include "pg/base/ids.h"
 #include "pg/base/statement.h"
@@ -106,10 +107,12 @@ read_ids(FunctionCallInfo fcinfo, ChatcryptFile *file)
 static void
 insert_file(FunctionCallInfo fcinfo, int first, const ChatcryptFile *file, cc_filemeta *meta)
 {
+	const text *sender = chatcrypt_sender(PG_ARGISNULL(first + ARG_SENDER) ? NULL :
+										  PG_GETARG_TEXT_PP(first + ARG_SENDER));
 	ChatcryptFileArgs args = {
 		.message_id = {UUIDOID, PG_GETARG_DATUM(first + ARG_MESSAGE),
 					   PG_ARGISNULL(first + ARG_MESSAGE)},
-		.sender = {TEXTOID, PG_GETARG_DATUM(first + ARG_SENDER), PG_ARGISNULL(first + ARG_SENDER)},
+		.sender = {TEXTOID, PointerGetDatum(sender), sender == NULL},
 		.expires_at = expiry_argument(fcinfo, first + ARG_EXPIRES_AT, &file->chat_id)
 	};
 	uint8	   *name = utf8_argument(fcinfo, first + ARG_NAME, &meta->name_len);
@@ -239,17 +242,21 @@ chatcrypt_delete_attachment(PG_FUNCTION_ARGS)
 	static SPIPlanPtr delete;
 	ChatcryptArg arg = {UUIDOID, PG_GETARG_DATUM(0), false};
 	ChatcryptOwnerScope scope;
+	Datum		sender;
 	bool		isnull;
+	bool		chat_isnull;
 	bool		deleted = false;
 
 	chatcrypt_require(CHATCRYPT_MAY_WRITE);
 	PreventCommandIfReadOnly("chatcrypt.delete_attachment()");
 	chatcrypt_owner_begin_deleting(&scope);
 	if (chatcrypt_statement_run(&look_up,
-								"SELECT chat_id FROM chatcrypt.attachment WHERE file_id = $1", &arg,
-								1, false) > 0)
+								"SELECT chat_id, sender FROM chatcrypt.attachment "
+								"WHERE file_id = $1", &arg, 1, false) > 0)
 	{
-		chatcrypt_require_participant(DatumGetUUIDP(chatcrypt_owner_value(&isnull))->data);
+		sender = chatcrypt_owner_column(0, 2, &isnull);
+		chatcrypt_require_own("attachment", DatumGetUUIDP(chatcrypt_owner_value(&chat_isnull))->data,
+							  isnull ? NULL : DatumGetTextPP(sender));
 		deleted = chatcrypt_statement_run(&delete,
 										  "DELETE FROM chatcrypt.attachment WHERE file_id = $1",
 										  &arg, 1, false) > 0;

@@ -22,7 +22,9 @@ chatcrypt_no_such_file(const pg_uuid_t *file_id)
 
 /* ---------- a file ---------- */
 
-#define FETCH "SELECT chat_id, encrypted_metadata, completed_at IS NOT NULL FROM chatcrypt.attachment WHERE file_id = $1"
+#define FETCH \
+	"SELECT chat_id, encrypted_metadata, completed_at IS NOT NULL, sender " \
+	"FROM chatcrypt.attachment WHERE file_id = $1"
 
 void
 chatcrypt_file_fetch(ChatcryptFile *file, ChatcryptFileLock lock)
@@ -36,6 +38,7 @@ chatcrypt_file_fetch(ChatcryptFile *file, ChatcryptFileLock lock)
 	ChatcryptArg arg = {UUIDOID, UUIDPGetDatum(&file->id), false};
 	TupleDesc	desc;
 	HeapTuple	tuple;
+	Datum		sender;
 	bool		isnull;
 
 	if (chatcrypt_statement_run(&plans[lock], statements[lock], &arg, 1, false) == 0)
@@ -45,6 +48,8 @@ chatcrypt_file_fetch(ChatcryptFile *file, ChatcryptFileLock lock)
 	file->chat_id = *DatumGetUUIDP(SPI_getbinval(tuple, desc, 1, &isnull));
 	file->envelope = DatumGetByteaPCopy(SPI_getbinval(tuple, desc, 2, &isnull));
 	file->complete = DatumGetBool(SPI_getbinval(tuple, desc, 3, &isnull));
+	sender = SPI_getbinval(tuple, desc, 4, &isnull);
+	file->sender = isnull ? NULL : DatumGetTextPCopy(sender);
 }
 
 bytea *

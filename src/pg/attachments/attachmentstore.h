@@ -26,6 +26,7 @@ typedef struct ChatcryptFile
 {
 	pg_uuid_t	id;
 	pg_uuid_t	chat_id;
+	text	   *sender;			/* NULL for none */
 	bytea	   *envelope;		/* of what is known of it */
 	bool		complete;
 } ChatcryptFile;
@@ -45,7 +46,7 @@ typedef enum ChatcryptFileLock
 	CHATCRYPT_FILE_ALONE
 } ChatcryptFileLock;
 
-/* Fills chat, envelope and whether it is complete, from the id; raises where there is none. */
+/* Fills what its row says, from the id; raises where there is none. */
 extern void chatcrypt_file_fetch(ChatcryptFile *file, ChatcryptFileLock lock);
 
 /* What is known of it.  The caller closes the plaintext, which is the result. */

@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 
 #include "pg/access/access.h"
+#include "pg/access/moderation.h"
 #include "pg/attachments/attachmentstore.h"
 #include "pg/base/ids.h"
 
@@ -95,7 +96,7 @@ chatcrypt_put_attachment_part(PG_FUNCTION_ARGS)
 	content = PG_GETARG_BYTEA_PP(2);
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_file_fetch(&file, CHATCRYPT_FILE_UNLOCKED);
-	chatcrypt_require_participant(file.chat_id.data);
+	chatcrypt_require_own("attachment", file.chat_id.data, file.sender);
 	quota = chatcrypt_file_lock_quota(&file.chat_id);
 	chatcrypt_file_fetch(&file, CHATCRYPT_FILE_SHARED);
 	if (file.complete)
@@ -243,7 +244,7 @@ chatcrypt_finish_attachment(PG_FUNCTION_ARGS)
 	require_writing("chatcrypt.finish_attachment()");
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_file_fetch(&file, CHATCRYPT_FILE_ALONE);
-	chatcrypt_require_participant(file.chat_id.data);
+	chatcrypt_require_own("attachment", file.chat_id.data, file.sender);
 	size = (int64) (file.complete ? size_of(&file) : finish(&file));
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_INT64(size);

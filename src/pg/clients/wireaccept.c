@@ -25,6 +25,7 @@
 #include "core/base64.h"
 #include "core/secretbox.h"
 #include "pg/access/access.h"
+#include "pg/access/moderation.h"
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/compat.h"
@@ -243,15 +244,8 @@ set_column(ChatcryptMessageRow *row, int column, Datum value)
 static void
 set_sender(Jsonb *wire, ChatcryptMessageRow *row)
 {
-	const char *actor = chatcrypt_actor();
-	text	   *sender = text_field(wire, "sender");
+	const text *sender = chatcrypt_sender(text_field(wire, "sender"));
 
-	if (actor != NULL && sender != NULL && strcmp(text_to_cstring(sender), actor) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the sender of a wire message is not the current actor")));
-	if (actor != NULL)
-		sender = cstring_to_text(actor);
 	if (sender != NULL)
 		set_column(row, MESSAGE_SENDER, PointerGetDatum(sender));
 }

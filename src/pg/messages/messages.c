@@ -32,6 +32,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/access/moderation.h"
 #include "pg/base/statement.h"
 #include "pg/base/store.h"
 #include "pg/chats/retention.h"
@@ -281,10 +282,22 @@ set_expiry(Row *row)
 	row->nulls[MESSAGE_EXPIRES_AT] = false;
 }
 
+/* Whoever acts for somebody writes in that name, and now. */
+static void
+write_as_actor(Row *row)
+{
+	if (chatcrypt_actor() == NULL)
+		return;
+	row->values[MESSAGE_SENDER] = PointerGetDatum(chatcrypt_sender(sender_of(row)));
+	row->nulls[MESSAGE_SENDER] = false;
+	row->nulls[MESSAGE_CREATED_AT] = true;
+}
+
 static void
 fill_defaults(Row *row)
 {
 	refuse_null(row, MESSAGE_CHAT_ID, "chat_id");
+	write_as_actor(row);
 	if (!row->nulls[MESSAGE_DEK_VERSION])
 		refuse_dek_version();
 	if (row->nulls[MESSAGE_ID])
@@ -476,6 +489,25 @@ update_without_body(Row *row)
 				  lengthof(values), types, values, nulls, NULL);
 }
 
+/* An actor changes what it may, where it is and where it goes, and makes nobody else its sender. */
+static void
+check_change(const Row *old, const Row *given)
+{
+	const text *sender = sender_of(given);
+
+	chatcrypt_require_own("message", DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
+						  sender_of(old));
+	if (chatcrypt_actor() == NULL)
+		return;
+	if (is_distinct(old, given, MESSAGE_SENDER))
+		(void) chatcrypt_sender(sender != NULL ? sender : cstring_to_text(""));
+	if (is_distinct(old, given, MESSAGE_CREATED_AT))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("an actor does not change created_at of a message")));
+	chatcrypt_require_own("message", DatumGetUUIDP(given->values[MESSAGE_CHAT_ID])->data, sender);
+}
+
 /* The envelope of a row that is locked; in the current memory context. */
 static bytea *
 read_envelope(Datum message_id)
@@ -634,6 +666,7 @@ update_message(TriggerData *trigger, FmgrInfo *function)
 	if (!chatcrypt_view_write(function)->rows_are_locked &&
 		!lock_row_as_read(old.values[MESSAGE_ID]))
 		return NULL;
+	check_change(&old, &given);
 
 	refuse_to_erase_unread(&old, &given);
 	change = change_of(&old, &given);
@@ -753,6 +786,27 @@ upsert(const Row *row)
 }
 
 /*
+ * Raises where a message of the same chat is not the actor's: a policy hides it from who wants
+ * to lock it, and would say less.
+ */
+static void
+refuse_another_s(const Row *row)
+{
+	TupleDesc	desc;
+	HeapTuple	message = chatcrypt_find_row("message", "message_pkey", InvalidOid, F_UUID_EQ,
+											 row->values[MESSAGE_ID], &desc);
+	Row			there;
+
+	if (message == NULL)
+		return;
+	for (int i = MESSAGE_ID; i <= MESSAGE_SENDER; i++)
+		there.values[i] = heap_getattr(message, i + 1, desc, &there.nulls[i]);
+	if (!is_distinct(row, &there, MESSAGE_CHAT_ID))
+		chatcrypt_require_own("message", DatumGetUUIDP(there.values[MESSAGE_CHAT_ID])->data,
+							  sender_of(&there));
+}
+
+/*
  * Stores the message; false where the id is another chat's.  A message that appears
  * between the two statements is locked by the second, so that the next round knows it:
  * if that does not see it, nobody showed it to this user.
@@ -769,6 +823,11 @@ put_message(const Row *given, Row *stored)
 		existing = take_what_stays(stored);
 		if (existing == OF_ANOTHER_CHAT)
 			return false;
+		if (existing == OF_THIS_CHAT)
+			chatcrypt_require_own("message", DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
+								  sender_of(stored));
+		else if (chatcrypt_actor() != NULL)
+			refuse_another_s(stored);
 		seal_body(stored);
 		if (upsert(stored))
 			return true;

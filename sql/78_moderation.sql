@@ -1,0 +1,26 @@
+-- Whose messages and files an actor may change: its own, and others' where the chat says so.
+
+ALTER TABLE chatcrypt.chat ADD COLUMN moderation text COLLATE "C" NOT NULL DEFAULT 'own'
+	CHECK (moderation = ANY (ARRAY['own', 'participants']));
+COMMENT ON COLUMN chatcrypt.chat.moderation IS
+	'own: an actor changes and deletes what it sent, and removes itself alone from the chat. '
+	'participants: every participant does so for all.';
+
+CREATE FUNCTION chatcrypt.may_change(chat_id chatcrypt.any_id, sender text)
+	RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'chatcrypt_may_change';
+COMMENT ON FUNCTION chatcrypt.may_change(chatcrypt.any_id, text) IS
+	'What row-level security asks: may the current actor change and delete what this sender sent '
+	'in the chat?  True where there is no actor and none is required.';
+
+-- Restrictive, so that they hold beside whatever lets a row be seen.  They ask may_see() as well,
+-- because PostgreSQL asks restrictive policies first, and takes an index condition from what it asks first.
+CREATE POLICY own_when_updated ON chatcrypt.message AS RESTRICTIVE FOR UPDATE
+	USING (chatcrypt.may_see(chat_id) AND chatcrypt.may_change(chat_id, sender))
+	WITH CHECK (chatcrypt.may_change(chat_id, sender));
+COMMENT ON POLICY own_when_updated ON chatcrypt.message IS
+	'An actor changes what it sent, or what the moderation of the chat lets it.';
+CREATE POLICY own_when_deleted ON chatcrypt.message AS RESTRICTIVE FOR DELETE
+	USING (chatcrypt.may_see(chat_id) AND chatcrypt.may_change(chat_id, sender));
+COMMENT ON POLICY own_when_deleted ON chatcrypt.message IS
+	'An actor deletes what it sent, or what the moderation of the chat lets it.';

@@ -1,0 +1,113 @@
+/*
+ * moderation.c
+ *		In whose name an actor writes, and whose messages and files it may change: see
+ *		moderation.h.
+ *
+ * Row-level security asks may_change() of every UPDATE and DELETE.  The functions that
+ * write ask here as well, because policies do not hold for superusers, and because an
+ * error says more than a row that is passed over.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/uuid.h"
+
+#include "pg/access/access.h"
+#include "pg/access/actor.h"
+#include "pg/access/moderation.h"
+#include "pg/base/store.h"
+#include "pg/chats/chatmemory.h"
+
+static bool read_moderation(const uint8 *chat_id, void *value);
+
+/* Whether participants may change what others sent, by chat. */
+static ChatcryptMemory moderated = {
+	.tables = {"chat"}, .value_size = sizeof(bool), .read = read_moderation
+};
+
+static bool
+read_moderation(const uint8 *chat_id, void *value)
+{
+	TupleDesc	desc;
+	HeapTuple	row = chatcrypt_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ,
+										 PointerGetDatum(chat_id), &desc);
+	Datum		policy;
+	bool		isnull;
+
+	if (row == NULL)
+		return false;
+	policy = heap_getattr(row, SPI_fnumber(desc, "moderation"), desc, &isnull);
+	*(bool *) value = !isnull && strcmp(TextDatumGetCString(policy), "participants") == 0;
+	return true;
+}
+
+static bool
+participants_moderate(const uint8 *chat_id)
+{
+	const bool *known = chatcrypt_remember(&moderated, chat_id);
+
+	return known != NULL && *known;
+}
+
+const text *
+chatcrypt_sender(const text *given)
+{
+	if (chatcrypt_actor() == NULL)
+		return given;
+	if (given != NULL && !chatcrypt_is_actor(given))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the sender is not the current actor"),
+				 errhint("Leave the sender out: it is who chatcrypt.act_as() named.")));
+	return cstring_to_text(chatcrypt_actor());
+}
+
+bool
+chatcrypt_actor_may_change(const uint8 chat_id[CC_ID_LEN], const text *sender)
+{
+	if (!chatcrypt_actor_may_see(chat_id))
+		return false;
+	return chatcrypt_actor() == NULL || (sender != NULL && chatcrypt_is_actor(sender)) ||
+		participants_moderate(chat_id);
+}
+
+void
+chatcrypt_require_own(const char *what, const uint8 chat_id[CC_ID_LEN], const text *sender)
+{
+	if (chatcrypt_actor_may_change(chat_id, sender))
+		return;
+	chatcrypt_require_participant(chat_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("the %s is not the current actor's", what),
+			 errdetail("In this chat, who sent something changes or deletes it, and nobody else."),
+			 errhint("An administrator can set moderation of the chat to \"participants\".")));
+}
+
+void
+chatcrypt_require_may_remove(const uint8 chat_id[CC_ID_LEN], const text *participant)
+{
+	if (chatcrypt_actor() == NULL || chatcrypt_is_actor(participant) ||
+		chatcrypt_has(CHATCRYPT_MAY_ADMINISTER) || participants_moderate(chat_id))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("the current actor may not remove somebody else from this chat"),
+			 errhint("An administrator can, or can set moderation of the chat to \"participants\".")));
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_may_change);
+
+/* may_change(chat uuid, sender text): what the row-level security of messages asks. */
+Datum
+chatcrypt_may_change(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_BOOL(chatcrypt_actor_may_change(PG_GETARG_UUID_P(0)->data,
+											  PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)));
+}
