@@ -63,8 +63,15 @@ CREATE FUNCTION chatcrypt.reseal(chat_id chatcrypt.any_id, message_id chatcrypt.
 	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
 	AS 'MODULE_PATHNAME', 'chatcrypt_reseal_envelope';
 COMMENT ON FUNCTION chatcrypt.reseal(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
-	'Seals what an envelope holds under the chat''s newest key, without showing it; NULL for one '
+	'Seals what an envelope holds under the chat''s newest key, without showing it; raises for one '
 	'that does not open.';
+
+CREATE FUNCTION chatcrypt.try_reseal(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, envelope bytea,
+									 aad bytea DEFAULT NULL)
+	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
+	AS 'MODULE_PATHNAME', 'chatcrypt_try_reseal_envelope';
+COMMENT ON FUNCTION chatcrypt.try_reseal(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
+	'As reseal(), with NULL for an envelope that does not open: the old one is then the only one.';
 
 CREATE PROCEDURE chatcrypt.reencrypt_chat(
 	chat_id chatcrypt.any_id, batch integer DEFAULT 1000, INOUT moved bigint DEFAULT NULL,

@@ -53,7 +53,7 @@ DECLARE
 		"chatcrypt_keyholder": ["conversation_key"],
 		"chatcrypt_admin": ["create_tenant", "rotate_chat", "due_for_rotation", "rotate_due",
 							"rewrap", "move_key", "kms_key_usage", "verify_keys", "import_dek", "import_conversation_keys", "shred_chat", "shred_tenant",
-							"register_envelopes", "unregister_envelopes", "reseal", "reencrypt_chat", "reencrypt_due",
+							"register_envelopes", "unregister_envelopes", "reseal", "try_reseal", "reencrypt_chat", "reencrypt_due",
 							"purge_unused_deks", "purge_chat", "apply_retention", "delete_chat", "delete_messages_of",
 							"check_envelope", "check_message", "verify_chat", "verify_all", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status",

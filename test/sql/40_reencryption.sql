@@ -163,7 +163,15 @@ SELECT chatcrypt.rotate_chat(4000) AS newest \gset
 SET ROLE operator;
 SELECT chatcrypt.dek_version(chatcrypt.reseal(4000, 1, :'envelope', 'aad')) = :newest AS newest;
 SELECT chatcrypt.reseal(4000, 1, :'envelope', 'aad') AS resealed \gset
-SELECT chatcrypt.reseal(4000, 2, :'envelope', 'aad'), chatcrypt.reseal(4000, 1, :'envelope'), chatcrypt.reseal(4000, 1, 'nonsense');
+SELECT chatcrypt.reseal(4000, 2, :'envelope', 'aad');
+SELECT chatcrypt.reseal(4000, 1, :'envelope');
+SELECT chatcrypt.reseal(4000, 1, 'nonsense');
+SELECT chatcrypt.reseal(NULL, 1, :'envelope', 'aad');
+SELECT chatcrypt.reseal(4000, NULL, :'envelope', 'aad');
+SELECT chatcrypt.reseal(4000, 1, NULL) IS NULL AS nothing_for_nothing;
+SELECT chatcrypt.try_reseal(4000, 2, :'envelope', 'aad') IS NULL AND chatcrypt.try_reseal(4000, 1, :'envelope') IS NULL
+	AND chatcrypt.try_reseal(4000, 1, 'nonsense') IS NULL AS null_for_what_does_not_open;
+SELECT chatcrypt.dek_version(chatcrypt.try_reseal(4000, 1, :'envelope', 'aad')) = :newest AS newest;
 RESET ROLE;
 SELECT chatcrypt.decrypt(4000, 1, :'resealed', 'aad');
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA chatcrypt TO app;

@@ -280,24 +280,47 @@ chatcrypt_reencrypt_due(PG_FUNCTION_ARGS)
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.moved, run.unreadable, run.failed}, 3);
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_reseal_envelope);
-
-/* reseal(chat any_id, message any_id, envelope bytea, aad bytea): NULL where it does not open */
-Datum
-chatcrypt_reseal_envelope(PG_FUNCTION_ARGS)
+/* NULL where the envelope is NULL, and where it does not open and raising was not asked for. */
+static Datum
+reseal(FunctionCallInfo fcinfo, bool raises)
 {
-	ChatcryptAad aad;
+	ChatcryptAad room;
+	const ChatcryptAad *aad;
 	cc_status	why;
 	bytea	   *resealed;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+	if (PG_ARGISNULL(2))
 		PG_RETURN_NULL();
-	resealed = chatcrypt_reseal(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
-								PG_GETARG_BYTEA_PP(2),
-								PG_ARGISNULL(3) ? NULL :
-								chatcrypt_aad(&aad, PG_GETARG_BYTEA_PP(3)), &why);
-	if (resealed == NULL)
-		PG_RETURN_NULL();
+	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_refuse_null(fcinfo, 1, "the id of the message");
+	aad = PG_ARGISNULL(3) ? NULL : chatcrypt_aad(&room, PG_GETARG_BYTEA_PP(3));
+	while ((resealed = chatcrypt_reseal(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
+										PG_GETARG_BYTEA_PP(2), aad, &why)) == NULL)
+	{
+		if (!raises)
+			PG_RETURN_NULL();
+		/* Raises in the words of decrypt(); where it opens by now, it is sealed in the next round. */
+		chatcrypt_wipe_text(chatcrypt_open(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
+										   PG_GETARG_BYTEA_PP(2), aad, CHATCRYPT_FAIL_RAISE));
+	}
 	PG_RETURN_BYTEA_P(resealed);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_reseal_envelope);
+
+/* reseal(chat any_id, message any_id, envelope bytea, aad bytea): raises for what does not open */
+Datum
+chatcrypt_reseal_envelope(PG_FUNCTION_ARGS)
+{
+	return reseal(fcinfo, true);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_try_reseal_envelope);
+
+/* The same with NULL for what does not open. */
+Datum
+chatcrypt_try_reseal_envelope(PG_FUNCTION_ARGS)
+{
+	return reseal(fcinfo, false);
 }
