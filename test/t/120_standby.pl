@@ -8,7 +8,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $primary = Chatcrypt::Test->start('primary', streaming => 1, conf => "autovacuum = off\n");
+my $primary = Chatcrypt::Test->start('primary', streaming => 1, conf => "autovacuum = off\nchatcrypt.on_decrypt_error = raise\n");
 my $away = qr/could not unwrap the data key of chat .* version \d/;
 
 sub read_message

@@ -7,8 +7,8 @@ use Chatcrypt::Test qw(keys_of);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $publisher = Chatcrypt::Test->start('publisher', streaming => 'logical');
-my $subscriber = Chatcrypt::Test->start('subscriber', keys => keys_of($publisher));
+my $publisher = Chatcrypt::Test->start('publisher', streaming => 'logical', conf => "chatcrypt.on_decrypt_error = raise\n");
+my $subscriber = Chatcrypt::Test->start('subscriber', keys => keys_of($publisher), conf => "chatcrypt.on_decrypt_error = raise\n");
 
 sub read_message
 {

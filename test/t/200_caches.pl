@@ -7,7 +7,7 @@ use Chatcrypt::Test;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = Chatcrypt::Test->start('caches', conf => "max_prepared_transactions = 5\n");
+my $node = Chatcrypt::Test->start('caches', conf => "max_prepared_transactions = 5\nchatcrypt.on_decrypt_error = raise\n");
 my $away = qr/could not unwrap the data key of chat .* version \d/;
 
 # A chat with one message in it, whose id is the chat's.

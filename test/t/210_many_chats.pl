@@ -7,7 +7,7 @@ use Chatcrypt::Test;
 use Test::More;
 
 my $chats = 6000;
-my $node = Chatcrypt::Test->start('many');
+my $node = Chatcrypt::Test->start('many', conf => "chatcrypt.on_decrypt_error = raise\n");
 my $gone = qr/ERROR:  the data key of chat .* version 1 was destroyed/;
 my $round = "SELECT count(chatcrypt.encrypt(n, 1, 'x')) FROM generate_series(1, $chats) AS n";
 my $steady = session($node);

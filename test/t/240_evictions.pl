@@ -7,7 +7,7 @@ use Chatcrypt::Test qw(wait_until);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = Chatcrypt::Test->start('evictions', conf => "chatcrypt.kms_timeout = 60s\n");
+my $node = Chatcrypt::Test->start('evictions', conf => "chatcrypt.kms_timeout = 60s\nchatcrypt.on_decrypt_error = raise\n");
 my $entries = 'SELECT entries FROM chatcrypt.cache_status';
 
 sub read_message

@@ -330,7 +330,7 @@ chatcrypt_attachment_metadata(PG_FUNCTION_ARGS)
 		elog(ERROR, "the function must give a row");
 	known = chatcrypt_filemeta_open(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
 									PG_GETARG_BYTEA_PP(2),
-									lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE, &meta);
+									chatcrypt_on_failure_in_views(), &meta);
 	if (known != NULL)
 	{
 		bool		shown = describe(&meta, values, nulls);

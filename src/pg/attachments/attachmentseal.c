@@ -378,7 +378,9 @@ chatcrypt_filemeta_open(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_I
 										   CHATCRYPT_FAIL_NULL);
 	cc_status	status;
 
-	if (plaintext == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
+	if (plaintext == NULL && on_failure != CHATCRYPT_FAIL_NULL &&
+		!(on_failure == CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_DESTROYED &&
+		  chatcrypt_was_destroyed(chat_id, envelope)))
 		raise_unopened(chat_id, envelope);
 	if (plaintext == NULL)
 		return NULL;
@@ -386,7 +388,7 @@ chatcrypt_filemeta_open(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_I
 	if (status == CC_OK)
 		return plaintext;
 	chatcrypt_filemeta_close(plaintext);
-	if (on_failure == CHATCRYPT_FAIL_RAISE)
+	if (on_failure != CHATCRYPT_FAIL_NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("what is known of attachment %s is not in its format: %s",

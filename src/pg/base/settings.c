@@ -51,6 +51,7 @@ bool		chatcrypt_allow_drop;
 static const struct config_enum_entry on_decrypt_error_options[] = {
 	{"raise", CHATCRYPT_ON_ERROR_RAISE, false},
 	{"null", CHATCRYPT_ON_ERROR_NULL, false},
+	{"null_destroyed", CHATCRYPT_ON_ERROR_NULL_DESTROYED, false},
 	{NULL, 0, false}
 };
 
@@ -227,7 +228,8 @@ chatcrypt_settings_define(void)
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("chatcrypt.on_decrypt_error",
 							 "What the views show for a message that does not open.",
-							 NULL, &chatcrypt_on_decrypt_error, CHATCRYPT_ON_ERROR_RAISE,
+							 NULL, &chatcrypt_on_decrypt_error,
+							 CHATCRYPT_ON_ERROR_NULL_DESTROYED,
 							 on_decrypt_error_options,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("chatcrypt.allow_drop",

@@ -54,7 +54,8 @@ extern bool chatcrypt_actor_is_required;
 typedef enum ChatcryptOnDecryptError
 {
 	CHATCRYPT_ON_ERROR_RAISE,
-	CHATCRYPT_ON_ERROR_NULL
+	CHATCRYPT_ON_ERROR_NULL,
+	CHATCRYPT_ON_ERROR_NULL_DESTROYED
 } ChatcryptOnDecryptError;
 
 extern int	chatcrypt_on_decrypt_error;

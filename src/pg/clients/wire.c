@@ -134,8 +134,7 @@ open_content(const uint8 *chat_id, const uint8 *message_id, TimestampTz created_
 		return NULL;
 	return chatcrypt_open_text(chat_id, message_id, envelope,
 							   chatcrypt_row_aad(&aad, created_at, sender),
-							   chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL ?
-							   CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+							   chatcrypt_on_failure_in_views());
 }
 
 /* The object, whose last field is the content: a copy of ours, and gone whatever happens. */

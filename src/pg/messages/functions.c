@@ -174,7 +174,6 @@ Datum
 chatcrypt_message_body(PG_FUNCTION_ARGS)
 {
 	bool		updating = chatcrypt_messages_updating();
-	bool		lenient = updating || chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL;
 	ChatcryptRowAad aad;
 	text	   *body;
 
@@ -187,7 +186,7 @@ chatcrypt_message_body(PG_FUNCTION_ARGS)
 							   PG_GETARG_BYTEA_PP(4),
 							   chatcrypt_row_aad(&aad, PG_GETARG_TIMESTAMPTZ(2),
 												 PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3)),
-							   lenient ? CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+							   updating ? CHATCRYPT_FAIL_NULL : chatcrypt_on_failure_in_views());
 	if (body == NULL)
 		return unopened(fcinfo);
 	PG_RETURN_TEXT_P(body);

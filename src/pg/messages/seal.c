@@ -16,6 +16,7 @@
 #include "core/secretbox.h"
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
+#include "pg/base/settings.h"
 #include "pg/compat.h"
 #include "pg/keys/keyring.h"
 #include "pg/messages/seal.h"
@@ -260,6 +261,33 @@ open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, 
 	return NULL;
 }
 
+ChatcryptOnFailure
+chatcrypt_on_failure_in_views(void)
+{
+	switch (chatcrypt_on_decrypt_error)
+	{
+		case CHATCRYPT_ON_ERROR_NULL:
+			return CHATCRYPT_FAIL_NULL;
+		case CHATCRYPT_ON_ERROR_NULL_DESTROYED:
+			return CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_DESTROYED;
+		default:
+			return CHATCRYPT_FAIL_RAISE;
+	}
+}
+
+bool
+chatcrypt_was_destroyed(const uint8 chat_id[CC_ID_LEN], const bytea *envelope)
+{
+	cc_envelope_info info;
+	ChatcryptUse use;
+	ChatcryptDekRow row;
+
+	return inspect(envelope, &info, &use) == CC_OK &&
+		chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), info.dek_version, &row) &&
+		row.state == CHATCRYPT_DEK_DESTROYED &&
+		!chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), 0, &row);
+}
+
 bytea *
 chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 			   const bytea *envelope, const ChatcryptAad *aad, ChatcryptOnFailure on_failure)
@@ -268,7 +296,16 @@ chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, on_failure, NULL,
 										  &why);
 
-	if (plaintext == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
+	if (plaintext != NULL || on_failure == CHATCRYPT_FAIL_NULL)
+		return plaintext;
+	if (why == CC_ERR_NO_KEY)
+	{
+		if (chatcrypt_was_destroyed(chat_id, envelope))
+			return NULL;
+		/* In the words that there are for a key that is missing. */
+		plaintext = open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_RAISE, NULL, &why);
+	}
+	if (plaintext == NULL)
 		chatcrypt_raise_for_message(why, chat_id, message_id);
 	return plaintext;
 }
@@ -368,8 +405,8 @@ chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 					const bytea *envelope, const ChatcryptAad *aad, ChatcryptOnFailure on_failure)
 {
 	struct varlena *plaintext = chatcrypt_open(chat_id, message_id, envelope, aad,
-											   on_failure == CHATCRYPT_FAIL_NULL ?
-											   CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+											   on_failure == CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT ?
+											   CHATCRYPT_FAIL_RAISE : on_failure);
 	text	   *result;
 	bool		is_utf8;
 
@@ -381,7 +418,8 @@ chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 	is_utf8 = pg_verify_mbstr(PG_UTF8, VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ, true);
 	cc_wipe(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
 	pfree(plaintext);
-	if (result == NULL && on_failure == CHATCRYPT_FAIL_RAISE)
+	if (result == NULL && (on_failure == CHATCRYPT_FAIL_RAISE ||
+						   on_failure == CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_DESTROYED))
 		raise_not_text(is_utf8, chat_id, message_id);
 	return result;
 }

@@ -59,8 +59,19 @@ typedef enum ChatcryptOnFailure
 {
 	CHATCRYPT_FAIL_RAISE,
 	CHATCRYPT_FAIL_NULL,
+	CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_DESTROYED,	/* as chatcrypt_was_destroyed() says */
 	CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT
 } ChatcryptOnFailure;
+
+/* What chatcrypt.on_decrypt_error wants of the views. */
+extern ChatcryptOnFailure chatcrypt_on_failure_in_views(void);
+
+/*
+ * Was what the envelope holds destroyed on purpose, with all keys of its chat?  A key that
+ * was destroyed while the chat has a newer one was purged because nothing named it: an
+ * envelope that does is damage.
+ */
+extern bool chatcrypt_was_destroyed(const uint8 chat_id[CC_ID_LEN], const bytea *envelope);
 
 extern bytea *chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 							 const bytea *envelope, const ChatcryptAad *aad,

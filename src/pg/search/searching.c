@@ -322,8 +322,7 @@ try_message(Search *search, const ChatSearch *chat, HeapTuple row, TupleDesc des
 	body = chatcrypt_open_text(chat->chat_id, hit->place.message_id.data,
 							   DatumGetByteaPP(values[3]),
 							   chatcrypt_row_aad(&aad, hit->place.created_at, sender),
-							   chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL ?
-							   CHATCRYPT_FAIL_NULL : CHATCRYPT_FAIL_RAISE);
+							   chatcrypt_on_failure_in_views());
 	if (body == NULL)
 		return;
 	PG_TRY();
