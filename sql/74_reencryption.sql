@@ -11,11 +11,15 @@ CREATE TABLE chatcrypt.protected_column (
 	registered_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT protected_column_once UNIQUE (relation, envelope_column)
 );
+-- Envelopes of two columns that have the same ids and additional data could be exchanged in a row.
+CREATE UNIQUE INDEX protected_column_is_told_apart ON chatcrypt.protected_column
+	(relation, chat_column, message_column, sha256(coalesce(aad, '')));
 COMMENT ON TABLE chatcrypt.protected_column IS
 	'Columns of other tables that hold envelopes: re-encryption, purging and verification go '
 	'through them too.';
 COMMENT ON COLUMN chatcrypt.protected_column.aad IS
-	'The additional data that all envelopes of the column are sealed with; NULL for none.';
+	'The additional data that all envelopes of the column are sealed with; NULL for none. No two '
+	'columns of a table have the same with the same ids.';
 SELECT pg_extension_config_dump('chatcrypt.protected_column', '');
 
 CREATE FUNCTION chatcrypt.register_envelopes(relation regclass, envelope_column name,

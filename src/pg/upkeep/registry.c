@@ -324,6 +324,36 @@ name_argument(FunctionCallInfo fcinfo, int n)
 	return pstrdup(NameStr(*PG_GETARG_NAME(n)));
 }
 
+/*
+ * Two columns whose envelopes are sealed for the same ids and additional data could be
+ * exchanged within a row, and nothing would notice.  An index of the table sees to those
+ * that are registered at the same time.
+ */
+static void
+refuse_what_can_be_exchanged(const Registration *registration, ChatcryptArg aad)
+{
+	ChatcryptArg args[] = {
+		{OIDOID, ObjectIdGetDatum(registration->relation), false},
+		{TEXTOID, CStringGetTextDatum(registration->envelope), false},
+		{TEXTOID, CStringGetTextDatum(registration->chat), false},
+		{TEXTOID, CStringGetTextDatum(registration->message), false},
+		aad
+	};
+
+	if (chatcrypt_owner_execute("SELECT envelope_column FROM chatcrypt.protected_column "
+								"WHERE relation = $1::regclass AND envelope_column <> $2 "
+								"AND chat_column = $3 AND message_column = $4 "
+								"AND coalesce(aad, '') = coalesce($5, '')",
+								args, lengthof(args)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("envelopes of columns \"%s\" and \"%s\" could be exchanged",
+						SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
+						registration->envelope),
+				 errdetail("Both have the same chat and message ids, and the same additional data."),
+				 errhint("Seal the envelopes of each column with additional data of its own, such as the column's name, and name it as aad.")));
+}
+
 PG_FUNCTION_INFO_V1(chatcrypt_register_envelopes);
 
 /*
@@ -360,6 +390,7 @@ chatcrypt_register_envelopes(PG_FUNCTION_ARGS)
 		chatcrypt_require_own_rows(lfirst(cell), true);
 
 	chatcrypt_owner_begin(&scope);
+	refuse_what_can_be_exchanged(&registration, args[5]);
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.protected_column (registry_id, relation, "
 							"envelope_column, chat_column, "
 							"message_column, aad) VALUES ($1, $2::regclass, $3, $4, $5, $6)", args,
