@@ -7,11 +7,11 @@ CREATE FUNCTION chatcrypt.check_envelope(chat_id chatcrypt.any_id, message_id ch
 COMMENT ON FUNCTION chatcrypt.check_envelope(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
 	'What keeps an envelope from opening; NULL for nothing. Shows none of what it holds.';
 
-CREATE FUNCTION chatcrypt.check_message(chat_id uuid, message_id uuid, created_at timestamptz, sender text,
+CREATE FUNCTION chatcrypt.check_message(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, created_at timestamptz, sender text,
 										envelope bytea)
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 100
 	AS 'MODULE_PATHNAME', 'chatcrypt_check_message';
-COMMENT ON FUNCTION chatcrypt.check_message(uuid, uuid, timestamptz, text, bytea) IS
+COMMENT ON FUNCTION chatcrypt.check_message(chatcrypt.any_id, chatcrypt.any_id, timestamptz, text, bytea) IS
 	'What keeps the envelope of a row of chatcrypt.message from opening; NULL for nothing. Shows '
 	'none of what it holds.';
 
