@@ -49,7 +49,8 @@ AAD_MAX = 1 << 16
 TOKEN_MAX = 1024
 
 USES = ("message", "commit", "attachment", "search", "kcv")
-PURPOSES = ("data", "search", "conversation")
+PURPOSES = ("data", "search", "conversation")       # of the keys of a chat
+EVENTS = "events"                                   # of the key of the event chain
 
 
 class FormatError(Exception):
@@ -115,7 +116,7 @@ def kcv(dek, chat_id, version):
 
 
 def wrap_context(deployment_id, chat_id, purpose, version):
-    need(purpose in PURPOSES, "ARGUMENT")
+    need(purpose in PURPOSES + (EVENTS,), "ARGUMENT")
     need(0 < version < 1 << 32, "VERSION")
     return hashlib.sha256(b"chatcrypt/v1/wrap\0" + deployment_id + chat_id
                           + purpose.encode() + b"\0" + u32(version)).digest()
@@ -317,6 +318,68 @@ def blind_token(dek, chat_id, version, kind, token, bits=64):
     mac = hmac_sha256(derive(dek, chat_id, version, "search"), kind.encode() + token)
     number = int.from_bytes(mac[:8], "big") >> (64 - bits) << (64 - bits)
     return number.to_bytes(8, "big")
+
+
+def mix64(value):
+    """The finalizer of SplitMix64."""
+    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9 % (1 << 64)
+    value = (value ^ value >> 27) * 0x94d049bb133111eb % (1 << 64)
+    return value ^ value >> 31
+
+
+def chat_mark(chat_id):
+    """The public hash of a chat's id that its stored tokens are XORed with."""
+    high, low = int.from_bytes(chat_id[:8], "big"), int.from_bytes(chat_id[8:], "big")
+    return mix64((mix64(high) + low) % (1 << 64))
+
+
+def stored_token(chat_id, token8):
+    """A token as chatcrypt.search_token and the feed have it: 64 bits, without a sign."""
+    return int.from_bytes(token8, "big") ^ chat_mark(chat_id)
+
+
+def terms_of_word(word, prefixes=0, trigrams=False):
+    """[(kind, token)] of a lexeme; prefixes is the shortest beginning that has a token, or 0."""
+    terms = [("w", word.encode())] if len(word.encode()) <= TOKEN_MAX else []
+    if prefixes:
+        terms += [("p", word[:n].encode()) for n in range(prefixes, min(len(word), 16) + 1)]
+    if trigrams:
+        terms += [("t", word[at:at + 3].encode()) for at in range(len(word) - 2)]
+    return terms
+
+
+# --- The history of keys ----------------------------------------------------------------
+
+NO_CHAT = bytes(16)
+
+
+def counted32(data):
+    return u32(len(data)) + data
+
+
+def event_value(value):
+    """A column of an event: None, text, a number, or the 16 bytes of a uuid."""
+    if value is None:
+        return b"\xff\xff\xff\xff"
+    if isinstance(value, int):
+        return counted32(value.to_bytes(8, "big", signed=True))
+    return counted32(value.encode() if isinstance(value, str) else value)
+
+
+def event_digest(columns):
+    return hashlib.sha256(b"chatcrypt/v1/key_event\0"
+                          + b"".join(event_value(value) for value in columns)).digest()
+
+
+def seal_bytes(number, previous_mac, system_id, horizon, sealed_at, event_ids, digests):
+    """What is authenticated of a row of chatcrypt.event_seal; times in microseconds since 2000."""
+    data = b"chatcrypt/v1/event_seal\0" + event_value(number) + counted32(previous_mac)
+    data += event_value(system_id) + event_value(horizon) + event_value(sealed_at)
+    return data + counted32(event_ids.encode()) + counted32(digests)
+
+
+def seal_mac(key, **seal):
+    return hmac_sha256(key, seal_bytes(**seal))
 
 
 def id_of_bigint(number, space=0):

@@ -152,7 +152,7 @@ class Crosscheck:
                  "row_aad": self.draw_row,
                  "context": lambda: dict(
                      deployment=self.rng.randbytes(16), chat=self.rng.randbytes(16),
-                     purpose=self.rng.choice(cc.PURPOSES), version=draw_version(self.rng))}
+                     purpose=self.rng.choice(cc.PURPOSES + (cc.EVENTS,)), version=draw_version(self.rng))}
         for command, make in draws.items():
             inputs = [make() for _ in range(self.rounds)]
             wrong = [i for i in inputs

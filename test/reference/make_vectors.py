@@ -335,6 +335,53 @@ def blind():
         wrong(one, "1025 bytes", "TOO_LARGE", token=ramp(1025))]
 
 
+def stored_token():
+    """Tokens as the database and the feed have them; the key is that of blind.json."""
+    seed, vectors = Seed("blind"), []
+    base = {"dek": seed.take(32), "chat_id": seed.take(16), "dek_version": 3}
+    cases = [("w", b"hello", bits) for bits in (64, 9, 8)]
+    cases += [("p", b"hel", 64), ("t", b"hel", 64), ("w", "grüße".encode(), 64)]
+    for kind, token, bits in cases:
+        blind_token = cc.blind_token(*base.values(), kind, token, bits)
+        stored = cc.stored_token(base["chat_id"], blind_token)
+        vectors.append(dict(base, kind=kind, token=token, bits=bits, blind_token=blind_token,
+                            mark="%016x" % cc.chat_mark(base["chat_id"]), stored="%016x" % stored,
+                            stored_bigint=str(stored - (1 << 64) if stored >> 63 else stored)))
+    return "stored search token", vectors, []
+
+
+def search_terms():
+    words = [("lighthouse", 3, True), ("lighthouse", 0, False), ("antidisestablishmentarianism", 15, False),
+             ("an", 3, True), ("grüße", 2, True), ("世界", 1, True)]
+    return "terms of one word: kind, then the token in hex", [
+        {"word": word, "prefixes": prefixes, "trigrams": trigrams,
+         "terms": ["%s %s" % (kind, token.hex()) for kind, token in cc.terms_of_word(
+             word, prefixes, trigrams)]} for word, prefixes, trigrams in words], []
+
+
+def event_chain():
+    """One event, and the seals of it: the first of a chain, and the one after that."""
+    seed, moment = Seed("event chain"), 767880000000000
+    deployment_id, chat_id, key = seed.take(16), seed.take(16), seed.take(32)
+    event = [1, "create", chat_id, "default", "data", 1, "local:main", None, "app", "app", "alice",
+             moment, 742]
+    digest = cc.event_digest(event)
+    seal = dict(number=1, previous_mac=bytes(32), system_id=7351048329482752345, horizon=743,
+                sealed_at=moment + 60000000, event_ids="{[1,2)}", digests=digest)
+    after = dict(seal, number=2, horizon=0, event_ids="{[2,4),[5,6)}", digests=3 * digest)
+    after["previous_mac"] = cc.seal_mac(key, **seal)
+    seals = [dict(one, system_id=str(one["system_id"]), horizon=str(one["horizon"]),
+                  sealed_at=str(one["sealed_at"]), mac=cc.seal_mac(key, **one))
+             for one in (seal, after)]
+    return ("event chain; columns of an event in their order, times in microseconds since 2000",
+            [{"deployment_id": deployment_id, "chat_id": cc.NO_CHAT, "purpose": cc.EVENTS,
+              "dek_version": 1, "key": key,
+              "context": cc.wrap_context(deployment_id, cc.NO_CHAT, cc.EVENTS, 1),
+              "kcv": cc.kcv(key, cc.NO_CHAT, 1)},
+             {"event": [value.hex() if isinstance(value, bytes) else value for value in event],
+              "digest": digest}] + seals, [])
+
+
 def bigint_id():
     numbers = (0, 1, 42, -1, 1 << 61, (1 << 62) - 1, 1 << 62, -(1 << 62), (1 << 63) - 1, -(1 << 63))
     spaces = (0, 1, 42, 0x123456789abc, (1 << 48) - 1)
@@ -350,7 +397,8 @@ def bigint_id():
 
 VECTORS = {"key_schedule": key_schedule, "wrap_context": wrap_context, "message": message,
            "attachment": attachment, "secretbox": secretbox, "local": local, "blind": blind,
-           "bigint_id": bigint_id, "row_aad": row_aad, "message_aad": message_aad}
+           "bigint_id": bigint_id, "row_aad": row_aad, "message_aad": message_aad,
+           "stored_token": stored_token, "search_terms": search_terms, "event_chain": event_chain}
 
 
 def text_of(make):

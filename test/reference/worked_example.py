@@ -7,6 +7,7 @@ import json
 import pathlib
 import re
 import textwrap
+import uuid
 
 from cryptography.exceptions import InvalidTag
 
@@ -102,8 +103,38 @@ def token():
             "token_9_bits": v["blind_token"]}
 
 
+def stored():
+    """The token of `token`, whole, as it is stored."""
+    v = next(v for v in vectors.load("blind")[0] if v["bits"] == 9)
+    token8 = cc.blind_token(v["dek"], v["chat_id"], v["dek_version"], v["kind"], v["token"])
+    half = int.from_bytes(v["chat_id"][:8], "big")
+    sum64 = (cc.mix64(half) + int.from_bytes(v["chat_id"][8:], "big")) % (1 << 64)
+    return {name: value if isinstance(value, bytes) else value.to_bytes(8, "big") for name, value in (
+        ("a", v["chat_id"][:8]), ("b", v["chat_id"][8:]), ("h_of_a", cc.mix64(half)), ("sum", sum64),
+        ("mark", cc.chat_mark(v["chat_id"])), ("token_64_bits", token8),
+        ("stored", cc.stored_token(v["chat_id"], token8)),
+        ("stored_9_bits", cc.stored_token(v["chat_id"], v["blind_token"])))}
+
+
+def chain():
+    """The first seal of event_chain.json, and its event."""
+    key, event, seal = json.loads((vectors.FOLDER / "event_chain.json").read_text())["vectors"][:3]
+    values = [bytes.fromhex(value) if number == 2 else value
+              for number, value in enumerate(event["event"])]
+    hashed = b"chatcrypt/v1/key_event\0" + b"".join(cc.event_value(value) for value in values)
+    fields = {name: int(seal[name]) for name in ("number", "system_id", "horizon", "sealed_at")}
+    fields.update(previous_mac=bytes.fromhex(seal["previous_mac"]), event_ids=seal["event_ids"],
+                  digests=cc.event_digest(values))
+    secret = bytes.fromhex(key["key"])
+    return {"deployment_id": uuid.UUID(key["deployment_id"]).bytes, "chat_id": cc.NO_CHAT,
+            "context": cc.wrap_context(uuid.UUID(key["deployment_id"]).bytes, cc.NO_CHAT, cc.EVENTS, 1),
+            "key": secret, "kcv": cc.kcv(secret, cc.NO_CHAT, 1), "event": hashed,
+            "digest": cc.event_digest(values), "seal": cc.seal_bytes(**fields),
+            "mac": cc.seal_mac(secret, **fields)}
+
+
 EXAMPLES = {"message": message, "row": row, "attachment": attachment, "metadata": metadata, "conversation": conversation,
-            "local": local, "context": context, "token": token}
+            "local": local, "context": context, "token": token, "stored": stored, "chain": chain}
 
 
 def shown(block):

@@ -3,6 +3,8 @@ use strict;
 use warnings;
 use Chatcrypt::Sessions;
 use Chatcrypt::Test qw(keys_of make_key);
+use File::Basename qw(dirname);
+use IPC::Run ();
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -32,6 +34,22 @@ is(ask($node, "SELECT count(*) FROM chatcrypt.verify_events('\\x$said[0]{mac}')"
 is(ask($node, "SELECT count(*) FROM chatcrypt.verify_events('\\x00')"), '1', 'and another not');
 ask($node, 'BEGIN; SELECT chatcrypt.rotate_chat(1); SELECT chatcrypt.seal_events(); ROLLBACK');
 is(scalar(notifications()), 0, 'what is rolled back is not told');
+
+# Somebody who has docs/format.md and the master key alone opens it.
+$node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(1); SELECT chatcrypt.seal_events()');
+my $held = ask($node, q{SELECT jsonb_build_object('deployment', replace(deployment_id::text, '-', ''),
+		'wrapped', encode(encrypted_key, 'hex'), 'kcv', encode(kcv, 'hex'),
+		'seals', (SELECT jsonb_agg(jsonb_build_object('number', seal_id, 'previous_mac', coalesce(encode(previous_mac, 'hex'), repeat('00', 32)),
+				'system_id', system_id, 'horizon', coalesce(horizon::text::bigint, 0),
+				'sealed_at', (extract(epoch FROM sealed_at - '2000-01-01Z') * 1000000)::bigint, 'event_ids', event_ids,
+				'digests', encode(event_digests, 'hex'), 'mac', encode(mac, 'hex')) ORDER BY seal_id) FROM chatcrypt.event_seal))
+	FROM chatcrypt.event_chain, chatcrypt.deployment});
+my $opened = '';
+IPC::Run::run([ '/usr/bin/python3', '-B', dirname($INC{'Chatcrypt/Test.pm'}) . '/../../../reference/open_chain.py', keys_of($node) . '/main.key' ],
+	'<', \$held, '>', \$opened);
+is($opened, "kcv True\nseal 1 True\nseal 2 True\n", 'a second implementation unwraps the key of the chain and makes the same seals');
+notifications();
+
 $node->safe_psql('postgres', q{INSERT INTO chatcrypt.key_event (event_id, event) SELECT n * 2, 'hand_out' FROM generate_series(1001, 31000) AS n});
 is(ask($node, 'SELECT chatcrypt.seal_events(100000)'), '30000', 'a seal with many gaps');
 @said = notifications();
