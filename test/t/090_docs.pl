@@ -126,8 +126,8 @@ foreach my $name (grep { $kind{$_} ne 't' && !$told{$_} } sort keys %kind)
 }
 
 # Ids: every function of the table takes them as any_id, but for those that README.md names.
-my %uuids_alone = map { $_ => 1 } $readme =~ /`(\w+)\(\)` and\s+`(\w+)\(\)`, which\s+views call for every row, take uuids/;
-is(scalar(keys %uuids_alone), 2, 'README.md names functions that take uuids alone');
+my ($sentence) = $readme =~ /cast implicitly\.\s+([^.]*take uuids)\./;
+my %uuids_alone = map { $_ => 1 } $sentence =~ /`(\w+)\(\)`/g;
 my @takes_uuid = lines_of(<<'SQL');
 	SELECT DISTINCT proname FROM pg_proc, unnest(proargnames, proargtypes::oid[]) AS argument (name, type)
 	WHERE pronamespace = 'chatcrypt'::regnamespace AND type = 'uuid'::regtype AND name ~ '^(chat|message|file|before)(_id)?$'
@@ -153,6 +153,14 @@ $node->safe_psql('postgres', 'CREATE DATABASE readme');
 my $printed = $node->safe_psql('readme', join("\n", $readme =~ /^```sql\n(.*?)^```/msg));
 like($printed, qr/^alice\|Lunch at noon\?\n\\x0100000001[0-9a-f]+\n2$/m, 'the first ten lines of README.md');
 like($printed, qr/^remember$/m, 'an envelope in a table of one\'s own');
+
+# What a writer may do who is no reader.
+$node->safe_psql('readme', q{CREATE ROLE writer LOGIN IN ROLE chatcrypt_writer});
+my @as_writer = (extra_params => [ '-U', 'writer' ]);
+like(($node->psql('readme', q{UPDATE chatcrypt.messages SET body = body || '!'}, @as_writer))[2], qr/permission denied for view messages/,
+	'a writer makes no body from the one that is there');
+is(($node->psql('readme', q{UPDATE chatcrypt.messages SET body = 'replaced'}, @as_writer))[2], '', 'but replaces it');
+is($node->safe_psql('readme', 'SELECT DISTINCT body FROM chatcrypt.messages'), 'replaced', 'and it is replaced');
 
 # Foreign keys: README.md gave the right, and said what they do to deletion.
 $node->safe_psql('readme', <<'SQL');

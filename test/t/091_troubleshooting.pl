@@ -93,13 +93,22 @@ my %meets = (
 	'chatcrypt must be loaded through shared_preload_libraries' => sub { without_library('SELECT chatcrypt.new_message_id()') },
 	'DROP … is refused in a database of chatcrypt while its library is not loaded' => sub { without_library('DROP EXTENSION chatcrypt') },
 	'chat … does not exist' => q{SELECT chatcrypt.encrypt(99, 1, 'x')},
+	'chat … already exists' => 'SELECT chatcrypt.create_chat(1)',
+	'malformed array literal: "alice"' => q{SELECT chatcrypt.create_chat(98, 'alice')},
+	'message_id, chat_id, sender and created_at of a message do not change without a new envelope' =>
+	  q{UPDATE chatcrypt.message SET sender = 'bob'},
+	'a trigger changed an id, the sender or the time of a message after it was sealed' => q{BEGIN;
+		CREATE FUNCTION public.rename() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.sender := ''bob''; RETURN NEW; END';
+		CREATE TRIGGER rename BEFORE INSERT ON chatcrypt.message FOR EACH ROW EXECUTE FUNCTION public.rename();
+		INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.id(1), 'alice', 'x')},
+	'additional data that begins with "row", "col" or "file" and a zero byte is reserved' =>
+	  q{SET ROLE writer; SELECT chatcrypt.encrypt(1, 1, 'x', '\x726f7700')},
 	'could not unwrap the data key of chat …' => \&without_keys,
 	'the message does not open' => 'SELECT chatcrypt.decrypt(1, 2, envelope) FROM kept',
 	'the data key of chat … was destroyed' => q{SELECT chatcrypt.decrypt(5, 1, set_byte(envelope, 4, 1)) FROM kept},
 	'permission denied for schema chatcrypt' => q{SET ROLE nobody; SELECT body FROM chatcrypt.messages},
 	'permission denied for function …' => q{SET ROLE writer; SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept},
 	'permission denied for view …' => q{SET ROLE writer; SELECT body FROM chatcrypt.messages},
-	'permission denied: "…" is not a member of role chatcrypt_…' => q{SET ROLE writer; UPDATE chatcrypt.messages SET body = 'x'},
 	'permission denied for table chat' => q{SET ROLE writer; CREATE TABLE t (chat_id uuid REFERENCES chatcrypt.chat)},
 	'permission denied for table message' => q{SET ROLE writer; CREATE TABLE t (message_id uuid REFERENCES chatcrypt.message)},
 	'the current actor is not a participant of this chat' => "$as_bob; SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept",
