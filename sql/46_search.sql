@@ -113,13 +113,22 @@ COMMENT ON FUNCTION chatcrypt.search_tokens(chatcrypt.any_id, text) IS
 	'The tokens that every message has that holds the words of the query, as drain_search_feed() '
 	'writes them: to look for in an index outside.';
 
+-- PL/pgSQL wants a variable for each argument that a procedure gives back, those with a default
+-- included.  So there are two: one that gives nothing back, and one to which all arguments are given.
 CREATE PROCEDURE chatcrypt.reindex_search(
 	chat_id chatcrypt.any_id, batch integer DEFAULT 1000, new_key boolean DEFAULT false,
-	patience interval DEFAULT '30 seconds',
-	INOUT indexed bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL,
-	INOUT waiting_for bigint DEFAULT NULL)
+	patience interval DEFAULT '30 seconds')
+	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
+COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean, interval) IS
+	'Goes over the messages of a chat for its search, each batch in a transaction of its own, '
+	'under a new search key where that is asked for. A notice says how many, and how many do not '
+	'open; a warning says that it had no patience to wait for older transactions: then call it '
+	'again.';
+
+CREATE PROCEDURE chatcrypt.reindex_search(
+	chat_id chatcrypt.any_id, batch integer, new_key boolean, patience interval,
+	INOUT indexed bigint, INOUT unreadable bigint, INOUT waiting_for bigint)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
 COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean, interval, bigint, bigint, bigint) IS
-	'Goes over the messages of a chat for its search, each batch in a transaction of its own, '
-	'under a new search key where that is asked for; says how many, how many do not open, and for '
-	'how many older transactions it had no patience to wait: then call it again.';
+	'The same, and gives back how many messages it indexed, how many do not open, and for how many '
+	'older transactions it had no patience to wait.';

@@ -57,8 +57,8 @@ RESET ROLE;
 
 -- An argument without a type is one id, not an array of ids.
 SELECT chatcrypt.set_search('700', 'blind'), chatcrypt.set_search('701', 'blind');
-CALL chatcrypt.reindex_search('700');
-CALL chatcrypt.reindex_search('701');
+CALL chatcrypt.reindex_search('700', 1000, false, '30 s', NULL, NULL, NULL);
+CALL chatcrypt.reindex_search('701', 1000, false, '30 s', NULL, NULL, NULL);
 SELECT chatcrypt.number_of(message_id) AS message, body FROM chatcrypt.search('700', 'body');
 SELECT chatcrypt.number_of(message_id) AS message, body FROM chatcrypt.search(ARRAY[700, 701], 'body', before => 'infinity', before_id => 8);
 SELECT chatcrypt.number_of(message_id) AS message, body FROM chatcrypt.search(query => 'body', chats => '{700}');

@@ -55,7 +55,7 @@ SELECT count(*) FROM chatcrypt.search_policy;
 -- Searching: words in any order, phrases, or, not, beginnings and parts of words.
 SELECT chatcrypt.create_chats(ARRAY[7011, 7012, 7013]::bigint[], participants => '{alice}');
 SELECT chatcrypt.set_search(7011, 'blind') AS complete;
-CALL chatcrypt.reindex_search(7011);
+CALL chatcrypt.reindex_search(7011, 1000, false, '30 s', NULL, NULL, NULL);
 INSERT INTO chatcrypt.messages (chat_id, message_id, sender, body, created_at)
 SELECT chatcrypt.id(7011), chatcrypt.id(n), 'alice', body, timestamptz '2030-01-01' + n * interval '1 minute'
 FROM (VALUES (1, 'The quick brown fox jumps over the lazy dog'), (2, 'A quick-witted brown dog'), (3, 'Brown, then quick'),
@@ -71,10 +71,27 @@ SELECT query, found(query) FROM unnest(ARRAY['quick', 'QUICK Brown', '"quick bro
 SELECT query, found(query) AS before INTO TEMP before FROM unnest(ARRAY['quick', '"quick brown"', 'brown -dog', '-quick', 'quick*', 'qui*', 'qu*',
 	'quicksilver*', '*icksil*', '*ui*', '-qui*', '-*uick*', 'quick-witted', 'über*', '*rasch*', 'fox or *dog*']) AS query;
 SELECT chatcrypt.set_search(7011, 'blind', prefixes => 3, trigrams => true) AS complete;
-CALL chatcrypt.reindex_search(7011);
+CALL chatcrypt.reindex_search(7011, 1000, false, '30 s', NULL, NULL, NULL);
 SELECT count(*) AS asked, count(*) FILTER (WHERE found(query) IS NOT DISTINCT FROM before) AS same FROM before;
 SELECT chatcrypt.set_search(7011, 'blind', bits => 8) AS complete;
-CALL chatcrypt.reindex_search(7011, batch => 3);
+CALL chatcrypt.reindex_search(7011, 3, false, '30 s', NULL, NULL, NULL);
+-- In PL/pgSQL without variables for what it gives back, and with them.
+SELECT generation AS before FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.id(7011) \gset
+DO $$ BEGIN CALL chatcrypt.reindex_search(chat_id => 7011); END $$;
+SELECT generation > :before AS made_anew, complete FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.id(7011);
+DO $$
+DECLARE
+	indexed bigint;
+	unreadable bigint;
+	waiting_for bigint;
+BEGIN
+	CALL chatcrypt.reindex_search(7011, 1000, false, '30 s', indexed, unreadable, waiting_for);
+	RAISE WARNING '% indexed, % unreadable, % waited for', indexed, unreadable, waiting_for;
+END
+$$;
+SET client_min_messages = notice;
+CALL chatcrypt.reindex_search(7011, batch => 5);
+SET client_min_messages = warning;
 SELECT count(*) AS asked, count(*) FILTER (WHERE found(query) IS NOT DISTINCT FROM before) AS same FROM before;
 SELECT max(cardinality(tokens)) <= 9 AS few,
 	   bool_and((t # (SELECT min(u) FROM chatcrypt.search_token x, unnest(x.tokens) AS u)) & ((1::bigint << 56) - 1) = 0) AS cut
@@ -82,21 +99,21 @@ FROM chatcrypt.search_token, unnest(tokens) AS t GROUP BY message_id ORDER BY 1 
 
 -- A language: stems and stop words.
 SELECT chatcrypt.set_search(7011, 'blind', config => 'english') AS complete;
-CALL chatcrypt.reindex_search(7011, new_key => true);
+CALL chatcrypt.reindex_search(7011, 1000, true, '30 s', NULL, NULL, NULL);
 SELECT query, found(query) FROM unnest(ARRAY['jumping', 'the', 'the fox', '-the', '"over the lazy"', '"over a lazy"', '"over lazy"', 'dogs -quick']) AS query;
 SELECT dek_version, state FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(7011) AND purpose = 'search' ORDER BY dek_version;
 CREATE SCHEMA own;
 CREATE TEXT SEARCH CONFIGURATION own."of chats" (COPY = simple);
 SELECT chatcrypt.set_search(7011, 'blind', config => 'own."of chats"') AS complete;
 SELECT config FROM chatcrypt.search_policy;
-CALL chatcrypt.reindex_search(7011);
+CALL chatcrypt.reindex_search(7011, 1000, false, '30 s', NULL, NULL, NULL);
 SELECT found('jumps');
 DROP TEXT SEARCH CONFIGURATION own."of chats";
 SELECT found('jumps');
 INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(7011), 'not stored');
 SELECT chatcrypt.set_search(7011, 'blind') AS complete;
 SELECT found('jumps');
-CALL chatcrypt.reindex_search(7011);
+CALL chatcrypt.reindex_search(7011, 1000, false, '30 s', NULL, NULL, NULL);
 
 -- Tokens follow their message, and go with it.
 UPDATE chatcrypt.messages SET body = 'A cat' WHERE message_id = chatcrypt.id(1);
@@ -143,8 +160,8 @@ SELECT found('quick*');
 
 -- Pages, over several chats: newest first, each message once.
 SELECT chatcrypt.set_search(7012, 'blind'), chatcrypt.set_search(7013, 'blind', config => 'english', bits => 16, prefixes => 1);
-CALL chatcrypt.reindex_search(7012);
-CALL chatcrypt.reindex_search(chatcrypt.id(7013));
+CALL chatcrypt.reindex_search(7012, 1000, false, '30 s', NULL, NULL, NULL);
+CALL chatcrypt.reindex_search(chatcrypt.id(7013), 1000, false, '30 s', NULL, NULL, NULL);
 INSERT INTO chatcrypt.messages (chat_id, message_id, body, created_at)
 SELECT chatcrypt.id(7012 + n % 2), chatcrypt.id(100 + n), 'page of ' || CASE WHEN n % 3 = 0 THEN 'threes' ELSE 'others' END, timestamptz '2030-06-01' + (n / 4) * interval '1 second'
 FROM generate_series(1, 40) AS n;
@@ -164,7 +181,7 @@ SELECT count(*) FROM chatcrypt.search('{}'::uuid[], 'page');
 SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding = 'search_incomplete';
 SELECT chatcrypt.set_search(7013, 'blind') AS complete;
 SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding = 'search_incomplete';
-CALL chatcrypt.reindex_search(7013);
+CALL chatcrypt.reindex_search(7013, 1000, false, '30 s', NULL, NULL, NULL);
 
 -- What does not open is passed over, or raises.
 UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 50, get_byte(encrypted_message, 50) # 1) WHERE message_id = chatcrypt.id(7);
@@ -172,7 +189,7 @@ SELECT found('quick');
 SET chatcrypt.on_decrypt_error = 'null';
 SELECT found('quick');
 RESET chatcrypt.on_decrypt_error;
-CALL chatcrypt.reindex_search(7011);
+CALL chatcrypt.reindex_search(7011, 1000, false, '30 s', NULL, NULL, NULL);
 
 -- Who may search, and where.
 SELECT * FROM chatcrypt.search(7001, 'quick');
@@ -196,7 +213,7 @@ SELECT * FROM chatcrypt.search(7012, 'page');
 SET ROLE chatcrypt_reader;
 SELECT count(*) FROM chatcrypt.search(7012, 'page');
 SELECT * FROM chatcrypt.search_token;
-CALL chatcrypt.reindex_search(7012);
+CALL chatcrypt.reindex_search(7012, 1000, false, '30 s', NULL, NULL, NULL);
 BEGIN;
 SELECT chatcrypt.act_as('alice');
 SELECT count(*) FROM chatcrypt.search(7012, 'page');
@@ -218,12 +235,12 @@ RESET ROLE;
 DROP POLICY not_the_first ON chatcrypt.message;
 SELECT count(*) FROM chatcrypt.search(ARRAY[7012, 7013]::bigint[], 'threes');
 
-CALL chatcrypt.reindex_search(7099);
-CALL chatcrypt.reindex_search(7001);
+CALL chatcrypt.reindex_search(7099, 1000, false, '30 s', NULL, NULL, NULL);
+CALL chatcrypt.reindex_search(7001, 1000, false, '30 s', NULL, NULL, NULL);
 CALL chatcrypt.reindex_search(NULL::uuid);
-CALL chatcrypt.reindex_search(7012, batch => 0);
+CALL chatcrypt.reindex_search(7012, 0, false, '30 s', NULL, NULL, NULL);
 BEGIN;
-CALL chatcrypt.reindex_search(7012);
+CALL chatcrypt.reindex_search(7012, 1000, false, '30 s', NULL, NULL, NULL);
 ROLLBACK;
 
 -- Off, shredded, deleted: no token is left.
@@ -273,7 +290,7 @@ CREATE FUNCTION mismatches() RETURNS bigint LANGUAGE sql AS $$
 			  AND to_tsvector('simple', body) @@ websearch_to_tsquery('simple', query) ORDER BY 1) $$;
 SELECT mismatches(), count(*) FILTER (WHERE (SELECT count(*) FROM chatcrypt.search(7016, query, 1000)) BETWEEN 1 AND 149) > 100 AS telling FROM asked;
 SELECT chatcrypt.set_search(7016, 'blind', bits => 8, prefixes => 1, trigrams => true) AS complete;
-CALL chatcrypt.reindex_search(7016);
+CALL chatcrypt.reindex_search(7016, 1000, false, '30 s', NULL, NULL, NULL);
 SELECT mismatches();
 
 -- Known answers: tokens are those of the format (test/vectors/blind.json), XORed with the hash of the chat.
@@ -291,7 +308,7 @@ SELECT chatcrypt.set_search(7011, 'blind', config => 'pg_temp.passing');
 -- However often a chat is named.
 SELECT chatcrypt.create_chat(7090) IS NOT NULL AS made;
 SELECT chatcrypt.set_search(7090, 'blind') AS complete;
-CALL chatcrypt.reindex_search(7090);
+CALL chatcrypt.reindex_search(7090, 1000, false, '30 s', NULL, NULL, NULL);
 INSERT INTO chatcrypt.messages (chat_id, message_id, body)
 SELECT chatcrypt.id(7090), chatcrypt.id(9000 + n), 'large ' || repeat(md5(n::text) || ' ', 1000) FROM generate_series(1, 10) AS n;
 SELECT count(*), count(DISTINCT message_id) FROM chatcrypt.search(ARRAY[7090, 7090, 7090]::bigint[], 'large');

@@ -197,7 +197,7 @@ SELECT chatcrypt.ack_search_feed(batch());
 SELECT chatcrypt.set_search(7, 'blind', bits => 16, feed => true);
 SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line WHERE line LIKE '%tokens%';
 SELECT chatcrypt.ack_search_feed(batch());
-CALL chatcrypt.reindex_search(7);
+CALL chatcrypt.reindex_search(7, 1000, false, '30 s', NULL, NULL, NULL);
 SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line WHERE line LIKE '%tokens%';
 SELECT chatcrypt.ack_search_feed(batch());
 -- No key of a message is asked for; but one that was destroyed counts.
@@ -205,7 +205,7 @@ SELECT chatcrypt.set_search(7, 'plain');
 SELECT line::jsonb -> 'text' AS text, line::jsonb ? 'tokens' AS tokens FROM drained() AS line WHERE line LIKE '%sender%';
 SELECT chatcrypt.ack_search_feed(batch());
 SELECT chatcrypt.set_search(7, 'blind', feed => true);
-CALL chatcrypt.reindex_search(7);
+CALL chatcrypt.reindex_search(7, 1000, false, '30 s', NULL, NULL, NULL);
 UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, valid_to = now() WHERE chat_id = chatcrypt.id(7) AND purpose = 'data';
 SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line;
 SELECT chatcrypt.ack_search_feed(batch());

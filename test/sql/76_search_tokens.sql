@@ -10,8 +10,8 @@ CREATE ROLE penman LOGIN IN ROLE chatcrypt_writer;
 SELECT chatcrypt.create_chats(ARRAY[7601, 7602, 7603]::bigint[], participants => '{alice}');
 SELECT chatcrypt.set_search(7601, 'blind', prefixes => 3, trigrams => true, feed => true),
 	   chatcrypt.set_search(7602, 'blind', config => 'english', bits => 12, feed => true);
-CALL chatcrypt.reindex_search(7601);
-CALL chatcrypt.reindex_search(7602);
+CALL chatcrypt.reindex_search(7601, 1000, false, '30 s', NULL, NULL, NULL);
+CALL chatcrypt.reindex_search(7602, 1000, false, '30 s', NULL, NULL, NULL);
 INSERT INTO chatcrypt.messages (chat_id, message_id, body)
 SELECT chatcrypt.id(chat), chatcrypt.id(n), body
 FROM (VALUES (7601, 1, 'The old lighthouse'), (7601, 2, 'An older light house'), (7601, 3, 'Überraschung'),
@@ -65,7 +65,7 @@ RESET ROLE;
 
 -- Another key, other tokens; after a shred none.
 SELECT chatcrypt.search_tokens(7601, 'old') AS before \gset
-CALL chatcrypt.reindex_search(7601, new_key => true);
+CALL chatcrypt.reindex_search(7601, 1000, true, '30 s', NULL, NULL, NULL);
 SELECT chatcrypt.search_tokens(7601, 'old') && :'before'::text[] AS shared;
 SELECT count(*) FROM chatcrypt.search_token WHERE ARRAY(SELECT lpad(to_hex(t), 16, '0') FROM unnest(tokens) AS t) @> chatcrypt.search_tokens(7601, 'old');
 SELECT chatcrypt.shred_chat(7601, 'irreversible') > 0 AS shredded;

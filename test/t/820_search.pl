@@ -107,7 +107,7 @@ $node->poll_query_until('postgres', 'SELECT true');
 my $done = tokens();
 cmp_ok($done, '<', $messages, 'before its end');
 like(found($node, 3, 'number7'), qr/is not complete/, 'nobody searches what is there of it');
-is(ask($node, 'CALL chatcrypt.reindex_search(3)'), ($messages - $done) . '|0|0', 'the next call does what was left');
+is(ask($node, q{CALL chatcrypt.reindex_search(3, 1000, false, '30 s', NULL, NULL, NULL)}), ($messages - $done) . '|0|0', 'the next call does what was left');
 is(tokens(), $messages, 'every message has its tokens');
 is(found($node, 3, "number$_"), "number$_ of many", "message $_ is found") foreach 1, 1000, $messages;
 

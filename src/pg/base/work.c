@@ -49,6 +49,8 @@ chatcrypt_work_end(FunctionCallInfo fcinfo, const int64 *counts, int ncounts)
 	TupleDesc	columns;
 
 	SPI_finish();
+	if (ncounts == 0)
+		return (Datum) 0;
 	Assert(ncounts <= MOST_COUNTS);
 	for (int i = 0; i < ncounts; i++)
 		values[i] = Int64GetDatum(counts[i]);

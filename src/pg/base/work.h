@@ -20,7 +20,7 @@
 extern void chatcrypt_work_begin(FunctionCallInfo fcinfo, const char *name);
 extern void chatcrypt_work_commit(void);
 
-/* What the procedure's INOUT arguments become, all of type bigint: its result. */
+/* What the procedure's INOUT arguments become, all of type bigint: its result.  None: it has none. */
 extern Datum chatcrypt_work_end(FunctionCallInfo fcinfo, const int64 *counts, int ncounts);
 
 /*

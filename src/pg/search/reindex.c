@@ -44,6 +44,7 @@
 #include "pg/search/searchpolicy.h"
 #include "pg/upkeep/fence.h"
 
+#define INPUTS	4				/* arguments that the procedure does not give back */
 #define NAP		100				/* ms, before messages that others held are tried again */
 
 typedef struct Reindex
@@ -343,14 +344,21 @@ reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 						chatcrypt_id_text(chat_id->data)),
 				 errdetail("Transactions that began before its change are running still."),
 				 errhint("Call again when they have ended, or with more patience.")));
-	return chatcrypt_work_end(fcinfo, (int64[]) {run.indexed, run.unreadable, run.outstanding}, 3);
+	if (PG_NARGS() > INPUTS)
+		return chatcrypt_work_end(fcinfo,
+								  (int64[]) {run.indexed, run.unreadable, run.outstanding}, 3);
+	ereport(NOTICE,
+			(errmsg("indexed %lld messages of chat %s, and %lld do not open",
+					(long long) run.indexed, chatcrypt_id_text(chat_id->data),
+					(long long) run.unreadable)));
+	return chatcrypt_work_end(fcinfo, NULL, 0);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_reindex_search);
 
 /*
- * reindex_search(chat any_id, batch integer, new_key boolean, patience interval, INOUT
- * indexed, unreadable, waiting_for)
+ * reindex_search(chat any_id, batch integer, new_key boolean, patience interval
+ * [, INOUT indexed, unreadable, waiting_for])
  */
 Datum
 chatcrypt_reindex_search(PG_FUNCTION_ARGS)
