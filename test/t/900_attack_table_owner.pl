@@ -77,7 +77,7 @@ sub times_run
 }
 
 # A superuser with a setting of an application makes the call, and then calls now().
-my $as_before = '"$user", public|hers|raise';
+my $as_before = '"$user", public|hers|null_destroyed';
 
 sub attack
 {

@@ -189,7 +189,7 @@ foreach my $relation ('chatcrypt.messages', 'chatcrypt.message', 'chatcrypt.wire
 }
 like(as_app($_), $nobody, "without an actor: $_") foreach
   $note, 'SELECT chatcrypt.decrypt_bytea(chat, note, envelope) FROM notes', 'SELECT chatcrypt.try_decrypt(chat, note, envelope) FROM notes',
-  q{SELECT chatcrypt.encrypt(2, 6, 'x')}, q{SELECT chatcrypt.encrypt(2, 6, '\x00'::bytea)}, 'SELECT chatcrypt.message_body(chatcrypt.id(2), chatcrypt.id(5), now(), 'bob', envelope) FROM notes',
+  q{SELECT chatcrypt.encrypt(2, 6, 'x')}, q{SELECT chatcrypt.encrypt(2, 6, '\x00'::bytea)}, q{SELECT chatcrypt.message_body(chatcrypt.id(2), chatcrypt.id(5), now(), 'bob', envelope) FROM notes},
   q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(2), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.id(2), chatcrypt.id(22), 'x')},
   qq{COPY chatcrypt.messages (chat_id, body) FROM stdin;\n00000000-0000-8000-8000-000000000002\tx\n\\.\n},
   q{SELECT chatcrypt.accept_wire_message(2, '{"encrypted": false, "content": "x"}')}, 'SELECT chatcrypt.conversation_key(2)',
