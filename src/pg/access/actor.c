@@ -10,7 +10,8 @@
  *	 statement.  That transaction may name anybody, and must name somebody: an_actor_is_due
  *	 lasts until the statement of the client ends.
  * - Parallel workers have neither variable.  They have settings, so the leader keeps
- *	 DUE_SETTING up to date when a query starts.
+ *	 DUE_SETTING up to date whenever a query runs.  When it starts would be too early: a
+ *	 portal may be opened before act_as(), and run after the actor was dropped.
  */
 #include "postgres.h"
 
@@ -18,6 +19,7 @@
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -27,6 +29,7 @@
 #include "pg/access/actor.h"
 #include "pg/access/ownsettings.h"
 #include "pg/base/settings.h"
+#include "pg/compat.h"
 
 #define ACTOR_SETTING	"chatcrypt.actor"
 #define DUE_SETTING		"chatcrypt.actor_is_due"
@@ -37,7 +40,7 @@ static bool due_for_workers;
 static char *first_actor;		/* of this transaction, in its memory; NULL for none */
 static bool an_actor_is_due;	/* an earlier transaction of this statement had one */
 
-static ExecutorStart_hook_type previous_executor_start;
+static ExecutorRun_hook_type previous_executor_run;
 
 const char *
 chatcrypt_actor(void)
@@ -122,14 +125,11 @@ remember(const char *name)
 
 /* Before the workers of the query are started.  A query inside a parallel one starts none. */
 static void
-start_query(QueryDesc *query, int flags)
+run_query(CHATCRYPT_EXECUTOR_RUN_PARAMETERS)
 {
 	if (unlikely(is_due() != due_for_workers) && !IsInParallelMode())
 		chatcrypt_set_own(DUE_SETTING, is_due() ? "on" : "off", PGC_S_SESSION, GUC_ACTION_LOCAL);
-	if (previous_executor_start)
-		previous_executor_start(query, flags);
-	else
-		standard_ExecutorStart(query, flags);
+	chatcrypt_call_executor_run(previous_executor_run);
 }
 
 static void
@@ -156,8 +156,8 @@ chatcrypt_actor_define_settings(void)
 void
 chatcrypt_actor_install_hooks(void)
 {
-	previous_executor_start = ExecutorStart_hook;
-	ExecutorStart_hook = start_query;
+	previous_executor_run = ExecutorRun_hook;
+	ExecutorRun_hook = run_query;
 }
 
 /* ---------- functions ---------- */
@@ -171,6 +171,19 @@ refuse_name(int code, const char *message)
 			 errhint("The actor of a transaction ends with the transaction.")));
 }
 
+/*
+ * Code of a table's owner runs in the middle of maintenance, where an actor that it names
+ * would last until the transaction of somebody else ends.
+ */
+static void
+refuse_restricted_operation(void)
+{
+	if (InSecurityRestrictedOperation())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot name an actor within a security-restricted operation")));
+}
+
 PG_FUNCTION_INFO_V1(chatcrypt_act_as);
 
 /* act_as(actor text): until the end of the transaction, or of the savepoint. */
@@ -180,6 +193,7 @@ chatcrypt_act_as(PG_FUNCTION_ARGS)
 	char	   *name;
 
 	chatcrypt_require_reader_or_writer();
+	refuse_restricted_operation();
 	if (PG_ARGISNULL(0))
 		refuse_name(ERRCODE_NULL_VALUE_NOT_ALLOWED, "the actor's name must not be null");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));

@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "pg/access/access.h"
 #include "pg/base/store.h"
 #include "pg/chats/chatmemory.h"
 #include "pg/chats/retention.h"
@@ -86,6 +87,7 @@ chatcrypt_default_expiry(PG_FUNCTION_ARGS)
 {
 	TimestampTz expires_at;
 
+	chatcrypt_require_participant(PG_GETARG_UUID_P(0)->data);
 	if (!chatcrypt_expiry(PG_GETARG_UUID_P(0)->data, PG_GETARG_TIMESTAMPTZ(1), &expires_at))
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(expires_at);

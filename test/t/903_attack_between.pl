@@ -1,0 +1,138 @@
+# Attacks by what comes in between: a portal that was opened before the actor was named, code of
+# a table's owner in the middle of maintenance, triggers and policies that keep a row as it is,
+# and an id of a message that a file names before the message is there.
+use strict;
+use warnings;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test;
+use IO::Socket::UNIX;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = Chatcrypt::Test->start('between');
+
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE app LOGIN;
+CREATE ROLE mallory LOGIN;
+GRANT chatcrypt_writer, chatcrypt_reader TO app, mallory;
+GRANT CREATE ON SCHEMA public TO mallory;
+SELECT chatcrypt.create_chat(1, ARRAY['alice', 'carol']), chatcrypt.create_chat(2, ARRAY['bob']);
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.id(11), chatcrypt.id(1), 'alice', 'lighthouse');
+INSERT INTO chatcrypt.messages (chat_id, sender, body) SELECT chatcrypt.id(2), 'bob', 'for bob ' || n FROM generate_series(1, 3000) AS n;
+ANALYZE chatcrypt.message;
+SQL
+
+sub as_app
+{
+	my ($sql) = @_;
+	my ($status, $rows, $errors) = $node->psql('postgres', $sql, extra_params => [ '-U', 'app' ]);
+	return $errors =~ /((?:ERROR|FATAL):.*)/ ? $1 : $rows;
+}
+
+# ---------- a portal ----------
+
+# The protocol by hand, because libpq opens no portal without running it.
+package Wire
+{
+	sub connect
+	{
+		my ($class, $node, $user) = @_;
+		my $socket = IO::Socket::UNIX->new(Peer => $node->host . '/.s.PGSQL.' . $node->port) or die "cannot connect: $!";
+		my $self = bless { socket => $socket }, $class;
+		my $startup = pack 'NZ*Z*Z*Z*x', 196608, 'user', $user, 'database', 'postgres';
+
+		print {$socket} pack('N', length($startup) + 4) . $startup;
+		$self->answers;
+		return $self;
+	}
+
+	sub message { my ($type, $content) = @_; return $type . pack('N', length($content) + 4) . $content; }
+
+	sub take
+	{
+		my ($self, $length) = @_;
+		my $taken = '';
+		while (length $taken < $length)
+		{
+			read($self->{socket}, $taken, $length - length $taken, length $taken) or die 'the connection was closed';
+		}
+		return $taken;
+	}
+
+	# The first columns of the rows, and errors, until the server is ready.
+	sub answers
+	{
+		my ($self) = @_;
+		my @answers;
+		while (1)
+		{
+			my ($type, $length) = unpack 'aN', $self->take(5);
+			my $content = $self->take($length - 4);
+			push @answers, unpack('x2N/a', $content) if $type eq 'D';
+			push @answers, $content if $type eq 'E';
+			return join ',', @answers if $type eq 'Z';
+		}
+	}
+
+	sub send
+	{
+		my ($self, @messages) = @_;
+		local $| = 1;
+		$self->{socket}->autoflush(1);
+		print { $self->{socket} } @messages;
+		return $self->answers;
+	}
+
+	sub query { my ($self, $sql) = @_; return $self->send(message('Q', "$sql\0")); }
+
+	sub open_portal
+	{
+		my ($self, $sql) = @_;
+		return $self->send(message('P', "\0$sql\0" . pack('n', 0)), message('B', "portal\0\0" . pack('n3', 0, 0, 0)), message('S', ''));
+	}
+
+	sub run_portal { my ($self) = @_; return $self->send(message('E', "portal\0" . pack('N', 0)), message('S', '')); }
+}
+
+my $wire = Wire->connect($node, 'app');
+my $count = 'SELECT count(body) FROM chatcrypt.messages';
+$wire->query("SET $_") foreach 'parallel_setup_cost = 0', 'parallel_tuple_cost = 0', 'min_parallel_table_scan_size = 0', 'enable_indexscan = off',
+  'enable_bitmapscan = off', 'enable_indexonlyscan = off', 'parallel_leader_participation = off';
+$wire->query('BEGIN');
+like($wire->query("EXPLAIN $count"), qr/Workers Planned/, 'the query of the portal is run by parallel workers');
+$wire->open_portal($count);
+$wire->query('SAVEPOINT s');
+$wire->query(q{SELECT chatcrypt.act_as('carol')});
+$wire->query('ROLLBACK TO s');
+is($wire->run_portal, '0', 'a portal that was opened before an actor was named shows nothing after the actor was dropped');
+$wire->query('ROLLBACK');
+$wire->query('BEGIN');
+$wire->open_portal($count);
+$wire->query(q{SELECT chatcrypt.act_as('carol')});
+is($wire->run_portal, '1', 'a portal that was opened before an actor was named shows what that actor may see');
+$wire->query('ROLLBACK');
+
+# ---------- the owner of a table ----------
+
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE notes (note_id uuid PRIMARY KEY, chat_id uuid, note bytea);
+INSERT INTO notes VALUES (chatcrypt.id(1), chatcrypt.id(1), chatcrypt.encrypt(1, 1, 'a note', 'notes'));
+ALTER TABLE notes OWNER TO mallory;
+SET ROLE mallory;
+CREATE FUNCTION name_somebody() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM chatcrypt.act_as('eve'); RETURN new; END $$;
+CREATE TRIGGER name_somebody BEFORE UPDATE ON notes FOR EACH ROW EXECUTE FUNCTION name_somebody();
+RESET ROLE;
+SELECT chatcrypt.register_envelopes('notes', 'note', 'chat_id', 'note_id', 'notes');
+UPDATE chatcrypt.chat SET reencrypt_after = '1 microsecond';
+SELECT chatcrypt.rotate_chat(1), chatcrypt.rotate_chat(2);
+SQL
+ask($node, 'CALL chatcrypt.reencrypt_due()');
+is(ask($node, 'SELECT min(dek_version) FROM chatcrypt.message WHERE chat_id = chatcrypt.id(2)'), '2', 'the owner of a table stops the re-encryption of no other chat by naming an actor in a trigger');
+$node->safe_psql('postgres', 'DROP TABLE notes');
+
+# ---------- other chats, other participants ----------
+
+ask($node, q{UPDATE chatcrypt.chat SET retention = '3 days' WHERE chat_id = chatcrypt.id(2)});
+like(as_app(q{BEGIN; SELECT FROM chatcrypt.act_as('carol'); SELECT chatcrypt.default_expiry(2)}), qr/not a participant/, 'an actor does not learn the retention of a chat of others');
+
+done_testing();
