@@ -130,6 +130,28 @@ ask($node, 'CALL chatcrypt.reencrypt_due()');
 is(ask($node, 'SELECT min(dek_version) FROM chatcrypt.message WHERE chat_id = chatcrypt.id(2)'), '2', 'the owner of a table stops the re-encryption of no other chat by naming an actor in a trigger');
 $node->safe_psql('postgres', 'DROP TABLE notes');
 
+# ---------- what keeps a row as it is ----------
+
+$node->safe_psql('postgres', q{SELECT chatcrypt.set_search(1, 'blind'); CALL chatcrypt.reindex_search(1)});
+my $edit = q{UPDATE chatcrypt.messages SET body = 'elsewhere' WHERE message_id = chatcrypt.id(11) RETURNING body};
+my $found = q{SELECT count(*) FROM chatcrypt.search(1, 'lighthouse')};
+$node->safe_psql('postgres', q{CREATE POLICY quiet ON chatcrypt.message AS RESTRICTIVE FOR UPDATE USING (sender = 'nobody')});
+is(as_app($edit), '', 'an UPDATE that a policy of somebody else passes over returns no row');
+is(as_app($found), '1', 'and search finds the message by its words as before');
+$node->safe_psql('postgres', q{DROP POLICY quiet ON chatcrypt.message;
+	CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+	CREATE TRIGGER keep_out BEFORE INSERT OR UPDATE ON chatcrypt.message FOR EACH ROW EXECUTE FUNCTION keep_out()});
+is(as_app($edit), '', 'an UPDATE that a trigger keeps out returns no row');
+is(as_app($found), '1', 'and search finds the message by its words as before, also after a trigger kept out the change');
+is(as_app(q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'kept out') RETURNING body}), '', 'an INSERT that a trigger keeps out returns no row');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.search_token WHERE message_id NOT IN (SELECT message_id FROM chatcrypt.message)'), '0', 'and search knows of no message that is not there');
+like(as_app("SET statement_timeout = '60s'; $_"), qr/^ERROR:  a message was neither inserted nor found/, "a trigger that keeps messages out is an error: $_") foreach
+  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x') ON CONFLICT DO NOTHING},
+  q{SELECT chatcrypt.put_messages(ARRAY[1], ARRAY[12], ARRAY['x'])};
+$node->safe_psql('postgres', 'DROP TRIGGER keep_out ON chatcrypt.message');
+is(as_app($edit), 'elsewhere', 'without policy and trigger the message changes');
+is(as_app($found), '0', 'and search forgets its words');
+
 # ---------- other chats, other participants ----------
 
 ask($node, q{UPDATE chatcrypt.chat SET retention = '3 days' WHERE chat_id = chatcrypt.id(2)});

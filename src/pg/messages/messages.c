@@ -216,13 +216,14 @@ static const Oid column_types[MESSAGE_COLUMNS + 1] = {
 	"INSERT INTO chatcrypt.message (message_id, chat_id, sender, encrypted_message, dek_version, " \
 	"created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
-static void
+/* False where a trigger kept the row out. */
+static bool
 insert_by_sql(Row *row)
 {
 	static SPIPlanPtr plan;
 
-	run_statement(&plan, INSERT_MESSAGE RETURNING_BOUND, MESSAGE_COLUMNS, column_types, row->values,
-				  row->nulls, row);
+	return run_statement(&plan, INSERT_MESSAGE RETURNING_BOUND, MESSAGE_COLUMNS, column_types,
+						 row->values, row->nulls, row) > 0;
 }
 
 static bool
@@ -234,6 +235,9 @@ insert_without_conflict(Row *row)
 						 MESSAGE_COLUMNS, column_types, row->values, row->nulls, row) > 0;
 }
 
+/* How often a message may be gone that an INSERT has just found. */
+#define MOST_ROUNDS 100
+
 /*
  * What the chat of a duplicate is decides what is done with it: an id that another chat
  * has is a mistake, and to ignore it would lose the message.  Whoever comes here was
@@ -242,7 +246,7 @@ insert_without_conflict(Row *row)
 static ChatcryptPutOutcome
 insert_unless_there(Row *row)
 {
-	while (!insert_without_conflict(row))
+	for (int round = 0; !insert_without_conflict(row); round++)
 	{
 		TupleDesc	desc;
 		HeapTuple	there = chatcrypt_find_row("message", "message_pkey", InvalidOid, F_UUID_EQ,
@@ -251,8 +255,13 @@ insert_unless_there(Row *row)
 		Datum		chat_id;
 
 		CHECK_FOR_INTERRUPTS();
-		if (there == NULL)
+		if (there == NULL && round < MOST_ROUNDS)
 			continue;			/* deleted in between */
+		if (there == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+					 errmsg("a message was neither inserted nor found"),
+					 errhint("Look for a trigger on chatcrypt.message that keeps it out.")));
 		chat_id = heap_getattr(there, MESSAGE_CHAT_ID + 1, desc, &isnull);
 		return memcmp(DatumGetUUIDP(chat_id), DatumGetUUIDP(row->values[MESSAGE_CHAT_ID]),
 					  UUID_LEN) == 0 ? CHATCRYPT_PUT_IGNORED : CHATCRYPT_PUT_REFUSED;
@@ -317,15 +326,15 @@ fill_defaults(Row *row)
 
 /*
  * The one place where a new message reaches the table, by a writer or, where there is
- * none, by SQL.
+ * none, by SQL.  False where a trigger kept it out.
  */
-static void
+static bool
 store_message(ChatcryptRowWriter *writer, Row *stored)
 {
-	if (writer != NULL)
-		chatcrypt_rowwriter_insert(writer, stored->values, stored->nulls);
-	else
-		insert_by_sql(stored);
+	if (writer == NULL)
+		return insert_by_sql(stored);
+	chatcrypt_rowwriter_insert(writer, stored->values, stored->nulls);
+	return true;
 }
 
 /* What ON CONFLICT DO NOTHING says; false where it did nothing. */
@@ -337,8 +346,7 @@ insert_or_ignore(Row *stored)
 		case CHATCRYPT_PUT_IGNORED:
 			return false;
 		case CHATCRYPT_PUT_REFUSED:
-			insert_by_sql(stored);	/* raises, in PostgreSQL's words for a duplicate */
-			return true;
+			return insert_by_sql(stored);	/* raises, in PostgreSQL's words for a duplicate */
 		default:
 			return true;
 	}
@@ -382,9 +390,8 @@ insert_message(TriggerData *trigger, FmgrInfo *function)
 	stored = given;
 	fill_defaults(&stored);
 	seal_body(&stored);
-	if (!query->ignores_duplicates)
-		store_message(writer_of(query, function->fn_mcxt), &stored);
-	else if (!insert_or_ignore(&stored))
+	if (!(query->ignores_duplicates ? insert_or_ignore(&stored) :
+		  store_message(writer_of(query, function->fn_mcxt), &stored)))
 		return NULL;
 	note_written(&stored, body_of(&given));
 	return row_for_returning(view, &given, &stored);
@@ -404,8 +411,8 @@ chatcrypt_insert_message(const Row *given, bytea *envelope, pg_uuid_t *id)
 		put_envelope(&stored, envelope);
 	else
 		seal_body(&stored);
-	store_message(NULL, &stored);
-	note_written(&stored, body_of(given));
+	if (store_message(NULL, &stored))
+		note_written(&stored, body_of(given));
 	*id = *DatumGetUUIDP(stored.values[MESSAGE_ID]);
 }
 
@@ -451,7 +458,7 @@ is_distinct(const Row *a, const Row *b, int column)
 								  b->nulls[column]);
 }
 
-static void
+static bool
 update_with_body(Row *row, Datum old_id)
 {
 	static SPIPlanPtr plan;
@@ -461,15 +468,15 @@ update_with_body(Row *row, Datum old_id)
 	memcpy(values, row->values, sizeof(row->values));
 	memcpy(nulls, row->nulls, sizeof(row->nulls));
 	values[MESSAGE_COLUMNS] = old_id;
-	run_statement(&plan,
-				  "UPDATE chatcrypt.message SET message_id = $1, chat_id = $2, sender = $3, "
-				  "encrypted_message = $4, "
-				  "dek_version = $5, created_at = $6, expires_at = $7 "
-				  "WHERE message_id OPERATOR(pg_catalog.=) $8" RETURNING_BOUND,
-				  MESSAGE_COLUMNS + 1, column_types, values, nulls, row);
+	return run_statement(&plan,
+						 "UPDATE chatcrypt.message SET message_id = $1, chat_id = $2, sender = $3, "
+						 "encrypted_message = $4, "
+						 "dek_version = $5, created_at = $6, expires_at = $7 "
+						 "WHERE message_id OPERATOR(pg_catalog.=) $8" RETURNING_BOUND,
+						 MESSAGE_COLUMNS + 1, column_types, values, nulls, row) > 0;
 }
 
-static void
+static bool
 update_without_body(Row *row)
 {
 	static const Oid types[] = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
@@ -483,10 +490,10 @@ update_without_body(Row *row)
 		row->nulls[MESSAGE_CREATED_AT], row->nulls[MESSAGE_EXPIRES_AT]
 	};
 
-	run_statement(&plan,
-				  "UPDATE chatcrypt.message SET sender = $2, created_at = $3, expires_at = $4 "
-				  "WHERE message_id OPERATOR(pg_catalog.=) $1",
-				  lengthof(values), types, values, nulls, NULL);
+	return run_statement(&plan,
+						 "UPDATE chatcrypt.message SET sender = $2, created_at = $3, "
+						 "expires_at = $4 WHERE message_id OPERATOR(pg_catalog.=) $1",
+						 lengthof(values), types, values, nulls, NULL) > 0;
 }
 
 /* An actor changes what it may, where it is and where it goes, and makes nobody else its sender. */
@@ -610,16 +617,31 @@ change_of(const Row *old, const Row *given)
 	return change;
 }
 
+/* The row is stored, and search follows; as note_written(). */
+static void
+note_changed(const Change *change, const Row *old, const Row *stored, const text *body)
+{
+	if (change->moved)
+		chatcrypt_search_removed(DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
+								 DatumGetUUIDP(old->values[MESSAGE_ID])->data);
+	if (change->moved || change->edited || change->dated)
+		note_written(stored, body);
+	else
+		chatcrypt_feed_note(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
+							DatumGetUUIDP(stored->values[MESSAGE_ID])->data);
+}
+
 /*
  * Stores the row, sealed anew where anything of what is bound in its envelope changed.
  * A message that was not opened for it keeps what search knows of it: nothing better can
- * be made.
+ * be made.  False where a policy or a trigger of somebody else's kept the row as it was.
  */
-static void
+static bool
 store_change(const Change *change, const Row *old, Row *stored)
 {
 	text	   *body = body_of(stored);
 	text	   *unread = NULL;
+	volatile bool done = false;
 
 	if (change->rebound && change->unread)
 		body = unread = reseal_unread(old, stored);
@@ -627,24 +649,17 @@ store_change(const Change *change, const Row *old, Row *stored)
 		seal_body(stored);
 	PG_TRY();
 	{
-		if (change->rebound || change->edited)
-			update_with_body(stored, old->values[MESSAGE_ID]);
-		else
-			update_without_body(stored);
-		if (change->moved)
-			chatcrypt_search_removed(DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
-									 DatumGetUUIDP(old->values[MESSAGE_ID])->data);
-		if (change->moved || change->edited || change->dated)
-			note_written(stored, body);
-		else
-			chatcrypt_feed_note(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
-								DatumGetUUIDP(stored->values[MESSAGE_ID])->data);
+		done = change->rebound || change->edited ?
+			update_with_body(stored, old->values[MESSAGE_ID]) : update_without_body(stored);
+		if (done)
+			note_changed(change, old, stored, body);
 	}
 	PG_FINALLY();
 	{
 		chatcrypt_wipe_text(unread);
 	}
 	PG_END_TRY();
+	return done;
 }
 
 static HeapTuple
@@ -671,7 +686,8 @@ update_message(TriggerData *trigger, FmgrInfo *function)
 	refuse_to_erase_unread(&old, &given);
 	change = change_of(&old, &given);
 	stored = given;
-	store_change(&change, &old, &stored);
+	if (!store_change(&change, &old, &stored))
+		return NULL;
 	return row_for_returning(view, &given, &stored);
 }
 

@@ -38,7 +38,6 @@
 
 #include "pg/access/access.h"
 #include "pg/base/store.h"
-#include "pg/messages/binding.h"
 #include "pg/messages/messagetable.h"
 #include "pg/messages/rowwriter.h"
 
@@ -175,7 +174,10 @@ has_our_policy_alone(Relation table)
 	return found == 1;
 }
 
-/* Only a plain table of our own columns, without what the executor would do beyond a row. */
+/*
+ * Only a plain table of our own columns, without what the executor would do beyond a row,
+ * and without triggers that may change a row or keep it out.
+ */
 static bool
 is_plain(Relation table)
 {
@@ -186,14 +188,8 @@ is_plain(Relation table)
 		RelationGetNumberOfAttributes(table) == MESSAGE_COLUMNS &&
 		table->rd_rules == NULL &&
 		(triggers == NULL ||
-		 !(triggers->trig_insert_new_table || triggers->trig_insert_before_statement ||
-		   triggers->trig_insert_after_statement));
-}
-
-static bool
-has_insert_triggers_before(Relation table)
-{
-	return table->trigdesc != NULL && table->trigdesc->trig_insert_before_row;
+		 !(triggers->trig_insert_new_table || triggers->trig_insert_before_row ||
+		   triggers->trig_insert_before_statement || triggers->trig_insert_after_statement));
 }
 
 static bool
@@ -274,15 +270,6 @@ chatcrypt_rowwriter_open(MemoryContext query_context)
 	return NULL;
 }
 
-/* The slot has what the triggers before the row made of it. */
-static void
-refuse_changed(ChatcryptRowWriter *writer, const Datum *values, const bool *nulls)
-{
-	slot_getallattrs(writer->slot);
-	chatcrypt_require_bound_as_sealed(values, nulls, writer->slot->tts_values,
-									  writer->slot->tts_isnull);
-}
-
 void
 chatcrypt_rowwriter_insert(ChatcryptRowWriter *writer, const Datum *values, const bool *nulls)
 {
@@ -299,8 +286,6 @@ chatcrypt_rowwriter_insert(ChatcryptRowWriter *writer, const Datum *values, cons
 	ExecStoreVirtualTuple(writer->slot);
 	writer->estate->es_snapshot = GetActiveSnapshot();
 	ExecSimpleRelationInsert(writer->result, writer->estate, writer->slot);
-	if (has_insert_triggers_before(writer->table))
-		refuse_changed(writer, values, nulls);
 	ExecClearTuple(writer->slot);
 	ResetPerTupleExprContext(writer->estate);
 }

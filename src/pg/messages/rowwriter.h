@@ -5,7 +5,7 @@
  *		the view affordable.
  *
  * A writer lives as long as the query whose trigger opened it.  Where the table
- * is not what this file knows how to write (a policy of somebody else's, a
+ * is not what this file knows how to write (a policy or trigger of somebody else's, a
  * partition, an added column) there is none, and the caller uses SQL.
  */
 #ifndef CHATCRYPT_ROWWRITER_H
