@@ -23,7 +23,8 @@ COMMENT ON TABLE chatcrypt.attachment IS
 	'Files of chats: what is known of them, encrypted. Read it through the view '
 	'chatcrypt.attachments.';
 COMMENT ON COLUMN chatcrypt.attachment.message_id IS
-	'The message that the file goes with, and is deleted with; NULL for none.';
+	'The message that the file goes with, and is deleted with unless an actor deletes the message who may not '
+	'delete the file; NULL for none.';
 COMMENT ON COLUMN chatcrypt.attachment.completed_at IS
 	'NULL while it is being uploaded, and not readable.';
 

@@ -157,4 +157,11 @@ is(as_app($found), '0', 'and search forgets its words');
 ask($node, q{UPDATE chatcrypt.chat SET retention = '3 days' WHERE chat_id = chatcrypt.id(2)});
 like(as_app(q{BEGIN; SELECT FROM chatcrypt.act_as('carol'); SELECT chatcrypt.default_expiry(2)}), qr/not a participant/, 'an actor does not learn the retention of a chat of others');
 
+as_app(q{BEGIN; SELECT FROM chatcrypt.act_as('alice'); SELECT chatcrypt.put_attachment(1, 21, 'a file', message_id => 31); COMMIT});
+my $squat = q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(31), chatcrypt.id(1), 'x'); DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(31)};
+as_app("BEGIN; SELECT FROM chatcrypt.act_as('carol'); $squat; COMMIT");
+is(ask($node, 'SELECT count(*) FROM chatcrypt.attachment'), '1', 'a participant does not delete the file of another by a message of the id that the file names');
+as_app("BEGIN; SELECT FROM chatcrypt.act_as('alice'); $squat; COMMIT");
+is(ask($node, 'SELECT count(*) FROM chatcrypt.attachment'), '0', 'who sent both deletes the file with the message');
+
 done_testing();

@@ -269,7 +269,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_delete_attachments_of_messages);
 
 /*
  * Trigger on chatcrypt.message, after a DELETE, once for all of its rows.  A file that
- * names a message of another chat stays.
+ * names a message of another chat stays.  So does one that the current actor may not
+ * delete: it could have sent and deleted a message of the very id that the file names.
  */
 Datum
 chatcrypt_delete_attachments_of_messages(PG_FUNCTION_ARGS)
@@ -289,8 +290,9 @@ chatcrypt_delete_attachments_of_messages(PG_FUNCTION_ARGS)
 	if (SPI_register_trigger_data(trigger) != SPI_OK_TD_REGISTER)
 		elog(ERROR, "could not register the rows of a trigger");
 	chatcrypt_statement_run(&plan, "DELETE FROM chatcrypt.attachment AS a USING deleted AS d "
-							"WHERE a.message_id = d.message_id AND a.chat_id = d.chat_id", NULL, 0,
-							false);
+							"WHERE a.message_id = d.message_id AND a.chat_id = d.chat_id "
+							"AND (chatcrypt.current_actor() IS NULL "
+							"OR chatcrypt.may_change(a.chat_id, a.sender))", NULL, 0, false);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_POINTER(NULL);
 }
