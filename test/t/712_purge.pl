@@ -121,8 +121,9 @@ foreach my $name (@places)
 	is(answer($writer, row($name, "chatcrypt.encrypt($place{$name}{chat}, 1, repeat('handed on', $length))")), '', "$name: stored");
 	value("SELECT chatcrypt.rotate_chat($place{$name}{chat})");
 }
-is(answer($writer, "SELECT chatcrypt.number_of(chatcrypt.put_attachment($file, $file, 'handed on'))"), $file, 'a file: stored');
-value("SELECT chatcrypt.rotate_chat($file)");
+value("SELECT chatcrypt.begin_attachment($file, $file)");
+is(answer($writer, "SELECT chatcrypt.put_attachment_part($file, 0, 'handed on', true)"), '', 'a file: a part is stored');
+value("SET lock_timeout = '20 s'; SELECT chatcrypt.rotate_chat($file)");
 value(q{INSERT INTO kept VALUES (9, 9, chatcrypt.encrypt(9, 9, 'old'))});
 value('SELECT chatcrypt.rotate_chat(9), chatcrypt.rotate_chat(10)');
 my $purge = session($node);
