@@ -122,8 +122,14 @@ foreach my $name (@places)
 	value("SELECT chatcrypt.rotate_chat($place{$name}{chat})");
 }
 value("SELECT chatcrypt.begin_attachment($file, $file)");
-is(answer($writer, "SELECT chatcrypt.put_attachment_part($file, 0, 'handed on', true)"), '', 'a file: a part is stored');
-value("SET lock_timeout = '20 s'; SELECT chatcrypt.rotate_chat($file)");
+is(answer($writer, "INSERT INTO chatcrypt.attachment_part (file_id, part, chat_id, last, sealed)
+		SELECT file_id, 0, chat_id, true, chatcrypt.encrypt_attachment(chat_id, file_id, 'handed on') FROM chatcrypt.attachment
+		WHERE file_id = chatcrypt.id($file)"), '', 'a file: a part is stored');
+value("SELECT chatcrypt.rotate_chat($file)");
+# What is known of the file is to name version 2, so that the part alone names version 1.
+value('SELECT chatcrypt.rotate_chat(22); SELECT chatcrypt.begin_attachment(22, 22)');
+value("SET statement_timeout = '20 s'; UPDATE chatcrypt.attachment AS f SET encrypted_metadata = o.encrypted_metadata, dek_version = 2
+	FROM chatcrypt.attachment AS o WHERE f.file_id = chatcrypt.id($file) AND o.file_id = chatcrypt.id(22)");
 value(q{INSERT INTO kept VALUES (9, 9, chatcrypt.encrypt(9, 9, 'old'))});
 value('SELECT chatcrypt.rotate_chat(9), chatcrypt.rotate_chat(10)');
 my $purge = session($node);
@@ -169,7 +175,7 @@ answer($_, 'COMMIT') foreach $exporter, $last;
 sleep 1;
 ok(is_waiting(), 'the purge waits for whoever has an older snapshot');
 is(store($importer, 9, 9), '', 'which stores what it has');
-is(outcome($purge), '1|0|0', 'the purge has seen it all, and destroys what nobody had');
+is(outcome($purge), '2|0|0', 'the purge has seen it all, and destroys the two keys that nobody had');
 is(state_of(10, 1), 'destroyed', 'a key without envelopes');
 is(state_of($place{$_}{chat}, 1), 'decrypt_only', "$_: the key is there") foreach @places;
 is(state_of($file, 1), 'decrypt_only', 'a file: the key of its part is there');
