@@ -291,12 +291,16 @@ set_expiry(Row *row)
 	row->nulls[MESSAGE_EXPIRES_AT] = false;
 }
 
-/* Whoever acts for somebody writes in that name, and now. */
+/*
+ * Whoever acts for somebody writes in that name, in that one's chats, and now.  A message
+ * without a body asks for no key, and policies do not hold for superusers.
+ */
 static void
 write_as_actor(Row *row)
 {
 	if (chatcrypt_actor() == NULL)
 		return;
+	chatcrypt_require_participant(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data);
 	row->values[MESSAGE_SENDER] = PointerGetDatum(chatcrypt_sender(sender_of(row)));
 	row->nulls[MESSAGE_SENDER] = false;
 	row->nulls[MESSAGE_CREATED_AT] = true;
