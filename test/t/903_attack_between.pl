@@ -1,11 +1,12 @@
 # Attacks by what comes in between: a portal that was opened before the actor was named, code of
-# a table's owner in the middle of maintenance, triggers and policies that keep a row as it is,
-# and an id of a message that a file names before the message is there.
+# a table's owner in the middle of maintenance, triggers and policies that keep a row as it is, an id
+# of a message that a file names before the message is there, and a plan that is made anew.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
 use Chatcrypt::Test;
 use IO::Socket::UNIX;
+use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -14,6 +15,7 @@ my $node = Chatcrypt::Test->start('between');
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE app LOGIN;
 CREATE ROLE mallory LOGIN;
+CREATE ROLE chief LOGIN SUPERUSER;
 GRANT chatcrypt_writer, chatcrypt_reader TO app, mallory;
 GRANT CREATE ON SCHEMA public TO mallory;
 SELECT chatcrypt.create_chat(1, ARRAY['alice', 'carol']), chatcrypt.create_chat(2, ARRAY['bob']);
@@ -163,5 +165,31 @@ as_app("BEGIN; SELECT FROM chatcrypt.act_as('carol'); $squat; COMMIT");
 is(ask($node, 'SELECT count(*) FROM chatcrypt.attachment'), '1', 'a participant does not delete the file of another by a message of the id that the file names');
 as_app("BEGIN; SELECT FROM chatcrypt.act_as('alice'); $squat; COMMIT");
 is(ask($node, 'SELECT count(*) FROM chatcrypt.attachment'), '0', 'who sent both deletes the file with the message');
+
+foreach my $user ('app', 'chief')
+{
+	like((($node->psql('postgres', "BEGIN; SELECT FROM chatcrypt.act_as('carol'); $_", extra_params => [ '-U', $user ]))[2]), qr/ERROR:  the current actor is not a participant of this chat/,
+		"an actor puts no message without a body into a chat of others, as $user: $_") foreach
+	  'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(2), NULL)', 'SELECT chatcrypt.put_message(2, 41, NULL)',
+	  'SELECT chatcrypt.put_messages(ARRAY[2], ARRAY[41], ARRAY[NULL::text])';
+}
+
+# ---------- a plan that is made anew while it starts ----------
+
+my $writes = $node->basedir . '/writes.sql';
+append_to_file($writes, <<'SQL');
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x') ON CONFLICT DO NOTHING;
+SELECT chatcrypt.put_message(1, (random() * 20)::integer + 1000, 'y');
+UPDATE chatcrypt.messages SET body = 'z' WHERE message_id = chatcrypt.id((random() * 20)::integer + 1000);
+SQL
+my $analyzes = $node->basedir . '/analyzes.sql';
+append_to_file($analyzes, "ANALYZE chatcrypt.message;\n");
+my @pgbench = ('pgbench', '--no-vacuum', '--host', $node->host, '--port', $node->port, '--time', '4');
+my $analyzer = IPC::Run::start([ @pgbench, '--file', $analyzes, 'postgres' ], '>', \my $analyzed, '2>', \my $analyzer_errors);
+run_log([ @pgbench, '--client', '3', '--username', 'app', '--file', $writes, 'postgres' ], '>', \my $written, '2>', \my $writer_errors);
+$analyzer->finish;
+like($analyzed, qr/actually processed: [1-9]/, 'ANALYZE runs again and again');
+like($written, qr/actually processed: [1-9]/, 'and messages are written meanwhile');
+is($writer_errors =~ /(ERROR:.*)/ ? $1 : '', '', 'those who write messages while ANALYZE runs are not told that they may not');
 
 done_testing();

@@ -4,9 +4,10 @@
  *
  * PostgreSQL checks rights when a plan starts, and has no way to grant one for a single
  * statement: SECURITY DEFINER would make the owner of the table the user of everything
- * that happens on the way.  So the plan that is about to start is told apart by its
- * address, which no other statement can have while we hold a reference to it, and starts
- * from a copy that does not ask for the right to write.
+ * that happens on the way.  So the statement that is about to start is told apart by the
+ * address of its text, which no other can have because its plan is kept, and it starts from
+ * a copy of the plan that does not ask for the right to write.  The plan's own address would
+ * not do: an ANALYZE at the same time has it planned once more just before it starts.
  */
 #include "postgres.h"
 
@@ -14,14 +15,13 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "utils/plancache.h"
-#include "utils/resowner.h"
 
 #include "pg/base/store.h"
 #include "pg/compat.h"
 #include "pg/messages/tablewrite.h"
 
 static ExecutorStart_hook_type previous_executor_start;
-static const PlannedStmt *writing;	/* the plan that this file runs; NULL for none */
+static const char *writing;		/* the text of the statement that this file runs; NULL for none */
 
 static PlannedStmt *
 without_right_to_write(const PlannedStmt *plan)
@@ -36,8 +36,8 @@ without_right_to_write(const PlannedStmt *plan)
 static void
 start_query(QueryDesc *query, int flags)
 {
-	if (unlikely(writing != NULL) && query->plannedstmt == writing)
-		query->plannedstmt = without_right_to_write(writing);
+	if (unlikely(writing != NULL) && query->sourceText == writing)
+		query->plannedstmt = without_right_to_write(query->plannedstmt);
 	if (previous_executor_start)
 		previous_executor_start(query, flags);
 	else
@@ -54,19 +54,17 @@ chatcrypt_tablewrite_install_hooks(void)
 uint64
 chatcrypt_tablewrite_run(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs)
 {
-	const PlannedStmt *outer = writing;
-	CachedPlan *cached;
+	const char *outer = writing;
+	CachedPlanSource *source;
 	uint64		processed;
 
 	/* The executor looks for writes among the rights that are asked for. */
 	PreventCommandIfReadOnly("writing messages");
 	chatcrypt_statement_prepare(plan, sql, args, nargs);
-	cached = SPI_plan_get_cached_plan(*plan);
-	if (cached == NULL || list_length(cached->stmt_list) != 1)
-		elog(ERROR, "could not plan a statement that writes messages");
+	source = linitial(SPI_plan_get_plan_sources(*plan));
 	PG_TRY();
 	{
-		writing = linitial_node(PlannedStmt, cached->stmt_list);
+		writing = source->query_string;
 		processed = chatcrypt_statement_run(plan, sql, args, nargs, false);
 	}
 	PG_FINALLY();
@@ -74,6 +72,5 @@ chatcrypt_tablewrite_run(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *
 		writing = outer;
 	}
 	PG_END_TRY();
-	ReleaseCachedPlan(cached, CurrentResourceOwner);
 	return processed;
 }
