@@ -167,6 +167,13 @@ SELECT chatcrypt.act_as('regress alice');
 SELECT cardinality(chatcrypt.visible_chats('chatcrypt.message_by_chat'));
 ROLLBACK;
 RESET ROLE;
+-- However many there are: only an estimate stops counting.
+BEGIN;
+INSERT INTO chatcrypt.chat (chat_id, tenant) SELECT chatcrypt.id(20000 + n), 'default' FROM generate_series(1, 1500) AS n;
+INSERT INTO chatcrypt.participant (participant, chat_id) SELECT 'regress erin', chatcrypt.id(20000 + n) FROM generate_series(1, 1500) AS n;
+SELECT chatcrypt.act_as('regress erin');
+SELECT cardinality(chatcrypt.visible_chats('chatcrypt.message_by_chat'));
+ROLLBACK;
 DROP TABLE regress_notes;
 RESET plan_cache_mode;
 DELETE FROM chatcrypt.message WHERE sender = 'regress';

@@ -27,8 +27,31 @@ REVOKE chatcrypt_reader FROM revoked_team;
 SET ROLE revoked_reader;
 SELECT chatcrypt.decrypt(900, 1, :'envelope');
 RESET ROLE;
-DROP OWNED BY revoked_reader, revoked_team;
-DROP ROLE revoked_reader, revoked_team;
+
+-- A superuser that is none any more.
+CREATE ROLE revoked_superuser SUPERUSER;
+GRANT USAGE ON SCHEMA chatcrypt TO revoked_superuser;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt TO revoked_superuser;
+SET ROLE revoked_superuser;
+SELECT chatcrypt.decrypt(900, 1, :'envelope');
+RESET ROLE;
+ALTER ROLE revoked_superuser NOSUPERUSER;
+SET ROLE revoked_superuser;
+SELECT chatcrypt.decrypt(900, 1, :'envelope');
+RESET ROLE;
+
+-- A member that does not inherit has a right only while it has set the role.
+CREATE ROLE revoked_heir NOINHERIT;
+GRANT chatcrypt_reader TO revoked_heir;
+GRANT USAGE ON SCHEMA chatcrypt TO revoked_heir;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt TO revoked_heir;
+SET ROLE revoked_heir;
+SELECT chatcrypt.decrypt(900, 1, :'envelope');
+SET ROLE chatcrypt_reader;
+SELECT chatcrypt.decrypt(900, 1, :'envelope');
+RESET ROLE;
+DROP OWNED BY revoked_reader, revoked_team, revoked_superuser, revoked_heir;
+DROP ROLE revoked_reader, revoked_team, revoked_superuser, revoked_heir;
 
 -- A conversation message is sealed without additional data, and opens with none.
 SELECT chatcrypt.create_chat(901, mode => 'conversation_key');

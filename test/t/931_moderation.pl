@@ -192,6 +192,7 @@ $node->safe_psql('postgres', 'DROP POLICY quiet ON chatcrypt.message');
 # Read only is read only.
 like(as_role('app', "BEGIN READ ONLY; $_"), qr/in a read-only transaction/, "in a read-only transaction it is refused: $_") foreach
   q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(17), 'x')},
+  q{SELECT chatcrypt.put_messages(ARRAY[chatcrypt.id(1)], ARRAY[chatcrypt.id(17)], ARRAY['x'], on_duplicate => 'ignore')},
   q{UPDATE chatcrypt.messages SET body = 'x' WHERE message_id = chatcrypt.id(12)}, q{SELECT chatcrypt.accept_wire_message(1, '{"encrypted": false, "content": "x"}')};
 
 # A foreign key acts for nobody: what it deletes, it deletes of all.
