@@ -57,7 +57,7 @@ DECLARE
 							"purge_unused_deks", "purge_chat", "apply_retention", "delete_chat", "delete_messages_of",
 							"check_envelope", "check_message", "verify_chat", "verify_all", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status",
-							"set_search", "reindex_search", "refeed",
+							"set_search", "set_tenant_search", "reindex_search", "refeed",
 							"run_maintenance", "seal_events", "move_event_key", "note_progress", "read_progress",
 							"read_maintenance_status"],
 		"chatcrypt_feeder": ["drain_search_feed", "ack_search_feed", "nack_search_feed"],

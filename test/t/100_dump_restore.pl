@@ -30,6 +30,7 @@ SELECT chatcrypt.rotate_chat(g) FROM generate_series(1::bigint, 11) AS g WHERE g
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, expires_at)
 	SELECT chatcrypt.id(1000 + g), chatcrypt.id(1 + g % 12), nullif('again ' || g, 'again 7'), now() + interval '1 d' FROM generate_series(1, 60) AS g;
 SELECT chatcrypt.shred_chat(10, 'irreversible');
+SELECT chatcrypt.set_tenant_search('acme', 'blind', config => 'english', prefixes => 3);
 SELECT chatcrypt.set_search(1, 'blind', config => 'english', bits => 48), chatcrypt.set_search(12, 'blind', prefixes => 2);
 CALL chatcrypt.reindex_search(1);
 CREATE SCHEMA app;
@@ -87,6 +88,11 @@ sub same_as_at_source
 		"$how: and the sequence goes on");
 	is(ask($node, q{SELECT chatcrypt.rotate_chat(2), chatcrypt.rotate_chat(3), chatcrypt.remove_participant(11, 'bob')}, $database), '2|3|t',
 		"$how: and keys rotated");
+	ask($node, q{SELECT chatcrypt.create_chat(101, tenant => 'acme')}, $database);
+	$node->safe_psql($database, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(101), 'of the restored')});
+	is(ask($node, q{SELECT body FROM chatcrypt.search(101, 'restoring')}, $database), 'of the restored',
+		"$how: new chats are searched as their tenant says");
+	$node->safe_psql($database, q{DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(101)});
 	is(ask($node, $bodies, $database), $bodies_there, "$how: and every message reads on");
 	is(ask($node, q{SELECT chatcrypt.encrypt(10, 1, 'x')}, $database), ask($source, q{SELECT chatcrypt.encrypt(10, 1, 'x')}),
 		"$how: what was shredded stays so");

@@ -295,6 +295,26 @@ $proxy->listen('accept');
 $seconds = works_again($node, 4, 20);
 ok(defined $seconds, 'until the KMS is back');
 
+# New chats with a search key each take twice the jobs, and no call of their own.
+sub calls_for
+{
+	my ($from, $to, $tenant) = @_;
+	my $calls = 'SELECT sum(calls) FROM chatcrypt.kms_status';
+	my $before = ask($node, $calls);
+	is(ask($node, "SELECT chatcrypt.create_chats(array_agg(n), tenant => '$tenant') FROM generate_series(${from}::bigint, $to) AS n"),
+		$to - $from + 1, "$tenant: 10,000 chats are made");
+	return ask($node, $calls) - $before;
+}
+
+$node->safe_psql('postgres', q{SELECT chatcrypt.create_tenant('unsearched'), chatcrypt.create_tenant('searched')});
+$node->safe_psql('postgres', q{SELECT chatcrypt.set_tenant_search('searched', 'blind')});
+my $without_search = calls_for(500_001, 510_000, 'unsearched');
+my $with_search = calls_for(600_001, 610_000, 'searched');
+measured('calls for 10,000 chats: %d without search, %d with', $without_search, $with_search);
+cmp_ok($with_search, '<=', 2 * $without_search + 10, 'the search keys of many chats take no more calls than their data keys');
+is(ask($node, 'SELECT count(*), count(DISTINCT p.chat_id) FROM chatcrypt.dek AS d JOIN chatcrypt.search_policy AS p USING (chat_id) WHERE p.complete'),
+	'20000|10000', 'and each chat has both, and a complete index');
+
 unlike(slurp_file($node->logfile), qr/PANIC|terminated by signal|TRAP:/, 'no crash');
 $node->stop;
 done_testing();

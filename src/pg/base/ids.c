@@ -247,3 +247,17 @@ chatcrypt_chats_argument(FunctionCallInfo fcinfo, int *count)
 	*count = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
 	return ids;
 }
+
+/* uuids have no alignment and no padding: an array's data is the ids. */
+ArrayType *
+chatcrypt_id_array(const uint8 *ids, int count)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(count, 1));
+	ArrayType  *array;
+
+	for (int i = 0; i < count; i++)
+		elements[i] = PointerGetDatum(ids + (Size) i * CC_ID_LEN);
+	array = construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
+	pfree(elements);
+	return array;
+}

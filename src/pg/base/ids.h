@@ -41,4 +41,7 @@ extern pg_uuid_t chatcrypt_chat_argument(FunctionCallInfo fcinfo);
  */
 extern ArrayType *chatcrypt_chats_argument(FunctionCallInfo fcinfo, int *count);
 
+/* A uuid[] of ids that stand one after the other. */
+extern ArrayType *chatcrypt_id_array(const uint8 *ids, int count);
+
 #endif

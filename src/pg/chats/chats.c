@@ -25,8 +25,9 @@
 #include "pg/keys/dekrows.h"
 #include "pg/keys/newdeks.h"
 #include "pg/keys/tenants.h"
+#include "pg/search/tenantsearch.h"
 
-/* Chats whose keys are in memory at once: 1 kB each. */
+/* Chats whose keys are in memory at once: 1 kB each, or 2 kB with one for search. */
 #define BATCH 4096
 
 /* What create_chat and create_chats have in common. */
@@ -39,7 +40,17 @@ typedef struct NewChats
 	char	   *tenant;
 	char	   *mode;
 	bool		if_not_exists;
+	ChatcryptSearchWish search;	/* what the tenant wants of them */
 } NewChats;
+
+/* The first keys of a batch of chats. */
+typedef struct FirstDeks
+{
+	ChatcryptPurpose purposes[2];
+	int			npurposes;
+	int			nchats;
+	ChatcryptNewDek *deks;		/* of all chats for the first purpose, and then for the next */
+} FirstDeks;
 
 static ChatcryptArg
 uuids_arg(ArrayType *ids)
@@ -51,6 +62,12 @@ static int
 count_of(ArrayType *array)
 {
 	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
+
+static bool
+is_e2ee(const NewChats *chats)
+{
+	return strcmp(chats->mode, "e2ee") == 0;
 }
 
 /* ---------- which ---------- */
@@ -157,34 +174,56 @@ write_participants(const NewChats *chats, ArrayType *made)
 	"SELECT id, $5, 1, 'active', $6, wrapped, kcv " \
 	"FROM unnest($2, $3, $4) AS k (id, wrapped, kcv) WHERE id = ANY ($1)"
 
+/* The keys of one purpose, and what the history says of them. */
 static void
-write_first_deks(ArrayType *made, const char *kms_key, const ChatcryptNewDek *deks, int count)
+write_first_deks(const ChatcryptOwnerScope *scope, const NewChats *chats, ArrayType *made,
+				 const char *kms_key, const ChatcryptNewDek *deks, int count)
 {
+	const char *purpose = chatcrypt_purpose_text(deks[0].id.purpose);
 	ChatcryptArg args[] = {
 		uuids_arg(made),
 		chatcrypt_dek_chats(deks, count),
 		chatcrypt_dek_wrapped(deks, count),
 		chatcrypt_dek_kcvs(deks, count),
-		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(deks[0].id.purpose)), false},
+		{TEXTOID, CStringGetTextDatum(purpose), false},
 		{TEXTOID, CStringGetTextDatum(kms_key), false}
 	};
+	ChatcryptEvent event = {.event = "create", .tenant = chats->tenant, .purpose = purpose,
+							.dek_version = 1, .kms_key = kms_key};
 
 	chatcrypt_owner_execute(INSERT_DEKS, args, lengthof(args));
+	chatcrypt_event_record_chats(scope, PointerGetDatum(made), &event);
 }
 
 /* ---------- making them ---------- */
 
-static ChatcryptNewDek *
-generate_first_deks(ArrayType *ids, ChatcryptPurpose purpose, const ChatcryptWrapping *wrapping)
+/* Which keys the chats get. */
+static void
+choose_purposes(const NewChats *chats, FirstDeks *first)
 {
-	int			count = count_of(ids);
-	ChatcryptNewDek *deks = palloc0(sizeof(ChatcryptNewDek) * count);
+	first->npurposes = 0;
+	if (is_e2ee(chats))
+		return;
+	first->purposes[first->npurposes++] = strcmp(chats->mode, "managed") == 0 ?
+		CHATCRYPT_PURPOSE_DATA : CHATCRYPT_PURPOSE_CONVERSATION;
+	if (chats->search.policy.mode == CHATCRYPT_SEARCH_BLIND)
+		first->purposes[first->npurposes++] = CHATCRYPT_PURPOSE_SEARCH;
+}
 
+/* All of them at once: the KMS worker answers many jobs by one call. */
+static void
+generate_first_deks(ArrayType *ids, const ChatcryptWrapping *wrapping, FirstDeks *first)
+{
+	int			count;
+
+	first->nchats = count_of(ids);
+	count = first->nchats * first->npurposes;
+	first->deks = palloc0(sizeof(ChatcryptNewDek) * Max(count, 1));
 	for (int i = 0; i < count; i++)
-		deks[i].id = chatcrypt_key_id((uint8 *) ARR_DATA_PTR(ids) + (Size) i * CC_ID_LEN, purpose,
-									  1);
-	chatcrypt_generate_deks(wrapping, deks, count);
-	return deks;
+		first->deks[i].id = chatcrypt_key_id((uint8 *) ARR_DATA_PTR(ids) +
+											 (Size) (i % first->nchats) * CC_ID_LEN,
+											 first->purposes[i / first->nchats], 1);
+	chatcrypt_generate_deks(wrapping, first->deks, count);
 }
 
 static void
@@ -198,21 +237,21 @@ check_mode(const char *mode)
 				 errhint("The modes are managed, conversation_key and e2ee.")));
 }
 
-/*
- * Inside an owner scope: all rows but those of participants, and which chats these are;
- * deks is NULL where they have no keys.
- */
+/* Inside an owner scope: all rows but those of participants, and which chats these are. */
 static ArrayType *
 write_rows(const ChatcryptOwnerScope *scope, const NewChats *chats,
-		   const ChatcryptWrapping *wrapping, const ChatcryptNewDek *deks)
+		   const ChatcryptWrapping *wrapping, const FirstDeks *first)
 {
 	ArrayType  *made = write_chats(chats);
+	ChatcryptEvent without_key = {.event = "create", .tenant = chats->tenant};
 
-	if (deks != NULL)
-		write_first_deks(made, wrapping->kms_key, deks, count_of(chats->ids));
-	chatcrypt_event_record_chats(scope, PointerGetDatum(made), chats->tenant,
-								 deks ? chatcrypt_purpose_text(deks[0].id.purpose) : NULL,
-								 deks ? wrapping->kms_key : NULL);
+	for (int i = 0; i < first->npurposes; i++)
+		write_first_deks(scope, chats, made, wrapping->kms_key, first->deks + i * first->nchats,
+						 first->nchats);
+	if (first->npurposes == 0)
+		chatcrypt_event_record_chats(scope, PointerGetDatum(made), &without_key);
+	if (chats->search.policy.mode != CHATCRYPT_SEARCH_OFF)
+		chatcrypt_tenant_search_begin(scope, made, &chats->search);
 	return made;
 }
 
@@ -220,13 +259,12 @@ write_rows(const ChatcryptOwnerScope *scope, const NewChats *chats,
 static ArrayType *
 make_batch(const NewChats *chats)
 {
-	bool		with_key = strcmp(chats->mode, "e2ee") != 0;
-	ChatcryptPurpose purpose = strcmp(chats->mode, "managed") == 0 ?
-		CHATCRYPT_PURPOSE_DATA : CHATCRYPT_PURPOSE_CONVERSATION;
 	ChatcryptOwnerScope scope;
 	ChatcryptWrapping wrapping;
-	ChatcryptNewDek *deks = NULL;
+	FirstDeks	first;
 	ArrayType  *made = NULL;
+
+	choose_purposes(chats, &first);
 
 	/*
 	 * Twice at most: a deployment gets its id once, and another session may do it while
@@ -235,28 +273,13 @@ make_batch(const NewChats *chats)
 	do
 	{
 		chatcrypt_tenant_wrapping(chats->tenant, &wrapping);
-		if (with_key)
-			deks = generate_first_deks(chats->ids, purpose, &wrapping);
+		generate_first_deks(chats->ids, &wrapping, &first);
 		chatcrypt_owner_begin(&scope);
 		if (chatcrypt_tenant_settle(chats->tenant, &wrapping))
-			made = write_rows(&scope, chats, &wrapping, deks);
+			made = write_rows(&scope, chats, &wrapping, &first);
 		chatcrypt_owner_end(&scope);
 	} while (made == NULL);
 	return made;
-}
-
-/* uuids have no alignment and no padding: an array's data is the ids. */
-static ArrayType *
-array_of_ids(const uint8 *ids, int count)
-{
-	Datum	   *elements = palloc(sizeof(Datum) * Max(count, 1));
-	ArrayType  *array;
-
-	for (int i = 0; i < count; i++)
-		elements[i] = PointerGetDatum(ids + (Size) i * CC_ID_LEN);
-	array = construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
-	pfree(elements);
-	return array;
 }
 
 /*
@@ -278,7 +301,7 @@ make_batches(const NewChats *chats, uint8 *ids, int count)
 		MemoryContext previous = MemoryContextSwitchTo(context);
 		ArrayType  *made;
 
-		batch.ids = array_of_ids(ids + (Size) start * CC_ID_LEN, Min(BATCH, count - start));
+		batch.ids = chatcrypt_id_array(ids + (Size) start * CC_ID_LEN, Min(BATCH, count - start));
 		made = make_batch(&batch);
 		memcpy(ids + (Size) nmade * CC_ID_LEN, ARR_DATA_PTR(made), (Size) count_of(made) * CC_ID_LEN);
 		nmade += count_of(made);
@@ -301,12 +324,14 @@ make_chats(NewChats *chats)
 	PreventCommandIfReadOnly("chatcrypt.create_chat()");
 	check_mode(chats->mode);
 	leave_existing_out(chats);
+	if (count_of(chats->ids) > 0 && !is_e2ee(chats))
+		chatcrypt_tenant_search(chats->tenant, &chats->search);
 	ids = (uint8 *) ARR_DATA_PTR(chats->ids);
 	nmade = make_batches(chats, ids, count_of(chats->ids));
 	if (nmade == 0)
 		return 0;
 	chatcrypt_owner_begin(&scope);
-	write_participants(chats, array_of_ids(ids, nmade));
+	write_participants(chats, chatcrypt_id_array(ids, nmade));
 	chatcrypt_owner_end(&scope);
 	return nmade;
 }
@@ -364,9 +389,7 @@ read_participants_each(FunctionCallInfo fcinfo, NewChats *chats)
 static Datum
 make_one_chat(FunctionCallInfo fcinfo, const pg_uuid_t *id)
 {
-	Datum		element = UUIDPGetDatum(id);
-	NewChats	chats = {.ids = construct_array(&element, 1, UUIDOID, UUID_LEN, false,
-												TYPALIGN_CHAR)};
+	NewChats	chats = {.ids = chatcrypt_id_array(id->data, 1)};
 
 	chatcrypt_require(CHATCRYPT_MAY_WRITE);
 	chatcrypt_require_actor();

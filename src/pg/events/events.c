@@ -40,20 +40,23 @@ chatcrypt_event_record(const ChatcryptOwnerScope *scope, const ChatcryptEvent *e
 }
 
 void
-chatcrypt_event_record_chats(const ChatcryptOwnerScope *scope, Datum ids, const char *tenant,
-							 const char *purpose, const char *kms_key)
+chatcrypt_event_record_chats(const ChatcryptOwnerScope *scope, Datum ids,
+							 const ChatcryptEvent *event)
 {
 	ChatcryptArg args[] = {
 		{UUIDARRAYOID, ids, false},
-		text_or_null(tenant),
-		text_or_null(purpose),
-		text_or_null(kms_key),
+		text_or_null(event->event),
+		text_or_null(event->tenant),
+		text_or_null(event->purpose),
+		{INT4OID, Int32GetDatum((int32) event->dek_version), event->dek_version == 0},
+		text_or_null(event->kms_key),
+		text_or_null(event->detail),
 		text_or_null(GetUserNameFromId(scope->user, false))
 	};
 
+	Assert(event->chat_id == NULL);
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event (event, chat_id, tenant, purpose, "
-							"dek_version, kms_key, role) "
-							"SELECT 'create', id, $2, $3, CASE "
-							"WHEN $3 IS NOT NULL THEN 1 END, $4, $5 FROM unnest($1) AS id",
-							args, lengthof(args));
+							"dek_version, kms_key, detail, role) "
+							"SELECT $2, id, $3, $4, $5, $6, $7, $8 FROM unnest($1) AS id", args,
+							lengthof(args));
 }

@@ -23,9 +23,8 @@ typedef struct ChatcryptEvent
 /* Inside an owner scope, in the transaction of what it tells of: both are kept, or neither. */
 extern void chatcrypt_event_record(const ChatcryptOwnerScope *scope, const ChatcryptEvent *event);
 
-/* The same for the first keys of many chats at once: ids is uuid[]. */
+/* The same for each of many chats, ids as uuid[]; the event names none. */
 extern void chatcrypt_event_record_chats(const ChatcryptOwnerScope *scope, Datum ids,
-										 const char *tenant, const char *purpose,
-										 const char *kms_key);
+										 const ChatcryptEvent *event);
 
 #endif

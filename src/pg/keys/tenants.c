@@ -116,6 +116,15 @@ chatcrypt_try_tenant_keys(PG_FUNCTION_ARGS)
 }
 
 void
+chatcrypt_no_such_tenant(const char *tenant)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("tenant \"%s\" does not exist", tenant),
+			 errhint("Create it with chatcrypt.create_tenant().")));
+}
+
+void
 chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wrapping)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -130,14 +139,21 @@ chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wrapping)
 	chatcrypt_owner_end(&scope);
 
 	if (found == 0 && strcmp(tenant, default_tenant) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("tenant \"%s\" does not exist", tenant),
-				 errhint("Create it with chatcrypt.create_tenant().")));
+		chatcrypt_no_such_tenant(tenant);
 	chatcrypt_check_key_uri(wrapping->kms_key);
 	if (!chatcrypt_store_deployment_id(wrapping->deployment_id))
 		memcpy(wrapping->deployment_id,
 			   DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0))->data, CC_ID_LEN);
+}
+
+void
+chatcrypt_tenant_make_default(const char *tenant)
+{
+	if (strcmp(tenant, default_tenant) == 0)
+		chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant) SELECT 'default' "
+								"WHERE NOT EXISTS (SELECT FROM chatcrypt.tenant "
+								"WHERE tenant = 'default') "
+								"ON CONFLICT DO NOTHING", NULL, 0);
 }
 
 bool
@@ -163,11 +179,7 @@ chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping *wrapping)
 	else if (memcmp(deployment_id, wrapping->deployment_id, CC_ID_LEN) != 0)
 		return false;
 
-	if (strcmp(tenant, default_tenant) == 0)
-		chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant) SELECT 'default' "
-								"WHERE NOT EXISTS (SELECT FROM chatcrypt.tenant "
-								"WHERE tenant = 'default') "
-								"ON CONFLICT DO NOTHING", NULL, 0);
+	chatcrypt_tenant_make_default(tenant);
 	return true;
 }
 

@@ -6,6 +6,7 @@
 #ifndef CHATCRYPT_TENANTS_H
 #define CHATCRYPT_TENANTS_H
 
+#include "pg/compat.h"
 #include "pg/keys/newdeks.h"
 
 /* Reads, and writes nothing: a deployment id is made up where there is none yet. */
@@ -16,6 +17,14 @@ extern void chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wra
  * deployment has got another id in the meantime, and nothing was written.
  */
 extern bool chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping *wrapping);
+
+/*
+ * Inside an owner scope: makes the row of the tenant "default", where that is the name and
+ * the row is missing.
+ */
+extern void chatcrypt_tenant_make_default(const char *tenant);
+
+pg_noreturn extern void chatcrypt_no_such_tenant(const char *tenant);
 
 /* Raises for what is no key URI of any provider. */
 extern void chatcrypt_check_key_uri(const char *uri);

@@ -156,17 +156,17 @@ chatcrypt_feed_note(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
  * The row is locked where it is there already, so that nobody removes it meanwhile.
  */
 void
-chatcrypt_feed_begin(const uint8 chat_id[CC_ID_LEN])
+chatcrypt_feed_begin(Datum chats)
 {
-	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
+	ChatcryptArg arg = {UUIDARRAYOID, chats, false};
 
 	chatcrypt_owner_execute("WITH registered AS (INSERT INTO chatcrypt.search_feed_chat AS f "
-							"VALUES ($1) "
+							"SELECT unnest($1) "
 							"ON CONFLICT (chat_id) DO UPDATE SET chat_id = f.chat_id "
-							"RETURNING xmax = 0 AS is_new) "
+							"RETURNING chat_id, xmax = 0 AS is_new) "
 							"INSERT INTO chatcrypt.search_feed (chat_id, fence) "
-							"SELECT $1, CASE WHEN is_new THEN xid8 '0' END FROM registered", &arg,
-							1);
+							"SELECT chat_id, CASE WHEN is_new THEN xid8 '0' END FROM registered",
+							&arg, 1);
 }
 
 uint64

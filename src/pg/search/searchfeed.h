@@ -20,8 +20,8 @@ extern bool chatcrypt_feed_is_on(void);
 
 /* The rest inside an owner scope. */
 
-/* The chat is fed from now on, with the messages that it has. */
-extern void chatcrypt_feed_begin(const uint8 chat_id[CC_ID_LEN]);
+/* The chats, uuid[], are fed from now on, with the messages that they have. */
+extern void chatcrypt_feed_begin(Datum chats);
 
 /*
  * Something holds for all messages of the chat, or of all chats of the tenant: another

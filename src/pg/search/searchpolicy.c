@@ -85,9 +85,8 @@ watch_configs_once(void)
 	watching = true;
 }
 
-/* The name is qualified, and found without asking whether the current user may use its schema. */
-static Oid
-find_config(text *qualified_name)
+Oid
+chatcrypt_search_config(text *qualified_name)
 {
 	List	   *names = textToQualifiedNameList(qualified_name);
 
@@ -106,7 +105,8 @@ fill_policy(ChatcryptSearchPolicy *policy, HeapTuple row, TupleDesc desc)
 	policy->mode = strcmp(TextDatumGetCString(heap_getattr(row, POLICY_MODE, desc, &isnull)),
 						  "blind") == 0 ?
 		CHATCRYPT_SEARCH_BLIND : CHATCRYPT_SEARCH_PLAIN;
-	policy->config = find_config(DatumGetTextPP(heap_getattr(row, POLICY_CONFIG, desc, &isnull)));
+	policy->config =
+		chatcrypt_search_config(DatumGetTextPP(heap_getattr(row, POLICY_CONFIG, desc, &isnull)));
 	policy->prefixes = DatumGetInt32(heap_getattr(row, POLICY_PREFIXES, desc, &isnull));
 	policy->trigrams = DatumGetBool(heap_getattr(row, POLICY_TRIGRAMS, desc, &isnull));
 	policy->bits = DatumGetInt32(heap_getattr(row, POLICY_BITS, desc, &isnull));

@@ -32,6 +32,12 @@ extern const ChatcryptSearchPolicy *chatcrypt_search_policy(const uint8 chat_id[
 /* The same for what needs tokens here: raises where there are none. */
 extern const ChatcryptSearchPolicy *chatcrypt_search_blind_policy(const uint8 chat_id[CC_ID_LEN]);
 
+/*
+ * The text search configuration of that qualified name, found without asking whether the
+ * current user may use its schema; InvalidOid where there is none.
+ */
+extern Oid	chatcrypt_search_config(text *qualified_name);
+
 /* The word for a mode, as the table and SQL have it. */
 extern const char *chatcrypt_search_mode_text(ChatcryptSearchMode mode);
 

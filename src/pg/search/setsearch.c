@@ -7,15 +7,11 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_ts_config.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
-#include "utils/syscache.h"
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
@@ -25,95 +21,10 @@
 #include "pg/chats/chatmemory.h"
 #include "pg/events/events.h"
 #include "pg/keys/keys.h"
-#include "pg/search/blindterms.h"
 #include "pg/search/searchfeed.h"
 #include "pg/search/searchpolicy.h"
+#include "pg/search/searchwish.h"
 #include "pg/search/tokenrows.h"
-
-#define FEWEST_BITS		8
-#define MOST_BITS		64
-
-/* Arguments as SQL has them. */
-enum
-{
-	ARG_CHAT_ID,
-	ARG_MODE,
-	ARG_CONFIG,
-	ARG_PREFIXES,
-	ARG_TRIGRAMS,
-	ARG_BITS,
-	ARG_FEED
-};
-
-/* What was asked for. */
-typedef struct Wish
-{
-	ChatcryptSearchPolicy policy;
-	char	   *config;			/* its qualified name */
-} Wish;
-
-static void
-refuse(const char *message)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s", message)));
-}
-
-static ChatcryptSearchMode
-parse_mode(const char *word)
-{
-	for (ChatcryptSearchMode mode = CHATCRYPT_SEARCH_OFF; mode <= CHATCRYPT_SEARCH_PLAIN; mode++)
-		if (strcmp(word, chatcrypt_search_mode_text(mode)) == 0)
-			return mode;
-	refuse("the mode of search is off, blind or plain");
-	pg_unreachable();
-}
-
-static char *
-config_name(Oid config)
-{
-	HeapTuple	tuple = SearchSysCache1(TSCONFIGOID, ObjectIdGetDatum(config));
-	Form_pg_ts_config form;
-	char	   *name;
-
-	if (!HeapTupleIsValid(tuple))
-		refuse("there is no such text search configuration");
-	form = (Form_pg_ts_config) GETSTRUCT(tuple);
-	if (isAnyTempNamespace(form->cfgnamespace))
-		refuse("the text search configuration is temporary: "
-			   "the chat could not be written to when it is gone");
-	name = quote_qualified_identifier(get_namespace_name(form->cfgnamespace),
-									  NameStr(form->cfgname));
-	ReleaseSysCache(tuple);
-	return name;
-}
-
-static void
-parse_wish(FunctionCallInfo fcinfo, Wish *wish)
-{
-	ChatcryptSearchPolicy *policy = &wish->policy;
-
-	for (int i = ARG_CHAT_ID; i < ARG_FEED; i++)
-		if (PG_ARGISNULL(i))
-			refuse("of set_search()'s arguments only feed may be null");
-	memset(wish, 0, sizeof(*wish));
-	policy->mode = parse_mode(text_to_cstring(PG_GETARG_TEXT_PP(ARG_MODE)));
-	policy->config = PG_GETARG_OID(ARG_CONFIG);
-	policy->prefixes = PG_GETARG_INT32(ARG_PREFIXES);
-	policy->trigrams = PG_GETARG_BOOL(ARG_TRIGRAMS);
-	policy->bits = PG_GETARG_INT32(ARG_BITS);
-	policy->feed = PG_ARGISNULL(ARG_FEED) ? policy->mode == CHATCRYPT_SEARCH_PLAIN :
-		PG_GETARG_BOOL(ARG_FEED);
-	wish->config = config_name(policy->config);
-
-	if (policy->prefixes < 0 || policy->prefixes > CHATCRYPT_LONGEST_PREFIX)
-		refuse("prefixes is the length of the shortest one, 1 to 16, or 0 for none");
-	if (policy->bits < FEWEST_BITS || policy->bits > MOST_BITS)
-		refuse("a token has 8 to 64 bits");
-	if (policy->mode == CHATCRYPT_SEARCH_PLAIN && !policy->feed)
-		refuse("plain search is what an external search engine does, and needs the feed");
-}
 
 static void
 require_searchable(const uint8 *chat_id)
@@ -162,7 +73,7 @@ needs_new_index(const ChatcryptSearchPolicy *before, const ChatcryptSearchPolicy
 
 /* Inside an owner scope, with the chat locked. */
 static void
-write_policy(const uint8 *chat_id, const Wish *wish)
+write_policy(const uint8 *chat_id, const ChatcryptSearchWish *wish)
 {
 	const ChatcryptSearchPolicy *policy = &wish->policy;
 	ChatcryptArg args[] = {
@@ -210,32 +121,19 @@ turn_off(const uint8 *chat_id)
 	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_policy WHERE chat_id = $1", &arg, 1);
 }
 
-static char *
-describe(const Wish *wish)
-{
-	const ChatcryptSearchPolicy *policy = &wish->policy;
-
-	if (policy->mode == CHATCRYPT_SEARCH_OFF)
-		return "search: off";
-	return psprintf("search: %s, config %s, prefixes %d, trigrams %s, bits %d, feed %s",
-					chatcrypt_search_mode_text(policy->mode), wish->config, policy->prefixes,
-					policy->trigrams ? "true" : "false", policy->bits,
-					policy->feed ? "true" : "false");
-}
-
 /* Inside an owner scope, once the policy is written: the index outside is told, of all messages. */
 static void
 tell_feed(const uint8 *chat_id, bool was_fed, bool is_fed, bool is_new_index)
 {
 	if (is_fed && !was_fed)
-		chatcrypt_feed_begin(chat_id);
+		chatcrypt_feed_begin(PointerGetDatum(chatcrypt_id_array(chat_id, 1)));
 	else if (was_fed && (!is_fed || is_new_index))
 		chatcrypt_feed_again(chat_id);
 }
 
 /* Inside an owner scope, with the chat locked: does the policy hold for all messages at once? */
 static bool
-apply(const uint8 *chat_id, Wish *wish, bool is_new)
+apply(const uint8 *chat_id, ChatcryptSearchWish *wish, bool is_new)
 {
 	const ChatcryptSearchPolicy *before = chatcrypt_search_policy(chat_id);
 	bool		was_fed = before != NULL && before->feed;
@@ -264,9 +162,9 @@ apply(const uint8 *chat_id, Wish *wish, bool is_new)
 }
 
 static bool
-set_search(const uint8 *chat_id, Wish *wish)
+set_search(const uint8 *chat_id, ChatcryptSearchWish *wish)
 {
-	ChatcryptEvent event = {.event = "policy", .chat_id = chat_id, .detail = describe(wish)};
+	ChatcryptEvent event = {.event = "policy", .chat_id = chat_id, .detail = chatcrypt_search_wish_text(wish)};
 	ChatcryptOwnerScope scope;
 	bool		is_new;
 	bool		complete;
@@ -292,10 +190,10 @@ PG_FUNCTION_INFO_V1(chatcrypt_set_search);
 Datum
 chatcrypt_set_search(PG_FUNCTION_ARGS)
 {
-	Wish		wish;
+	ChatcryptSearchWish wish;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.set_search()");
-	parse_wish(fcinfo, &wish);
-	PG_RETURN_BOOL(set_search(PG_GETARG_UUID_P(ARG_CHAT_ID)->data, &wish));
+	chatcrypt_search_wish_parse(fcinfo, "set_search()", &wish);
+	PG_RETURN_BOOL(set_search(PG_GETARG_UUID_P(0)->data, &wish));
 }

@@ -1,0 +1,146 @@
+/*
+ * tenantsearch.c
+ *		How new chats of a tenant are searched: see tenantsearch.h.
+ *
+ * The policy of a new chat becomes visible together with the chat.  So nobody can have
+ * written to the chat without the policy, and its index is complete from the beginning.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "pg/access/access.h"
+#include "pg/compat.h"
+#include "pg/events/events.h"
+#include "pg/keys/tenants.h"
+#include "pg/search/searchfeed.h"
+#include "pg/search/tenantsearch.h"
+
+pg_noreturn static void refuse_missing_config(const char *tenant, const char *config);
+
+static void
+refuse_missing_config(const char *tenant, const char *config)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("tenant \"%s\" wants its chats searched by the text search configuration %s, "
+					"which does not exist any more", tenant, config),
+			 errdetail("No chat was made."),
+			 errhint("Restore it, or have chatcrypt.set_tenant_search() name another.")));
+}
+
+/* The columns of the last statement's row, in the caller's memory. */
+static void
+fill_wish(ChatcryptSearchWish *wish, MemoryContext context)
+{
+	ChatcryptSearchPolicy *policy = &wish->policy;
+	bool		isnull;
+	text	   *config = DatumGetTextPP(chatcrypt_owner_column(0, 2, &isnull));
+
+	policy->mode = strcmp(TextDatumGetCString(chatcrypt_owner_column(0, 1, &isnull)), "blind") == 0 ?
+		CHATCRYPT_SEARCH_BLIND : CHATCRYPT_SEARCH_PLAIN;
+	policy->config = chatcrypt_search_config(config);
+	wish->config = MemoryContextStrdup(context, text_to_cstring(config));
+	policy->prefixes = DatumGetInt32(chatcrypt_owner_column(0, 3, &isnull));
+	policy->trigrams = DatumGetBool(chatcrypt_owner_column(0, 4, &isnull));
+	policy->bits = DatumGetInt32(chatcrypt_owner_column(0, 5, &isnull));
+	policy->feed = DatumGetBool(chatcrypt_owner_column(0, 6, &isnull));
+}
+
+void
+chatcrypt_tenant_search(const char *tenant, ChatcryptSearchWish *wish)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ChatcryptArg arg = {TEXTOID, CStringGetTextDatum(tenant), false};
+	ChatcryptOwnerScope scope;
+
+	memset(wish, 0, sizeof(*wish));
+	chatcrypt_owner_begin(&scope);
+	if (chatcrypt_owner_execute("SELECT search_mode, search_config, search_prefixes, "
+								"search_trigrams, search_bits, search_feed FROM chatcrypt.tenant "
+								"WHERE tenant = $1 AND search_mode IS NOT NULL", &arg, 1) > 0)
+		fill_wish(wish, context);
+	chatcrypt_owner_end(&scope);
+	if (wish->policy.mode != CHATCRYPT_SEARCH_OFF && !OidIsValid(wish->policy.config))
+		refuse_missing_config(tenant, wish->config);
+}
+
+/*
+ * Complete, but for messages that somebody stored past the view before there was a chat.  A
+ * LIMIT, so that the planner looks for each chat, and never reads all messages instead.
+ */
+#define INSERT_POLICIES \
+	"INSERT INTO chatcrypt.search_policy " \
+	"(chat_id, mode, config, prefixes, trigrams, bits, feed, complete) " \
+	"SELECT id, $2, $3, $4, $5, $6, $7, $2 <> 'blind' OR " \
+	"(SELECT true FROM chatcrypt.message m WHERE m.chat_id = id LIMIT 1) IS NULL " \
+	"FROM unnest($1) AS id"
+
+void
+chatcrypt_tenant_search_begin(const ChatcryptOwnerScope *scope, ArrayType *chats,
+							  const ChatcryptSearchWish *wish)
+{
+	const ChatcryptSearchPolicy *policy = &wish->policy;
+	ChatcryptArg args[] = {
+		{UUIDARRAYOID, PointerGetDatum(chats), false},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_search_mode_text(policy->mode)), false},
+		{TEXTOID, CStringGetTextDatum(wish->config), false},
+		{INT4OID, Int32GetDatum(policy->prefixes), false},
+		{BOOLOID, BoolGetDatum(policy->trigrams), false},
+		{INT4OID, Int32GetDatum(policy->bits), false},
+		{BOOLOID, BoolGetDatum(policy->feed), false}
+	};
+	ChatcryptEvent event = {.event = "policy", .detail = chatcrypt_search_wish_text(wish)};
+
+	chatcrypt_owner_execute(INSERT_POLICIES, args, lengthof(args));
+	if (policy->feed)
+		chatcrypt_feed_begin(PointerGetDatum(chats));
+	chatcrypt_event_record_chats(scope, PointerGetDatum(chats), &event);
+}
+
+/* Inside an owner scope. */
+static void
+write_default(const char *tenant, const ChatcryptSearchWish *wish)
+{
+	const ChatcryptSearchPolicy *policy = &wish->policy;
+	bool		off = policy->mode == CHATCRYPT_SEARCH_OFF;
+	ChatcryptArg args[] = {
+		{TEXTOID, CStringGetTextDatum(tenant), false},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_search_mode_text(policy->mode)), off},
+		{TEXTOID, CStringGetTextDatum(wish->config), off},
+		{INT4OID, Int32GetDatum(policy->prefixes), off},
+		{BOOLOID, BoolGetDatum(policy->trigrams), off},
+		{INT4OID, Int32GetDatum(policy->bits), off},
+		{BOOLOID, BoolGetDatum(policy->feed), off}
+	};
+
+	chatcrypt_tenant_make_default(tenant);
+	if (chatcrypt_owner_execute("UPDATE chatcrypt.tenant SET search_mode = $2, search_config = $3, "
+								"search_prefixes = $4, search_trigrams = $5, search_bits = $6, "
+								"search_feed = $7, updated_at = now() WHERE tenant = $1", args,
+								lengthof(args)) == 0)
+		chatcrypt_no_such_tenant(tenant);
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_set_tenant_search);
+
+/*
+ * set_tenant_search(tenant text, mode text, config, prefixes, trigrams, bits, feed).  A trigger
+ * on chatcrypt.tenant writes the change into the history.
+ */
+Datum
+chatcrypt_set_tenant_search(PG_FUNCTION_ARGS)
+{
+	ChatcryptSearchWish wish;
+	ChatcryptOwnerScope scope;
+
+	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	PreventCommandIfReadOnly("chatcrypt.set_tenant_search()");
+	chatcrypt_search_wish_parse(fcinfo, "set_tenant_search()", &wish);
+	chatcrypt_owner_begin(&scope);
+	write_default(text_to_cstring(PG_GETARG_TEXT_PP(0)), &wish);
+	chatcrypt_owner_end(&scope);
+	PG_RETURN_VOID();
+}
