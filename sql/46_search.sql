@@ -15,7 +15,8 @@ CREATE TABLE chatcrypt.search_policy (
 	feed boolean NOT NULL CHECK (feed OR mode <> 'plain'),
 	generation bigint NOT NULL DEFAULT nextval('chatcrypt.search_generation'),
 	complete boolean NOT NULL,
-	updated_at timestamptz NOT NULL DEFAULT now()
+	updated_at timestamptz NOT NULL DEFAULT now(),
+	began_empty boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE chatcrypt.search_policy IS
 	'Chats whose messages can be searched, and how. set_search() writes it; a chat without a row '
@@ -33,8 +34,12 @@ COMMENT ON COLUMN chatcrypt.search_policy.feed IS
 COMMENT ON COLUMN chatcrypt.search_policy.generation IS
 	'Changes with everything that needs the index made anew.';
 COMMENT ON COLUMN chatcrypt.search_policy.complete IS
-	'False, where it is blind, until reindex_search() has gone over the messages that were there '
-	'before the policy.';
+	'False, where it is blind, until reindex_search() has gone over the messages from before the '
+	'policy, and those of transactions that did not know of it.';
+
+COMMENT ON COLUMN chatcrypt.search_policy.began_empty IS
+	'True where the chat had no message when the policy was set. Until it is complete, search() '
+	'looks whether each message that it sees has its tokens.';
 
 SELECT pg_extension_config_dump('chatcrypt.search_policy', '');
 SELECT pg_extension_config_dump('chatcrypt.search_generation', '');
@@ -55,8 +60,8 @@ CREATE FUNCTION chatcrypt.set_search(chat_id chatcrypt.any_id, mode text,
 	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_set_search';
 COMMENT ON FUNCTION chatcrypt.set_search(chatcrypt.any_id, text, regconfig, integer, boolean, integer, boolean) IS
-	'Says how a chat is searched: off, blind or plain. True where that holds for all its messages '
-	'at once, false where reindex_search() must go over them first.';
+	'Says how a chat is searched: off, blind or plain. True where it can be searched at once, as '
+	'a chat without messages can; false where reindex_search() must go over its messages first.';
 
 -- One row for each message of a blind chat: what stands for its words.  An inverted index of
 -- PostgreSQL's own, because twenty rows in a B-tree for each message cost more than all the rest.

@@ -594,7 +594,14 @@ CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30,
 		   'Searches there fail, because messages from before the last change of their policy '
 		   'would be missing.',
 		   'CALL chatcrypt.reindex_search() for each: chatcrypt.search_policy lists them.'
-	FROM chatcrypt.search_policy AS p WHERE NOT p.complete HAVING count(*) > 0
+	FROM chatcrypt.search_policy AS p WHERE NOT p.complete AND NOT p.began_empty HAVING count(*) > 0
+	UNION ALL
+	SELECT 'notice', 'search_looks', format('Chats where each search looks at all messages first: %s.', count(*)),
+		   'They had no message when their policy was set, and a transaction that did not know of it '
+		   'may have written one. The more messages they have, the longer the look takes.',
+		   'CALL chatcrypt.reindex_search() once for each: chatcrypt.search_policy lists them (began_empty).'
+	FROM chatcrypt.search_policy AS p
+	WHERE NOT p.complete AND p.began_empty AND p.updated_at < now() - interval '1 day' HAVING count(*) > 0
 	UNION ALL
 	SELECT 'warning', 'dek_limit', format('Chat %s has about %s messages.', chat_id, messages),
 		   'One data key is good for 2^32 messages; envelopes outside this database count too.',

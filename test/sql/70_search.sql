@@ -30,7 +30,7 @@ RESET ROLE;
 REVOKE EXECUTE ON FUNCTION chatcrypt.set_search(chatcrypt.any_id, text, regconfig, integer, boolean, integer, boolean) FROM chatcrypt_reader;
 SELECT count(*) FROM chatcrypt.search_policy;
 
--- A chat that was there may have messages already; one of this very transaction has none.
+-- A chat without messages is ready at once, and its index complete where this very transaction made it.
 SELECT chatcrypt.set_search(7001, 'blind') AS complete;
 BEGIN;
 SELECT chatcrypt.create_chat(7002) IS NOT NULL AS made;
@@ -182,6 +182,34 @@ SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding = 'search_i
 SELECT chatcrypt.set_search(7013, 'blind') AS complete;
 SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding = 'search_incomplete';
 CALL chatcrypt.reindex_search(7013, 1000, false, '30 s', NULL, NULL, NULL);
+
+-- A chat without messages can be searched at once.  One that is found to have a message without tokens cannot.
+SELECT chatcrypt.create_chat(7021) IS NOT NULL AS made;
+SELECT chatcrypt.set_search(7021, 'blind') AS ready;
+SELECT began_empty, complete FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.id(7021);
+INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.id(7021), chatcrypt.id(7211), 'The first word'), (chatcrypt.id(7021), chatcrypt.id(7212), NULL);
+SELECT found('word', 7021);
+SELECT chatcrypt.set_search(7021, 'blind', feed => true) AS ready;
+SELECT chatcrypt.set_search(7021, 'blind') AS ready;
+SELECT finding FROM chatcrypt.doctor() WHERE finding LIKE 'search\_%';
+UPDATE chatcrypt.search_policy SET updated_at = now() - interval '25 hours' WHERE chat_id = chatcrypt.id(7021);
+SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding LIKE 'search\_%';
+BEGIN;
+DELETE FROM chatcrypt.search_token WHERE message_id = chatcrypt.id(7211);
+SAVEPOINT one;
+SELECT found('word', 7021);
+ROLLBACK TO one;
+SELECT chatcrypt.set_search(7021, 'blind') AS ready;
+ROLLBACK;
+SELECT generation AS before FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.id(7021) \gset
+CALL chatcrypt.reindex_search(7021, 1000, false, '30 s', NULL, NULL, NULL);
+SELECT generation = :before AS as_before, complete FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.id(7021);
+SELECT finding FROM chatcrypt.doctor() WHERE finding LIKE 'search\_%';
+SELECT found('word', 7021);
+SELECT chatcrypt.set_search(7021, 'blind', bits => 48) AS ready;
+SELECT found('word', 7021);
+SELECT chatcrypt.set_search(7021, 'off');
+DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(7021);
 
 -- What does not open is passed over, or raises.
 UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 50, get_byte(encrypted_message, 50) # 1) WHERE message_id = chatcrypt.id(7);

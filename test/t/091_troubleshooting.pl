@@ -23,6 +23,7 @@ SELECT chatcrypt.shred_chat(5, 'irreversible');
 SELECT chatcrypt.begin_attachment(1, 10);
 SELECT chatcrypt.put_attachment(1, 11, 'a file');
 UPDATE chatcrypt.chat SET attachment_quota = 1 WHERE chat_id = chatcrypt.id(2);
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(3), 'from before the search');
 SELECT chatcrypt.set_search(3, 'blind');
 CREATE TABLE kept AS SELECT chatcrypt.encrypt(1, 1, 'kept') AS envelope,
 	chatcrypt.encrypt_attachment(1, 12, 'kept') AS file, chatcrypt.wire_message(6, 6) AS wire;

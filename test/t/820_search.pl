@@ -38,6 +38,9 @@ $node->safe_psql('postgres', $load);
 is(ask($node, q{SELECT reloptions::text FROM pg_class WHERE oid = 'chatcrypt.search_token_by_token'::regclass}),
 	'{gin_pending_list_limit=256}', 'a load leaves the index as it was');
 
+my ($of_tenant) = grep { /set_tenant_search/ } @blocks;
+is((split /\n/, $node->safe_psql('postgres', $of_tenant))[-1], 'alice|The lighthouses are open.', 'a new chat is searched as its tenant says');
+
 # What the WAL and the files hold: tokens, and no word.
 my $word = 'xylophonically';
 $node->safe_psql('postgres', <<"SQL");

@@ -20,7 +20,7 @@
 #include "pg/base/store.h"
 #include "pg/compat.h"
 
-#define MOST_ARGS 8
+#define MOST_ARGS 9
 
 static void
 set_here(const char *name, const char *value)

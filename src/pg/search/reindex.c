@@ -118,7 +118,7 @@ begin_generation(void *arg)
 	chatcrypt_lock_chat(run->chat_id.data);
 	chatcrypt_owner_execute("UPDATE chatcrypt.search_policy "
 							"SET generation = DEFAULT, complete = false, "
-							"updated_at = now() WHERE chat_id = $1", &chat, 1);
+							"began_empty = false, updated_at = now() WHERE chat_id = $1", &chat, 1);
 	chatcrypt_owner_end(&scope);
 	run->policy = *current_policy(run);
 }

@@ -42,6 +42,7 @@
 #include "pg/search/searching.h"
 #include "pg/search/searchpolicy.h"
 #include "pg/search/searchquery.h"
+#include "pg/search/tokenrows.h"
 
 #define LONGEST_PAGE	1000
 #define LARGEST_BATCH	1000
@@ -135,7 +136,7 @@ begin_chat(const Search *search, ChatSearch *chat, const ChatSearch *before, con
 
 	chatcrypt_require_participant(chat_id);
 	policy = chatcrypt_search_blind_policy(chat_id);
-	if (!policy->complete)
+	if (!policy->complete && !policy->began_empty)
 		refuse_incomplete(chat_id);
 	memset(chat, 0, sizeof(*chat));
 	chat->chat_id = chat_id;
@@ -391,30 +392,43 @@ search_chat(Search *search, ChatSearch *chat)
 
 /* ------------------------------------------------------------------------- the function */
 
-/* Does the statement's snapshot show the index that the policies of now tell of? */
+/*
+ * Does the statement's snapshot show the index that the policy of now tells of?  Where that
+ * is not complete, the chat began empty: then each message that the snapshot shows must have
+ * its tokens.  None can be missing that is not seen here, since candidates come from the same
+ * snapshot.
+ */
 static void
-refuse_older_index(const ChatSearch *chats, int nchats)
+require_index(const ChatSearch *chat)
+{
+	Oid			types[] = {UUIDOID, INT8OID};
+	Datum		values[] = {PointerGetDatum(chat->chat_id), Int64GetDatum(chat->policy.generation)};
+	bool		isnull;
+
+	if (SPI_execute_with_args("SELECT complete FROM chatcrypt.search_policy WHERE chat_id = $1 "
+							  "AND generation = $2 AND (complete OR began_empty)",
+							  lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the policy of a chat");
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the search index of chat %s was made anew since this transaction began",
+						chatcrypt_id_text(chat->chat_id)),
+				 errhint("Retry the transaction.")));
+	if (!DatumGetBool(chatcrypt_owner_value(&isnull)) &&
+		chatcrypt_tokenrows_are_missing(chat->chat_id, chat->policy.generation))
+		refuse_incomplete(chat->chat_id);
+}
+
+static void
+require_indexes(const ChatSearch *chats, int nchats)
 {
 	ChatcryptOwnerScope scope;
 
 	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_by_index();
 	for (int i = 0; i < nchats; i++)
-	{
-		Oid			types[] = {UUIDOID, INT8OID};
-		Datum		values[] = {PointerGetDatum(chats[i].chat_id),
-								Int64GetDatum(chats[i].policy.generation)};
-
-		if (SPI_execute_with_args("SELECT FROM chatcrypt.search_policy WHERE chat_id = $1 "
-								  "AND generation = $2 AND complete",
-								  lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)
-			elog(ERROR, "could not read the policy of a chat");
-		if (SPI_processed == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("the search index of chat %s was made anew since this transaction began",
-							chatcrypt_id_text(chats[i].chat_id)),
-					 errhint("Retry the transaction.")));
-	}
+		require_index(&chats[i]);
 	chatcrypt_owner_end(&scope);
 }
 
@@ -512,7 +526,7 @@ chatcrypt_search_chats(FunctionCallInfo fcinfo, pg_uuid_t *ids, int count)
 		CHECK_FOR_INTERRUPTS();
 		begin_chat(&search, &chats[i], i > 0 ? &chats[i - 1] : NULL, ids[i].data);
 	}
-	refuse_older_index(chats, nchats);
+	require_indexes(chats, nchats);
 	PG_TRY();
 	{
 		find(&search, chats, nchats);

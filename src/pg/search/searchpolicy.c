@@ -39,7 +39,9 @@ enum
 	POLICY_BITS,
 	POLICY_FEED,
 	POLICY_GENERATION,
-	POLICY_COMPLETE
+	POLICY_COMPLETE,
+	POLICY_UPDATED_AT,
+	POLICY_BEGAN_EMPTY
 };
 
 static bool read_policy(const uint8 *chat_id, void *value);
@@ -113,6 +115,7 @@ fill_policy(ChatcryptSearchPolicy *policy, HeapTuple row, TupleDesc desc)
 	policy->feed = DatumGetBool(heap_getattr(row, POLICY_FEED, desc, &isnull));
 	policy->generation = DatumGetInt64(heap_getattr(row, POLICY_GENERATION, desc, &isnull));
 	policy->complete = DatumGetBool(heap_getattr(row, POLICY_COMPLETE, desc, &isnull));
+	policy->began_empty = DatumGetBool(heap_getattr(row, POLICY_BEGAN_EMPTY, desc, &isnull));
 }
 
 static bool

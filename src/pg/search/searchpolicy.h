@@ -24,6 +24,7 @@ typedef struct ChatcryptSearchPolicy
 	bool		feed;
 	int64		generation;
 	bool		complete;		/* does it hold for the messages from before it? */
+	bool		began_empty;	/* were none to be seen when it was set? */
 } ChatcryptSearchPolicy;
 
 /* NULL where search is off, or where there is no such chat.  Valid until the next call. */

@@ -2,6 +2,11 @@
  * setsearch.c
  *		set_search(): says how a chat is searched.  Not here: bringing what is there
  *		already in line with it, which is reindex_search()'s.
+ *
+ * A transaction that is running, or begins before this one commits, may write a message
+ * without knowing of the policy.  So the index of a chat without messages is not complete,
+ * unless nobody else can write to it yet; but as nearly always there is no such message,
+ * the policy says that the chat began empty, and search() looks for itself (searching.c).
  */
 #include "postgres.h"
 
@@ -84,19 +89,21 @@ write_policy(const uint8 *chat_id, const ChatcryptSearchWish *wish)
 		{BOOLOID, BoolGetDatum(policy->trigrams), false},
 		{INT4OID, Int32GetDatum(policy->bits), false},
 		{BOOLOID, BoolGetDatum(policy->feed), false},
-		{BOOLOID, BoolGetDatum(policy->complete), false}
+		{BOOLOID, BoolGetDatum(policy->complete), false},
+		{BOOLOID, BoolGetDatum(policy->began_empty), false}
 	};
 
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.search_policy "
-							"(chat_id, mode, config, prefixes, trigrams, bits, feed, complete) "
-							"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+							"(chat_id, mode, config, prefixes, trigrams, bits, feed, complete, "
+							"began_empty) "
+							"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
 							"ON CONFLICT (chat_id) DO UPDATE SET "
 							"mode = excluded.mode, config = excluded.config, "
 							"prefixes = excluded.prefixes, "
 							"trigrams = excluded.trigrams, bits = excluded.bits, "
 							"feed = excluded.feed, "
 							"generation = excluded.generation, complete = excluded.complete, "
-							"updated_at = now()",
+							"began_empty = excluded.began_empty, updated_at = now()",
 							args, lengthof(args));
 }
 
@@ -131,6 +138,14 @@ tell_feed(const uint8 *chat_id, bool was_fed, bool is_fed, bool is_new_index)
 		chatcrypt_feed_again(chat_id);
 }
 
+/* Inside an owner scope: can all messages be found that there are? */
+static bool
+is_ready(const uint8 *chat_id, const ChatcryptSearchPolicy *policy)
+{
+	return policy->complete || (policy->began_empty &&
+								!chatcrypt_tokenrows_are_missing(chat_id, policy->generation));
+}
+
 /* Inside an owner scope, with the chat locked: does the policy hold for all messages at once? */
 static bool
 apply(const uint8 *chat_id, ChatcryptSearchWish *wish, bool is_new)
@@ -146,19 +161,20 @@ apply(const uint8 *chat_id, ChatcryptSearchWish *wish, bool is_new)
 	}
 	if (!needs_new_index(before, &wish->policy))
 	{
-		bool		complete = before->complete;
+		ChatcryptSearchPolicy as_it_is = *before;
 
 		set_feed(chat_id, wish->policy.feed);
 		tell_feed(chat_id, was_fed, wish->policy.feed, false);
-		return complete;
+		return is_ready(chat_id, &as_it_is);
 	}
 	if (wish->policy.mode != CHATCRYPT_SEARCH_BLIND)
 		chatcrypt_tokenrows_remove_chat(chat_id);
+	wish->policy.began_empty = !has_messages(chat_id);
 	wish->policy.complete = wish->policy.mode != CHATCRYPT_SEARCH_BLIND ||
-		(is_new && !has_messages(chat_id));
+		(is_new && wish->policy.began_empty);
 	write_policy(chat_id, wish);
 	tell_feed(chat_id, was_fed, wish->policy.feed, true);
-	return wish->policy.complete;
+	return wish->policy.complete || wish->policy.began_empty;
 }
 
 static bool

@@ -131,6 +131,21 @@ chatcrypt_tokenrows_write(const uint8 message_id[CC_ID_LEN], TimestampTz created
 	table_close(table, NoLock);
 }
 
+bool
+chatcrypt_tokenrows_are_missing(const uint8 chat_id[CC_ID_LEN], int64 generation)
+{
+	Oid			types[] = {UUIDOID, INT8OID};
+	Datum		values[] = {PointerGetDatum(chat_id), Int64GetDatum(generation)};
+
+	if (SPI_execute_with_args("SELECT FROM chatcrypt.message m WHERE m.chat_id = $1 "
+							  "AND m.encrypted_message IS NOT NULL AND NOT EXISTS "
+							  "(SELECT FROM chatcrypt.search_token t "
+							  "WHERE t.message_id = m.message_id AND t.generation = $2)",
+							  lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for messages without tokens");
+	return SPI_processed > 0;
+}
+
 /*
  * By way of the chat's messages: an index of the tokens by chat would cost every insert,
  * and serve this alone.

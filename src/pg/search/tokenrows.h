@@ -29,4 +29,10 @@ extern void chatcrypt_tokenrows_remove_chat(const uint8 chat_id[CC_ID_LEN]);
 extern void chatcrypt_tokenrows_remove_tenant(Datum tenant);
 extern void chatcrypt_tokenrows_remove_all(void);
 
+/*
+ * Inside an owner scope: does the active snapshot show a message of the chat that has no
+ * tokens of this generation?  Looks at each message until it finds one.
+ */
+extern bool chatcrypt_tokenrows_are_missing(const uint8 chat_id[CC_ID_LEN], int64 generation);
+
 #endif
