@@ -174,6 +174,19 @@ foreach my $user ('app', 'chief')
 	  'SELECT chatcrypt.put_messages(ARRAY[2], ARRAY[41], ARRAY[NULL::text])';
 }
 
+ask($node, q{UPDATE chatcrypt.chat SET attachment_quota = 1000000 WHERE chat_id = chatcrypt.id(1);
+	SELECT chatcrypt.begin_attachment(1, 22, sender => 'carol')});
+my $carol = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'app' ]);
+my $other = session($node);
+answer($other, 'BEGIN; SELECT FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(1) FOR UPDATE');
+answer($carol, q{BEGIN; SELECT FROM chatcrypt.act_as('carol')});
+start($carol, q{SELECT chatcrypt.put_attachment_part(22, 0, 'by carol', true)});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock'}), 'a part of a file waits for the quota of its chat');
+answer($other, q{SELECT chatcrypt.delete_attachment(22); SELECT chatcrypt.begin_attachment(1, 22, sender => 'alice'); COMMIT});
+like(outcome($carol), qr/ERROR:  the attachment is not the current actor's/, 'and is not put into the file of another that has its id by then');
+$carol->quit;
+$other->quit;
+
 # ---------- a plan that is made anew while it starts ----------
 
 my $writes = $node->basedir . '/writes.sql';

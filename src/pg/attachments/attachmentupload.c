@@ -99,6 +99,8 @@ chatcrypt_put_attachment_part(PG_FUNCTION_ARGS)
 	chatcrypt_require_own("attachment", file.chat_id.data, file.sender);
 	quota = chatcrypt_file_lock_quota(&file.chat_id);
 	chatcrypt_file_fetch(&file, CHATCRYPT_FILE_SHARED);
+	/* While the quota was waited for, it may have been deleted, and its id taken by another's. */
+	chatcrypt_require_own("attachment", file.chat_id.data, file.sender);
 	if (file.complete)
 		refuse_complete(&file);
 	check_part(&file, PG_GETARG_INT32(1), id.last, VARSIZE_ANY_EXHDR(content));
