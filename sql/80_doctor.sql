@@ -254,6 +254,13 @@ $$;
 COMMENT ON FUNCTION chatcrypt.doctor_host() IS
 	'For doctor(): what the machine and the KMS have to do with it.';
 
+CREATE FUNCTION chatcrypt.read_acting_roles() RETURNS SETOF oid
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 10
+	AS 'MODULE_PATHNAME', 'chatcrypt_read_acting_roles';
+COMMENT ON FUNCTION chatcrypt.read_acting_roles() IS
+	'For doctor(): roles that have logged in to this database and called act_as() since the server '
+	'started.';
+
 -- Who may do what.  MEMBER, and not USAGE: who does not inherit a right can still SET ROLE.
 CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -336,6 +343,12 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 			   'ROLE: what they run for one person can show the messages of everybody.',
 			   'ALTER ROLE … SET chatcrypt.require_actor = on for each; or REVOKE the membership.', name
 		FROM login WHERE (reads OR writes) AND inherits_from_one_that_does AND NOT names_actors AND NOT super
+		UNION ALL
+		SELECT 'warning', 'require_actor_advised', 'These roles call act_as(), and log in without chatcrypt.require_actor: %s.',
+			   'A transaction of theirs that forgets to name an actor shows and takes the messages of '
+			   'everybody.',
+			   'ALTER ROLE … SET chatcrypt.require_actor = on for each, and let them connect anew.', name
+		FROM login WHERE oid IN (SELECT r FROM chatcrypt.read_acting_roles() AS r) AND NOT names_actors AND NOT super
 		UNION ALL
 		SELECT 'warning', 'statement_readers', 'These roles see the statements that others run: %s.',
 			   'As members of pg_read_all_stats, or pg_monitor, they see bodies that are written '

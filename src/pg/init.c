@@ -14,6 +14,7 @@
 
 #include "core/aead.h"
 #include "pg/access/access.h"
+#include "pg/access/actingroles.h"
 #include "pg/access/actor.h"
 #include "pg/access/copyguard.h"
 #include "pg/access/dropguard.h"
@@ -42,6 +43,7 @@ request_shared_memory(void)
 	chatcrypt_keycache_request();
 	chatcrypt_requests_request();
 	chatcrypt_samekey_request();
+	chatcrypt_actingroles_request();
 	chatcrypt_progress_request();
 	chatcrypt_maintenance_status_request();
 }
@@ -55,6 +57,7 @@ startup_shared_memory(void)
 	chatcrypt_keycache_startup();
 	chatcrypt_requests_startup();
 	chatcrypt_samekey_startup();
+	chatcrypt_actingroles_startup();
 	chatcrypt_progress_startup();
 	chatcrypt_maintenance_status_startup();
 	LWLockRelease(AddinShmemInitLock);

@@ -268,6 +268,17 @@ like(ask($node, q{SELECT string_agg(severity || ': ' || what, '; ') FROM chatcry
 $node->safe_psql('postgres', 'ALTER ROLE heir SET chatcrypt.require_actor = on');
 is(ask($node, q{SELECT count(*) FROM chatcrypt.doctor() WHERE finding = 'require_actor_inherited'}), '0', 'until it has the setting too');
 
+# It advises the setting for a role that acts for others without it, by what that role has done.
+my $advice = q{SELECT string_agg(severity || ': ' || what, '; ') FROM chatcrypt.doctor() WHERE finding = 'require_actor_advised'};
+$node->safe_psql('postgres', 'CREATE ROLE adviser LOGIN; GRANT chatcrypt_reader TO adviser');
+is(as_role('adviser', $messages), '2', 'a role reads without an actor');
+unlike(ask($node, $advice), qr/adviser/, 'doctor() has no advice for a role that has never called act_as()');
+$node->safe_psql('postgres', q{BEGIN; SELECT chatcrypt.act_as('alice'); COMMIT}, extra_params => [ '-U', 'adviser' ]);
+like(ask($node, $advice), qr/^warning: .*\badviser\b/, 'it advises chatcrypt.require_actor for one that has');
+unlike(ask($node, $advice), qr/postgres|\bapp\b/, 'and neither for a superuser nor for a role that has the setting');
+$node->safe_psql('postgres', 'ALTER ROLE adviser SET chatcrypt.require_actor = on');
+is(ask($node, $advice), '', 'until it has the setting');
+
 # What acts for nobody goes on, also where the setting is on for everybody: maintenance, foreign keys,
 # and changes that are applied by a subscription.
 $node->safe_psql('postgres', <<'SQL');

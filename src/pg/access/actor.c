@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 
 #include "pg/access/access.h"
+#include "pg/access/actingroles.h"
 #include "pg/access/actor.h"
 #include "pg/access/ownsettings.h"
 #include "pg/base/settings.h"
@@ -207,6 +208,7 @@ chatcrypt_act_as(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
 				 errmsg("chatcrypt.act_as() lasts until the end of this statement"),
 				 errhint("Call it inside BEGIN … COMMIT, before the statements that it is for.")));
+	chatcrypt_actingroles_note();
 	remember(name);
 	chatcrypt_set_own(ACTOR_SETTING, name, PGC_S_SESSION, GUC_ACTION_LOCAL);
 	PG_RETURN_VOID();
