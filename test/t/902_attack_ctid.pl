@@ -98,6 +98,21 @@ SELECT chatcrypt.rotate_chat(2);
 SQL
 like(ask($node, 'CALL chatcrypt.reencrypt_chat(2)'), qr/^201\|0$/, 'a row that was copied is two rows');
 
+# A row of another shard that has the same ctid, and all but one of what else a row is known by.
+foreach my $case ([ 'another chat', '1, 2, envelope' ], [ 'another message id', '2, 1, envelope' ])
+{
+	my ($what, $columns) = @$case;
+	value("TRUNCATE shell; INSERT INTO one SELECT 1, 1, chatcrypt.encrypt(1, 1, 'message 1'); INSERT INTO other SELECT $columns FROM one; SELECT chatcrypt.rotate_chat(1)");
+	my $envelope = value('SELECT envelope FROM other');
+	like(with_shards('on', 'SET client_min_messages = error; CALL chatcrypt.reencrypt_chat(1)'), qr/^1\|\d$/, "the same ctid and $what: re-encryption finds its own row alone");
+	is(value('SELECT envelope FROM other'), $envelope, "the same ctid and $what: the other row is as it was");
+}
+value(q{TRUNCATE shell; INSERT INTO one SELECT 1, 1, chatcrypt.encrypt(1, 1, 'first'); INSERT INTO other SELECT 1, 1, chatcrypt.encrypt(1, 1, 'second'); SELECT chatcrypt.rotate_chat(1)});
+is(with_shards('on', 'SET client_min_messages = error; CALL chatcrypt.reencrypt_chat(1)'), '2|0', 'the same ctid, chat and message id: both rows are re-encrypted');
+is(value(q{SELECT chatcrypt.decrypt(1, 1, one.envelope), chatcrypt.decrypt(1, 1, other.envelope) FROM one, other}), 'first|second',
+	'the same ctid, chat and message id: each row keeps its own message');
+value('TRUNCATE shell');
+
 # The tables of chatcrypt: one that inherits from them would be shown by the view and passed over by
 # re-encryption and purging, and has ctids of its own.
 foreach my $table (qw(message attachment))
