@@ -157,7 +157,9 @@ chatcrypt_require_participant(const uint8 chat_id[CC_ID_LEN])
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("the current actor is not a participant of this chat")));
+			 errmsg("the current actor is not a participant of this chat"),
+			 errhint("Create the chat with the actor among its participants, or have one of them "
+					 "call chatcrypt.add_participant().")));
 }
 
 void

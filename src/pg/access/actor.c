@@ -163,13 +163,12 @@ chatcrypt_actor_install_hooks(void)
 
 /* ---------- functions ---------- */
 
+#define NAMELESS_HINT "Give the name of a participant, as create_chat() and add_participant() take it."
+
 static void
-refuse_name(int code, const char *message)
+refuse_name(int code, const char *message, const char *hint)
 {
-	ereport(ERROR,
-			(errcode(code),
-			 errmsg("%s", message),
-			 errhint("The actor of a transaction ends with the transaction.")));
+	ereport(ERROR, (errcode(code), errmsg("%s", message), errhint("%s", hint)));
 }
 
 /*
@@ -196,13 +195,16 @@ chatcrypt_act_as(PG_FUNCTION_ARGS)
 	chatcrypt_require_reader_or_writer();
 	refuse_restricted_operation();
 	if (PG_ARGISNULL(0))
-		refuse_name(ERRCODE_NULL_VALUE_NOT_ALLOWED, "the actor's name must not be null");
+		refuse_name(ERRCODE_NULL_VALUE_NOT_ALLOWED, "the actor's name must not be null",
+					NAMELESS_HINT);
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	if (name[0] == '\0')
-		refuse_name(ERRCODE_INVALID_PARAMETER_VALUE, "the actor's name must not be empty");
+		refuse_name(ERRCODE_INVALID_PARAMETER_VALUE, "the actor's name must not be empty",
+					NAMELESS_HINT);
 	if (first_actor != NULL && strcmp(first_actor, name) != 0)
 		refuse_name(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					"this transaction acts for somebody else");
+					"this transaction acts for somebody else",
+					"End this transaction, and name the other actor in the next one.");
 	if (!IsTransactionBlock())
 		ereport(WARNING,
 				(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
