@@ -150,6 +150,10 @@ ROLLBACK TO s;
 SELECT * FROM chatcrypt.put_messages(ARRAY[:other]::uuid[], ARRAY[chatcrypt.id(502)], ARRAY['x'], ARRAY['alice']);
 ROLLBACK TO s;
 SELECT * FROM chatcrypt.put_messages(ARRAY[:other]::uuid[], ARRAY[chatcrypt.id(560)], ARRAY['x'], ARRAY['alice'], on_duplicate => 'ignore');
+ROLLBACK TO s;
+-- An id of a chat that the actor does not see is one of another chat, to one message as to many.
+SELECT chatcrypt.put_message(:chat, chatcrypt.id(502), 'x') IS NULL AS refused;
+SELECT refused FROM chatcrypt.put_messages(ARRAY[:chat]::uuid[], ARRAY[chatcrypt.id(502)], ARRAY['x']);
 ROLLBACK;
 RESET SESSION AUTHORIZATION;
 DROP ROLE regress_writer, regress_reader;

@@ -806,11 +806,11 @@ upsert(const Row *row)
 }
 
 /*
- * Raises where a message of the same chat is not the actor's: a policy hides it from who wants
- * to lock it, and would say less.
+ * Whether a message that policies hide from the actor has this id in another chat.  Raises
+ * where one of the same chat is not the actor's: the policy would say less.
  */
-static void
-refuse_another_s(const Row *row)
+static bool
+hidden_in_another_chat(const Row *row)
 {
 	TupleDesc	desc;
 	HeapTuple	message = chatcrypt_find_row("message", "message_pkey", InvalidOid, F_UUID_EQ,
@@ -818,12 +818,14 @@ refuse_another_s(const Row *row)
 	Row			there;
 
 	if (message == NULL)
-		return;
+		return false;
 	for (int i = MESSAGE_ID; i <= MESSAGE_SENDER; i++)
 		there.values[i] = heap_getattr(message, i + 1, desc, &there.nulls[i]);
-	if (!is_distinct(row, &there, MESSAGE_CHAT_ID))
-		chatcrypt_require_own("message", DatumGetUUIDP(there.values[MESSAGE_CHAT_ID])->data,
-							  sender_of(&there));
+	if (is_distinct(row, &there, MESSAGE_CHAT_ID))
+		return true;
+	chatcrypt_require_own("message", DatumGetUUIDP(there.values[MESSAGE_CHAT_ID])->data,
+						  sender_of(&there));
+	return false;
 }
 
 /*
@@ -846,8 +848,8 @@ put_message(const Row *given, Row *stored)
 		if (existing == OF_THIS_CHAT)
 			chatcrypt_require_own("message", DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
 								  sender_of(stored));
-		else if (chatcrypt_actor() != NULL)
-			refuse_another_s(stored);
+		else if (chatcrypt_actor() != NULL && hidden_in_another_chat(stored))
+			return false;
 		seal_body(stored);
 		if (upsert(stored))
 			return true;
