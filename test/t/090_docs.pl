@@ -153,6 +153,9 @@ $node->safe_psql('postgres', 'CREATE DATABASE readme');
 my $printed = $node->safe_psql('readme', join("\n", $readme =~ /^```sql\n(.*?)^```/msg));
 like($printed, qr/^alice\|Lunch at noon\?\n\\x0100000001[0-9a-f]+\n2$/m, 'the first ten lines of README.md');
 like($printed, qr/^remember$/m, 'an envelope in a table of one\'s own');
+my ($said_by_app) = $readme =~ /^SET ROLE app;[^\n]*\n(.*?)^RESET ROLE;/ms;
+like($node->safe_psql('readme', $said_by_app, extra_params => [ '-U', 'app' ]), qr/^alice\|Lunch at noon\?$/m,
+	'what the application says also runs where it logs in and must name an actor');
 
 # What a writer may do who is no reader.
 $node->safe_psql('readme', q{CREATE ROLE writer LOGIN IN ROLE chatcrypt_writer});

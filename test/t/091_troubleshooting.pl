@@ -117,11 +117,10 @@ my %meets = (
 	'this transaction acts for somebody else' => "$as_bob; SELECT chatcrypt.act_as('alice')",
 	'could not update the message: another session changed it' => \&two_at_once,
 	'messages are not encrypted or decrypted over an unencrypted connection' => \&over_tcp,
-	'function chatcrypt.… is not unique' =>
-	  q{SELECT chatcrypt.decrypt('00000000-0000-8000-8000-000000000001', 1, envelope) FROM kept},
 	'invalid id of a chat, message or file' => q{SELECT chatcrypt.encrypt('lunch', 1, 'x')},
 	'chat … is not of mode conversation_key' => q{SELECT chatcrypt.accept_wire_message(1, wire - 'chat_id') FROM kept},
 	'the message is not the current actor\'s' => "BEGIN; SELECT chatcrypt.act_as('bob'); SELECT chatcrypt.put_message(6, 6, 'x')",
+	'the attachment is not the current actor\'s' => "BEGIN; SELECT chatcrypt.act_as('alice'); SELECT chatcrypt.delete_attachment(11)",
 	'the current actor may not remove somebody else from this chat' => "SET ROLE writer; $as_bob; SELECT chatcrypt.remove_participant(6, 'alice')",
 	'the sender is not the current actor' => "$as_bob; SELECT chatcrypt.accept_wire_message(6, wire) FROM kept",
 	'the attachment does not open' => 'SELECT chatcrypt.decrypt_attachment(1, 13, file) FROM kept',

@@ -88,7 +88,7 @@ sub run_example
 	return split /\n/, $out;
 }
 
-my ($chat) = run_example($examples{sql}[0] . '\echo :chat');
+my ($chat) = grep { $_ ne '' } run_example($examples{sql}[0] . '\echo :chat');
 my ($key, @wires) = grep { $_ ne '' } run_example($examples{sql}[1], chat => $chat);
 my %keys = (split /\|/, $key);
 is(scalar @wires, 1, 'the service gives a key and a message');
