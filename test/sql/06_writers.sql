@@ -66,6 +66,15 @@ CREATE TRIGGER write_message INSTEAD OF INSERT ON other FOR EACH ROW EXECUTE FUN
 INSERT INTO other (chat_id, body) VALUES (1, 2);
 DROP VIEW wider, other;
 
+-- Where the policy is for some roles alone, nobody else inserts anything.
+CREATE ROLE outsider; GRANT chatcrypt_writer TO outsider;
+ALTER POLICY participants ON chatcrypt.message TO pg_monitor;
+SET ROLE outsider;
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'refused');
+RESET ROLE;
+ALTER POLICY participants ON chatcrypt.message TO PUBLIC;
+DROP ROLE outsider;
+
 -- Other views of this name, in databases that know nothing of the extension.
 SELECT current_database() AS here \gset
 CREATE DATABASE regress_elsewhere;
