@@ -75,6 +75,18 @@ RESET ROLE;
 ALTER POLICY participants ON chatcrypt.message TO PUBLIC;
 DROP ROLE outsider;
 
+-- A trigger that somebody gave the table, and that keeps rows out, keeps them out of the view too.
+CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN CASE WHEN new.sender = 'mallory' THEN NULL ELSE new END;
+END $$;
+CREATE TRIGGER keep_out BEFORE INSERT ON chatcrypt.message FOR EACH ROW EXECUTE FUNCTION keep_out();
+INSERT INTO chatcrypt.messages (chat_id, sender, body)
+	SELECT :chat, CASE n % 2 WHEN 0 THEN 'mallory' ELSE 'trent' END, 'kept ' || n FROM generate_series(1, 10) AS n;
+SELECT sender, count(*) FROM chatcrypt.messages WHERE chat_id = :chat AND body LIKE 'kept %' GROUP BY sender;
+DROP TRIGGER keep_out ON chatcrypt.message;
+DROP FUNCTION keep_out();
+
 -- Other views of this name, in databases that know nothing of the extension.
 SELECT current_database() AS here \gset
 CREATE DATABASE regress_elsewhere;
