@@ -110,7 +110,9 @@ like(as_actor('alice', decrypted(1)), $no_participant, 'nor does a participant w
 # A chat that a node made itself stands in the way of the one that arrives, until it is deleted there.
 $node->safe_psql('postgres', q{SELECT setval('chatcrypt.dek_dek_id_seq', 1000); SELECT chatcrypt.create_chat(99)});
 $owner->safe_psql('postgres', 'SELECT chatcrypt.create_chat(99), chatcrypt.create_chat(100)');
-ok(wait_until(10, sub { slurp_file($node->logfile) =~ /duplicate key value violates unique constraint "chat_pkey"/ }),
+# From 18 on PostgreSQL calls it a conflict.
+my $refused = qr/duplicate key value violates unique constraint "chat_pkey"|conflict detected on relation "chatcrypt.chat": conflict=insert_exists/;
+ok(wait_until(30, sub { slurp_file($node->logfile) =~ $refused }),
 	'a chat that a node made itself ends the subscription');
 like(answer($idle, q{SELECT chatcrypt.encrypt(100, 1, 'x')}), qr/does not exist/, 'and what was made later does not arrive');
 $node->safe_psql('postgres', 'DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(99)');
