@@ -121,7 +121,15 @@ SELECT sender, created_at AT TIME ZONE 'UTC' AS created_at, body FROM chatcrypt.
 -- Nor may it do more to what its user may not see.
 CREATE POLICY own ON chatcrypt.message AS RESTRICTIVE USING (sender IS DISTINCT FROM 'alice') WITH CHECK (true);
 SET ROLE regress_writes;
-SELECT chatcrypt.put_message(:chat, chatcrypt.id(7010), 'put by a stranger', 'stranger');
+-- An error of the policy until 17, and NULL from 18 on: never true.
+DO $$
+BEGIN
+	IF chatcrypt.put_message('eeeeeeee-0000-0000-0000-000000000007', chatcrypt.id(7010), 'put by a stranger', 'stranger') THEN
+		RAISE NOTICE 'it was put';
+	END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+	NULL;
+END $$;
 RESET ROLE;
 DROP POLICY own ON chatcrypt.message;
 SELECT sender, body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(7010);
