@@ -110,7 +110,7 @@ tells('allow_http', 'chatcrypt.allow_http', 'on', 'critical: chatcrypt.allow_htt
 tells('vault_allow_underived', 'chatcrypt.vault_allow_underived', 'true',
 	'warning: chatcrypt.vault_allow_underived is on on this server.');
 # From 19 on, log_min_messages may name a level for some types of process.
-if ($node->pg_version >= 19)
+if ($node->pg_version >= '19devel')
 {
 	tells('debug_print', 'debug_print_raw_parse', 'on', 'critical: debug_print_raw_parse is on on this server.');
 	tells('log_min_messages', 'log_min_messages', 'warning, backend:fatal',
