@@ -114,9 +114,9 @@ if ($node->pg_version >= '19devel')
 {
 	tells('debug_print', 'debug_print_raw_parse', 'on', 'critical: debug_print_raw_parse is on on this server.');
 	tells('log_min_messages', 'log_min_messages', 'warning, backend:fatal',
-		'warning: log_min_messages is backend:fatal, warning on this server.');
+		'warning: log_min_messages is warning, backend:fatal on this server.');
 	tells('log_min_messages', 'log_min_messages', 'panic, checkpointer:error',
-		'warning: log_min_messages is checkpointer:error, panic on this server.');
+		'warning: log_min_messages is panic, checkpointer:error on this server.');
 	$node->append_conf('postgresql.conf', "log_min_messages = 'fatal, backend:warning'\n");
 	$node->reload;
 	is(found('log_min_messages'), '', 'a level of other processes than backends is not told');
