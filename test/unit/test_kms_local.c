@@ -320,6 +320,7 @@ versions(void)
 		  old.wrapped_len == second.wrapped_len);
 }
 
+/* 0 where it does not work. */
 static uint64_t
 wrapped_by(cc_kms_op op, cc_kms_item *item)
 {
@@ -328,12 +329,12 @@ wrapped_by(cc_kms_op op, cc_kms_item *item)
 	cc_kms_session *session = cc_kms_local.open(&config, error);
 	cc_kms_batch batch = {.op = op, .items = &item, .nitems = 1};
 
-	CHECK(session != NULL);
+	if (session == NULL)
+		return 0;
 	strcpy(batch.key_uri, "local:main");
 	cc_kms_local.perform(session, &batch);
 	cc_kms_local.close(session);
-	CHECK(item->outcome == CC_KMS_OK);
-	return batch.wrapped_by;
+	return item->outcome == CC_KMS_OK ? batch.wrapped_by : 0;
 }
 
 /* Another file, or another version, is another number; the same file is the same. */
@@ -343,6 +344,7 @@ what_wrapped_is_told_apart(void)
 	cc_kms_item item = new_item();
 	uint64_t	first;
 	uint64_t	second;
+	uint64_t	third;
 
 	reset();
 	first = wrapped_by(CC_KMS_WRAP, &item);
@@ -351,7 +353,8 @@ what_wrapped_is_told_apart(void)
 	second = wrapped_by(CC_KMS_GENERATE, &item);
 	CHECK(second != 0 && second != first);
 	put(in(keys, "main.2.key"), KEY_2 "\n", 0600);
-	CHECK(wrapped_by(CC_KMS_WRAP, &item) != second);
+	third = wrapped_by(CC_KMS_WRAP, &item);
+	CHECK(third != 0 && third != second);
 }
 
 /* A newest file that will not do is an error, not a reason to wrap under an old one. */
