@@ -22,7 +22,8 @@
 #include "pg/base/settings.h"
 #include "pg/keys/keycache.h"
 #include "pg/keys/samekey.h"
-#include "pg/messages/messages.h"
+#include "pg/messages/tablewrite.h"
+#include "pg/messages/unopened.h"
 #include "pg/messages/viewplan.h"
 #include "pg/service/requests.h"
 #include "pg/upkeep/maintenance.h"
@@ -111,7 +112,8 @@ _PG_init(void)
 	shmem_startup_hook = startup_shared_memory;
 	chatcrypt_access_install_hooks();
 	chatcrypt_actor_install_hooks();
-	chatcrypt_messages_install_hooks();
+	chatcrypt_tablewrite_install_hooks();
+	chatcrypt_unopened_install_hooks();
 	chatcrypt_viewplan_install_hooks();
 	chatcrypt_dropguard_install_hooks();
 	chatcrypt_copyguard_install_hooks();

@@ -25,6 +25,7 @@
 #include "pg/messages/binding.h"
 #include "pg/messages/messages.h"
 #include "pg/messages/seal.h"
+#include "pg/messages/unopened.h"
 
 static inline const uint8 *
 id_argument(FunctionCallInfo fcinfo, int n)

@@ -14,7 +14,7 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/messages/messages.h"
+#include "pg/messages/upsert.h"
 
 /* The arguments that are arrays, in their order. */
 static const struct

@@ -38,8 +38,9 @@
 
 #include "pg/base/store.h"
 #include "pg/compat.h"
-#include "pg/messages/messages.h"
+#include "pg/messages/messagetable.h"
 #include "pg/messages/viewplan.h"
+#include "pg/messages/viewtrigger.h"
 
 static planner_hook_type previous_planner;
 static ExecutorStart_hook_type previous_executor_start;

@@ -1,0 +1,49 @@
+/*
+ * actorrules.c
+ *		What an actor may write of a message: see actorrules.h.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+#include "pg/access/access.h"
+#include "pg/access/moderation.h"
+#include "pg/messages/actorrules.h"
+#include "pg/messages/messagerow.h"
+
+typedef ChatcryptMessageRow Row;
+
+/*
+ * Whoever acts for somebody writes in that name, in that one's chats, and now.  A message
+ * without a body asks for no key, and policies do not hold for superusers.
+ */
+void
+chatcrypt_write_as_actor(Row *row)
+{
+	if (chatcrypt_actor() == NULL)
+		return;
+	chatcrypt_require_participant(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data);
+	row->values[MESSAGE_SENDER] = PointerGetDatum(chatcrypt_sender(chatcrypt_row_sender(row)));
+	row->nulls[MESSAGE_SENDER] = false;
+	row->nulls[MESSAGE_CREATED_AT] = true;
+}
+
+/* An actor changes what it may, where it is and where it goes, and makes nobody else its sender. */
+void
+chatcrypt_check_change_by_actor(const Row *old, const Row *given)
+{
+	const text *sender = chatcrypt_row_sender(given);
+
+	chatcrypt_require_own("message", DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
+						  chatcrypt_row_sender(old));
+	if (chatcrypt_actor() == NULL)
+		return;
+	if (chatcrypt_rows_differ(old, given, MESSAGE_SENDER))
+		(void) chatcrypt_sender(sender != NULL ? sender : cstring_to_text(""));
+	if (chatcrypt_rows_differ(old, given, MESSAGE_CREATED_AT))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("an actor does not change created_at of a message")));
+	chatcrypt_require_own("message", DatumGetUUIDP(given->values[MESSAGE_CHAT_ID])->data, sender);
+}

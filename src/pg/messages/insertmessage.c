@@ -1,0 +1,124 @@
+/*
+ * insertmessage.c
+ *		New messages: INSERT into the view messages, and into the table for other rooms.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/uuid.h"
+
+#include "pg/base/store.h"
+#include "pg/messages/messagerow.h"
+#include "pg/messages/rowstatements.h"
+#include "pg/messages/rowwriter.h"
+#include "pg/messages/upsert.h"
+#include "pg/messages/viewtrigger.h"
+
+typedef ChatcryptMessageRow Row;
+
+/* How often a message may be gone that an INSERT has just found. */
+#define MOST_ROUNDS 100
+
+/*
+ * What the chat of a duplicate is decides what is done with it: an id that another chat
+ * has is a mistake, and to ignore it would lose the message.  Whoever comes here was
+ * allowed to insert into the chat, or the INSERT would have raised.
+ */
+ChatcryptPutOutcome
+chatcrypt_insert_unless_there(Row *row)
+{
+	for (int round = 0; !chatcrypt_store_insert_unless_there(row); round++)
+	{
+		TupleDesc	desc;
+		HeapTuple	there = chatcrypt_find_row("message", "message_pkey", InvalidOid, F_UUID_EQ,
+											   row->values[MESSAGE_ID], &desc);
+		bool		isnull;
+		Datum		chat_id;
+
+		CHECK_FOR_INTERRUPTS();
+		if (there == NULL && round < MOST_ROUNDS)
+			continue;			/* deleted in between */
+		if (there == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+					 errmsg("a message was neither inserted nor found"),
+					 errhint("Look for a trigger on chatcrypt.message that keeps it out.")));
+		chat_id = heap_getattr(there, MESSAGE_CHAT_ID + 1, desc, &isnull);
+		return memcmp(DatumGetUUIDP(chat_id), DatumGetUUIDP(row->values[MESSAGE_CHAT_ID]),
+					  UUID_LEN) == 0 ? CHATCRYPT_PUT_IGNORED : CHATCRYPT_PUT_REFUSED;
+	}
+	return CHATCRYPT_PUT_INSERTED;
+}
+
+/* Whether a query's rows can be written directly is found out with the first of them. */
+static ChatcryptRowWriter *
+writer_of(ChatcryptViewWrite *query, MemoryContext memory)
+{
+	if (!query->sought_writer)
+		query->writer = chatcrypt_rowwriter_open(memory);
+	query->sought_writer = true;
+	return query->writer;
+}
+
+/*
+ * The one place where a new message reaches the table, by a writer or, where there is
+ * none, by SQL.  False where a trigger kept it out.
+ */
+static bool
+store_message(ChatcryptRowWriter *writer, Row *stored)
+{
+	if (writer == NULL)
+		return chatcrypt_store_insert(stored);
+	chatcrypt_rowwriter_insert(writer, stored->values, stored->nulls);
+	return true;
+}
+
+/* What ON CONFLICT DO NOTHING says; false where it did nothing. */
+static bool
+insert_or_ignore(Row *stored)
+{
+	switch (chatcrypt_insert_unless_there(stored))
+	{
+		case CHATCRYPT_PUT_IGNORED:
+			return false;
+		case CHATCRYPT_PUT_REFUSED:
+			return chatcrypt_store_insert(stored);	/* raises, in PostgreSQL's words for a duplicate */
+		default:
+			return true;
+	}
+}
+
+bool
+chatcrypt_view_insert(ChatcryptViewWrite *query, MemoryContext query_memory, const Row *given,
+					  Row *stored)
+{
+	*stored = *given;
+	chatcrypt_row_fill_defaults(stored);
+	chatcrypt_row_seal(stored);
+	if (!(query->ignores_duplicates ? insert_or_ignore(stored) :
+		  store_message(writer_of(query, query_memory), stored)))
+		return false;
+	chatcrypt_row_note_written(stored, chatcrypt_row_body(given));
+	return true;
+}
+
+/*
+ * By SQL: a writer lives as long as a query, and who calls this may live longer, such
+ * as an expression of PL/pgSQL across the savepoints of its transaction.
+ */
+void
+chatcrypt_insert_message(const Row *given, bytea *envelope, pg_uuid_t *id)
+{
+	Row			stored = *given;
+
+	chatcrypt_row_fill_defaults(&stored);
+	if (envelope != NULL)
+		chatcrypt_row_put_envelope(&stored, envelope);
+	else
+		chatcrypt_row_seal(&stored);
+	if (store_message(NULL, &stored))
+		chatcrypt_row_note_written(&stored, chatcrypt_row_body(given));
+	*id = *DatumGetUUIDP(stored.values[MESSAGE_ID]);
+}

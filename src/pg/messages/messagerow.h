@@ -1,0 +1,40 @@
+/*
+ * messagerow.h
+ *		A row of the view messages on its way into the table: its defaults, its
+ *		envelope, and what search is told of it.
+ */
+#ifndef CHATCRYPT_MESSAGEROW_H
+#define CHATCRYPT_MESSAGEROW_H
+
+#include "pg/messages/binding.h"
+#include "pg/messages/messages.h"
+
+/* Raises where the column, which has this name, is NULL. */
+extern void chatcrypt_row_refuse_null(const ChatcryptMessageRow *row, int column, const char *name);
+
+extern void chatcrypt_row_refuse_dek_version(void);
+
+/* NULL for none; and so is a body. */
+extern const text *chatcrypt_row_sender(const ChatcryptMessageRow *row);
+extern text *chatcrypt_row_body(const ChatcryptMessageRow *row);
+
+extern bool chatcrypt_rows_differ(const ChatcryptMessageRow *a, const ChatcryptMessageRow *b,
+								  int column);
+
+/* What a new message gets that does not say it itself, and what an actor has no choice about. */
+extern void chatcrypt_row_fill_defaults(ChatcryptMessageRow *row);
+
+/* The additional data to seal the row's body with. */
+extern const ChatcryptAad *chatcrypt_row_aad_for(ChatcryptRowAad *aad,
+												 const ChatcryptMessageRow *row);
+
+/* Puts an envelope, and its key version, where the plaintext was. */
+extern void chatcrypt_row_put_envelope(ChatcryptMessageRow *row, bytea *envelope);
+
+/* Seals the body for the chat, the id, the sender and the time that the row has. */
+extern void chatcrypt_row_seal(ChatcryptMessageRow *row);
+
+/* The row is stored, and search follows; body is NULL where there is no text. */
+extern void chatcrypt_row_note_written(const ChatcryptMessageRow *stored, const text *body);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * unopened.h
+ *		What an UPDATE or MERGE of the view messages does with bodies that do not open.
+ */
+#ifndef CHATCRYPT_UNOPENED_H
+#define CHATCRYPT_UNOPENED_H
+
+#include "pg/messages/messages.h"
+
+/*
+ * True while the innermost query is an UPDATE or MERGE of the view.  PostgreSQL then
+ * computes every column of the old row, wanted or not: a body that does not open
+ * must not keep the rest of its row from being changed.
+ */
+extern bool chatcrypt_messages_updating(void);
+
+/* Tells that such a query read NULL for a body that does not open. */
+extern void chatcrypt_messages_note_unopened(void);
+
+/* Raises where the new row would erase a body because another did not open. */
+extern void chatcrypt_refuse_to_erase_unread(const ChatcryptMessageRow *old,
+											 const ChatcryptMessageRow *given);
+
+extern void chatcrypt_unopened_install_hooks(void);
+
+#endif
