@@ -23,6 +23,17 @@ die()
 	exit 1
 }
 
+# Totals -------------------------------------------------------------------------------
+
+# read_totals FILE: prints passed and failed of the last line of a finished run.  A run that ended
+# without that line has failed once.
+read_totals()
+{
+	tail -n 1 "$1" | awk '
+		/^[0-9]+ passed, [0-9]+ failed$/ { print $1, $3; found = 1 }
+		END { if (!found) print 0, 1 }'
+}
+
 # Packages -----------------------------------------------------------------------------
 
 as_root()

@@ -1,6 +1,7 @@
 # Fuzzing of the parsers of src/core and src/kms: `make fuzz` runs each test/fuzz/fuzz_*.c for
 # FUZZ_SECONDS, two at a time.  Each is one program, linked with all of both.  What is built and
-# what is found lies in build/fuzz; the committed corpus is only read.
+# what is found lies in build/fuzz.  The inputs that a target begins with are made from test/vectors,
+# or are in test/fuzz/corpus where no vector has its form.
 
 FUZZ_SECONDS = 30
 FUZZ_JOBS = 2
@@ -19,7 +20,10 @@ FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -g -O1 -Isrc -Itest/fuzz -Wall -Wextra -fno
 fuzz: fuzz-build
 	@test/fuzz/run $(FUZZ_DIR) $(FUZZ_SECONDS) $(FUZZ_JOBS) $(FUZZ_TARGETS)
 
-fuzz-build: $(addprefix $(FUZZ_DIR)/,$(FUZZ_TARGETS))
+fuzz-build: $(addprefix $(FUZZ_DIR)/,$(FUZZ_TARGETS)) $(FUZZ_DIR)/seeds
+
+$(FUZZ_DIR)/seeds: test/fuzz/make_corpus.py $(wildcard test/vectors/*.json test/reference/*.py)
+	rm -rf $@ && /usr/bin/python3 -B $< $@.new && mv $@.new $@
 
 $(FUZZ_DIR)/fuzz_%: $(FUZZ_DIR)/test/fuzz/fuzz_%.o $(FUZZ_OBJS)
 	$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(FUZZ_LIBS)

@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""Makes test/fuzz/corpus/ from test/vectors: one input for each vector that is short.
+"""Makes what the fuzzers of src/core begin with, from test/vectors: make_corpus.py FOLDER
+
+One input for each vector that is short, in a folder for each target.
 
 The layouts are those in the headers of test/fuzz/fuzz_*.c.  An input of the core
 begins with 00 (open this) or 01 (seal, open, change a bit, open).
@@ -100,7 +102,7 @@ def inputs(target):
 
 def main():
     for target in SOURCES:
-        folder = HERE / "corpus" / target
+        folder = pathlib.Path(sys.argv[1]) / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in inputs(target):
             (folder / name).write_bytes(data)

@@ -1,0 +1,3 @@
+.PHONY: supervise-test
+supervise-test:
+	@$(PERL) test/scripts/supervise.t
