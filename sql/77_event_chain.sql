@@ -66,3 +66,14 @@ CREATE FUNCTION chatcrypt.move_event_key()
 COMMENT ON FUNCTION chatcrypt.move_event_key() IS
 	'Has the KMS key that chatcrypt.default_kms_key names, in its newest version, wrap the key of '
 	'the event chain; false where there is none.';
+
+CREATE FUNCTION chatcrypt.reapply_shreds(events chatcrypt.key_event[], confirm text DEFAULT NULL,
+	seals chatcrypt.event_seal[] DEFAULT NULL,
+	OUT event_id bigint, OUT chat_id uuid, OUT happened_at timestamptz, OUT deleted boolean,
+	OUT outcome text, OUT keys integer)
+	RETURNS SETOF record
+	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'chatcrypt_reapply_shreds';
+COMMENT ON FUNCTION chatcrypt.reapply_shreds(chatcrypt.key_event[], text, chatcrypt.event_seal[]) IS
+	'After a recovery to an earlier moment: shreds the chats again that a copy of the history of '
+	'keys says were shredded since. Each event once; with seals, those alone that one of them has. '
+	'What became of each, how many keys were destroyed, and whether the chat had been deleted.';

@@ -58,7 +58,7 @@ DECLARE
 							"check_envelope", "check_message", "verify_chat", "verify_all", "kms_check", "doctor",
 							"read_kms_status", "read_kms_worker", "read_cache_status",
 							"set_search", "set_tenant_search", "reindex_search", "refeed",
-							"run_maintenance", "seal_events", "move_event_key", "note_progress", "read_progress",
+							"run_maintenance", "seal_events", "reapply_shreds", "move_event_key", "note_progress", "read_progress",
 							"read_maintenance_status"],
 		"chatcrypt_feeder": ["drain_search_feed", "ack_search_feed", "nack_search_feed"],
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress",

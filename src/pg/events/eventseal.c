@@ -135,6 +135,55 @@ chatcrypt_seal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal,
 	pfree(buf.data);
 }
 
+static const bytea *
+bytes_column(HeapTuple row, TupleDesc columns, int number)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, columns, number, &isnull);
+
+	return isnull ? NULL : DatumGetByteaPP(value);
+}
+
+/* Only these two may be NULL: the horizon, and the MAC before the first. */
+static bool
+has_what_a_seal_has(HeapTuple row, TupleDesc columns)
+{
+	for (int number = 1; number <= columns->natts; number++)
+	{
+		bool		isnull;
+
+		(void) SPI_getbinval(row, columns, number, &isnull);
+		if (isnull && number != 4 && number != 6)
+			return false;
+	}
+	return true;
+}
+
+bool
+chatcrypt_seal_read(HeapTuple row, TupleDesc columns, ChatcryptSeal *seal, uint8 mac[CC_SHA256_LEN])
+{
+	const bytea *digests = bytes_column(row, columns, 3);
+	const bytea *previous = bytes_column(row, columns, 6);
+	const bytea *written = bytes_column(row, columns, 7);
+	bool		isnull;
+	Datum		horizon = SPI_getbinval(row, columns, 4, &isnull);
+
+	if (!has_what_a_seal_has(row, columns) || VARSIZE_ANY_EXHDR(written) != CC_SHA256_LEN ||
+		(previous != NULL && VARSIZE_ANY_EXHDR(previous) != CC_SHA256_LEN))
+		return false;
+	seal->horizon = isnull ? 0 : U64FromFullTransactionId(DatumGetFullTransactionId(horizon));
+	seal->number = DatumGetInt64(SPI_getbinval(row, columns, 1, &isnull));
+	seal->event_ids = TextDatumGetCString(SPI_getbinval(row, columns, 2, &isnull));
+	seal->digests = (const uint8 *) VARDATA_ANY(digests);
+	seal->digests_len = VARSIZE_ANY_EXHDR(digests);
+	seal->system_id = DatumGetInt64(SPI_getbinval(row, columns, 5, &isnull));
+	if (previous != NULL)
+		memcpy(seal->previous_mac, VARDATA_ANY(previous), CC_SHA256_LEN);
+	seal->sealed_at = DatumGetTimestampTz(SPI_getbinval(row, columns, 8, &isnull));
+	memcpy(mac, VARDATA_ANY(written), CC_SHA256_LEN);
+	return true;
+}
+
 /* ---------- sealing ---------- */
 
 /*

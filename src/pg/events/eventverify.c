@@ -58,41 +58,6 @@ column(HeapTuple row, int number, bool *isnull)
 	return SPI_getbinval(row, SPI_tuptable->tupdesc, number, isnull);
 }
 
-static const bytea *
-bytes_column(HeapTuple row, int number)
-{
-	bool		isnull;
-	Datum		value = column(row, number, &isnull);
-
-	return isnull ? NULL : DatumGetByteaPP(value);
-}
-
-/* The MAC of the row; false where the row cannot be one that was sealed. */
-static bool
-read_seal(HeapTuple row, ChatcryptSeal *seal, uint8 mac[CC_SHA256_LEN])
-{
-	const bytea *digests = bytes_column(row, 3);
-	const bytea *previous = bytes_column(row, 6);
-	const bytea *written = bytes_column(row, 7);
-	bool		isnull;
-	Datum		horizon = column(row, 4, &isnull);
-
-	if (written == NULL || VARSIZE_ANY_EXHDR(written) != CC_SHA256_LEN ||
-		(previous != NULL && VARSIZE_ANY_EXHDR(previous) != CC_SHA256_LEN))
-		return false;
-	seal->horizon = isnull ? 0 : U64FromFullTransactionId(DatumGetFullTransactionId(horizon));
-	seal->number = DatumGetInt64(column(row, 1, &isnull));
-	seal->event_ids = TextDatumGetCString(column(row, 2, &isnull));
-	seal->digests = (const uint8 *) VARDATA_ANY(digests);
-	seal->digests_len = VARSIZE_ANY_EXHDR(digests);
-	seal->system_id = DatumGetInt64(column(row, 5, &isnull));
-	if (previous != NULL)
-		memcpy(seal->previous_mac, VARDATA_ANY(previous), CC_SHA256_LEN);
-	seal->sealed_at = DatumGetTimestampTz(column(row, 8, &isnull));
-	memcpy(mac, VARDATA_ANY(written), CC_SHA256_LEN);
-	return true;
-}
-
 static void
 check_link(Walk *walk, const ChatcryptSeal *seal)
 {
@@ -169,7 +134,7 @@ check_seal(Walk *walk, HeapTuple row)
 	ChatcryptSeal seal = {0};
 	uint8		written[CC_SHA256_LEN];
 	uint8		right[CC_SHA256_LEN];
-	bool		readable = read_seal(row, &seal, written);
+	bool		readable = chatcrypt_seal_read(row, SPI_tuptable->tupdesc, &seal, written);
 	bool		isnull;
 
 	if (readable)
@@ -200,10 +165,9 @@ check_next_seal(Walk *walk, MemoryContext seal_context)
 	SPITupleTable *row;
 
 	CHECK_FOR_INTERRUPTS();
-	if (chatcrypt_owner_execute("SELECT seal_id, event_ids::text, event_digests, horizon, "
-								"system_id, previous_mac, mac, sealed_at "
-								"FROM chatcrypt.event_seal WHERE seal_id > $1 ORDER BY seal_id "
-								"LIMIT 1", &after, 1) == 0)
+	if (chatcrypt_owner_execute("SELECT " CHATCRYPT_SEAL_COLUMNS
+								" FROM chatcrypt.event_seal AS s WHERE s.seal_id > $1 "
+								"ORDER BY s.seal_id LIMIT 1", &after, 1) == 0)
 		return false;
 	row = SPI_tuptable;
 	previous = MemoryContextSwitchTo(seal_context);

@@ -89,7 +89,7 @@ require_confirmation(bool confirmed, const char *what)
 }
 
 int
-chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files)
+chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files, const char *because)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 	ChatcryptOwnerScope scope;
@@ -110,7 +110,7 @@ chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files)
 	if (with_files)
 		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.attachment WHERE chat_id = $1",
 										  &arg, 1);
-	event.detail = psprintf(UINT64_FORMAT " keys destroyed", destroyed);
+	event.detail = psprintf("%s" UINT64_FORMAT " keys destroyed", because, destroyed);
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);
 	chatcrypt_evict_chat_at_commit(chat_id);
@@ -122,7 +122,7 @@ shred_chat(const uint8 *chat_id, bool confirmed)
 {
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	require_confirmation(confirmed, "chat");
-	PG_RETURN_INT32(chatcrypt_destroy_keys(chat_id, true));
+	PG_RETURN_INT32(chatcrypt_destroy_keys(chat_id, true, ""));
 }
 
 /*

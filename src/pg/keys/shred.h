@@ -16,9 +16,10 @@ extern void chatcrypt_evict_chat_at_commit(const uint8 chat_id[CC_ID_LEN]);
 
 /*
  * Destroys all keys of a chat, records that and evicts them; how many they were.  Deletes
- * the chat's files as well, unless the caller goes on to do so, in steps of its own.  The
- * caller has checked rights.
+ * the chat's files as well, unless the caller goes on to do so, in steps of its own.  What is
+ * recorded begins with because, which may be empty.  The caller has checked rights.
  */
-extern int	chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files);
+extern int	chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files,
+								   const char *because);
 
 #endif

@@ -165,7 +165,7 @@ static void
 destroy_keys_and_commit(const pg_uuid_t *chat_id)
 {
 	PushActiveSnapshot(GetTransactionSnapshot());
-	(void) chatcrypt_destroy_keys(chat_id->data, false);
+	(void) chatcrypt_destroy_keys(chat_id->data, false, "");
 	PopActiveSnapshot();
 	chatcrypt_work_commit();
 }
