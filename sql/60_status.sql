@@ -43,7 +43,8 @@ COMMENT ON COLUMN chatcrypt.kms_status.key_derived IS
 CREATE FUNCTION chatcrypt.read_kms_worker(
 	OUT pid integer, OUT started_at timestamptz,
 	OUT requests_pending integer, OUT requests_in_flight integer, OUT answers_not_collected integer,
-	OUT requests bigint, OUT joined bigint, OUT refreshes bigint)
+	OUT requests bigint, OUT joined bigint, OUT refreshes bigint,
+	OUT heartbeat_at timestamptz, OUT oldest_request_age interval, OUT hung boolean)
 	RETURNS record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_worker';
 COMMENT ON FUNCTION chatcrypt.read_kms_worker() IS
@@ -56,6 +57,42 @@ COMMENT ON VIEW chatcrypt.kms_worker IS
 	'it is not running.';
 COMMENT ON COLUMN chatcrypt.kms_worker.joined IS
 	'Requests that found one for the same key under way and shared it.';
+COMMENT ON COLUMN chatcrypt.kms_worker.heartbeat_at IS
+	'When the worker moved last, which it does once a second at least.';
+COMMENT ON COLUMN chatcrypt.kms_worker.oldest_request_age IS
+	'How long the oldest request has been without an answer; NULL for none.';
+COMMENT ON COLUMN chatcrypt.kms_worker.hung IS
+	'Whether the worker has not moved for 5 s or longer: it is stopped, or stuck in a look-up or in '
+	'reading a file. NULL while it is not running.';
+
+CREATE FUNCTION chatcrypt.read_kms_waits(
+	OUT waits bigint, OUT seconds double precision, OUT timeouts bigint,
+	OUT refused_at_once bigint, OUT cancelled bigint, OUT failed bigint,
+	OUT bounds double precision[], OUT counts bigint[])
+	RETURNS record
+	LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_waits';
+COMMENT ON FUNCTION chatcrypt.read_kms_waits() IS
+	'What stands behind the view chatcrypt.kms_waits.';
+
+CREATE VIEW chatcrypt.kms_waits WITH (security_barrier, security_invoker) AS
+	SELECT * FROM chatcrypt.read_kms_waits();
+COMMENT ON VIEW chatcrypt.kms_waits IS
+	'How often and how long sessions of all databases waited for the KMS, and how it ended: one row, '
+	'counters since the server started. One wait may be for many keys. kms_check() is not counted.';
+COMMENT ON COLUMN chatcrypt.kms_waits.seconds IS 'All waits together.';
+COMMENT ON COLUMN chatcrypt.kms_waits.timeouts IS
+	'Waits that ended without an answer in time for one key or more.';
+COMMENT ON COLUMN chatcrypt.kms_waits.refused_at_once IS
+	'Waits that ended because the KMS was not asked: it did not answer before or wants no request for '
+	'now, or the KMS worker hangs.';
+COMMENT ON COLUMN chatcrypt.kms_waits.cancelled IS
+	'Waits that were ended by a cancel, a statement_timeout or the end of the session.';
+COMMENT ON COLUMN chatcrypt.kms_waits.failed IS
+	'Waits that ended with another failure: denied, rejected, no such key, not set up correctly.';
+COMMENT ON COLUMN chatcrypt.kms_waits.bounds IS 'Upper bounds of a histogram, in seconds.';
+COMMENT ON COLUMN chatcrypt.kms_waits.counts IS
+	'For each of the bounds, how many waits were no longer; all that were longer than the last are in '
+	'waits alone.';
 
 CREATE FUNCTION chatcrypt.read_cache_status(
 	OUT entries bigint, OUT capacity bigint, OUT hits bigint, OUT misses bigint,

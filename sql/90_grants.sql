@@ -35,7 +35,7 @@ GRANT SELECT ON chatcrypt.search_feed, chatcrypt.search_feed_chat, chatcrypt.sea
 GRANT SELECT (chat_id, mode, feed) ON chatcrypt.search_policy TO chatcrypt_feeder;
 
 -- How things are, for who looks after them.
-GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.cache_status, chatcrypt.progress,
+GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.kms_waits, chatcrypt.cache_status, chatcrypt.progress,
 	chatcrypt.maintenance_status TO chatcrypt_auditor, chatcrypt_admin;
 
 -- Functions and procedures, by name: every overload of it.
@@ -56,12 +56,12 @@ DECLARE
 							"register_envelopes", "unregister_envelopes", "reseal", "try_reseal", "reencrypt_chat", "reencrypt_due",
 							"purge_unused_deks", "purge_chat", "apply_retention", "delete_chat", "delete_messages_of",
 							"check_envelope", "check_message", "verify_chat", "verify_all", "kms_check", "doctor",
-							"read_kms_status", "read_kms_worker", "read_cache_status",
+							"read_kms_status", "read_kms_worker", "read_kms_waits", "read_cache_status",
 							"set_search", "set_tenant_search", "reindex_search", "refeed",
 							"run_maintenance", "seal_events", "reapply_shreds", "move_event_key", "note_progress", "read_progress",
 							"read_maintenance_status"],
 		"chatcrypt_feeder": ["drain_search_feed", "ack_search_feed", "nack_search_feed"],
-		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_cache_status", "read_progress",
+		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_kms_waits", "read_cache_status", "read_progress",
 							  "read_maintenance_status", "verify_events", "check_envelope", "check_message", "verify_chat", "verify_all"]
 	}';
 	everyone CONSTANT text[] := ARRAY['id', 'any_id', 'any_id_in', 'any_id_out', 'number_of', 'dek_version', 'is_sealed', 'is_key_uri', 'row_aad', 'kms_key_version', 'message_body',

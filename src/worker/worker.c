@@ -30,6 +30,7 @@
 #include "pg/base/settings.h"
 #include "pg/compat.h"
 #include "pg/keys/keycache.h"
+#include "pg/service/heartbeat.h"
 #include "worker/dispatch.h"
 
 #define SWEEP_MS	10000		/* keys past their limits leave the cache that soon */
@@ -108,12 +109,13 @@ turn(int64 *sweep_at_ms)
 	int64		now = chatcrypt_clock_ms();
 	int64		wake_at;
 
+	chatcrypt_heartbeat_beat();
 	if (now >= *sweep_at_ms)
 	{
 		chatcrypt_keycache_sweep();
 		*sweep_at_ms = now + SWEEP_MS;
 	}
-	wake_at = *sweep_at_ms;
+	wake_at = Min(*sweep_at_ms, now + CHATCRYPT_BEAT_MS);
 	chatcrypt_flights_accept(now);
 	chatcrypt_endpoints_step(now, &wake_at);
 	chatcrypt_batches_step(now, &wake_at);

@@ -69,6 +69,8 @@ detail_of(const ChatcryptKmsJob *job)
 	if (job->wrong_key)
 		return errdetail("The key service unwrapped \"%s\" to another key than the one that was wrapped; it was not used.",
 						 job->key_uri);
+	if (job->worker_silent)
+		return errdetail("The key service of \"%s\" was not asked: %s.", job->key_uri, error);
 	if (job->held_s > 0)
 		return errdetail("The key service of \"%s\" wants no request for now and will be asked again in %d s: %s.",
 						 job->key_uri, job->held_s, error);
@@ -107,6 +109,8 @@ hint_of(const ChatcryptKmsJob *job)
 		case CC_KMS_CONFIG:
 			return errhint("Correct the server's chatcrypt settings or files and reload, then run chatcrypt.kms_check('%s').",
 						   job->key_uri);
+		case CC_KMS_TIMEOUT:
+			return errhint("See chatcrypt.kms_status and chatcrypt.kms_worker, then retry; nothing was changed.");
 		default:
 			return errhint("See chatcrypt.kms_status, then retry; nothing was changed.");
 	}

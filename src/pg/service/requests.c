@@ -16,8 +16,10 @@
 #include "pg/base/clock.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
+#include "pg/service/heartbeat.h"
 #include "pg/service/kms_stats.h"
 #include "pg/service/slots.h"
+#include "pg/service/waits.h"
 
 #define WINDOW	(CHATCRYPT_SLOTS / 2)
 
@@ -38,6 +40,7 @@ typedef struct Run
 	int			njobs;
 	int			next;			/* the first job without a slot */
 	int			wave;
+	int64		started_us;		/* 0 while nothing was asked */
 	int			nheld;
 	HeldSlot	held[WINDOW];	/* oldest first */
 } Run;
@@ -48,6 +51,8 @@ void
 chatcrypt_requests_request(void)
 {
 	chatcrypt_slots_request();
+	chatcrypt_heartbeat_request();
+	chatcrypt_waits_request();
 	chatcrypt_kms_stats_request();
 }
 
@@ -55,6 +60,8 @@ void
 chatcrypt_requests_startup(void)
 {
 	chatcrypt_slots_startup();
+	chatcrypt_heartbeat_startup();
+	chatcrypt_waits_startup();
 	chatcrypt_kms_stats_startup();
 }
 
@@ -82,6 +89,34 @@ check_server(void)
 				 errhint("Start the server normally to use encrypted data.")));
 }
 
+/* What kms_check() tries out is no news of how sessions fare. */
+static void
+note_wait(const Run *run, ChatcryptWaitEnd end)
+{
+	if (run->started_us != 0 && !run->jobs[0].fresh)
+		chatcrypt_waits_note(end, chatcrypt_clock_us() - run->started_us);
+}
+
+/* The worst that came of any job. */
+static ChatcryptWaitEnd
+end_of(const Run *run)
+{
+	ChatcryptWaitEnd end = CHATCRYPT_WAIT_ANSWERED;
+
+	for (int i = 0; i < run->njobs; i++)
+	{
+		const ChatcryptKmsJob *job = &run->jobs[i];
+
+		if (job->breaker_open || job->worker_silent || job->held_s > 0)
+			end = CHATCRYPT_WAIT_REFUSED;
+		else if (job->outcome == CC_KMS_TIMEOUT)
+			return CHATCRYPT_WAIT_TIMEOUT;
+		else if (job->outcome != CC_KMS_OK && end == CHATCRYPT_WAIT_ANSWERED)
+			end = CHATCRYPT_WAIT_FAILED;
+	}
+	return end;
+}
+
 /* Also for FATAL, and so as a callback. */
 static void
 abandon(int code, Datum arg)
@@ -89,6 +124,7 @@ abandon(int code, Datum arg)
 	Run		   *run = (Run *) DatumGetPointer(arg);
 
 	(void) code;
+	note_wait(run, CHATCRYPT_WAIT_CANCELED);
 	while (run->nheld > 0)
 		chatcrypt_slot_leave(run->held[--run->nheld].slot);
 	for (int i = 0; i < run->njobs; i++)
@@ -110,7 +146,26 @@ why_no_answer(void)
 	chatcrypt_slots_status(&status);
 	if (status.pid == 0)
 		return "the chatcrypt KMS worker is not running";
+	if (chatcrypt_heartbeat_is_missing())
+		return psprintf("the chatcrypt KMS worker has not moved for %d s",
+						(int) (chatcrypt_heartbeat_silent_ms() / 1000));
 	return "no answer within chatcrypt.kms_timeout";
+}
+
+/* A worker that others have found to hang is not waited for, until it moves again. */
+static void
+refuse_where_silent(Run *run)
+{
+	const char *error;
+
+	if (run->next == run->njobs || !chatcrypt_heartbeat_is_missing())
+		return;
+	error = why_no_answer();
+	while (run->next < run->njobs)
+	{
+		run->jobs[run->next].worker_silent = true;
+		fail(&run->jobs[run->next++], error);
+	}
 }
 
 /* Waves as large as one call of the provider; less only where fewer jobs are left. */
@@ -121,6 +176,7 @@ fill(Run *run)
 	int64		now = chatcrypt_clock_ms();
 	int64		deadline = now + chatcrypt_kms_timeout;
 
+	refuse_where_silent(run);
 	while (run->next < run->njobs)
 	{
 		int			wanted = Min(run->wave, run->njobs - run->next);
@@ -153,14 +209,15 @@ wait_for_room(Run *run)
 		int64		left = give_up_ms - chatcrypt_clock_ms();
 
 		fill(run);
-		if (run->nheld > 0)
+		if (run->nheld > 0 || run->next == run->njobs)
 			break;
+		chatcrypt_slots_nudge_worker();
 		if (left <= 0)
 		{
 			fail(&run->jobs[run->next++], "all request slots were busy for chatcrypt.kms_timeout");
 			break;
 		}
-		ConditionVariableTimedSleep(chatcrypt_slots_freed(), left,
+		ConditionVariableTimedSleep(chatcrypt_slots_freed(), Min(left, CHATCRYPT_BEAT_MS),
 									chatcrypt_wait_event(&wait_event, "ChatcryptKms"));
 	}
 	ConditionVariableCancelSleep();
@@ -176,8 +233,11 @@ wait_for_answer(const HeldSlot *held)
 	ConditionVariablePrepareToSleep(answered);
 	while (!chatcrypt_slot_is_done(held->slot) &&
 		   (left = held->give_up_ms - chatcrypt_clock_ms()) > 0)
-		ConditionVariableTimedSleep(answered, left,
+	{
+		ConditionVariableTimedSleep(answered, Min(left, CHATCRYPT_BEAT_MS),
 									chatcrypt_wait_event(&wait_event, "ChatcryptKms"));
+		chatcrypt_slots_nudge_worker();
+	}
 	ConditionVariableCancelSleep();
 }
 
@@ -220,11 +280,12 @@ run_all(Run *run)
 	for (int i = 0; i < run->njobs; i++)
 		check_job(run->op, &run->jobs[i]);
 	run->wave = wave_of(run->op, &run->jobs[0]);
+	run->started_us = chatcrypt_clock_us();
 
 	while (run->next < run->njobs || run->nheld > 0)
 	{
 		fill(run);
-		if (run->nheld == 0)
+		if (run->nheld == 0 && run->next < run->njobs)
 			wait_for_room(run);
 		if (run->nheld > 0)
 			wait_for_answer(&run->held[0]);
@@ -253,13 +314,17 @@ chatcrypt_kms_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs)
 	run->jobs = jobs;
 	run->njobs = njobs;
 	run->next = 0;
+	run->started_us = 0;
 	run->nheld = 0;
+	for (int i = 0; i < njobs; i++)
+		jobs[i].worker_silent = false;
 
 	PG_ENSURE_ERROR_CLEANUP(abandon, PointerGetDatum(run));
 	{
 		run_all(run);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(abandon, PointerGetDatum(run));
+	note_wait(run, end_of(run));
 	pfree(run);
 }
 

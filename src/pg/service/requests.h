@@ -36,6 +36,7 @@ typedef struct ChatcryptKmsJob
 	bool		check_only;		/* in, for unwrap: the same, and keep the key; only the outcome is wanted */
 	bool		wrong_key;		/* the KMS answered with a key whose kcv is another */
 	bool		breaker_open;	/* refused at once, without asking */
+	bool		worker_silent;	/* the same, because the worker does not move */
 	int			held_s;			/* the KMS wants no request, and is asked again after so many seconds */
 	bool		another_key;	/* not from the KMS: see pg/keys/samekey.h */
 	uint64		wrapped_by;		/* out, for what wraps: moves when the key behind the URI may be another one */

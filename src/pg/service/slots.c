@@ -15,8 +15,10 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "pg/base/clock.h"
 #include "pg/base/guarded.h"
 #include "pg/compat.h"
+#include "pg/service/heartbeat.h"
 #include "pg/service/slots.h"
 
 #define NO_WORKER	(-1)
@@ -37,6 +39,7 @@ typedef struct Slot
 	ChatcryptSlotAnswer answer;
 	int			waiters;
 	int64		deadline_ms;
+	int64		entered_ms;
 	uint64		sequence;
 } Slot;
 
@@ -104,6 +107,7 @@ chatcrypt_slots_lock_memory(void)
 static void
 wake_worker(int procno)
 {
+	chatcrypt_heartbeat_expect();
 	if (procno != NO_WORKER)
 		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
 }
@@ -199,6 +203,7 @@ fill_free_slot(cc_kms_op op, const ChatcryptKmsJob *job, uint32 fingerprint)
 	fill_item(&items[index], op, job);
 	slot->waiters = 0;
 	slot->deadline_ms = 0;
+	slot->entered_ms = chatcrypt_clock_ms();
 	slot->sequence = ++directory->sequence;
 	directory->fingerprint[index] = fingerprint;
 	directory->state[index] = SLOT_PENDING;
@@ -318,9 +323,24 @@ chatcrypt_slots_enter_refresh(const ChatcryptKmsJob *job, int64 deadline_ms)
 {
 	int			procno;
 
+	if (chatcrypt_heartbeat_is_missing())
+		return;
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	if (has_room_for(1) && enter(CC_KMS_UNWRAP, job, deadline_ms, true) != CHATCRYPT_NO_SLOT)
 		directory->refreshes++;
+	procno = directory->worker_procno;
+	LWLockRelease(lock);
+	wake_worker(procno);
+}
+
+void
+chatcrypt_slots_nudge_worker(void)
+{
+	int			procno;
+
+	if (chatcrypt_heartbeat_silent_ms() < 2 * CHATCRYPT_BEAT_MS)
+		return;
+	LWLockAcquire(lock, LW_SHARED);
 	procno = directory->worker_procno;
 	LWLockRelease(lock);
 	wake_worker(procno);
@@ -391,10 +411,23 @@ chatcrypt_slot_leave(int slot)
 		tell_of_room();
 }
 
+/* Under the lock. */
+static void
+note_age(ChatcryptWorkerStatus *status, int slot, int64 now_ms)
+{
+	int64		age_ms = now_ms - directory->slots[slot].entered_ms;
+
+	if (directory->state[slot] == SLOT_PENDING || directory->state[slot] == SLOT_INFLIGHT)
+		status->oldest_ms = Max(status->oldest_ms, age_ms);
+}
+
 void
 chatcrypt_slots_status(ChatcryptWorkerStatus *status)
 {
+	int64		now_ms = chatcrypt_clock_ms();
+
 	memset(status, 0, sizeof(*status));
+	status->oldest_ms = -1;
 	LWLockAcquire(lock, LW_SHARED);
 	status->pid = directory->worker_procno == NO_WORKER ? 0 : directory->worker_pid;
 	status->started_at = directory->worker_started_at;
@@ -406,6 +439,7 @@ chatcrypt_slots_status(ChatcryptWorkerStatus *status)
 		status->slots_pending += directory->state[i] == SLOT_PENDING;
 		status->slots_inflight += directory->state[i] == SLOT_INFLIGHT;
 		status->slots_done += directory->state[i] == SLOT_DONE;
+		note_age(status, i, now_ms);
 	}
 	LWLockRelease(lock);
 }
@@ -420,6 +454,7 @@ chatcrypt_slots_attach_worker(void)
 	directory->worker_pid = MyProcPid;
 	directory->worker_started_at = GetCurrentTimestamp();
 	LWLockRelease(lock);
+	chatcrypt_heartbeat_beat();
 }
 
 /*
@@ -505,6 +540,7 @@ chatcrypt_slot_finish(int slot, const ChatcryptSlotAnswer *answer)
 {
 	bool		waited_for;
 
+	chatcrypt_heartbeat_beat();
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	Assert(directory->state[slot] == SLOT_INFLIGHT);
 	waited_for = directory->slots[slot].waiters > 0;

@@ -59,6 +59,7 @@ typedef struct ChatcryptWorkerStatus
 	int			slots_pending;
 	int			slots_inflight;
 	int			slots_done;
+	int64		oldest_ms;		/* age of the oldest request that has no answer; -1 for none */
 	uint64		requests;
 	uint64		joined;			/* requests that found one for the same key under way */
 	uint64		refreshes;
@@ -79,6 +80,9 @@ extern void chatcrypt_slots_enter_refresh(const ChatcryptKmsJob *job, int64 dead
 extern bool chatcrypt_slot_is_done(int slot);
 extern ConditionVariable *chatcrypt_slot_answered(int slot);
 extern ConditionVariable *chatcrypt_slots_freed(void);
+
+/* Wakes a worker that should have moved by itself. */
+extern void chatcrypt_slots_nudge_worker(void);
 
 /* Copies the answer out and leaves; false, and still entered, where there is none yet. */
 extern bool chatcrypt_slot_collect(int slot, ChatcryptKmsJob *job);

@@ -8,8 +8,10 @@
 #include <math.h>
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -18,11 +20,14 @@
 #include "pg/access/access.h"
 #include "pg/base/clock.h"
 #include "pg/keys/keycache.h"
+#include "pg/service/heartbeat.h"
 #include "pg/service/kms_stats.h"
 #include "pg/service/slots.h"
+#include "pg/service/waits.h"
 
 PG_FUNCTION_INFO_V1(chatcrypt_read_kms_status);
 PG_FUNCTION_INFO_V1(chatcrypt_read_kms_worker);
+PG_FUNCTION_INFO_V1(chatcrypt_read_kms_waits);
 PG_FUNCTION_INFO_V1(chatcrypt_read_cache_status);
 PG_FUNCTION_INFO_V1(chatcrypt_kms_check);
 
@@ -143,6 +148,7 @@ Datum
 chatcrypt_read_kms_worker(PG_FUNCTION_ARGS)
 {
 	ChatcryptWorkerStatus status;
+	int64		silent_ms = chatcrypt_heartbeat_silent_ms();
 	Row			row = {.n = 0};
 
 	chatcrypt_slots_status(&status);
@@ -154,6 +160,48 @@ chatcrypt_read_kms_worker(PG_FUNCTION_ARGS)
 	put(&row, Int64GetDatum(status.requests), true);
 	put(&row, Int64GetDatum(status.joined), true);
 	put(&row, Int64GetDatum(status.refreshes), true);
+	put_time(&row, GetCurrentTimestamp() - silent_ms * 1000);
+	put_ms_interval(&row, status.oldest_ms);
+	put(&row, BoolGetDatum(silent_ms >= CHATCRYPT_SILENCE_MS), status.pid != 0);
+	return form_row(fcinfo, &row);
+}
+
+static void
+put_histogram(Row *row, const ChatcryptWaits *waits)
+{
+	Datum		bounds[CHATCRYPT_WAIT_BOUNDS];
+	Datum		counts[CHATCRYPT_WAIT_BOUNDS];
+
+	for (int i = 0; i < CHATCRYPT_WAIT_BOUNDS; i++)
+	{
+		bounds[i] = Float8GetDatum(chatcrypt_wait_bounds[i]);
+		counts[i] = Int64GetDatum(waits->counts[i]);
+	}
+	put(row, PointerGetDatum(construct_array(bounds, CHATCRYPT_WAIT_BOUNDS, FLOAT8OID,
+											 sizeof(float8), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+		true);
+	put(row, PointerGetDatum(construct_array(counts, CHATCRYPT_WAIT_BOUNDS, INT8OID,
+											 sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+		true);
+}
+
+Datum
+chatcrypt_read_kms_waits(PG_FUNCTION_ARGS)
+{
+	ChatcryptWaits waits;
+	uint64		all = 0;
+	Row			row = {.n = 0};
+
+	chatcrypt_waits_read(&waits);
+	for (int i = 0; i < CHATCRYPT_WAIT_ENDS; i++)
+		all += waits.ends[i];
+	put(&row, Int64GetDatum(all), true);
+	put(&row, Float8GetDatum(waits.us / 1e6), true);
+	put(&row, Int64GetDatum(waits.ends[CHATCRYPT_WAIT_TIMEOUT]), true);
+	put(&row, Int64GetDatum(waits.ends[CHATCRYPT_WAIT_REFUSED]), true);
+	put(&row, Int64GetDatum(waits.ends[CHATCRYPT_WAIT_CANCELED]), true);
+	put(&row, Int64GetDatum(waits.ends[CHATCRYPT_WAIT_FAILED]), true);
+	put_histogram(&row, &waits);
 	return form_row(fcinfo, &row);
 }
 
