@@ -49,6 +49,8 @@ COMMENT ON COLUMN chatcrypt.maintenance_status.task IS
 	'A task, or round: all of them, one after the other.';
 COMMENT ON COLUMN chatcrypt.maintenance_status.last_error IS
 	'In words; it stays after a success, which last_error_at tells.';
-COMMENT ON COLUMN chatcrypt.maintenance_status.next_due IS 'Later with each failure in a row.';
+COMMENT ON COLUMN chatcrypt.maintenance_status.next_due IS
+	'Later with each failure in a row; NULL where the database is not in '
+	'chatcrypt.maintenance_databases.';
 COMMENT ON COLUMN chatcrypt.maintenance_status.items IS
 	'Keys, messages or events that the task has dealt with.';

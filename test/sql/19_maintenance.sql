@@ -20,7 +20,7 @@ RESET default_transaction_read_only;
 CALL chatcrypt.run_maintenance();
 RESET ROLE;
 SET ROLE auditor;
-SELECT task, running, last_success >= last_start AS succeeded, last_error, next_due > last_start AS due_again
+SELECT task, running, last_success >= last_start AS succeeded, last_error, next_due IS NOT NULL AS due_again
 FROM chatcrypt.maintenance_status WHERE database = current_database() AND task IN ('round', 'seal_events') ORDER BY task;
 SELECT count(*) AS unsealed FROM chatcrypt.key_event WHERE chat_id = chatcrypt.id(19000)
 AND NOT event_id <@ (SELECT range_agg(ids) FROM chatcrypt.event_seal, unnest(event_ids) AS ids);

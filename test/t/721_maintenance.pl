@@ -198,6 +198,7 @@ sleep 2;
 $runs = status('runs', 'round');
 sleep 3;
 is(status('runs', 'round'), $runs, 'no round without a database in the list');
+is(status('next_due IS NULL', 'round'), 't', 'nor is one due');
 
 # A standby has nothing to maintain, until it is promoted.
 $node->backup('backup');

@@ -17,6 +17,7 @@
 #include "utils/tuplestore.h"
 
 #include "pg/base/settings.h"
+#include "pg/upkeep/maintenance.h"
 #include "pg/upkeep/maintenance_status.h"
 
 #define LONGEST_DELAY_S	600		/* between two tries of what fails, unless the interval is longer */
@@ -200,9 +201,23 @@ chatcrypt_task_read(int row, ChatcryptTaskStatus *status)
 	return status->database[0] != '\0';
 }
 
+static bool
+is_named(const List *names, const char *database)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+		if (strcmp((const char *) lfirst(cell), database) == 0)
+			return true;
+	return false;
+}
+
 PG_FUNCTION_INFO_V1(chatcrypt_read_maintenance_status);
 
 /*
+ * Nothing is due in a database that has left the list, and nothing in one where rounds are only
+ * called for.
+ *
  * database, task, running, last_start, last_success, last_error, last_error_at, next_due,
  * runs, failures, items
  */
@@ -211,7 +226,9 @@ chatcrypt_read_maintenance_status(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	ChatcryptTaskStatus row;
+	List	   *maintained;
 
+	(void) chatcrypt_maintenance_parse(chatcrypt_maintenance_databases, &maintained);
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < CHATCRYPT_TASK_ROWS; i++)
 	{
@@ -223,7 +240,7 @@ chatcrypt_read_maintenance_status(PG_FUNCTION_ARGS)
 		nulls[4] = row.last_success == 0;
 		nulls[5] = row.last_error_at == 0;
 		nulls[6] = row.last_error_at == 0;
-		nulls[7] = row.next_due == 0;
+		nulls[7] = row.next_due == 0 || !is_named(maintained, row.database);
 		tuplestore_putvalues(result->setResult, result->setDesc, (Datum[]) {
 			DirectFunctionCall1(namein, CStringGetDatum(row.database)),
 			CStringGetTextDatum(row.task),
