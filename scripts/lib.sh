@@ -426,18 +426,24 @@ install_from_go()
 		go build -trimpath -o "$1/client" .)
 }
 
-# PgBouncer: the one on PATH, or the program of Debian's package without the package, which would
-# start a service.
-install_pgbouncer()
+# unpack_package FOLDER PACKAGE: the files of Debian's package without the package, which would start
+# a service.
+unpack_package()
 {
 	(
+		mkdir -p "$1"
 		cd "$1" || exit
 		refresh_apt
-		apt-get download -q pgbouncer &&
-			as_root env DEBIAN_FRONTEND=noninteractive apt-get satisfy -y -q --no-install-recommends \
-				"$(dpkg-deb -f pgbouncer_*.deb Depends)" &&
-			dpkg-deb -x pgbouncer_*.deb .
-	)
+		apt-get download -q "$2" && dpkg-deb -x "$2"_*.deb .
+	) >&2
+}
+
+# PgBouncer: the one on PATH, or the program of Debian's package.
+install_pgbouncer()
+{
+	unpack_package "$1" pgbouncer &&
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get satisfy -y -q --no-install-recommends \
+			"$(dpkg-deb -f "$1"/pgbouncer_*.deb Depends)" >&2
 }
 
 find_pgbouncer()
@@ -445,7 +451,7 @@ find_pgbouncer()
 	local home=$1
 	PGBOUNCER=$(command -v pgbouncer || true)
 	if [ -z "$PGBOUNCER" ]; then
-		[ -x "$home/usr/sbin/pgbouncer" ] || { mkdir -p "$home" && install_pgbouncer "$home" >&2; } || return 1
+		[ -x "$home/usr/sbin/pgbouncer" ] || install_pgbouncer "$home" || return 1
 		PGBOUNCER="$home/usr/sbin/pgbouncer"
 	fi
 	export PGBOUNCER
@@ -474,4 +480,35 @@ find_client_libraries()
 	fi
 	find_pgbouncer "$home/pgbouncer" || return 1
 	export NODE_PATH="$home/npm/node_modules" CLIENT_PYTHON="$home/python/bin/python" CLIENT_GO="$home/go/client"
+}
+
+# Monitoring ---------------------------------------------------------------------------
+
+# monitoring_program NAME PACKAGE: prints the program of this name on PATH, or that of Debian's package,
+# below build/ or, where the server's user cannot go there, in its work folder.
+monitoring_program()
+{
+	local name=$1 package=$2 home="${CHATCRYPT_WORK:-$ROOT/build}/monitoring" found
+	found=$(command -v "$name" || true)
+	if [ -z "$found" ]; then
+		found="$home/usr/bin/$name"
+		[ -x "$found" ] || unpack_package "$home" "$package" || return 1
+	fi
+	if ! as_server test -x "$found"; then
+		mkdir -p "$WORK/monitoring"
+		cp --update "$found" "$WORK/monitoring/$name" && chmod 0755 "$WORK/monitoring/$name" || return 1
+		found="$WORK/monitoring/$name"
+	fi
+	echo "$found"
+}
+
+# What reads monitoring/ where chatcrypt is used, for the tests.  Programs without libraries, as Debian
+# builds them.  Sets PROMETHEUS, PROMTOOL and POSTGRES_EXPORTER.  False if any of them is not to be had.
+find_monitoring()
+{
+	PROMETHEUS=$(monitoring_program prometheus prometheus) &&
+		PROMTOOL=$(monitoring_program promtool prometheus) &&
+		POSTGRES_EXPORTER=$(monitoring_program prometheus-postgres-exporter prometheus-postgres-exporter) || return 1
+	as_server "$POSTGRES_EXPORTER" --version >/dev/null 2>&1 || return 1
+	export PROMETHEUS PROMTOOL POSTGRES_EXPORTER
 }
