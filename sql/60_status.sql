@@ -97,16 +97,27 @@ COMMENT ON COLUMN chatcrypt.kms_waits.counts IS
 CREATE FUNCTION chatcrypt.read_cache_status(
 	OUT entries bigint, OUT capacity bigint, OUT hits bigint, OUT misses bigint,
 	OUT evictions bigint, OUT refreshes bigint, OUT bytes bigint, OUT locked boolean,
-	OUT dumpable boolean)
+	OUT dumpable boolean, OUT session_hits bigint)
 	RETURNS record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_read_cache_status';
 COMMENT ON FUNCTION chatcrypt.read_cache_status() IS
 	'What stands behind the view chatcrypt.cache_status.';
 
 CREATE VIEW chatcrypt.cache_status WITH (security_barrier, security_invoker) AS
-	SELECT * FROM chatcrypt.read_cache_status();
+	SELECT c.*, (c.session_hits + c.hits)::float8 / nullif(c.session_hits + c.hits + c.misses, 0) AS hit_ratio
+	FROM chatcrypt.read_cache_status() AS c;
 COMMENT ON VIEW chatcrypt.cache_status IS
 	'The key cache that all sessions share; counters since the server started.';
+COMMENT ON COLUMN chatcrypt.cache_status.hits IS
+	'Look-ups that found the key here.';
+COMMENT ON COLUMN chatcrypt.cache_status.misses IS
+	'Look-ups that did not, and asked the KMS.';
+COMMENT ON COLUMN chatcrypt.cache_status.session_hits IS
+	'Uses of keys that sessions answered from copies of their own, without a look-up here; counted '
+	'at the end of each transaction, and about every second within a long one.';
+COMMENT ON COLUMN chatcrypt.cache_status.hit_ratio IS
+	'The share of all uses of keys that needed no KMS: (session_hits + hits) / (session_hits + hits '
+	'+ misses); NULL before the first use.';
 COMMENT ON COLUMN chatcrypt.cache_status.capacity IS
 	'chatcrypt.cache_size; the cache may hold a little more.';
 COMMENT ON COLUMN chatcrypt.cache_status.locked IS

@@ -19,12 +19,6 @@ COMMENT ON PROCEDURE chatcrypt.move_key(text, text, bigint, bigint, bigint) IS
 	'to the right key under the new one before its old wrapping is given up. Says how many, and '
 	'how many are as they were.';
 
-CREATE FUNCTION chatcrypt.kms_key_version(kms_key text, encrypted_dek bytea)
-	RETURNS bigint LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
-	AS 'MODULE_PATHNAME', 'chatcrypt_kms_key_version';
-COMMENT ON FUNCTION chatcrypt.kms_key_version(text, bytea) IS
-	'Which version of its KMS key wrapped a data key; NULL where that cannot be told.';
-
 CREATE FUNCTION chatcrypt.kms_key_usage(OUT kms_key text, OUT key_version bigint,
 										OUT data_keys bigint, OUT active bigint)
 	RETURNS SETOF record

@@ -21,7 +21,7 @@ GRANT SELECT ON chatcrypt.attachments, chatcrypt.attachment, chatcrypt.attachmen
 
 -- Auditors see what is known of keys, and no wrapped key.
 GRANT SELECT ON chatcrypt.deployment, chatcrypt.tenant, chatcrypt.chat, chatcrypt.participant, chatcrypt.chats TO chatcrypt_auditor, chatcrypt_admin;
-GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kcv, valid_from, valid_to, created_at)
+GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kms_key_version, kcv, valid_from, valid_to, created_at)
 	ON chatcrypt.dek TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT ON chatcrypt.protected_column, chatcrypt.upkeep, chatcrypt.unopened, chatcrypt.search_policy TO chatcrypt_auditor, chatcrypt_admin;
 GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota) ON chatcrypt.tenant TO chatcrypt_admin;
@@ -36,7 +36,7 @@ GRANT SELECT (chat_id, mode, feed) ON chatcrypt.search_policy TO chatcrypt_feede
 
 -- How things are, for who looks after them.
 GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.kms_waits, chatcrypt.cache_status, chatcrypt.progress,
-	chatcrypt.maintenance_status TO chatcrypt_auditor, chatcrypt_admin;
+	chatcrypt.maintenance_status, chatcrypt.key_state, chatcrypt.tenant_state, chatcrypt.health TO chatcrypt_auditor, chatcrypt_admin;
 
 -- Functions and procedures, by name: every overload of it.
 DO $$
@@ -59,10 +59,11 @@ DECLARE
 							"read_kms_status", "read_kms_worker", "read_kms_waits", "read_cache_status",
 							"set_search", "set_tenant_search", "reindex_search", "refeed",
 							"run_maintenance", "seal_events", "reapply_shreds", "move_event_key", "note_progress", "read_progress",
-							"read_maintenance_status"],
+							"read_maintenance_status", "read_key_state", "read_tenant_state", "read_health"],
 		"chatcrypt_feeder": ["drain_search_feed", "ack_search_feed", "nack_search_feed"],
 		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_kms_waits", "read_cache_status", "read_progress",
-							  "read_maintenance_status", "verify_events", "check_envelope", "check_message", "verify_chat", "verify_all"]
+							  "read_maintenance_status", "read_key_state", "read_tenant_state", "read_health",
+							  "verify_events", "check_envelope", "check_message", "verify_chat", "verify_all"]
 	}';
 	everyone CONSTANT text[] := ARRAY['id', 'any_id', 'any_id_in', 'any_id_out', 'number_of', 'dek_version', 'is_sealed', 'is_key_uri', 'row_aad', 'kms_key_version', 'message_body',
 									  'current_actor', 'may_see', 'may_change', 'visible_chats', 'wire_envelope'];

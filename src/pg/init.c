@@ -20,6 +20,7 @@
 #include "pg/access/dropguard.h"
 #include "pg/base/progress.h"
 #include "pg/base/settings.h"
+#include "pg/keys/failedopens.h"
 #include "pg/keys/keycache.h"
 #include "pg/keys/samekey.h"
 #include "pg/messages/tablewrite.h"
@@ -44,6 +45,7 @@ request_shared_memory(void)
 	chatcrypt_keycache_request();
 	chatcrypt_requests_request();
 	chatcrypt_samekey_request();
+	chatcrypt_failed_opens_request();
 	chatcrypt_actingroles_request();
 	chatcrypt_progress_request();
 	chatcrypt_maintenance_status_request();
@@ -58,6 +60,7 @@ startup_shared_memory(void)
 	chatcrypt_keycache_startup();
 	chatcrypt_requests_startup();
 	chatcrypt_samekey_startup();
+	chatcrypt_failed_opens_startup();
 	chatcrypt_actingroles_startup();
 	chatcrypt_progress_startup();
 	chatcrypt_maintenance_status_startup();

@@ -46,7 +46,7 @@ finish_failed(KmsFlight *flight, cc_kms_outcome outcome, const char *error)
 	 * cache of the cluster.
 	 */
 	if (flight->request->op == CC_KMS_UNWRAP && !flight->request->uncached &&
-		!cc_kms_outcome_is_transient(outcome) && chatcrypt_keycache_touch(id, 0, &stale))
+		!cc_kms_outcome_is_transient(outcome) && chatcrypt_keycache_touch(id, false, &stale))
 		chatcrypt_keycache_evict(id);
 	finish(flight, &answer, error);
 }
@@ -243,7 +243,7 @@ finish_from_cache(KmsFlight *flight)
 		return false;
 
 	/* First a question that does not count as a miss: the backend's own did. */
-	if (!chatcrypt_keycache_touch(&request->id, 0, &stale) || stale ||
+	if (!chatcrypt_keycache_touch(&request->id, false, &stale) || stale ||
 		chatcrypt_keycache_get(&request->id, flight->item->dek) != CHATCRYPT_CACHE_HIT)
 		return false;
 	finish(flight, &answer, "");

@@ -16,11 +16,13 @@
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/compat.h"
+#include "pg/keys/failedopens.h"
 #include "pg/keys/keyring.h"
 
 void
 chatcrypt_raise_part(cc_status status, const uint8 *chat_id)
 {
+	chatcrypt_failed_opens_note_bytes(status);
 	switch (status)
 	{
 		case CC_ERR_AUTH:

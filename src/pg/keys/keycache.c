@@ -61,6 +61,7 @@ typedef struct CacheShared
 {
 	pg_atomic_uint64 epoch;
 	pg_atomic_uint64 hits;
+	pg_atomic_uint64 session_hits;
 	pg_atomic_uint64 misses;
 	pg_atomic_uint64 evictions;
 	pg_atomic_uint64 refreshes;
@@ -104,6 +105,7 @@ chatcrypt_keycache_startup(void)
 	memset(shared, 0, sizeof(CacheShared));
 	pg_atomic_init_u64(&shared->epoch, 1);
 	pg_atomic_init_u64(&shared->hits, 0);
+	pg_atomic_init_u64(&shared->session_hits, 0);
 	pg_atomic_init_u64(&shared->misses, 0);
 	pg_atomic_init_u64(&shared->evictions, 0);
 	pg_atomic_init_u64(&shared->refreshes, 0);
@@ -256,7 +258,7 @@ chatcrypt_keycache_get(const ChatcryptKeyId *id, uint8 dek[CC_DEK_LEN])
 }
 
 bool
-chatcrypt_keycache_touch(const ChatcryptKeyId *id, uint32 uses, bool *stale)
+chatcrypt_keycache_touch(const ChatcryptKeyId *id, bool is_use, bool *stale)
 {
 	int64		now = chatcrypt_now_ms();
 	uint32		hash = hash_id(id);
@@ -267,8 +269,15 @@ chatcrypt_keycache_touch(const ChatcryptKeyId *id, uint32 uses, bool *stale)
 	*stale = way >= 0 && wants_refresh(&set->entries[way], now);
 	LWLockRelease(lock);
 
-	pg_atomic_fetch_add_u64(&shared->hits, uses);
+	if (way >= 0 && is_use)
+		pg_atomic_fetch_add_u64(&shared->hits, 1);
 	return way >= 0;
+}
+
+void
+chatcrypt_keycache_count_session_hits(uint64 hits)
+{
+	pg_atomic_fetch_add_u64(&shared->session_hits, hits);
 }
 
 /* The way that a new key may have: its own, an empty one, or one that is evicted for it. */
@@ -440,6 +449,7 @@ chatcrypt_keycache_stats(ChatcryptCacheStats *stats)
 		.entries = entries,
 		.capacity = chatcrypt_cache_size,
 		.hits = pg_atomic_read_u64(&shared->hits),
+		.session_hits = pg_atomic_read_u64(&shared->session_hits),
 		.misses = pg_atomic_read_u64(&shared->misses),
 		.evictions = pg_atomic_read_u64(&shared->evictions),
 		.refreshes = pg_atomic_read_u64(&shared->refreshes),

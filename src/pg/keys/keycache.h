@@ -46,8 +46,14 @@ typedef enum ChatcryptCacheResult
 /* The caller wipes dek. */
 extern ChatcryptCacheResult chatcrypt_keycache_get(const ChatcryptKeyId *id, uint8 dek[CC_DEK_LEN]);
 
-/* Tells that a local cache still uses the entry; false where it is gone or past its hard limit. */
-extern bool chatcrypt_keycache_touch(const ChatcryptKeyId *id, uint32 uses, bool *stale);
+/*
+ * Keeps an entry that a local cache has a copy of; false where it is gone or past its hard
+ * limit.  A use counts as a hit.
+ */
+extern bool chatcrypt_keycache_touch(const ChatcryptKeyId *id, bool is_use, bool *stale);
+
+/* Uses of keys that local caches answered by themselves. */
+extern void chatcrypt_keycache_count_session_hits(uint64 hits);
 
 /* Inserts or renews; evicts the least recently used of its partition where there is no room. */
 extern void chatcrypt_keycache_put(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN]);
@@ -86,7 +92,8 @@ typedef struct ChatcryptCacheStats
 {
 	uint64		entries;
 	uint64		capacity;
-	uint64		hits;
+	uint64		hits;			/* of look-ups in the shared cache */
+	uint64		session_hits;	/* uses that needed no look-up */
 	uint64		misses;
 	uint64		evictions;
 	uint64		refreshes;

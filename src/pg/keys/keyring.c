@@ -9,7 +9,7 @@
  *	  row (the generation of pg/base/store.c, which invalidation messages move);
  *	- nothing was evicted from the shared cache for safety since (its epoch);
  *	- it was checked against the shared cache less than RECHECK_MS ago, so that
- *	  TTLs and use counters of the shared cache stay true.
+ *	  TTLs of the shared cache stay true, and a key in use is not the one evicted.
  *
  * Where the last alone does not hold the shared cache is asked again.  Where the
  * others do not, the row is read first, under a fresh snapshot: if it is still the
@@ -40,6 +40,7 @@
 #include "pg/base/guarded.h"
 #include "pg/base/ids.h"
 #include "pg/keys/checkedkeys.h"
+#include "pg/keys/failedopens.h"
 #include "pg/keys/keyring.h"
 #include "pg/service/kms_errors.h"
 #include "pg/service/requests.h"
@@ -60,7 +61,6 @@ typedef struct RingEntry
 {
 	uint8		chat_id[CC_ID_LEN];
 	uint32		asked_version;	/* or one of the above */
-	uint32		uses;			/* since the shared cache was last told */
 	uint64		generation;
 	uint64		epoch;
 	int64		checked_at;
@@ -90,6 +90,7 @@ typedef struct RingSlot
 static Ring *ring;
 static cc_aead *aead;
 static uint64 use_clock;
+static uint64 own_hits;			/* uses that the ring answered alone, not counted in shared memory yet */
 
 static void
 wipe_at_exit(int code, Datum arg)
@@ -99,6 +100,16 @@ wipe_at_exit(int code, Datum arg)
 	cc_wipe(ring, sizeof(*ring));
 	cc_aead_forget(aead);
 	cc_random_forget();
+}
+
+/* At the end of a transaction, and about once a second in a long one. */
+static void
+publish_own_hits(void)
+{
+	if (own_hits == 0)
+		return;
+	chatcrypt_keycache_count_session_hits(own_hits);
+	own_hits = 0;
 }
 
 /*
@@ -112,6 +123,7 @@ forget_at_end(XactEvent event, void *arg)
 	(void) arg;
 	cc_aead_forget(aead);
 	cc_random_forget();
+	publish_own_hits();
 }
 
 void
@@ -264,6 +276,13 @@ make_room(int set)
 	return way;
 }
 
+/* Something is to be opened, and the key is not one to seal with. */
+static inline bool
+is_version(uint32 asked_version)
+{
+	return asked_version != THE_ONE_THAT_SEALS && asked_version != THE_ACTIVE_ONE;
+}
+
 /* The row behind an entry: by version, or the one that seals.  False where there is none. */
 static bool
 read_row(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
@@ -271,7 +290,7 @@ read_row(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
 {
 	ChatcryptMode mode;
 
-	if (asked_version != THE_ONE_THAT_SEALS && asked_version != THE_ACTIVE_ONE)
+	if (is_version(asked_version))
 		return chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), asked_version, row);
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
 		return false;
@@ -428,7 +447,11 @@ load_slot(RingSlot slot, const ChatcryptDekRow *row, ChatcryptUse use, uint32 as
 			fill_slot(slot, &row->id, use, asked_version, job.dek);
 		cc_wipe(job.dek, sizeof(job.dek));
 		if (job.outcome != CC_KMS_OK && failure == NULL)
+		{
+			if (is_version(asked_version))
+				chatcrypt_failed_opens_note(CHATCRYPT_FAILED_OPEN_KMS);
 			chatcrypt_kms_raise(CC_KMS_UNWRAP, &job);
+		}
 		if (job.outcome != CC_KMS_OK)
 		{
 			*failure = job;
@@ -449,7 +472,7 @@ mark_checked(RingEntry *entry, ChatcryptCheckedAt at)
 	entry->generation = at.generation;
 	entry->epoch = at.epoch;
 	entry->checked_at = chatcrypt_now_ms();
-	entry->uses = 0;
+	publish_own_hits();
 }
 
 /* May the entry go on being used, as far as the row and the shared cache know? */
@@ -459,7 +482,7 @@ recheck(RingSlot slot, const ChatcryptDekRow *row)
 	bool		stale;
 
 	if (memcmp(id_at(slot), &row->id, sizeof(row->id)) != 0 ||
-		!chatcrypt_keycache_touch(&row->id, entry_at(slot)->uses, &stale))
+		!chatcrypt_keycache_touch(&row->id, true, &stale))
 		return false;
 	if (stale)
 		ask_for_refresh(row);
@@ -551,13 +574,35 @@ is_still_good(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, u
 	bool		stale;
 
 	if (entry->generation != now.generation || entry->epoch != now.epoch ||
-		!chatcrypt_keycache_touch(id_at(slot), entry->uses, &stale))
+		!chatcrypt_keycache_touch(id_at(slot), true, &stale))
 		return false;
-	entry->uses = 0;			/* they are counted, whatever comes next */
 	if (stale && !renew(slot, chat_id, use, asked_version))
 		return false;
 	mark_checked(entry, now);
 	return true;
+}
+
+/* May it be used without a look elsewhere? */
+static inline bool
+is_fresh(const RingEntry *entry)
+{
+	return entry->generation == chatcrypt_dek_generation() &&
+		entry->epoch == chatcrypt_keycache_epoch() &&
+		chatcrypt_now_ms() - entry->checked_at < RECHECK_MS;
+}
+
+/* Whatever the ring alone does not answer. */
+static RingEntry *
+look_further(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
+			 ChatcryptKmsJob *failure)
+{
+	RingEntry  *entry = NULL;
+
+	if (slot.way < 0)
+		entry = bring_back(slot, chat_id, use, asked_version);
+	else if (is_still_good(slot, chat_id, use, asked_version))
+		entry = entry_at(slot);
+	return entry != NULL ? entry : refresh_slot(slot, chat_id, use, asked_version, failure);
 }
 
 static const ChatcryptKey *
@@ -568,18 +613,12 @@ get_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
 	RingEntry  *entry = slot.way < 0 ? NULL : entry_at(slot);
 
 	AcceptInvalidationMessages();
-	if (unlikely(entry == NULL))
-		entry = bring_back(slot, chat_id, use, asked_version);
-	else if (unlikely(entry->generation != chatcrypt_dek_generation() ||
-					  entry->epoch != chatcrypt_keycache_epoch() ||
-					  chatcrypt_now_ms() - entry->checked_at >= RECHECK_MS) &&
-			 !is_still_good(slot, chat_id, use, asked_version))
-		entry = NULL;
-	if (unlikely(entry == NULL))
-		entry = refresh_slot(slot, chat_id, use, asked_version, failure);
+	if (likely(entry != NULL && is_fresh(entry)))
+		own_hits++;
+	else
+		entry = look_further(slot, chat_id, use, asked_version, failure);
 	if (entry == NULL)
 		return NULL;
-	entry->uses++;
 	entry->last_use = ++use_clock;
 	return &entry->key;
 }
@@ -664,13 +703,25 @@ chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32
 	return key;
 }
 
+void
+chatcrypt_keyring_note_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
+{
+	ChatcryptDekRow row;
+
+	chatcrypt_failed_opens_note(chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), version, &row) ?
+							CHATCRYPT_FAILED_OPEN_DESTROYED : CHATCRYPT_FAILED_OPEN_NO_KEY);
+}
+
 const ChatcryptKey *
 chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 {
 	const ChatcryptKey *key = chatcrypt_keyring_find(chat_id, use, version);
 
 	if (unlikely(key == NULL))
+	{
+		chatcrypt_keyring_note_no_key(chat_id, use, version);
 		raise_no_key(chat_id, use, version);
+	}
 	return key;
 }
 
@@ -689,7 +740,7 @@ collect_cold(const uint8 *chat_ids, int nchats, ChatcryptKmsJob *jobs, Chatcrypt
 		if (!read_row(chat_ids + (Size) i * CC_ID_LEN, CHATCRYPT_FOR_MESSAGES, THE_ONE_THAT_SEALS,
 					  row))
 			continue;
-		if (chatcrypt_keycache_touch(&row->id, 0, &stale))
+		if (chatcrypt_keycache_touch(&row->id, false, &stale))
 			continue;
 		job_for_row(row, &jobs[njobs]);
 		njobs++;

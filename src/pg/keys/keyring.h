@@ -54,6 +54,10 @@ extern const ChatcryptKey *chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN]
 extern const ChatcryptKey *chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
 												  uint32 version);
 
+/* For whoever gets NULL and does not raise: counts a message that did not open (failedopens.h). */
+extern void chatcrypt_keyring_note_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
+										  uint32 version);
+
 /*
  * The same, and where the KMS does not give the key it does not raise either: then
  * failure holds the outcome, the words and wrong_key, and otherwise CC_KMS_OK.

@@ -18,6 +18,7 @@
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
+#include "pg/keys/failedopens.h"
 #include "pg/keys/keyring.h"
 #include "pg/messages/seal.h"
 
@@ -288,6 +289,19 @@ chatcrypt_was_destroyed(const uint8 chat_id[CC_ID_LEN], const bytea *envelope)
 		!chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), 0, &row);
 }
 
+/* Where the key is not there and that raises, the ring notes it. */
+static void
+note_failed_open(const uint8 *chat_id, const bytea *envelope, cc_status why)
+{
+	cc_envelope_info info;
+	ChatcryptUse use;
+
+	if (why == CC_ERR_NO_KEY && inspect(envelope, &info, &use) == CC_OK)
+		chatcrypt_keyring_note_no_key(chat_id, use, info.dek_version);
+	else
+		chatcrypt_failed_opens_note_bytes(why);
+}
+
 bytea *
 chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 			   const bytea *envelope, const ChatcryptAad *aad, ChatcryptOnFailure on_failure)
@@ -296,17 +310,28 @@ chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, on_failure, NULL,
 										  &why);
 
-	if (plaintext != NULL || on_failure == CHATCRYPT_FAIL_NULL)
+	if (plaintext != NULL)
 		return plaintext;
+	if (on_failure == CHATCRYPT_FAIL_NULL)
+	{
+		note_failed_open(chat_id, envelope, why);
+		return NULL;
+	}
 	if (why == CC_ERR_NO_KEY)
 	{
 		if (chatcrypt_was_destroyed(chat_id, envelope))
+		{
+			note_failed_open(chat_id, envelope, why);
 			return NULL;
+		}
 		/* In the words that there are for a key that is missing. */
 		plaintext = open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_RAISE, NULL, &why);
 	}
 	if (plaintext == NULL)
+	{
+		note_failed_open(chat_id, envelope, why);
 		chatcrypt_raise_for_message(why, chat_id, message_id);
+	}
 	return plaintext;
 }
 

@@ -221,6 +221,7 @@ chatcrypt_read_cache_status(PG_FUNCTION_ARGS)
 	put(&row, Int64GetDatum(stats.bytes), true);
 	put(&row, BoolGetDatum(stats.locked), true);
 	put(&row, BoolGetDatum(stats.dumpable), true);
+	put(&row, Int64GetDatum(stats.session_hits), true);
 	return form_row(fcinfo, &row);
 }
 
