@@ -26,6 +26,7 @@
 #include "pg/messages/tablewrite.h"
 #include "pg/messages/unopened.h"
 #include "pg/messages/viewplan.h"
+#include "pg/search/search.h"
 #include "pg/service/requests.h"
 #include "pg/upkeep/maintenance.h"
 #include "pg/upkeep/maintenance_status.h"
@@ -120,6 +121,7 @@ _PG_init(void)
 	chatcrypt_viewplan_install_hooks();
 	chatcrypt_dropguard_install_hooks();
 	chatcrypt_copyguard_install_hooks();
+	chatcrypt_search_observe();
 
 	if (IsBinaryUpgrade)
 		return;

@@ -9,9 +9,9 @@
 
 #include "miscadmin.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 #include "pg/base/settings.h"
-#include "pg/upkeep/maintenance.h"
 
 char	   *chatcrypt_default_kms_key;
 char	   *chatcrypt_local_key_dir;
@@ -124,6 +124,13 @@ check_key_uri(char **newval, void **extra, GucSource source)
 	return true;
 }
 
+bool
+chatcrypt_settings_parse_databases(const char *list, List **names)
+{
+	/* SplitIdentifierString writes into it, and the names point there. */
+	return SplitIdentifierString(pstrdup(list), ',', names);
+}
+
 static bool
 check_databases(char **newval, void **extra, GucSource source)
 {
@@ -131,7 +138,7 @@ check_databases(char **newval, void **extra, GucSource source)
 
 	(void) extra;
 	(void) source;
-	if (chatcrypt_maintenance_parse(*newval, &names))
+	if (chatcrypt_settings_parse_databases(*newval, &names))
 		return true;
 	GUC_check_errdetail("List names of databases, separated by commas; put those with capitals or "
 						"signs in double quotes.");

@@ -5,6 +5,8 @@
 #ifndef CHATCRYPT_SETTINGS_H
 #define CHATCRYPT_SETTINGS_H
 
+#include "nodes/pg_list.h"
+
 #include "kms/provider.h"
 
 /* keys and providers: sighup */
@@ -68,6 +70,9 @@ extern bool chatcrypt_allow_drop;
  * the next reload.
  */
 extern void chatcrypt_settings_kms_config(cc_kms_config *config);
+
+/* The names in a list of databases, such as maintenance_databases; false where it is none. */
+extern bool chatcrypt_settings_parse_databases(const char *list, List **names);
 
 extern void chatcrypt_settings_define(void);
 

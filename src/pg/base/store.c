@@ -33,6 +33,7 @@
 #include "core/kdf.h"
 #include "pg/base/store.h"
 #include "pg/compat.h"
+#include "pg/keys/keycache.h"
 
 /* Column numbers of sql/20_tables.sql; new columns go to the end. */
 enum

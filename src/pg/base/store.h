@@ -12,22 +12,8 @@
 
 #include "core/bytes.h"
 #include "kms/provider.h"
+#include "pg/base/keytypes.h"
 #include "pg/compat.h"
-#include "pg/keys/keycache.h"
-
-typedef enum ChatcryptMode
-{
-	CHATCRYPT_MODE_MANAGED,
-	CHATCRYPT_MODE_CONVERSATION_KEY,
-	CHATCRYPT_MODE_E2EE
-} ChatcryptMode;
-
-typedef enum ChatcryptDekState
-{
-	CHATCRYPT_DEK_ACTIVE,
-	CHATCRYPT_DEK_DECRYPT_ONLY,
-	CHATCRYPT_DEK_DESTROYED
-} ChatcryptDekState;
 
 /* A row of chatcrypt.dek, copied out.  No secret: the DEK is wrapped. */
 typedef struct ChatcryptDekRow

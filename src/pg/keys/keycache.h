@@ -15,26 +15,7 @@
 #ifndef CHATCRYPT_KEYCACHE_H
 #define CHATCRYPT_KEYCACHE_H
 
-#include "core/bytes.h"
-
-typedef enum ChatcryptPurpose
-{
-	CHATCRYPT_PURPOSE_DATA = 'd',
-	CHATCRYPT_PURPOSE_SEARCH = 's',
-	CHATCRYPT_PURPOSE_CONVERSATION = 'c',
-	CHATCRYPT_PURPOSE_EVENTS = 'e'	/* of no chat: the key of the event chain */
-} ChatcryptPurpose;
-
-/* Which key: compared as bytes, so always start from zeroes. */
-typedef struct ChatcryptKeyId
-{
-	Oid			database;
-	uint32		version;
-	uint8		chat_id[CC_ID_LEN];
-	uint8		kcv[CC_KCV_LEN];
-	uint8		purpose;		/* ChatcryptPurpose */
-	uint8		padding[7];
-} ChatcryptKeyId;
+#include "pg/base/keytypes.h"
 
 typedef enum ChatcryptCacheResult
 {

@@ -23,11 +23,11 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
+#include "pg/base/observer.h"
 #include "pg/events/events.h"
 #include "pg/keys/keycache.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/shred.h"
-#include "pg/search/search.h"
 
 /* Chats whose keys leave the shared cache when the transaction commits; in its own memory. */
 static pg_uuid_t *evictions;
@@ -106,7 +106,7 @@ chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files, const ch
 										"WHERE chat_id = $1 AND state <> 'destroyed'", &arg, 1);
 	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", &arg,
 							1);
-	chatcrypt_search_shredded(chat_id);
+	chatcrypt_observer()->chat_shredded(chat_id);
 	if (with_files)
 		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.attachment WHERE chat_id = $1",
 										  &arg, 1);
@@ -194,7 +194,7 @@ shred_tenant(Datum tenant)
 	chats = lock_tenant(&arg);
 	evict_chats_at_commit();
 	destroyed = destroy_all(&scope, &arg);
-	chatcrypt_search_tenant_shredded(tenant);
+	chatcrypt_observer()->tenant_shredded(tenant);
 	event.detail = psprintf(UINT64_FORMAT " keys of " UINT64_FORMAT " chats destroyed", destroyed,
 							chats);
 	chatcrypt_event_record(&scope, &event);

@@ -22,6 +22,7 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
+#include "pg/base/observer.h"
 #include "pg/base/owner.h"
 #include "pg/base/progress.h"
 #include "pg/base/settings.h"
@@ -30,7 +31,6 @@
 #include "pg/events/events.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/shred.h"
-#include "pg/search/searchfeed.h"
 
 /* Blocks of the table that one batch looks through for messages of a participant. */
 #define BLOCKS_AT_ONCE 1024
@@ -186,7 +186,7 @@ delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
 	chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR UPDATE", &arg, 1);
 	deleted += (int64) chatcrypt_owner_execute("DELETE FROM chatcrypt.message WHERE chat_id = $1",
 											   &arg, 1);
-	chatcrypt_feed_again(chat_id->data);
+	chatcrypt_observer()->chat_deleted(chat_id->data);
 	event.detail = psprintf("chat deleted, with " INT64_FORMAT " messages", deleted);
 	if (chatcrypt_owner_execute("DELETE FROM chatcrypt.chat WHERE chat_id = $1", &arg, 1) > 0)
 		chatcrypt_event_record(&scope, &event);

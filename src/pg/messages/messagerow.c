@@ -9,11 +9,11 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "pg/base/observer.h"
 #include "pg/chats/retention.h"
 #include "pg/messages/actorrules.h"
 #include "pg/messages/messagerow.h"
 #include "pg/messages/seal.h"
-#include "pg/search/search.h"
 
 typedef ChatcryptMessageRow Row;
 
@@ -115,9 +115,10 @@ chatcrypt_row_body(const Row *given)
 void
 chatcrypt_row_note_written(const Row *stored, const text *body)
 {
-	chatcrypt_search_written(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
-							 DatumGetUUIDP(stored->values[MESSAGE_ID])->data,
-							 DatumGetTimestampTz(stored->values[MESSAGE_CREATED_AT]), body);
+	chatcrypt_observer()->message_written(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
+										  DatumGetUUIDP(stored->values[MESSAGE_ID])->data,
+										  DatumGetTimestampTz(stored->values[MESSAGE_CREATED_AT]),
+										  body);
 }
 
 bool

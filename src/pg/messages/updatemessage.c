@@ -20,6 +20,7 @@
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
+#include "pg/base/observer.h"
 #include "pg/base/statement.h"
 #include "pg/base/store.h"
 #include "pg/messages/actorrules.h"
@@ -28,8 +29,6 @@
 #include "pg/messages/seal.h"
 #include "pg/messages/unopened.h"
 #include "pg/messages/viewtrigger.h"
-#include "pg/search/search.h"
-#include "pg/search/searchfeed.h"
 
 typedef ChatcryptMessageRow Row;
 
@@ -163,13 +162,13 @@ static void
 note_changed(const Change *change, const Row *old, const Row *stored, const text *body)
 {
 	if (change->moved)
-		chatcrypt_search_removed(DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
-								 DatumGetUUIDP(old->values[MESSAGE_ID])->data);
+		chatcrypt_observer()->message_removed(DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
+											  DatumGetUUIDP(old->values[MESSAGE_ID])->data);
 	if (change->moved || change->edited || change->dated)
 		chatcrypt_row_note_written(stored, body);
 	else
-		chatcrypt_feed_note(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
-							DatumGetUUIDP(stored->values[MESSAGE_ID])->data);
+		chatcrypt_observer()->message_touched(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
+											  DatumGetUUIDP(stored->values[MESSAGE_ID])->data);
 }
 
 /*

@@ -10,6 +10,7 @@
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
+#include "pg/base/observer.h"
 #include "pg/base/owner.h"
 #include "pg/base/store.h"
 #include "pg/messages/messagetable.h"
@@ -47,16 +48,16 @@ chatcrypt_search_written(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[
 		chatcrypt_tokenrows_remove(message_id);
 }
 
-void
-chatcrypt_search_removed(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN])
+static void
+message_removed(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN])
 {
 	chatcrypt_feed_note(chat_id, message_id);
 	if (chatcrypt_tokenrows_exist())
 		chatcrypt_tokenrows_remove(message_id);
 }
 
-void
-chatcrypt_search_shredded(const uint8 chat_id[CC_ID_LEN])
+static void
+chat_shredded(const uint8 chat_id[CC_ID_LEN])
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
@@ -65,8 +66,8 @@ chatcrypt_search_shredded(const uint8 chat_id[CC_ID_LEN])
 	chatcrypt_feed_again(chat_id);
 }
 
-void
-chatcrypt_search_tenant_shredded(Datum tenant)
+static void
+tenant_shredded(Datum tenant)
 {
 	ChatcryptArg arg = {TEXTOID, tenant, false};
 
@@ -74,6 +75,27 @@ chatcrypt_search_tenant_shredded(Datum tenant)
 	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_policy p USING chatcrypt.chat c "
 							"WHERE c.tenant = $1 AND p.chat_id = c.chat_id", &arg, 1);
 	chatcrypt_feed_tenant_again(&arg);
+}
+
+static void
+chat_deleted(const uint8 chat_id[CC_ID_LEN])
+{
+	chatcrypt_feed_again(chat_id);
+}
+
+void
+chatcrypt_search_observe(void)
+{
+	static const ChatcryptObserver observer = {
+		.message_written = chatcrypt_search_written,
+		.message_touched = chatcrypt_feed_note,
+		.message_removed = message_removed,
+		.chat_deleted = chat_deleted,
+		.chat_shredded = chat_shredded,
+		.tenant_shredded = tenant_shredded
+	};
+
+	chatcrypt_observer_register(&observer);
 }
 
 /*

@@ -16,7 +16,7 @@
 #define CHATCRYPT_REQUESTS_H
 
 #include "kms/provider.h"
-#include "pg/keys/keycache.h"
+#include "pg/base/keytypes.h"
 
 /* One thing asked of the KMS.  Memory of the caller's. */
 typedef struct ChatcryptKmsJob

@@ -18,6 +18,7 @@
 #include "pg/base/clock.h"
 #include "pg/base/guarded.h"
 #include "pg/compat.h"
+#include "pg/keys/keycache.h"
 #include "pg/service/heartbeat.h"
 #include "pg/service/slots.h"
 

@@ -17,7 +17,6 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-#include "utils/varlena.h"
 
 #include "pg/base/settings.h"
 #include "pg/compat.h"
@@ -41,13 +40,6 @@ static bool said_no_room;
 static uint32 wait_event;
 
 extern PGDLLEXPORT void chatcrypt_maintenance_launcher_main(Datum arg);
-
-bool
-chatcrypt_maintenance_parse(const char *list, List **names)
-{
-	/* SplitIdentifierString writes into it, and the names point there. */
-	return SplitIdentifierString(pstrdup(list), ',', names);
-}
 
 void
 chatcrypt_maintenance_register(void)
@@ -129,7 +121,7 @@ read_list(void)
 
 	for (int i = 0; i < MOST_DATABASES; i++)
 		databases[i].wanted = false;
-	(void) chatcrypt_maintenance_parse(chatcrypt_maintenance_databases, &names);
+	(void) chatcrypt_settings_parse_databases(chatcrypt_maintenance_databases, &names);
 	foreach(cell, names)
 		want_database(lfirst(cell));
 	for (int i = 0; i < MOST_DATABASES; i++)

@@ -12,7 +12,6 @@
 #ifndef CHATCRYPT_MAINTENANCE_H
 #define CHATCRYPT_MAINTENANCE_H
 
-#include "nodes/pg_list.h"
 #include "postmaster/bgworker.h"
 
 /* In the postmaster. */
@@ -25,11 +24,5 @@ extern void chatcrypt_maintenance_register(void);
  */
 extern bool chatcrypt_maintenance_start_round(const char *database, bool forced, pid_t notify_pid,
 											  BackgroundWorkerHandle **handle);
-
-/*
- * The names in a list of databases, for the setting's check hook too; false where it is
- * no such list.
- */
-extern bool chatcrypt_maintenance_parse(const char *list, List **names);
 
 #endif

@@ -228,7 +228,7 @@ chatcrypt_read_maintenance_status(PG_FUNCTION_ARGS)
 	ChatcryptTaskStatus row;
 	List	   *maintained;
 
-	(void) chatcrypt_maintenance_parse(chatcrypt_maintenance_databases, &maintained);
+	(void) chatcrypt_settings_parse_databases(chatcrypt_maintenance_databases, &maintained);
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < CHATCRYPT_TASK_ROWS; i++)
 	{

@@ -1,0 +1,44 @@
+/*
+ * keytypes.h
+ *		What a data key is to all rooms: its name, what it is for, its state, and the modes of
+ *		chats.
+ */
+#ifndef CHATCRYPT_KEYTYPES_H
+#define CHATCRYPT_KEYTYPES_H
+
+#include "core/bytes.h"
+
+typedef enum ChatcryptPurpose
+{
+	CHATCRYPT_PURPOSE_DATA = 'd',
+	CHATCRYPT_PURPOSE_SEARCH = 's',
+	CHATCRYPT_PURPOSE_CONVERSATION = 'c',
+	CHATCRYPT_PURPOSE_EVENTS = 'e'	/* of no chat: the key of the event chain */
+} ChatcryptPurpose;
+
+/* Which key: compared as bytes, so always start from zeroes. */
+typedef struct ChatcryptKeyId
+{
+	Oid			database;
+	uint32		version;
+	uint8		chat_id[CC_ID_LEN];
+	uint8		kcv[CC_KCV_LEN];
+	uint8		purpose;		/* ChatcryptPurpose */
+	uint8		padding[7];
+} ChatcryptKeyId;
+
+typedef enum ChatcryptMode
+{
+	CHATCRYPT_MODE_MANAGED,
+	CHATCRYPT_MODE_CONVERSATION_KEY,
+	CHATCRYPT_MODE_E2EE
+} ChatcryptMode;
+
+typedef enum ChatcryptDekState
+{
+	CHATCRYPT_DEK_ACTIVE,
+	CHATCRYPT_DEK_DECRYPT_ONLY,
+	CHATCRYPT_DEK_DESTROYED
+} ChatcryptDekState;
+
+#endif

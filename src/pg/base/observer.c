@@ -1,0 +1,22 @@
+/*
+ * observer.c
+ *		Holds the one observer that there is; see observer.h.
+ */
+#include "postgres.h"
+
+#include "pg/base/observer.h"
+
+static const ChatcryptObserver *registered;
+
+void
+chatcrypt_observer_register(const ChatcryptObserver *observer)
+{
+	Assert(registered == NULL);
+	registered = observer;
+}
+
+const ChatcryptObserver *
+chatcrypt_observer(void)
+{
+	return registered;
+}
