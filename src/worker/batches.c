@@ -11,6 +11,7 @@
 
 #include "pg/base/settings.h"
 #include "worker/dispatch.h"
+#include "worker/watchdog.h"
 
 static void
 batch_done(KmsCall *call, const cc_http_reply *reply)
@@ -104,7 +105,9 @@ perform(KmsCall *call)
 	cc_kms_outcome first_failure = CC_KMS_OK;
 	const char *error = "";
 
+	chatcrypt_watchdog_enter(endpoint->provider->scheme);
 	endpoint->provider->perform(endpoint->session, &call->batch);
+	chatcrypt_watchdog_leave();
 	for (int i = 0; i < call->batch.nitems && first_failure == CC_KMS_OK; i++)
 	{
 		first_failure = call->items[i]->outcome;

@@ -8,6 +8,7 @@
 #include "pg/base/clock.h"
 #include "pg/base/settings.h"
 #include "worker/dispatch.h"
+#include "worker/watchdog.h"
 
 static KmsEndpoint endpoints[KMS_ENDPOINTS];
 
@@ -71,13 +72,27 @@ chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms)
 	if (now_ms < endpoint->failure.until_ms)
 		return false;
 	chatcrypt_settings_kms_config(&config);
+	chatcrypt_watchdog_enter(endpoint->provider->scheme);
 	endpoint->session = endpoint->provider->open(&config, error);
+	chatcrypt_watchdog_leave();
 	if (endpoint->session == NULL)
 		refuse(endpoint, CC_KMS_CONFIG, error);
 	return endpoint->session != NULL;
 }
 
 /* ---------- the session ---------- */
+
+/* Looks whether the files that a login came from have changed. */
+static cc_session_state
+state_of(const KmsEndpoint *endpoint, int64 now_ms)
+{
+	cc_session_state state;
+
+	chatcrypt_watchdog_enter(endpoint->provider->scheme);
+	state = endpoint->provider->session_state(endpoint->session, now_ms);
+	chatcrypt_watchdog_leave();
+	return state;
+}
 
 /* A renewal that fails leaves a session that is still good; a login does not. */
 static void
@@ -91,7 +106,7 @@ session_failed(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error,
 									  not_before_ms);
 	if (cc_kms_outcome_is_transient(outcome))
 		return;
-	if (endpoint->provider->session_state(endpoint->session, now) == CC_SESSION_EXCHANGE)
+	if (state_of(endpoint, now) == CC_SESSION_EXCHANGE)
 	{
 		refuse(endpoint, outcome, error);
 		endpoint->session_try_at_ms = endpoint->failure.until_ms;
@@ -139,7 +154,9 @@ start_session_call(KmsEndpoint *endpoint, int64 now_ms)
 
 	if (call == NULL)
 		return;
+	chatcrypt_watchdog_enter(endpoint->provider->scheme);
 	outcome = endpoint->provider->session_request(endpoint->session, &call->request, now_ms, error);
+	chatcrypt_watchdog_leave();
 	if (outcome == CC_KMS_OK)
 	{
 		if (chatcrypt_call_send(call, timeout_for(endpoint), &refusal))
@@ -229,7 +246,7 @@ chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
 		return true;
 	if (endpoint->breaker.state != CC_BREAKER_CLOSED)
 		return false;
-	if (endpoint->provider->session_state(endpoint->session, now_ms) == CC_SESSION_EXCHANGE)
+	if (state_of(endpoint, now_ms) == CC_SESSION_EXCHANGE)
 	{
 		/* a session that was opened just now logs in with the next turn */
 		if (endpoint->session_call == NULL)
@@ -276,7 +293,7 @@ start_probe(KmsEndpoint *endpoint, int64 now_ms)
 {
 	KmsLine    *line = line_to_probe(endpoint);
 
-	if (endpoint->provider->session_state(endpoint->session, now_ms) == CC_SESSION_EXCHANGE)
+	if (state_of(endpoint, now_ms) == CC_SESSION_EXCHANGE)
 	{
 		if (endpoint->session_call == NULL)
 			start_session_call(endpoint, now_ms);
@@ -304,7 +321,7 @@ step(KmsEndpoint *endpoint, int64 now_ms, int64 *wake_at_ms)
 			*wake_at_ms = Min(*wake_at_ms, Max(endpoint->breaker.probe_at_ms, now_ms + 1));
 		return;
 	}
-	if (endpoint->provider->session_state(endpoint->session, now_ms) == CC_SESSION_READY)
+	if (state_of(endpoint, now_ms) == CC_SESSION_READY)
 	{
 		/* the provider says when a renewal is due, and cannot say when it will be */
 		*wake_at_ms = Min(*wake_at_ms, now_ms + 1000);

@@ -29,6 +29,7 @@
 #include "pg/base/clock.h"
 #include "pg/compat.h"
 #include "worker/transport.h"
+#include "worker/watchdog.h"
 
 #define FIRST_REPLY_SIZE	8192
 #define MOST_EVENTS			32
@@ -147,18 +148,21 @@ receive(char *bytes, size_t size, size_t count, void *arg)
 
 /* ---------- threads ---------- */
 
+/* Around whatever may take long or start a thread. */
 static void
-block_signals(sigset_t *before)
+enter_libcurl(sigset_t *before)
 {
 	sigset_t	all;
 
 	sigfillset(&all);
 	(void) pthread_sigmask(SIG_SETMASK, &all, before);
+	chatcrypt_watchdog_enter("libcurl");
 }
 
 static void
-restore_signals(const sigset_t *before)
+leave_libcurl(const sigset_t *before)
 {
+	chatcrypt_watchdog_leave();
 	(void) pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
@@ -184,10 +188,10 @@ chatcrypt_transport_start(void)
 	sigset_t	before;
 	CURLcode	result;
 
-	block_signals(&before);
+	enter_libcurl(&before);
 	result = curl_global_init_mem(CURL_GLOBAL_DEFAULT, cc_wiping_malloc, cc_wiping_free,
 								  cc_wiping_realloc, cc_wiping_strdup, cc_wiping_calloc);
-	restore_signals(&before);
+	leave_libcurl(&before);
 	if (result != CURLE_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYSTEM_ERROR),
@@ -323,7 +327,7 @@ chatcrypt_transport_send(const ChatcryptTransportConfig *config, const cc_http_r
 	transfer->done = done;
 	transfer->owner = owner;
 
-	block_signals(&before);
+	enter_libcurl(&before);
 	transfer->easy = curl_easy_init();
 	if (transfer->easy != NULL && add_headers(transfer, request))
 	{
@@ -336,7 +340,7 @@ chatcrypt_transport_send(const ChatcryptTransportConfig *config, const cc_http_r
 	}
 	if (!sent)
 		free_transfer(transfer);
-	restore_signals(&before);
+	leave_libcurl(&before);
 
 	if (!sent)
 		return NULL;
@@ -349,10 +353,10 @@ end_transfer(ChatcryptTransfer *transfer)
 {
 	sigset_t	before;
 
-	block_signals(&before);
+	enter_libcurl(&before);
 	curl_multi_remove_handle(multi, transfer->easy);
 	free_transfer(transfer);
-	restore_signals(&before);
+	leave_libcurl(&before);
 	transfers--;
 }
 
@@ -380,9 +384,9 @@ renew_when_idle(void)
 
 	if (!renew_wanted || transfers > 0)
 		return;
-	block_signals(&before);
+	enter_libcurl(&before);
 	curl_multi_cleanup(multi);
-	restore_signals(&before);
+	leave_libcurl(&before);
 	nwatched = 0;
 	watched_changed = true;
 	timer_at_ms = -1;
@@ -480,9 +484,9 @@ tell_libcurl(curl_socket_t socket, uint32 events)
 		what |= CURL_CSELECT_IN;
 	if (events & WL_SOCKET_WRITEABLE)
 		what |= CURL_CSELECT_OUT;
-	block_signals(&before);
+	enter_libcurl(&before);
 	(void) curl_multi_socket_action(multi, socket, what, &running);
-	restore_signals(&before);
+	leave_libcurl(&before);
 }
 
 static void

@@ -32,6 +32,7 @@
 #include "pg/keys/keycache.h"
 #include "pg/service/heartbeat.h"
 #include "worker/dispatch.h"
+#include "worker/watchdog.h"
 
 #define SWEEP_MS	10000		/* keys past their limits leave the cache that soon */
 
@@ -59,6 +60,31 @@ stay_out_of_core_dumps(void)
 		prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L) != 0)
 		ereport(WARNING,
 				(errmsg("could not keep the KMS worker out of core dumps: %m")));
+}
+
+/*
+ * When memory runs out, the kernel ends a process of its choice, and the end of this one
+ * restarts the server as that of the postmaster would.  Where the postmaster is kept from
+ * that choice and its children are not (PG_OOM_ADJUST_FILE), this one goes back to the
+ * postmaster's own value, which the kernel allows.
+ */
+static void
+be_as_safe_as_the_postmaster(void)
+{
+	char		score[16];
+	char	   *postmasters = psprintf("/proc/%d/oom_score_adj", PostmasterPid);
+	int			from = open(postmasters, O_RDONLY | O_CLOEXEC);
+	int			to = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	ssize_t		len = from >= 0 ? read(from, score, sizeof(score)) : -1;
+
+	if (len > 0 && to >= 0 && write(to, score, len) != len)
+		ereport(DEBUG1,
+				(errmsg_internal("could not protect the KMS worker from the OOM killer: %m")));
+	if (from >= 0)
+		close(from);
+	if (to >= 0)
+		close(to);
+	pfree(postmasters);
 }
 
 static void
@@ -132,11 +158,13 @@ chatcrypt_kms_worker_main(Datum arg)
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
 
+	be_as_safe_as_the_postmaster();
 	stay_out_of_core_dumps();
 	chatcrypt_keycache_lock_memory();
 	chatcrypt_slots_lock_memory();
 	chatcrypt_transport_start();
 	before_shmem_exit(leave, (Datum) 0);
+	chatcrypt_watchdog_start();
 	chatcrypt_kms_stats_clear();
 	chatcrypt_slots_attach_worker();
 
