@@ -11,7 +11,7 @@ import uuid
 _LIBPQ = ctypes.CDLL(ctypes.util.find_library("pq") or "libpq.so.5")
 
 for _name, _result in (("PQconnectdb", ctypes.c_void_p), ("PQexecParams", ctypes.c_void_p), ("PQerrorMessage", ctypes.c_char_p),
-                       ("PQresultErrorMessage", ctypes.c_char_p), ("PQgetvalue", ctypes.c_void_p), ("PQclear", None),
+                       ("PQresultErrorMessage", ctypes.c_char_p), ("PQresultErrorField", ctypes.c_char_p), ("PQgetvalue", ctypes.c_void_p), ("PQclear", None),
                        ("PQfinish", None)):
     getattr(_LIBPQ, _name).restype = _result
 
@@ -19,8 +19,16 @@ _CONNECTION_OK = 0
 _DONE = (1, 2)          # PGRES_COMMAND_OK, PGRES_TUPLES_OK
 
 
+_SQLSTATE, _DETAIL = ord("C"), ord("D")
+
+
 class Error(Exception):
-    """What the server said."""
+    """What the server said; without an SQLSTATE where the connection was lost."""
+
+    def __init__(self, said, sqlstate=None, detail=None):
+        super().__init__(said)
+        self.sqlstate = sqlstate
+        self.detail = detail
 
 
 class Rows(list):
@@ -41,7 +49,9 @@ class Connection:
     def __init__(self, conninfo):
         self._conn = ctypes.c_void_p(_LIBPQ.PQconnectdb(conninfo.encode()))
         if _LIBPQ.PQstatus(self._conn) != _CONNECTION_OK:
-            raise Error(_LIBPQ.PQerrorMessage(self._conn).decode())
+            said = _LIBPQ.PQerrorMessage(self._conn).decode()
+            self.close()
+            raise Error(said)
 
     @property
     def pid(self):
@@ -57,8 +67,9 @@ class Connection:
         if _LIBPQ.PQresultStatus(result) in _DONE:
             return result
         said = _LIBPQ.PQresultErrorMessage(result).decode() or _LIBPQ.PQerrorMessage(self._conn).decode()
+        sqlstate, detail = (_LIBPQ.PQresultErrorField(result, code) for code in (_SQLSTATE, _DETAIL))
         _LIBPQ.PQclear(result)
-        raise Error(said)
+        raise Error(said, sqlstate and sqlstate.decode(), detail and detail.decode())
 
     @staticmethod
     def _field(result, row, column):

@@ -1,0 +1,180 @@
+# A soak: sessions write, read, rotate, shred, search and upload while faults come at random, all of them from one
+# seed.  What was committed is known outside of the database: nothing of it is lost or wrong, no session sees an error
+# that the documentation does not name, and nothing piles up: no request slot, no memory, no log.
+#
+#   SOAK_SECONDS=900 SOAK_SEED=7    how long (300 unless said), and the seed of a run that failed
+#
+# Five rounds.  In the first two processes are ended as well; what is there after that stays, and in the third comes to
+# the memory that it needs; in the last two that must not grow.
+use strict;
+use warnings;
+use Chatcrypt::FaultProxy;
+use Chatcrypt::Kms;
+use Chatcrypt::OpenBao;
+use Chatcrypt::Soak;
+use Chatcrypt::Test qw(wait_until);
+use File::Basename qw(dirname);
+use IPC::Run ();
+use JSON::PP ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $rounds = 5;
+my $seconds = $ENV{SOAK_SECONDS} // 300;
+my $seed = $ENV{SOAK_SEED} // int(rand(1_000_000));
+diag("a soak of $seconds seconds; again by SOAK_SEED=$seed SOAK_SECONDS=$seconds");
+
+my $bao = Chatcrypt::OpenBao->start_or_skip;
+my $proxy = Chatcrypt::FaultProxy->start($bao);
+my $node = Chatcrypt::Test->start('soak', bao => $bao, proxy => $proxy, conf => <<'CONF');
+restart_after_crash = on
+log_statement = none
+log_replication_commands = off
+log_checkpoints = off
+max_worker_processes = 12
+chatcrypt.cache_size = 128
+chatcrypt.cache_ttl = '5s'
+chatcrypt.cache_max_age = '60s'
+chatcrypt.kms_timeout = '2s'
+chatcrypt.kms_connect_timeout = '1s'
+chatcrypt.maintenance_databases = 'postgres'
+chatcrypt.maintenance_interval = '5s'
+CONF
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE app LOGIN IN ROLE chatcrypt_writer, chatcrypt_reader;
+CREATE ROLE keeper LOGIN IN ROLE chatcrypt_admin, chatcrypt_auditor;
+SELECT chatcrypt.create_tenant('busy');
+UPDATE chatcrypt.tenant SET rotate_messages = 30, reencrypt_after = '0' WHERE tenant = 'busy';
+SELECT chatcrypt.set_tenant_search('busy', 'blind');
+SQL
+
+srand($seed);
+my $soak = Chatcrypt::Soak->new(node => $node, bao => $bao, proxy => $proxy);
+my $length = $seconds / $rounds;
+my @plans = map { [ $soak->plan($length, restarts => $_ <= 2) ] } 1 .. $rounds;
+
+# The sessions, and what they are told.
+my ($in, $out, $err) = ('', '', '');
+my $sessions = IPC::Run::start([ '/usr/bin/python3', '-B', dirname(__FILE__) . '/lib/soak_sessions.py',
+		$node->connstr('postgres'), $seed, 6 ], '<', \$in, '>', \$out, '2>', \$err);
+
+sub answered
+{
+	my ($patience) = @_;
+	wait_until($patience, sub { $sessions->pump_nb; $out =~ /\n/ }) or die "the sessions do not answer: $err";
+	my ($line, $rest) = split /\n/, $out, 2;
+	$out = $rest;
+	return JSON::PP::decode_json($line);
+}
+
+sub told
+{
+	my (@command) = @_;
+	$in .= "@command\n";
+	return answered(300);
+}
+
+# Memory of a process that is its own: in kB, of all that are there.
+my %memory;
+
+sub sample
+{
+	my %pid = (worker => $soak->ask_if_there('SELECT pid FROM chatcrypt.kms_worker'), session => told('long')->{pid});
+	foreach my $name (grep { $pid{$_} } keys %pid)
+	{
+		open my $status, '<', "/proc/$pid{$name}/status" or next;
+		my ($kilobytes) = do { local $/; <$status> } =~ /^RssAnon:\s+(\d+) kB/m;
+		push @{ $memory{$name}{ $pid{$name} } }, $kilobytes if $kilobytes;
+	}
+	return;
+}
+
+sub run_round
+{
+	my ($steps, $measured) = @_;
+	my $begin = time;
+	my $sampled = 0;
+
+	told('run');
+	foreach my $step (@$steps, { at => $length })
+	{
+		while (time < $begin + $step->{at})
+		{
+			if ($measured && time > $sampled + 1) { sample(); $sampled = time; }
+			sleep(0.05);
+		}
+		next unless $step->{what};
+		note(sprintf '%6.1f s: %s: %s', time - $begin, $step->{what}, $step->{name});
+		told('allow', $_, 60) foreach $soak->states($step);
+		$soak->take($step);
+	}
+	return;
+}
+
+# Every fault is over: nobody has to do anything for the server to be well again.
+sub recovers
+{
+	my ($name) = @_;
+	my $since = time;
+	ok(wait_until(120, sub { $soak->ask_if_there(q{SELECT bool_and(ok) FROM chatcrypt.kms_check('vault:transit/chat')}) eq 't' }), "$name: the key service is found to be well");
+	note(sprintf '%s: after %.1f s', $name, time - $since);
+	is_deeply(told('pause')->{hanging}, [], "$name: no statement hangs");
+	ok(wait_until(30, sub {
+		$soak->ask_if_there(q{SELECT (requests_pending, requests_in_flight, answers_not_collected, (SELECT sum(in_flight + waiting) FROM chatcrypt.kms_status)) FROM chatcrypt.kms_worker}) eq '(0,0,0,0)';
+	}), "$name: no request slot is left") or diag($soak->ask_if_there('SELECT to_jsonb(w) FROM chatcrypt.kms_worker AS w; SELECT to_jsonb(s) FROM chatcrypt.kms_status AS s'));
+	return;
+}
+
+answered(300);
+my $log_begin = -s $node->logfile;
+my $begin = time;
+foreach my $round (1 .. $rounds)
+{
+	run_round($plans[ $round - 1 ], $round > 3);
+	recovers("round $round");
+	my $since = time;
+	my $found = told('check');
+	is(scalar @{ $found->{problems} }, 0, "round $round: nothing is lost or wrong, and no error is a surprise") or diag(join "\n", @{ $found->{problems} });
+	note("round $round: $found->{messages} messages, $found->{files} files, $found->{envelopes} envelopes in $found->{chats} chats, $found->{shredded} of them shredded; compared in " . sprintf '%.1f s', time - $since);
+	is($node->safe_psql('postgres', 'SELECT * FROM chatcrypt.verify_keys()'), '', "round $round: every data key opens");
+	is($node->safe_psql('postgres', 'SELECT chatcrypt.seal_events() IS NULL; SELECT * FROM chatcrypt.verify_events()'), 'f', "round $round: the history of keys is whole");
+}
+my $minutes = (time - $begin) / 60;
+
+my $counts = told('counts')->{counts};
+note("operations: " . JSON::PP->new->canonical->encode($counts));
+note("faults: " . JSON::PP->new->canonical->encode($soak->{taken}));
+cmp_ok($counts->{$_} // 0, '>', 0, "sessions did $_") foreach qw(insert put_many update delete read search upload download rotate shred rewrap reencrypt purge maintain make_chat open);
+
+# Flat: a process that was there all the time needs at its end what it needed before, give or take the longest reply of a
+# key service, which is 1 MB and read into a buffer that doubles.
+sub median_of { return (sort { $a <=> $b } @_)[ @_ / 2 ]; }
+foreach my $name (qw(worker session))
+{
+	my ($longest) = sort { @$b <=> @$a } values %{ $memory{$name} };
+	my @samples = @{ $longest // [] };
+	my $third = int(@samples / 3);
+	cmp_ok($third, '>=', 3, "$name: " . @samples . ' samples of the memory of one process');
+	next unless $third;
+	my ($first, $last) = map { median_of(@$_) } [ @samples[ 0 .. $third - 1 ] ], [ @samples[ -$third .. -1 ] ];
+	note("$name: memory in kB: @samples[map { $_ * $#samples / 10 } 0 .. 10]");
+	cmp_ok($last, '<=', $first * 1.15 + 2048, "$name: its memory is flat: $first kB, then $last kB");
+}
+
+# Lines of the log that PostgreSQL itself writes when it is told to reload, or a process was killed, are not ours to
+# keep few.
+my $log = substr(slurp_file($node->logfile), $log_begin);
+unlike($log, qr/PANIC|TRAP:|signal 11|signal 6/, 'no crash but those of the faults');
+my @lines = grep { !/received SIGHUP|terminated by signal 9|terminating connection|terminating any other|all server processes terminated|database system|automatic recovery|redo |invalid record length|the database system is|listening on|background worker .* exited|checkpoint|Failed process was running/ } split /\n/, $log;
+my %kinds;
+$kinds{$_}++ foreach map { s/^\S+ \S+ \S+ \[\d+\] \S+ //r =~ s/[0-9a-f]{8}-[0-9a-f-]{27}/UUID/gr =~ s/\d+/N/gr } @lines;
+my @often = (sort { $kinds{$b} <=> $kinds{$a} } keys %kinds);
+splice @often, 20 if @often > 20;
+note("log: $kinds{$_} times " . substr($_, 0, 200)) foreach @often;
+note(sprintf '%d lines of the log in %.1f minutes, %d with those of PostgreSQL', scalar @lines, $minutes, scalar(() = $log =~ /\n/g));
+
+$in = '';
+$sessions->finish;
+$node->stop;
+done_testing();
