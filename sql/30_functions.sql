@@ -19,11 +19,15 @@ COMMENT ON FUNCTION chatcrypt.create_chats(chatcrypt.any_id[], text[], text, tex
 	'Makes many chats with few calls to the KMS; says how many. In each take part those of '
 	'participants, and those of its own list in participants_each.';
 
-CREATE FUNCTION chatcrypt.warm(chat_ids chatcrypt.any_id[])
-	RETURNS integer LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
-	AS 'MODULE_PATHNAME', 'chatcrypt_warm';
-COMMENT ON FUNCTION chatcrypt.warm(chatcrypt.any_id[]) IS
-	'Unwraps the keys of many chats with few calls to the KMS; says how many were cold.';
+CREATE FUNCTION chatcrypt.warm_keys(
+	chat_ids chatcrypt.any_id[],
+	OUT warmed integer, OUT chat_id uuid, OUT purpose text, OUT dek_version integer, OUT reason text,
+	OUT detail text)
+	RETURNS SETOF record LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE ROWS 1
+	AS 'MODULE_PATHNAME', 'chatcrypt_warm_keys';
+COMMENT ON FUNCTION chatcrypt.warm_keys(chatcrypt.any_id[]) IS
+	'Unwraps the keys of many chats with few calls to the KMS. One row says how many were cold '
+	'and are warm now; one more, with warmed = 0, tells of each that did not open, and why.';
 
 CREATE FUNCTION chatcrypt.new_message_id()
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_new_message_id';

@@ -42,7 +42,7 @@ GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.kms_waits,
 DO $$
 DECLARE
 	grants CONSTANT jsonb := '{
-		"chatcrypt_writer": ["create_chat", "create_chats", "warm", "encrypt", "put_message", "put_messages", "new_message_id", "default_expiry",
+		"chatcrypt_writer": ["create_chat", "create_chats", "warm_keys", "encrypt", "put_message", "put_messages", "new_message_id", "default_expiry",
 							 "add_participant", "remove_participant", "set_participants", "my_chats", "act_as",
 							 "accept_wire_message",
 							 "put_attachment", "begin_attachment", "put_attachment_part", "finish_attachment",

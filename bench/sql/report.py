@@ -80,7 +80,7 @@ def key_goals(goals, keys):
     if "cold_calls" not in keys:
         return
     goals.at_most(f"Calls to the KMS: {keys['backends']} backends, one cold key", keys["flight_calls"], 1)
-    goals.at_most(f"Calls to the KMS: `warm()` of {number(keys['cold'])} cold chats", keys["cold_calls"],
+    goals.at_most(f"Calls to the KMS: `warm_keys()` of {number(keys['cold'])} cold chats", keys["cold_calls"],
                   keys["cold"] // 64)
     goals.at_most(f"Calls to the KMS: {keys['connections']} new connections, warm shared cache",
                   keys["connection_calls"], 0)
@@ -208,7 +208,7 @@ def keys_section(keys):
     ]
     if "cold_calls" in keys:
         rows += [
-            [f"`warm()` of {number(keys['cold'])} cold chats", f"{number(keys['cold_s'], 2)} s, {keys['cold_calls']} calls"],
+            [f"`warm_keys()` of {number(keys['cold'])} cold chats", f"{number(keys['cold_s'], 2)} s, {keys['cold_calls']} calls"],
             [f"{number(keys['scan_cold'])} cold chats that a statement meets one by one",
              f"{number(keys['scan_cold_ms'], 2)} ms each, {keys['scan_cold_calls']} calls"],
             ["Memory of the key cache", f"{number(keys['cache_bytes'] / 2**20)} MB for "
@@ -218,7 +218,7 @@ def keys_section(keys):
 
 {table(["", ""], rows)}
 A statement that meets cold chats asks for one after the other, and waits `chatcrypt.kms_batch_delay` for each in
-case another session asks too: call `chatcrypt.warm()` before a report over many chats.
+case another session asks too: call `chatcrypt.warm_keys()` before a report over many chats.
 """
 
 

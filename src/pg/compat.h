@@ -10,7 +10,12 @@
 #include "executor/executor.h"
 #include "nodes/plannodes.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
+#if PG_VERSION_NUM < 170000
+#include "storage/sinvaladt.h"
+#endif
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -189,6 +194,22 @@ chatcrypt_my_procno(void)
 	return MyProcNumber;
 #else
 	return MyProc->pgprocno;
+#endif
+}
+
+/* The process that runs a transaction; 0 where it is prepared, or has ended. */
+static inline int
+chatcrypt_pid_of(VirtualTransactionId transaction)
+{
+#if PG_VERSION_NUM >= 170000
+	PGPROC	   *process = ProcNumberGetProc(transaction.procNumber);
+
+	return process != NULL && process->vxid.lxid == transaction.localTransactionId ? process->pid : 0;
+#else
+	PGPROC	   *process = transaction.backendId == InvalidBackendId ? NULL :
+		BackendIdGetProc(transaction.backendId);
+
+	return process != NULL && process->lxid == transaction.localTransactionId ? process->pid : 0;
 #endif
 }
 

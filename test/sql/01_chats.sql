@@ -157,4 +157,4 @@ SELECT chatcrypt.create_chat(50);
 UPDATE chatcrypt.dek SET kcv = decode(repeat('00', 32), 'hex') WHERE chat_id = chatcrypt.id(50);
 SELECT chatcrypt.encrypt(50, 1, 'unchecked');
 DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(50);
-SELECT chatcrypt.warm('{}'::bigint[]), chatcrypt.warm('{}'::uuid[]);
+SELECT (chatcrypt.warm_keys('{}'::bigint[])).warmed, (chatcrypt.warm_keys('{}'::uuid[])).warmed;

@@ -77,7 +77,7 @@ INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'x');
 SELECT chatcrypt.create_chat(5004);
 SELECT chatcrypt.create_chats(ARRAY[5004]::bigint[]);
 SELECT chatcrypt.create_tenant('t');
-SELECT chatcrypt.warm(ARRAY[5004]::bigint[]);
+SELECT (chatcrypt.warm_keys(ARRAY[5004]::bigint[])).warmed;
 SELECT chatcrypt.rotate_chat(:chat::uuid);
 SELECT chatcrypt.import_dek(:chat::uuid, '\x00', 9);
 SELECT chatcrypt.shred_chat(:chat::uuid, 'irreversible');

@@ -49,9 +49,9 @@ PREPARE half_typed AS SELECT chatcrypt.encrypt($1, m.message_id, $2) IS NOT NULL
 EXECUTE half_typed('700', 'text');
 PREPARE of_bytes (uuid, bigint, bytea) AS SELECT chatcrypt.decrypt_bytea($1, $2, chatcrypt.encrypt($1, $2, $3));
 EXECUTE of_bytes('cccccccc-0000-0000-0000-000000000700', 7, '\x00ff');
-PREPARE chats AS SELECT chatcrypt.create_chats($1), chatcrypt.warm($1);
+PREPARE chats AS SELECT chatcrypt.create_chats($1), (chatcrypt.warm_keys($1)).warmed;
 EXECUTE chats('{701,cccccccc-0000-0000-0000-000000000701}');
-SELECT chatcrypt.warm(ARRAY[700, 701]), chatcrypt.warm(ARRAY['700', '701']), chatcrypt.warm(ARRAY[chatcrypt.id(700)]), chatcrypt.warm('{}');
+SELECT (chatcrypt.warm_keys(ARRAY[700, 701])).warmed, (chatcrypt.warm_keys(ARRAY['700', '701'])).warmed, (chatcrypt.warm_keys(ARRAY[chatcrypt.id(700)])).warmed, (chatcrypt.warm_keys('{}')).warmed;
 DEALLOCATE ALL;
 RESET ROLE;
 

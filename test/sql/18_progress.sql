@@ -22,6 +22,20 @@ SELECT count(*) FROM chatcrypt.progress;
 SELECT chatcrypt.read_progress();
 RESET ROLE;
 
+-- How fast it goes, how long the rest takes, and that nobody holds it up.
+PREPARE pace AS SELECT done, rate > 0 AS moves, "left" BETWEEN '0s' AND '1 hour' AS ends, waits_for FROM chatcrypt.progress WHERE pid = pg_backend_pid();
+SELECT chatcrypt.note_progress('pace', done => 100, total => 200);
+EXECUTE pace;
+SELECT pg_sleep(0.05), chatcrypt.note_progress('pace', done => 150, total => 200);
+EXECUTE pace;
+SELECT rate <= 50 / 0.05 AS since_its_start FROM chatcrypt.progress WHERE pid = pg_backend_pid();
+SELECT chatcrypt.note_progress('pace', done => 160);
+EXECUTE pace;
+SELECT chatcrypt.note_progress('pace', done => 10, total => 200);
+EXECUTE pace;
+SELECT pg_sleep(0.05), chatcrypt.note_progress('pace', done => 220, total => 200);
+EXECUTE pace;
+
 -- A session has one row; the same task goes on, another one starts.
 SELECT chatcrypt.note_progress('count');
 SELECT pg_sleep(0.01), chatcrypt.note_progress('count', done => 5);

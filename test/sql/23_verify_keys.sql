@@ -48,6 +48,13 @@ GRANT EXECUTE ON FUNCTION chatcrypt.verify_keys(bigint, text, text) TO stranger;
 SET ROLE stranger;
 SELECT * FROM chatcrypt.verify_keys();
 RESET ROLE;
+
+-- warm_keys() tells of each that does not open, and goes on with the others; here all are cold.
+UPDATE chatcrypt.dek SET kcv = sha256(kcv) WHERE chat_id BETWEEN chatcrypt.id(11000) AND chatcrypt.id(11005);
+SELECT warmed, chat_id, purpose, dek_version, reason, detail <> '' AS has_detail
+FROM chatcrypt.warm_keys(ARRAY[11000, 11001, 11002, 11003, 11004, 11005, 11006, 11007]) ORDER BY 1, 2;
+SELECT * FROM chatcrypt.warm_keys(NULL::bigint[]);
+SELECT * FROM chatcrypt.warm_keys(ARRAY[11001, NULL]);
 DELETE FROM chatcrypt.chat WHERE tenant IN ('checked', 'elsewhere');
 DROP TABLE before;
 DROP OWNED BY operator, stranger;

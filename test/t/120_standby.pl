@@ -61,7 +61,7 @@ like(ask($standby, $_), $read_only, "plain error: $_")
   q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(1), 'x')},
   q{UPDATE chatcrypt.messages SET body = 'x'}, 'DELETE FROM chatcrypt.messages';
 show_keys($primary);
-is(ask($standby, q{SELECT chatcrypt.warm(ARRAY[4, 5]::bigint[])}), '2', 'warm() works');
+is(ask($standby, q{SELECT (chatcrypt.warm_keys(ARRAY[4, 5]::bigint[])).warmed}), '2', 'warm_keys() works');
 
 # What the primary does to keys reaches sessions that do nothing meanwhile, and old snapshots.
 my $idle = session($standby);

@@ -29,10 +29,10 @@ sub growth
 
 my $few = 8192;
 my $many = 65536;
-foreach my $call ('SELECT chatcrypt.create_chats(%s)', 'SELECT chatcrypt.warm(%s)')
+foreach my $call ('SELECT chatcrypt.create_chats(%s)', 'SELECT (chatcrypt.warm_keys(%s)).warmed')
 {
 	my $of_few = growth($call, 1, $few);
-	my $of_many = growth($call, $call =~ /warm/ ? 10001 : 10001, $many);
+	my $of_many = growth($call, $call =~ /warm_keys/ ? 10001 : 10001, $many);
 
 	# The ids themselves, as they come and as they are sorted: some hundred bytes for each.
 	cmp_ok($of_many - $of_few, '<', ($many - $few) * 300 / 1024, "$call: what more chats take is their ids");

@@ -69,14 +69,14 @@ is($proxy->requests, 0, 'and makes no call');
 
 # 10,000 cold chats.
 my $seconds = seconds(sub {
-	is(ask($node, 'SELECT chatcrypt.warm(array_agg(n)) FROM generate_series(100001::bigint, 110000) AS n'), '10000', 'warm() for 10,000 chats');
+	is(ask($node, 'SELECT (chatcrypt.warm_keys(array_agg(n))).warmed FROM generate_series(100001::bigint, 110000) AS n'), '10000', 'warm_keys() for 10,000 chats');
 });
 cmp_ok($proxy->requests('decrypt'), '<=', 10000 / 64, 'is at most one request for 64 of them');
 is($proxy->items('decrypt'), 10000, 'and each of them once');
 cmp_ok($proxy->counts->{concurrent}, '<=', 8, 'no more than kms_max_inflight at a time');
-measured('10,000 cold chats through warm(): %d requests, %.2f s', $proxy->requests('decrypt'), $seconds);
+measured('10,000 cold chats through warm_keys(): %d requests, %.2f s', $proxy->requests('decrypt'), $seconds);
 $proxy->reset;
-is(ask($node, 'SELECT chatcrypt.warm(array_agg(n)) FROM generate_series(100001::bigint, 110000) AS n'), '0', 'warm chats are not warmed again');
+is(ask($node, 'SELECT (chatcrypt.warm_keys(array_agg(n))).warmed FROM generate_series(100001::bigint, 110000) AS n'), '0', 'warm chats are not warmed again');
 is($proxy->requests, 0, 'and cost nothing');
 
 # A plain scan over cold chats: one after the other.
@@ -159,7 +159,7 @@ cmp_ok($ms, '<', 600, 'pg_terminate_backend ends it');
 ok(wait_until(10, sub { slots() eq '0|0|0' }), 'and nothing is left then either');
 eval { $session->quit };
 my ($out, $errors);
-$node->psql('postgres', "SET statement_timeout = '200ms'; SELECT chatcrypt.warm(array_agg(n)) FROM generate_series(400001::bigint, 400400) AS n", stderr => \$errors);
+$node->psql('postgres', "SET statement_timeout = '200ms'; SELECT (chatcrypt.warm_keys(array_agg(n))).warmed FROM generate_series(400001::bigint, 400400) AS n", stderr => \$errors);
 like($errors, qr/statement timeout/, 'the same for hundreds of keys');
 ok(wait_until(10, sub { slots() eq '0|0|0' }), 'of which nothing is left');
 $proxy->clear;

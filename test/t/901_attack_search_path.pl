@@ -128,7 +128,7 @@ my @calls = (
 	q{SELECT * FROM chatcrypt.due_for_rotation()},
 	q{CALL chatcrypt.rotate_due(max_age => '0')},
 	q{CREATE TABLE evil.kept (id bigint, chat bigint, envelope bytea)},
-	q{SELECT chatcrypt.warm('{1,2,3}'::bigint[])},
+	q{SELECT (chatcrypt.warm_keys('{1,2,3}'::bigint[])).warmed},
 	q{CALL chatcrypt.rewrap()},
 	q{SELECT * FROM chatcrypt.kms_key_usage()},
 	q{SELECT * FROM chatcrypt.kms_check('local:main')},

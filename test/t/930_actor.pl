@@ -205,7 +205,7 @@ like(as_app($_), $nobody, "without an actor: $_") foreach
   q{SELECT chatcrypt.put_attachment(2, 32, 'x')}, 'SELECT chatcrypt.begin_attachment(2, 34)', 'SELECT chatcrypt.read_attachment(31)', 'SELECT chatcrypt.read_attachment_part(31, 0)',
   'SELECT chatcrypt.delete_attachment(31)', 'SELECT chatcrypt.attachment_progress(31)', q{SELECT chatcrypt.put_attachment_part(31, 0, 'x')}, 'SELECT chatcrypt.finish_attachment(31)',
   q{SELECT chatcrypt.encrypt_attachment(2, 33, 'x')}, q{SELECT chatcrypt.decrypt_attachment(2, 33, 'x')}, 'SELECT chatcrypt.ensure_attachment_key(2)',
-  q{SELECT chatcrypt.search(2, 'bob')}, q{SELECT chatcrypt.search_tokens(2, 'bob')}, 'SELECT chatcrypt.warm(ARRAY[2::bigint])',
+  q{SELECT chatcrypt.search(2, 'bob')}, q{SELECT chatcrypt.search_tokens(2, 'bob')}, 'SELECT (chatcrypt.warm_keys(ARRAY[2::bigint])).warmed',
   'SELECT chatcrypt.create_chat(3)', 'SELECT chatcrypt.create_chats(ARRAY[3::bigint])', q{SELECT chatcrypt.add_participant(2, 'eve')}, q{SELECT chatcrypt.remove_participant(2, 'bob')};
 is(as_app('UPDATE chatcrypt.messages SET expires_at = now(); DELETE FROM chatcrypt.messages;') . ask($node, 'SELECT count(*) FROM chatcrypt.messages'), '2',
 	'without an actor no message is changed or deleted');

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
@@ -12,12 +14,16 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/shmem.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 #include "utils/uuid.h"
+#include "utils/wait_event.h"
 
 #include "pg/access/access.h"
 #include "pg/base/progress.h"
@@ -25,6 +31,16 @@
 #define ENTRIES		64			/* who comes later works on unseen */
 #define TASK_LEN	64			/* with the terminator */
 #define NO_ENTRY	(-1)
+#define NOBODY		(-1)		/* no process is waited for */
+#define MARK_EVERY	(10 * USECS_PER_SEC)
+#define CLASS_OF_WAIT	0xff000000U	/* of a wait event */
+
+/* How far the work was at a moment. */
+typedef struct Mark
+{
+	TimestampTz at;
+	int64		done;
+} Mark;
 
 typedef struct Entry
 {
@@ -37,6 +53,8 @@ typedef struct Entry
 	int64		total;
 	TimestampTz started_at;
 	TimestampTz updated_at;
+	Mark		marks[2];		/* the rate is that since the older one: 10 to 20 s */
+	int			waits_for;		/* a pid, 0 for a prepared transaction, or NOBODY */
 } Entry;
 
 static Entry *entries;
@@ -131,6 +149,20 @@ claim_entry(const char *task, TimestampTz now)
 	return entry;
 }
 
+static void
+set_marks(Entry *entry, TimestampTz now, int64 done)
+{
+	Mark		mark = {now, done};
+
+	if (entry->started_at == now || done < entry->marks[1].done)
+		entry->marks[0] = entry->marks[1] = mark;
+	else if (now - entry->marks[1].at >= MARK_EVERY)
+	{
+		entry->marks[0] = entry->marks[1];
+		entry->marks[1] = mark;
+	}
+}
+
 void
 chatcrypt_progress_note(const char *task, const uint8 *chat_id, int64 done, int64 total)
 {
@@ -148,7 +180,19 @@ chatcrypt_progress_note(const char *task, const uint8 *chat_id, int64 done, int6
 		entry->done = done;
 		entry->total = total;
 		entry->updated_at = now;
+		entry->waits_for = NOBODY;
+		set_marks(entry, now, done);
 	}
+	LWLockRelease(lock);
+}
+
+void
+chatcrypt_progress_waits_for(int pid)
+{
+	if (mine == NO_ENTRY)
+		return;
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	entries[mine].waits_for = pid;
 	LWLockRelease(lock);
 }
 
@@ -185,9 +229,82 @@ read_entry(int number, Entry *entry)
 	return entry->pid != 0;
 }
 
+/* Items a second, lately; 0 where nothing was done. */
+static double
+rate_of(const Entry *entry, TimestampTz now)
+{
+	double		seconds = (double) (now - entry->marks[0].at) / USECS_PER_SEC;
+
+	return seconds <= 0 ? 0 : (double) (entry->done - entry->marks[0].done) / seconds;
+}
+
+/* At that rate; NULL where nobody can tell. */
+static Datum
+time_left(const Entry *entry, double rate, bool *isnull)
+{
+	double		seconds = rate > 0 ? (double) (entry->total - entry->done) / rate : -1;
+
+	*isnull = entry->total == CHATCRYPT_TOTAL_UNKNOWN || seconds < 0 || seconds > PG_INT32_MAX;
+	if (*isnull)
+		return (Datum) 0;
+	return DirectFunctionCall7(make_interval, Int32GetDatum(0), Int32GetDatum(0), Int32GetDatum(0),
+							   Int32GetDatum(0), Int32GetDatum(0), Int32GetDatum(0),
+							   Float8GetDatum(rint(seconds)));
+}
+
+/*
+ * Which process holds the work up: the one that it said, or one that has the lock for
+ * which it waits.  The lock table is not looked at for a process that waits for no lock.
+ */
+static int
+waited_for(const Entry *entry)
+{
+	PGPROC	   *process = BackendPidGetProc(entry->pid);
+	ArrayType  *blockers;
+
+	if (entry->waits_for != NOBODY || process == NULL ||
+		(process->wait_event_info & CLASS_OF_WAIT) != PG_WAIT_LOCK)
+		return entry->waits_for;
+	blockers = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids,
+													  Int32GetDatum(entry->pid)));
+	return ArrayGetNItems(ARR_NDIM(blockers), ARR_DIMS(blockers)) == 0 ? NOBODY :
+		((int32 *) ARR_DATA_PTR(blockers))[0];
+}
+
+static void
+put_entry(ReturnSetInfo *result, const Entry *entry)
+{
+	bool		nulls[11] = {false};
+	char	   *database = get_database_name(entry->database);
+	double		rate = rate_of(entry, GetCurrentTimestamp());
+	Datum		left = time_left(entry, rate, &nulls[9]);
+	int			waits_for = waited_for(entry);
+
+	nulls[1] = database == NULL;
+	nulls[3] = !entry->has_chat;
+	nulls[5] = entry->total == CHATCRYPT_TOTAL_UNKNOWN;
+	nulls[10] = waits_for == NOBODY;
+	tuplestore_putvalues(result->setResult, result->setDesc, (Datum[]) {
+		Int32GetDatum(entry->pid),
+		database == NULL ? (Datum) 0 : DirectFunctionCall1(namein, CStringGetDatum(database)),
+		CStringGetTextDatum(entry->task),
+		UUIDPGetDatum((const pg_uuid_t *) entry->chat_id),
+		Int64GetDatum(entry->done),
+		Int64GetDatum(entry->total),
+		TimestampTzGetDatum(entry->started_at),
+		TimestampTzGetDatum(entry->updated_at),
+		Float8GetDatum(rate),
+		left,
+		Int32GetDatum(waits_for)
+	}, nulls);
+}
+
 PG_FUNCTION_INFO_V1(chatcrypt_read_progress);
 
-/* pid, database, task, chat_id, done, total, started_at, updated_at */
+/*
+ * pid, database, task, chat_id, done, total, started_at, updated_at, rate, left,
+ * waits_for
+ */
 Datum
 chatcrypt_read_progress(PG_FUNCTION_ARGS)
 {
@@ -196,26 +313,7 @@ chatcrypt_read_progress(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < ENTRIES; i++)
-	{
-		bool		nulls[8] = {false};
-		char	   *database;
-
-		if (!read_entry(i, &entry))
-			continue;
-		database = get_database_name(entry.database);
-		nulls[1] = database == NULL;
-		nulls[3] = !entry.has_chat;
-		nulls[5] = entry.total == CHATCRYPT_TOTAL_UNKNOWN;
-		tuplestore_putvalues(result->setResult, result->setDesc, (Datum[]) {
-			Int32GetDatum(entry.pid),
-			database == NULL ? (Datum) 0 : DirectFunctionCall1(namein, CStringGetDatum(database)),
-			CStringGetTextDatum(entry.task),
-			UUIDPGetDatum((pg_uuid_t *) entry.chat_id),
-			Int64GetDatum(entry.done),
-			Int64GetDatum(entry.total),
-			TimestampTzGetDatum(entry.started_at),
-			TimestampTzGetDatum(entry.updated_at)
-		}, nulls);
-	}
+		if (read_entry(i, &entry))
+			put_entry(result, &entry);
 	return (Datum) 0;
 }

@@ -25,6 +25,12 @@ extern void chatcrypt_progress_note(const char *task, const uint8 *chat_id, int6
 									int64 total);
 extern void chatcrypt_progress_end(void);
 
+/*
+ * Says which process this one waits for by other means than a lock; 0 for a prepared
+ * transaction.  Until the next note.
+ */
+extern void chatcrypt_progress_waits_for(int pid);
+
 extern void chatcrypt_progress_request(void);
 extern void chatcrypt_progress_startup(void);
 

@@ -8,11 +8,13 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "core/bytes.h"
 #include "pg/base/work.h"
 #include "pg/service/kms_errors.h"
 
@@ -70,18 +72,63 @@ ends_all(const ErrorData *error)
 		error->sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION;
 }
 
+static bool collecting;
+static char first_failure[CHATCRYPT_WORDS_MAX];
+
+void
+chatcrypt_work_collect(void)
+{
+	collecting = true;
+	first_failure[0] = '\0';
+}
+
+const char *
+chatcrypt_work_first_failure(void)
+{
+	return first_failure;
+}
+
+static void
+collect(const char *words)
+{
+	int			len = pg_mbcliplen(words, (int) strlen(words), CHATCRYPT_WORDS_MAX - 1);
+
+	if (first_failure[0] == '\0')
+	{
+		memcpy(first_failure, words, len);
+		first_failure[len] = '\0';
+	}
+	ereport(DEBUG1,
+			(errmsg_internal("%s", words)));
+}
+
+/* The client is told all of it, and the log in one line. */
 static void
 warn_of(const ErrorData *error)
 {
-	ereport(WARNING,
+	char	   *words = error->detail == NULL ? error->message :
+		psprintf("%s: %s", error->message, error->detail);
+
+	if (collecting)
+	{
+		collect(words);
+		return;
+	}
+	ereport(WARNING_CLIENT_ONLY,
 			(errcode(error->sqlerrcode),
 			 errmsg_internal("%s", error->message),
 			 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0,
 			 error->hint != NULL ? errhint("%s", error->hint) : 0));
+	ereport(LOG_SERVER_ONLY,
+			(errcode(error->sqlerrcode),
+			 errmsg_internal("%s", words),
+			 errhidestmt(true),
+			 errhidecontext(true)));
 }
 
-bool
-chatcrypt_work_try(ChatcryptStep step, void *arg)
+/* What a step raised, in the memory of the caller; NULL where it raised nothing. */
+static ErrorData *
+error_of(ChatcryptStep step, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -106,6 +153,13 @@ chatcrypt_work_try(ChatcryptStep step, void *arg)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	return error;
+}
+
+bool
+chatcrypt_work_try(ChatcryptStep step, void *arg)
+{
+	ErrorData  *error = error_of(step, arg);
 
 	if (error == NULL)
 		return true;
@@ -144,34 +198,110 @@ put_out(ChatcryptOutages *outages, const char *key_uri)
 	MemoryContextSwitchTo(previous);
 }
 
-typedef struct FailedJob
+/* Jobs with one KMS key that failed for one reason. */
+typedef struct Failure
 {
 	cc_kms_op	op;
-	const ChatcryptKmsJob *job;
-} FailedJob;
+	ChatcryptKmsJob first;
+	int64		count;
+} Failure;
 
-static void
-raise_failure(void *arg)
+static Failure *
+find_failure(const ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJob *job)
 {
-	const FailedJob *failed = arg;
+	ListCell   *cell;
 
-	chatcrypt_kms_raise(failed->op, failed->job);
+	foreach(cell, outages->failures)
+	{
+		Failure    *failure = lfirst(cell);
+
+		if (failure->op == op && failure->first.outcome == job->outcome &&
+			failure->first.wrong_key == job->wrong_key &&
+			failure->first.another_key == job->another_key &&
+			strcmp(failure->first.key_uri, job->key_uri) == 0)
+			return failure;
+	}
+	return NULL;
+}
+
+const ChatcryptKmsJob *
+chatcrypt_outage_of(const ChatcryptOutages *outages, const char *key_uri)
+{
+	ListCell   *cell;
+
+	foreach(cell, outages->failures)
+	{
+		const Failure *failure = lfirst(cell);
+
+		if (chatcrypt_is_outage(&failure->first) && strcmp(failure->first.key_uri, key_uri) == 0)
+			return &failure->first;
+	}
+	return NULL;
+}
+
+/* A copy without its key, and without what it points to but for the URI. */
+static Failure *
+add_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJob *job)
+{
+	MemoryContext previous = MemoryContextSwitchTo(outages->context);
+	Failure    *failure = palloc0(sizeof(Failure));
+
+	failure->op = op;
+	failure->first = *job;
+	cc_wipe(failure->first.dek, CC_DEK_LEN);
+	failure->first.key_uri = pstrdup(job->key_uri);
+	failure->first.wrapped = NULL;
+	failure->first.wrapped_out = NULL;
+	outages->failures = lappend(outages->failures, failure);
+	MemoryContextSwitchTo(previous);
+	return failure;
 }
 
 void
 chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJob *job)
 {
-	FailedJob	failed = {op, job};
+	Failure    *failure;
 
 	if (chatcrypt_is_out(outages, job->key_uri))
 		return;
-	(void) chatcrypt_work_try(raise_failure, &failed);
-	if (!chatcrypt_is_outage(job))
-		return;
-	put_out(outages, job->key_uri);
-	ereport(WARNING,
-			(errcode(ERRCODE_IO_ERROR),
-			 errmsg("the other keys of \"%s\" are left as they are", job->key_uri)));
+	failure = find_failure(outages, op, job);
+	if (failure == NULL)
+		failure = add_failure(outages, op, job);
+	failure->count++;
+	if (chatcrypt_is_outage(job))
+		put_out(outages, job->key_uri);
+}
+
+static void
+raise_failure(void *arg)
+{
+	const Failure *failure = arg;
+
+	chatcrypt_kms_raise(failure->op, &failure->first);
+}
+
+static void
+report_failure(Failure *failure)
+{
+	ErrorData  *error = error_of(raise_failure, failure);
+
+	if (chatcrypt_is_outage(&failure->first))
+		error->message = psprintf("%s, and the other keys of \"%s\" are left as they are",
+								  error->message, failure->first.key_uri);
+	else if (failure->count > 1)
+		error->message = psprintf("%s, nor " INT64_FORMAT " others of \"%s\"", error->message,
+								  failure->count - 1, failure->first.key_uri);
+	warn_of(error);
+}
+
+void
+chatcrypt_report_failures(ChatcryptOutages *outages)
+{
+	ListCell   *cell;
+
+	foreach(cell, outages->failures)
+		report_failure(lfirst(cell));
+	outages->failures = NIL;
 }
 
 static void

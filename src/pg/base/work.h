@@ -7,6 +7,9 @@
  * statements, and a caller who is inside a transaction block is told so before
  * anything is done.  Between two commits each does one small step; a step that
  * fails is a WARNING, is counted, and does not stop the others.
+ *
+ * A WARNING is one line of the server log, with its detail.  A worker without a client
+ * collects what fails instead, and logs a summary.
  */
 #ifndef CHATCRYPT_WORK_H
 #define CHATCRYPT_WORK_H
@@ -32,23 +35,40 @@ typedef void (*ChatcryptStep) (void *arg);
 extern bool chatcrypt_work_try(ChatcryptStep step, void *arg);
 
 /*
- * Key services that are out of order.  In one piece of work each is waited for
- * once, and not once for every key that it should have worked on.
+ * From now on, and anew, a step that fails is no WARNING: the words of the first one are
+ * kept.  Empty while none has failed.
+ */
+#define CHATCRYPT_WORDS_MAX	512		/* with the terminator */
+extern void chatcrypt_work_collect(void);
+extern const char *chatcrypt_work_first_failure(void);
+
+/*
+ * Key services that are out of order, and keys that were refused.  In one piece of work
+ * each key service is waited for once, and not once for every key that it should have
+ * worked on; and keys that fail for the same reason are told of together.
  */
 typedef struct ChatcryptOutages
 {
 	MemoryContext context;		/* where they are remembered */
 	List	   *key_uris;
+	List	   *failures;
 } ChatcryptOutages;
 
 /* Did the job fail for a reason of its own, or would every other with this key? */
 extern bool chatcrypt_is_outage(const ChatcryptKmsJob *job);
 
+/* A job that failed with a key service that is out of order; NULL where none was noted. */
+extern const ChatcryptKmsJob *chatcrypt_outage_of(const ChatcryptOutages *outages,
+												  const char *key_uri);
+
 extern bool chatcrypt_is_out(const ChatcryptOutages *outages, const char *key_uri);
 
-/* A job that failed: a WARNING for it, or for the whole of its key service, once. */
+/* A job that failed, perhaps because its whole key service is out of order. */
 extern void chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op,
 								   const ChatcryptKmsJob *job);
+
+/* At the end: one WARNING for each KMS key and reason. */
+extern void chatcrypt_report_failures(ChatcryptOutages *outages);
 
 /* A job that says of the whole key that it cannot be used: a WARNING, and it is out. */
 extern void chatcrypt_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job);

@@ -311,8 +311,8 @@ read_row(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
 							   CHATCRYPT_PURPOSE_CONVERSATION, 0, row);
 }
 
-static void
-job_for_row(const ChatcryptDekRow *row, ChatcryptKmsJob *job)
+void
+chatcrypt_keyring_job_for_row(const ChatcryptDekRow *row, ChatcryptKmsJob *job)
 {
 	memset(job, 0, sizeof(*job));
 	job->id = row->id;
@@ -328,7 +328,7 @@ ask_for_refresh(const ChatcryptDekRow *row)
 {
 	ChatcryptKmsJob job;
 
-	job_for_row(row, &job);
+	chatcrypt_keyring_job_for_row(row, &job);
 	chatcrypt_kms_refresh(&job);
 }
 
@@ -441,7 +441,7 @@ load_slot(RingSlot slot, const ChatcryptDekRow *row, ChatcryptUse use, uint32 as
 		ask_for_refresh(row);
 	if (cached == CHATCRYPT_CACHE_MISS)
 	{
-		job_for_row(row, &job);
+		chatcrypt_keyring_job_for_row(row, &job);
 		chatcrypt_kms_run(CC_KMS_UNWRAP, &job, 1);
 		if (job.outcome == CC_KMS_OK)
 			fill_slot(slot, &row->id, use, asked_version, job.dek);
@@ -723,62 +723,4 @@ chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 
 		raise_no_key(chat_id, use, version);
 	}
 	return key;
-}
-
-/* The jobs of those chats whose sealing key is not in the shared cache; how many. */
-static int
-collect_cold(const uint8 *chat_ids, int nchats, ChatcryptKmsJob *jobs, ChatcryptDekRow *rows)
-{
-	int			njobs = 0;
-
-	for (int i = 0; i < nchats; i++)
-	{
-		ChatcryptDekRow *row = &rows[njobs];
-		bool		stale;
-
-		chatcrypt_require_for_key_use(chat_ids + (Size) i * CC_ID_LEN);
-		if (!read_row(chat_ids + (Size) i * CC_ID_LEN, CHATCRYPT_FOR_MESSAGES, THE_ONE_THAT_SEALS,
-					  row))
-			continue;
-		if (chatcrypt_keycache_touch(&row->id, false, &stale))
-			continue;
-		job_for_row(row, &jobs[njobs]);
-		njobs++;
-	}
-	return njobs;
-}
-
-int
-chatcrypt_keyring_warm(const uint8 *chat_ids, int nchats)
-{
-	enum
-	{
-		AT_ONCE = 1024
-	};
-	ChatcryptKmsJob *jobs = palloc(sizeof(ChatcryptKmsJob) * AT_ONCE);
-	ChatcryptDekRow *rows = palloc(sizeof(ChatcryptDekRow) * AT_ONCE);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt warm",
-												  ALLOCSET_DEFAULT_SIZES);
-	int			warmed = 0;
-
-	for (int start = 0; start < nchats; start += AT_ONCE)
-	{
-		MemoryContext previous = MemoryContextSwitchTo(context);
-		int			njobs = collect_cold(chat_ids + (Size) start * CC_ID_LEN,
-										 Min(AT_ONCE, nchats - start), jobs, rows);
-
-		chatcrypt_kms_run(CC_KMS_UNWRAP, jobs, njobs);
-		for (int i = 0; i < njobs; i++)
-			cc_wipe(jobs[i].dek, CC_DEK_LEN);
-		for (int i = 0; i < njobs; i++)
-			if (jobs[i].outcome != CC_KMS_OK)
-				chatcrypt_kms_raise(CC_KMS_UNWRAP, &jobs[i]);
-		warmed += njobs;
-		MemoryContextSwitchTo(previous);
-		MemoryContextReset(context);
-	}
-	MemoryContextDelete(context);
-	pfree(jobs);
-	pfree(rows);
-	return warmed;
 }

@@ -65,8 +65,8 @@ extern void chatcrypt_keyring_note_no_key(const uint8 chat_id[CC_ID_LEN], Chatcr
 extern const ChatcryptKey *chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
 												   uint32 version, ChatcryptKmsJob *failure);
 
-/* Unwraps what is cold among the active keys of many chats, in batches; how many that were. */
-extern int	chatcrypt_keyring_warm(const uint8 *chat_ids, int nchats);
+/* A job to unwrap the key of a row, which must stay. */
+extern void chatcrypt_keyring_job_for_row(const ChatcryptDekRow *row, ChatcryptKmsJob *job);
 
 /*
  * Drops randomness that an earlier statement drew ahead.  To be called before any

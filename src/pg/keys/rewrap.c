@@ -20,6 +20,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/base/progress.h"
 #include "pg/base/settings.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/tenants.h"
@@ -40,9 +41,13 @@ typedef struct Run
 	ChatcryptOutages outages;
 	List	   *newest;
 	int64		cursor;
-	int64		left;			/* of the limit */
+	int64		limit;
+	int64		left;			/* of it */
 	int64		done;
 	int64		failed;
+	int64		busy;			/* of those: other transactions were changing them */
+	int64		looked_at;		/* for the progress */
+	int64		total;
 } Run;
 
 /* ---------- what is to be done ---------- */
@@ -178,12 +183,18 @@ write_checked(Run *run, ChatcryptPage *page)
 
 	run->done += written;
 	run->failed += checked - written;
-	if (written < checked)
-		ereport(WARNING,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("%d keys were being changed by other transactions and are left as they are",
-						checked - written),
-				 errhint("Call again.")));
+	run->busy += checked - written;
+}
+
+/* With a limit: of those that it allows for. */
+static void
+note_progress(const Run *run)
+{
+	int64		of_limit = run->limit - run->left;
+
+	chatcrypt_progress_note(run->move_to != NULL ? "move keys" : "re-wrap keys", NULL,
+							run->limit < run->total ? of_limit : run->looked_at,
+							Min(run->total, run->limit));
 }
 
 /* False where that was the last one. */
@@ -195,6 +206,7 @@ do_page(Run *run)
 
 	read_page(run, &page);
 	last = page.count < CHATCRYPT_WRAPPING_PAGE;
+	run->looked_at += page.count;
 	choose(run, &page);
 	ask_kms(run, &page);
 	write_checked(run, &page);
@@ -202,7 +214,30 @@ do_page(Run *run)
 	for (int i = 0; i < page.nfailures; i++)
 		chatcrypt_note_failure(&run->outages, page.failures[i].op, &page.failures[i].job);
 	chatcrypt_work_commit();
+	note_progress(run);
 	return !last && run->left > 0;
+}
+
+/* How many keys there are to be looked at. */
+static void
+count_keys(Run *run)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	run->total = chatcrypt_count_keys(&run->which);
+	PopActiveSnapshot();
+	note_progress(run);
+}
+
+static void
+report(Run *run)
+{
+	chatcrypt_report_failures(&run->outages);
+	if (run->busy > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg(INT64_FORMAT " keys were being changed by other transactions and are left as they are",
+						run->busy),
+				 errhint("Call again.")));
 }
 
 static void
@@ -212,12 +247,15 @@ do_all(Run *run)
 											   ALLOCSET_DEFAULT_SIZES);
 
 	run->cursor = PG_INT64_MIN;
+	count_keys(run);
 	do
 	{
 		MemoryContextReset(page);
 		MemoryContextSwitchTo(page);
 	} while (do_page(run));
 	MemoryContextSwitchTo(run->context);
+	report(run);
+	chatcrypt_progress_end();
 }
 
 /* ---------- the procedures ---------- */
@@ -225,7 +263,8 @@ do_all(Run *run)
 static void
 start(FunctionCallInfo fcinfo, Run *run, int limit, const char *name)
 {
-	run->left = PG_ARGISNULL(limit) ? PG_INT64_MAX : PG_GETARG_INT64(limit);
+	run->limit = PG_ARGISNULL(limit) ? PG_INT64_MAX : PG_GETARG_INT64(limit);
+	run->left = run->limit;
 	if (run->left < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

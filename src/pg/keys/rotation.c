@@ -26,6 +26,7 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
+#include "pg/base/progress.h"
 #include "pg/base/settings.h"
 #include "pg/base/work.h"
 #include "pg/keys/keys.h"
@@ -84,6 +85,8 @@ typedef struct Run
 	ChatcryptOutages outages;
 	int64		rotated;
 	int64		failed;
+	int64		done;			/* chats gone through, for the progress */
+	int64		total;
 } Run;
 
 static void
@@ -214,6 +217,7 @@ make_keys(Run *run, Rotation *page, int count)
 		if (!chatcrypt_is_out(&run->outages, page[i].kms_key))
 			page[kept++] = page[i];
 	run->failed += count - kept;
+	run->done += count - kept;
 	if (kept == 0 || !chatcrypt_store_deployment_id(deployment_id))
 		return 0;
 	for (int i = 0; i < kept; i++)
@@ -272,6 +276,40 @@ rotate_one(Run *run, Rotation *rotation)
 	else
 		run->rotated += rotation->done && !rotation->goes_along;
 	chatcrypt_work_commit();
+	run->done += !rotation->goes_along;
+	chatcrypt_progress_note("rotate keys", rotation->dek.id.chat_id, run->done, run->total);
+}
+
+/* How many chats are due: counted where they are more than a page. */
+static int64
+count_due(const Run *run)
+{
+	ChatcryptArg args[] = {
+		run->due.age,
+		run->due.messages,
+		{INT8OID, Int64GetDatum(run->cursor), false},
+		{INT8OID, Int64GetDatum(run->last), false},
+		{INT8OID, Int64GetDatum(run->left), false}
+	};
+	ChatcryptOwnerScope scope;
+	bool		isnull;
+	int64		count;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute("SELECT count(*) FROM (" DUE ") AS due", args, lengthof(args));
+	count = DatumGetInt64(chatcrypt_owner_value(&isnull));
+	chatcrypt_owner_end(&scope);
+	return count;
+}
+
+static void
+note_total(Run *run, const Rotation *page, int count)
+{
+	int64		due = 0;
+
+	for (int i = 0; i < count; i++)
+		due += !page[i].goes_along;
+	run->total = due < PAGE ? due : due + count_due(run);
 }
 
 /* False where there was no more to do. */
@@ -284,6 +322,8 @@ rotate_page(Run *run)
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	due = next_page(run, page);
+	if (run->total == CHATCRYPT_TOTAL_UNKNOWN)
+		note_total(run, page, due);
 	PopActiveSnapshot();
 	count = make_keys(run, page, due);
 	for (int i = 0; i < count; i++)
@@ -317,7 +357,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_rotate_due);
 Datum
 chatcrypt_rotate_due(PG_FUNCTION_ARGS)
 {
-	Run			run = {.cursor = PG_INT64_MIN};
+	Run			run = {.cursor = PG_INT64_MIN, .total = CHATCRYPT_TOTAL_UNKNOWN};
 	MemoryContext work;
 	MemoryContext page;
 
@@ -335,5 +375,7 @@ chatcrypt_rotate_due(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(page);
 	} while (rotate_page(&run));
 	MemoryContextSwitchTo(work);
+	chatcrypt_report_failures(&run.outages);
+	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.rotated, run.failed}, 2);
 }

@@ -20,39 +20,26 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/base/progress.h"
 #include "pg/base/store.h"
 #include "pg/events/events.h"
 #include "pg/keys/wrapping.h"
+#include "pg/service/kms_errors.h"
 
 #define COLUMNS 6
+
+static const char *const not_checked = "not checked";
 
 typedef struct Verification
 {
 	ReturnSetInfo *result;
 	ChatcryptWhichKeys which;
-	MemoryContext context;		/* for what outlives a page */
-	List	   *outages;		/* a failed job for each key service that is out of order */
+	ChatcryptOutages outages;
 	int64		left;			/* of the limit */
+	int64		total;			/* for the progress */
+	int64		done;
 	bool		records;		/* failures go into the history: not on a standby */
 } Verification;
-
-static const char *
-reason_of(const ChatcryptKmsJob *job)
-{
-	if (job->wrong_key)
-		return "wrong key";
-	if (cc_kms_outcome_is_of_item(job->outcome))
-		return "does not unwrap";
-	return "not checked";
-}
-
-static const char *
-detail_of(const ChatcryptKmsJob *job)
-{
-	if (job->wrong_key)
-		return "the key service unwraps it to another key than the one that the row pins";
-	return job->error[0] != '\0' ? job->error : cc_kms_outcome_text(job->outcome);
-}
 
 static void
 record(const ChatcryptKmsJob *job)
@@ -63,7 +50,7 @@ record(const ChatcryptKmsJob *job)
 		.purpose = chatcrypt_purpose_text(job->id.purpose),
 		.dek_version = job->id.version,
 		.kms_key = job->key_uri,
-		.detail = psprintf("%s: %s", reason_of(job), detail_of(job))
+		.detail = psprintf("%s: %s", chatcrypt_kms_reason(job, not_checked), chatcrypt_kms_detail(job))
 	};
 	ChatcryptOwnerScope scope;
 
@@ -82,8 +69,8 @@ report(Verification *verification, const ChatcryptKmsJob *job)
 	values[1] = CStringGetTextDatum(chatcrypt_purpose_text(job->id.purpose));
 	values[2] = Int32GetDatum((int32) job->id.version);
 	values[3] = CStringGetTextDatum(job->key_uri);
-	values[4] = CStringGetTextDatum(reason_of(job));
-	values[5] = CStringGetTextDatum(detail_of(job));
+	values[4] = CStringGetTextDatum(chatcrypt_kms_reason(job, not_checked));
+	values[5] = CStringGetTextDatum(chatcrypt_kms_detail(job));
 	tuplestore_putvalues(verification->result->setResult, verification->result->setDesc, values,
 						 nulls);
 	if (verification->records && (job->wrong_key || cc_kms_outcome_is_of_item(job->outcome)))
@@ -92,44 +79,14 @@ report(Verification *verification, const ChatcryptKmsJob *job)
 
 /* ---------- a page ---------- */
 
-static const ChatcryptKmsJob *
-outage_of(const Verification *verification, const char *key_uri)
-{
-	ListCell   *cell;
-
-	foreach(cell, verification->outages)
-	{
-		const ChatcryptKmsJob *job = lfirst(cell);
-
-		if (strcmp(job->key_uri, key_uri) == 0)
-			return job;
-	}
-	return NULL;
-}
-
-static void
-note_outage(Verification *verification, const ChatcryptKmsJob *job)
-{
-	MemoryContext previous;
-	ChatcryptKmsJob *outage;
-
-	if (!chatcrypt_is_outage(job) || outage_of(verification, job->key_uri) != NULL)
-		return;
-	previous = MemoryContextSwitchTo(verification->context);
-	outage = palloc(sizeof(ChatcryptKmsJob));
-	*outage = *job;
-	outage->key_uri = pstrdup(job->key_uri);
-	verification->outages = lappend(verification->outages, outage);
-	MemoryContextSwitchTo(previous);
-}
-
 /* Keys of a key service that failed before have its error too, and do not wait for it. */
 static void
 pass_over_outages(Verification *verification, ChatcryptPage *page)
 {
 	for (int i = page->count - 1; i >= 0; i--)
 	{
-		const ChatcryptKmsJob *outage = outage_of(verification, page->jobs[i].key_uri);
+		const ChatcryptKmsJob *outage = chatcrypt_outage_of(&verification->outages,
+															 page->jobs[i].key_uri);
 		ChatcryptKmsJob failed = page->jobs[i];
 
 		if (outage == NULL)
@@ -139,6 +96,12 @@ pass_over_outages(Verification *verification, ChatcryptPage *page)
 		report(verification, &failed);
 		chatcrypt_page_leave_out(page, i);
 	}
+}
+
+static void
+note_progress(const Verification *verification)
+{
+	chatcrypt_progress_note("verify keys", NULL, verification->done, verification->total);
 }
 
 /* Those after one dek_id and up to another; false where there are no more. */
@@ -157,13 +120,16 @@ verify_page(Verification *verification, int64 *after, int64 up_to)
 		if (page.rows[i].dek_id > up_to)
 			chatcrypt_page_leave_out(&page, i);
 	verification->left -= page.count;
+	verification->done += page.count;
 	pass_over_outages(verification, &page);
 	chatcrypt_page_check(&page);
 	for (int i = 0; i < page.nfailures; i++)
 	{
-		note_outage(verification, &page.failures[i].job);
+		chatcrypt_note_failure(&verification->outages, page.failures[i].op,
+							   &page.failures[i].job);
 		report(verification, &page.failures[i].job);
 	}
+	note_progress(verification);
 	return more;
 }
 
@@ -184,6 +150,24 @@ verify_range(Verification *verification, int64 after, int64 up_to)
 	MemoryContextDelete(page);
 }
 
+/* All, or a sample, and another one each time. */
+static void
+verify_all_ranges(Verification *verification, bool all)
+{
+	const int64 start = all ? PG_INT64_MIN : chatcrypt_some_dek_id(&verification->which);
+
+	PG_TRY();
+	{
+		verify_range(verification, start, PG_INT64_MAX);
+		verify_range(verification, PG_INT64_MIN, start);
+	}
+	PG_FINALLY();
+	{
+		chatcrypt_progress_end();	/* the transaction may go on after an error */
+	}
+	PG_END_TRY();
+}
+
 /* ---------- the function ---------- */
 
 PG_FUNCTION_INFO_V1(chatcrypt_verify_keys);
@@ -202,11 +186,10 @@ chatcrypt_verify_keys(PG_FUNCTION_ARGS)
 			.chat_id = {UUIDOID, (Datum) 0, true},
 			.kms_key = {TEXTOID, PG_GETARG_DATUM(2), PG_ARGISNULL(2)}
 		},
-		.context = CurrentMemoryContext,
+		.outages.context = CurrentMemoryContext,
 		.left = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0),
 		.records = !XactReadOnly
 	};
-	int64		start = PG_INT64_MIN;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	if (verification.left < 0)
@@ -214,9 +197,8 @@ chatcrypt_verify_keys(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the limit must not be negative")));
 	InitMaterializedSRF(fcinfo, 0);
-	if (!PG_ARGISNULL(0))
-		start = chatcrypt_some_dek_id(&verification.which);	/* a sample, and another one each time */
-	verify_range(&verification, start, PG_INT64_MAX);
-	verify_range(&verification, PG_INT64_MIN, start);
+	verification.total = Min(chatcrypt_count_keys(&verification.which), verification.left);
+	note_progress(&verification);
+	verify_all_ranges(&verification, PG_ARGISNULL(0));
 	return (Datum) 0;
 }

@@ -17,6 +17,7 @@
 #include "pg/base/guarded.h"
 #include "pg/keys/newdeks.h"
 #include "pg/keys/samekey.h"
+#include "pg/keys/keycache.h"
 #include "pg/keys/wrapping.h"
 
 void
@@ -109,6 +110,7 @@ chatcrypt_page_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, int64 
 		{INT8OID, Int64GetDatum(Min(limit, CHATCRYPT_WRAPPING_PAGE)), false}
 	};
 	ChatcryptOwnerScope scope;
+	uint64		epoch = chatcrypt_keycache_epoch();
 	uint64		found;
 
 	chatcrypt_owner_begin(&scope);
@@ -117,25 +119,44 @@ chatcrypt_page_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, int64 
 									WHICH_KEYS "AND d.dek_id > $4 ORDER BY d.dek_id LIMIT $5", args,
 									lengthof(args));
 	for (uint64 row = 0; row < found; row++)
+	{
 		read_row(page, row, context);
+		page->jobs[page->count - 1].epoch = epoch;
+	}
 	chatcrypt_owner_end(&scope);
 	return found > 0 ? page->rows[page->count - 1].dek_id : after;
+}
+
+/* A bigint that a statement computes of the keys. */
+static int64
+number_of_keys(const char *statement, const ChatcryptWhichKeys *which, bool *isnull)
+{
+	ChatcryptArg args[] = {which->tenant, which->chat_id, which->kms_key};
+	ChatcryptOwnerScope scope;
+	int64		number;
+
+	chatcrypt_owner_begin(&scope);
+	chatcrypt_owner_execute(statement, args, lengthof(args));
+	number = DatumGetInt64(chatcrypt_owner_value(isnull));
+	chatcrypt_owner_end(&scope);
+	return number;
+}
+
+int64
+chatcrypt_count_keys(const ChatcryptWhichKeys *which)
+{
+	bool		isnull;
+
+	return number_of_keys("SELECT count(*) " WHICH_KEYS, which, &isnull);
 }
 
 int64
 chatcrypt_some_dek_id(const ChatcryptWhichKeys *which)
 {
-	ChatcryptArg args[] = {which->tenant, which->chat_id, which->kms_key};
-	ChatcryptOwnerScope scope;
 	bool		isnull;
-	int64		dek_id;
+	int64		dek_id = number_of_keys("SELECT min(d.dek_id) + (random() * (max(d.dek_id) - "
+										"min(d.dek_id)))::bigint " WHICH_KEYS, which, &isnull);
 
-	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("SELECT min(d.dek_id) + (random() * (max(d.dek_id) - "
-							"min(d.dek_id)))::bigint " WHICH_KEYS,
-							args, lengthof(args));
-	dek_id = DatumGetInt64(chatcrypt_owner_value(&isnull));
-	chatcrypt_owner_end(&scope);
 	return isnull ? PG_INT64_MIN : dek_id;
 }
 
@@ -151,8 +172,8 @@ chatcrypt_page_leave_out(ChatcryptPage *page, int i)
 
 /* ---------- the KMS ---------- */
 
-static void
-point_to_old(ChatcryptPage *page)
+void
+chatcrypt_page_point_to_old(ChatcryptPage *page)
 {
 	for (int i = 0; i < page->count; i++)
 	{
@@ -201,7 +222,7 @@ void
 chatcrypt_page_unwrap(ChatcryptPage *page)
 {
 	make_room_for_new(page);	/* now, because nothing may raise between unwrap and wrap */
-	point_to_old(page);
+	chatcrypt_page_point_to_old(page);
 	for (int i = 0; i < page->count; i++)
 		page->jobs[i].uncached = true;
 	chatcrypt_page_run(page, CC_KMS_UNWRAP);
@@ -224,14 +245,14 @@ void
 chatcrypt_page_rewrap(ChatcryptPage *page)
 {
 	make_room_for_new(page);
-	point_to_old(page);
+	chatcrypt_page_point_to_old(page);
 	chatcrypt_page_run(page, CC_KMS_REWRAP);
 }
 
 void
 chatcrypt_page_check(ChatcryptPage *page)
 {
-	point_to_old(page);
+	chatcrypt_page_point_to_old(page);
 	for (int i = 0; i < page->count; i++)
 	{
 		ChatcryptKmsJob *job = &page->jobs[i];

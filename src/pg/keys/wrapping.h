@@ -62,11 +62,17 @@ typedef struct ChatcryptWhichKeys
 extern int64 chatcrypt_page_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, int64 after,
 								 int64 limit);
 
+/* How many there are. */
+extern int64 chatcrypt_count_keys(const ChatcryptWhichKeys *which);
+
 /* Any dek_id between the first and the last of them. */
 extern int64 chatcrypt_some_dek_id(const ChatcryptWhichKeys *which);
 
 /* Leaves out row i; the last one takes its place. */
 extern void chatcrypt_page_leave_out(ChatcryptPage *page, int i);
+
+/* Has the jobs unwrap, or re-wrap, what the rows have. */
+extern void chatcrypt_page_point_to_old(ChatcryptPage *page);
 
 /* One operation of the KMS on all that is left; what fails goes to the failures. */
 extern void chatcrypt_page_run(ChatcryptPage *page, cc_kms_op op);

@@ -250,16 +250,3 @@ chatcrypt_new_message_id(PG_FUNCTION_ARGS)
 	id->data[8] = 0x80 | (id->data[8] & 0x3f);
 	PG_RETURN_UUID_P(id);
 }
-
-PG_FUNCTION_INFO_V1(chatcrypt_warm);
-
-/* warm(chats any_id[]): how many keys were unwrapped. */
-Datum
-chatcrypt_warm(PG_FUNCTION_ARGS)
-{
-	int			count;
-	ArrayType  *chats = chatcrypt_chats_argument(fcinfo, &count);
-
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
-	PG_RETURN_INT32(chatcrypt_keyring_warm((uint8 *) ARR_DATA_PTR(chats), count));
-}

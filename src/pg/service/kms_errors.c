@@ -144,3 +144,21 @@ chatcrypt_kms_raise_key(const ChatcryptKmsJob *job)
 			 detail_of(job),
 			 hint_of(job)));
 }
+
+const char *
+chatcrypt_kms_reason(const ChatcryptKmsJob *job, const char *unavailable)
+{
+	if (job->wrong_key)
+		return "wrong key";
+	if (cc_kms_outcome_is_of_item(job->outcome))
+		return "does not unwrap";
+	return unavailable;
+}
+
+const char *
+chatcrypt_kms_detail(const ChatcryptKmsJob *job)
+{
+	if (job->wrong_key)
+		return "the key service unwraps it to another key than the one that the row pins";
+	return job->error[0] != '\0' ? job->error : cc_kms_outcome_text(job->outcome);
+}

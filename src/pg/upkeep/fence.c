@@ -123,6 +123,7 @@ take_nap(long nap)
 	static uint32 wait_event;
 
 	chatcrypt_progress_note("wait for older transactions", NULL, 0, nrunning);
+	chatcrypt_progress_waits_for(chatcrypt_pid_of(running[0]));
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
 					 chatcrypt_wait_event(&wait_event, "ChatcryptFence"));
 	ResetLatch(MyLatch);

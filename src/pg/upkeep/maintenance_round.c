@@ -16,6 +16,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "commands/extension.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
@@ -37,6 +38,7 @@
 
 #include "pg/access/access.h"
 #include "pg/base/progress.h"
+#include "pg/base/work.h"
 #include "pg/compat.h"
 #include "pg/upkeep/maintenance_status.h"
 
@@ -47,32 +49,36 @@
 extern PGDLLEXPORT void chatcrypt_maintenance_round_main(Datum arg);
 
 /*
- * In this order: keys are rotated before messages move to the newest, and purged
- * after that; the history of all of it is sealed last.  A task whose function this
- * database does not have is left out.
+ * In this order: the history is sealed before anything that may take long, and whoever
+ * holds a lock on it holds up nothing else; keys are rotated before messages move to the
+ * newest, and purged after that.  A task whose function this database does not have is
+ * left out.
  */
 typedef struct Task
 {
 	const char *name;			/* of a function or procedure without arguments that must be given */
 	uint64		batch;			/* run again while it dealt with that many; 0 for once */
+	const char *lock_timeout;	/* for each lock: then it is left to the next round */
 } Task;
 
 static const Task tasks[] = {
-	{"rotate_due", 0},
-	{"reencrypt_due", 0},
-	{"apply_retention", 0},
-	{"purge_unused_deks", 0},
-	{"seal_events", 10000}
+	{"seal_events", 10000, "100ms"},
+	{"rotate_due", 0, "60s"},
+	{"reencrypt_due", 0, "60s"},
+	{"apply_retention", 0, "60s"},
+	{"purge_unused_deks", 0, "60s"}
 };
 
 /* ---------- one statement ---------- */
 
-/* What a task gives: how many items it dealt with, and, where it says so, how many failed. */
+/* What a task gives, by the names of its columns. */
 typedef struct TaskResult
 {
 	DestReceiver receiver;
-	int64		items;
+	int64		items;			/* the first one: how many it dealt with */
 	int64		failed;
+	int64		unreadable;
+	int64		waiting_for;	/* older transactions, for which it had no patience */
 } TaskResult;
 
 static int64
@@ -96,10 +102,16 @@ receive_row(TupleTableSlot *slot, DestReceiver *receiver)
 
 	for (int column = 1; column <= columns->natts; column++)
 	{
+		const char *name = NameStr(TupleDescAttr(columns, column - 1)->attname);
+
 		if (column == 1)
 			result->items += number_in(slot, column);
-		else if (strcmp(NameStr(TupleDescAttr(columns, column - 1)->attname), "failed") == 0)
+		else if (strcmp(name, "failed") == 0)
 			result->failed += number_in(slot, column);
+		else if (strcmp(name, "unreadable") == 0)
+			result->unreadable += number_in(slot, column);
+		else if (strcmp(name, "waiting_for") == 0)
+			result->waiting_for += number_in(slot, column);
 	}
 	return true;
 }
@@ -218,16 +230,46 @@ note_failure(const char *database, const Task *task, MemoryContext context)
 	RESUME_INTERRUPTS();
 }
 
-static void
-note_success(const char *database, const Task *task, const TaskResult *result)
+/* In words; NULL where nothing did. */
+static char *
+what_went_wrong(const TaskResult *result)
 {
-	char	   *went_wrong = NULL;
+	StringInfoData words;
 
+	initStringInfo(&words);
 	if (result->failed > 0)
-		went_wrong =
-			psprintf(INT64_FORMAT " of them failed, and are tried again: see the server log",
-					 result->failed);
-	chatcrypt_task_succeeded(database, task->name, (uint64) Max(result->items, 0), went_wrong);
+		appendStringInfo(&words, INT64_FORMAT " of " INT64_FORMAT " failed; the first: %s",
+						 result->failed, result->items + result->failed,
+						 chatcrypt_work_first_failure());
+	if (result->unreadable > 0)
+		appendStringInfo(&words, "%s" INT64_FORMAT " of " INT64_FORMAT " messages did not open: "
+						 "verify_chat() tells why", words.len > 0 ? "; " : "", result->unreadable,
+						 result->items + result->unreadable);
+	if (result->waiting_for > 0)
+		appendStringInfo(&words, "%s" INT64_FORMAT " older transactions did not end in time",
+						 words.len > 0 ? "; " : "", result->waiting_for);
+	return words.len > 0 ? words.data : NULL;
+}
+
+/* One line for the task, where it did anything or anything failed. */
+static void
+note_end(const char *database, const Task *task, const TaskResult *result)
+{
+	char	   *wrong = what_went_wrong(result);
+	uint64		items = (uint64) Max(result->items, 0);
+	bool		to_be_logged = items > 0;
+
+	if (wrong == NULL)
+		chatcrypt_task_succeeded(database, task->name, items);
+	else if (chatcrypt_task_failed_in_part(database, task->name, items,
+										   (uint64) (result->failed + result->unreadable), wrong))
+		to_be_logged = true;
+	if (to_be_logged)
+		ereport(LOG,
+				(errmsg("maintenance of database \"%s\": %s did " UINT64_FORMAT "%s%s", database,
+						task->name, items, wrong != NULL ? ", but " : "",
+						wrong != NULL ? wrong : ""),
+				 errhidestmt(true)));
 }
 
 static void
@@ -255,10 +297,12 @@ run_task(const char *database, const Task *task, MemoryContext context)
 		if (statement != NULL)
 		{
 			chatcrypt_task_started(database, task->name);
+			chatcrypt_work_collect();
+			SetConfigOption("lock_timeout", task->lock_timeout, PGC_SUSET, PGC_S_SESSION);
 			chatcrypt_progress_note(task->name, NULL, 0, CHATCRYPT_TOTAL_UNKNOWN);
 			run_batches(task, statement, context, &result);
 			MemoryContextSwitchTo(context);
-			note_success(database, task, &result);
+			note_end(database, task, &result);
 		}
 	}
 	PG_CATCH();
@@ -272,10 +316,7 @@ run_task(const char *database, const Task *task, MemoryContext context)
 
 /* ---------- the round ---------- */
 
-/*
- * What ALTER DATABASE or ALTER ROLE set is for applications.  A task that cannot
- * get a lock leaves it to the next round.
- */
+/* What ALTER DATABASE or ALTER ROLE set is for applications. */
 static void
 pin_settings(void)
 {
@@ -285,8 +326,7 @@ pin_settings(void)
 		{"session_replication_role", "origin"},
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"lock_timeout", "60s"}
+		{"default_transaction_deferrable", "off"}
 	};
 
 	for (int i = 0; i < (int) lengthof(settings); i++)
@@ -362,7 +402,7 @@ chatcrypt_maintenance_round_main(Datum arg)
 		if (is_installed())
 		{
 			run_round(database, forced);
-			chatcrypt_task_succeeded(database, CHATCRYPT_ROUND, 0, NULL);
+			chatcrypt_task_succeeded(database, CHATCRYPT_ROUND, 0);
 		}
 		else
 			chatcrypt_task_failed(database, CHATCRYPT_ROUND,

@@ -22,6 +22,7 @@
 
 #define LONGEST_DELAY_S	600		/* between two tries of what fails, unless the interval is longer */
 #define MOST_DOUBLINGS	16
+#define LOGGED_EVERY	(60 * USECS_PER_SEC)
 
 static ChatcryptTaskStatus *rows;
 static LWLock *lock;
@@ -128,21 +129,46 @@ set_error(ChatcryptTaskStatus *row, const char *error, TimestampTz now)
 	row->last_error_at = now;
 }
 
+/* Under the lock. */
+static void
+end_run(ChatcryptTaskStatus *row, uint64 items)
+{
+	row->pid = 0;
+	row->items += items;
+	row->failures_in_a_row = 0;
+	row->next_due = due_after_success(row);
+}
+
 void
-chatcrypt_task_succeeded(const char *database, const char *task, uint64 items,
-						 const char *went_wrong)
+chatcrypt_task_succeeded(const char *database, const char *task, uint64 items)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ChatcryptTaskStatus *row = lock_row(database, task);
 
-	row->pid = 0;
+	end_run(row, items);
 	row->last_success = now;
-	row->items += items;
-	row->failures_in_a_row = 0;
-	row->next_due = due_after_success(row);
-	if (went_wrong != NULL)
-		set_error(row, went_wrong, now);
 	LWLockRelease(lock);
+}
+
+bool
+chatcrypt_task_failed_in_part(const char *database, const char *task, uint64 items,
+							  uint64 failed, const char *error)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ChatcryptTaskStatus *row = lock_row(database, task);
+	bool		to_be_logged = strncmp(row->last_error, error,
+									   CHATCRYPT_TASK_ERROR_MAX - MAX_MULTIBYTE_CHAR_LEN) != 0 ||
+		now - row->last_logged >= LOGGED_EVERY;
+
+	if (to_be_logged)
+		row->last_logged = now;
+	end_run(row, items);
+	row->failures++;
+	row->partial_failures++;
+	row->failed_items += failed;
+	set_error(row, error, now);
+	LWLockRelease(lock);
+	return to_be_logged;
 }
 
 /* Under the lock. */
@@ -219,7 +245,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_read_maintenance_status);
  * called for.
  *
  * database, task, running, last_start, last_success, last_error, last_error_at, next_due,
- * runs, failures, items
+ * runs, failures, items, partial_failures, failed_items
  */
 Datum
 chatcrypt_read_maintenance_status(PG_FUNCTION_ARGS)
@@ -232,7 +258,7 @@ chatcrypt_read_maintenance_status(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < CHATCRYPT_TASK_ROWS; i++)
 	{
-		bool		nulls[11] = {false};
+		bool		nulls[13] = {false};
 
 		if (!chatcrypt_task_read(i, &row))
 			continue;
@@ -252,7 +278,9 @@ chatcrypt_read_maintenance_status(PG_FUNCTION_ARGS)
 			TimestampTzGetDatum(row.next_due),
 			Int64GetDatum((int64) row.runs),
 			Int64GetDatum((int64) row.failures),
-			Int64GetDatum((int64) row.items)
+			Int64GetDatum((int64) row.items),
+			Int64GetDatum((int64) row.partial_failures),
+			Int64GetDatum((int64) row.failed_items)
 		}, nulls);
 	}
 	return (Datum) 0;

@@ -26,21 +26,29 @@ typedef struct ChatcryptTaskStatus
 	char		task[NAMEDATALEN];
 	int			pid;			/* of the process that does it; 0 while nobody does */
 	TimestampTz last_start;		/* 0 for never, as below */
-	TimestampTz last_success;
+	TimestampTz last_success;	/* of all of the task */
 	TimestampTz last_error_at;
 	TimestampTz next_due;
+	TimestampTz last_logged;	/* of failures in part */
 	char		last_error[CHATCRYPT_TASK_ERROR_MAX];
 	uint64		runs;
-	uint64		failures;
+	uint64		failures;		/* runs that failed, also those in part */
+	uint64		partial_failures;
 	uint64		items;			/* that the task has dealt with, in all runs */
+	uint64		failed_items;	/* in runs that failed in part */
 	int			failures_in_a_row;
 } ChatcryptTaskStatus;
 
 extern void chatcrypt_task_started(const char *database, const char *task);
 
-/* What went wrong with some items is words for a person; NULL where nothing did. */
-extern void chatcrypt_task_succeeded(const char *database, const char *task, uint64 items,
-									 const char *went_wrong);
+extern void chatcrypt_task_succeeded(const char *database, const char *task, uint64 items);
+
+/*
+ * It came to its end, and some items failed.  The next try is due at the usual time.  True
+ * where that should be logged: the same words are not more than once a minute.
+ */
+extern bool chatcrypt_task_failed_in_part(const char *database, const char *task, uint64 items,
+										  uint64 failed, const char *error);
 
 /* The next try is due later and later. */
 extern void chatcrypt_task_failed(const char *database, const char *task, const char *error);
