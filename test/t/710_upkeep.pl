@@ -62,11 +62,26 @@ my $before = value($fingerprint);
 
 my $moved = 'SELECT count(*) FROM chatcrypt.message WHERE dek_version = %d';
 my $newest;
+
+# Holds a re-encryption up once it has moved so many messages: looked for in the server, because
+# it may be at its end by the time that a test which looks again and again sees the number.
+sub hold_up
+{
+	my ($count) = @_;
+	my $holder = session($node);
+	answer($holder, 'BEGIN');
+	answer($holder, sprintf 'DO $$ BEGIN WHILE (%s) <= %d LOOP PERFORM pg_sleep(0.005); END LOOP; LOCK TABLE chatcrypt.message IN SHARE MODE; END $$',
+		sprintf($moved, $newest), $count);
+	return $holder;
+}
+
 foreach my $kill (1 .. 3)
 {
 	$newest = value('SELECT chatcrypt.rotate_chat(1)');
 	my $run = start_sql('CALL chatcrypt.reencrypt_chat(1, batch => 20)');
-	ok(wait_until(60, sub { value(sprintf $moved, $newest) > 2000 * $kill }), "kill $kill: re-encryption is on its way");
+	my $holder = hold_up(2000 * $kill);
+	ok(wait_until(60, sub { value(q{SELECT waits_for FROM chatcrypt.progress WHERE task = 're-encrypt'}) eq answer($holder, 'SELECT pg_backend_pid()') }),
+		"kill $kill: re-encryption is on its way, and progress names who holds it up");
 	if ($kill == 2)
 	{
 		my $pid = value(q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'CALL%'});
@@ -110,6 +125,7 @@ answer($writer, 'SELECT count(*) FROM chatcrypt.chat');
 my $run = start_sql(q{CALL chatcrypt.purge_unused_deks(patience => '1 hour')});
 ok(wait_until(60, sub { value(q{SELECT task FROM chatcrypt.progress}) eq 'wait for older transactions' }),
 	'a purge waits for older transactions, and says so');
+is(value(q{SELECT waits_for FROM chatcrypt.progress}), answer($writer, 'SELECT pg_backend_pid()'), 'and for which session');
 is(value($destroyed), 0, 'it has destroyed nothing');
 $node->stop('immediate');
 end_sql($run);
@@ -152,6 +168,9 @@ SELECT chatcrypt.rotate_chat(2);
 SQL
 my $purge = session($node);
 is(answer($purge, q{CALL chatcrypt.purge_unused_deks(patience => '300 ms')}), '0|0|1', 'a purge waits for a prepared transaction');
+start($purge, q{CALL chatcrypt.purge_unused_deks(patience => '3 s')});
+ok(wait_until(10, sub { value(q{SELECT waits_for FROM chatcrypt.progress}) eq '0' }), 'which progress has no session for');
+is(outcome($purge), '0|0|1', 'until it has no more patience');
 $purge->quit;
 $node->restart;
 $purge = session($node);

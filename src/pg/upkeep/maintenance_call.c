@@ -12,13 +12,17 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/latch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "pg/access/access.h"
+#include "pg/compat.h"
 #include "pg/upkeep/maintenance.h"
 #include "pg/upkeep/maintenance_status.h"
+
+#define NAP_MS	100			/* less than the shortest time for which a purge holds its snapshot */
 
 static void
 check_call(FunctionCallInfo fcinfo)
@@ -35,7 +39,10 @@ check_call(FunctionCallInfo fcinfo)
 				 errhint("CALL it by itself.")));
 }
 
-/* Ends the transaction, so that no snapshot and no lock of ours is in the way of the round. */
+/*
+ * Ends the transaction, so that nothing of ours is in the way of the round: no snapshot, no
+ * lock, and no transaction that is older than what a purge has noted.
+ */
 static void
 let_go(void)
 {
@@ -45,13 +52,30 @@ let_go(void)
 	SPI_finish();
 }
 
+/* In a procedure there always is a transaction: so each is no longer than a nap. */
+static void
+nap_until_end(BackgroundWorkerHandle *handle)
+{
+	static uint32 wait_event;
+	pid_t		pid;
+
+	while (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, NAP_MS,
+						 chatcrypt_wait_event(&wait_event, "ChatcryptRound"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		let_go();
+	}
+}
+
 /* One that is not wanted any more is ended as well. */
 static void
 wait_for_round(BackgroundWorkerHandle *handle)
 {
 	PG_TRY();
 	{
-		(void) WaitForBackgroundWorkerShutdown(handle);
+		nap_until_end(handle);
 	}
 	PG_CATCH();
 	{
@@ -72,7 +96,7 @@ tell(const char *database, TimestampTz since)
 	{
 		if (chatcrypt_task_read(i, &status) && strcmp(status.database, database) == 0 &&
 			status.last_error_at >= since && strcmp(status.task, CHATCRYPT_ROUND) != 0)
-			ereport(WARNING,
+			ereport(WARNING_CLIENT_ONLY,	/* the worker has logged it */
 					(errmsg("maintenance task %s: %s", status.task, status.last_error)));
 	}
 	(void) chatcrypt_task_find(database, CHATCRYPT_ROUND, &status);

@@ -2,25 +2,16 @@
  * verify.c
  *		Opens what is supposed to open and lists what does not: check_envelope(),
  *		check_message(), verify_chat() and verify_all().
- *
- * Messages are opened by check_message() inside of a plain SELECT, so that parallel
- * workers share it.  Tables of applications are read as their owners, who may not
- * call it: their envelopes come through a cursor and are opened here, by one process.
- * In either case the plaintext goes nowhere.
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "storage/itemptr.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -29,21 +20,16 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
-#include "pg/attachments/attachmentverify.h"
 #include "pg/base/owner.h"
 #include "pg/base/progress.h"
 #include "pg/base/work.h"
 #include "pg/compat.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
-#include "pg/upkeep/registry.h"
+#include "pg/upkeep/findings.h"
 
 /* One megabyte: what is read between two looks at the clock. */
 #define BLOCKS_AT_ONCE	((1024 * 1024) / BLCKSZ)
-#define MOST_ARGS		5
-#define ROWS_AT_ONCE	100
-
-static const char *const no_id = "no id: the chat's or the message's is null";
 
 PG_FUNCTION_INFO_V1(chatcrypt_check_envelope);
 
@@ -58,7 +44,7 @@ chatcrypt_check_envelope(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		PG_RETURN_TEXT_P(cstring_to_text(no_id));
+		PG_RETURN_TEXT_P(cstring_to_text(chatcrypt_no_id));
 	wrong = chatcrypt_what_is_wrong(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
 									PG_GETARG_BYTEA_PP(2),
 									PG_ARGISNULL(3) ? NULL :
@@ -84,7 +70,7 @@ chatcrypt_check_message(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(4))
 		PG_RETURN_NULL();
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		PG_RETURN_TEXT_P(cstring_to_text(no_id));
+		PG_RETURN_TEXT_P(cstring_to_text(chatcrypt_no_id));
 	wrong = chatcrypt_what_is_wrong(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
 									PG_GETARG_BYTEA_PP(4),
 									chatcrypt_row_aad(&aad, PG_GETARG_TIMESTAMPTZ(2),
@@ -95,297 +81,11 @@ chatcrypt_check_message(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(wrong));
 }
 
-/* Which rows of a place are looked at, and how many findings are wanted. */
-typedef struct Scope
-{
-	const ChatcryptPlace *place;
-	const uint8 *chat_id;		/* NULL for all */
-	BlockNumber from;			/* all blocks where both are 0 */
-	BlockNumber to;
-	int64		limit;
-	int64		bytes;			/* out: of what was opened outside of chatcrypt.message */
-} Scope;
-
-/* What does not open: chat, message, version, reason. */
-#define FINDING_COLUMNS 4
-
-typedef struct Finding
-{
-	Datum		values[FINDING_COLUMNS];
-	bool		nulls[FINDING_COLUMNS];
-} Finding;
-
-static const int16 finding_lengths[FINDING_COLUMNS] = {UUID_LEN, UUID_LEN, sizeof(int32), -1};
-
-/* A statement that is being put together. */
-typedef struct Statement
-{
-	StringInfoData sql;
-	ChatcryptArg args[MOST_ARGS];
-	int			nargs;
-} Statement;
-
-static void
-append_condition(Statement *statement, const char *condition, Oid type, Datum value)
-{
-	statement->args[statement->nargs++] = (ChatcryptArg) {type, value, false};
-	appendStringInfo(&statement->sql, " AND %s $%d", condition, statement->nargs);
-}
-
-static Datum
-beginning_of(BlockNumber block)
-{
-	ItemPointer at = palloc(sizeof(ItemPointerData));
-
-	ItemPointerSet(at, block, 0);
-	return PointerGetDatum(at);
-}
-
-/* False where the place can hold nothing of the chat. */
-static bool
-append_scope(Statement *statement, const Scope *scope)
-{
-	Datum		chat_value;
-
-	if (scope->chat_id != NULL)
-	{
-		if (!chatcrypt_place_chat_value(scope->place, scope->chat_id, &chat_value))
-			return false;
-		append_condition(statement, psprintf("%s =", scope->place->chat),
-						 chatcrypt_place_id_type(scope->place->chat_type), chat_value);
-	}
-	if (scope->to > 0)
-	{
-		append_condition(statement, "ctid >=", TIDOID, beginning_of(scope->from));
-		append_condition(statement, "ctid <", TIDOID, beginning_of(scope->to));
-	}
-	return true;
-}
-
-/* With parallel workers, where the planner likes. */
-static SPIPlanPtr
-prepare(const Statement *statement, Datum *values, char *nulls)
-{
-	Oid			types[MOST_ARGS];
-	SPIPlanPtr	plan;
-
-	for (int i = 0; i < statement->nargs; i++)
-	{
-		types[i] = statement->args[i].type;
-		values[i] = statement->args[i].value;
-		nulls[i] = statement->args[i].isnull ? 'n' : ' ';
-	}
-	plan = SPI_prepare_cursor(statement->sql.data, statement->nargs, types, CURSOR_OPT_PARALLEL_OK);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare_cursor failed: %s", SPI_result_code_string(SPI_result));
-	return plan;
-}
-
-/* In the given context: a copy of what is found. */
-static List *
-add_finding(List *findings, MemoryContext context, const Datum *values, const bool *nulls)
-{
-	MemoryContext previous = MemoryContextSwitchTo(context);
-	Finding    *finding = palloc0(sizeof(Finding));
-
-	for (int i = 0; i < FINDING_COLUMNS; i++)
-	{
-		finding->nulls[i] = nulls[i];
-		if (!nulls[i])
-			finding->values[i] = datumCopy(values[i], finding_lengths[i] == sizeof(int32),
-										   finding_lengths[i]);
-	}
-	findings = lappend(findings, finding);
-	MemoryContextSwitchTo(previous);
-	return findings;
-}
-
-/* ---------- messages ---------- */
-
-#define CHECK_MESSAGE \
-	"chatcrypt.check_message(chat_id, message_id, created_at, sender, encrypted_message)"
-
-static List *
-find_in_messages(const Scope *scope, MemoryContext context)
-{
-	Statement	statement = {.nargs = 0};
-	Datum		args[MOST_ARGS];
-	char		arg_nulls[MOST_ARGS];
-	List	   *findings = NIL;
-
-	initStringInfo(&statement.sql);
-	appendStringInfoString(&statement.sql, "SELECT chat_id, message_id, dek_version, " CHECK_MESSAGE
-						   " FROM ONLY chatcrypt.message WHERE " CHECK_MESSAGE " IS NOT NULL");
-	(void) append_scope(&statement, scope);
-	appendStringInfo(&statement.sql, " LIMIT " INT64_FORMAT, scope->limit);
-	if (SPI_execute_plan(prepare(&statement, args, arg_nulls), args, arg_nulls, true,
-						 0) != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(SPI_result));
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		Datum		values[FINDING_COLUMNS];
-		bool		nulls[FINDING_COLUMNS];
-
-		for (int column = 0; column < FINDING_COLUMNS; column++)
-			values[column] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column + 1,
-										   &nulls[column]);
-		findings = add_finding(findings, context, values, nulls);
-	}
-	return findings;
-}
-
-/* ---------- files, and tables of applications ---------- */
-
-/* What else is read of a row. */
-static const char *
-more_columns(const ChatcryptPlace *place)
-{
-	switch (place->kind)
-	{
-		case CHATCRYPT_PLACE_FILES:
-			return CHATCRYPT_FILE_CENSUS;
-		case CHATCRYPT_PLACE_PARTS:
-			return ", part, last";
-		case CHATCRYPT_PLACE_MESSAGES:
-		case CHATCRYPT_PLACE_REGISTERED:
-			break;
-	}
-	return "";
-}
-
-static char *
-what_is_wrong(const ChatcryptPlace *place, const pg_uuid_t *ids, const bytea *envelope,
-			  HeapTuple tuple, TupleDesc desc)
-{
-	char	   *wrong;
-
-	if (place->kind == CHATCRYPT_PLACE_PARTS)
-		return chatcrypt_what_is_wrong_with_row_of_part(ids[0].data, ids[1].data, envelope, tuple,
-														desc);
-	wrong = chatcrypt_what_is_wrong(ids[0].data, ids[1].data, envelope, place->aad);
-	if (wrong == NULL && place->kind == CHATCRYPT_PLACE_FILES)
-		wrong = chatcrypt_what_is_wrong_with_file(ids[0].data, ids[1].data, envelope, tuple, desc);
-	return wrong;
-}
-
-/*
- * A row of the cursor: chat, message, envelope, and more.  NULL where it opens; else the
- * finding is filled.
- */
-static const char *
-check_row(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, Finding *finding)
-{
-	const Oid	types[] = {place->chat_type, place->message_type};
-	pg_uuid_t  *ids = palloc(2 * sizeof(pg_uuid_t));
-	bool		isnull;
-	bytea	   *envelope = DatumGetByteaPP(SPI_getbinval(tuple, desc, 3, &isnull));
-	const char *wrong;
-
-	for (int i = 0; i < 2; i++)
-	{
-		Datum		id = SPI_getbinval(tuple, desc, i + 1, &finding->nulls[i]);
-
-		if (!finding->nulls[i])
-			chatcrypt_place_id(types[i], id, ids[i].data);
-		finding->values[i] = UUIDPGetDatum(&ids[i]);
-	}
-	wrong = finding->nulls[0] || finding->nulls[1] ? no_id :
-		what_is_wrong(place, ids, envelope, tuple, desc);
-	if (wrong == NULL)
-		return NULL;
-	finding->values[2] = Int32GetDatum(chatcrypt_envelope_version(envelope));
-	finding->nulls[2] = DatumGetInt32(finding->values[2]) == 0;
-	finding->values[3] = CStringGetTextDatum(wrong);
-	finding->nulls[3] = false;
-	return wrong;
-}
-
-/* As it is stored: a long one is not fetched for that. */
-static int64
-size_of_envelope(HeapTuple tuple, TupleDesc desc)
-{
-	bool		isnull;
-
-	return (int64) toast_raw_datum_size(SPI_getbinval(tuple, desc, 3, &isnull));
-}
-
-/* What the cursor holds now; the memory of each row goes with the row. */
-static List *
-check_fetched(Scope *scope, List *findings, MemoryContext context, MemoryContext row_context)
-{
-	for (uint64 i = 0; i < SPI_processed && list_length(findings) < scope->limit; i++)
-	{
-		MemoryContext previous = MemoryContextSwitchTo(row_context);
-		Finding		finding;
-
-		CHECK_FOR_INTERRUPTS();
-		scope->bytes += size_of_envelope(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-		if (check_row(scope->place, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &finding) != NULL)
-			findings = add_finding(findings, context, finding.values, finding.nulls);
-		MemoryContextSwitchTo(previous);
-		MemoryContextReset(row_context);
-	}
-	return findings;
-}
-
-static char *
-column_of(const char *column, Oid type)
-{
-	return psprintf("%s%s", column, type == UUIDOID ? "" : "::bigint");
-}
-
-static List *
-find_in_table(Scope *scope, MemoryContext context)
-{
-	const ChatcryptPlace *place = scope->place;
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt verify",
-													  ALLOCSET_DEFAULT_SIZES);
-	Statement	statement = {.nargs = 0};
-	Datum		args[MOST_ARGS];
-	char		arg_nulls[MOST_ARGS];
-	List	   *findings = NIL;
-	Portal		cursor;
-
-	initStringInfo(&statement.sql);
-	appendStringInfo(&statement.sql,
-					 "SELECT %s, %s, %s%s FROM ONLY %s AS stored WHERE %s IS NOT NULL",
-					 column_of(place->chat, place->chat_type),
-					 column_of(place->message, place->message_type), place->envelope,
-					 more_columns(place), place->table, place->envelope);
-	if (!append_scope(&statement, scope))
-		return NIL;
-	cursor = SPI_cursor_open(NULL, prepare(&statement, args, arg_nulls), args, arg_nulls, true);
-	do
-	{
-		SPI_freetuptable(SPI_tuptable);
-		SPI_cursor_fetch(cursor, true, ROWS_AT_ONCE);
-		findings = check_fetched(scope, findings, context, row_context);
-	} while (SPI_processed > 0 && list_length(findings) < scope->limit);
-	SPI_cursor_close(cursor);
-	return findings;
-}
-
-/* What does not open, in the current memory context. */
-static List *
-find_unopened(Scope *scope)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ChatcryptOwnerScope owner;
-	List	   *findings;
-
-	chatcrypt_owner_begin_as(&owner, scope->place->owner);
-	findings = scope->place->kind == CHATCRYPT_PLACE_MESSAGES ? find_in_messages(scope, context) :
-		find_in_table(scope, context);
-	chatcrypt_owner_end(&owner);
-	MemoryContextSwitchTo(context);
-	return findings;
-}
-
 /* ---------- one chat ---------- */
 
 /* A finding but for the chat's id, which verify_chat() was given. */
 static void
-put_finding(ReturnSetInfo *result, Oid relation, const Finding *finding)
+put_finding(ReturnSetInfo *result, Oid relation, const ChatcryptFinding *finding)
 {
 	Datum		values[] = {ObjectIdGetDatum(relation), finding->values[1], finding->values[2],
 							finding->values[3]};
@@ -401,7 +101,7 @@ Datum
 chatcrypt_verify_chat(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Scope		scope = {0};
+	ChatcryptScope scope = {0};
 	ListCell   *place;
 	ListCell   *cell;
 
@@ -416,7 +116,7 @@ chatcrypt_verify_chat(PG_FUNCTION_ARGS)
 		List	   *findings;
 
 		scope.place = lfirst(place);
-		findings = find_unopened(&scope);
+		findings = chatcrypt_find_unopened(&scope);
 		foreach(cell, findings)
 			put_finding(result, scope.place->relation, lfirst(cell));
 		scope.limit -= list_length(findings);
@@ -427,7 +127,7 @@ chatcrypt_verify_chat(PG_FUNCTION_ARGS)
 /* ---------- everything ---------- */
 
 static void
-keep_finding(Oid relation, const Finding *finding)
+keep_finding(Oid relation, const ChatcryptFinding *finding)
 {
 	ChatcryptArg args[] = {
 		{REGCLASSOID, ObjectIdGetDatum(relation), false},
@@ -444,7 +144,7 @@ keep_finding(Oid relation, const Finding *finding)
 
 /* One transaction's share of a run; takes what it found off the limit. */
 static int64
-verify_and_commit(Scope *scope)
+verify_and_commit(ChatcryptScope *scope)
 {
 	ChatcryptOwnerScope owner;
 	List	   *findings;
@@ -452,7 +152,7 @@ verify_and_commit(Scope *scope)
 	int64		found;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	findings = find_unopened(scope);
+	findings = chatcrypt_find_unopened(scope);
 	found = list_length(findings);
 	chatcrypt_owner_begin(&owner);
 	foreach(cell, findings)
@@ -492,7 +192,7 @@ nap_until(TimestampTz end)
 
 /* When so much may have been read that begins at start. */
 static TimestampTz
-end_of_stretch(const Scope *scope, TimestampTz start, int max_rate)
+end_of_stretch(const ChatcryptScope *scope, TimestampTz start, int max_rate)
 {
 	TimestampTz megabytes = Max(scope->to / BLOCKS_AT_ONCE, scope->bytes / (1024 * 1024));
 
@@ -505,7 +205,7 @@ end_of_stretch(const Scope *scope, TimestampTz start, int max_rate)
  * block of the table of parts stands for a hundred of them.
  */
 static int64
-verify_slowly(Scope *scope, int max_rate)
+verify_slowly(ChatcryptScope *scope, int max_rate)
 {
 	MemoryContext step_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt verify step",
 													   ALLOCSET_DEFAULT_SIZES);
@@ -531,10 +231,10 @@ verify_slowly(Scope *scope, int max_rate)
 }
 
 static int64
-verify_place(const ChatcryptPlace *place, int64 limit, int max_rate)
+verify_place(const ChatcryptPlace *place, int64 limit, int max_rate, ChatcryptWarming *warming)
 {
 	ChatcryptPlace *now;
-	Scope		scope = {.limit = limit};
+	ChatcryptScope scope = {.limit = limit, .warming = warming};
 
 	/* It may have been changed since, and the lock of then is gone. */
 	now = chatcrypt_place(place, AccessShareLock);
@@ -560,13 +260,20 @@ forget_findings(void)
 
 PG_FUNCTION_INFO_V1(chatcrypt_verify_all);
 
-/* verify_all(max_rate integer, "limit" bigint, INOUT failed bigint) */
+/*
+ * Where the key cache holds all keys, they are unwrapped first, and parallel workers find
+ * them there; else each batch of rows has its own unwrapped.
+ *
+ * verify_all(max_rate integer, "limit" bigint, INOUT failed bigint)
+ */
 Datum
 chatcrypt_verify_all(PG_FUNCTION_ARGS)
 {
 	int			max_rate = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
 	int64		limit = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
 	int64		failed = 0;
+	ChatcryptWarming warming = {0};
+	bool		all_warm;
 	ListCell   *cell;
 	List	   *places;
 
@@ -576,10 +283,12 @@ chatcrypt_verify_all(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the rate is at least 1 megabyte a second, and the limit not negative")));
 	chatcrypt_work_begin(fcinfo, "chatcrypt.verify_all()");
+	warming.outages.context = CurrentMemoryContext;
 	places = chatcrypt_places(AccessShareLock);
 	forget_findings();
+	all_warm = max_rate == 0 && chatcrypt_warm_all(&warming, limit);
 	foreach(cell, places)
-		failed += verify_place(lfirst(cell), limit, max_rate);
+		failed += verify_place(lfirst(cell), limit, max_rate, all_warm ? NULL : &warming);
 	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, &failed, 1);
 }
