@@ -17,7 +17,7 @@ EXTRA_CLEAN = build/deb build/*.deb
 # PostgreSQL's own headers are not clean under -Wextra: to us they are the system's.
 PG_CPPFLAGS = -Isrc -isystem $(includedir_server)
 PG_CFLAGS = -Wextra
-SHLIB_LINK = -lcurl -lsodium -lcrypto -Wl,--version-script=src/exports.map -Wl,-Bsymbolic
+SHLIB_LINK = -lcurl -lsodium -lssl -lcrypto -Wl,--version-script=src/exports.map -Wl,-Bsymbolic
 
 # Bound when loaded, also where PostgreSQL was not built so: the dynamic linker's lazy look-up
 # saves the vector registers on the stack, and they hold keys.

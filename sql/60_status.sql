@@ -1,30 +1,70 @@
 -- How the KMS, its worker and the key cache are doing.  No secret is in any of it.
 
 CREATE FUNCTION chatcrypt.read_kms_status(
-	OUT key_uri text, OUT reachable boolean, OUT breaker text,
-	OUT last_success timestamptz, OUT last_error text, OUT last_error_at timestamptz,
+	OUT key_uri text, OUT usable boolean, OUT unusable_because text,
+	OUT refused_until timestamptz, OUT hold_until timestamptz,
+	OUT reachable boolean, OUT breaker text,
+	OUT last_success timestamptz, OUT last_outcome text, OUT last_request_id text,
+	OUT last_error text, OUT last_error_at timestamptz,
 	OUT latency_p50_ms double precision, OUT latency_p99_ms double precision,
 	OUT in_flight integer, OUT waiting integer,
 	OUT calls bigint, OUT failed_calls bigint, OUT items bigint, OUT retries bigint,
-	OUT token_lease_left interval, OUT key_derived boolean, OUT key_exportable boolean,
+	OUT token_lease_left interval, OUT certificate_not_after timestamptz,
+	OUT key_derived boolean, OUT key_exportable boolean,
 	OUT key_latest_version bigint, OUT key_min_decryption_version bigint,
-	OUT hold_until timestamptz)
+	OUT facts_at timestamptz, OUT facts_error text)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 10
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_status';
 COMMENT ON FUNCTION chatcrypt.read_kms_status() IS
-	'What stands behind the view chatcrypt.kms_status.';
+	'What stands behind the view chatcrypt.kms_status, of keys that were used.';
 
+-- Keys of rows and settings: one look into an index for each key URI, however many data keys there are.
 CREATE VIEW chatcrypt.kms_status WITH (security_barrier, security_invoker) AS
-	SELECT * FROM chatcrypt.read_kms_status() ORDER BY key_uri;
+	WITH RECURSIVE of_data_keys (key_uri) AS (
+		(SELECT kms_key FROM chatcrypt.dek WHERE state <> 'destroyed' ORDER BY kms_key LIMIT 1)
+		UNION ALL
+		SELECT (SELECT d.kms_key FROM chatcrypt.dek AS d
+				WHERE d.state <> 'destroyed' AND d.kms_key > o.key_uri ORDER BY d.kms_key LIMIT 1)
+		FROM of_data_keys AS o WHERE o.key_uri IS NOT NULL
+	), used AS MATERIALIZED (
+		SELECT * FROM chatcrypt.read_kms_status()
+	), known (key_uri) AS (
+		SELECT key_uri FROM used
+		UNION SELECT key_uri FROM of_data_keys
+		UNION SELECT kms_key FROM chatcrypt.tenant
+		UNION SELECT current_setting('chatcrypt.default_kms_key', true)
+	)
+	SELECT key_uri, u.usable, u.unusable_because, u.refused_until, u.hold_until, u.reachable, u.breaker,
+		   u.last_success, u.last_outcome, u.last_request_id, u.last_error, u.last_error_at,
+		   u.latency_p50_ms, u.latency_p99_ms, coalesce(u.in_flight, 0) AS in_flight, coalesce(u.waiting, 0) AS waiting,
+		   coalesce(u.calls, 0) AS calls, coalesce(u.failed_calls, 0) AS failed_calls,
+		   coalesce(u.items, 0) AS items, coalesce(u.retries, 0) AS retries,
+		   u.token_lease_left, u.certificate_not_after, u.key_derived, u.key_exportable,
+		   u.key_latest_version, u.key_min_decryption_version, u.facts_at, u.facts_error
+	FROM known LEFT JOIN used AS u USING (key_uri) WHERE key_uri <> '' ORDER BY key_uri;
 COMMENT ON VIEW chatcrypt.kms_status IS
-	'One row for each key URI that was used since the KMS worker started: is its KMS there, and '
-	'how fast is it?';
+	'One row for each key URI that was used since the KMS worker started, or that data keys, tenants '
+	'or the default of this database name: can it be used, and how is its KMS?';
+COMMENT ON COLUMN chatcrypt.kms_status.usable IS
+	'False while something is known to stand against any use of the key; NULL for a key that was '
+	'not used since the KMS worker started.';
+COMMENT ON COLUMN chatcrypt.kms_status.unusable_because IS
+	'What stands against it, with the error; of several reasons the gravest. What was refused once '
+	'counts until the same operation succeeds, kms_check() finds it allowed, or a reload.';
+COMMENT ON COLUMN chatcrypt.kms_status.refused_until IS
+	'Until then requests are refused without a call, because they were refused before; NULL for none.';
+COMMENT ON COLUMN chatcrypt.kms_status.hold_until IS
+	'The KMS wants no request before that (Retry-After, up to 30 s); NULL for no such wish.';
 COMMENT ON COLUMN chatcrypt.kms_status.reachable IS
 	'Whether the last call was answered; NULL before the first.';
 COMMENT ON COLUMN chatcrypt.kms_status.breaker IS
 	'closed: calls go out; open: requests fail at once until a probe is answered; half open: a '
 	'probe is under way.';
+COMMENT ON COLUMN chatcrypt.kms_status.last_outcome IS
+	'How the last call for this key, or login for it, ended: a word of kms_calls.';
+COMMENT ON COLUMN chatcrypt.kms_status.last_request_id IS
+	'What the KMS calls the last request that it gave an id: to look for in its audit log.';
 COMMENT ON COLUMN chatcrypt.kms_status.latency_p50_ms IS
 	'Half of the last thousand calls or so took less than this.';
 COMMENT ON COLUMN chatcrypt.kms_status.latency_p99_ms IS
@@ -35,10 +75,63 @@ COMMENT ON COLUMN chatcrypt.kms_status.items IS
 	'Keys wrapped, unwrapped, generated and re-wrapped.';
 COMMENT ON COLUMN chatcrypt.kms_status.token_lease_left IS
 	'How long the login holds without a renewal; NULL for no limit, or no login.';
-COMMENT ON COLUMN chatcrypt.kms_status.hold_until IS
-	'The KMS wants no request before that (Retry-After, up to 30 s); NULL for no such wish.';
+COMMENT ON COLUMN chatcrypt.kms_status.certificate_not_after IS
+	'When the TLS certificate of the KMS expires, or one of those that vouch for it if that is '
+	'sooner; NULL where no handshake has shown it.';
 COMMENT ON COLUMN chatcrypt.kms_status.key_derived IS
 	'Whether the KMS binds each data key to its chat; NULL where it does not say.';
+COMMENT ON COLUMN chatcrypt.kms_status.key_min_decryption_version IS
+	'The KMS does not unwrap what older versions of the key have wrapped.';
+COMMENT ON COLUMN chatcrypt.kms_status.facts_at IS
+	'When the properties of the key (key_...) were read: once a minute while it is in use.';
+COMMENT ON COLUMN chatcrypt.kms_status.facts_error IS
+	'Why they could not be read again, or must not be so, if that is so; it stops no request.';
+
+CREATE FUNCTION chatcrypt.read_kms_calls(
+	OUT key_uri text, OUT operation text, OUT outcome text, OUT calls bigint, OUT items bigint)
+	RETURNS SETOF record
+	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 20
+	AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_calls';
+COMMENT ON FUNCTION chatcrypt.read_kms_calls() IS
+	'What stands behind the view chatcrypt.kms_calls.';
+
+CREATE VIEW chatcrypt.kms_calls WITH (security_barrier, security_invoker) AS
+	SELECT * FROM chatcrypt.read_kms_calls() ORDER BY key_uri, operation, outcome;
+COMMENT ON VIEW chatcrypt.kms_calls IS
+	'Calls of the KMS that have ended since its worker started, by key, operation and outcome: a row '
+	'for each that occurred.';
+COMMENT ON COLUMN chatcrypt.kms_calls.key_uri IS
+	'The key; for logins the provider alone, as in vault:.';
+COMMENT ON COLUMN chatcrypt.kms_calls.operation IS
+	'unwrap, wrap, generate or rewrap data keys; login, renewals included; key for a look at its '
+	'properties.';
+COMMENT ON COLUMN chatcrypt.kms_calls.outcome IS
+	'ok, denied, rejected, not opened, no key, not set up; transient, timed out, sealed, bad reply, '
+	'which are tried again; login again, too large, which are sent in another way.';
+COMMENT ON COLUMN chatcrypt.kms_calls.calls IS 'Calls that ended so as a whole.';
+COMMENT ON COLUMN chatcrypt.kms_calls.items IS
+	'Data keys in calls for which it ended so: a call that is ok may reject some of its items.';
+
+CREATE FUNCTION chatcrypt.read_kms_latency(
+	OUT key_uri text, OUT kind text, OUT bounds double precision[], OUT counts bigint[],
+	OUT calls bigint, OUT seconds double precision)
+	RETURNS SETOF record
+	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 20
+	AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_latency';
+COMMENT ON FUNCTION chatcrypt.read_kms_latency() IS
+	'What stands behind the view chatcrypt.kms_latency.';
+
+CREATE VIEW chatcrypt.kms_latency WITH (security_barrier, security_invoker) AS
+	SELECT * FROM chatcrypt.read_kms_latency() ORDER BY key_uri, kind DESC;
+COMMENT ON VIEW chatcrypt.kms_latency IS
+	'How long calls for data keys took that the KMS answered, since its worker started: two '
+	'histograms for each key.';
+COMMENT ON COLUMN chatcrypt.kms_latency.kind IS 'single: calls for one data key; batch: for more.';
+COMMENT ON COLUMN chatcrypt.kms_latency.bounds IS 'Upper bounds, in seconds.';
+COMMENT ON COLUMN chatcrypt.kms_latency.counts IS
+	'Calls that took no longer than the bound in the same place: each count holds those before it.';
+COMMENT ON COLUMN chatcrypt.kms_latency.calls IS 'All calls, also those that took longer than the last bound.';
+COMMENT ON COLUMN chatcrypt.kms_latency.seconds IS 'What they took together.';
 
 CREATE FUNCTION chatcrypt.read_kms_worker(
 	OUT pid integer, OUT started_at timestamptz,
@@ -97,7 +190,8 @@ COMMENT ON COLUMN chatcrypt.kms_waits.counts IS
 CREATE FUNCTION chatcrypt.read_cache_status(
 	OUT entries bigint, OUT capacity bigint, OUT hits bigint, OUT misses bigint,
 	OUT evictions bigint, OUT refreshes bigint, OUT bytes bigint, OUT locked boolean,
-	OUT dumpable boolean, OUT session_hits bigint)
+	OUT dumpable boolean, OUT session_hits bigint,
+	OUT warm_until timestamptz, OUT half_warm_until timestamptz, OUT all_cold_at timestamptz)
 	RETURNS record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_read_cache_status';
 COMMENT ON FUNCTION chatcrypt.read_cache_status() IS
@@ -123,6 +217,11 @@ COMMENT ON COLUMN chatcrypt.cache_status.capacity IS
 COMMENT ON COLUMN chatcrypt.cache_status.locked IS
 	'Whether the operating system may not swap it out.';
 COMMENT ON COLUMN chatcrypt.cache_status.dumpable IS 'Whether a core dump would hold it.';
+COMMENT ON COLUMN chatcrypt.cache_status.warm_until IS
+	'When the first of the keys that are in use now reaches chatcrypt.cache_max_age if the KMS does '
+	'not answer again; keys that nobody uses go sooner (cache_idle). NULL without keys.';
+COMMENT ON COLUMN chatcrypt.cache_status.half_warm_until IS 'The same for half of the keys, nearly.';
+COMMENT ON COLUMN chatcrypt.cache_status.all_cold_at IS 'The same for all of them.';
 
 CREATE FUNCTION chatcrypt.kms_check(
 	key_uri text, OUT step text, OUT ok boolean, OUT detail text, OUT ms double precision)

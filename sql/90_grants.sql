@@ -35,7 +35,7 @@ GRANT SELECT ON chatcrypt.search_feed, chatcrypt.search_feed_chat, chatcrypt.sea
 GRANT SELECT (chat_id, mode, feed) ON chatcrypt.search_policy TO chatcrypt_feeder;
 
 -- How things are, for who looks after them.
-GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_worker, chatcrypt.kms_waits, chatcrypt.cache_status, chatcrypt.progress,
+GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_calls, chatcrypt.kms_latency, chatcrypt.kms_worker, chatcrypt.kms_waits, chatcrypt.cache_status, chatcrypt.progress,
 	chatcrypt.maintenance_status, chatcrypt.key_state, chatcrypt.tenant_state, chatcrypt.health TO chatcrypt_auditor, chatcrypt_admin;
 
 -- Functions and procedures, by name: every overload of it.
@@ -56,14 +56,15 @@ DECLARE
 							"register_envelopes", "unregister_envelopes", "reseal", "try_reseal", "reencrypt_chat", "reencrypt_due",
 							"purge_unused_deks", "purge_chat", "apply_retention", "delete_chat", "delete_messages_of",
 							"check_envelope", "check_message", "verify_chat", "verify_all", "kms_check", "doctor",
-							"read_kms_status", "read_kms_worker", "read_kms_waits", "read_cache_status",
+							"read_kms_status", "read_kms_calls", "read_kms_latency", "read_kms_worker", "read_kms_waits", "read_cache_status",
 							"set_search", "set_tenant_search", "reindex_search", "refeed",
 							"run_maintenance", "seal_events", "reapply_shreds", "move_event_key", "note_progress", "read_progress",
 							"read_maintenance_status", "read_key_state", "read_tenant_state", "read_health"],
 		"chatcrypt_feeder": ["drain_search_feed", "ack_search_feed", "nack_search_feed"],
-		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_worker", "read_kms_waits", "read_cache_status", "read_progress",
+		"chatcrypt_auditor": ["doctor", "read_kms_status", "read_kms_calls", "read_kms_latency", "read_kms_worker", "read_kms_waits", "read_cache_status", "read_progress",
 							  "read_maintenance_status", "read_key_state", "read_tenant_state", "read_health",
-							  "verify_events", "check_envelope", "check_message", "verify_chat", "verify_all"]
+							  "verify_events", "check_envelope", "check_message", "verify_chat", "verify_all",
+							  "verify_keys", "kms_check", "kms_key_usage", "due_for_rotation"]
 	}';
 	everyone CONSTANT text[] := ARRAY['id', 'any_id', 'any_id_in', 'any_id_out', 'number_of', 'dek_version', 'is_sealed', 'is_key_uri', 'row_aad', 'kms_key_version', 'message_body',
 									  'current_actor', 'may_see', 'may_change', 'visible_chats', 'wire_envelope'];

@@ -23,6 +23,7 @@
 #define CC_KMS_WRAPPED_MAX	1024
 #define CC_KMS_ERROR_MAX	256		/* with the terminator */
 #define CC_KMS_BATCH_MAX	256
+#define CC_KMS_REQUEST_ID_MAX	72	/* with the terminator */
 
 typedef enum cc_kms_op
 {
@@ -49,12 +50,17 @@ typedef enum cc_kms_outcome
 	CC_KMS_SPLIT				/* batch only: 413, send it in halves */
 } cc_kms_outcome;
 
+#define CC_KMS_OUTCOMES	(CC_KMS_SPLIT + 1)
+
 /* True for those that may be tried again and that keep warm keys going. */
 extern bool cc_kms_outcome_is_transient(cc_kms_outcome outcome);
 
 /* True where the KMS refuses one item for what it is, and not the key's use. */
 extern bool cc_kms_outcome_is_of_item(cc_kms_outcome outcome);
 extern const char *cc_kms_outcome_text(cc_kms_outcome outcome);
+
+/* One or two words, for counters. */
+extern const char *cc_kms_outcome_name(cc_kms_outcome outcome);
 
 typedef struct cc_kms_item
 {
@@ -160,12 +166,16 @@ typedef struct cc_kms_provider
 	 * session has dropped it by itself unless it has a newer one already.  Ask
 	 * session_state and send the same again; a login that is refused as well ends
 	 * in CC_KMS_DENIED, so that this comes to an end.
+	 *
+	 * again: the key was in use before it was looked at now.  To look is a right that
+	 * may be gone by itself, so that a refusal is CC_KMS_DENIED at once, and the
+	 * session stays as it is.
 	 */
 	cc_kms_outcome (*key_request) (cc_kms_session *session, const char *key_uri,
 								   cc_http_request *request, char error[CC_KMS_ERROR_MAX]);
 	cc_kms_outcome (*key_reply) (cc_kms_session *session, const char *key_uri,
-								 const cc_http_reply *reply, cc_kms_key_facts *facts,
-								 char error[CC_KMS_ERROR_MAX]);
+								 const cc_http_reply *reply, bool again,
+								 cc_kms_key_facts *facts, char error[CC_KMS_ERROR_MAX]);
 
 	cc_kms_outcome (*batch_request) (cc_kms_session *session, const cc_kms_batch *batch,
 									 cc_http_request *request, char error[CC_KMS_ERROR_MAX]);
@@ -176,6 +186,9 @@ typedef struct cc_kms_provider
 	 */
 	cc_kms_outcome (*batch_reply) (cc_kms_session *session, cc_kms_batch *batch,
 								   const cc_http_reply *reply, char error[CC_KMS_ERROR_MAX]);
+
+	/* What the server calls the request in its own log: printable ASCII; "" where it does not say. */
+	void		(*request_id) (const cc_http_reply *reply, char id[CC_KMS_REQUEST_ID_MAX]);
 } cc_kms_provider;
 
 /* At least 1, and no more than CC_KMS_BATCH_MAX. */

@@ -88,3 +88,36 @@ cc_kms_outcome_text(cc_kms_outcome outcome)
 	}
 	return "unknown outcome";
 }
+
+const char *
+cc_kms_outcome_name(cc_kms_outcome outcome)
+{
+	switch (outcome)
+	{
+		case CC_KMS_OK:
+			return "ok";
+		case CC_KMS_TRANSIENT:
+			return "transient";
+		case CC_KMS_TIMEOUT:
+			return "timed out";
+		case CC_KMS_SEALED:
+			return "sealed";
+		case CC_KMS_BAD_REPLY:
+			return "bad reply";
+		case CC_KMS_DENIED:
+			return "denied";
+		case CC_KMS_REJECTED:
+			return "rejected";
+		case CC_KMS_NOT_OPENED:
+			return "not opened";
+		case CC_KMS_NO_KEY:
+			return "no key";
+		case CC_KMS_CONFIG:
+			return "not set up";
+		case CC_KMS_LOGIN_AGAIN:
+			return "login again";
+		case CC_KMS_SPLIT:
+			return "too large";
+	}
+	return "unknown";
+}

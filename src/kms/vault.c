@@ -356,4 +356,5 @@ const cc_kms_provider cc_kms_vault = {
 	.key_reply = vault_key_reply,
 	.batch_request = vault_batch_request,
 	.batch_reply = vault_batch_reply,
+	.request_id = vault_request_id,
 };

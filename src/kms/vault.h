@@ -110,6 +110,8 @@ extern CC_MUST_CHECK cc_kms_outcome vault_request_end(cc_http_request *request, 
 extern cc_kms_outcome vault_reply_outcome(const vault_session *session, const cc_http_reply *reply,
 										  const char *what, char error[CC_KMS_ERROR_MAX]);
 
+extern void vault_request_id(const cc_http_reply *reply, char id[CC_KMS_REQUEST_ID_MAX]);
+
 /* CC_KMS_DENIED or CC_KMS_LOGIN_AGAIN for a request that was answered with 403. */
 extern cc_kms_outcome vault_token_refused(vault_session *session, const cc_http_reply *reply);
 
@@ -132,8 +134,8 @@ extern int64_t vault_session_lease_ms(cc_kms_session *handle, int64_t now_ms);
 extern cc_kms_outcome vault_key_request(cc_kms_session *handle, const char *key_uri,
 										cc_http_request *request, char error[CC_KMS_ERROR_MAX]);
 extern cc_kms_outcome vault_key_reply(cc_kms_session *handle, const char *key_uri,
-									  const cc_http_reply *reply, cc_kms_key_facts *facts,
-									  char error[CC_KMS_ERROR_MAX]);
+									  const cc_http_reply *reply, bool again,
+									  cc_kms_key_facts *facts, char error[CC_KMS_ERROR_MAX]);
 
 /*
  * OpenBao refuses a request with more than 1,000 strings in it, names included,

@@ -79,11 +79,11 @@ refusal(const vault_session *session, cc_json data, const cc_kms_key_facts *fact
 
 /* A 403 here is mostly a policy without this path. */
 static cc_kms_outcome
-denied(vault_session *session, const cc_http_reply *reply, const char *key_uri,
+denied(vault_session *session, const cc_http_reply *reply, const char *key_uri, bool again,
 	   char error[CC_KMS_ERROR_MAX])
 {
 	vault_key	key;
-	cc_kms_outcome outcome = vault_token_refused(session, reply);
+	cc_kms_outcome outcome = again ? CC_KMS_DENIED : vault_token_refused(session, reply);
 
 	if (outcome == CC_KMS_DENIED && vault_key_of(key_uri, &key))
 		cc_kms_say(error, "the key check of %s: status %ld: the policy of the login must allow "
@@ -94,7 +94,7 @@ denied(vault_session *session, const cc_http_reply *reply, const char *key_uri,
 
 cc_kms_outcome
 vault_key_reply(cc_kms_session *handle, const char *key_uri, const cc_http_reply *reply,
-				cc_kms_key_facts *facts, char error[CC_KMS_ERROR_MAX])
+				bool again, cc_kms_key_facts *facts, char error[CC_KMS_ERROR_MAX])
 {
 	vault_session *session = (vault_session *) handle;
 	char		what[CC_KMS_URI_MAX + 32];
@@ -106,7 +106,7 @@ vault_key_reply(cc_kms_session *handle, const char *key_uri, const cc_http_reply
 	snprintf(what, sizeof(what), "the key check of %s", key_uri);
 	outcome = vault_reply_outcome(session, reply, what, error);
 	if (outcome == CC_KMS_DENIED)
-		return denied(session, reply, key_uri, error);
+		return denied(session, reply, key_uri, again, error);
 	if (outcome == CC_KMS_SPLIT)
 		return CC_KMS_CONFIG;	/* there is nothing to split */
 	if (outcome != CC_KMS_OK)

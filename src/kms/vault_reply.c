@@ -171,6 +171,26 @@ vault_reply_outcome(const vault_session *session, const cc_http_reply *reply, co
 	return outcome;
 }
 
+void
+vault_request_id(const cc_http_reply *reply, char id[CC_KMS_REQUEST_ID_MAX])
+{
+	cc_json		value;
+	size_t		len;
+
+	id[0] = '\0';
+	if (!vault_reply_member(reply, "request_id", &value) ||
+		!cc_json_string(value, id, CC_KMS_REQUEST_ID_MAX, &len))
+	{
+		id[0] = '\0';
+		return;
+	}
+	for (char *c = id; *c != '\0'; c++)
+	{
+		if (*c < 0x20 || *c > 0x7e)
+			*c = '?';
+	}
+}
+
 cc_kms_outcome
 vault_token_refused(vault_session *session, const cc_http_reply *reply)
 {

@@ -149,6 +149,7 @@ send_batch(KmsLine *line, int op, int64 now_ms)
 		strlcpy(error, refusal, CC_KMS_ERROR_MAX);
 	}
 	chatcrypt_line_note_error(line, outcome, error);
+	chatcrypt_line_note_refusal(line, op, outcome, error);
 	chatcrypt_flights_settle(call, outcome, error);
 	return true;
 }
@@ -174,6 +175,14 @@ step(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
 	}
 }
 
+/* Is the row in chatcrypt.kms_status out of date? */
+static bool
+is_news(const KmsLine *line)
+{
+	return line->stats_changed || line->stats.breaker != line->endpoint->breaker.state ||
+		line->certificate_published != line->endpoint->certificate_not_after;
+}
+
 void
 chatcrypt_batches_step(int64 now_ms, int64 *wake_at_ms)
 {
@@ -185,7 +194,8 @@ chatcrypt_batches_step(int64 now_ms, int64 *wake_at_ms)
 			continue;
 		if (!chatcrypt_line_is_idle(line))
 			step(line, now_ms, wake_at_ms);
-		if (line->stats_changed || line->stats.breaker != line->endpoint->breaker.state)
+		chatcrypt_key_look_aside(line, now_ms);
+		if (is_news(line))
 			chatcrypt_line_publish(line, now_ms);
 	}
 }

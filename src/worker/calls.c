@@ -1,11 +1,9 @@
 /*
  * calls.c
- *		The pool of calls under way, and what each end of one means to the breaker,
- *		the log and the status view.  Not here: what a reply says (the providers).
+ *		The pool of calls under way.  Not here: what a reply says (the providers), and
+ *		how a call ended (outcomes.c).
  */
 #include "postgres.h"
-
-#include "utils/timestamp.h"
 
 #include "kms/backoff.h"
 #include "pg/base/clock.h"
@@ -63,6 +61,8 @@ void
 chatcrypt_call_free(KmsCall *call)
 {
 	chatcrypt_call_over(call);
+	if (call->endpoint->aside_call == call)
+		call->endpoint->aside_call = NULL;
 	call->in_use = false;
 }
 
@@ -81,6 +81,7 @@ bool
 chatcrypt_call_send(KmsCall *call, int64 timeout_ms, const char **error)
 {
 	ChatcryptTransportConfig config = {
+		.certificate_not_after = &call->endpoint->certificate_not_after,
 		.ca_file = chatcrypt_vault_ca_file,
 		.cert_file = chatcrypt_vault_cert_file,
 		.key_file = chatcrypt_vault_key_file,
@@ -160,101 +161,4 @@ chatcrypt_retry_ms(int tries)
 	if (!pg_strong_random(&random, sizeof(random)))
 		random = PG_UINT32_MAX;
 	return cc_backoff_ms(tries, random);
-}
-
-void
-chatcrypt_line_note_error(KmsLine *line, cc_kms_outcome outcome, const char *error)
-{
-	line->stats.last_outcome = outcome;
-	line->stats.last_error_at = GetCurrentTimestamp();
-	strlcpy(line->stats.last_error, error[0] != '\0' ? error : cc_kms_outcome_text(outcome),
-			CC_KMS_ERROR_MAX);
-	line->stats_changed = true;
-}
-
-static void
-note_line(KmsLine *line, cc_kms_outcome outcome, const char *error, bool reached, int64 us)
-{
-	line->stats.calls++;
-	line->stats.reach = reached ? CHATCRYPT_REACH_YES : CHATCRYPT_REACH_NO;
-	line->stats_changed = true;
-	if (reached)
-		chatcrypt_latency_add(&line->stats.latency, us);
-	if (outcome == CC_KMS_OK)
-		line->stats.last_success = GetCurrentTimestamp();
-	else
-	{
-		line->stats.failed_calls++;
-		chatcrypt_line_note_error(line, outcome, error);
-	}
-}
-
-/* A step of the session is no call of any key's, and yet each depends on it. */
-static void
-note_all_lines(const KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error, bool reached)
-{
-	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
-	{
-		KmsLine    *line = chatcrypt_line_at(row);
-
-		if (line == NULL || line->endpoint != endpoint)
-			continue;
-		line->stats.reach = reached ? CHATCRYPT_REACH_YES : CHATCRYPT_REACH_NO;
-		line->stats_changed = true;
-		if (outcome != CC_KMS_OK)
-			chatcrypt_line_note_error(line, outcome, error);
-	}
-}
-
-/* A server that says that it is busy is there, and so is one that refuses. */
-static bool
-was_reached(cc_kms_outcome outcome, const cc_http_reply *reply)
-{
-	if (!cc_kms_outcome_is_transient(outcome))
-		return true;
-	return reply != NULL && (reply->status == 429 || reply->status == 412);
-}
-
-/* A timeout is a sure sign only where the call was given time to answer. */
-static bool
-is_sure(const KmsCall *call, cc_kms_outcome outcome)
-{
-	return outcome == CC_KMS_SEALED ||
-		(outcome == CC_KMS_TIMEOUT && call->timeout_ms * 2 >= chatcrypt_kms_timeout);
-}
-
-void
-chatcrypt_call_note(const KmsCall *call, cc_kms_outcome outcome, const char *error,
-					const cc_http_reply *reply)
-{
-	KmsEndpoint *endpoint = call->endpoint;
-	bool		reached = was_reached(outcome, reply);
-
-	if (call->line != NULL)
-		note_line(call->line, outcome, error, reached, chatcrypt_clock_us() - call->started_us);
-	else
-		note_all_lines(endpoint, outcome, error, reached);
-	if (outcome == CC_KMS_OK)
-		endpoint->last_error[0] = '\0';
-	else
-		strlcpy(endpoint->last_error, error[0] != '\0' ? error : cc_kms_outcome_text(outcome),
-				CC_KMS_ERROR_MAX);
-	if (endpoint->provider->perform != NULL)
-		return;
-	if (reached)
-	{
-		if (cc_breaker_success(&endpoint->breaker, call->batch.nitems > 0))
-		{
-			chatcrypt_lines_suspect(endpoint);
-			ereport(LOG,
-					(errmsg("the KMS behind the provider %s answers again",
-							endpoint->provider->scheme)));
-		}
-	}
-	else if (cc_breaker_failure(&endpoint->breaker, is_sure(call, outcome), chatcrypt_clock_ms()))
-		ereport(LOG,
-				(errmsg("the KMS behind the provider %s does not answer",
-						endpoint->provider->scheme),
-				 errdetail("The last error was: %s.", endpoint->last_error),
-				 errhint("Requests for keys that are not cached fail at once until it answers again.")));
 }

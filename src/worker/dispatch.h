@@ -11,8 +11,8 @@
  *           the question for a key's properties
  *
  * flights.c takes requests in and settles them, batches.c sends them, lines.c keeps
- * their queues; endpoint.c logs in, asks for keys and probes; calls.c knows what is
- * under way.  All of it is one process without threads: nothing here is shared or
+ * their queues; endpoint.c logs in and probes, keylooks.c asks for keys; calls.c knows
+ * what is under way, and outcomes.c tells how it ended.  All of it is one process without threads: nothing here is shared or
  * locked but the slots.
  */
 #ifndef CHATCRYPT_DISPATCH_H
@@ -25,7 +25,6 @@
 #include "worker/transport.h"
 
 #define KMS_OPS			4
-#define KMS_ENDPOINTS	8
 #define KMS_CALLS		80		/* kms_max_inflight goes to 64; the rest is for logins and keys */
 
 typedef struct KmsCall KmsCall;
@@ -54,6 +53,7 @@ typedef struct KmsQueue
 typedef struct KmsEndpoint
 {
 	const cc_kms_provider *provider;
+	int			row;			/* in kms_calls, for the logins */
 	cc_kms_session *session;	/* NULL until it is needed */
 	cc_breaker	breaker;
 	cc_failure	failure;		/* settings or login refused: holds for every line */
@@ -61,6 +61,9 @@ typedef struct KmsEndpoint
 	int			session_tries;
 	int64		session_try_at_ms;
 	int			batches;		/* in flight */
+	KmsCall    *aside_call;		/* a look at a key that no request waits for */
+	int64		certificate_not_after;	/* seconds since 1970; 0 for unknown; the transport writes it */
+	ChatcryptKmsLogins logins;
 	char		last_error[CC_KMS_ERROR_MAX];
 } KmsEndpoint;
 
@@ -80,12 +83,15 @@ struct KmsLine
 	cc_failure	op_failures[KMS_OPS];	/* of one operation with it */
 	uint64		wrapped_by;		/* of the last batch that wrapped */
 	uint64		suspicion;		/* another number after whatever may have changed the key */
+	char		refusal[CC_KMS_ERROR_MAX];	/* the text of the newest in stats.refused */
 	bool		key_known;
 	KmsCall    *key_call;
 	int			key_tries;
 	int64		key_try_at_ms;
+	int64		key_again_at_ms;	/* when a known key is looked at again */
 	ChatcryptKmsStats stats;	/* key_uri lives here; empty for a line that is not in use */
 	bool		stats_changed;
+	int64		certificate_published;
 };
 
 struct KmsCall
@@ -95,6 +101,7 @@ struct KmsCall
 	void		(*done) (KmsCall *call, const cc_http_reply *reply);
 	KmsEndpoint *endpoint;
 	KmsLine    *line;			/* NULL for a step of the session */
+	bool		again;			/* a look at a key that was known already */
 	int64		started_us;
 	int64		timeout_ms;
 	ChatcryptTransfer *transfer;
@@ -134,7 +141,12 @@ extern KmsEndpoint *chatcrypt_endpoint_at(int index);
 extern void chatcrypt_endpoints_step(int64 now_ms, int64 *wake_at_ms);
 extern bool chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms);
 extern bool chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms);
+extern int64 chatcrypt_endpoint_timeout_ms(const KmsEndpoint *endpoint);
 extern void chatcrypt_dispatch_reload(bool config_changed);
+
+/* keylooks.c */
+extern void chatcrypt_key_look(KmsLine *line);
+extern void chatcrypt_key_look_aside(KmsLine *line, int64 now_ms);
 
 /* calls.c */
 extern KmsCall *chatcrypt_call_new(KmsEndpoint *endpoint, KmsLine *line,
@@ -144,10 +156,12 @@ extern void chatcrypt_call_over(KmsCall *call);
 extern void chatcrypt_call_free(KmsCall *call);
 extern void chatcrypt_calls_cancel(void);
 
-/* How a call ended, for the breaker, the log and the status view. */
-extern void chatcrypt_call_note(const KmsCall *call, cc_kms_outcome outcome, const char *error,
+/* outcomes.c: how a call ended, for the breaker, the log and the status views. */
+extern void chatcrypt_call_note(KmsCall *call, cc_kms_outcome outcome, const char *error,
 								const cc_http_reply *reply);
 extern void chatcrypt_line_note_error(KmsLine *line, cc_kms_outcome outcome, const char *error);
+extern void chatcrypt_line_note_refusal(KmsLine *line, int operation, cc_kms_outcome outcome,
+										const char *error);
 extern int64 chatcrypt_call_not_before_ms(cc_kms_outcome outcome, const cc_http_reply *reply);
 extern void chatcrypt_call_heed(const KmsCall *call, cc_kms_outcome outcome,
 								const cc_http_reply *reply);

@@ -1,7 +1,7 @@
 /*
  * endpoint.c
- *		Sessions with a KMS (open, log in, renew, log in again), the first look at
- *		each key, and the probes that find out when a KMS is back.
+ *		Sessions with a KMS (open, log in, renew, log in again), and the probes that
+ *		find out when a KMS is back.
  */
 #include "postgres.h"
 
@@ -10,7 +10,7 @@
 #include "worker/dispatch.h"
 #include "worker/watchdog.h"
 
-static KmsEndpoint endpoints[KMS_ENDPOINTS];
+static KmsEndpoint endpoints[CHATCRYPT_KMS_ENDPOINTS];
 
 KmsEndpoint *
 chatcrypt_endpoint_at(int index)
@@ -26,10 +26,15 @@ chatcrypt_endpoint_for(const char *key_uri)
 
 	if (provider == NULL || provider->check_uri(key_uri) != CC_OK)
 		return NULL;
-	for (int i = 0; i < KMS_ENDPOINTS; i++)
+	for (int i = 0; i < CHATCRYPT_KMS_ENDPOINTS; i++)
 	{
 		if (endpoints[i].provider == NULL)
+		{
 			endpoints[i].provider = provider;
+			endpoints[i].row = i;
+			snprintf(endpoints[i].logins.provider, sizeof(endpoints[i].logins.provider), "%s:",
+					 provider->scheme);
+		}
 		if (endpoints[i].provider == provider)
 			return &endpoints[i];
 	}
@@ -76,8 +81,12 @@ chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms)
 	endpoint->session = endpoint->provider->open(&config, error);
 	chatcrypt_watchdog_leave();
 	if (endpoint->session == NULL)
+	{
 		refuse(endpoint, CC_KMS_CONFIG, error);
-	return endpoint->session != NULL;
+		return false;
+	}
+	endpoint->failure.outcome = CC_KMS_OK;
+	return true;
 }
 
 /* ---------- the session ---------- */
@@ -123,6 +132,8 @@ session_done(KmsCall *call, const cc_http_reply *reply)
 	outcome = endpoint->provider->session_reply(endpoint->session, reply,
 												chatcrypt_clock_ms(), error);
 	endpoint->session_call = NULL;
+	if (outcome == CC_KMS_OK)
+		endpoint->failure.outcome = CC_KMS_OK;
 	chatcrypt_call_note(call, outcome, error, reply);
 	chatcrypt_call_heed(call, outcome, reply);
 	chatcrypt_call_free(call);
@@ -136,8 +147,8 @@ session_done(KmsCall *call, const cc_http_reply *reply)
 }
 
 /* A probe gives up sooner, so that the next one is not put off. */
-static int64
-timeout_for(const KmsEndpoint *endpoint)
+int64
+chatcrypt_endpoint_timeout_ms(const KmsEndpoint *endpoint)
 {
 	if (endpoint->breaker.state == CC_BREAKER_CLOSED)
 		return chatcrypt_kms_timeout;
@@ -159,7 +170,7 @@ start_session_call(KmsEndpoint *endpoint, int64 now_ms)
 	chatcrypt_watchdog_leave();
 	if (outcome == CC_KMS_OK)
 	{
-		if (chatcrypt_call_send(call, timeout_for(endpoint), &refusal))
+		if (chatcrypt_call_send(call, chatcrypt_endpoint_timeout_ms(endpoint), &refusal))
 		{
 			endpoint->session_call = call;
 			return;
@@ -171,70 +182,7 @@ start_session_call(KmsEndpoint *endpoint, int64 now_ms)
 	session_failed(endpoint, outcome, error, 0);
 }
 
-/* ---------- the first look at a key ---------- */
-
-static void
-key_failed(KmsLine *line, cc_kms_outcome outcome, const char *error)
-{
-	line->key_tries++;
-	line->key_try_at_ms = chatcrypt_clock_ms() + chatcrypt_retry_ms(line->key_tries);
-	if (cc_kms_outcome_is_transient(outcome))
-		return;
-	line->failure.outcome = outcome;
-	line->failure.until_ms = chatcrypt_clock_ms() + CC_FAILURE_MS;
-	strlcpy(line->failure.error, error, CC_KMS_ERROR_MAX);
-	chatcrypt_line_note_error(line, outcome, error);
-	chatcrypt_line_fail_all(line, &line->failure);
-}
-
-static void
-key_done(KmsCall *call, const cc_http_reply *reply)
-{
-	KmsLine    *line = call->line;
-	KmsEndpoint *endpoint = call->endpoint;
-	char		error[CC_KMS_ERROR_MAX] = "";
-	cc_kms_outcome outcome;
-
-	outcome = endpoint->provider->key_reply(endpoint->session, line->stats.key_uri, reply,
-											&line->stats.facts, error);
-	line->key_call = NULL;
-	chatcrypt_call_note(call, outcome, error, reply);
-	chatcrypt_call_heed(call, outcome, reply);
-	chatcrypt_call_free(call);
-
-	line->key_known = outcome == CC_KMS_OK;
-	if (outcome == CC_KMS_OK)
-		line->key_tries = 0;
-	else if (outcome != CC_KMS_LOGIN_AGAIN)
-		key_failed(line, outcome, error);
-}
-
-static void
-start_key_call(KmsLine *line)
-{
-	KmsEndpoint *endpoint = line->endpoint;
-	KmsCall    *call = chatcrypt_call_new(endpoint, line, key_done);
-	char		error[CC_KMS_ERROR_MAX] = "";
-	const char *refusal;
-	cc_kms_outcome outcome;
-
-	if (call == NULL)
-		return;
-	outcome = endpoint->provider->key_request(endpoint->session, line->stats.key_uri,
-											  &call->request, error);
-	if (outcome == CC_KMS_OK)
-	{
-		if (chatcrypt_call_send(call, timeout_for(endpoint), &refusal))
-		{
-			line->key_call = call;
-			return;
-		}
-		outcome = CC_KMS_CONFIG;
-		strlcpy(error, refusal, CC_KMS_ERROR_MAX);
-	}
-	chatcrypt_call_free(call);
-	key_failed(line, outcome, error);
-}
+/* ---------- lines ---------- */
 
 /* May batches go out?  Starts what is still missing for that. */
 bool
@@ -263,7 +211,7 @@ chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
 	if (line->key_known)
 		return true;
 	if (line->key_call == NULL && now_ms >= line->key_try_at_ms)
-		start_key_call(line);
+		chatcrypt_key_look(line);
 	if (line->key_call == NULL)
 		*wake_at_ms = Min(*wake_at_ms, Max(line->key_try_at_ms, now_ms + 1));
 	return false;
@@ -303,7 +251,7 @@ start_probe(KmsEndpoint *endpoint, int64 now_ms)
 	else if (line != NULL)
 	{
 		if (line->key_call == NULL)
-			start_key_call(line);
+			chatcrypt_key_look(line);
 		if (line->key_call != NULL)
 			return;
 	}
@@ -336,7 +284,7 @@ step(KmsEndpoint *endpoint, int64 now_ms, int64 *wake_at_ms)
 void
 chatcrypt_endpoints_step(int64 now_ms, int64 *wake_at_ms)
 {
-	for (int i = 0; i < KMS_ENDPOINTS; i++)
+	for (int i = 0; i < CHATCRYPT_KMS_ENDPOINTS; i++)
 	{
 		KmsEndpoint *endpoint = &endpoints[i];
 
@@ -356,7 +304,7 @@ void
 chatcrypt_dispatch_reload(bool config_changed)
 {
 	chatcrypt_calls_cancel();
-	for (int i = 0; i < KMS_ENDPOINTS; i++)
+	for (int i = 0; i < CHATCRYPT_KMS_ENDPOINTS; i++)
 	{
 		KmsEndpoint *endpoint = &endpoints[i];
 
@@ -366,11 +314,12 @@ chatcrypt_dispatch_reload(bool config_changed)
 		{
 			endpoint->provider->close(endpoint->session);
 			endpoint->session = NULL;
+			endpoint->certificate_not_after = 0;
 		}
 		else if (endpoint->session != NULL && endpoint->provider->perform == NULL)
 			endpoint->provider->session_drop(endpoint->session);
 		endpoint->breaker = (cc_breaker) {.state = CC_BREAKER_CLOSED};
-		endpoint->failure.until_ms = 0;
+		endpoint->failure = (cc_failure) {0};
 		endpoint->session_tries = 0;
 		endpoint->session_try_at_ms = 0;
 	}

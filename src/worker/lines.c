@@ -130,6 +130,7 @@ chatcrypt_line_forget(KmsLine *line)
 	line->hold_until_ms = 0;
 	line->stats.hold_until = 0;
 	line->key_try_at_ms = 0;
+	line->key_again_at_ms = 0;
 	line->stats_changed = true;
 }
 
@@ -140,6 +141,7 @@ chatcrypt_lines_forget(void)
 	{
 		chatcrypt_line_suspect(&lines[row]);
 		chatcrypt_line_forget(&lines[row]);
+		memset(lines[row].stats.refused, 0, sizeof(lines[row].stats.refused));
 		lines[row].batch_limit = 0;
 		lines[row].key_known = false;
 		lines[row].key_tries = 0;
@@ -181,11 +183,44 @@ chatcrypt_take_queue(KmsQueue *queue)
 
 /* ---------- status ---------- */
 
+/* The last moment at which a request for this key is refused without a call; 0 for none. */
+static TimestampTz
+refused_until(const KmsLine *line, int64 now_ms)
+{
+	int64		until_ms = Max(line->endpoint->failure.until_ms, line->failure.until_ms);
+
+	for (int op = 0; op < KMS_OPS; op++)
+		until_ms = Max(until_ms, line->op_failures[op].until_ms);
+	return until_ms > now_ms ? GetCurrentTimestamp() + (until_ms - now_ms) * 1000 : 0;
+}
+
+/* The text that goes with what the view says first: see why_unusable() in kms_state.c. */
+static const char *
+trouble_of(const KmsLine *line)
+{
+	const KmsEndpoint *endpoint = line->endpoint;
+
+	if (endpoint->failure.outcome != CC_KMS_OK)
+		return endpoint->failure.error;
+	if (endpoint->breaker.state != CC_BREAKER_CLOSED)
+		return endpoint->last_error;
+	for (int operation = 0; operation < CHATCRYPT_KMS_OPERATIONS; operation++)
+		if (line->stats.refused[operation] != CC_KMS_OK)
+			return line->refusal;
+	return line->stats.last_error;
+}
+
 void
 chatcrypt_line_publish(KmsLine *line, int64 now_ms)
 {
 	KmsEndpoint *endpoint = line->endpoint;
 
+	line->stats.refused[CHATCRYPT_KMS_LOGIN] = endpoint->failure.outcome;
+	line->stats.refused_until = refused_until(line, now_ms);
+	strlcpy(line->stats.trouble, trouble_of(line), CC_KMS_ERROR_MAX);
+	line->stats.certificate_not_after = endpoint->certificate_not_after == 0 ? 0 :
+		time_t_to_timestamptz(endpoint->certificate_not_after);
+	line->certificate_published = endpoint->certificate_not_after;
 	if (endpoint->breaker.state != CC_BREAKER_CLOSED)
 		line->stats.reach = CHATCRYPT_REACH_NO;
 	line->stats.breaker = endpoint->breaker.state;

@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include <curl/curl.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -33,6 +34,7 @@
 
 #define FIRST_REPLY_SIZE	8192
 #define MOST_EVENTS			32
+#define CONNECTION_MAX_S	600		/* then a new handshake shows the certificate that is there now */
 
 struct ChatcryptTransfer
 {
@@ -56,6 +58,7 @@ typedef struct Watched
 static CURLM *multi;
 static int	transfers;
 static bool renew_wanted;
+static bool sees_certificates;	/* libcurl stands on the OpenSSL that we stand on */
 static int64 timer_at_ms = -1;	/* when libcurl wants to be called; -1 for not at all */
 
 static Watched *watched;
@@ -146,6 +149,70 @@ receive(char *bytes, size_t size, size_t count, void *arg)
 	return len;
 }
 
+/* ---------- certificates: plain memory only, too ---------- */
+
+static int64
+expiry_of(const X509 *certificate)
+{
+	struct tm	parts;
+
+	if (certificate == NULL || !ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &parts))
+		return 0;
+	return timegm(&parts);
+}
+
+/* Of a chain that is genuine, root included: when the first of it expires. */
+static int64
+first_expiry(STACK_OF(X509) *chain)
+{
+	int64		first = 0;
+
+	for (int i = 0; i < sk_X509_num(chain); i++)
+	{
+		int64		expiry = expiry_of(sk_X509_value(chain, i));
+
+		if (i == 0 || expiry < first)
+			first = expiry;
+	}
+	return first;
+}
+
+/*
+ * In place of X509_verify_cert(), which it calls: only to look.  Signatures are checked
+ * before times, so that a certificate that has expired is as genuine as one that has not.
+ */
+static int
+verify(X509_STORE_CTX *store, void *arg)
+{
+	int64	   *not_after = arg;
+	int			verified = X509_verify_cert(store);
+
+	if (verified == 1)
+		*not_after = first_expiry(X509_STORE_CTX_get0_chain(store));
+	else if (X509_STORE_CTX_get_error(store) == X509_V_ERR_CERT_HAS_EXPIRED)
+		*not_after = expiry_of(X509_STORE_CTX_get_current_cert(store));
+	return verified == 1;
+}
+
+static CURLcode
+watch_certificates(CURL *easy, void *ssl_ctx, void *arg)
+{
+	(void) easy;
+	SSL_CTX_set_cert_verify_callback(ssl_ctx, verify, arg);
+	return CURLE_OK;
+}
+
+/* libcurl may stand on another library, or another version of this one. */
+static bool
+libcurl_has_our_openssl(void)
+{
+	const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+	char		ours[32];
+
+	snprintf(ours, sizeof(ours), "OpenSSL/%lu.", OpenSSL_version_num() >> 28);
+	return info->ssl_version != NULL && strncmp(info->ssl_version, ours, strlen(ours)) == 0;
+}
+
 /* ---------- threads ---------- */
 
 /* Around whatever may take long or start a thread. */
@@ -196,6 +263,7 @@ chatcrypt_transport_start(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYSTEM_ERROR),
 				 errmsg("could not initialize libcurl: %s", curl_easy_strerror(result))));
+	sees_certificates = libcurl_has_our_openssl();
 	multi = new_multi();
 }
 
@@ -270,6 +338,14 @@ set_safety(CURL *easy, const ChatcryptTransportConfig *config)
 	failed |= curl_easy_setopt(easy, CURLOPT_PROXY, config->proxy);
 	failed |= curl_easy_setopt(easy, CURLOPT_NOPROXY, config->proxy[0] == '\0' ? "*" : "");
 	failed |= set_authorities(easy, config->ca_file);
+	if (sees_certificates)
+	{
+		failed |= curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, watch_certificates);
+		failed |= curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, config->certificate_not_after);
+	}
+
+	/* a session that is resumed shows no certificate, and one that has expired would do */
+	failed |= curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 	if (config->cert_file[0] != '\0')
 		failed |= curl_easy_setopt(easy, CURLOPT_SSLCERT, config->cert_file);
 	if (config->key_file[0] != '\0')
@@ -296,6 +372,9 @@ set_request(CURL *easy, ChatcryptTransfer *transfer, const cc_http_request *requ
 	failed |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) Max(connect_timeout_ms, 1));
 	failed |= curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) Max(timeout_ms, 1));
 	failed |= curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, renew_wanted ? 1L : 0L);
+#if LIBCURL_VERSION_NUM >= 0x075000
+	failed |= curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long) CONNECTION_MAX_S);
+#endif
 	failed |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive);
 	failed |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 	failed |= curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);

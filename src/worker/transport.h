@@ -21,6 +21,13 @@ typedef struct ChatcryptTransportConfig
 	const char *key_file;
 	const char *proxy;
 	bool		allow_http;
+
+	/*
+	 * Out: when the certificates of the server that is called expire, in seconds since
+	 * 1970.  Written in any handshake that has shown them to be genuine, also where it
+	 * failed because one has expired; static memory, since a connection outlives calls.
+	 */
+	int64	   *certificate_not_after;
 } ChatcryptTransportConfig;
 
 typedef struct ChatcryptTransfer ChatcryptTransfer;

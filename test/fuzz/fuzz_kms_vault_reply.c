@@ -95,7 +95,7 @@ answer_key(const cc_http_reply *reply)
 	cc_kms_session *session = logged_in();
 	cc_kms_key_facts facts;
 	char		error[CC_KMS_ERROR_MAX] = "";
-	cc_kms_outcome outcome = cc_kms_vault.key_reply(session, URI, reply, &facts, error);
+	cc_kms_outcome outcome = cc_kms_vault.key_reply(session, URI, reply, false, &facts, error);
 
 	check_text(error);
 	DEMAND(outcome != CC_KMS_SPLIT);

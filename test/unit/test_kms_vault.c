@@ -90,7 +90,7 @@ static cc_kms_outcome
 key_answer(cc_kms_session *session, long status, const char *body, cc_kms_key_facts *facts)
 {
 	cc_http_reply reply = reply_of(status, body);
-	cc_kms_outcome outcome = cc_kms_vault.key_reply(session, URI, &reply, facts, error);
+	cc_kms_outcome outcome = cc_kms_vault.key_reply(session, URI, &reply, false, facts, error);
 
 	end_reply(&reply);
 	return outcome;
@@ -686,10 +686,10 @@ refusals_of_an_old_login(void)
 	CHECK(log_in_again(session, 100) == CC_KMS_OK);
 	/* and after it: the new token stays */
 	CHECK(cc_kms_vault.batch_reply(session, &batch, &reply, error) == CC_KMS_LOGIN_AGAIN);
-	CHECK(cc_kms_vault.key_reply(session, URI, &reply, &facts, error) == CC_KMS_LOGIN_AGAIN);
+	CHECK(cc_kms_vault.key_reply(session, URI, &reply, false, &facts, error) == CC_KMS_LOGIN_AGAIN);
 	CHECK(cc_kms_vault.session_state(session, 100) == CC_SESSION_READY);
 	reply.login = 2;
-	CHECK(cc_kms_vault.key_reply(session, URI, &reply, &facts, error) == CC_KMS_DENIED);
+	CHECK(cc_kms_vault.key_reply(session, URI, &reply, false, &facts, error) == CC_KMS_DENIED);
 	CHECK(strstr(error, "read on team/transit/keys/chat") != NULL);
 	end_reply(&reply);
 	cc_kms_vault.close(session);

@@ -37,6 +37,7 @@
 #define PROTECTED	12			/* the others are for newcomers to show what they are */
 #define PARTITIONS	64
 #define SLACK_PERCENT	150
+#define LIFE_BUCKETS	1024
 
 typedef struct CacheEntry
 {
@@ -430,10 +431,46 @@ chatcrypt_keycache_epoch(void)
 	return pg_atomic_read_u64(&shared->epoch);
 }
 
+/* How long keys will stay, counted roughly: the median would take them all at once otherwise. */
+typedef struct Lives
+{
+	uint64		count;
+	int64		shortest;
+	int64		longest;
+	uint32		buckets[LIFE_BUCKETS];
+} Lives;
+
+static void
+count_life(Lives *lives, int64 left_ms)
+{
+	int64		max_age = (int64) chatcrypt_cache_max_age * 1000;
+
+	left_ms = Min(Max(left_ms, 0), max_age - 1);	/* the limit may have changed meanwhile */
+	if (lives->count == 0 || left_ms < lives->shortest)
+		lives->shortest = left_ms;
+	lives->longest = Max(lives->longest, left_ms);
+	lives->buckets[left_ms * LIFE_BUCKETS / max_age]++;
+	lives->count++;
+}
+
+static int64
+median_life(const Lives *lives)
+{
+	uint64		seen = 0;
+	int			bucket = 0;
+
+	while (bucket < LIFE_BUCKETS && (seen += lives->buckets[bucket]) * 2 < lives->count)
+		bucket++;
+	return Min(Max((int64) chatcrypt_cache_max_age * 1000 * bucket / LIFE_BUCKETS, lives->shortest),
+			   lives->longest);
+}
+
 void
 chatcrypt_keycache_stats(ChatcryptCacheStats *stats)
 {
+	int64		now = chatcrypt_now_ms();
 	uint64		entries = 0;
+	Lives		lives = {0};
 
 	for (uint32 number = 0; number < shared->nsets; number++)
 	{
@@ -441,7 +478,13 @@ chatcrypt_keycache_stats(ChatcryptCacheStats *stats)
 		CacheSet   *set = lock_set(number, &lock);
 
 		for (int way = 0; way < WAYS; way++)
-			entries += set->tags[way] != 0;
+		{
+			if (set->tags[way] == 0)
+				continue;
+			entries++;
+			count_life(&lives, set->entries[way].loaded_at +
+					   (int64) chatcrypt_cache_max_age * 1000 - now);
+		}
 		LWLockRelease(lock);
 	}
 
@@ -455,6 +498,9 @@ chatcrypt_keycache_stats(ChatcryptCacheStats *stats)
 		.refreshes = pg_atomic_read_u64(&shared->refreshes),
 		.bytes = shared->nsets * sizeof(CacheSet),
 		.locked = shared->locked,
-		.dumpable = false		/* the server does not start where the kernel refuses the advice */
+		.dumpable = false,		/* the server does not start where the kernel refuses the advice */
+		.first_left_ms = lives.count > 0 ? lives.shortest : -1,
+		.half_left_ms = lives.count > 0 ? median_life(&lives) : -1,
+		.all_left_ms = lives.count > 0 ? lives.longest : -1,
 	};
 }

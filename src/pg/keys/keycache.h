@@ -81,6 +81,14 @@ typedef struct ChatcryptCacheStats
 	uint64		bytes;
 	bool		locked;
 	bool		dumpable;
+
+	/*
+	 * When the first key, half of the keys and all of them have reached their hard limit
+	 * if none is loaded anew: milliseconds from now, -1 where there is no key.
+	 */
+	int64		first_left_ms;
+	int64		half_left_ms;
+	int64		all_left_ms;
 } ChatcryptCacheStats;
 
 extern void chatcrypt_keycache_stats(ChatcryptCacheStats *stats);

@@ -440,7 +440,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_kms_key_usage);
 Datum
 chatcrypt_kms_key_usage(PG_FUNCTION_ARGS)
 {
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_require_steward();
 	chatcrypt_owner_return_rows(fcinfo,
 								"SELECT d.kms_key, chatcrypt.kms_key_version(d.kms_key, "
 								"d.encrypted_dek) AS key_version, "

@@ -111,7 +111,7 @@ chatcrypt_due_for_rotation(PG_FUNCTION_ARGS)
 	DueArguments due;
 	ChatcryptArg args[5];
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_require_steward();
 	read_arguments(fcinfo, &due);
 	args[0] = due.age;
 	args[1] = due.messages;

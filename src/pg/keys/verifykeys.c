@@ -191,7 +191,7 @@ chatcrypt_verify_keys(PG_FUNCTION_ARGS)
 		.records = !XactReadOnly
 	};
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_require_steward();
 	if (verification.left < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -14,7 +14,13 @@
 #define BUCKET_GROWTH		1.25
 #define HALVE_AT			2048
 
-static ChatcryptKmsStats *rows;
+typedef struct KmsStatus
+{
+	ChatcryptKmsStats rows[CHATCRYPT_KMS_KEYS];
+	ChatcryptKmsLogins logins[CHATCRYPT_KMS_ENDPOINTS];
+} KmsStatus;
+
+static KmsStatus *status;
 static LWLock *lock;
 
 void
@@ -58,7 +64,7 @@ chatcrypt_latency_ms(const ChatcryptLatency *latency, double share)
 void
 chatcrypt_kms_stats_request(void)
 {
-	RequestAddinShmemSpace(MAXALIGN(sizeof(ChatcryptKmsStats) * CHATCRYPT_KMS_KEYS));
+	RequestAddinShmemSpace(MAXALIGN(sizeof(KmsStatus)));
 	RequestNamedLWLockTranche("ChatcryptKmsStats", 1);
 }
 
@@ -67,18 +73,17 @@ chatcrypt_kms_stats_startup(void)
 {
 	bool		found;
 
-	rows = ShmemInitStruct("chatcrypt kms status",
-						   sizeof(ChatcryptKmsStats) * CHATCRYPT_KMS_KEYS, &found);
+	status = ShmemInitStruct("chatcrypt kms status", sizeof(KmsStatus), &found);
 	lock = &GetNamedLWLockTranche("ChatcryptKmsStats")->lock;
 	if (!found)
-		memset(rows, 0, sizeof(ChatcryptKmsStats) * CHATCRYPT_KMS_KEYS);
+		memset(status, 0, sizeof(KmsStatus));
 }
 
 void
 chatcrypt_kms_stats_clear(void)
 {
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	memset(rows, 0, sizeof(ChatcryptKmsStats) * CHATCRYPT_KMS_KEYS);
+	memset(status, 0, sizeof(KmsStatus));
 	LWLockRelease(lock);
 }
 
@@ -86,7 +91,15 @@ void
 chatcrypt_kms_stats_publish(int row, const ChatcryptKmsStats *stats)
 {
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	rows[row] = *stats;
+	status->rows[row] = *stats;
+	LWLockRelease(lock);
+}
+
+void
+chatcrypt_kms_logins_publish(int row, const ChatcryptKmsLogins *logins)
+{
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	status->logins[row] = *logins;
 	LWLockRelease(lock);
 }
 
@@ -94,7 +107,19 @@ bool
 chatcrypt_kms_stats_read(int row, ChatcryptKmsStats *stats)
 {
 	LWLockAcquire(lock, LW_SHARED);
-	*stats = rows[row];
+	if (status->rows[row].key_uri[0] == '\0')
+		stats->key_uri[0] = '\0';
+	else
+		*stats = status->rows[row];
 	LWLockRelease(lock);
 	return stats->key_uri[0] != '\0';
+}
+
+bool
+chatcrypt_kms_logins_read(int row, ChatcryptKmsLogins *logins)
+{
+	LWLockAcquire(lock, LW_SHARED);
+	*logins = status->logins[row];
+	LWLockRelease(lock);
+	return logins->provider[0] != '\0';
 }

@@ -1,11 +1,9 @@
 /*
  * status.c
- *		The views of the KMS, its worker and the key cache, and kms_check().
- *		Not here: what they show (kms_stats.c, slots.c, keycache.c).
+ *		The views of the KMS worker and the key cache, and kms_check().
+ *		Not here: what they show (slots.c, keycache.c), and the keys (kms_state.c).
  */
 #include "postgres.h"
-
-#include <math.h>
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
@@ -14,135 +12,22 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
 #include "core/kdf.h"
 #include "pg/access/access.h"
 #include "pg/base/clock.h"
 #include "pg/keys/keycache.h"
 #include "pg/service/heartbeat.h"
-#include "pg/service/kms_stats.h"
 #include "pg/service/slots.h"
 #include "pg/service/waits.h"
+#include "pg/status/row.h"
 
-PG_FUNCTION_INFO_V1(chatcrypt_read_kms_status);
 PG_FUNCTION_INFO_V1(chatcrypt_read_kms_worker);
 PG_FUNCTION_INFO_V1(chatcrypt_read_kms_waits);
 PG_FUNCTION_INFO_V1(chatcrypt_read_cache_status);
 PG_FUNCTION_INFO_V1(chatcrypt_kms_check);
 
-/* ---------- rows ---------- */
-
-/* Columns of one row, filled from left to right. */
-typedef struct Row
-{
-	Datum		values[32];
-	bool		nulls[32];
-	int			n;
-} Row;
-
-static void
-put(Row *row, Datum value, bool known)
-{
-	row->values[row->n] = value;
-	row->nulls[row->n] = !known;
-	row->n++;
-}
-
-static void
-put_text(Row *row, const char *text)
-{
-	put(row, text[0] != '\0' ? CStringGetTextDatum(text) : (Datum) 0, text[0] != '\0');
-}
-
-static void
-put_ms(Row *row, double ms)
-{
-	put(row, Float8GetDatum(rint(ms * 1000) / 1000), ms >= 0);
-}
-
-static void
-put_time(Row *row, TimestampTz time)
-{
-	put(row, TimestampTzGetDatum(time), time != 0);
-}
-
-static void
-put_ms_interval(Row *row, int64 ms)
-{
-	Interval   *interval = palloc0(sizeof(Interval));
-
-	interval->time = ms * 1000;
-	put(row, IntervalPGetDatum(interval), ms >= 0);
-}
-
-/* The only row of a function that returns one. */
-static Datum
-form_row(FunctionCallInfo fcinfo, Row *row)
-{
-	TupleDesc	columns;
-
-	if (get_call_result_type(fcinfo, NULL, &columns) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), row->values, row->nulls));
-}
-
-static void
-store_row(FunctionCallInfo fcinfo, Row *row)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	tuplestore_putvalues(result->setResult, result->setDesc, row->values, row->nulls);
-}
-
 /* ---------- the views ---------- */
-
-static void
-put_key(Row *row, const cc_kms_key_facts *facts)
-{
-	put(row, BoolGetDatum(facts->derived), facts->known);
-	put(row, BoolGetDatum(facts->exportable), facts->known);
-	put(row, Int64GetDatum(facts->latest_version), facts->known);
-	put(row, Int64GetDatum(facts->min_decryption_version), facts->known);
-}
-
-Datum
-chatcrypt_read_kms_status(PG_FUNCTION_ARGS)
-{
-	ChatcryptKmsStats stats;
-	int64		now = chatcrypt_clock_ms();
-
-	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < CHATCRYPT_KMS_KEYS; i++)
-	{
-		Row			row = {.n = 0};
-
-		if (!chatcrypt_kms_stats_read(i, &stats))
-			continue;
-		put_text(&row, stats.key_uri);
-		put(&row, BoolGetDatum(stats.reach == CHATCRYPT_REACH_YES),
-			stats.reach != CHATCRYPT_REACH_UNKNOWN);
-		put_text(&row, cc_breaker_text(stats.breaker));
-		put_time(&row, stats.last_success);
-		put_text(&row, stats.last_error);
-		put_time(&row, stats.last_error_at);
-		put_ms(&row, chatcrypt_latency_ms(&stats.latency, 0.50));
-		put_ms(&row, chatcrypt_latency_ms(&stats.latency, 0.99));
-		put(&row, Int32GetDatum(stats.in_flight), true);
-		put(&row, Int32GetDatum(stats.waiting), true);
-		put(&row, Int64GetDatum(stats.calls), true);
-		put(&row, Int64GetDatum(stats.failed_calls), true);
-		put(&row, Int64GetDatum(stats.items), true);
-		put(&row, Int64GetDatum(stats.retries), true);
-		put_ms_interval(&row,
-						stats.lease_ms < 0 ? -1 :
-						Max(stats.lease_ms - (now - stats.lease_at_ms), 0));
-		put_key(&row, &stats.facts);
-		put_time(&row, stats.hold_until > GetCurrentTimestamp() ? stats.hold_until : 0);
-		store_row(fcinfo, &row);
-	}
-	return (Datum) 0;
-}
 
 Datum
 chatcrypt_read_kms_worker(PG_FUNCTION_ARGS)
@@ -205,6 +90,13 @@ chatcrypt_read_kms_waits(PG_FUNCTION_ARGS)
 	return form_row(fcinfo, &row);
 }
 
+/* So many milliseconds from now; NULL for less than none. */
+static void
+put_time_left(Row *row, int64 left_ms)
+{
+	put(row, TimestampTzGetDatum(GetCurrentTimestamp() + left_ms * 1000), left_ms >= 0);
+}
+
 Datum
 chatcrypt_read_cache_status(PG_FUNCTION_ARGS)
 {
@@ -222,6 +114,9 @@ chatcrypt_read_cache_status(PG_FUNCTION_ARGS)
 	put(&row, BoolGetDatum(stats.locked), true);
 	put(&row, BoolGetDatum(stats.dumpable), true);
 	put(&row, Int64GetDatum(stats.session_hits), true);
+	put_time_left(&row, stats.first_left_ms);
+	put_time_left(&row, stats.half_left_ms);
+	put_time_left(&row, stats.all_left_ms);
 	return form_row(fcinfo, &row);
 }
 
@@ -393,7 +288,7 @@ chatcrypt_kms_check(PG_FUNCTION_ARGS)
 	Check		check = {.fcinfo = fcinfo};
 	cc_kms_outcome made;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_require_steward();
 	check.key_uri = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	InitMaterializedSRF(fcinfo, 0);
 	if (!pg_strong_random(check.context, CC_CONTEXT_LEN))

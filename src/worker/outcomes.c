@@ -1,0 +1,204 @@
+/*
+ * outcomes.c
+ *		How calls ended: what that means to the breaker, and what the log and the
+ *		status views tell of it.  Not here: what it means to requests (flights.c).
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "pg/base/clock.h"
+#include "pg/base/settings.h"
+#include "worker/dispatch.h"
+
+static const char *
+text_of(cc_kms_outcome outcome, const char *error)
+{
+	return error[0] != '\0' ? error : cc_kms_outcome_text(outcome);
+}
+
+void
+chatcrypt_line_note_error(KmsLine *line, cc_kms_outcome outcome, const char *error)
+{
+	line->stats.last_error_at = GetCurrentTimestamp();
+	strlcpy(line->stats.last_error, text_of(outcome, error), CC_KMS_ERROR_MAX);
+	line->stats_changed = true;
+}
+
+/*
+ * What the KMS said last of an operation with this key, for the view alone: whether
+ * requests are refused is decided by the failures of the line, which end by time.
+ */
+void
+chatcrypt_line_note_refusal(KmsLine *line, int operation, cc_kms_outcome outcome, const char *error)
+{
+	cc_kms_outcome *refused = line->stats.refused;
+
+	switch (outcome)
+	{
+		case CC_KMS_OK:
+		case CC_KMS_NOT_OPENED: /* the key is there, and was used */
+			refused[operation] = CC_KMS_OK;
+			if (refused[CHATCRYPT_KMS_LOOK] == CC_KMS_NO_KEY)
+				refused[CHATCRYPT_KMS_LOOK] = CC_KMS_OK;
+			break;
+		case CC_KMS_DENIED:
+		case CC_KMS_NO_KEY:
+		case CC_KMS_CONFIG:
+			refused[operation] = outcome;
+			strlcpy(line->refusal, text_of(outcome, error), CC_KMS_ERROR_MAX);
+			break;
+		default:
+			break;
+	}
+	line->stats_changed = true;
+}
+
+/* ---------- counters ---------- */
+
+static int
+operation_of(const KmsCall *call)
+{
+	return call->batch.nitems > 0 ? (int) call->batch.op : CHATCRYPT_KMS_LOOK;
+}
+
+static void
+count(KmsCall *call, cc_kms_outcome outcome)
+{
+	ChatcryptKmsCount *counts = call->line->stats.counts[operation_of(call)];
+	bool		each = outcome == CC_KMS_OK || call->endpoint->provider->perform != NULL;
+
+	counts[outcome].calls++;
+	for (int i = 0; i < call->batch.nitems; i++)
+		counts[each ? call->items[i]->outcome : outcome].items++;
+}
+
+static void
+measure(KmsCall *call)
+{
+	ChatcryptKmsStats *stats = &call->line->stats;
+	int64		us = chatcrypt_clock_us() - call->started_us;
+
+	if (call->batch.nitems == 0)
+		return;
+	chatcrypt_latency_add(&stats->latency, us);
+	chatcrypt_histogram_add(call->batch.nitems > 1 ? &stats->batch : &stats->single, us);
+}
+
+/* ---------- lines ---------- */
+
+static void
+note_line(KmsCall *call, cc_kms_outcome outcome, const char *error, bool reached)
+{
+	KmsLine    *line = call->line;
+
+	line->stats.calls++;
+	line->stats.reach = reached ? CHATCRYPT_REACH_YES : CHATCRYPT_REACH_NO;
+	line->stats_changed = true;
+	count(call, outcome);
+	if (reached)
+		measure(call);
+	if (outcome == CC_KMS_OK)
+		line->stats.last_success = GetCurrentTimestamp();
+	else
+		line->stats.failed_calls++;
+
+	/* to look at a key that is known already is no right that anything else needs */
+	if (call->again && outcome == CC_KMS_DENIED)
+		return;
+	line->stats.last_outcome = outcome;
+	if (outcome != CC_KMS_OK)
+		chatcrypt_line_note_error(line, outcome, error);
+	chatcrypt_line_note_refusal(line, operation_of(call), outcome, error);
+}
+
+/* A step of the session is no call of any key's, and yet each depends on it. */
+static void
+note_all_lines(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error, bool reached,
+			   const char *request_id)
+{
+	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
+	{
+		KmsLine    *line = chatcrypt_line_at(row);
+
+		if (line == NULL || line->endpoint != endpoint)
+			continue;
+		line->stats.reach = reached ? CHATCRYPT_REACH_YES : CHATCRYPT_REACH_NO;
+		line->stats.last_outcome = outcome;
+		line->stats_changed = true;
+		if (request_id[0] != '\0')
+			strlcpy(line->stats.last_request_id, request_id, CC_KMS_REQUEST_ID_MAX);
+		if (outcome != CC_KMS_OK)
+			chatcrypt_line_note_error(line, outcome, error);
+	}
+	endpoint->logins.counts[outcome].calls++;
+	chatcrypt_kms_logins_publish(endpoint->row, &endpoint->logins);
+}
+
+/* ---------- the end of a call ---------- */
+
+/* A server that says that it is busy is there, and so is one that refuses. */
+static bool
+was_reached(cc_kms_outcome outcome, const cc_http_reply *reply)
+{
+	if (!cc_kms_outcome_is_transient(outcome))
+		return true;
+	return reply != NULL && (reply->status == 429 || reply->status == 412);
+}
+
+/* A timeout is a sure sign only where the call was given time to answer. */
+static bool
+is_sure(const KmsCall *call, cc_kms_outcome outcome)
+{
+	return outcome == CC_KMS_SEALED ||
+		(outcome == CC_KMS_TIMEOUT && call->timeout_ms * 2 >= chatcrypt_kms_timeout);
+}
+
+static void
+tell_breaker(const KmsCall *call, cc_kms_outcome outcome, bool reached)
+{
+	KmsEndpoint *endpoint = call->endpoint;
+
+	if (reached)
+	{
+		if (cc_breaker_success(&endpoint->breaker, call->batch.nitems > 0))
+		{
+			chatcrypt_lines_suspect(endpoint);
+			ereport(LOG,
+					(errmsg("the KMS behind the provider %s answers again",
+							endpoint->provider->scheme)));
+		}
+	}
+	else if (cc_breaker_failure(&endpoint->breaker, is_sure(call, outcome), chatcrypt_clock_ms()))
+		ereport(LOG,
+				(errmsg("the KMS behind the provider %s does not answer",
+						endpoint->provider->scheme),
+				 errdetail("The last error was: %s.", endpoint->last_error),
+				 errhint("Requests for keys that are not cached fail at once until it answers again.")));
+}
+
+void
+chatcrypt_call_note(KmsCall *call, cc_kms_outcome outcome, const char *error,
+					const cc_http_reply *reply)
+{
+	KmsEndpoint *endpoint = call->endpoint;
+	bool		reached = was_reached(outcome, reply);
+	char		request_id[CC_KMS_REQUEST_ID_MAX] = "";
+
+	if (reply != NULL && endpoint->provider->request_id != NULL)
+		endpoint->provider->request_id(reply, request_id);
+	if (call->line == NULL)
+		note_all_lines(endpoint, outcome, error, reached, request_id);
+	else
+	{
+		note_line(call, outcome, error, reached);
+		if (request_id[0] != '\0')
+			strlcpy(call->line->stats.last_request_id, request_id, CC_KMS_REQUEST_ID_MAX);
+	}
+	if (outcome == CC_KMS_OK)
+		endpoint->last_error[0] = '\0';
+	else if (!(call->again && outcome == CC_KMS_DENIED))
+		strlcpy(endpoint->last_error, text_of(outcome, error), CC_KMS_ERROR_MAX);
+	if (endpoint->provider->perform == NULL)
+		tell_breaker(call, outcome, reached);
+}
