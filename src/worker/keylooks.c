@@ -66,14 +66,15 @@ look_done(KmsCall *call, const cc_http_reply *reply)
 	note_facts(line, outcome, &facts, error);
 	chatcrypt_call_note(call, outcome, error, reply);
 
-	/* a limit on looking is none on using the key */
-	if (endpoint->aside_call != call)
+	/* a limit on looking is none on using a key that is known */
+	if (!again || endpoint->aside_call != call)
 		chatcrypt_call_heed(call, outcome, reply);
 	chatcrypt_call_free(call);
 	if (again)
 		return;
 
 	line->key_known = outcome == CC_KMS_OK;
+	line->stats_changed = true;
 	if (outcome == CC_KMS_OK)
 		line->key_tries = 0;
 	else if (outcome != CC_KMS_LOGIN_AGAIN)

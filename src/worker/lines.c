@@ -217,6 +217,7 @@ chatcrypt_line_publish(KmsLine *line, int64 now_ms)
 
 	line->stats.refused[CHATCRYPT_KMS_LOGIN] = endpoint->failure.outcome;
 	line->stats.refused_until = refused_until(line, now_ms);
+	line->stats.key_known = line->key_known;
 	strlcpy(line->stats.trouble, trouble_of(line), CC_KMS_ERROR_MAX);
 	line->stats.certificate_not_after = endpoint->certificate_not_after == 0 ? 0 :
 		time_t_to_timestamptz(endpoint->certificate_not_after);

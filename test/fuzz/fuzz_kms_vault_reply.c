@@ -98,6 +98,8 @@ answer_key(const cc_http_reply *reply)
 	cc_kms_outcome outcome = cc_kms_vault.key_reply(session, URI, reply, false, &facts, error);
 
 	check_text(error);
+	cc_kms_vault.request_id(reply, error);
+	check_text(error);
 	DEMAND(outcome != CC_KMS_SPLIT);
 	if (outcome == CC_KMS_OK)
 		DEMAND(reply->status == 200 && facts.known && facts.derived && !facts.exportable);

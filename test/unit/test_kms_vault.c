@@ -695,6 +695,53 @@ refusals_of_an_old_login(void)
 	cc_kms_vault.close(session);
 }
 
+/* A key that is in use is looked at again: a refusal says nothing of the login. */
+static void
+a_look_that_is_denied(void)
+{
+	cc_kms_session *session = logged_in();
+	cc_http_reply reply = reply_of(403, ERRORS("permission denied"));
+	cc_kms_key_facts facts;
+
+	CHECK(cc_kms_vault.key_reply(session, URI, &reply, true, &facts, error) == CC_KMS_DENIED);
+	CHECK(strstr(error, "read on team/transit/keys/chat") != NULL);
+	CHECK(!facts.known);
+	CHECK(cc_kms_vault.session_state(session, 100) == CC_SESSION_READY);
+	CHECK(cc_kms_vault.key_reply(session, URI, &reply, false, &facts, error) == CC_KMS_LOGIN_AGAIN);
+	CHECK(cc_kms_vault.session_state(session, 100) == CC_SESSION_EXCHANGE);
+	end_reply(&reply);
+	cc_kms_vault.close(session);
+}
+
+static bool
+request_id_is(const char *body, const char *expected)
+{
+	cc_http_reply reply = reply_of(200, body);
+	char		id[CC_KMS_REQUEST_ID_MAX] = "left over";
+	bool		same;
+
+	cc_kms_vault.request_id(&reply, id);
+	same = strcmp(id, expected) == 0;
+	end_reply(&reply);
+	return same;
+}
+
+#define X71 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+
+static void
+request_ids(void)
+{
+	CHECK(request_id_is("{\"request_id\":\"0a1b-2c\",\"data\":{}}", "0a1b-2c"));
+	CHECK(request_id_is("{\"request_id\":\"a\\nb\\u00e9\"}", "a?b??"));
+	CHECK(request_id_is("{\"request_id\":\"" X71 "\"}", X71));
+	CHECK(request_id_is("{\"request_id\":\"" X71 "x\"}", ""));
+	CHECK(request_id_is("{\"request_id\":7}", ""));
+	CHECK(request_id_is("{\"request_id\":null}", ""));
+	CHECK(request_id_is(ERRORS("permission denied"), ""));
+	CHECK(request_id_is("{\"request_id\":\"a\"", ""));
+	CHECK(request_id_is("", ""));
+}
+
 static uint32_t
 version_of(const char *wrapped)
 {
@@ -743,6 +790,8 @@ main(void)
 	RUN(no_answer);
 	RUN(refused_token);
 	RUN(refusals_of_an_old_login);
+	RUN(a_look_that_is_denied);
+	RUN(request_ids);
 	unlink(token_file);
 	return unit_done();
 }

@@ -445,7 +445,7 @@ count_life(Lives *lives, int64 left_ms)
 {
 	int64		max_age = (int64) chatcrypt_cache_max_age * 1000;
 
-	left_ms = Min(Max(left_ms, 0), max_age - 1);	/* the limit may have changed meanwhile */
+	left_ms = Min(left_ms, max_age - 1);
 	if (lives->count == 0 || left_ms < lives->shortest)
 		lives->shortest = left_ms;
 	lives->longest = Max(lives->longest, left_ms);
@@ -482,6 +482,8 @@ chatcrypt_keycache_stats(ChatcryptCacheStats *stats)
 			if (set->tags[way] == 0)
 				continue;
 			entries++;
+			if (past_its_limits(&set->entries[way], now))
+				continue;
 			count_life(&lives, set->entries[way].loaded_at +
 					   (int64) chatcrypt_cache_max_age * 1000 - now);
 		}

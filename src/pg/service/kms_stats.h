@@ -98,6 +98,7 @@ typedef struct ChatcryptKmsStats
 	TimestampTz hold_until;		/* no call before that; 0 for no hold */
 	int64		lease_ms;		/* left at lease_at_ms; -1 for no limit */
 	int64		lease_at_ms;	/* clock.h */
+	bool		key_known;		/* the key was looked at and may be used, until the worker looks anew */
 	cc_kms_key_facts facts;
 	TimestampTz facts_at;
 	char		facts_error[CC_KMS_ERROR_MAX];	/* of the last look, where it failed */

@@ -62,8 +62,8 @@ why_refused(const ChatcryptKmsStats *stats)
 	if (is_refused(stats, CC_KMS_NO_KEY))
 		return "the key service has no such key";
 	if (stats->refused[CHATCRYPT_KMS_LOOK] == CC_KMS_CONFIG)
-		return stats->refused_until != 0 ? "the key must not be used" :
-			"the key would be refused after a restart or reload";
+		return stats->key_known ? "the key would be refused after a restart or reload" :
+			"the key must not be used";
 	if (is_refused(stats, CC_KMS_CONFIG))
 		return "the key service is not set up correctly";
 	if (stats->refused[CHATCRYPT_KMS_LOOK] == CC_KMS_DENIED)

@@ -39,6 +39,8 @@ CONTROL, all bodies JSON (Chatcrypt::FaultProxy in Perl wraps it):
         expired      of the authority, and out of date
         self_signed  right name, nobody's authority
         other_ca     right name, of another authority: FOLDER/other-ca.pem
+      ending       good for another 2 days
+      ending_authority   good for 30, of an authority between that is good for another 3
         tls1_1       good, and that version of TLS alone; tls1_2 likewise
   POST /listen       {"how": H}
         accept       as usual
@@ -136,11 +138,16 @@ def make_contexts(folder):
     ca, ca_key = make_authority("chatcrypt test authority", os.path.join(folder, "ca.pem"))
     other, other_key = make_authority("another authority", os.path.join(folder, "other-ca.pem"))
 
+    between_key = ec.generate_private_key(ec.SECP256R1())
+    between = make_certificate("an authority between", between_key, ca.subject, ca_key, [], 3, authority=True)
+
     local = ["localhost", "127.0.0.1"]
     contexts = {}
     for name, hosts, days, issuer, issuer_key in (("good", local, 30, ca, ca_key),
                                                   ("other_name", ["vault.example"], 30, ca, ca_key),
                                                   ("expired", local, -1, ca, ca_key),
+                                                  ("ending", local, 2, ca, ca_key),
+                                                  ("ending_authority", local, 30, between, between_key),
                                                   ("self_signed", local, 30, None, None),
                                                   ("other_ca", local, 30, other, other_key)):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -148,6 +155,9 @@ def make_contexts(folder):
                                        issuer_key or key, hosts, days)
         path = os.path.join(folder, name + ".pem")
         write_pem(path, certificate, key)
+        if issuer is between:
+            with open(path, "ab") as out:
+                out.write(between.public_bytes(serialization.Encoding.PEM))
         contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         contexts[name].minimum_version = ssl.TLSVersion.TLSv1_2
         contexts[name].load_cert_chain(path)
