@@ -141,6 +141,7 @@ extern KmsEndpoint *chatcrypt_endpoint_at(int index);
 extern void chatcrypt_endpoints_step(int64 now_ms, int64 *wake_at_ms);
 extern bool chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms);
 extern bool chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms);
+extern cc_session_state chatcrypt_endpoint_state(const KmsEndpoint *endpoint, int64 now_ms);
 extern int64 chatcrypt_endpoint_timeout_ms(const KmsEndpoint *endpoint);
 extern void chatcrypt_dispatch_reload(bool config_changed);
 

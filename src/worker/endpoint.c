@@ -92,8 +92,8 @@ chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms)
 /* ---------- the session ---------- */
 
 /* Looks whether the files that a login came from have changed. */
-static cc_session_state
-state_of(const KmsEndpoint *endpoint, int64 now_ms)
+cc_session_state
+chatcrypt_endpoint_state(const KmsEndpoint *endpoint, int64 now_ms)
 {
 	cc_session_state state;
 
@@ -115,7 +115,7 @@ session_failed(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error,
 									  not_before_ms);
 	if (cc_kms_outcome_is_transient(outcome))
 		return;
-	if (state_of(endpoint, now) == CC_SESSION_EXCHANGE)
+	if (chatcrypt_endpoint_state(endpoint, now) == CC_SESSION_EXCHANGE)
 	{
 		refuse(endpoint, outcome, error);
 		endpoint->session_try_at_ms = endpoint->failure.until_ms;
@@ -194,7 +194,7 @@ chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
 		return true;
 	if (endpoint->breaker.state != CC_BREAKER_CLOSED)
 		return false;
-	if (state_of(endpoint, now_ms) == CC_SESSION_EXCHANGE)
+	if (chatcrypt_endpoint_state(endpoint, now_ms) == CC_SESSION_EXCHANGE)
 	{
 		/* a session that was opened just now logs in with the next turn */
 		if (endpoint->session_call == NULL)
@@ -241,7 +241,7 @@ start_probe(KmsEndpoint *endpoint, int64 now_ms)
 {
 	KmsLine    *line = line_to_probe(endpoint);
 
-	if (state_of(endpoint, now_ms) == CC_SESSION_EXCHANGE)
+	if (chatcrypt_endpoint_state(endpoint, now_ms) == CC_SESSION_EXCHANGE)
 	{
 		if (endpoint->session_call == NULL)
 			start_session_call(endpoint, now_ms);
@@ -269,7 +269,7 @@ step(KmsEndpoint *endpoint, int64 now_ms, int64 *wake_at_ms)
 			*wake_at_ms = Min(*wake_at_ms, Max(endpoint->breaker.probe_at_ms, now_ms + 1));
 		return;
 	}
-	if (state_of(endpoint, now_ms) == CC_SESSION_READY)
+	if (chatcrypt_endpoint_state(endpoint, now_ms) == CC_SESSION_READY)
 	{
 		/* the provider says when a renewal is due, and cannot say when it will be */
 		*wake_at_ms = Min(*wake_at_ms, now_ms + 1000);

@@ -124,7 +124,7 @@ chatcrypt_key_look_aside(KmsLine *line, int64 now_ms)
 		endpoint->provider->perform != NULL || endpoint->aside_call != NULL ||
 		line->key_call != NULL || line->held || now_ms < line->failure.until_ms ||
 		endpoint->session == NULL || endpoint->breaker.state != CC_BREAKER_CLOSED ||
-		endpoint->provider->session_state(endpoint->session, now_ms) == CC_SESSION_EXCHANGE)
+		chatcrypt_endpoint_state(endpoint, now_ms) == CC_SESSION_EXCHANGE)
 		return;
 	line->key_again_at_ms = now_ms + AGAIN_MS;
 	chatcrypt_key_look(line);
