@@ -102,6 +102,17 @@ sub cli
 	return $output;
 }
 
+# What the program finds the server by, as root.
+sub variables
+{
+	my ($self) = @_;
+	my @variables = map {
+		("${_}_ADDR" => $self->address, "${_}_CACERT" => $self->ca_file, "${_}_TOKEN" => $ROOT_TOKEN)
+	} qw(BAO VAULT);
+
+	return (@variables, HOME => $self->{folder});
+}
+
 # (status, standard output, standard error)
 sub try_cli
 {
@@ -111,13 +122,8 @@ sub try_cli
 
 	IPC::Run::run([ $self->{program}, @arguments ], '<', \$input, '>', \$output, '2>', \$error,
 		init => sub {
-			foreach my $prefix (qw(BAO VAULT))
-			{
-				$ENV{"${prefix}_ADDR"} = $self->address;
-				$ENV{"${prefix}_CACERT"} = $self->ca_file;
-				$ENV{"${prefix}_TOKEN"} = $ROOT_TOKEN;
-			}
-			$ENV{HOME} = $self->{folder};
+			my %variables = $self->variables;
+			@ENV{ keys %variables } = values %variables;
 		});
 	my $status = $? >> 8;
 	chomp $output;
