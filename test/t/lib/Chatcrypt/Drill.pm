@@ -4,6 +4,8 @@
 #   $drill->run(qr/pg_dumpall/);           # the next block, which must be the one that has this in it
 #   like($drill->run(qr/kms_check/), qr/unwrap\|t/);      # what it printed; a failure of it is one of the test
 #   $drill->refuse(qr/.../, qr/ERROR: .../);              # a block that must fail, and how
+#   $drill->pass_over(qr/.../);            # the next block, which is for another case
+#   $drill->run_later(qr/.../);            # what comes before that block is not run
 #   $drill->finish;                        # no block is left
 #
 # A block of SQL is run by psql with the connection that its first line names, a block of sh by bash.
@@ -85,6 +87,25 @@ sub refuse
 	isnt($status, 0, "$self->{name}: $expected fails");
 	like($output, $error, 'and says why');
 	return;
+}
+
+# The next block, which is for another case, and is not run.
+sub pass_over
+{
+	my ($self, $expected) = @_;
+	my $block = shift @{ $self->{blocks} };
+
+	like($block->{text}, $expected, "$self->{name}: a block for another case");
+	return;
+}
+
+# The first block that has this in it, without those before it.
+sub run_later
+{
+	my ($self, $expected) = @_;
+
+	shift @{ $self->{blocks} } while @{ $self->{blocks} } && $self->{blocks}[0]{text} !~ $expected;
+	return $self->run($expected);
 }
 
 sub finish

@@ -1,0 +1,170 @@
+# The drills of docs/operations.md in which something happens to the key service: a key is lost, the
+# service moves, a key or a login is compromised.
+use strict;
+use warnings;
+use Chatcrypt::Drill;
+use Chatcrypt::FaultProxy;
+use Chatcrypt::Kms;
+use Chatcrypt::OpenBao;
+use Chatcrypt::Sessions;
+use Chatcrypt::Test qw(keys_of);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $bao = Chatcrypt::OpenBao->start_or_skip;
+my $node = Chatcrypt::Test->start('old', bao => $bao, conf => $bao->approle_settings . "chatcrypt.cache_ttl = 4s\n");
+my %service = Chatcrypt::Drill::key_service($bao);
+my %cluster = (Chatcrypt::Drill::cluster(OLD => $node), DB => 'postgres', %service);
+
+sub readable
+{
+	my (@chats) = @_;
+	return join ' ', grep { ask($node, read_chat($_)) eq "body $_" } @chats;
+}
+
+sub all_work
+{
+	my ($steps, $name) = @_;
+	like($steps, qr/unwrap\|t/, $name);
+	unlike($steps, qr/\|f\|/, 'in every step');
+	return;
+}
+
+make_chats($node, 1, 6);
+$node->safe_psql('postgres', 'SELECT chatcrypt.create_chat(7); SELECT chatcrypt.shred_chat(7, $$irreversible$$); SELECT chatcrypt.seal_events()');
+
+# ---------- a lost key ----------
+
+# It is lost softly, while chats 1 to 3 and the key of the history are in the cache.
+my $undo = qr/RESET chatcrypt.cache_ttl/;
+my %lost = (%cluster, LOST => 'vault:transit/chat', NEWKEY => 'chat2', NEWURI => 'vault:transit/chat2');
+
+sub lose
+{
+	my (@how) = @_;
+	$node->restart;
+	is(readable(1 .. 3), '1 2 3', 'chats are read, and their keys are in the cache');
+	$bao->cli(@how);
+	return Chatcrypt::Drill->new('Lost KMS key', %lost);
+}
+
+my $drill = lose('delete', 'transit/keys/chat/soft-delete');
+$drill->run(qr/cache_ttl = '30d'/);
+sleep 6;
+is(readable(1 .. 6), '1 2 3', 'what is in the cache reads, longer than cache_ttl');
+like(failure($node, read_chat(4)), qr/soft-deleted key.*Restore or create the key at its key service/, 'the error says what to do');
+like($drill->run(qr/verify_keys/), qr/^6\|6\nnot checked\|refusing to use soft-deleted key\|6$/, 'it is said how much is lost and why');
+like($drill->run(qr/bao read/), qr/soft_deleted +true/, 'the key service has it still');
+$drill->run(qr/soft-delete-restore/);
+is($drill->run(qr/verify_keys/), '', 'and gives it back');
+$drill->run($undo);
+is(readable(1 .. 6), '1 2 3 4 5 6', 'nothing was lost');
+
+# It is lost for good.
+$bao->cli('write', 'transit/keys/chat/config', 'deletion_allowed=true');
+$node->restart;
+ask($node, 'SELECT * FROM chatcrypt.verify_events()');
+is(readable(1 .. 3), '1 2 3', 'chats are read');
+$bao->cli('delete', 'transit/keys/chat');
+$drill = Chatcrypt::Drill->new('Lost KMS key', %lost);
+$drill->run(qr/cache_ttl = '30d'/);
+sleep 6;
+is(readable(1 .. 6), '1 2 3', 'what is in the cache outlives the key');
+like($drill->run(qr/verify_keys/), qr/\|the key check of vault:transit\/chat: status 404: [^|]*\|6$/, 'the key service says that there is none');
+like($drill->run(qr/bao read/), qr/No value found/, 'nor does it show one');
+$drill->pass_over(qr/soft-delete-restore/);
+$drill->pass_over(qr/verify_keys/);
+$drill->pass_over($undo);
+$drill->run(qr/policy write/);
+like($drill->run(qr/move_event_key/), qr/^(?!.*\|f\|).*\nt$/s, 'the new key works, and seals the history');
+like($drill->run(qr/rotate_chat/), qr/^6\n(?:.*\n)*3\|0\|3$/, 'all chats have new keys, and what could be opened moved');
+is(ask($node, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(104), chatcrypt.id(4), 'new') RETURNING body}),
+	'new', 'a chat whose messages are lost takes new ones');
+like($drill->run(qr/lost_messages AS/), qr/^00000000-0000-8000-8000-000000000004\|1\|.*000000000005\|1\|.*000000000006\|1\|[^\n]*$/s, 'what is lost is listed');
+$drill->run(qr/DELETE FROM chatcrypt.messages/);
+$drill->pass_over(qr/event_seal.lost/);
+$drill->pass_over(qr/DELETE FROM chatcrypt.event_chain/);
+$drill->finish;
+Chatcrypt::Drill->new('Lost KMS key', %lost)->run_later($undo);
+$node->restart;
+is(readable(1 .. 3), '1 2 3', 'what moved is read after a restart');
+is(ask($node, 'SELECT count(body) FROM chatcrypt.messages'), '4', 'and nothing else is left');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.verify_events()'), '0', 'the history is whole');
+
+# The same where the key of the history was not in the cache.
+$bao->cli('write', 'transit/keys/chat2/config', 'deletion_allowed=true');
+$bao->cli('delete', 'transit/keys/chat2');
+$node->restart;
+%lost = (%lost, LOST => 'vault:transit/chat2', KEY => 'chat2', NEWKEY => 'chat3', NEWURI => 'vault:transit/chat3');
+$drill = Chatcrypt::Drill->new('Lost KMS key', %lost);
+$drill->run_later(qr/policy write/);
+$drill->refuse(qr/move_event_key/, qr/could not unwrap the key of the event chain/);
+like($drill->run(qr/rotate_chat/), qr/^6\n(?:.*\n)*0\|0\|4$/, 'nothing moves');
+$drill->run_later(qr/event_seal.lost/);
+is($drill->run(qr/DELETE FROM chatcrypt.event_chain/), 't', 'a new chain is begun, and all that happened is in it');
+$drill->finish;
+ok(-s "$drill->{variables}{WORK}/event_seal.lost", 'the old seals are kept');
+is(ask($node, q{SELECT count(*) FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(1)}), '1', 'the rows of what is lost are there');
+
+# ---------- the key service moves ----------
+
+$node->safe_psql('postgres', 'DELETE FROM chatcrypt.messages');
+make_chats($node, 11, 16);
+$node->safe_psql('postgres', 'SELECT chatcrypt.shred_chat(g, $$irreversible$$) FROM generate_series(1::bigint, 6) AS g');
+my $proxy = Chatcrypt::FaultProxy->start($bao);
+my $second = Chatcrypt::OpenBao->start;
+my %moved = (%cluster, NEWADDR => $proxy->address, NEWCA => $proxy->ca_file, FROM_URI => 'vault:transit/chat3', TO_URI => $bao->add_key('chat4'),
+	KEYS => keys_of($node));
+$bao->set_policy('chat3', 'chat4');
+$drill = Chatcrypt::Drill->new('The key service moved', %moved);
+$proxy->reset;
+all_work($drill->run(qr/vault_addr/), 'another address is the same key service');
+cmp_ok($proxy->requests('decrypt'), '>', 0, 'and it is asked there');
+like($drill->run(qr/move_key\(:'from', :'to'\)/), qr/^(?!.*\|f\|).*\n\d+\|0\nt\nvault:transit\/chat4\|1\|\d+\|\d+$/s, 'all data keys and the seal move to another key');
+is(readable(11 .. 16), '11 12 13 14 15 16', 'and everything reads');
+
+$drill->{variables}{FROM_URI} = 'vault:transit/chat4';
+$drill->{variables}{TO_URI} = 'vault:transit/chat';
+@{ $drill->{variables} }{qw(NEWADDR NEWCA NEWTOKEN)} = ($second->address, $second->ca_file, $second->token_file);
+$drill->run(qr/moving.key/);
+like($drill->run(qr/local:moving/), qr/^\d+\|0\nt\nlocal:moving\|\d+$/, 'everything is under the key file');
+$node->safe_psql('postgres', "ALTER SYSTEM SET $_ = ''") foreach qw(chatcrypt.vault_role_id_file chatcrypt.vault_secret_id_file);
+my $said = $drill->run(qr/vault_token_file/);
+all_work($said, 'the new key service works');
+like($said, qr/\n\d+\|0\nt\nvault:transit\/chat\|\d+$/, 'everything is there, and opens');
+$drill->run(qr/shred -u/);
+$drill->finish;
+$bao->stop;
+$node->restart;
+is(readable(11 .. 16), '11 12 13 14 15 16', 'the old key service is not needed any more');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.verify_events()'), '0', 'for the history either');
+
+# ---------- a key and a login are compromised ----------
+
+$node->safe_psql('postgres', "ALTER SYSTEM RESET $_") foreach qw(chatcrypt.vault_role_id_file chatcrypt.vault_secret_id_file chatcrypt.vault_token_file);
+set($node, 'chatcrypt.vault_token_file' => '', 'chatcrypt.vault_role_id_file' => $second->role_id_file, 'chatcrypt.vault_secret_id_file' => $second->secret_id_file);
+is(readable(11), '11', 'a login by secret id');
+my $stolen = slurp_file($second->secret_id_file);
+my $role = slurp_file($second->role_id_file);
+my @login = ('write', '-field=token', 'auth/approle/login', "role_id=$role", "secret_id=$stolen");
+my $token = $second->cli(@login);
+ok($token, 'whoever has it logs in');
+$node->safe_psql('postgres', 'UPDATE chatcrypt.chat SET external_envelopes = false');
+%service = Chatcrypt::Drill::key_service($second);
+$drill = Chatcrypt::Drill->new('Compromised key or login', %cluster, %service, SECRET_ID_FILE => $second->secret_id_file, NEWVERSION => 2);
+$drill->run(qr/secret-id-accessor/);
+all_work($drill->run(qr/kms_check/), 'the server logs in anew');
+isnt(($second->try_cli(@login))[0], 0, 'and the thief not');
+isnt(($second->try_cli('token', 'lookup', $token))[0], 0, 'whose token is gone as well');
+$drill->run(qr/rotate"/);
+like($drill->run(qr/rewrap/), qr/^\d+\|0\nt\nvault:transit\/chat\|2$/, 'everything is under the new version');
+$drill->run(qr/min_decryption_version/);
+my $before = ask($node, 'SELECT count(*) FROM chatcrypt.dek WHERE state = $$active$$');
+like($drill->run(qr/rotate_due/), qr/^$before\|0\n6\|0\|0\n$before\|0\|0\n0$/, 'new data keys, messages under them, and none of the old ones left');
+$drill->finish;
+$node->restart;
+is(readable(11 .. 16), '11 12 13 14 15 16', 'and everything reads');
+
+$node->stop;
+$second->stop;
+done_testing();
