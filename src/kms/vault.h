@@ -118,6 +118,9 @@ extern cc_kms_outcome vault_token_refused(vault_session *session, const cc_http_
 /* A text of the server's for a person: bounded; "" where value is none. */
 extern void vault_server_text(cc_json value, char text[VAULT_TEXT_MAX]);
 
+/* Do the server's words mean that there is no key of that name, or none that may be used? */
+extern bool vault_key_is_gone(const char *server);
+
 /* False where the reply is not JSON or has no member of that name. */
 extern bool vault_reply_member(const cc_http_reply *reply, const char *name, cc_json *value);
 

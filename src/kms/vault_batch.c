@@ -335,7 +335,7 @@ outcome_of_error(const char *server, long status)
 	if (strstr(server, "message authentication failed") != NULL ||
 		strstr(server, "version is too new") != NULL)
 		return CC_KMS_NOT_OPENED;
-	return CC_KMS_REJECTED;
+	return vault_key_is_gone(server) ? CC_KMS_NO_KEY : CC_KMS_REJECTED;
 }
 
 /*

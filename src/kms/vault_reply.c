@@ -146,6 +146,14 @@ no_answer(const vault_session *session, const cc_http_reply *reply, const char *
 	return CC_KMS_TRANSIENT;
 }
 
+/* Transit says 400 and not 404 for a key that is not there; OpenBao can delete one softly. */
+bool
+vault_key_is_gone(const char *server)
+{
+	return strcmp(server, "encryption key not found") == 0 ||
+		strstr(server, "soft-deleted key") != NULL;
+}
+
 cc_kms_outcome
 vault_reply_outcome(const vault_session *session, const cc_http_reply *reply, const char *what,
 					char error[CC_KMS_ERROR_MAX])
@@ -161,8 +169,7 @@ vault_reply_outcome(const vault_session *session, const cc_http_reply *reply, co
 
 	outcome = status_outcome(reply->status, &words);
 	first_error(reply, server);
-	/* Transit says 400 and not 404 for a key that is not there */
-	if (reply->status == 400 && strcmp(server, "encryption key not found") == 0)
+	if (reply->status == 400 && vault_key_is_gone(server))
 		outcome = CC_KMS_NO_KEY;
 	if (server[0] != '\0')
 		cc_kms_say(error, "%s: status %ld: %s", what, reply->status, server);

@@ -321,14 +321,15 @@ items_with_errors(void)
 		"\"reference\":\"2\"},"
 		"{\"plaintext\":\"" X32 "\",\"error\":\"\",\"reference\":\"3\"},"
 		"{\"plaintext\":\"" X32 "\",\"error\":null,\"reference\":\"4\"},"
-		"{\"plaintext\":\"" X32 "\",\"error\":7,\"reference\":\"5\"}");
+		"{\"plaintext\":\"" X32 "\",\"error\":7,\"reference\":\"5\"},"
+		"{\"plaintext\":\"\",\"error\":\"refusing to use soft-deleted key\",\"reference\":\"6\"}");
 	static const long statuses[] = {200, 400};
 	cc_kms_session *session = logged_in();
 	cc_kms_batch batch;
 
 	for (int i = 0; i < 2; i++)
 	{
-		batch = new_batch(CC_KMS_UNWRAP, 6);
+		batch = new_batch(CC_KMS_UNWRAP, 7);
 		CHECK_AT(batch_answer(session, &batch, statuses[i], results) == CC_KMS_OK, i);
 		CHECK_AT(items[0].outcome == CC_KMS_OK && dek_is_x(&items[0]) && items[0].error[0] == '\0', i);
 		CHECK_AT(items[1].outcome == CC_KMS_NOT_OPENED && unit_all_zero(items[1].dek, CC_DEK_LEN), i);
@@ -337,8 +338,9 @@ items_with_errors(void)
 		CHECK_AT(items[3].outcome == CC_KMS_OK && dek_is_x(&items[3]), i);
 		CHECK_AT(items[4].outcome == CC_KMS_OK && dek_is_x(&items[4]), i);
 		CHECK_AT(items[5].outcome == CC_KMS_REJECTED && unit_all_zero(items[5].dek, CC_DEK_LEN), i);
+		CHECK_AT(items[6].outcome == CC_KMS_NO_KEY && unit_all_zero(items[6].dek, CC_DEK_LEN), i);
 	}
-	batch = new_batch(CC_KMS_UNWRAP, 6);
+	batch = new_batch(CC_KMS_UNWRAP, 7);
 	CHECK(batch_answer(session, &batch, 500, results) == CC_KMS_OK);
 	CHECK(items[0].outcome == CC_KMS_OK && items[1].outcome == CC_KMS_TRANSIENT);
 	cc_kms_vault.close(session);
@@ -545,6 +547,7 @@ statuses(void)
 		{400, ERRORS("context should be set either in all the request blocks or in none"), 2, CC_KMS_REJECTED,
 		"context should be set"},
 		{400, ERRORS("encryption key not found"), 2, CC_KMS_NO_KEY, "encryption key not found"},
+		{400, ERRORS("refusing to use soft-deleted key"), 2, CC_KMS_NO_KEY, "soft-deleted"},
 		{400, "", 2, CC_KMS_REJECTED, "rejected"},
 		{400, ENVELOPE("{\"batch_results\":null}"), 2, CC_KMS_BAD_REPLY, "0 results for 2 items"},
 		{404, ERRORS("no handler for route"), 2, CC_KMS_NO_KEY, "no handler"},
