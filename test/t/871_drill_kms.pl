@@ -31,7 +31,17 @@ sub all_work
 }
 
 make_chats($node, 1, 6);
-$node->safe_psql('postgres', 'SELECT chatcrypt.create_chat(7); SELECT chatcrypt.shred_chat(7, $$irreversible$$); SELECT chatcrypt.seal_events()');
+$node->safe_psql('postgres', 'SELECT chatcrypt.create_chat(7); SELECT chatcrypt.shred_chat(7, $$irreversible$$);
+	SELECT chatcrypt.set_search(1, $$blind$$), chatcrypt.set_search(4, $$blind$$); CALL chatcrypt.reindex_search(1); CALL chatcrypt.reindex_search(4);
+	SELECT chatcrypt.seal_events()');
+
+# How many messages of a chat a search finds, or why it finds none.
+sub found
+{
+	my ($chat, $words) = @_;
+	return ask($node, "SELECT count(*) FROM chatcrypt.search($chat, '$words')");
+}
+is(found(1, 'body'), '1', 'messages can be searched');
 
 # ---------- a lost key ----------
 
@@ -53,7 +63,7 @@ $drill->run(qr/cache_ttl = '30d'/);
 sleep 6;
 is(readable(1 .. 6), '1 2 3', 'what is in the cache reads, longer than cache_ttl');
 like(failure($node, read_chat(4)), qr/soft-deleted key.*Restore or create the key at its key service/, 'the error says what to do');
-like($drill->run(qr/verify_keys/), qr/^6\|6\nnot checked\|refusing to use soft-deleted key\|6$/, 'it is said how much is lost and why');
+like($drill->run(qr/verify_keys/), qr/^6\|8\nnot checked\|refusing to use soft-deleted key\|8$/, 'it is said how much is lost and why');
 like($drill->run(qr/bao read/), qr/soft_deleted +true/, 'the key service has it still');
 $drill->run(qr/soft-delete-restore/);
 is($drill->run(qr/verify_keys/), '', 'and gives it back');
@@ -70,7 +80,7 @@ $drill = Chatcrypt::Drill->new('Lost KMS key', %lost);
 $drill->run(qr/cache_ttl = '30d'/);
 sleep 6;
 is(readable(1 .. 6), '1 2 3', 'what is in the cache outlives the key');
-like($drill->run(qr/verify_keys/), qr/\|the key check of vault:transit\/chat: status 404: [^|]*\|6$/, 'the key service says that there is none');
+like($drill->run(qr/verify_keys/), qr/\|the key check of vault:transit\/chat: status 404: [^|]*\|8$/, 'the key service says that there is none');
 like($drill->run(qr/bao read/), qr/No value found/, 'nor does it show one');
 $drill->pass_over(qr/soft-delete-restore/);
 $drill->pass_over(qr/verify_keys/);
@@ -78,10 +88,14 @@ $drill->pass_over($undo);
 $drill->run(qr/policy write/);
 like($drill->run(qr/move_event_key/), qr/^(?!.*\|f\|).*\nt$/s, 'the new key works, and seals the history');
 like($drill->run(qr/rotate_chat/), qr/^6\n(?:.*\n)*3\|0\|3$/, 'all chats have new keys, and what could be opened moved');
+like(found(1, 'body'), qr/could not unwrap/, 'the key of the search is lost');
+$drill->run(qr/reindex_search/);
 is(ask($node, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(104), chatcrypt.id(4), 'new') RETURNING body}),
 	'new', 'a chat whose messages are lost takes new ones');
+is(found(1, 'body'), '1', 'a new one finds what is there');
 like($drill->run(qr/lost_messages AS/), qr/^00000000-0000-8000-8000-000000000004\|1\|.*000000000005\|1\|.*000000000006\|1\|[^\n]*$/s, 'what is lost is listed');
 $drill->run(qr/DELETE FROM chatcrypt.messages/);
+is(found(4, 'new') . found(4, 'body'), '10', 'a chat that has lost messages is searched as well');
 $drill->pass_over(qr/event_seal.lost/);
 $drill->pass_over(qr/DELETE FROM chatcrypt.event_chain/);
 $drill->finish;
@@ -100,6 +114,7 @@ $drill = Chatcrypt::Drill->new('Lost KMS key', %lost);
 $drill->run_later(qr/policy write/);
 $drill->refuse(qr/move_event_key/, qr/could not unwrap the key of the event chain/);
 like($drill->run(qr/rotate_chat/), qr/^6\n(?:.*\n)*0\|0\|4$/, 'nothing moves');
+$drill->run(qr/reindex_search/);
 $drill->run_later(qr/event_seal.lost/);
 is($drill->run(qr/DELETE FROM chatcrypt.event_chain/), 't', 'a new chain is begun, and all that happened is in it');
 $drill->finish;
@@ -110,6 +125,7 @@ is(ask($node, q{SELECT count(*) FROM chatcrypt.messages WHERE chat_id = chatcryp
 
 $node->safe_psql('postgres', 'DELETE FROM chatcrypt.messages');
 make_chats($node, 11, 16);
+$node->safe_psql('postgres', 'SELECT chatcrypt.set_search(11, $$blind$$); CALL chatcrypt.reindex_search(11)');
 $node->safe_psql('postgres', 'SELECT chatcrypt.shred_chat(g, $$irreversible$$) FROM generate_series(1::bigint, 6) AS g');
 my $proxy = Chatcrypt::FaultProxy->start($bao);
 my $second = Chatcrypt::OpenBao->start;
@@ -159,8 +175,13 @@ isnt(($second->try_cli('token', 'lookup', $token))[0], 0, 'whose token is gone a
 $drill->run(qr/rotate"/);
 like($drill->run(qr/rewrap/), qr/^\d+\|0\nt\nvault:transit\/chat\|2$/, 'everything is under the new version');
 $drill->run(qr/min_decryption_version/);
-my $before = ask($node, 'SELECT count(*) FROM chatcrypt.dek WHERE state = $$active$$');
+my $before = ask($node, q{SELECT count(*) FROM chatcrypt.dek WHERE state = 'active' AND purpose = 'data'});
 like($drill->run(qr/rotate_due/), qr/^$before\|0\n6\|0\|0\n$before\|0\|0\n0$/, 'new data keys, messages under them, and none of the old ones left');
+my $tokens = 'SELECT md5(string_agg(t::text, $$|$$ ORDER BY t::text)), count(*) > 0 FROM chatcrypt.search_token AS t';
+my $old_tokens = ask($node, $tokens);
+$drill->run(qr/reindex_search/);
+isnt(ask($node, $tokens), $old_tokens, 'other tokens');
+is(found(11, 'body'), '1', 'find what they found');
 $drill->finish;
 $node->restart;
 is(readable(11 .. 16), '11 12 13 14 15 16', 'and everything reads');
