@@ -40,22 +40,27 @@ COMMENT ON COLUMN chatcrypt.key_state.oldest IS 'When the oldest of them became 
 -- No key is due before its age is that of the shortest policy, which leaves few to look at.  A tenth
 -- less, because months are counted as 30 days to tell which policy is the shortest.
 CREATE FUNCTION chatcrypt.read_keys_due(
-	OUT tenant text, OUT seals boolean, OUT since timestamptz)
+	only_sealing boolean, most bigint DEFAULT NULL, OUT tenant text, OUT since timestamptz)
 	RETURNS SETOF record
 	LANGUAGE sql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT c.tenant, d.purpose = CASE c.mode WHEN 'managed' THEN 'data' WHEN 'conversation_key' THEN 'conversation' END,
-		   d.valid_from + coalesce(c.rotate_after, t.rotate_after)
-	FROM chatcrypt.dek AS d JOIN chatcrypt.chat AS c USING (chat_id) JOIN chatcrypt.tenant AS t USING (tenant)
-	WHERE d.state = 'active' AND d.purpose <> 'search'
+	WITH old AS MATERIALIZED (
+		SELECT d.chat_id, d.purpose, d.valid_from
+		FROM chatcrypt.dek AS d
+		WHERE d.state = 'active' AND d.purpose <> 'search'
+		  AND d.valid_from <= (SELECT now() - min(extract(epoch FROM shortest)) * interval '0.9 s'
+							   FROM ((SELECT min(rotate_after) FROM chatcrypt.tenant)
+									 UNION ALL
+									 (SELECT min(rotate_after) FROM chatcrypt.chat)) AS p (shortest))
+	)
+	SELECT c.tenant, d.valid_from + coalesce(c.rotate_after, t.rotate_after)
+	FROM old AS d JOIN chatcrypt.chat AS c USING (chat_id) JOIN chatcrypt.tenant AS t USING (tenant)
+	WHERE (NOT only_sealing OR d.purpose = CASE c.mode WHEN 'managed' THEN 'data' WHEN 'conversation_key' THEN 'conversation' END)
 	  AND d.valid_from <= now() - coalesce(c.rotate_after, t.rotate_after)
-	  AND d.valid_from <= (SELECT now() - min(extract(epoch FROM shortest)) * interval '0.9 s'
-						   FROM ((SELECT min(rotate_after) FROM chatcrypt.tenant)
-								 UNION ALL
-								 (SELECT min(rotate_after) FROM chatcrypt.chat)) AS p (shortest));
+	LIMIT most;
 $$;
-COMMENT ON FUNCTION chatcrypt.read_keys_due() IS
+COMMENT ON FUNCTION chatcrypt.read_keys_due(boolean, bigint) IS
 	'For views and doctor(): active keys that are older than rotate_after of their chat or tenant '
-	'allows, and since when; seals says whether it is the key of the messages, which '
+	'allows, and since when they have been due; all, or those that seal messages, which '
 	'due_for_rotation() goes by.';
 
 CREATE FUNCTION chatcrypt.read_tenant_state(
@@ -68,7 +73,7 @@ CREATE FUNCTION chatcrypt.read_tenant_state(
 	FROM chatcrypt.tenant AS t
 	LEFT JOIN (SELECT c.tenant, count(*) AS chats FROM chatcrypt.chat AS c GROUP BY c.tenant) AS c USING (tenant)
 	LEFT JOIN (SELECT k.tenant, count(*) AS chats, min(k.since) AS oldest
-			   FROM chatcrypt.read_keys_due() AS k WHERE k.seals GROUP BY k.tenant) AS d USING (tenant);
+			   FROM chatcrypt.read_keys_due(true) AS k GROUP BY k.tenant) AS d USING (tenant);
 $$;
 COMMENT ON FUNCTION chatcrypt.read_tenant_state() IS
 	'What stands behind the view chatcrypt.tenant_state.';
@@ -124,10 +129,11 @@ CREATE FUNCTION chatcrypt.read_health(
 	FROM (SELECT count(*), min(e.happened_at)
 		  FROM (SELECT happened_at FROM chatcrypt.read_unsealed_events(10000) LIMIT 10000) AS e) AS events,
 		 chatcrypt.read_failed_opens() AS unopened,
-		 (SELECT count(*), max(u.found_at) FROM (SELECT found_at FROM chatcrypt.unopened LIMIT 10000) AS u) AS findings,
+		 (SELECT count(*), max(u.found_at)
+		  FROM (SELECT found_at FROM chatcrypt.unopened WHERE reason NOT LIKE 'key destroyed:%' LIMIT 10000) AS u) AS findings,
 		 (SELECT (SELECT count(*) FROM (SELECT FROM chatcrypt.search_feed LIMIT 100000) AS f),
 				 (SELECT f.noted_at FROM chatcrypt.search_feed AS f ORDER BY f.position LIMIT 1)) AS feed,
-		 (SELECT count(*), min(k.since) FROM (SELECT since FROM chatcrypt.read_keys_due() WHERE seals LIMIT 10000) AS k) AS due;
+		 (SELECT count(*), min(k.since) FROM chatcrypt.read_keys_due(true, 10000) AS k) AS due;
 $$;
 COMMENT ON FUNCTION chatcrypt.read_health() IS 'What stands behind the view chatcrypt.health.';
 
@@ -152,7 +158,8 @@ COMMENT ON COLUMN chatcrypt.health.unopened_kms IS
 	'The same, because the KMS did not give the key.';
 COMMENT ON COLUMN chatcrypt.health.last_unopened IS 'When the last of these four happened.';
 COMMENT ON COLUMN chatcrypt.health.verification_findings IS
-	'Rows of chatcrypt.unopened: what the last verify_all() could not open.';
+	'Rows of chatcrypt.unopened: what the last verify_all() could not open, but for what was sealed '
+	'under a key that somebody destroyed.';
 COMMENT ON COLUMN chatcrypt.health.last_finding IS 'When the last of them was found.';
 COMMENT ON COLUMN chatcrypt.health.feed_behind IS
 	'Changes that the search index outside has not been told, or has not acknowledged.';

@@ -103,7 +103,12 @@ EXECUTE unopened;
 -- What verification finds is a matter of its own.
 CALL chatcrypt.verify_all();
 EXECUTE unopened;
-SELECT verification_findings = (SELECT count(*) FROM chatcrypt.unopened) AS findings, verification_findings, last_finding > now() - interval '1 min' AS lately FROM chatcrypt.health;
+SELECT verification_findings = (SELECT count(*) FROM chatcrypt.unopened) - 1 AS but_for_the_shredded, verification_findings, last_finding > now() - interval '1 min' AS lately FROM chatcrypt.health;
+
+SELECT reason FROM chatcrypt.unopened WHERE reason LIKE '%destroyed%';
+SELECT severity, finding, regexp_replace(what, 'last at .*', 'last at THEN.') AS what, how_to_mend FROM chatcrypt.doctor() WHERE finding IN ('unopened_messages', 'verification_findings');
+TRUNCATE chatcrypt.unopened;
+SELECT finding FROM chatcrypt.doctor() WHERE finding IN ('unopened_messages', 'verification_findings');
 
 -- The feed, and uploads.
 SELECT chatcrypt.set_search(5, 'blind', feed => true);
@@ -136,7 +141,7 @@ GROUP BY c.relname ORDER BY c.relname;
 SET ROLE auditor;
 SELECT (SELECT count(*) FROM chatcrypt.key_state) > 0 AS keys, (SELECT count(*) FROM chatcrypt.tenant_state) AS tenants, (SELECT count(*) FROM chatcrypt.health) AS databases;
 SELECT kms_key_version IS NOT NULL AS version FROM chatcrypt.dek LIMIT 1;
-SELECT * FROM chatcrypt.read_keys_due();
+SELECT * FROM chatcrypt.read_keys_due(true);
 SELECT * FROM chatcrypt.read_unsealed_events(1);
 SELECT * FROM chatcrypt.read_failed_opens();
 SET ROLE operator;

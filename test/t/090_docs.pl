@@ -60,7 +60,7 @@ foreach my $line (split /\n/, $settings)
 is(join(' ', grep { !$there{$_} } sort keys %documented), '', 'settings.md has no others');
 
 # Findings, as the SQL names them, and the worst that each can be.
-my $doctor = slurp_file('sql/80_doctor.sql');
+my $doctor = join('', map { slurp_file($_) } sort glob 'sql/8?_doctor*.sql');
 my $level = qr/critical|warning|notice/;
 my %severity;
 while ($doctor =~ /'($level)'(?: AS severity)?, '(\w+)'/g)
