@@ -26,13 +26,20 @@ SELECT message_id,
 	   chatcrypt.message_body(chat_id, message_id, created_at, sender, encrypted_message) AS body,
 	   dek_version,
 	   created_at,
-	   expires_at
+	   expires_at,
+	   chatcrypt.number_of(chat_id) AS chat_number,
+	   chatcrypt.number_of(message_id) AS message_number
 FROM chatcrypt.message
 WHERE expires_at IS NULL OR expires_at > now();
 COMMENT ON VIEW chatcrypt.messages IS
 	'Messages with their plaintext bodies: insert, select, update and delete here.';
 COMMENT ON COLUMN chatcrypt.messages.body IS
 	'The plaintext; it exists only here, never in the table.';
+COMMENT ON COLUMN chatcrypt.messages.chat_number IS
+	'The bigint that chat_id stands for; NULL for a uuid that stands for none. It is not written; a '
+	'condition on it is planned as one on chat_id.';
+COMMENT ON COLUMN chatcrypt.messages.message_number IS
+	'The same of message_id.';
 ALTER VIEW chatcrypt.messages ALTER COLUMN message_id SET DEFAULT chatcrypt.new_message_id();
 ALTER VIEW chatcrypt.messages ALTER COLUMN created_at SET DEFAULT now();
 

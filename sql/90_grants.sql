@@ -10,7 +10,7 @@ GRANT USAGE ON SCHEMA chatcrypt TO chatcrypt_writer, chatcrypt_reader, chatcrypt
 -- what SELECT ... FOR UPDATE asks for, and DELETE is what that of the view asks for.
 GRANT INSERT, UPDATE, DELETE ON chatcrypt.messages TO chatcrypt_writer;
 GRANT DELETE, UPDATE (expires_at) ON chatcrypt.message TO chatcrypt_writer;
-GRANT SELECT (message_id, chat_id, sender, dek_version, created_at, expires_at) ON chatcrypt.messages TO chatcrypt_writer;
+GRANT SELECT (message_id, chat_id, sender, dek_version, created_at, expires_at, chat_number, message_number) ON chatcrypt.messages TO chatcrypt_writer;
 GRANT SELECT ON chatcrypt.message TO chatcrypt_writer;
 
 GRANT SELECT ON chatcrypt.attachment TO chatcrypt_writer;

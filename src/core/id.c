@@ -24,22 +24,25 @@ cc_id_from_int64(uint64_t space, int64_t number, uint8_t id[CC_ID_LEN])
 	return CC_OK;
 }
 
+static uint64_t
+load(const uint8_t bytes[8])
+{
+	return (uint64_t) bytes[0] << 56 | (uint64_t) bytes[1] << 48 | (uint64_t) bytes[2] << 40 |
+		(uint64_t) bytes[3] << 32 | (uint64_t) bytes[4] << 24 | (uint64_t) bytes[5] << 16 |
+		(uint64_t) bytes[6] << 8 | bytes[7];
+}
+
+/* For each row that the view messages shows. */
 bool
 cc_id_to_int64(const uint8_t id[CC_ID_LEN], uint64_t *space, int64_t *number)
 {
-	uint64_t	custom_a = 0;
-	uint64_t	bits = 0;
+	uint64_t	high = load(id);
+	uint64_t	low = load(id + 8);
 
-	if (id[6] != UUID_VERSION_8 || id[7] > 3 || (id[8] & 0xc0) != UUID_VARIANT)
+	/* Of custom_b two bits are used: they take the place of the variant's. */
+	if ((high & 0xfffc) != (uint64_t) UUID_VERSION_8 << 8 || low >> 62 != UUID_VARIANT >> 6)
 		return false;
-	for (int i = 0; i < 6; i++)
-		custom_a = custom_a << 8 | id[i];
-	for (int i = 8; i < 16; i++)
-		bits = bits << 8 | id[i];
-
-	/* custom_b's two bits take the place of the variant's. */
-	bits = (bits & (UINT64_MAX >> 2)) | (uint64_t) id[7] << 62;
-	*space = custom_a;
-	*number = (int64_t) bits;
+	*space = high >> 16;
+	*number = (int64_t) (high << 62 | (low & (UINT64_MAX >> 2)));
 	return true;
 }

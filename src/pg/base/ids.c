@@ -42,12 +42,18 @@ number_in_space(const uint8 *id, uint64 space, int64 *number)
 	return cc_id_to_int64(id, &its_space, number) && its_space == space;
 }
 
+bool
+chatcrypt_id_number(const uint8 id[CC_ID_LEN], int64 *number)
+{
+	return number_in_space(id, 0, number);
+}
+
 char *
 chatcrypt_id_text(const uint8 id[CC_ID_LEN])
 {
 	int64		number;
 
-	return number_in_space(id, 0, &number) ? psprintf("%lld", (long long) number) :
+	return chatcrypt_id_number(id, &number) ? psprintf("%lld", (long long) number) :
 		chatcrypt_uuid_text(id);
 }
 

@@ -17,6 +17,9 @@ extern void chatcrypt_bigint_id(int64 number, uint8 id[CC_ID_LEN]);
 /* An id that is written as a uuid or as a number; an error for anything else, which it does not show. */
 extern void chatcrypt_parse_id(const char *text, uint8 id[CC_ID_LEN]);
 
+/* The reverse; false for an id that stands for none. */
+extern bool chatcrypt_id_number(const uint8 id[CC_ID_LEN], int64 *number);
+
 /*
  * For an error: the number that the id stands for, or else the uuid, in the current memory
  * context.  Each function that takes an id takes this text.

@@ -1,7 +1,7 @@
 /*
  * messagetable.h
- *		Columns of chatcrypt.message and of the view chatcrypt.messages, which
- *		differ in one: where the table has encrypted_message the view has body.
+ *		Columns of chatcrypt.message and of the view chatcrypt.messages.  Where the table has
+ *		encrypted_message the view has body, and it shows the numbers of the ids after all others.
  */
 #ifndef CHATCRYPT_MESSAGETABLE_H
 #define CHATCRYPT_MESSAGETABLE_H
@@ -16,6 +16,14 @@ enum
 	MESSAGE_CREATED_AT,
 	MESSAGE_EXPIRES_AT,
 	MESSAGE_COLUMNS
+};
+
+/* The view alone has these. */
+enum
+{
+	VIEW_CHAT_NUMBER = MESSAGE_COLUMNS,
+	VIEW_MESSAGE_NUMBER,
+	VIEW_COLUMNS
 };
 
 #endif

@@ -39,6 +39,7 @@
 #include "pg/base/store.h"
 #include "pg/compat.h"
 #include "pg/messages/messagetable.h"
+#include "pg/messages/numberplan.h"
 #include "pg/messages/viewplan.h"
 #include "pg/messages/viewtrigger.h"
 
@@ -165,6 +166,7 @@ static PlannedStmt *
 plan_query(CHATCRYPT_PLANNER_PARAMETERS)
 {
 	prepare_query(parse);
+	chatcrypt_plan_numbers(parse);
 	return chatcrypt_call_planner(previous_planner);
 }
 

@@ -15,32 +15,29 @@
 #include "utils/rel.h"
 
 #include "pg/access/access.h"
+#include "pg/base/ids.h"
 #include "pg/messages/viewtrigger.h"
 
 typedef ChatcryptMessageRow Row;
 
-/* The row as RETURNING shows it: with the plaintext that was given. */
-static HeapTuple
-row_for_returning(TupleDesc view, const Row *given, const Row *stored)
+/* As PostgreSQL has it; the columns of a Row come first. */
+typedef struct ViewRow
 {
-	Row			row = *stored;
+	Datum		values[VIEW_COLUMNS];
+	bool		nulls[VIEW_COLUMNS];
+} ViewRow;
 
-	row.values[MESSAGE_BODY] = given->values[MESSAGE_BODY];
-	row.nulls[MESSAGE_BODY] = given->nulls[MESSAGE_BODY];
-	return heap_form_tuple(view, row.values, row.nulls);
-}
-
-static const Oid column_types[MESSAGE_COLUMNS] = {
-	UUIDOID, UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID
+static const Oid column_types[VIEW_COLUMNS] = {
+	UUIDOID, UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID
 };
 
 /* Whoever gives the trigger to another view, or columns to ours, finds no memory overwritten. */
 static void
 check_columns(TupleDesc view)
 {
-	bool		known = view->natts == MESSAGE_COLUMNS;
+	bool		known = view->natts == VIEW_COLUMNS;
 
-	for (int i = 0; known && i < MESSAGE_COLUMNS; i++)
+	for (int i = 0; known && i < VIEW_COLUMNS; i++)
 		known = TupleDescAttr(view, i)->atttypid == column_types[i];
 	if (!known)
 		ereport(ERROR,
@@ -48,14 +45,93 @@ check_columns(TupleDesc view)
 				 errmsg("chatcrypt.write_message() serves views with the columns of chatcrypt.messages alone")));
 }
 
+/* The columns that show the numbers of ids. */
+static const struct
+{
+	int			column;
+	const char *name;
+	int			id;
+	const char *id_name;
+} numbers[] = {
+	{VIEW_CHAT_NUMBER, "chat_number", MESSAGE_CHAT_ID, "chat_id"},
+	{VIEW_MESSAGE_NUMBER, "message_number", MESSAGE_ID, "message_id"}
+};
+
+static void
+set_numbers(ViewRow *row)
+{
+	int64		number;
+
+	for (int i = 0; i < (int) lengthof(numbers); i++)
+	{
+		row->nulls[numbers[i].column] = row->nulls[numbers[i].id] ||
+			!chatcrypt_id_number(DatumGetUUIDP(row->values[numbers[i].id])->data, &number);
+		if (!row->nulls[numbers[i].column])
+			row->values[numbers[i].column] = Int64GetDatum(number);
+	}
+}
+
+static bool
+is_same_number(const ViewRow *a, const ViewRow *b, int column)
+{
+	return a->nulls[column] == b->nulls[column] &&
+		(a->nulls[column] || DatumGetInt64(a->values[column]) == DatumGetInt64(b->values[column]));
+}
+
+/*
+ * Nobody sets a number: what is given is that of the id, or else what the row had before an
+ * UPDATE of its id, or before INSERT nothing.
+ */
+static void
+check_numbers(const ViewRow *given, const ViewRow *before)
+{
+	ViewRow		shown = *given;
+
+	set_numbers(&shown);
+	for (int i = 0; i < (int) lengthof(numbers); i++)
+		if (!is_same_number(given, &shown, numbers[i].column) &&
+			!is_same_number(given, before, numbers[i].column))
+			ereport(ERROR,
+					(errcode(ERRCODE_GENERATED_ALWAYS),
+					 errmsg("column \"%s\" of view \"messages\" shows the number of %s, and is not set",
+							numbers[i].name, numbers[i].id_name),
+					 errhint("Leave it out, and set %s to chatcrypt.id() of the number.",
+							 numbers[i].id_name)));
+}
+
+static void
+take_row(HeapTuple tuple, TupleDesc view, ViewRow *shown, Row *row)
+{
+	heap_deform_tuple(tuple, view, shown->values, shown->nulls);
+	memcpy(row->values, shown->values, sizeof(row->values));
+	memcpy(row->nulls, shown->nulls, sizeof(row->nulls));
+}
+
+/* The row as RETURNING shows it: with the plaintext that was given. */
+static HeapTuple
+row_for_returning(TupleDesc view, const Row *given, const Row *stored)
+{
+	ViewRow		row;
+
+	memcpy(row.values, stored->values, sizeof(stored->values));
+	memcpy(row.nulls, stored->nulls, sizeof(stored->nulls));
+	row.values[MESSAGE_BODY] = given->values[MESSAGE_BODY];
+	row.nulls[MESSAGE_BODY] = given->nulls[MESSAGE_BODY];
+	set_numbers(&row);
+	return heap_form_tuple(view, row.values, row.nulls);
+}
+
 static HeapTuple
 insert_row(TriggerData *trigger, FmgrInfo *function)
 {
+	static const ViewRow nothing = {.nulls = {[VIEW_CHAT_NUMBER] = true,[VIEW_MESSAGE_NUMBER] = true}};
 	TupleDesc	view = RelationGetDescr(trigger->tg_relation);
+	ViewRow		shown;
 	Row			given;
 	Row			stored;
 
-	heap_deform_tuple(trigger->tg_trigtuple, view, given.values, given.nulls);
+	take_row(trigger->tg_trigtuple, view, &shown, &given);
+	check_numbers(&shown, &nothing);
 	if (!chatcrypt_view_insert(chatcrypt_view_write(function), function->fn_mcxt, &given, &stored))
 		return NULL;
 	return row_for_returning(view, &given, &stored);
@@ -65,12 +141,15 @@ static HeapTuple
 update_row(TriggerData *trigger, FmgrInfo *function)
 {
 	TupleDesc	view = RelationGetDescr(trigger->tg_relation);
+	ViewRow		before;
+	ViewRow		after;
 	Row			old;
 	Row			given;
 	Row			stored;
 
-	heap_deform_tuple(trigger->tg_trigtuple, view, old.values, old.nulls);
-	heap_deform_tuple(trigger->tg_newtuple, view, given.values, given.nulls);
+	take_row(trigger->tg_trigtuple, view, &before, &old);
+	take_row(trigger->tg_newtuple, view, &after, &given);
+	check_numbers(&after, &before);
 	if (!chatcrypt_view_update(chatcrypt_view_write(function), &old, &given, &stored))
 		return NULL;
 	return row_for_returning(view, &given, &stored);
