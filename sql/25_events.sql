@@ -41,6 +41,22 @@ COMMENT ON FUNCTION chatcrypt.refuse_change() IS 'Trigger: keeps the history of 
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON chatcrypt.key_event
 	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.refuse_change();
 
+CREATE FUNCTION chatcrypt.note_time() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF new IS DISTINCT FROM old THEN
+		new.updated_at := now();
+	END IF;
+	RETURN new;
+END
+$$;
+COMMENT ON FUNCTION chatcrypt.note_time() IS 'Trigger: sets updated_at where a row is changed.';
+
+CREATE TRIGGER note_time BEFORE UPDATE ON chatcrypt.tenant
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt.note_time();
+CREATE TRIGGER note_time BEFORE UPDATE ON chatcrypt.chat
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt.note_time();
+
 -- A change of policy is a part of the history, whoever makes it and how.
 CREATE FUNCTION chatcrypt.record_policy() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS $$

@@ -18,6 +18,11 @@ CREATE FUNCTION chatcrypt.write_chat() RETURNS trigger
 DECLARE
 	changes text;
 BEGIN
+	IF TG_OP = 'INSERT' THEN
+		RAISE EXCEPTION 'a chat is not made by an INSERT'
+			USING ERRCODE = 'feature_not_supported', DETAIL = 'It would have no key.',
+				  HINT = 'Call chatcrypt.create_chat(); where the chat may exist already, with if_not_exists => true.';
+	END IF;
 	SELECT string_agg(format('%1$I = ($1).%1$I', n.key), ', ') INTO changes
 	FROM jsonb_each(to_jsonb(new) - 'participants') AS n
 	WHERE n.value IS DISTINCT FROM to_jsonb(old) -> n.key;
@@ -30,13 +35,14 @@ BEGIN
 		PERFORM chatcrypt.remove_participant(new.chat_id, removed)
 		FROM (SELECT unnest(old.participants) EXCEPT SELECT unnest(new.participants) ORDER BY 1) AS n (removed);
 	END IF;
+	SELECT * INTO new FROM chatcrypt.chats WHERE chat_id = new.chat_id;	-- as RETURNING shows it
 	RETURN new;
 END
 $$;
 COMMENT ON FUNCTION chatcrypt.write_chat() IS
-	'Trigger: writes what is changed in the view chats.';
+	'Trigger: writes what is changed in the view chats, and makes no chat.';
 
-CREATE TRIGGER write_chat INSTEAD OF UPDATE ON chatcrypt.chats
+CREATE TRIGGER write_chat INSTEAD OF INSERT OR UPDATE ON chatcrypt.chats
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_chat();
 
 -- VOLATILE like all that runs statements of its own; it changes nothing.

@@ -26,6 +26,8 @@ GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kms_key_ver
 GRANT SELECT ON chatcrypt.protected_column, chatcrypt.upkeep, chatcrypt.unopened, chatcrypt.search_policy TO chatcrypt_auditor, chatcrypt_admin;
 GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota) ON chatcrypt.tenant TO chatcrypt_admin;
 GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota, moderation) ON chatcrypt.chat, chatcrypt.chats TO chatcrypt_admin;
+-- What the view does about them asks for the right of a writer as well.
+GRANT UPDATE (participants) ON chatcrypt.chats TO chatcrypt_admin;
 
 GRANT SELECT ON chatcrypt.key_event, chatcrypt.event_seal TO chatcrypt_auditor;
 GRANT SELECT (kms_key, kcv, sealed, created_at) ON chatcrypt.event_chain TO chatcrypt_auditor, chatcrypt_admin;

@@ -63,6 +63,23 @@ UPDATE chatcrypt.chats SET participants = NULL, retention = NULL WHERE chat_id =
 SELECT participants, retention FROM chatcrypt.chats WHERE chat_id = chatcrypt.id(7101);
 SELECT detail FROM chatcrypt.key_event WHERE chat_id = chatcrypt.id(7101) AND event = 'policy' ORDER BY event_id;
 
+-- RETURNING shows what is stored; each change moves updated_at, and nothing else does.
+UPDATE chatcrypt.chats SET participants = ARRAY['zed', 'alice', 'alice', 'bob'] WHERE chat_id = chatcrypt.id(7101) RETURNING participants;
+UPDATE chatcrypt.chats SET participants = NULL WHERE chat_id = chatcrypt.id(7101) RETURNING participants;
+UPDATE chatcrypt.chats SET participants = ARRAY[['a', 'c'], ['b', 'd']], moderation = 'participants' WHERE chat_id = chatcrypt.id(7101)
+RETURNING participants, moderation, updated_at > created_at AS noted;
+UPDATE chatcrypt.chat SET updated_at = created_at WHERE chat_id = chatcrypt.id(7101) RETURNING updated_at > created_at AS noted;
+UPDATE chatcrypt.chats SET moderation = 'everybody' WHERE chat_id = chatcrypt.id(7101);
+UPDATE chatcrypt.chats SET retention = '-1 day' WHERE chat_id = chatcrypt.id(7101);
+UPDATE chatcrypt.chats SET tenant = 'nobody' WHERE chat_id = chatcrypt.id(7101);
+
+-- A chat that is inserted would have no key.
+\set VERBOSITY default
+INSERT INTO chatcrypt.chats (chat_id, tenant) VALUES (chatcrypt.id(7109), 'default');
+\set VERBOSITY terse
+INSERT INTO chatcrypt.chats (chat_id, tenant, participants) VALUES (chatcrypt.id(7101), 'default', '{alice}') ON CONFLICT DO NOTHING;
+SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(7109);
+
 -- Many chats, each with a list of its own, and somebody who is in all of them.
 SELECT chatcrypt.create_chats(ARRAY[7110, 7111, 7112]::bigint[], participants => ARRAY['robot'],
 	participants_each => '[["alice", "bob", "alice"], [], ["robot", "carol"]]');
@@ -137,6 +154,14 @@ UPDATE chatcrypt.chats SET retention = '2 days' WHERE chat_id = chatcrypt.id(712
 UPDATE chatcrypt.chats SET participants = '{mallory}' WHERE chat_id = chatcrypt.id(7121);
 UPDATE chatcrypt.chats SET mode = 'e2ee' WHERE chat_id = chatcrypt.id(7121);
 SELECT chatcrypt.set_participants(7121, ARRAY['mallory']);
+RESET ROLE;
+GRANT chatcrypt_writer TO regress_admin;
+SET ROLE regress_admin;
+UPDATE chatcrypt.chats SET participants = array_append(participants, 'erin') WHERE chat_id = chatcrypt.id(7121) RETURNING participants;
+BEGIN;
+SELECT chatcrypt.act_as('erin');
+UPDATE chatcrypt.chats SET participants = '{erin}' WHERE chat_id = chatcrypt.id(7121) RETURNING participants;
+ROLLBACK;
 INSERT INTO chatcrypt.participant VALUES ('mallory', chatcrypt.id(7121));
 RESET ROLE;
 DROP OWNED BY regress_writer, regress_admin;
