@@ -1,5 +1,8 @@
 -- Making chats.
 
+-- Participants are a list alone.  Beside an overload for one name as text, PostgreSQL would take a
+-- parameter or literal without a type for text, and '{alice,bob}', which is how node-postgres, psycopg
+-- and pgx (in its simple modes) send a list, would be the name of one participant.
 CREATE FUNCTION chatcrypt.create_chat(chat_id chatcrypt.any_id DEFAULT NULL,
 									  participants text[] DEFAULT '{}',
 									  tenant text DEFAULT 'default', mode text DEFAULT 'managed',

@@ -63,6 +63,14 @@ UPDATE chatcrypt.chats SET participants = NULL, retention = NULL WHERE chat_id =
 SELECT participants, retention FROM chatcrypt.chats WHERE chat_id = chatcrypt.id(7101);
 SELECT detail FROM chatcrypt.key_event WHERE chat_id = chatcrypt.id(7101) AND event = 'policy' ORDER BY event_id;
 
+-- A list without a type, as drivers send one, is a list.
+PREPARE untyped_list AS SELECT chatcrypt.create_chat($1, $2);
+SELECT parameter_types FROM pg_prepared_statements WHERE name = 'untyped_list';
+EXECUTE untyped_list('7105', '{alice,bob}');
+SELECT chatcrypt.create_chat(7106, '{alice,bob}');
+SELECT participants FROM chatcrypt.chats WHERE chat_id IN (chatcrypt.id(7105), chatcrypt.id(7106));
+DEALLOCATE untyped_list;
+
 -- RETURNING shows what is stored; each change moves updated_at, and nothing else does.
 UPDATE chatcrypt.chats SET participants = ARRAY['zed', 'alice', 'alice', 'bob'] WHERE chat_id = chatcrypt.id(7101) RETURNING participants;
 UPDATE chatcrypt.chats SET participants = NULL WHERE chat_id = chatcrypt.id(7101) RETURNING participants;
