@@ -7,7 +7,7 @@ use Chatcrypt::FaultProxy;
 use Chatcrypt::Kms;
 use Chatcrypt::OpenBao;
 use Chatcrypt::Sessions;
-use Chatcrypt::Test qw(keys_of);
+use Chatcrypt::Test qw(keys_of wait_until);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -133,6 +133,7 @@ my %moved = (%cluster, NEWADDR => $proxy->address, NEWCA => $proxy->ca_file, FRO
 	KEYS => keys_of($node));
 $bao->set_policy('chat3', 'chat4');
 $drill = Chatcrypt::Drill->new('The key service moved', %moved);
+$drill->pass_over(qr/raft snapshot/);
 $proxy->reset;
 all_work($drill->run(qr/vault_addr/), 'another address is the same key service');
 cmp_ok($proxy->requests('decrypt'), '>', 0, 'and it is asked there');
@@ -154,6 +155,24 @@ $bao->stop;
 $node->restart;
 is(readable(11 .. 16), '11 12 13 14 15 16', 'the old key service is not needed any more');
 is(ask($node, 'SELECT count(*) FROM chatcrypt.verify_events()'), '0', 'for the history either');
+
+# By a snapshot, to a server with keys of its own until then.
+my ($from, $to) = (Chatcrypt::OpenBao->start_raft, Chatcrypt::OpenBao->start_raft(empty => 1));
+my $other = Chatcrypt::Test->start('other', bao => $from);
+make_chats($other, 1, 3);
+$drill = Chatcrypt::Drill->new('The key service moved', Chatcrypt::Drill::cluster(OLD => $other), DB => 'postgres', Chatcrypt::Drill::key_service($from),
+	NEWADDR => $to->address, NEWCA => $to->ca_file, NEW_BAO_TOKEN => $to->{root_token});
+$drill->run(qr/raft snapshot/);
+$from->stop;
+$to->{unseal_key} = $from->{unseal_key};
+ok(wait_until(20, sub { ($to->try_cli('status'))[0] == 2 }), 'the new one has to be unsealed');
+$to->unseal;
+ok(wait_until(20, sub { $to->{root_token} = $from->{root_token}; ($to->try_cli('secrets', 'list'))[0] == 0 }), 'by the keys of the old one');
+all_work($drill->run(qr/vault_addr/), 'and does its work');
+$other->restart;
+is(count_read($other, 1 .. 3), '3', 'everything reads');
+$other->stop;
+$to->stop;
 
 # ---------- a key and a login are compromised ----------
 

@@ -8,6 +8,7 @@
 #   $bao->token_file  $bao->role_id_file  $bao->secret_id_file
 #   $bao->settings                                 # lines for postgresql.conf: login by token
 #   $bao->cli('write', '-f', 'transit/keys/chat/rotate')        # as root; dies if it fails
+#   Chatcrypt::OpenBao->start_raft                 # one with snapshots
 #   $bao->seal  $bao->unseal  $bao->pause  $bao->resume  $bao->stop
 #
 # The program is the one that BAO names (scripts/test sets it), or else bao or vault on PATH.
@@ -64,6 +65,7 @@ sub start
 		port => $port,
 		log => "$PostgreSQL::Test::Utils::log_path/openbao-$port.log",
 		ca_file => "$folder/vault-ca.pem",
+		root_token => $ROOT_TOKEN,
 	}, $class;
 
 	$self->{process} = IPC::Run::start(
@@ -77,6 +79,43 @@ sub start
 	  or die "OpenBao did not start:\n" . $self->log_text;
 	($self->{unseal_key}) = $self->log_text =~ /Unseal Key: (\S+)/;
 	$self->set_up;
+	return $self;
+}
+
+# One that keeps its keys on disk, so that it has snapshots; with empty => 1 it has no key and no login.
+sub start_raft
+{
+	my ($class, %options) = @_;
+	my $folder = PostgreSQL::Test::Utils::tempdir();
+	my ($port, $cluster_port) = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. 2;
+	my $self = bless {
+		program => program(),
+		folder => $folder,
+		port => $port,
+		log => "$PostgreSQL::Test::Utils::log_path/openbao-$port.log",
+		ca_file => "$folder/vault-ca.pem",
+		root_token => '',
+	}, $class;
+
+	system_or_bail('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=openbao',
+		'-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', "$folder/key.pem", '-out', $self->{ca_file});
+	mkdir "$folder/raft" or die "$folder/raft: $!";
+	append_to_file("$folder/config.hcl", <<"HCL");
+storage "raft" { path = "$folder/raft" node_id = "one" }
+listener "tcp" { address = "127.0.0.1:$port" cluster_address = "127.0.0.1:$cluster_port" tls_cert_file = "$self->{ca_file}" tls_key_file = "$folder/key.pem" }
+api_addr = "https://127.0.0.1:$port"
+cluster_addr = "https://127.0.0.1:$cluster_port"
+HCL
+	$self->{process} = IPC::Run::start([ $self->{program}, 'server', "-config=$folder/config.hcl" ],
+		'<', \undef, '>&', $self->{log}, init => sub { $ENV{HOME} = $folder; });
+	push @running, $self;
+	wait_until(30, sub { ($self->try_cli('status'))[0] == 2 }) or die "OpenBao did not start:\n" . $self->log_text;
+	my $made = $self->cli('operator', 'init', '-key-shares=1', '-key-threshold=1');
+	($self->{unseal_key}) = $made =~ /Unseal Key 1: (\S+)/;
+	($self->{root_token}) = $made =~ /Initial Root Token: (\S+)/;
+	$self->unseal;
+	wait_until(30, sub { ($self->try_cli('secrets', 'list'))[0] == 0 }) or die "OpenBao did not get ready:\n" . $self->log_text;
+	$self->set_up unless $options{empty};
 	return $self;
 }
 
@@ -107,7 +146,7 @@ sub variables
 {
 	my ($self) = @_;
 	my @variables = map {
-		("${_}_ADDR" => $self->address, "${_}_CACERT" => $self->ca_file, "${_}_TOKEN" => $ROOT_TOKEN)
+		("${_}_ADDR" => $self->address, "${_}_CACERT" => $self->ca_file, "${_}_TOKEN" => $self->{root_token})
 	} qw(BAO VAULT);
 
 	return (@variables, HOME => $self->{folder});
