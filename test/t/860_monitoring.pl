@@ -7,7 +7,8 @@ use Chatcrypt::Kms;
 use Chatcrypt::Monitoring;
 use Chatcrypt::OpenBao;
 use Chatcrypt::Sessions;
-use Chatcrypt::Test qw(wait_until);
+use Chatcrypt::Test qw(wait_until write_secret);
+use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -55,40 +56,197 @@ foreach my $name (sort keys %rule)
 my ($alerts) = $page =~ /^## Alerts\n(.*?)^## /ms;
 is_deeply([ sort $alerts =~ /^### (\w+)$/mg ], [ sort keys %rule ], 'operations.md has no section without an alert');
 
-# What is scraped.
+# What is scraped, while something long is under way.
+my $import = session($node);
+answer($import, q{SELECT chatcrypt.note_progress('import', done => 5, total => 10)});
 my $metrics = $monitoring->metrics;
 my %delivered = map { /^(\w+)/ ? ($1 => 1) : () } keys %$metrics;
-my $used = join ' ', map { $_->{query} } values %rule;
-is(join(' ', grep { !$delivered{$_} } $used =~ /\b((?:chatcrypt|pg)_\w+)/g), '', 'every metric of the rules is delivered');
+is(join(' ', grep { !defined $metrics->{$_} || $metrics->{$_} eq '' } keys %$metrics), '', 'every series has a value');
+$delivered{up} = 1;	# Prometheus's own
+is(join(' ', grep { !$delivered{$_} } map { $_->{query} =~ /\b((?:chatcrypt|pg)_\w+|up\b)/g } values %rule), '', 'every metric of the rules is delivered');
 is($metrics->{pg_exporter_last_scrape_error}, '0', 'every query works for a member of chatcrypt_auditor');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_roles AS r WHERE rolname <> 'chatcrypt_auditor' AND rolname <> 'chatcrypt_monitor'
 	AND pg_has_role('chatcrypt_monitor', r.oid, 'MEMBER')}), '0', 'which is no member of anything else');
 cmp_ok($metrics->{pg_exporter_last_scrape_duration_seconds}, '<', 0.1, 'a scrape takes less than 100 ms');
-is($monitoring->value('chatcrypt_kms_reachable', key_uri => $bao->key_uri), '1', 'the KMS is there');
+is($monitoring->value('chatcrypt_kms_usable', key_uri => $bao->key_uri), '1', 'the KMS is there');
 
-# States, made and ended.
-my $next_chat = 1000;
-sub ask_kms { return failure($node, 'SELECT chatcrypt.create_chat(' . $next_chat++ . ')') }
-
-sub state_fires
+# The dashboard: each expression is one, on metrics that are delivered.
+my $dashboard = JSON::PP::decode_json(slurp_file('monitoring/dashboard.json'));
+is((grep { $_->{name} eq 'datasource' } @{ $dashboard->{templating}{list} })[0]{type}, 'datasource', 'the dashboard asks for its data source');
+foreach my $panel (grep { $_->{targets} } @{ $dashboard->{panels} })
 {
-	my ($name, $make, $end) = @_;
-	ok($monitoring->ends($name, 5), "$name: not before");
+	is($panel->{datasource}{uid}, '${datasource}', "panel $panel->{title}: takes it");
+	foreach my $expression (map { $_->{expr} } @{ $panel->{targets} })
+	{
+		is(join(' ', grep { !$delivered{$_} } $expression =~ /\b(chatcrypt_\w+)/g), '', "panel $panel->{title}: every metric is delivered");
+		my $now = $expression =~ s/\$__rate_interval/6s/gr =~ s/\$(instance|datname)\b/.*/gr;
+		ok($monitoring->query($now), "panel $panel->{title}: Prometheus takes $expression");
+	}
+}
+
+$import->quit;
+
+# Of two databases the exporter asks each for its own, and one for the server.
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION chatcrypt');
+my $of_both = Chatcrypt::Monitoring->new($node);
+$of_both->start_exporter(databases => [ 'postgres', 'other' ]);
+is($of_both->value('pg_exporter_last_scrape_error'), '0', 'one exporter for two databases');
+like($of_both->value("chatcrypt_database_events_unsealed", datname => $_), qr/^\d+$/, "tells of $_") foreach 'postgres', 'other';
+is($of_both->value('chatcrypt_worker_running'), '1', 'and once of the server');
+$of_both->stop;
+
+# States, made and ended: which alerts fire, and that they end.
+my $next_chat = 100_000;
+sub new_chat
+{
+	my ($tenant) = @_;
+	return failure($node, 'SELECT chatcrypt.create_chat(' . $next_chat++ . ", tenant => '" . ($tenant // 'default') . "')");
+}
+
+sub state
+{
+	my ($alerts, $make, $end) = @_;
+	ok($monitoring->ends($_, 10), "$_ does not fire before") foreach @$alerts;
 	$make->();
-	ok($monitoring->fires($name), "$name: fires") or diag(explain($monitoring->alerts), explain($rule{$name}{query}));
+	ok($monitoring->fires($_), "$_ fires") or diag($rule{$_}{query}, explain($monitoring->alerts)) foreach @$alerts;
 	$end->();
-	ok($monitoring->ends($name), "$name: ends") or diag(explain($monitoring->alerts));
+	ok($monitoring->ends($_), "$_ ends") or diag($rule{$_}{query}, explain($monitoring->alerts)) foreach @$alerts;
+	delete @rule{@$alerts};
 	return;
 }
 
-state_fires('ChatcryptKmsDown', sub { $proxy->listen('refuse'); ask_kms() }, sub { $proxy->listen('accept'); works_again($node, 1, 10); wait_until(10, sub { ask_kms() eq '' }) });
-state_fires('ChatcryptKmsThrottles', sub { $proxy->fault(path => 'datakey', fault => 'status', code => 429, retry_after => 8); ask_kms() },
-	sub { $proxy->clear; check($node, $bao->key_uri) });
-state_fires('ChatcryptCacheTooSmall', sub { make_chats($node, 2000, 2600) }, sub { });
-state_fires('ChatcryptMaintenanceFails', sub { set($node, 'chatcrypt.maintenance_databases' => 'postgres, missing') },
+sub checks_out
+{
+	my ($uri) = @_;
+	ok(wait_until(20, sub { check($node, $uri // $bao->key_uri) eq 'ok' }), 'kms_check() finds nothing wrong');
+	return;
+}
+
+sub set_token
+{
+	write_secret($bao->token_file, $bao->new_token(@_));
+	set($node);
+	checks_out();
+	return;
+}
+
+sub without_right
+{
+	my ($path) = @_;
+	my $policy = $bao->policy('chat', 'doomed') =~ s/^path "transit\/\Q$path\E\/.*\n//mrg;
+	$bao->cli('policy', 'write', 'chatcrypt', '-', \$policy);
+	return;
+}
+
+sub launcher
+{
+	my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
+	my ($pid) = map { /^\s*(\d+)/ } grep { /chatcrypt maintenance launcher/ } split /\n/, `ps -o pid=,args= --ppid $postmaster`;
+	return ($postmaster, $pid);
+}
+
+# What the database tells of itself, all at once; with the background at rest.
+set($node, 'chatcrypt.maintenance_databases' => '');
+$node->safe_psql('postgres', q{SELECT chatcrypt.seal_events()});
+state([ qw(ChatcryptMessagesDoNotOpen ChatcryptEventsUnsealed ChatcryptRotationOverdue ChatcryptFeedBehind ChatcryptVerificationFindings) ],
+	sub {
+		$node->safe_psql('postgres', <<'SQL');
+INSERT INTO chatcrypt.key_event (event, happened_at) VALUES ('purge', now() - interval '2 hours');
+UPDATE chatcrypt.tenant SET rotate_after = '30 days';
+UPDATE chatcrypt.dek SET valid_from = now() - interval '32 days' WHERE chat_id = chatcrypt.id(1);
+SELECT chatcrypt.set_search(2, 'plain', feed => true);
+UPDATE chatcrypt.messages SET body = 'fed' WHERE chat_id = chatcrypt.id(2);
+SELECT (regexp_match(chatcrypt.drain_search_feed(), '"version":(\d+)'))[1] AS batch \gset
+SELECT chatcrypt.ack_search_feed(:batch, jsonb_build_object('errors', true, 'items',
+	jsonb_build_array(jsonb_build_object('index', jsonb_build_object('_id', message_id, 'status', 400)))))
+FROM chatcrypt.search_feed WHERE batch = :batch AND message_id IS NOT NULL;
+UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 40, get_byte(encrypted_message, 40) # 1)
+WHERE chat_id = chatcrypt.id(3);
+SQL
+		for (1 .. 3)
+		{
+			like(failure($node, read_chat(3)), qr/^39000 the message does not open/, 'a damaged message does not open');
+			sleep 1;
+		}
+		$node->safe_psql('postgres', 'CALL chatcrypt.verify_all()');
+	},
+	sub {
+		$node->safe_psql('postgres', <<'SQL');
+SELECT chatcrypt.seal_events();
+CALL chatcrypt.rotate_due();
+SELECT chatcrypt.set_search(2, 'off');
+DELETE FROM chatcrypt.search_feed;
+DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(3);
+CALL chatcrypt.verify_all();
+SQL
+	});
+
+# Maintenance that fails, and that stands still.
+set($node, 'chatcrypt.maintenance_databases' => 'postgres');
+state([ 'ChatcryptMaintenanceFails' ],
+	sub { set($node, 'chatcrypt.maintenance_databases' => 'postgres, missing') },
 	sub { set($node, 'chatcrypt.maintenance_databases' => 'postgres') });
-state_fires('ChatcryptNotWatched', sub { $node->safe_psql('postgres', 'REVOKE chatcrypt_auditor FROM chatcrypt_monitor') },
+my ($postmaster, $launcher) = launcher();
+state([ 'ChatcryptMaintenanceStopped' ], sub { kill 'STOP', $launcher }, sub { kill 'CONT', $launcher });
+
+# The KMS away, with warm keys that last for less than an hour.
+state([ qw(ChatcryptKmsDown ChatcryptSessionsFail ChatcryptWarmKeysRunOut) ],
+	sub {
+		set($node, 'chatcrypt.cache_max_age' => '30min');
+		$proxy->listen('refuse');
+		new_chat() for 1 .. 3;
+	},
+	sub {
+		$proxy->listen('accept');
+		set($node, 'chatcrypt.cache_max_age' => undef);
+		checks_out();
+	});
+
+# The worker stopped; then ended, while nobody starts another.
+my $worker = worker_pid($node);
+state([ 'ChatcryptWorkerHung' ], sub { kill 'STOP', $worker }, sub { kill 'CONT', $worker });
+state([ 'ChatcryptWorkerDown' ], sub { kill 'STOP', $postmaster; kill 'TERM', $worker }, sub { kill 'CONT', $postmaster });
+ok(works_again($node, 4, 20), 'a new worker serves');
+
+# What the KMS answers.
+state([ 'ChatcryptKmsThrottles' ],
+	sub { $proxy->fault(path => 'datakey', fault => 'status', code => 429, retry_after => 8); new_chat() },
+	sub { $proxy->clear; checks_out() });
+state([ 'ChatcryptKmsSlow' ],
+	sub { $proxy->fault(path => 'datakey', delay_ms => 350); new_chat() for 1 .. 12; },
+	sub { $proxy->clear; });
+state([ 'ChatcryptKmsRefuses' ],
+	sub { without_right('datakey/plaintext'); new_chat() },
+	sub { $bao->set_policy('chat', 'doomed'); checks_out() });
+my $doomed = $bao->add_key('doomed');
+$node->safe_psql('postgres', "SELECT chatcrypt.create_tenant('doomed', '$doomed')");
+is(new_chat('doomed'), '', 'a chat under a second key');
+state([ 'ChatcryptKmsKeyGone' ],
+	sub {
+		$bao->cli('write', 'transit/keys/doomed/config', 'deletion_allowed=true');
+		$bao->cli('delete', 'transit/keys/doomed');
+		new_chat('doomed');
+	},
+	sub { $bao->add_key('doomed'); checks_out($doomed) });
+$bao->cli('write', '-f', 'transit/keys/chat/rotate');
+state([ 'ChatcryptKeysBelowMinimum' ],
+	sub { $bao->cli('write', 'transit/keys/chat/config', 'min_decryption_version=2'); check($node, $bao->key_uri) },
+	sub { $bao->cli('write', 'transit/keys/chat/config', 'min_decryption_version=1'); checks_out() });
+state([ qw(ChatcryptCertificateNearEnd ChatcryptCertificateEnds) ],
+	sub { $proxy->certificate('ending'); checks_out() },
+	sub { $proxy->certificate('good'); checks_out() });
+state([ 'ChatcryptLoginNearEnd' ], sub { set_token('-ttl=55s', '-explicit-max-ttl=55s') }, sub { set_token() });
+
+state([ 'ChatcryptCacheTooSmall' ], sub { make_chats($node, 2000, 2600) }, sub { });
+state([ 'ChatcryptNotWatched' ],
+	sub { $node->safe_psql('postgres', 'REVOKE chatcrypt_auditor FROM chatcrypt_monitor') },
 	sub { $node->safe_psql('postgres', 'GRANT chatcrypt_auditor TO chatcrypt_monitor') });
+
+# Whether memory can be locked is the machine's affair.
+my $locked = $node->safe_psql('postgres', 'SELECT locked FROM chatcrypt.cache_status');
+is(scalar(grep { $_ eq 'ChatcryptKeysNotLocked' } $monitoring->firing), $locked eq 't' ? 0 : 1, 'ChatcryptKeysNotLocked fires where keys are not locked');
+is(join(' ', sort keys %rule), 'ChatcryptKeysNotLocked', 'each other alert was made to fire');
 
 $monitoring->stop;
 $node->stop;

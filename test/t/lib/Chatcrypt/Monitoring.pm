@@ -5,6 +5,7 @@
 #                                                                   # missing; dies instead where CI is true
 #   $monitoring->metrics                     # scraped now: { 'chatcrypt_kms_usable{key_uri="..."}' => 1, ... }
 #   $monitoring->value('chatcrypt_kms_usable', key_uri => 'vault:transit/chat')
+#   $monitoring->query('sum(chatcrypt_cache_entries)')
 #   $monitoring->alerts                      # what Prometheus has: [ { name, state, labels, annotations }, ... ]
 #   ok($monitoring->fires('ChatcryptKmsDown'));          # within 30 s, or so many as a second argument says
 #   ok($monitoring->ends('ChatcryptKmsDown'));
@@ -12,9 +13,9 @@
 #
 #   Chatcrypt::Monitoring->new($node) with start_exporter() does without Prometheus.
 #
-# The server runs the rules as they are, but for time: "for" is 1 s, and a window is 6 s.  What they are
-# otherwise is for test/monitoring/rules_test.yml.  The exporter logs in as chatcrypt_monitor, which is
-# made here as monitoring/README.md says.
+# Rules and queries are as they are, but for time: "for" is 1 s, a window is 6 s, and nothing is cached for
+# longer than 1 s.  What time they take is for test/monitoring/rules_test.yml.  The exporter logs in as
+# chatcrypt_monitor, which is made here as monitoring/README.md says.
 #
 package Chatcrypt::Monitoring;
 
@@ -27,6 +28,7 @@ use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes ();
 
 my $FOLDER = 'monitoring';
 my @PROGRAMS = qw(PROMETHEUS PROMTOOL POSTGRES_EXPORTER);
@@ -76,12 +78,13 @@ sub start_exporter
 	my @databases = @{ $options{databases} // ['postgres'] };
 	my @more = @databases == 1 ? () : ('--auto-discover-databases', '--include-databases=' . join ',', @databases);
 
+	append_to_file("$self->{folder}/queries.yml", hurried(slurp_file("$FOLDER/queries.yml")));
 	$self->{exporter_port} = PostgreSQL::Test::Cluster::get_free_port();
-	local $ENV{DATA_SOURCE_NAME} = "postgresql:///$databases[0]?" . join '&', 'host=' . $node->host, 'port=' . $node->port,
-	  'user=chatcrypt_monitor', 'sslmode=disable';
+	local $ENV{DATA_SOURCE_NAME} =
+	  join ' ', 'host=' . $node->host, 'port=' . $node->port, "dbname=$databases[0]", 'user=chatcrypt_monitor';
 	push @{ $self->{processes} }, run($self, exporter => $ENV{POSTGRES_EXPORTER},
-		"--web.listen-address=127.0.0.1:$self->{exporter_port}", "--extend.query-path=$FOLDER/queries.yml", @more,
-		qw(--disable-default-metrics --disable-settings-metrics --no-collector.database --no-collector.bgwriter));
+		"--web.listen-address=127.0.0.1:$self->{exporter_port}", "--extend.query-path=$self->{folder}/queries.yml", @more,
+		'--disable-default-metrics', '--disable-settings-metrics');
 	wait_until(30, sub { $self->get($self->{exporter_port}, 'metrics') })
 	  or die 'postgres_exporter does not answer: ' . $self->log_of('exporter');
 	return;
@@ -103,24 +106,27 @@ scrape_configs:
 YAML
 	push @{ $self->{processes} }, run($self, prometheus => $ENV{PROMETHEUS}, "--config.file=$folder/prometheus.yml",
 		"--storage.tsdb.path=$folder/data", "--web.listen-address=127.0.0.1:$port", '--log.level=warn');
-	wait_until(60, sub { $self->get($port, '-/ready') && @{ $self->rules } })
+	wait_until(60, sub { $self->get($port, '-/ready') && @{ $self->rules } && @{ $self->query('chatcrypt_worker_running') // [] } })
 	  or die 'Prometheus is not ready: ' . $self->log_of('prometheus');
+	$self->{since} = Time::HiRes::time();
 	return;
 }
 
-# Rules whose time goes faster.
+# Rules and queries whose time goes faster.
 sub hurried
 {
-	my ($rules) = @_;
-	$rules =~ s/^(\s+for:) \w+$/$1 1s/mg;
-	$rules =~ s/\[\w+\]/[6s]/g;
-	return $rules;
+	my ($text) = @_;
+	$text =~ s/^(\s+for:) \w+$/$1 1s/mg;
+	$text =~ s/^(\s+cache_seconds:) \d+$/$1 1/mg;
+	$text =~ s/\[\w+\]/[6s]/g;
+	return $text;
 }
 
 sub run
 {
 	my ($self, $name, @command) = @_;
-	my $process = IPC::Run::start(\@command, '<', \undef, '>&', "$PostgreSQL::Test::Utils::log_path/$name-$$.log");
+	$self->{log}{$name} = "$PostgreSQL::Test::Utils::log_path/$name-$self->{exporter_port}.log";
+	my $process = IPC::Run::start(\@command, '<', \undef, '>&', $self->{log}{$name});
 	push @running, $process;
 	return $process;
 }
@@ -128,7 +134,7 @@ sub run
 sub log_of
 {
 	my ($self, $name) = @_;
-	return slurp_file("$PostgreSQL::Test::Utils::log_path/$name-$$.log");
+	return slurp_file($self->{log}{$name});
 }
 
 # The body of an answer, or undef.
@@ -165,6 +171,14 @@ sub api
 	return JSON::PP::decode_json($self->get($self->{prometheus_port}, "api/v1/$path") // return {})->{data} // {};
 }
 
+# What an expression gives now: [ { metric, value }, ... ], or undef where it is none.
+sub query
+{
+	my ($self, $expression) = @_;
+	my $answer = $self->{http}->post_form("http://127.0.0.1:$self->{prometheus_port}/api/v1/query", { query => $expression });
+	return $answer->{success} ? JSON::PP::decode_json($answer->{content})->{data}{result} : undef;
+}
+
 sub rules
 {
 	my ($self) = @_;
@@ -185,16 +199,22 @@ sub firing
 	return sort keys %firing;
 }
 
+# Whether it has fired since it was last seen not to, or since Prometheus started.
 sub fires
 {
 	my ($self, $name, $seconds) = @_;
-	return wait_until($seconds // 30, sub { grep { $_ eq $name } $self->firing });
+	return wait_until($seconds // 30, sub {
+		my $window = int(Time::HiRes::time() - ($self->{quiet}{$name} // $self->{since})) + 1;
+		return @{ $self->query(qq(max_over_time(ALERTS{alertname="$name",alertstate="firing"}[${window}s]))) // [] } > 0;
+	});
 }
 
 sub ends
 {
 	my ($self, $name, $seconds) = @_;
-	return wait_until($seconds // 30, sub { !grep { $_->{name} eq $name } @{ $self->alerts } });
+	my $is_quiet = wait_until($seconds // 30, sub { !grep { $_->{name} eq $name } @{ $self->alerts } });
+	$self->{quiet}{$name} = Time::HiRes::time() if $is_quiet;
+	return $is_quiet;
 }
 
 sub stop
