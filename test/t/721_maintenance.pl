@@ -220,6 +220,17 @@ is(scalar(grep { /could not|keeps its key/ } @lines), 1, 'and nothing says so fo
 is(scalar(grep { /apply_retention/ } @lines), 0, 'a task that had nothing to do says nothing');
 answer($caller, 'ROLLBACK');
 $caller->quit;
+
+# What fails again in the same way is counted each time, and logged once a minute.
+$node->safe_psql('postgres', 'UPDATE chatcrypt.chat SET rotate_after = NULL WHERE chat_id >= chatcrypt.id(200)');
+$log = -s $node->logfile;
+my $partial = status('partial_failures', 'rotate_due');
+ask($node, 'CALL chatcrypt.run_maintenance()') foreach 1 .. 3;
+is(status('partial_failures', 'rotate_due') - $partial, 3, 'three rounds that fail in the same way are counted');
+my @again = slurp_file($node->logfile, $log) =~ /(LOG:  maintenance of database "postgres": rotate_due .*)/g;
+is(scalar(@again), 1, 'and are one line');
+like($again[0], qr/did 0, but 41 of 41 failed; the first: could not make the data key of chat 100 version 2, and the other keys of "local:nosuchkey" are left as they are: /,
+	'that names the key');
 $node->safe_psql('postgres', 'DELETE FROM chatcrypt.chat WHERE chat_id >= chatcrypt.id(100)');
 set('chatcrypt.maintenance_interval', q{'1s'});
 is(ask($node, 'CALL chatcrypt.run_maintenance()'), '', 'a round at the usual interval');
