@@ -60,7 +60,32 @@ CREATE FUNCTION chatcrypt.doctor_kms() RETURNS SETOF chatcrypt.finding
 	SELECT 'warning', 'kms_held', format('The KMS wants no request for %s before %s: %s.', key_uri, date_trunc('second', hold_until), error),
 		   'Until then chats whose keys are not in the cache cannot be read or written.',
 		   'Find out what asks so much, or raise the limits of the KMS.'
-	FROM kms WHERE hold_until > now();
+	FROM kms WHERE hold_until > now()
+	UNION ALL
+	SELECT 'critical', 'kms_refused', format('%s cannot be used: %s.', key_uri, rtrim(unusable_because, '.')),
+		   'Chats whose keys are not in the cache cannot be read or written, or no key can be made, and '
+		   'the others go on only until chatcrypt.cache_max_age.',
+		   format('Give the login the right that it lacks, or the key what it lacks, then %s, which also ends the memory of it.', kms.check)
+	FROM kms, worker
+	WHERE NOT usable AND worker.pid IS NOT NULL AND NOT worker.hung AND breaker = 'closed'
+	  AND (hold_until IS NULL OR refused_until IS NOT NULL)
+	UNION ALL
+	SELECT 'warning', 'kms_certificate',
+		   format('A certificate of the KMS for %s ends at %s.', chatcrypt.doctor_list(array_agg(key_uri ORDER BY key_uri)), date_trunc('second', certificate_not_after)),
+		   'From then on nothing is asked of it, and chats whose keys are not in the cache cannot be '
+		   'read or written.',
+		   'Give the KMS a new certificate of the same authority.'
+	FROM kms
+	WHERE certificate_not_after BETWEEN now() AND now() + interval '14 days'
+	GROUP BY certificate_not_after
+	UNION ALL
+	SELECT 'critical', 'kms_certificate',
+		   format('A certificate of the KMS for %s has ended at %s.', chatcrypt.doctor_list(array_agg(key_uri ORDER BY key_uri)), date_trunc('second', certificate_not_after)),
+		   'Nothing is asked of it, and chats whose keys are not in the cache cannot be read or written.',
+		   'Give the KMS a new certificate of the same authority.'
+	FROM kms
+	WHERE certificate_not_after < now()
+	GROUP BY certificate_not_after;
 $$;
 COMMENT ON FUNCTION chatcrypt.doctor_kms() IS
 	'For doctor(): the KMS worker, and the KMS.';

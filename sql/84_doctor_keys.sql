@@ -93,7 +93,7 @@ COMMENT ON FUNCTION chatcrypt.doctor_keys(bigint, bigint, interval) IS
 
 -- A table of any size takes the same time: so many chats one after the other in the index, from any one
 -- on, some 7 us each, and so many pages for keys of some versions that are missing where others are there.
-CREATE FUNCTION chatcrypt.doctor_messages(chats integer DEFAULT 3000, pages integer DEFAULT 100) RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt.doctor_messages(chats integer DEFAULT 1000, pages integer DEFAULT 50) RETURNS SETOF chatcrypt.finding
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 	WITH RECURSIVE sample AS MATERIALIZED (
 		SELECT DISTINCT m.chat_id, m.dek_version

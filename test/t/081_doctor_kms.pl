@@ -70,6 +70,34 @@ $proxy->listen('accept');
 wait_until(20, sub { ($node->psql('postgres', 'SELECT chatcrypt.create_chat()'))[0] == 0 });
 goes('kms_unreachable', 'until it answers');
 
+# A right that is missing: told, and ended by kms_check().
+my $policy = $bao->policy('chat');
+my $lacking = $policy =~ s/^path "transit\/datakey\/.*\n//mgr;
+$bao->cli('policy', 'write', 'chatcrypt', '-', \$lacking);
+fails('SELECT chatcrypt.create_chat()', 'a right that is missing');
+comes('kms_refused', qr/^critical: \Q$uri\E cannot be used: .*403.*\.$/, 'is told with the error');
+is(found('kms_unreachable'), '', 'and is not taken for a KMS that is away');
+$bao->cli('policy', 'write', 'chatcrypt', '-', \$policy);
+$node->safe_psql('postgres', "SELECT count(*) FROM chatcrypt.kms_check('$uri')");
+goes('kms_refused', 'until kms_check() finds it back');
+
+# The certificate.  Each is met by a new connection.
+sub certificate
+{
+	my ($name) = @_;
+	$proxy->certificate($name);
+	$node->restart;
+	$node->psql('postgres', 'SELECT chatcrypt.create_chat()');
+	return;
+}
+is(found('kms_certificate'), '', 'a certificate that is good for a month');
+certificate('ending');
+comes('kms_certificate', qr/^warning: A certificate of the KMS for \Q$uri\E ends at 20\S+ \S+\.$/, 'one that ends in two days is told');
+certificate('expired');
+comes('kms_certificate', qr/^critical: A certificate of the KMS for \Q$uri\E has ended at 20\S+ \S+\.$/, 'and one that has ended');
+certificate('good');
+goes('kms_certificate', 'until there is a new one');
+
 # A worker that is stopped.
 my $worker = asked('SELECT pid FROM chatcrypt.kms_worker');
 kill 'STOP', $worker or die "cannot stop the worker: $!";
