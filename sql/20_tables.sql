@@ -1,4 +1,4 @@
--- The tables. C code knows their columns by number (src/pg/base/store.c): new ones go to the end.
+-- The tables. C code knows their columns by number (src/pg/store/store.c): new ones go to the end.
 -- pg_dump carries all of them; rows that must be there are made at first use, because
 -- a row that this script made would collide with the one in a dump.
 
@@ -204,7 +204,7 @@ SELECT pg_extension_config_dump('chatcrypt.dek', '');
 SELECT pg_extension_config_dump('chatcrypt.dek_dek_id_seq', '');
 SELECT pg_extension_config_dump('chatcrypt.message', '');
 
--- What sessions remember of these rows is forgotten when they change: see src/pg/base/invalidate.c.
+-- What sessions remember of these rows is forgotten when they change: see src/pg/store/invalidate.c.
 CREATE FUNCTION chatcrypt.invalidate() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_invalidate';
 COMMENT ON FUNCTION chatcrypt.invalidate() IS

@@ -2,7 +2,7 @@
 
 CREATE INDEX message_expiring ON chatcrypt.message (expires_at) WHERE expires_at IS NOT NULL;
 
--- Sessions remember policies of tenants as they do those of chats: src/pg/chats/retention.c.
+-- Sessions remember policies of tenants as they do those of chats: src/pg/messages/retention.c.
 CREATE TRIGGER invalidate BEFORE UPDATE OR DELETE ON chatcrypt.tenant
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.tenant

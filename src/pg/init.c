@@ -18,10 +18,9 @@
 #include "pg/access/actor.h"
 #include "pg/access/copyguard.h"
 #include "pg/access/dropguard.h"
-#include "pg/base/progress.h"
 #include "pg/base/settings.h"
+#include "pg/cache/keycache.h"
 #include "pg/keys/failedopens.h"
-#include "pg/keys/keycache.h"
 #include "pg/keys/samekey.h"
 #include "pg/messages/tablewrite.h"
 #include "pg/messages/unopened.h"
@@ -30,6 +29,7 @@
 #include "pg/service/requests.h"
 #include "pg/upkeep/maintenance.h"
 #include "pg/upkeep/maintenance_status.h"
+#include "pg/work/progress.h"
 
 PG_MODULE_MAGIC;
 

@@ -9,7 +9,7 @@
 #include "core/kdf.h"
 #include "pg/base/clock.h"
 #include "pg/base/settings.h"
-#include "pg/keys/keycache.h"
+#include "pg/cache/keycache.h"
 #include "worker/dispatch.h"
 
 static KmsFlight flights[CHATCRYPT_SLOTS];

@@ -18,7 +18,7 @@ sub lint_of
 	my ($file, $text) = @_;
 	my $tree = tempdir(CLEANUP => 1);
 
-	make_path("$tree/" . dirname($file));
+	make_path("$tree/src", "$tree/" . dirname($file));
 	open my $out, '>', "$tree/$file" or die "$tree/$file: $!";
 	print $out $text;
 	close $out or die "$tree/$file: $!";
@@ -79,6 +79,23 @@ foreach my $room (qw(core kms pg worker))
 }
 refuses('src/extra/bad.c', "int x;\n", 'a room that the design does not have');
 
+# Floors of src/pg: each room against the one above it, and what is on no floor.
+my @floors = qw(base cache store history service access work keys messages clients attachments search
+	chats seals upkeep status);
+foreach my $n (1 .. $#floors)
+{
+	refuses("src/pg/$floors[$n - 1]/bad.c", "#include \"pg/$floors[$n]/some.h\"\n",
+		"pg/$floors[$n - 1] including pg/$floors[$n]");
+	accepts("src/pg/$floors[$n]/good.c",
+		"#include \"pg/compat.h\"\n#include \"pg/$floors[$n - 1]/some.h\"\n#include \"pg/$floors[$n]/other.h\"\n",
+		"pg/$floors[$n] including pg/$floors[$n - 1]");
+}
+refuses('src/pg/keys/bad.h', "#include \"pg/messages/seal.h\"\n", 'a header of pg/keys including pg/messages');
+refuses('src/pg/keys/bad.c', "#include \"pg/init.h\"\n", 'a room of pg including what stands on all of them');
+refuses('src/pg/attic/bad.c', "#include \"pg/base/ids.h\"\n", 'a room of pg that is on no floor');
+refuses('src/pg/keys/bad.c', "#include \"pg/attic/old.h\"\n", 'a header of a room that is on no floor');
+accepts('src/pg/init.c', "#include \"pg/status/doctor.h\"\n", 'init.c including the highest room');
+
 # libcurl, AEAD and versions, each outside its one file.
 refuses('src/worker/loop.c', "#include <curl/multi.h>\n", 'libcurl\'s header in another file of worker');
 refuses('src/worker/loop.c', "void f(void) { curl_global_init(0); }\n", 'a call of libcurl elsewhere');
@@ -118,5 +135,13 @@ accepts('src/core/good.c', "/*\n#include \"postgres.h\"\n*/\nint a;\n", 'a direc
 accepts('src/core/good.c', "const char *s = \"EVP_EncryptInit /* \";\nconst char *t = \"*/ curl_easy\";\nchar q = '\"';\n",
 	'mere mention in strings');
 accepts('src/core/good.c', "#include <openssl/evp.h>\nEVP_MD_CTX *c; EVP_MAC *m;\n", 'digests and MACs of EVP');
+
+# Names of files in comments and documents.
+refuses('src/pg/keys/bad.c', "/* see keys/gone.c */\n", 'a comment that names a file that is not there');
+refuses('src/pg/keys/bad.h', "/*\n * gone.c does the rest.\n */\n", 'the same without a folder');
+refuses('docs/bad.md', "The code is in `src/pg/keys/gone.c`.\n", 'a document that names a file that is not there');
+refuses('sql/10_bad.sql', "-- See src/pg/keys/gone.c.\n", 'SQL that names a file that is not there');
+accepts('src/pg/keys/good.c', "/* good.c, keys/good.c and src/pg/keys/good.c */\n", 'names of files that are there');
+accepts('docs/good.md', "Compile your own main.c.\n", 'a document that names a file of somebody else');
 
 done_testing();

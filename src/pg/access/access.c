@@ -19,8 +19,8 @@
 #include "pg/access/access.h"
 #include "pg/access/ownsettings.h"
 #include "pg/base/settings.h"
-#include "pg/base/store.h"
-#include "pg/chats/chatmemory.h"
+#include "pg/store/chatmemory.h"
+#include "pg/store/store.h"
 
 #define TRANSPORT_SETTING	"chatcrypt.client_transport"
 

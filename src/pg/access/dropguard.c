@@ -35,7 +35,7 @@
 #include "guard/chatcrypt_guard.h"
 #include "pg/access/dropguard.h"
 #include "pg/base/settings.h"
-#include "pg/keys/keycache.h"
+#include "pg/cache/keycache.h"
 
 static object_access_hook_type previous_object_access;
 static Oid	database_to_evict = InvalidOid;

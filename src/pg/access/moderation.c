@@ -19,8 +19,8 @@
 #include "pg/access/access.h"
 #include "pg/access/actor.h"
 #include "pg/access/moderation.h"
-#include "pg/base/store.h"
-#include "pg/chats/chatmemory.h"
+#include "pg/store/chatmemory.h"
+#include "pg/store/store.h"
 
 static bool read_moderation(const uint8 *chat_id, void *value);
 

@@ -47,8 +47,8 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
-#include "pg/base/store.h"
 #include "pg/compat.h"
+#include "pg/store/store.h"
 
 /* An estimate need not know of more chats of one actor: counting takes time too. */
 #define MOST_COUNTED 1000

@@ -28,8 +28,8 @@
 #include "pg/attachments/attachmentseal.h"
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
-#include "pg/base/statement.h"
 #include "pg/compat.h"
+#include "pg/store/statement.h"
 
 #define CHUNKS_AT_ONCE		64		/* 1 MB */
 #define SEALED_CHUNK_LEN	(CC_CHUNK_LEN + CC_AEAD_TAG_LEN)

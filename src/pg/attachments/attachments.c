@@ -21,10 +21,10 @@
 #include "pg/access/moderation.h"
 #include "pg/attachments/attachmentstore.h"
 #include "pg/base/ids.h"
-#include "pg/base/statement.h"
-#include "pg/chats/retention.h"
 #include "pg/keys/keys.h"
 #include "pg/messages/messages.h"
+#include "pg/messages/retention.h"
+#include "pg/store/statement.h"
 
 /* Arguments of put_attachment() and begin_attachment() from the name on. */
 enum

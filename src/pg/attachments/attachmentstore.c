@@ -9,8 +9,8 @@
 
 #include "pg/attachments/attachmentstore.h"
 #include "pg/base/ids.h"
-#include "pg/base/statement.h"
 #include "pg/keys/keys.h"
+#include "pg/store/statement.h"
 
 void
 chatcrypt_no_such_file(const pg_uuid_t *file_id)

@@ -1,7 +1,7 @@
 /*
  * attachmentstore.h
  *		The rows of chatcrypt.attachment and chatcrypt.attachment_part, for who writes
- *		them.  All of it inside an owner scope (pg/base/owner.h), by callers who have checked
+ *		them.  All of it inside an owner scope (pg/store/owner.h), by callers who have checked
  *		rights; reading files is attachmentread.c's business.
  *
  * They are written as the tables' owner: who puts a file has no right on the tables, and
@@ -18,8 +18,8 @@
 #include "utils/uuid.h"
 
 #include "pg/attachments/attachmentseal.h"
-#include "pg/base/owner.h"
 #include "pg/compat.h"
+#include "pg/store/owner.h"
 
 /* A file, as its row says. */
 typedef struct ChatcryptFile

@@ -17,15 +17,15 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
-#include "pg/access/participants.h"
 #include "pg/base/ids.h"
-#include "pg/base/owner.h"
+#include "pg/chats/participants.h"
 #include "pg/compat.h"
-#include "pg/events/events.h"
+#include "pg/history/events.h"
 #include "pg/keys/dekrows.h"
 #include "pg/keys/newdeks.h"
 #include "pg/keys/tenants.h"
 #include "pg/search/tenantsearch.h"
+#include "pg/store/owner.h"
 
 /* Chats whose keys are in memory at once: 1 kB each, or 2 kB with one for search. */
 #define BATCH 4096

@@ -10,7 +10,7 @@
 #include "utils/timestamp.h"
 
 #include "pg/access/access.h"
-#include "pg/base/owner.h"
+#include "pg/store/owner.h"
 
 /* The messages that the view messages has. */
 #define MESSAGES \

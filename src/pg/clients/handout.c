@@ -21,7 +21,7 @@
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
 #include "pg/compat.h"
-#include "pg/events/events.h"
+#include "pg/history/events.h"
 #include "pg/keys/keyring.h"
 
 /* Whoever reads the history finds each key that a client may hold. */

@@ -10,8 +10,8 @@
 
 #include "miscadmin.h"
 
-#include "pg/base/memo.h"
 #include "pg/keys/checkedkeys.h"
+#include "pg/store/memo.h"
 
 /* At 104 bytes each, some 13 MB in a process that has met so many keys. */
 #define MOST	131072

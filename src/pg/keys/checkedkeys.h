@@ -12,7 +12,7 @@
 #ifndef CHATCRYPT_CHECKEDKEYS_H
 #define CHATCRYPT_CHECKEDKEYS_H
 
-#include "pg/keys/keycache.h"
+#include "pg/cache/keycache.h"
 
 /* What a key was asked for as.  Compared as bytes; it has no padding. */
 typedef struct ChatcryptAsked
@@ -25,8 +25,8 @@ typedef struct ChatcryptAsked
 /* As of when a key was checked. */
 typedef struct ChatcryptCheckedAt
 {
-	uint64		generation;		/* of chatcrypt.dek: pg/base/store.h */
-	uint64		epoch;			/* of the shared cache: pg/keys/keycache.h */
+	uint64		generation;		/* of chatcrypt.dek: pg/store/store.h */
+	uint64		epoch;			/* of the shared cache: pg/cache/keycache.h */
 } ChatcryptCheckedAt;
 
 extern void chatcrypt_checkedkeys_note(const ChatcryptAsked *asked, ChatcryptCheckedAt at,

@@ -5,8 +5,8 @@
 #ifndef CHATCRYPT_DEKROWS_H
 #define CHATCRYPT_DEKROWS_H
 
-#include "pg/base/owner.h"
 #include "pg/keys/newdeks.h"
+#include "pg/store/owner.h"
 
 /* Columns of new keys as arguments of a statement: chat_id, encrypted_dek and kcv. */
 extern ChatcryptArg chatcrypt_dek_chats(const ChatcryptNewDek *deks, int count);

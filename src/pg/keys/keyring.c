@@ -6,7 +6,7 @@
  * while three things hold:
  *
  *	- no row of chatcrypt.dek was changed since the entry was checked against its
- *	  row (the generation of pg/base/store.c, which invalidation messages move);
+ *	  row (the generation of pg/store/store.c, which invalidation messages move);
  *	- nothing was evicted from the shared cache for safety since (its epoch);
  *	- it was checked against the shared cache less than RECHECK_MS ago, so that
  *	  TTLs of the shared cache stay true, and a key in use is not the one evicted.
@@ -37,8 +37,8 @@
 
 #include "core/random.h"
 #include "pg/access/access.h"
-#include "pg/base/guarded.h"
 #include "pg/base/ids.h"
+#include "pg/cache/guarded.h"
 #include "pg/keys/checkedkeys.h"
 #include "pg/keys/failedopens.h"
 #include "pg/keys/keyring.h"

@@ -6,9 +6,9 @@
 #define CHATCRYPT_KEYRING_H
 
 #include "core/envelope.h"
-#include "pg/base/store.h"
-#include "pg/keys/keycache.h"
+#include "pg/cache/keycache.h"
 #include "pg/service/requests.h"
+#include "pg/store/store.h"
 
 /* What a key is wanted for: which DEK that takes, and what is made of it. */
 typedef enum ChatcryptUse
@@ -35,6 +35,11 @@ typedef struct ChatcryptKey
 		cc_hmac_key search;
 	}			secret;
 } ChatcryptKey;
+
+/*
+ * Each of these asks first whether the actor takes part in the chat, or whether one must be
+ * named (chatcrypt_require_for_key_use()).  Roles are the business of the caller.
+ */
 
 /*
  * The key that seals new messages of the chat, the active one for a use, or the one

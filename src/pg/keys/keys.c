@@ -17,13 +17,13 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/base/owner.h"
 #include "pg/compat.h"
-#include "pg/events/events.h"
+#include "pg/history/events.h"
 #include "pg/keys/dekrows.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/newdeks.h"
 #include "pg/keys/tenants.h"
+#include "pg/store/owner.h"
 
 #define IMPORT_VERSION_MAX	1000000000
 #define TRIES				10

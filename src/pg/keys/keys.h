@@ -5,9 +5,9 @@
 #ifndef CHATCRYPT_KEYS_H
 #define CHATCRYPT_KEYS_H
 
-#include "pg/base/owner.h"
 #include "pg/compat.h"
 #include "pg/keys/newdeks.h"
+#include "pg/store/owner.h"
 
 /*
  * Gives the chat a new key that seals from now on; its version.  Raises where it has

@@ -8,8 +8,8 @@
 
 #include "core/kdf.h"
 #include "pg/base/errors.h"
+#include "pg/cache/keycache.h"
 #include "pg/compat.h"
-#include "pg/keys/keycache.h"
 #include "pg/keys/newdeks.h"
 #include "pg/keys/samekey.h"
 #include "pg/service/kms_errors.h"

@@ -6,8 +6,8 @@
 #ifndef CHATCRYPT_NEWDEKS_H
 #define CHATCRYPT_NEWDEKS_H
 
-#include "pg/base/store.h"
 #include "pg/service/requests.h"
+#include "pg/store/store.h"
 
 /* A key that was just wrapped, ready to become a row of chatcrypt.dek.  No secret. */
 typedef struct ChatcryptNewDek

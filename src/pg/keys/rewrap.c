@@ -20,11 +20,11 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
-#include "pg/base/progress.h"
 #include "pg/base/settings.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/tenants.h"
 #include "pg/keys/wrapping.h"
+#include "pg/work/progress.h"
 
 /* The version that a KMS key wraps with now, as it was when this run first met the key. */
 typedef struct Newest

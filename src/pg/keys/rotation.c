@@ -26,11 +26,11 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/base/progress.h"
 #include "pg/base/settings.h"
-#include "pg/base/work.h"
 #include "pg/keys/keys.h"
 #include "pg/service/kms_errors.h"
+#include "pg/work/progress.h"
+#include "pg/work/work.h"
 
 #define PAGE 256
 

@@ -26,10 +26,10 @@
 
 #include "core/kdf.h"
 #include "pg/access/access.h"
-#include "pg/base/owner.h"
-#include "pg/base/store.h"
 #include "pg/keys/newdeks.h"
 #include "pg/keys/samekey.h"
+#include "pg/store/owner.h"
+#include "pg/store/store.h"
 
 #define SAMPLES		3
 #define COMPARED	256			/* a collision forgets the older one, which costs a call */

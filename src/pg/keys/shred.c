@@ -23,11 +23,11 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/base/observer.h"
-#include "pg/events/events.h"
-#include "pg/keys/keycache.h"
+#include "pg/cache/keycache.h"
+#include "pg/history/events.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/shred.h"
+#include "pg/store/observer.h"
 
 /* Chats whose keys leave the shared cache when the transaction commits; in its own memory. */
 static pg_uuid_t *evictions;

@@ -11,9 +11,9 @@
 #include "utils/uuid.h"
 
 #include "pg/base/ids.h"
-#include "pg/base/owner.h"
 #include "pg/base/settings.h"
 #include "pg/keys/tenants.h"
+#include "pg/store/owner.h"
 
 static const char *const default_tenant = "default";
 

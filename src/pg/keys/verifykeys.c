@@ -20,11 +20,11 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
-#include "pg/base/progress.h"
-#include "pg/base/store.h"
-#include "pg/events/events.h"
+#include "pg/history/events.h"
 #include "pg/keys/wrapping.h"
 #include "pg/service/kms_errors.h"
+#include "pg/store/store.h"
+#include "pg/work/progress.h"
 
 #define COLUMNS 6
 

@@ -17,13 +17,13 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/base/progress.h"
 #include "pg/base/settings.h"
-#include "pg/base/store.h"
 #include "pg/keys/keyring.h"
 #include "pg/keys/warm.h"
 #include "pg/keys/wrapping.h"
 #include "pg/service/kms_errors.h"
+#include "pg/store/store.h"
+#include "pg/work/progress.h"
 
 #define AT_ONCE		1024		/* four full calls of the largest batch */
 #define COLUMNS		6

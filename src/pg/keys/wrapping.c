@@ -14,10 +14,10 @@
 #include "utils/uuid.h"
 
 #include "core/kdf.h"
-#include "pg/base/guarded.h"
+#include "pg/cache/guarded.h"
+#include "pg/cache/keycache.h"
 #include "pg/keys/newdeks.h"
 #include "pg/keys/samekey.h"
-#include "pg/keys/keycache.h"
 #include "pg/keys/wrapping.h"
 
 void

@@ -22,10 +22,10 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "pg/base/store.h"
 #include "pg/compat.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/messagetable.h"
+#include "pg/store/store.h"
 
 /* Microseconds from 1970 to 2000, where PostgreSQL counts from. */
 #define EPOCH_DISTANCE	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)

@@ -22,15 +22,15 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/base/observer.h"
-#include "pg/base/owner.h"
-#include "pg/base/progress.h"
 #include "pg/base/settings.h"
-#include "pg/base/work.h"
 #include "pg/compat.h"
-#include "pg/events/events.h"
+#include "pg/history/events.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/shred.h"
+#include "pg/store/observer.h"
+#include "pg/store/owner.h"
+#include "pg/work/progress.h"
+#include "pg/work/work.h"
 
 /* Blocks of the table that one batch looks through for messages of a participant. */
 #define BLOCKS_AT_ONCE 1024

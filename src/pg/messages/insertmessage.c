@@ -9,12 +9,12 @@
 #include "utils/fmgroids.h"
 #include "utils/uuid.h"
 
-#include "pg/base/store.h"
 #include "pg/messages/messagerow.h"
 #include "pg/messages/rowstatements.h"
 #include "pg/messages/rowwriter.h"
 #include "pg/messages/upsert.h"
 #include "pg/messages/viewtrigger.h"
+#include "pg/store/store.h"
 
 typedef ChatcryptMessageRow Row;
 

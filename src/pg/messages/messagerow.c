@@ -9,11 +9,11 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "pg/base/observer.h"
-#include "pg/chats/retention.h"
 #include "pg/messages/actorrules.h"
 #include "pg/messages/messagerow.h"
+#include "pg/messages/retention.h"
 #include "pg/messages/seal.h"
+#include "pg/store/observer.h"
 
 typedef ChatcryptMessageRow Row;
 

@@ -32,8 +32,8 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
-#include "pg/base/store.h"
 #include "pg/messages/numberplan.h"
+#include "pg/store/store.h"
 
 static Node *id_behind(const Query *query, Node *number);
 

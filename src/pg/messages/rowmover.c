@@ -21,10 +21,10 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "pg/base/store.h"
 #include "pg/compat.h"
 #include "pg/messages/messagetable.h"
 #include "pg/messages/rowmover.h"
+#include "pg/store/store.h"
 
 /* The table's own: that the envelope is one, and that the time can be bound. */
 #define CHECKS	2

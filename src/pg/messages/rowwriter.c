@@ -37,9 +37,9 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
-#include "pg/base/store.h"
 #include "pg/messages/messagetable.h"
 #include "pg/messages/rowwriter.h"
+#include "pg/store/store.h"
 
 struct ChatcryptRowWriter
 {

@@ -16,9 +16,9 @@
 #include "nodes/makefuncs.h"
 #include "utils/plancache.h"
 
-#include "pg/base/store.h"
 #include "pg/compat.h"
 #include "pg/messages/tablewrite.h"
+#include "pg/store/store.h"
 
 static ExecutorStart_hook_type previous_executor_start;
 static const char *writing;		/* the text of the statement that this file runs; NULL for none */

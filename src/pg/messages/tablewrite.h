@@ -12,7 +12,7 @@
 
 #include "executor/spi.h"
 
-#include "pg/base/statement.h"
+#include "pg/store/statement.h"
 
 /*
  * As chatcrypt_statement_run().  The caller has checked that its user may write.  sql is

@@ -20,15 +20,15 @@
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
-#include "pg/base/observer.h"
-#include "pg/base/statement.h"
-#include "pg/base/store.h"
 #include "pg/messages/actorrules.h"
 #include "pg/messages/messagerow.h"
 #include "pg/messages/rowstatements.h"
 #include "pg/messages/seal.h"
 #include "pg/messages/unopened.h"
 #include "pg/messages/viewtrigger.h"
+#include "pg/store/observer.h"
+#include "pg/store/statement.h"
+#include "pg/store/store.h"
 
 typedef ChatcryptMessageRow Row;
 

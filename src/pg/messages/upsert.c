@@ -14,11 +14,11 @@
 
 #include "pg/access/access.h"
 #include "pg/access/moderation.h"
-#include "pg/base/statement.h"
-#include "pg/base/store.h"
 #include "pg/messages/messagerow.h"
 #include "pg/messages/rowstatements.h"
 #include "pg/messages/upsert.h"
+#include "pg/store/statement.h"
+#include "pg/store/store.h"
 
 typedef ChatcryptMessageRow Row;
 

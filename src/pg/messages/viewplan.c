@@ -36,12 +36,12 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "pg/base/store.h"
 #include "pg/compat.h"
 #include "pg/messages/messagetable.h"
 #include "pg/messages/numberplan.h"
 #include "pg/messages/viewplan.h"
 #include "pg/messages/viewtrigger.h"
+#include "pg/store/store.h"
 
 static planner_hook_type previous_planner;
 static ExecutorStart_hook_type previous_executor_start;

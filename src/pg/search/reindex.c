@@ -31,18 +31,18 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/base/owner.h"
-#include "pg/base/progress.h"
-#include "pg/base/work.h"
 #include "pg/compat.h"
-#include "pg/events/events.h"
+#include "pg/history/events.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/shred.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
 #include "pg/search/search.h"
 #include "pg/search/searchpolicy.h"
-#include "pg/upkeep/fence.h"
+#include "pg/store/owner.h"
+#include "pg/work/fence.h"
+#include "pg/work/progress.h"
+#include "pg/work/work.h"
 
 #define INPUTS	4				/* arguments that the procedure does not give back */
 #define NAP		100				/* ms, before messages that others held are tried again */

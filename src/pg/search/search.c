@@ -10,15 +10,15 @@
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
-#include "pg/base/observer.h"
-#include "pg/base/owner.h"
-#include "pg/base/store.h"
 #include "pg/messages/messagetable.h"
 #include "pg/search/blindterms.h"
 #include "pg/search/search.h"
 #include "pg/search/searchfeed.h"
 #include "pg/search/searchpolicy.h"
 #include "pg/search/tokenrows.h"
+#include "pg/store/observer.h"
+#include "pg/store/owner.h"
+#include "pg/store/store.h"
 
 static void
 write_blind(const ChatcryptSearchPolicy *policy, const uint8 *chat_id, const uint8 *message_id,

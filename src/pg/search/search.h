@@ -15,7 +15,7 @@ extern void chatcrypt_search_written(const uint8 chat_id[CC_ID_LEN],
 									 const uint8 message_id[CC_ID_LEN], TimestampTz created_at,
 									 const text *body);
 
-/* At load: from then on search is told; see base/observer.h. */
+/* At load: from then on search is told; see store/observer.h. */
 extern void chatcrypt_search_observe(void);
 
 #endif

@@ -9,8 +9,8 @@
 #define CHATCRYPT_SEARCHBATCH_H
 
 #include "core/bytes.h"
-#include "pg/base/owner.h"
 #include "pg/search/ndjson.h"
+#include "pg/store/owner.h"
 
 /* What became of a row of the outbox.  Those that found no room are in neither. */
 typedef enum ChatcryptBatchFate

@@ -31,11 +31,11 @@
 #include "utils/xid8.h"
 
 #include "pg/access/access.h"
-#include "pg/base/owner.h"
-#include "pg/base/store.h"
 #include "pg/compat.h"
 #include "pg/search/searchbatch.h"
 #include "pg/search/searchfeed.h"
+#include "pg/store/owner.h"
+#include "pg/store/store.h"
 
 #define MOST_MESSAGES	10000
 

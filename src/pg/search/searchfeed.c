@@ -29,10 +29,10 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/base/store.h"
-#include "pg/chats/chatmemory.h"
 #include "pg/compat.h"
 #include "pg/search/searchfeed.h"
+#include "pg/store/chatmemory.h"
+#include "pg/store/store.h"
 
 /* Column numbers of sql/48_search_feed.sql; new columns go to the end. */
 enum

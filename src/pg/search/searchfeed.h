@@ -7,7 +7,7 @@
 #define CHATCRYPT_SEARCHFEED_H
 
 #include "core/bytes.h"
-#include "pg/base/owner.h"
+#include "pg/store/owner.h"
 
 /*
  * A message was written or is gone, in this transaction: the index is told, where the

@@ -30,10 +30,7 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/base/owner.h"
 #include "pg/base/settings.h"
-#include "pg/base/statement.h"
-#include "pg/base/store.h"
 #include "pg/compat.h"
 #include "pg/keys/keys.h"
 #include "pg/messages/binding.h"
@@ -43,6 +40,9 @@
 #include "pg/search/searchpolicy.h"
 #include "pg/search/searchquery.h"
 #include "pg/search/tokenrows.h"
+#include "pg/store/owner.h"
+#include "pg/store/statement.h"
+#include "pg/store/store.h"
 
 #define LONGEST_PAGE	1000
 #define LARGEST_BATCH	1000

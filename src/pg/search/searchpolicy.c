@@ -23,10 +23,10 @@
 #include "utils/varlena.h"
 
 #include "pg/base/ids.h"
-#include "pg/base/store.h"
-#include "pg/chats/chatmemory.h"
 #include "pg/keys/keys.h"
 #include "pg/search/searchpolicy.h"
+#include "pg/store/chatmemory.h"
+#include "pg/store/store.h"
 
 /* Column numbers of sql/46_search.sql; new columns go to the end. */
 enum

@@ -21,15 +21,15 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/base/owner.h"
-#include "pg/base/store.h"
-#include "pg/chats/chatmemory.h"
-#include "pg/events/events.h"
+#include "pg/history/events.h"
 #include "pg/keys/keys.h"
 #include "pg/search/searchfeed.h"
 #include "pg/search/searchpolicy.h"
 #include "pg/search/searchwish.h"
 #include "pg/search/tokenrows.h"
+#include "pg/store/chatmemory.h"
+#include "pg/store/owner.h"
+#include "pg/store/store.h"
 
 static void
 require_searchable(const uint8 *chat_id)

@@ -13,7 +13,7 @@
 
 #include "pg/access/access.h"
 #include "pg/compat.h"
-#include "pg/events/events.h"
+#include "pg/history/events.h"
 #include "pg/keys/tenants.h"
 #include "pg/search/searchfeed.h"
 #include "pg/search/tenantsearch.h"

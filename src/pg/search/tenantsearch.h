@@ -5,8 +5,8 @@
 #ifndef CHATCRYPT_TENANTSEARCH_H
 #define CHATCRYPT_TENANTSEARCH_H
 
-#include "pg/base/owner.h"
 #include "pg/search/searchwish.h"
+#include "pg/store/owner.h"
 
 /*
  * What the tenant wants for new chats; of mode OFF where it wants nothing.  Raises where its

@@ -23,10 +23,10 @@
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
-#include "pg/base/owner.h"
-#include "pg/base/store.h"
 #include "pg/compat.h"
 #include "pg/search/tokenrows.h"
+#include "pg/store/owner.h"
+#include "pg/store/store.h"
 
 /* Columns of sql/46_search.sql. */
 enum

@@ -1,7 +1,7 @@
 /*
  * slots.c
  *		The directory of request slots: who waits for what, and who owns which slot.
- *		Not here: the waiting (requests.c) and the asking (worker/dispatch.c).
+ *		Not here: the waiting (requests.c) and the asking (worker/flights.c).
  *		For states and locks see slots.h.
  */
 #include "postgres.h"
@@ -16,9 +16,9 @@
 #include "utils/timestamp.h"
 
 #include "pg/base/clock.h"
-#include "pg/base/guarded.h"
+#include "pg/cache/guarded.h"
+#include "pg/cache/keycache.h"
 #include "pg/compat.h"
-#include "pg/keys/keycache.h"
 #include "pg/service/heartbeat.h"
 #include "pg/service/slots.h"
 

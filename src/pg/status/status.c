@@ -16,7 +16,7 @@
 #include "core/kdf.h"
 #include "pg/access/access.h"
 #include "pg/base/clock.h"
-#include "pg/keys/keycache.h"
+#include "pg/cache/keycache.h"
 #include "pg/service/heartbeat.h"
 #include "pg/service/slots.h"
 #include "pg/service/waits.h"

@@ -19,11 +19,11 @@
 
 #include "core/envelope.h"
 #include "pg/attachments/attachmentverify.h"
-#include "pg/base/owner.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
+#include "pg/store/owner.h"
 #include "pg/upkeep/findings.h"
 
 #define MOST_ARGS		5

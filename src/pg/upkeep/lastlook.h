@@ -16,7 +16,7 @@
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
-#include "pg/keys/keycache.h"
+#include "pg/cache/keycache.h"
 
 typedef struct ChatcryptSoughtKey
 {

@@ -37,10 +37,10 @@
 #include "utils/timestamp.h"
 
 #include "pg/access/access.h"
-#include "pg/base/progress.h"
-#include "pg/base/work.h"
 #include "pg/compat.h"
 #include "pg/upkeep/maintenance_status.h"
+#include "pg/work/progress.h"
+#include "pg/work/work.h"
 
 /* Advisory locks of applications have 1 and 2 in their last field. */
 #define LOCK_CLASS	3

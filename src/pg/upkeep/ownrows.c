@@ -13,7 +13,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/snapmgr.h"
 
-#include "pg/base/owner.h"
+#include "pg/store/owner.h"
 #include "pg/upkeep/ownrows.h"
 
 static bool

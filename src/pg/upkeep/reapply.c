@@ -31,10 +31,10 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/base/store.h"
-#include "pg/events/eventseal.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/shred.h"
+#include "pg/seals/eventseal.h"
+#include "pg/store/store.h"
 
 /* An event that says that a chat was shredded. */
 typedef struct Shred

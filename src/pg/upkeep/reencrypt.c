@@ -21,13 +21,13 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/base/owner.h"
-#include "pg/base/progress.h"
-#include "pg/base/work.h"
 #include "pg/compat.h"
 #include "pg/keys/keyring.h"
 #include "pg/messages/seal.h"
+#include "pg/store/owner.h"
 #include "pg/upkeep/reencryption_pass.h"
+#include "pg/work/progress.h"
+#include "pg/work/work.h"
 
 /* Parts of files that one transaction moves: they are up to 16 MB long, and 1 MB as a rule. */
 #define PARTS_AT_ONCE 16

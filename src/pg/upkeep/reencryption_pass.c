@@ -13,13 +13,13 @@
 #include "utils/uuid.h"
 
 #include "pg/attachments/attachmentseal.h"
-#include "pg/base/owner.h"
 #include "pg/compat.h"
 #include "pg/keys/keyring.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/messagetable.h"
 #include "pg/messages/rowmover.h"
 #include "pg/messages/seal.h"
+#include "pg/store/owner.h"
 #include "pg/upkeep/reencryption_pass.h"
 
 /* Envelopes that one UPDATE carries; an array of them must stay well below 1 GB. */

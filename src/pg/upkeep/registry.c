@@ -22,9 +22,9 @@
 #include "pg/access/access.h"
 #include "pg/attachments/attachmentseal.h"
 #include "pg/base/ids.h"
-#include "pg/base/owner.h"
-#include "pg/base/store.h"
 #include "pg/compat.h"
+#include "pg/store/owner.h"
+#include "pg/store/store.h"
 #include "pg/upkeep/ownrows.h"
 #include "pg/upkeep/registry.h"
 

@@ -20,13 +20,13 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
-#include "pg/base/owner.h"
-#include "pg/base/progress.h"
-#include "pg/base/work.h"
 #include "pg/compat.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
+#include "pg/store/owner.h"
 #include "pg/upkeep/findings.h"
+#include "pg/work/progress.h"
+#include "pg/work/work.h"
 
 /* One megabyte: what is read between two looks at the clock. */
 #define BLOCKS_AT_ONCE	((1024 * 1024) / BLCKSZ)

@@ -8,7 +8,7 @@
  */
 #include "postgres.h"
 
-#include "pg/base/memo.h"
+#include "pg/store/memo.h"
 
 #define AT_FIRST	128
 

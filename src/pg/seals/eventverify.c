@@ -25,8 +25,8 @@
 #include "utils/xid8.h"
 
 #include "pg/access/access.h"
-#include "pg/base/owner.h"
-#include "pg/events/eventseal.h"
+#include "pg/seals/eventseal.h"
+#include "pg/store/owner.h"
 
 typedef struct Walk
 {

@@ -26,7 +26,7 @@
 #include "utils/wait_event.h"
 
 #include "pg/access/access.h"
-#include "pg/base/progress.h"
+#include "pg/work/progress.h"
 
 #define ENTRIES		64			/* who comes later works on unseen */
 #define TASK_LEN	64			/* with the terminator */

@@ -4,7 +4,7 @@
  */
 #include "postgres.h"
 
-#include "pg/base/observer.h"
+#include "pg/store/observer.h"
 
 static const ChatcryptObserver *registered;
 

@@ -10,15 +10,15 @@
 #include "utils/builtins.h"
 
 #include "pg/access/access.h"
-#include "pg/base/owner.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
-#include "pg/events/eventkey.h"
-#include "pg/events/events.h"
+#include "pg/history/events.h"
 #include "pg/keys/newdeks.h"
 #include "pg/keys/tenants.h"
+#include "pg/seals/eventkey.h"
 #include "pg/service/kms_errors.h"
 #include "pg/service/requests.h"
+#include "pg/store/owner.h"
 
 #define KEY_VERSION	1			/* a key that is moved stays the same key */
 #define TRIES		3

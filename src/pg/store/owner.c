@@ -16,9 +16,9 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
-#include "pg/base/owner.h"
-#include "pg/base/store.h"
 #include "pg/compat.h"
+#include "pg/store/owner.h"
+#include "pg/store/store.h"
 
 #define MOST_ARGS 9
 

@@ -6,7 +6,7 @@
 #define CHATCRYPT_EVENTS_H
 
 #include "core/bytes.h"
-#include "pg/base/owner.h"
+#include "pg/store/owner.h"
 
 /* Unset fields are NULL, or 0 for the version.  event is one of those that the table lists. */
 typedef struct ChatcryptEvent

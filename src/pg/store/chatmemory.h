@@ -11,7 +11,7 @@
 #define CHATCRYPT_CHATMEMORY_H
 
 #include "core/bytes.h"
-#include "pg/base/memo.h"
+#include "pg/store/memo.h"
 
 #define CHATCRYPT_MEMORY_TABLES 2
 

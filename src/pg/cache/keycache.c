@@ -29,9 +29,9 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
-#include "pg/base/guarded.h"
 #include "pg/base/settings.h"
-#include "pg/keys/keycache.h"
+#include "pg/cache/guarded.h"
+#include "pg/cache/keycache.h"
 
 #define WAYS		16
 #define PROTECTED	12			/* the others are for newcomers to show what they are */

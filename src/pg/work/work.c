@@ -15,8 +15,8 @@
 #include "utils/snapmgr.h"
 
 #include "core/bytes.h"
-#include "pg/base/work.h"
 #include "pg/service/kms_errors.h"
+#include "pg/work/work.h"
 
 #define MOST_COUNTS 4
 

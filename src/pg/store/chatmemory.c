@@ -8,8 +8,8 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
-#include "pg/base/store.h"
-#include "pg/chats/chatmemory.h"
+#include "pg/store/chatmemory.h"
+#include "pg/store/store.h"
 
 /* Chats, of each memory: 4 to 8 MB in a process that has met so many. */
 #define REMEMBERED	65536

@@ -24,7 +24,7 @@
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
-#include "pg/base/store.h"
+#include "pg/store/store.h"
 
 /* Column numbers of sql/20_tables.sql. */
 #define CHAT_MODE			3

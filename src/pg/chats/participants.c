@@ -14,13 +14,13 @@
 
 #include "pg/access/access.h"
 #include "pg/access/moderation.h"
-#include "pg/access/participants.h"
 #include "pg/base/ids.h"
-#include "pg/base/owner.h"
-#include "pg/base/statement.h"
-#include "pg/events/events.h"
+#include "pg/chats/participants.h"
+#include "pg/history/events.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/tenants.h"
+#include "pg/store/owner.h"
+#include "pg/store/statement.h"
 
 PG_FUNCTION_INFO_V1(chatcrypt_create_tenant);
 

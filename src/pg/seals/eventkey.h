@@ -10,7 +10,7 @@
 #define CHATCRYPT_EVENTKEY_H
 
 #include "core/kdf.h"
-#include "pg/keys/keycache.h"
+#include "pg/cache/keycache.h"
 
 /* No secret. */
 typedef struct ChatcryptEventKey

@@ -31,8 +31,8 @@
 #include "utils/xid8.h"
 
 #include "pg/access/access.h"
-#include "pg/base/owner.h"
-#include "pg/events/eventseal.h"
+#include "pg/seals/eventseal.h"
+#include "pg/store/owner.h"
 
 #define MOST_AT_ONCE	100000	/* events of one seal */
 #define NULL_LEN		0xffffffffU

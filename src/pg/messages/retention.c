@@ -15,9 +15,9 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
-#include "pg/base/store.h"
-#include "pg/chats/chatmemory.h"
-#include "pg/chats/retention.h"
+#include "pg/messages/retention.h"
+#include "pg/store/chatmemory.h"
+#include "pg/store/store.h"
 
 /* Column numbers of sql/20_tables.sql. */
 #define CHAT_TENANT			2

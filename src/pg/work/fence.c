@@ -19,11 +19,11 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "pg/base/progress.h"
-#include "pg/base/store.h"
-#include "pg/base/work.h"
 #include "pg/compat.h"
-#include "pg/upkeep/fence.h"
+#include "pg/store/store.h"
+#include "pg/work/fence.h"
+#include "pg/work/progress.h"
+#include "pg/work/work.h"
 
 #define SHORTEST_NAP	5		/* ms */
 #define LONGEST_NAP		500

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "pg/base/guarded.h"
+#include "pg/cache/guarded.h"
 
 static void *
 map_guarded(Size size, int flags)

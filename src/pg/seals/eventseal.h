@@ -10,7 +10,7 @@
 #include "executor/spi.h"
 
 #include "core/kdf.h"
-#include "pg/events/eventkey.h"
+#include "pg/seals/eventkey.h"
 
 /*
  * The columns of an event, in the order of its digest.  A column that is added to

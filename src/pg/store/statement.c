@@ -4,7 +4,7 @@
  */
 #include "postgres.h"
 
-#include "pg/base/statement.h"
+#include "pg/store/statement.h"
 
 #define MOST_ARGS 16
 

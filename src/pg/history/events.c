@@ -12,7 +12,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "pg/events/events.h"
+#include "pg/history/events.h"
 
 static ChatcryptArg
 text_or_null(const char *text)

@@ -5,7 +5,7 @@
 #ifndef CHATCRYPT_STATEMENT_H
 #define CHATCRYPT_STATEMENT_H
 
-#include "pg/base/owner.h"
+#include "pg/store/owner.h"
 
 /*
  * Runs it as the current user, between SPI_connect() and SPI_finish(); the number of

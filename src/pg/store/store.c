@@ -31,9 +31,9 @@
 #include "utils/uuid.h"
 
 #include "core/kdf.h"
-#include "pg/base/store.h"
+#include "pg/cache/keycache.h"
 #include "pg/compat.h"
-#include "pg/keys/keycache.h"
+#include "pg/store/store.h"
 
 /* Column numbers of sql/20_tables.sql; new columns go to the end. */
 enum
