@@ -64,6 +64,8 @@ typedef struct KmsEndpoint
 	KmsCall    *aside_call;		/* a look at a key that no request waits for */
 	int64		certificate_not_after;	/* seconds since 1970; 0 for unknown; the transport writes it */
 	ChatcryptKmsLogins logins;
+	bool		logged_as_gone;
+	int64		gone_logged_ms; /* 0 for never */
 	char		last_error[CC_KMS_ERROR_MAX];
 } KmsEndpoint;
 

@@ -11,6 +11,8 @@
 #include "pg/base/settings.h"
 #include "worker/dispatch.h"
 
+#define GONE_LOG_MS		60000
+
 static const char *
 text_of(cc_kms_outcome outcome, const char *error)
 {
@@ -154,27 +156,43 @@ is_sure(const KmsCall *call, cc_kms_outcome outcome)
 		(outcome == CC_KMS_TIMEOUT && call->timeout_ms * 2 >= chatcrypt_kms_timeout);
 }
 
+/*
+ * A KMS that comes and goes is logged as gone once a minute, and as back once for
+ * each of these; one that stays away is logged as soon as that minute is over.
+ */
+static void
+log_reach(KmsEndpoint *endpoint, bool reached, int64 now_ms)
+{
+	if (reached && endpoint->logged_as_gone)
+	{
+		endpoint->logged_as_gone = false;
+		ereport(LOG,
+				(errmsg("the KMS behind the provider %s answers again",
+						endpoint->provider->scheme)));
+	}
+	else if (!reached && !endpoint->logged_as_gone &&
+			 (endpoint->gone_logged_ms == 0 || now_ms - endpoint->gone_logged_ms >= GONE_LOG_MS))
+	{
+		endpoint->logged_as_gone = true;
+		endpoint->gone_logged_ms = now_ms;
+		ereport(LOG,
+				(errmsg("the KMS behind the provider %s does not answer, and requests for keys that are not cached fail at once until it does: %s",
+						endpoint->provider->scheme, endpoint->last_error)));
+	}
+}
+
 static void
 tell_breaker(const KmsCall *call, cc_kms_outcome outcome, bool reached)
 {
 	KmsEndpoint *endpoint = call->endpoint;
+	int64		now_ms = chatcrypt_clock_ms();
 
-	if (reached)
-	{
-		if (cc_breaker_success(&endpoint->breaker, call->batch.nitems > 0))
-		{
-			chatcrypt_lines_suspect(endpoint);
-			ereport(LOG,
-					(errmsg("the KMS behind the provider %s answers again",
-							endpoint->provider->scheme)));
-		}
-	}
-	else if (cc_breaker_failure(&endpoint->breaker, is_sure(call, outcome), chatcrypt_clock_ms()))
-		ereport(LOG,
-				(errmsg("the KMS behind the provider %s does not answer",
-						endpoint->provider->scheme),
-				 errdetail("The last error was: %s.", endpoint->last_error),
-				 errhint("Requests for keys that are not cached fail at once until it answers again.")));
+	if (!reached)
+		(void) cc_breaker_failure(&endpoint->breaker, is_sure(call, outcome), now_ms);
+	else if (cc_breaker_success(&endpoint->breaker, call->batch.nitems > 0))
+		chatcrypt_lines_suspect(endpoint);
+	if (reached == (endpoint->breaker.state == CC_BREAKER_CLOSED))
+		log_reach(endpoint, reached, now_ms);
 }
 
 void

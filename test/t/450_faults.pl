@@ -253,6 +253,20 @@ ok(defined $seconds, 'it works again once unsealed');
 cmp_ok($seconds // 99, '<', 6, sprintf('after %.2f s', $seconds // 99));
 is(status($node, 'breaker, reachable'), 'closed|t', 'and the view says so');
 
+# One that comes and goes is in the log once a minute, and not with every breath.
+make_cold($node);
+$log_before = -s $node->logfile;
+for (1 .. 3)
+{
+	$bao->seal;
+	like(failure($node, read_chat(cold())), qr/^58030 /, 'sealed over and over: fails');
+	$bao->unseal;
+	ok(defined works_again($node, cold(), 20), 'sealed over and over: and works again');
+}
+my $reach_log = substr(slurp_file($node->logfile), $log_before);
+is(scalar(() = $reach_log =~ /LOG:  the KMS behind the provider vault does not answer/g), 1, 'sealed over and over: one line says that it is gone');
+is(scalar(() = $reach_log =~ /LOG:  the KMS behind the provider vault answers again/g), 1, 'sealed over and over: and one that it is back');
+
 # Certificates: refused, with the reason, and no request is ever sent.
 foreach my $case ([ other_name => qr/alternative certificate subject name|does not match/ ],
 	[ expired => qr/certificate has expired/ ], [ self_signed => qr/self[- ]signed/ ])
