@@ -39,7 +39,6 @@ chatcrypt.cache_max_age = '60s'
 chatcrypt.kms_timeout = '2s'
 chatcrypt.kms_connect_timeout = '1s'
 chatcrypt.maintenance_databases = 'postgres'
-chatcrypt.maintenance_interval = '5s'
 CONF
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE app LOGIN IN ROLE chatcrypt_writer, chatcrypt_reader;
@@ -166,7 +165,7 @@ foreach my $name (qw(worker session))
 # keep few.
 my $log = substr(slurp_file($node->logfile), $log_begin);
 unlike($log, qr/PANIC|TRAP:|signal 11|signal 6/, 'no crash but those of the faults');
-my @lines = grep { !/received SIGHUP|terminated by signal 9|terminating connection|terminating any other|all server processes terminated|database system|automatic recovery|redo |invalid record length|the database system is|listening on|background worker .* exited|checkpoint|Failed process was running/ } split /\n/, $log;
+my @lines = grep { !/received SIGHUP|terminated by signal 9|terminating connection|terminating any other|all server processes terminated|database system|automatic recovery|redo |invalid record length|the database system is|listening on|background worker .* exited|checkpoint|Failed process was running|Consistent recovery state/ } split /\n/, $log;
 my %kinds;
 $kinds{$_}++ foreach map { s/^\S+ \S+ \S+ \[\d+\] \S+ //r =~ s/[0-9a-f]{8}-[0-9a-f-]{27}/UUID/gr =~ s/\d+/N/gr } @lines;
 my @often = (sort { $kinds{$b} <=> $kinds{$a} } keys %kinds);
