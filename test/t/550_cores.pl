@@ -65,6 +65,46 @@ sub gcore
 	return -s $file ? $file : undef;
 }
 
+# Registers still hold what was copied last, and are overwritten a moment later.  A core has them in its
+# notes, which are zeroed here.
+sub forget_registers
+{
+	my ($file) = @_;
+	open my $core, '+<:raw', $file or die "$file: $!";
+	my $read = sub { my ($at, $length) = @_; seek $core, $at, 0; read $core, my $bytes, $length; return $bytes };
+	my ($offset) = unpack 'Q<', $read->(0x20, 8);
+	my ($size, $count) = unpack 'S<2', $read->(0x36, 4);
+
+	foreach my $n (0 .. $count - 1)
+	{
+		my ($type, $at, $length) = (unpack 'L<2 Q<4', $read->($offset + $n * $size, $size))[ 0, 2, 5 ];
+		next if $type != 4;
+		seek $core, $at, 0;
+		print $core "\0" x $length;
+	}
+	close $core or die "$file: $!";
+	return;
+}
+
+# Runs a statement that asks the KMS for keys, and writes the core of its session at the first call of a
+# function after that: what was not wiped by then is still there, because nothing has overwritten it.
+sub gcore_after_kms
+{
+	my ($session, $statement, $function, $name) = @_;
+	my $pid = answer($session, 'SELECT pg_backend_pid()');
+	my ($output, $file, $ready) = ('', "$folder/$name", "$folder/$name-ready");
+	my @steps = ('handle SIGUSR1 SIGURG nostop noprint pass', 'set use-coredump-filter on', 'break chatcrypt_kms_run',
+		"shell touch $ready", 'continue', 'finish', "break $function", 'continue', "gcore $file");
+	my $gdb = IPC::Run::start([ 'gdb', '--batch', '--nx', '-p', $pid, map { ('-ex', $_) } @steps ], '<', \undef, '>&', \$output, IPC::Run::timeout(120));
+
+	wait_until(60, sub { -e $ready }) or die "gdb: $output";
+	start($session, $statement);
+	$gdb->finish;
+	unlink $ready;
+	forget_registers($file) if -s $file;
+	return (outcome($session), -s $file ? $file : undef);
+}
+
 # Some kernels let nobody but root look at a process that is not a child.
 sub may_attach
 {
@@ -148,6 +188,25 @@ CONF
 	make_chats($node, 1, 20);
 	make_cold($node);
 	my $keys = description();
+	# A session that has just got keys from the KMS, one or many at once.
+	if ($huge eq 'off' && may_attach())
+	{
+		my %cold = ('reads a message' => [ read_chat(2), 'body 2', 'chatcrypt_now_ms' ],
+			'warms keys' => [ 'SELECT (chatcrypt.warm_keys(ARRAY[1, 2, 3])).warmed', '3', 'MemoryContextReset' ]);
+		foreach my $does (sort keys %cold)
+		{
+			my ($statement, $wanted, $function) = @{ $cold{$does} };
+			my $fresh = session($node);
+			answer($fresh, "SET my.marker = '$marker'");
+			my ($said, $file) = gcore_after_kms($fresh, $statement, $function, 'cold');
+			is($said, $wanted, "a session that was cold $does");
+			ok(defined $file, 'and its memory is seen once it has the keys');
+			is(found_in($file, $keys), 'the marker', 'which are in no place that a core would hold');
+			eval { $fresh->quit };
+			make_cold($node);
+		}
+	}
+
 	my ($session, $pid, $other) = sessions_with_keys();
 
 	# A session that lives on.  Only here is it seen that the keys are in its memory at all.
