@@ -18,11 +18,6 @@ CREATE FUNCTION chatcrypt.write_chat() RETURNS trigger
 DECLARE
 	changes text;
 BEGIN
-	IF TG_OP = 'INSERT' THEN
-		RAISE EXCEPTION 'a chat is not made by an INSERT'
-			USING ERRCODE = 'feature_not_supported', DETAIL = 'It would have no key.',
-				  HINT = 'Call chatcrypt.create_chat(); where the chat may exist already, with if_not_exists => true.';
-	END IF;
 	SELECT string_agg(format('%1$I = ($1).%1$I', n.key), ', ') INTO changes
 	FROM jsonb_each(to_jsonb(new) - 'participants') AS n
 	WHERE n.value IS DISTINCT FROM to_jsonb(old) -> n.key;
@@ -40,10 +35,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION chatcrypt.write_chat() IS
-	'Trigger: writes what is changed in the view chats, and makes no chat.';
+	'Trigger: writes what is changed in the view chats.';
 
-CREATE TRIGGER write_chat INSTEAD OF INSERT OR UPDATE ON chatcrypt.chats
+CREATE TRIGGER write_chat INSTEAD OF UPDATE ON chatcrypt.chats
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_chat();
+
+CREATE FUNCTION chatcrypt.refuse_chat() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_refuse_chat';
+COMMENT ON FUNCTION chatcrypt.refuse_chat() IS
+	'Trigger: refuses what is inserted into the view chats.';
+
+CREATE TRIGGER refuse_chat INSTEAD OF INSERT ON chatcrypt.chats
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt.refuse_chat();
 
 -- VOLATILE like all that runs statements of its own; it changes nothing.
 CREATE FUNCTION chatcrypt.my_chats(since timestamptz DEFAULT '-infinity')

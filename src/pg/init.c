@@ -20,6 +20,7 @@
 #include "pg/access/dropguard.h"
 #include "pg/base/settings.h"
 #include "pg/cache/keycache.h"
+#include "pg/chats/chatinsert.h"
 #include "pg/keys/failedopens.h"
 #include "pg/keys/samekey.h"
 #include "pg/messages/tablewrite.h"
@@ -119,6 +120,7 @@ _PG_init(void)
 	chatcrypt_tablewrite_install_hooks();
 	chatcrypt_unopened_install_hooks();
 	chatcrypt_viewplan_install_hooks();
+	chatcrypt_chatinsert_install_hooks();
 	chatcrypt_dropguard_install_hooks();
 	chatcrypt_copyguard_install_hooks();
 	chatcrypt_search_observe();

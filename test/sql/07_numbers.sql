@@ -111,6 +111,37 @@ SELECT name FROM (SELECT chat_number, NULL::uuid AS chat_id, body AS name FROM m
 UPDATE chatcrypt.messages SET sender = 'alice' WHERE chat_number = 711 RETURNING body;
 DELETE FROM chatcrypt.messages WHERE chat_number = 710 OR message_number IN (-71002);
 SELECT body FROM mine ORDER BY 1;
+
+-- In MERGE, which takes views from PostgreSQL 17 on, a number finds a message and is not set.
+DO $$
+DECLARE
+	stored text;
+BEGIN
+	INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(71031), chatcrypt.id(710), 'old');
+	MERGE INTO chatcrypt.messages AS m
+	USING (VALUES (71031, 710, 'merged'), (71032, 711, 'new')) AS given (id, chat, body) ON m.message_number = given.id
+	WHEN MATCHED THEN UPDATE SET body = given.body, message_number = given.id
+	WHEN NOT MATCHED THEN INSERT (message_id, chat_id, body, chat_number)
+		VALUES (chatcrypt.id(given.id), chatcrypt.id(given.chat), given.body, given.chat);
+	SELECT string_agg(concat_ws(' ', chat_number, message_number, body), ', ' ORDER BY message_number) INTO stored
+	FROM chatcrypt.messages WHERE message_number IN (71031, 71032);
+	ASSERT stored = '710 71031 merged, 711 71032 new', stored;
+	BEGIN
+		MERGE INTO chatcrypt.messages AS m USING (VALUES (71031)) AS given (id) ON m.message_number = given.id
+		WHEN MATCHED THEN UPDATE SET chat_number = 711;
+		ASSERT false, 'MERGE has set the number of a chat';
+	EXCEPTION WHEN generated_always THEN NULL;
+	END;
+	BEGIN
+		MERGE INTO chatcrypt.messages AS m USING (VALUES (71033)) AS given (id) ON m.message_number = given.id
+		WHEN NOT MATCHED THEN INSERT (chat_id, body, message_number) VALUES (chatcrypt.id(710), 'x', given.id);
+		ASSERT false, 'MERGE has set the number of a message';
+	EXCEPTION WHEN generated_always THEN NULL;
+	END;
+EXCEPTION WHEN feature_not_supported THEN
+	ASSERT current_setting('server_version_num')::integer < 170000, sqlerrm;
+END
+$$;
 DELETE FROM mine;
 
 DROP VIEW mine;

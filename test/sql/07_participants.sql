@@ -86,6 +86,21 @@ UPDATE chatcrypt.chats SET tenant = 'nobody' WHERE chat_id = chatcrypt.id(7101);
 INSERT INTO chatcrypt.chats (chat_id, tenant) VALUES (chatcrypt.id(7109), 'default');
 \set VERBOSITY terse
 INSERT INTO chatcrypt.chats (chat_id, tenant, participants) VALUES (chatcrypt.id(7101), 'default', '{alice}') ON CONFLICT DO NOTHING;
+INSERT INTO chatcrypt.chats (chat_id, tenant) VALUES (chatcrypt.id(7101), 'default') ON CONFLICT (chat_id) DO NOTHING RETURNING chat_id;
+INSERT INTO chatcrypt.chats (chat_id, tenant) VALUES (chatcrypt.id(7101), 'default') ON CONFLICT (chat_id) DO UPDATE SET tenant = excluded.tenant;
+WITH made AS (INSERT INTO chatcrypt.chats (chat_id) VALUES (chatcrypt.id(7109)) RETURNING chat_id) SELECT count(*) FROM made;
+COPY chatcrypt.chats (chat_id, tenant) FROM STDIN;
+00000000-0000-8000-8000-000000001bc5	default
+\.
+DO $$
+BEGIN
+	MERGE INTO chatcrypt.chats AS c USING (SELECT chatcrypt.id(7109)) AS given (id) ON c.chat_id = given.id
+	WHEN NOT MATCHED THEN INSERT (chat_id, tenant) VALUES (given.id, 'default');
+	ASSERT false, 'MERGE has made a chat';
+EXCEPTION WHEN feature_not_supported THEN	-- until PostgreSQL 16 it takes no view at all
+	ASSERT sqlerrm = 'a chat is not made by an INSERT' OR current_setting('server_version_num')::integer < 170000, sqlerrm;
+END
+$$;
 SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(7109);
 
 -- Many chats, each with a list of its own, and somebody who is in all of them.
@@ -152,6 +167,8 @@ SET ROLE regress_writer;
 SELECT chatcrypt.set_participants(7121, ARRAY['bob', 'dave']);
 SELECT count(*) FROM chatcrypt.chats;
 SELECT count(*) FROM chatcrypt.participant;
+INSERT INTO chatcrypt.chats (chat_id) VALUES (chatcrypt.id(7109));
+INSERT INTO chatcrypt.chats (chat_id) VALUES (chatcrypt.id(7121)) ON CONFLICT (chat_id) DO NOTHING RETURNING chat_id;
 INSERT INTO chatcrypt.participant VALUES ('mallory', chatcrypt.id(7121));
 BEGIN;
 SELECT chatcrypt.act_as('eve');

@@ -23,7 +23,6 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -33,7 +32,6 @@
 #include "parser/analyze.h"
 #include "parser/parsetree.h"
 #include "storage/lmgr.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "pg/compat.h"
@@ -49,10 +47,7 @@ static ExecutorStart_hook_type previous_executor_start;
 bool
 chatcrypt_is_messages_view(Oid relation)
 {
-	char	   *name = get_rel_name(relation);
-
-	return name != NULL && strcmp(name, "messages") == 0 &&
-		get_rel_namespace(relation) == get_namespace_oid("chatcrypt", true);
+	return chatcrypt_store_is_named(relation, "messages");
 }
 
 static bool

@@ -198,6 +198,15 @@ chatcrypt_store_relation(const char *name)
 	return find_relation(get_namespace_oid("chatcrypt", false), name);
 }
 
+bool
+chatcrypt_store_is_named(Oid relation, const char *name)
+{
+	char	   *its_name = get_rel_name(relation);
+
+	return its_name != NULL && strcmp(its_name, name) == 0 &&
+		get_rel_namespace(relation) == get_namespace_oid("chatcrypt", true);
+}
+
 Oid
 chatcrypt_store_function(const char *name, Oid argument)
 {

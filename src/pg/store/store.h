@@ -80,6 +80,9 @@ extern uint64 chatcrypt_dek_generation(void);
 /* Who owns the extension's tables: the user that its own writes run as. */
 extern Oid	chatcrypt_store_owner(void);
 extern Oid	chatcrypt_store_relation(const char *name);
+
+/* Raises for nothing: databases without the extension come here too. */
+extern bool chatcrypt_store_is_named(Oid relation, const char *name);
 extern Oid	chatcrypt_store_function_may_see(void);
 extern Oid	chatcrypt_store_function_require_new_envelope(void);
 
