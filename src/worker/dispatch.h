@@ -74,6 +74,7 @@ struct KmsLine
 	KmsEndpoint *endpoint;
 	int			row;			/* in kms_stats, and in the table of lines */
 	int64		used_at_ms;
+	bool		only_tried;		/* by kms_check(), which takes any URI, and by nothing else */
 	KmsQueue	queues[KMS_OPS];
 	int			calls;			/* in flight */
 	int			batch_limit;	/* 0, or less than the provider's where the server wants smaller bodies */
@@ -115,7 +116,8 @@ struct KmsCall
 
 /* lines.c */
 extern KmsLine *chatcrypt_line_at(int row);	/* NULL for a row that is not in use */
-extern KmsLine *chatcrypt_line_for(const char *key_uri, KmsEndpoint *endpoint, int64 now_ms);
+extern KmsLine *chatcrypt_line_for(const ChatcryptSlotRequest *request, KmsEndpoint *endpoint,
+								   int64 now_ms);
 extern bool chatcrypt_line_is_idle(const KmsLine *line);
 extern void chatcrypt_line_publish(KmsLine *line, int64 now_ms);
 extern void chatcrypt_lines_forget(void);

@@ -223,7 +223,7 @@ new_flight(int slot, int64 now_ms)
 		turn_away(slot, CC_KMS_TIMEOUT, "");
 	else if (endpoint == NULL)
 		turn_away(slot, CC_KMS_CONFIG, "no provider knows a key URI of this form");
-	else if ((flight->line = chatcrypt_line_for(request->key_uri, endpoint, now_ms)) == NULL)
+	else if ((flight->line = chatcrypt_line_for(request, endpoint, now_ms)) == NULL)
 		turn_away(slot, CC_KMS_TRANSIENT, "too many different keys are asked for at this moment");
 	return flight->line != NULL ? flight : NULL;
 }

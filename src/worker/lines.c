@@ -30,9 +30,23 @@ chatcrypt_line_is_idle(const KmsLine *line)
 	return queued == 0 && line->calls == 0;
 }
 
-/* The line of a key; a new one takes the place of the one that is idle for longest. */
+/* Does a new line rather take this place than the other? */
+static bool
+goes_before(const KmsLine *line, const KmsLine *other)
+{
+	bool		is_free = line->stats.key_uri[0] == '\0';
+	bool		other_is_free = other->stats.key_uri[0] == '\0';
+
+	if (is_free != other_is_free)
+		return is_free;
+	if (line->only_tried != other->only_tried)
+		return line->only_tried;
+	return line->used_at_ms < other->used_at_ms;
+}
+
+/* The line of a key; keys that are only tried out do not push out what is known of those in use. */
 KmsLine *
-chatcrypt_line_for(const char *key_uri, KmsEndpoint *endpoint, int64 now_ms)
+chatcrypt_line_for(const ChatcryptSlotRequest *request, KmsEndpoint *endpoint, int64 now_ms)
 {
 	KmsLine    *place = NULL;
 
@@ -40,12 +54,13 @@ chatcrypt_line_for(const char *key_uri, KmsEndpoint *endpoint, int64 now_ms)
 	{
 		KmsLine    *line = &lines[row];
 
-		if (strcmp(line->stats.key_uri, key_uri) == 0)
+		if (strcmp(line->stats.key_uri, request->key_uri) == 0)
 		{
 			line->used_at_ms = now_ms;
+			line->only_tried &= request->fresh;
 			return line;
 		}
-		if (chatcrypt_line_is_idle(line) && (place == NULL || line->used_at_ms < place->used_at_ms))
+		if (chatcrypt_line_is_idle(line) && (place == NULL || goes_before(line, place)))
 			place = line;
 	}
 	if (place == NULL)
@@ -53,9 +68,10 @@ chatcrypt_line_for(const char *key_uri, KmsEndpoint *endpoint, int64 now_ms)
 	memset(place, 0, sizeof(*place));
 	place->row = place - lines;
 	place->used_at_ms = now_ms;
+	place->only_tried = request->fresh;
 	place->endpoint = endpoint;
 	place->stats.lease_ms = -1;
-	strlcpy(place->stats.key_uri, key_uri, CC_KMS_URI_MAX);
+	strlcpy(place->stats.key_uri, request->key_uri, CC_KMS_URI_MAX);
 	chatcrypt_line_suspect(place);
 	return place;
 }

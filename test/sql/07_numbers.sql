@@ -108,6 +108,7 @@ SELECT rooms.room, m.body FROM (VALUES (711), (712)) AS rooms (room) LEFT JOIN m
 SELECT a.body FROM mine AS a JOIN mine AS b ON a.message_number = b.message_number WHERE b.chat_id = 'cccccccc-0000-0000-0000-000000000710';
 SELECT u.name FROM (SELECT chat_number, chat_id, body AS name FROM mine UNION ALL SELECT 711, NULL, 'no message') AS u WHERE u.chat_number = 711 ORDER BY 1;
 SELECT name FROM (SELECT chat_number, NULL::uuid AS chat_id, body AS name FROM mine) AS u WHERE u.chat_number = 711;
+SELECT g.n, g.c FROM (SELECT chat_number AS n, chat_id AS c FROM mine GROUP BY GROUPING SETS ((chat_id), (chat_number))) AS g WHERE g.n = 711;
 UPDATE chatcrypt.messages SET sender = 'alice' WHERE chat_number = 711 RETURNING body;
 DELETE FROM chatcrypt.messages WHERE chat_number = 710 OR message_number IN (-71002);
 SELECT body FROM mine ORDER BY 1;

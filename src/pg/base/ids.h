@@ -26,6 +26,9 @@ extern bool chatcrypt_id_number(const uint8 id[CC_ID_LEN], int64 *number);
  */
 extern char *chatcrypt_id_text(const uint8 id[CC_ID_LEN]);
 
+/* number_of(id uuid) in SQL, which the planner's hook looks for. */
+extern PGDLLEXPORT Datum chatcrypt_number_of(PG_FUNCTION_ARGS);
+
 /* For data: always the uuid, in the current memory context. */
 extern char *chatcrypt_uuid_text(const uint8 id[CC_ID_LEN]);
 

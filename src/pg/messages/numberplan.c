@@ -32,25 +32,37 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
+#include "pg/base/ids.h"
 #include "pg/messages/numberplan.h"
 #include "pg/store/store.h"
 
 static Node *id_behind(const Query *query, Node *number);
 
+/*
+ * By its code, and not by its name alone: in a database without the extension anybody may
+ * have a schema "chatcrypt", with functions of these names and of other types.
+ */
 static bool
 is_number_of(const FuncExpr *call)
 {
 	char	   *name;
+	FmgrInfo	function;
 
 	if (call->funcid < FirstNormalObjectId || call->funcresulttype != INT8OID ||
 		list_length(call->args) != 1 || exprType(linitial(call->args)) != UUIDOID)
 		return false;
 	name = get_func_name(call->funcid);
-	return name != NULL && strcmp(name, "number_of") == 0 &&
-		get_func_namespace(call->funcid) == get_namespace_oid("chatcrypt", true);
+	if (name == NULL || strcmp(name, "number_of") != 0 ||
+		get_func_namespace(call->funcid) != get_namespace_oid("chatcrypt", true))
+		return false;
+	fmgr_info(call->funcid, &function);
+	return function.fn_addr == chatcrypt_number_of;
 }
 
-/* The column of the same subquery that has the id of this column's number; NULL where none has. */
+/*
+ * The column of the same subquery that has the id of this column's number; NULL where none has.
+ * Grouping sets make a column NULL in rows in which another that is made from it is not.
+ */
 static Node *
 column_behind(const Query *query, const Var *number)
 {
@@ -60,7 +72,8 @@ column_behind(const Query *query, const Var *number)
 	Node	   *id;
 	Var		   *column;
 
-	if (entry->rtekind != RTE_SUBQUERY || entry->subquery->setOperations != NULL)
+	if (entry->rtekind != RTE_SUBQUERY || entry->subquery->setOperations != NULL ||
+		entry->subquery->groupingSets != NIL)
 		return NULL;
 	shown = get_tle_by_resno(entry->subquery->targetList, number->varattno);
 	id = shown != NULL ? id_behind(entry->subquery, (Node *) shown->expr) : NULL;

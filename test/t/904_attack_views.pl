@@ -1,0 +1,53 @@
+# Somebody without rights attacks what is there for monitors and for conditions on numbers: by a
+# schema of their own with names of the extension's, and auditors by keys that nobody uses.
+use strict;
+use warnings;
+use Chatcrypt::Test qw(keys_of make_key);
+use Test::More;
+
+my $node = Chatcrypt::Test->start('attack_views', conf => "autovacuum = off\n");
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE mallory LOGIN;
+CREATE DATABASE hers OWNER mallory;
+CREATE ROLE auditor LOGIN;
+GRANT chatcrypt_auditor TO auditor;
+SQL
+
+sub as
+{
+	my ($role, $database, $sql) = @_;
+	my ($output, $errors) = ('', '');
+
+	$node->psql($database, $sql, stdout => \$output, stderr => \$errors, extra_params => [ '-U', $role ]);
+	return $errors =~ /^(?:psql:\S+ )?(.*)/ && $1 ne '' ? $1 : $output;
+}
+
+# In a database without the extension, a number_of() and an id() of mallory's: an integer as the
+# place in memory of a uuid would let her read what she likes of the server's memory, or end it.
+as('mallory', 'hers', <<'SQL');
+CREATE SCHEMA chatcrypt;
+CREATE TABLE ids AS SELECT gen_random_uuid() AS id FROM generate_series(1, 3);
+CREATE FUNCTION chatcrypt.number_of(uuid) RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN 5; END';
+SQL
+is(as('mallory', 'hers', 'SELECT count(*) FROM ids WHERE chatcrypt.number_of(id) = 5'), '3',
+	'a number_of() that is not ours: a condition on it is left as it is');
+as('mallory', 'hers', q{CREATE FUNCTION chatcrypt.id(bigint) RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN 24; END'});
+is(as('mallory', 'hers', 'SELECT count(*) FROM ids WHERE chatcrypt.number_of(id) = 5'), '3', 'nor is an id() of hers called');
+is(as('mallory', 'hers', 'SELECT count(*) FROM ids WHERE chatcrypt.number_of(id) = ANY (ARRAY[4, 5])'), '3', 'nor for an array');
+is(as('mallory', 'hers', 'DELETE FROM ids WHERE 5 = chatcrypt.number_of(id) RETURNING 1'), "1\n1\n1", 'nor in a DELETE');
+
+# kms_check() takes any key: however many an auditor tries, what is known of a key in use stays.
+$node->safe_psql('postgres', 'SELECT chatcrypt.create_chat(1)');
+my $known = q{SELECT usable, calls, last_success FROM chatcrypt.kms_status WHERE key_uri = 'local:main'};
+my $before = as('auditor', 'postgres', $known);
+like($before, qr/^t\|[1-9]/, 'a key in use: its state is known');
+is(as('auditor', 'postgres', q{SELECT count(DISTINCT n) FROM generate_series(1, 300) AS n, chatcrypt.kms_check('local:none' || n)}),
+	'300', 'an auditor tries 300 keys that do not exist');
+is(as('auditor', 'postgres', $known), $before, 'the state of the key in use is still known');
+like(as('auditor', 'postgres', q{SELECT count(*) FROM chatcrypt.kms_status}), qr/^25[0-9]$/, 'and the view has a bounded number of rows');
+make_key(keys_of($node), 'second');
+$node->safe_psql('postgres', q{SELECT chatcrypt.create_tenant('second', kms_key => 'local:second')});
+is($node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(2, tenant => 'second') IS NOT NULL}), 't', 'a key that is new takes the place of one that was tried');
+is(as('auditor', 'postgres', $known), $before, 'and not that of the one in use');
+
+done_testing();
