@@ -59,6 +59,18 @@
 	 standard_planner(parse, query_string, cursor_options, params))
 #endif
 
+/* Where MERGE has its ON; NULL before 17, which have it in the join tree. */
+static inline Node **
+chatcrypt_merge_condition(Query *query)
+{
+#if PG_VERSION_NUM >= 170000
+	return &query->mergeJoinCondition;
+#else
+	(void) query;
+	return NULL;
+#endif
+}
+
 /* Runs a portal to its end, as a statement of a client's. */
 #if PG_VERSION_NUM >= 180000
 #define chatcrypt_run_portal(portal, receiver) \

@@ -88,6 +88,7 @@ SELECT statement, by_index(statement) FROM unnest(ARRAY[
 	'SELECT m.body FROM (VALUES (71001), (71002)) AS wanted (id) LEFT JOIN chatcrypt.messages AS m ON m.message_number = wanted.id',
 	'UPDATE chatcrypt.messages SET body = NULL WHERE message_number = 71001',
 	'DELETE FROM chatcrypt.messages WHERE message_number = 71001',
+	'MERGE INTO kept USING chatcrypt.messages AS m ON m.message_number = 71001 WHEN MATCHED THEN DELETE',
 	'WITH one AS MATERIALIZED (SELECT message_id FROM chatcrypt.messages WHERE chat_number = 710) SELECT FROM one',
 	'SELECT (SELECT count(*) FROM chatcrypt.messages WHERE chat_number = 711)',
 	'DECLARE of_one CURSOR FOR SELECT message_id FROM chatcrypt.messages WHERE chat_number = 710',

@@ -11,7 +11,8 @@
  *
  * are true of the same rows.  They are not false of the same rows: of a uuid without a
  * number the first is NULL, and the second false.  So one takes the place of the other
- * only where no more is asked than whether it is true: in WHERE and ON, below AND and OR.
+ * only where no more is asked than whether it is true: in WHERE and ON, also that of a
+ * MERGE, below AND and OR.
  *
  * In a query of the view the number is a column of a subquery, which is looked through;
  * in a DELETE the rewriter has put the expression itself in the column's place.
@@ -33,6 +34,7 @@
 #include "utils/typcache.h"
 
 #include "pg/base/ids.h"
+#include "pg/compat.h"
 #include "pg/messages/numberplan.h"
 #include "pg/store/store.h"
 
@@ -246,10 +248,13 @@ visit(Node *node, void *context)
 void
 chatcrypt_plan_numbers(Query *query)
 {
+	Node	  **merge_condition = chatcrypt_merge_condition(query);
 	ListCell   *cell;
 
 	if (query->jointree != NULL)
 		plan_jointree(query, (Node *) query->jointree);
+	if (merge_condition != NULL)
+		*merge_condition = plan_condition(query, *merge_condition);
 	foreach(cell, query->rtable)
 		if (lfirst_node(RangeTblEntry, cell)->rtekind == RTE_SUBQUERY)
 			chatcrypt_plan_numbers(lfirst_node(RangeTblEntry, cell)->subquery);
