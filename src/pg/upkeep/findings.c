@@ -9,7 +9,6 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "port/pg_bswap.h"
 #include "storage/itemptr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -246,26 +245,26 @@ size_of_envelope(HeapTuple tuple, TupleDesc desc)
 	return (int64) toast_raw_datum_size(SPI_getbinval(tuple, desc, 3, &isnull));
 }
 
-/* The key that a row's envelope names; false where it names none. */
+/* The key that a row's envelope names; false where it names none.  No more than its header is fetched. */
 static bool
 named_key(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, ChatcryptNamedKey *key)
 {
 	bool		isnull;
 	Datum		chat_id = SPI_getbinval(tuple, desc, 1, &isnull);
 	struct varlena *header;
+	cc_envelope_info info;
 
 	if (isnull)
 		return false;
 	header = PG_DETOAST_DATUM_SLICE(SPI_getbinval(tuple, desc, 3, &isnull), 0, CC_HEADER_LEN);
-	if (VARSIZE_ANY_EXHDR(header) < CC_HEADER_LEN)
+	if (cc_envelope_inspect((const uint8 *) VARDATA_ANY(header),
+							size_of_envelope(tuple, desc) - VARHDRSZ, &info) != CC_OK ||
+		info.dek_version > PG_INT32_MAX)
 		return false;
-	memcpy(&key->version, VARDATA_ANY(header) + 1, sizeof(key->version));
-	key->version = pg_ntoh32(key->version);
-	if (key->version == 0 || key->version > PG_INT32_MAX)
-		return false;
-	key->purpose = *VARDATA_ANY(header) == CC_SUITE_CONVERSATION ? CHATCRYPT_PURPOSE_CONVERSATION :
-		CHATCRYPT_PURPOSE_DATA;
 	chatcrypt_place_id(place->chat_type, chat_id, key->chat_id);
+	key->purpose = info.suite == CC_SUITE_CONVERSATION ? CHATCRYPT_PURPOSE_CONVERSATION :
+		CHATCRYPT_PURPOSE_DATA;
+	key->version = info.dek_version;
 	return true;
 }
 
