@@ -15,14 +15,20 @@ static const double bounds[CHATCRYPT_HISTOGRAM_BOUNDS] = {
 	0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100
 };
 
-void
-chatcrypt_histogram_add(ChatcryptHistogram *histogram, int64 us)
+int
+chatcrypt_histogram_bucket(int64 us)
 {
 	int			bucket = 0;
 
 	while (bucket < CHATCRYPT_HISTOGRAM_BOUNDS && us > bounds[bucket] * 1000000)
 		bucket++;
-	histogram->counts[bucket]++;
+	return bucket;
+}
+
+void
+chatcrypt_histogram_add(ChatcryptHistogram *histogram, int64 us)
+{
+	histogram->counts[chatcrypt_histogram_bucket(us)]++;
 	histogram->us += us;
 }
 

@@ -1,7 +1,7 @@
 /*
  * histogram.h
- *		How long calls took, in the form that monitoring counts it: buckets with fixed
- *		bounds, which only ever rise.
+ *		How long calls or waits took, in the form that monitoring counts it: buckets with
+ *		fixed bounds, and counts that only ever rise.
  */
 #ifndef CHATCRYPT_HISTOGRAM_H
 #define CHATCRYPT_HISTOGRAM_H
@@ -13,6 +13,9 @@ typedef struct ChatcryptHistogram
 	uint64		counts[CHATCRYPT_HISTOGRAM_BOUNDS + 1]; /* the last has no bound */
 	uint64		us;				/* of all together */
 } ChatcryptHistogram;
+
+/* The place in counts of a duration, for counters that are atomic. */
+extern int	chatcrypt_histogram_bucket(int64 us);
 
 extern void chatcrypt_histogram_add(ChatcryptHistogram *histogram, int64 us);
 

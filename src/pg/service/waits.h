@@ -7,7 +7,7 @@
 #ifndef CHATCRYPT_WAITS_H
 #define CHATCRYPT_WAITS_H
 
-#define CHATCRYPT_WAIT_BOUNDS	14
+#include "pg/base/histogram.h"
 
 typedef enum ChatcryptWaitEnd
 {
@@ -22,12 +22,9 @@ typedef enum ChatcryptWaitEnd
 
 typedef struct ChatcryptWaits
 {
-	uint64		us;
 	uint64		ends[CHATCRYPT_WAIT_ENDS];
-	uint64		counts[CHATCRYPT_WAIT_BOUNDS];	/* of waits no longer than the bound; cumulative */
+	ChatcryptHistogram histogram;	/* of no more waits than there are ends */
 } ChatcryptWaits;
-
-extern const double chatcrypt_wait_bounds[CHATCRYPT_WAIT_BOUNDS];	/* seconds */
 
 extern void chatcrypt_waits_request(void);
 extern void chatcrypt_waits_startup(void);

@@ -6,10 +6,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -51,25 +49,6 @@ chatcrypt_read_kms_worker(PG_FUNCTION_ARGS)
 	return form_row(fcinfo, &row);
 }
 
-static void
-put_histogram(Row *row, const ChatcryptWaits *waits)
-{
-	Datum		bounds[CHATCRYPT_WAIT_BOUNDS];
-	Datum		counts[CHATCRYPT_WAIT_BOUNDS];
-
-	for (int i = 0; i < CHATCRYPT_WAIT_BOUNDS; i++)
-	{
-		bounds[i] = Float8GetDatum(chatcrypt_wait_bounds[i]);
-		counts[i] = Int64GetDatum(waits->counts[i]);
-	}
-	put(row, PointerGetDatum(construct_array(bounds, CHATCRYPT_WAIT_BOUNDS, FLOAT8OID,
-											 sizeof(float8), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-		true);
-	put(row, PointerGetDatum(construct_array(counts, CHATCRYPT_WAIT_BOUNDS, INT8OID,
-											 sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-		true);
-}
-
 Datum
 chatcrypt_read_kms_waits(PG_FUNCTION_ARGS)
 {
@@ -81,12 +60,13 @@ chatcrypt_read_kms_waits(PG_FUNCTION_ARGS)
 	for (int i = 0; i < CHATCRYPT_WAIT_ENDS; i++)
 		all += waits.ends[i];
 	put(&row, Int64GetDatum(all), true);
-	put(&row, Float8GetDatum(waits.us / 1e6), true);
+	put(&row, Float8GetDatum(waits.histogram.us / 1e6), true);
 	put(&row, Int64GetDatum(waits.ends[CHATCRYPT_WAIT_TIMEOUT]), true);
 	put(&row, Int64GetDatum(waits.ends[CHATCRYPT_WAIT_REFUSED]), true);
 	put(&row, Int64GetDatum(waits.ends[CHATCRYPT_WAIT_CANCELED]), true);
 	put(&row, Int64GetDatum(waits.ends[CHATCRYPT_WAIT_FAILED]), true);
-	put_histogram(&row, &waits);
+	put(&row, chatcrypt_histogram_bounds(), true);
+	put(&row, chatcrypt_histogram_counts(&waits.histogram), true);
 	return form_row(fcinfo, &row);
 }
 
