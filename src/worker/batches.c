@@ -3,9 +3,9 @@
  *		Requests on their way: they wait in the queues of their line, travel in
  *		batches, and are handed to flights.c when the reply is there.
  *
- * A new request waits chatcrypt.kms_batch_delay for company, unless a batch is full
- * before; one that failed in passing waits for its next try.  Whatever happens, a
- * request ends by its deadline.
+ * A new request waits chatcrypt.kms_batch_delay for others to share its batch, unless
+ * a batch is full before; one that failed in passing waits for its next try.  Whatever
+ * happens, a request ends by its deadline.
  */
 #include "postgres.h"
 
@@ -35,7 +35,7 @@ batch_max(const KmsLine *line, int op)
 	return line->batch_limit > 0 ? Min(line->batch_limit, most) : most;
 }
 
-/* Who failed waits for its time; who is new goes along with anyone. */
+/* A flight that failed waits for its retry time; a new one may join any batch. */
 static bool
 may_go(const KmsFlight *flight, int64 now_ms)
 {
@@ -84,8 +84,8 @@ fill_batch(KmsCall *call, int op, int64 now_ms)
 	for (KmsFlight *flight = chatcrypt_take_queue(&line->queues[op]); flight != NULL; flight = next)
 	{
 		next = flight->next;
-		if (flight->company > 0)
-			most = Min(most, Max(flight->company, call->batch.nitems));
+		if (flight->max_batch > 0)
+			most = Min(most, Max(flight->max_batch, call->batch.nitems));
 		if (call->batch.nitems >= most || !may_go(flight, now_ms))
 		{
 			chatcrypt_enqueue(flight);

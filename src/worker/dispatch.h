@@ -12,8 +12,8 @@
  *
  * flights.c takes requests in and settles them, batches.c sends them, lines.c keeps
  * their queues; endpoint.c logs in and probes, keylooks.c asks for keys; calls.c knows
- * what is under way, and outcomes.c tells how it ended.  All of it is one process without threads: nothing here is shared or
- * locked but the slots.
+ * what is under way, and outcomes.c tells how it ended.  All of it runs in one thread of
+ * one process: nothing here is shared or locked but the slots.
  */
 #ifndef CHATCRYPT_DISPATCH_H
 #define CHATCRYPT_DISPATCH_H
@@ -38,8 +38,8 @@ typedef struct KmsFlight
 	cc_kms_item *item;
 	int			slot;
 	int			tries;			/* that failed */
-	int			company;		/* at most so many in its batch; 0 for no limit of its own */
-	int64		ready_at_ms;	/* waits for company, or for its next try, until then */
+	int			max_batch;		/* the largest batch that it may join; 0 for no limit of its own */
+	int64		ready_at_ms;	/* until then it waits for others, or for its next try */
 	int64		deadline_ms;
 } KmsFlight;
 

@@ -409,11 +409,11 @@ settle_in_halves(KmsCall *call, cc_kms_outcome outcome, int64 now_ms)
 	if (outcome == CC_KMS_SPLIT)
 		call->line->batch_limit = half;
 	for (int i = 0; i < call->batch.nitems; i++)
-		call->flights[i]->company = half;
+		call->flights[i]->max_batch = half;
 	chatcrypt_flights_requeue(call, now_ms);
 }
 
-/* Who has an answer and looks at kms_status then finds the call that brought it. */
+/* A session that has its answer and looks at kms_status then finds the call that brought it. */
 static void
 tell_first(KmsCall *call, cc_kms_outcome outcome, int64 now_ms)
 {

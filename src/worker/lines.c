@@ -187,7 +187,7 @@ chatcrypt_enqueue(KmsFlight *flight)
 	flight->line->stats_changed = true;
 }
 
-/* Takes the whole queue apart; who goes through the list puts back what stays. */
+/* Empties the queue; the caller goes through the list and puts back the flights that stay. */
 KmsFlight *
 chatcrypt_take_queue(KmsQueue *queue)
 {

@@ -59,7 +59,7 @@ extern const ChatcryptKey *chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN]
 extern const ChatcryptKey *chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
 												  uint32 version);
 
-/* For whoever gets NULL and does not raise: counts a message that did not open (failedopens.h). */
+/* For a caller that gets NULL and raises nothing: counts what did not open (failedopens.h). */
 extern void chatcrypt_keyring_note_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
 										  uint32 version);
 

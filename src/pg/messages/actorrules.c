@@ -15,8 +15,9 @@
 typedef ChatcryptMessageRow Row;
 
 /*
- * Whoever acts for somebody writes in that name, in that one's chats, and now.  A message
- * without a body asks for no key, and policies do not hold for superusers.
+ * A session that acts for a participant writes in the participant's name, in the
+ * participant's chats, and with the present time.  Neither keys nor policies see to that:
+ * a message without a body asks for no key, and policies do not hold for superusers.
  */
 void
 chatcrypt_write_as_actor(Row *row)
@@ -29,7 +30,10 @@ chatcrypt_write_as_actor(Row *row)
 	row->nulls[MESSAGE_CREATED_AT] = true;
 }
 
-/* An actor changes what it may, where it is and where it goes, and makes nobody else its sender. */
+/*
+ * An actor needs the right to change a message in the chat that it is in and in the one that
+ * it goes to, and cannot make somebody else its sender.
+ */
 void
 chatcrypt_check_change_by_actor(const Row *old, const Row *given)
 {

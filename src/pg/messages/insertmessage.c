@@ -18,13 +18,13 @@
 
 typedef ChatcryptMessageRow Row;
 
-/* How often a message may be gone that an INSERT has just found. */
+/* How often a message that an INSERT has just found may be gone when it is looked at. */
 #define MOST_ROUNDS 100
 
 /*
- * What the chat of a duplicate is decides what is done with it: an id that another chat
- * has is a mistake, and to ignore it would lose the message.  Whoever comes here was
- * allowed to insert into the chat, or the INSERT would have raised.
+ * What is done with a duplicate depends on its chat: an id that another chat has is a
+ * mistake, and to ignore it would lose the message.  The current user is allowed to insert
+ * into the chat, or the INSERT would have raised an error.
  */
 ChatcryptPutOutcome
 chatcrypt_insert_unless_there(Row *row)
@@ -105,7 +105,7 @@ chatcrypt_view_insert(ChatcryptViewWrite *query, MemoryContext query_memory, con
 }
 
 /*
- * By SQL: a writer lives as long as a query, and who calls this may live longer, such
+ * By SQL: a writer lives as long as a query, and a caller of this may live longer, such
  * as an expression of PL/pgSQL across the savepoints of its transaction.
  */
 void

@@ -21,7 +21,7 @@ extern text *chatcrypt_row_body(const ChatcryptMessageRow *row);
 extern bool chatcrypt_rows_differ(const ChatcryptMessageRow *a, const ChatcryptMessageRow *b,
 								  int column);
 
-/* What a new message gets that does not say it itself, and what an actor has no choice about. */
+/* Fills in the defaults of a new message, and sets what an actor has no choice about. */
 extern void chatcrypt_row_fill_defaults(ChatcryptMessageRow *row);
 
 /* The additional data to seal the row's body with. */

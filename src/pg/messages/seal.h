@@ -91,8 +91,8 @@ extern bytea *chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 messag
 							  struct ChatcryptKmsJob *failure);
 
 /*
- * Seals what an envelope holds anew, under the chat's active key; the plaintext
- * leaves this function by no door.  NULL, with why, where it does not open.
+ * Seals what an envelope holds anew, under the chat's active key.  The plaintext
+ * never leaves this function.  NULL, with why, where it does not open.
  */
 extern bytea *chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 							   const bytea *envelope, const ChatcryptAad *aad, cc_status *why);
@@ -121,7 +121,7 @@ extern char *chatcrypt_text_to_utf8(const text *given, Size *len);
  */
 extern text *chatcrypt_text_from_utf8(const char *utf8, Size len);
 
-/* For who has opened a text and is done with it; NULL for none. */
+/* For a caller that has opened a text and is done with it; NULL for none. */
 extern void chatcrypt_wipe_text(text *plaintext);
 
 #endif

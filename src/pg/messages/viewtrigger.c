@@ -31,7 +31,7 @@ static const Oid column_types[VIEW_COLUMNS] = {
 	UUIDOID, UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID
 };
 
-/* Whoever gives the trigger to another view, or columns to ours, finds no memory overwritten. */
+/* The trigger may be given to another view, or columns to ours: no memory is overwritten then. */
 static void
 check_columns(TupleDesc view)
 {
@@ -79,8 +79,8 @@ is_same_number(const ViewRow *a, const ViewRow *b, int column)
 }
 
 /*
- * Nobody sets a number: what is given is that of the id, or else what the row had before an
- * UPDATE of its id, or before INSERT nothing.
+ * Numbers are not set: one that is given must be the number of the id, or the one that the
+ * row had before an UPDATE of its id, or NULL in an INSERT.
  */
 static void
 check_numbers(const ViewRow *given, const ViewRow *before)

@@ -12,7 +12,7 @@
 #include "pg/base/settings.h"
 #include "pg/service/heartbeat.h"
 
-/* How long somebody who set the latch of a silent worker must have waited in vain. */
+/* How long a silent worker must have stayed silent after its latch was set. */
 #define CHANCE_US	1000000
 
 typedef struct Heartbeat

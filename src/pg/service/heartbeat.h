@@ -3,8 +3,8 @@
  *		Whether the KMS worker moves.  Its loop stamps shared memory with each turn, and
  *		turns once a second even when there is nothing to do.
  *
- * A worker that has been silent for a while is taken to hang only after somebody set its
- * latch and saw it stay silent for another second: then a machine that stood still as a
+ * A worker that has been silent for a while is taken to hang only after its latch was
+ * set and it stayed silent for another second: then a machine that stood still as a
  * whole, and not the worker alone, has had its chance.  A worker that waits for a slow
  * KMS goes on turning, and so never hangs.
  *
@@ -29,7 +29,7 @@ extern void chatcrypt_heartbeat_beat(void);
 extern void chatcrypt_heartbeat_expect(void);
 extern int64 chatcrypt_heartbeat_silent_ms(void);
 
-/* Is it of no use to ask the worker?  False again as soon as it moves. */
+/* True while it is of no use to ask the worker; false again as soon as it moves. */
 extern bool chatcrypt_heartbeat_is_missing(void);
 
 #endif

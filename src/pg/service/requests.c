@@ -89,7 +89,7 @@ check_server(void)
 				 errhint("Start the server normally to use encrypted data.")));
 }
 
-/* What kms_check() tries out is no news of how sessions fare. */
+/* The trials of kms_check() say nothing of how sessions fare. */
 static void
 note_wait(const Run *run, ChatcryptWaitEnd end)
 {

@@ -115,7 +115,7 @@ wake_worker(int procno)
 
 /* ---------- under the lock ---------- */
 
-/* Only plain unwraps are shared: two who wrap or generate want two results. */
+/* Only plain unwraps are shared: two sessions that wrap or generate want two results. */
 static uint32
 fingerprint_of(cc_kms_op op, const ChatcryptKmsJob *job)
 {
@@ -130,8 +130,8 @@ fingerprint_of(cc_kms_op op, const ChatcryptKmsJob *job)
 }
 
 /*
- * The key's id is not enough: who verifies a new wrapping must not be given the
- * answer to an old one.
+ * The key's id is not enough: a session that verifies a new wrapping must not be given
+ * the answer to an old one.
  */
 static bool
 asks_the_same(int slot, const ChatcryptKmsJob *job)
@@ -287,7 +287,7 @@ copy_answer(int index, ChatcryptKmsJob *job)
 
 /* ---------- backends ---------- */
 
-/* Under the lock: may someone who holds so many slots have another? */
+/* Under the lock: may a session that holds so many slots have another? */
 static bool
 has_room_for(int held)
 {
@@ -371,8 +371,8 @@ chatcrypt_slots_freed(void)
 }
 
 /*
- * To all who wait for room, not to one of them: that one may need more slots than
- * there are, or none any more, or be canceled, and then the others would sleep on
+ * To all sessions that wait for room, not to one of them: that one may need more slots
+ * than there are, or none any more, or be canceled, and then the others would sleep on
  * beside a free slot.
  */
 static void

@@ -26,7 +26,7 @@
 
 #define CHATCRYPT_SLOTS		1024
 
-/* Left to those who hold none, so that whoever warms thousands of keys keeps nobody out. */
+/* Left to sessions that hold none, so that one that warms thousands of keys keeps none out. */
 #define CHATCRYPT_RESERVED_SLOTS	128
 
 /* What is asked.  Does not change while the slot is not free. */
@@ -36,7 +36,7 @@ typedef struct ChatcryptSlotRequest
 	bool		refresh;		/* nobody waits for it */
 	bool		fresh;			/* ask the KMS, whatever is remembered of it */
 	bool		uncached;		/* an unwrapped key does not go into the key cache */
-	bool		check_only;		/* nor to who asked */
+	bool		check_only;		/* nor to the session that asked */
 	uint64		epoch;			/* into the key cache only while this is its epoch */
 	ChatcryptKeyId id;
 	char		key_uri[CC_KMS_URI_MAX];

@@ -13,7 +13,7 @@ typedef enum ChatcryptWaitEnd
 {
 	CHATCRYPT_WAIT_ANSWERED,
 	CHATCRYPT_WAIT_TIMEOUT,		/* no answer in time */
-	CHATCRYPT_WAIT_REFUSED,		/* at once: nobody was asked */
+	CHATCRYPT_WAIT_REFUSED,		/* at once: the KMS was not asked */
 	CHATCRYPT_WAIT_CANCELED,
 	CHATCRYPT_WAIT_FAILED		/* the KMS said no, or could not be used */
 } ChatcryptWaitEnd;

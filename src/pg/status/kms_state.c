@@ -93,7 +93,7 @@ why_unusable(const ChatcryptKmsStats *stats, TimestampTz now)
 	return stats->reach == CHATCRYPT_REACH_NO ? "the last call was not answered" : NULL;
 }
 
-/* What it knows of its keys is of no use then. */
+/* Why the worker cannot be used, nor what it last told of keys; NULL where it can. */
 static const char *
 trouble_of_worker(void)
 {

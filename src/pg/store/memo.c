@@ -2,9 +2,9 @@
  * memo.c
  *		What this process remembers of rows: see memo.h.
  *
- * A full table is dropped, not thinned out: who comes by more rows than it holds, one
- * after the other, would find none of them whichever was given up, and who comes by a
- * few of them again and again has those back at once.
+ * A full table is dropped, not thinned out: a process that comes by more rows than it
+ * holds, one after the other, would find none of them whichever was given up, and one that
+ * comes by a few of them again and again has those back at once.
  */
 #include "postgres.h"
 

@@ -119,7 +119,7 @@ chatcrypt_bytes_arg(const void *bytes, Size len)
 	return (ChatcryptArg) {BYTEAOID, PointerGetDatum(value), false};
 }
 
-/* What SPI wants, apart. */
+/* The arrays that SPI wants. */
 static void
 take_apart(const ChatcryptArg *args, int nargs, Oid *types, Datum *values, char *nulls)
 {

@@ -9,13 +9,13 @@
 
 /*
  * Runs it as the current user, between SPI_connect() and SPI_finish(); the number of
- * rows it touched.  *plan is NULL at first and then the caller's to keep.  Who only reads
- * sees what the calling query sees.
+ * rows it touched.  *plan is NULL at first and then the caller's to keep.  A statement
+ * that only reads sees what the calling query sees.
  */
 extern uint64 chatcrypt_statement_run(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args,
 									  int nargs, bool read_only);
 
-/* What that does first: makes the plan that is kept, where there is none yet. */
+/* The first step of that: makes the plan that is kept, where there is none yet. */
 extern void chatcrypt_statement_prepare(SPIPlanPtr *plan, const char *sql,
 										const ChatcryptArg *args, int nargs);
 

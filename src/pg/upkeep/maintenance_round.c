@@ -49,8 +49,8 @@
 extern PGDLLEXPORT void chatcrypt_maintenance_round_main(Datum arg);
 
 /*
- * In this order: the history is sealed before anything that may take long, and whoever
- * holds a lock on it holds up nothing else; keys are rotated before messages move to the
+ * In this order: the history is sealed before anything that may take long, and a session
+ * that holds a lock on it holds up nothing else; keys are rotated before messages move to the
  * newest, and purged after that.  A task whose function this database does not have is
  * left out.
  */

@@ -28,7 +28,7 @@
 #include "pg/access/access.h"
 #include "pg/work/progress.h"
 
-#define ENTRIES		64			/* who comes later works on unseen */
+#define ENTRIES		64			/* work beyond these is not shown */
 #define TASK_LEN	64			/* with the terminator */
 #define NO_ENTRY	(-1)
 #define NOBODY		(-1)		/* no process is waited for */
@@ -98,7 +98,7 @@ end_at_exit(int code, Datum arg)
 	chatcrypt_progress_end();
 }
 
-/* Not at a commit: whoever has much to do commits as it goes. */
+/* Not at a commit: work of many steps commits as it goes. */
 static void
 end_at_abort(XactEvent event, void *arg)
 {

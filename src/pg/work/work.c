@@ -62,7 +62,7 @@ chatcrypt_work_end(FunctionCallInfo fcinfo, const int64 *counts, int ncounts)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls));
 }
 
-/* What the next step would meet as well, or what asks for an end. */
+/* Errors that the next step would meet as well, or that ask for an end. */
 static bool
 ends_all(const ErrorData *error)
 {

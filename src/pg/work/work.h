@@ -23,7 +23,7 @@
 extern void chatcrypt_work_begin(FunctionCallInfo fcinfo, const char *name);
 extern void chatcrypt_work_commit(void);
 
-/* What the procedure's INOUT arguments become, all of type bigint: its result.  None: it has none. */
+/* The procedure's result: the values of its INOUT arguments, all of type bigint, if it has any. */
 extern Datum chatcrypt_work_end(FunctionCallInfo fcinfo, const int64 *counts, int ncounts);
 
 /*
