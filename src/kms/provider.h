@@ -156,6 +156,9 @@ typedef struct cc_kms_provider
 									 int64_t now_ms, char error[CC_KMS_ERROR_MAX]);
 	void		(*session_drop) (cc_kms_session *session);
 
+	/* True where a file that the last login was made from has changed since.  NULL for none. */
+	bool		(*login_changed) (const cc_kms_session *session);
+
 	/* Milliseconds that the token has left; -1 for no limit or none held. */
 	int64_t		(*session_lease_ms) (cc_kms_session *session, int64_t now_ms);
 

@@ -351,6 +351,7 @@ const cc_kms_provider cc_kms_vault = {
 	.session_request = vault_session_request,
 	.session_reply = vault_session_reply,
 	.session_drop = vault_session_drop,
+	.login_changed = vault_login_changed,
 	.session_lease_ms = vault_session_lease_ms,
 	.key_request = vault_key_request,
 	.key_reply = vault_key_reply,

@@ -131,6 +131,7 @@ extern cc_kms_outcome vault_session_request(cc_kms_session *handle, cc_http_requ
 extern cc_kms_outcome vault_session_reply(cc_kms_session *handle, const cc_http_reply *reply,
 										  int64_t now_ms, char error[CC_KMS_ERROR_MAX]);
 extern void vault_session_drop(cc_kms_session *handle);
+extern bool vault_login_changed(const cc_kms_session *handle);
 extern int64_t vault_session_lease_ms(cc_kms_session *handle, int64_t now_ms);
 
 /* vault_key.c */

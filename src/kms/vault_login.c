@@ -52,6 +52,12 @@ files_changed(const vault_session *session)
 	return false;
 }
 
+bool
+vault_login_changed(const cc_kms_session *handle)
+{
+	return files_changed((const vault_session *) handle);
+}
+
 static bool
 has_token(const vault_session *session, int64_t now_ms)
 {

@@ -143,6 +143,7 @@ extern void chatcrypt_batches_step(int64 now_ms, int64 *wake_at_ms);
 extern KmsEndpoint *chatcrypt_endpoint_for(const char *key_uri);
 extern KmsEndpoint *chatcrypt_endpoint_at(int index);
 extern void chatcrypt_endpoints_step(int64 now_ms, int64 *wake_at_ms);
+extern bool chatcrypt_endpoint_refuses(KmsEndpoint *endpoint, int64 now_ms);
 extern bool chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms);
 extern bool chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms);
 extern cc_session_state chatcrypt_endpoint_state(const KmsEndpoint *endpoint, int64 now_ms);

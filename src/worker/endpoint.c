@@ -65,6 +65,29 @@ refuse(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error)
 	}
 }
 
+/*
+ * Whether a refusal that holds for all of the endpoint still counts.  Where the files that the
+ * credentials came from have changed, they are tried at once.
+ */
+bool
+chatcrypt_endpoint_refuses(KmsEndpoint *endpoint, int64 now_ms)
+{
+	bool		changed;
+
+	if (now_ms >= endpoint->failure.until_ms)
+		return false;
+	if (endpoint->session == NULL || endpoint->provider->login_changed == NULL)
+		return true;
+	chatcrypt_watchdog_enter(endpoint->provider->scheme);
+	changed = endpoint->provider->login_changed(endpoint->session);
+	chatcrypt_watchdog_leave();
+	if (!changed)
+		return true;
+	endpoint->failure.until_ms = 0;
+	endpoint->session_try_at_ms = 0;
+	return false;
+}
+
 /* False, with endpoint->failure set, where the settings cannot be used. */
 bool
 chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms)

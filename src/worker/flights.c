@@ -156,7 +156,7 @@ remembered(const KmsFlight *flight, int64 now_ms)
 	const KmsLine *line = flight->line;
 	cc_failure_key key;
 
-	if (now_ms < line->endpoint->failure.until_ms)
+	if (chatcrypt_endpoint_refuses(line->endpoint, now_ms))
 		return &line->endpoint->failure;
 	if (now_ms < line->failure.until_ms)
 		return &line->failure;

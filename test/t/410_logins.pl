@@ -51,6 +51,8 @@ like(failure($node, read_chat(2)), qr/^28000 .*the login at auth\/approle: statu
 $proxy->reset;
 like(failure($node, read_chat(3)), qr/^28000 .*the login at auth\/approle/, 'is remembered');
 is($proxy->requests, 0, 'and not tried over and over');
+secret('wrong', slurp_file($bao->secret_id_file));
+is(ask($node, read_chat(9)), 'body 9', 'but another secret id in the same file is tried at once');
 set($node, 'chatcrypt.vault_approle_mount' => 'elsewhere');
 like(failure($node, read_chat(3)), qr/^F0000 .*the login at auth\/elsewhere: status 40[34]|^28000 .*the login at auth\/elsewhere/, 'a login that is not mounted there');
 set($node, 'chatcrypt.vault_approle_mount' => undef);
