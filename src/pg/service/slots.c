@@ -447,27 +447,13 @@ chatcrypt_slots_status(ChatcryptWorkerStatus *status)
 
 /* ---------- the worker ---------- */
 
-void
-chatcrypt_slots_attach_worker(void)
-{
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	directory->worker_procno = chatcrypt_my_procno();
-	directory->worker_pid = MyProcPid;
-	directory->worker_started_at = GetCurrentTimestamp();
-	LWLockRelease(lock);
-	chatcrypt_heartbeat_beat();
-}
-
 /*
- * What the worker had taken is pending again: every operation may be asked twice,
- * and the next worker is there within a second.  Until then waiters are bounded
- * by their own timeouts.  Slots that nobody waits for are freed.
+ * Under the lock.  What an earlier worker had taken is pending again: every operation may
+ * be asked twice.  Slots that nobody waits for are freed.
  */
-void
-chatcrypt_slots_detach_worker(void)
+static void
+take_back(void)
 {
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	directory->worker_procno = NO_WORKER;
 	for (int i = 0; i < CHATCRYPT_SLOTS; i++)
 	{
 		if (directory->state[i] != SLOT_INFLIGHT)
@@ -477,8 +463,33 @@ chatcrypt_slots_detach_worker(void)
 		if (directory->slots[i].waiters == 0)
 			free_slot(i);
 	}
+}
+
+void
+chatcrypt_slots_attach_worker(void)
+{
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	take_back();
+	directory->worker_procno = chatcrypt_my_procno();
+	directory->worker_pid = MyProcPid;
+	directory->worker_started_at = GetCurrentTimestamp();
 	LWLockRelease(lock);
-	ConditionVariableBroadcast(&directory->freed);
+	chatcrypt_heartbeat_beat();
+	tell_of_room();
+}
+
+/*
+ * What the worker had taken stays its own until its process is gone, which it is when the
+ * next one attaches: a thread of it that the watchdog gave up may still write there.  The
+ * next worker is there within a second; until then waiters are bounded by their own
+ * timeouts.
+ */
+void
+chatcrypt_slots_detach_worker(void)
+{
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	directory->worker_procno = NO_WORKER;
+	LWLockRelease(lock);
 }
 
 static int
