@@ -213,6 +213,12 @@ ok(works_again($node, 4, 20), 'a new worker serves');
 state([ 'ChatcryptKmsThrottles' ],
 	sub { $proxy->fault(path => 'datakey', fault => 'status', code => 429, retry_after => 8); new_chat() },
 	sub { $proxy->clear; checks_out() });
+state([ 'ChatcryptKmsThrottles' ],	# the KMS's own limit, which names no time
+	sub { $bao->cli('write', 'sys/quotas/rate-limit/chat', 'path=transit', 'rate=1', 'interval=60s'); new_chat() for 1 .. 12 },
+	sub { $bao->cli('delete', 'sys/quotas/rate-limit/chat'); checks_out() });
+state([ 'ChatcryptKmsPropertiesUnread' ],
+	sub { without_right('keys'); check($node, $bao->key_uri); is(new_chat(), '', 'a key that was looked at before is used on') },
+	sub { $bao->set_policy('chat', 'doomed'); checks_out() });
 state([ 'ChatcryptKmsSlow' ],
 	sub { $proxy->fault(path => 'datakey', delay_ms => 350); new_chat() for 1 .. 12; },
 	sub { $proxy->clear; });
