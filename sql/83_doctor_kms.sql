@@ -63,8 +63,8 @@ CREATE FUNCTION chatcrypt.doctor_kms() RETURNS SETOF chatcrypt.finding
 	FROM kms WHERE hold_until > now()
 	UNION ALL
 	SELECT 'critical', 'kms_refused', format('%s cannot be used: %s.', key_uri, rtrim(unusable_because, '.')),
-		   'Chats whose keys are not in the cache cannot be read or written, or no key can be made, and '
-		   'the others go on only until chatcrypt.cache_max_age.',
+		   'By what is refused: chats whose keys are not in the cache cannot be read or written, and the '
+		   'others only until chatcrypt.cache_ttl; or no key can be made, or none re-wrapped.',
 		   format('Give the login the right that it lacks, or the key what it lacks, then %s, which also ends the memory of it.', kms.check)
 	FROM kms, worker
 	WHERE NOT usable AND worker.pid IS NOT NULL AND NOT worker.hung AND breaker = 'closed'

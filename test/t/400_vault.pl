@@ -155,7 +155,7 @@ make_chats($node, 2001, 2002, 'doomed');
 $bao->cli('write', 'transit/keys/doomed/config', 'deletion_allowed=true');
 $bao->cli('delete', 'transit/keys/doomed');
 make_cold($node);
-like(failure($node, read_chat(2001)), qr/^42704 .*HINT: Restore or create the key/, 'a key that was deleted');
+like(failure($node, read_chat(2001)), qr/^42704 .*HINT: Bring the key back/, 'a key that was deleted');
 is(ask($node, read_chat(1001)), 'body 1001', 'is no matter of other keys');
 
 # A policy that does not allow it: asked once more with a fresh look at the token, and no more.
@@ -163,7 +163,7 @@ my $narrow = qq(path "transit/keys/chat" { capabilities = ["read"] }\npath "tran
 $bao->cli('policy', 'write', 'chatcrypt', '-', \$narrow);
 make_cold($node);
 $proxy->reset;
-like(failure($node, read_chat(1001)), qr/^28000 could not unwrap .*status 403: .*permission denied.*HINT: Check the policy/, 'a policy without decrypt');
+like(failure($node, read_chat(1001)), qr/^28000 could not unwrap .*status 403: .*permission denied.*HINT: Check the server's login .* policy/, 'a policy without decrypt');
 is($proxy->requests('decrypt/chat$'), 2, 'is asked twice');
 is($proxy->requests('lookup-self$'), 2, 'the second time with the token looked up again');
 like(failure($node, read_chat(1006)), qr/^28000 /, 'others of that key are refused');

@@ -50,11 +50,11 @@ my %state = (
 	'the right to make a data key is missing' => { without_right('datakey/plaintext/') },
 	'the right to wrap is missing' => { without_right('encrypt/') },
 	'the right to re-wrap is missing' => { without_right('rewrap/') },
-	'the right to read the key is missing' => { without_right('keys/') },
+	'the right to read the key is missing, at a restart or reload' => { without_right('keys/') },
 	'the token is revoked' => {
 		begin => sub { $bao->cli('token', 'revoke', slurp_file($bao->token_file)) },
 		end => sub { write_secret($bao->token_file, $bao->new_token) } },
-	'the secret id is destroyed' => {
+	'the secret id is destroyed, and its token has ended' => {
 		begin => sub {
 			set($node, 'chatcrypt.vault_token_file' => '', 'chatcrypt.vault_role_id_file' => $bao->role_id_file,
 				'chatcrypt.vault_secret_id_file' => $bao->secret_id_file);

@@ -244,6 +244,9 @@ state([ qw(ChatcryptCertificateNearEnd ChatcryptCertificateEnds) ],
 	sub { $proxy->certificate('good'); checks_out() });
 state([ 'ChatcryptLoginNearEnd' ], sub { set_token('-ttl=55s', '-explicit-max-ttl=55s') }, sub { set_token() });
 
+state([ 'ChatcryptMaintenanceStopped' ],	# no process is left for the launcher
+	sub { $node->append_conf('postgresql.conf', 'max_worker_processes = 1'); $node->restart },
+	sub { $node->append_conf('postgresql.conf', 'max_worker_processes = 8'); $node->restart });
 state([ 'ChatcryptCacheTooSmall' ], sub { make_chats($node, 2000, 2600) }, sub { });
 state([ 'ChatcryptNotWatched' ],
 	sub { $node->safe_psql('postgres', 'REVOKE chatcrypt_auditor FROM chatcrypt_monitor') },

@@ -62,7 +62,7 @@ my $drill = lose('delete', 'transit/keys/chat/soft-delete');
 $drill->run(qr/cache_ttl = '30d'/);
 sleep 6;
 is(readable(1 .. 6), '1 2 3', 'what is in the cache reads, longer than cache_ttl');
-like(failure($node, read_chat(4)), qr/soft-deleted key.*Restore or create the key at its key service/, 'the error says what to do');
+like(failure($node, read_chat(4)), qr/soft-deleted key.*Bring the key back at its key service/, 'the error says what to do');
 like($drill->run(qr/verify_keys/), qr/^6\|8\nnot checked\|refusing to use soft-deleted key\|8$/, 'it is said how much is lost and why');
 like($drill->run(qr/bao read/), qr/soft_deleted +true/, 'the key service has it still');
 $drill->run(qr/soft-delete-restore/);

@@ -97,14 +97,14 @@ hint_of(const ChatcryptKmsJob *job)
 	{
 		case CC_KMS_DENIED:
 		case CC_KMS_LOGIN_AGAIN:
-			return errhint("Check the policy of the server's login at the key service, then run chatcrypt.kms_check('%s').",
+			return errhint("Check the server's login at the key service, its credentials and its policy, then run chatcrypt.kms_check('%s').",
 						   job->key_uri);
 		case CC_KMS_REJECTED:
 		case CC_KMS_NOT_OPENED:
 		case CC_KMS_SPLIT:
-			return errhint("The key was wrapped for another chat or deployment, is damaged, or its version at the key service is no longer allowed.");
+			return errhint("The key was wrapped for another chat or deployment, is damaged, or its version at the key service is no longer allowed: chatcrypt.key_state shows how many keys are below the minimum.");
 		case CC_KMS_NO_KEY:
-			return errhint("Restore or create the key at its key service, then run chatcrypt.kms_check('%s').",
+			return errhint("Bring the key back at its key service, or make it where nothing was wrapped by it yet: a new one does not open what an old one wrapped. Then run chatcrypt.kms_check('%s').",
 						   job->key_uri);
 		case CC_KMS_CONFIG:
 			return errhint("Correct the server's chatcrypt settings or files and reload, then run chatcrypt.kms_check('%s').",
