@@ -27,6 +27,7 @@
 #include "pg/messages/unopened.h"
 #include "pg/messages/viewplan.h"
 #include "pg/search/search.h"
+#include "pg/service/failurelog.h"
 #include "pg/service/requests.h"
 #include "pg/upkeep/maintenance.h"
 #include "pg/upkeep/maintenance_status.h"
@@ -115,6 +116,7 @@ _PG_init(void)
 	shmem_request_hook = request_shared_memory;
 	previous_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shared_memory;
+	chatcrypt_failurelog_install_hooks();
 	chatcrypt_access_install_hooks();
 	chatcrypt_actor_install_hooks();
 	chatcrypt_tablewrite_install_hooks();

@@ -57,6 +57,7 @@ typedef struct KmsEndpoint
 	cc_kms_session *session;	/* NULL until it is needed */
 	cc_breaker	breaker;
 	cc_failure	failure;		/* settings or login refused: holds for every line */
+	int64		refusal_logged_ms;	/* 0 for never */
 	KmsCall    *session_call;
 	int			session_tries;
 	int64		session_try_at_ms;

@@ -43,17 +43,31 @@ chatcrypt_endpoint_for(const char *key_uri)
 
 /* ---------- failures that hold for all of an endpoint ---------- */
 
+#define REFUSAL_LOG_MS	60000
+
+/* One line, and the same one once a minute: the settings are tried again and again. */
+static void
+log_refusal(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error)
+{
+	int64		now = chatcrypt_clock_ms();
+
+	if (endpoint->refusal_logged_ms != 0 && now - endpoint->refusal_logged_ms < REFUSAL_LOG_MS &&
+		strcmp(endpoint->failure.error, error) == 0)
+		return;
+	endpoint->refusal_logged_ms = now;
+	ereport(LOG,
+			(errmsg("the provider %s cannot be used: %s: %s", endpoint->provider->scheme,
+					cc_kms_outcome_text(outcome), error)));
+}
+
 static void
 refuse(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error)
 {
+	log_refusal(endpoint, outcome, error);
 	endpoint->failure.outcome = outcome;
 	endpoint->failure.until_ms = chatcrypt_clock_ms() + CC_FAILURE_MS;
 	strlcpy(endpoint->failure.error, error, CC_KMS_ERROR_MAX);
 	strlcpy(endpoint->last_error, error, CC_KMS_ERROR_MAX);
-	ereport(LOG,
-			(errmsg("the provider %s cannot be used: %s", endpoint->provider->scheme,
-					cc_kms_outcome_text(outcome)),
-			 errdetail_internal("%s", error)));
 	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
 	{
 		KmsLine    *line = chatcrypt_line_at(row);

@@ -113,10 +113,9 @@ chatcrypt_line_hold(KmsLine *line, int64 until_ms)
 	{
 		line->hold_logged_us = now_us;
 		ereport(LOG,
-				(errmsg("the KMS wants no request with \"%s\" for %lld s", line->stats.key_uri,
-						(long long) (left_ms + 999) / 1000),
-				 errdetail("The last error was: %s.", line->endpoint->last_error),
-				 errhint("Keys in use go on working; it is asked again by itself after that, and at once by chatcrypt.kms_check() or a reload.")));
+				(errmsg("the KMS wants no request with \"%s\" for %lld s, and is asked again by itself after that: %s",
+						line->stats.key_uri, (long long) (left_ms + 999) / 1000,
+						line->endpoint->last_error)));
 	}
 	line->held = true;
 	line->held_at_us = now_us;

@@ -56,9 +56,8 @@ end_worker(void)
 	PG_exception_stack = NULL;
 	error_context_stack = NULL;
 	ereport(LOG,
-			(errmsg("the chatcrypt KMS worker has been stuck in %s for %d s, and ends so that another can take its place",
-					inside_what, ROUNDS),
-			 errhint("Look for a name server or a file system that does not answer: those of the address and the files that chatcrypt is set to use.")));
+			(errmsg("the chatcrypt KMS worker has been stuck in %s for %d s, and ends so that another can take its place: a name server, or a file system with a file that chatcrypt is set to use, does not answer",
+					inside_what, ROUNDS)));
 	shmem_exit(1);
 	_exit(1);
 }

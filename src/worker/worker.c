@@ -30,6 +30,7 @@
 #include "pg/base/settings.h"
 #include "pg/cache/keycache.h"
 #include "pg/compat.h"
+#include "pg/service/failurelog.h"
 #include "pg/service/heartbeat.h"
 #include "worker/dispatch.h"
 #include "worker/watchdog.h"
@@ -139,6 +140,7 @@ turn(int64 *sweep_at_ms)
 	if (now >= *sweep_at_ms)
 	{
 		chatcrypt_keycache_sweep();
+		chatcrypt_failurelog_tell();
 		*sweep_at_ms = now + SWEEP_MS;
 	}
 	wake_at = Min(*sweep_at_ms, now + CHATCRYPT_BEAT_MS);

@@ -16,6 +16,7 @@
 
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
+#include "pg/service/failurelog.h"
 #include "pg/service/kms_errors.h"
 
 static int
@@ -128,6 +129,7 @@ key_of(const ChatcryptKmsJob *job)
 void
 chatcrypt_kms_raise(cc_kms_op op, const ChatcryptKmsJob *job)
 {
+	chatcrypt_failurelog_expect(job->key_uri, sqlstate_of(job));
 	ereport(ERROR,
 			(errcode(sqlstate_of(job)),
 			 errmsg("could not %s %s", verb_of(op), key_of(job)),
@@ -138,6 +140,7 @@ chatcrypt_kms_raise(cc_kms_op op, const ChatcryptKmsJob *job)
 void
 chatcrypt_kms_raise_key(const ChatcryptKmsJob *job)
 {
+	chatcrypt_failurelog_expect(job->key_uri, sqlstate_of(job));
 	ereport(ERROR,
 			(errcode(sqlstate_of(job)),
 			 errmsg("could not use the key \"%s\"", job->key_uri),

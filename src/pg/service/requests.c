@@ -16,6 +16,7 @@
 #include "pg/base/clock.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
+#include "pg/service/failurelog.h"
 #include "pg/service/heartbeat.h"
 #include "pg/service/kms_stats.h"
 #include "pg/service/slots.h"
@@ -53,6 +54,7 @@ chatcrypt_requests_request(void)
 	chatcrypt_slots_request();
 	chatcrypt_heartbeat_request();
 	chatcrypt_waits_request();
+	chatcrypt_failurelog_request();
 	chatcrypt_kms_stats_request();
 }
 
@@ -62,6 +64,7 @@ chatcrypt_requests_startup(void)
 	chatcrypt_slots_startup();
 	chatcrypt_heartbeat_startup();
 	chatcrypt_waits_startup();
+	chatcrypt_failurelog_startup();
 	chatcrypt_kms_stats_startup();
 }
 
