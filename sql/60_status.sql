@@ -12,14 +12,16 @@ CREATE FUNCTION chatcrypt.read_kms_status(
 	OUT token_lease_left interval, OUT certificate_not_after timestamptz,
 	OUT key_derived boolean, OUT key_exportable boolean,
 	OUT key_latest_version bigint, OUT key_min_decryption_version bigint,
-	OUT facts_at timestamptz, OUT facts_error text)
+	OUT facts_at timestamptz, OUT facts_error text, OUT only_tried boolean)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 10
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_status';
 COMMENT ON FUNCTION chatcrypt.read_kms_status() IS
-	'What stands behind the view chatcrypt.kms_status, of keys that were used.';
+	'What stands behind the view chatcrypt.kms_status, of keys that were used, or tried by kms_check().';
 
 -- Keys of rows and settings: one look into an index for each key URI, however many data keys there are.
+-- Not keys that nobody has but tried out with kms_check(): nothing waits for them, and nobody is to be
+-- told that they cannot be used.
 CREATE VIEW chatcrypt.kms_status WITH (security_barrier, security_invoker) AS
 	WITH RECURSIVE of_data_keys (key_uri) AS (
 		(SELECT kms_key FROM chatcrypt.dek WHERE state <> 'destroyed' ORDER BY kms_key LIMIT 1)
@@ -30,7 +32,7 @@ CREATE VIEW chatcrypt.kms_status WITH (security_barrier, security_invoker) AS
 	), used AS MATERIALIZED (
 		SELECT * FROM chatcrypt.read_kms_status()
 	), known (key_uri) AS (
-		SELECT key_uri FROM used
+		SELECT key_uri FROM used WHERE NOT only_tried
 		UNION SELECT key_uri FROM of_data_keys
 		UNION SELECT kms_key FROM chatcrypt.tenant
 		UNION SELECT current_setting('chatcrypt.default_kms_key', true)
@@ -45,7 +47,8 @@ CREATE VIEW chatcrypt.kms_status WITH (security_barrier, security_invoker) AS
 	FROM known LEFT JOIN used AS u USING (key_uri) WHERE key_uri <> '' ORDER BY key_uri;
 COMMENT ON VIEW chatcrypt.kms_status IS
 	'One row for each key URI that was used since the KMS worker started, or that data keys, tenants '
-	'or the default of this database name: can it be used, and how is its KMS?';
+	'or the default of this database name: can it be used, and how is its KMS? What kms_check() alone '
+	'was asked about is not shown.';
 COMMENT ON COLUMN chatcrypt.kms_status.usable IS
 	'False while something is known to stand against any use of the key; NULL for a key that was '
 	'not used since the KMS worker started.';

@@ -75,7 +75,6 @@ struct KmsLine
 	KmsEndpoint *endpoint;
 	int			row;			/* in kms_stats, and in the table of lines */
 	int64		used_at_ms;
-	bool		only_tried;		/* by kms_check(), which takes any URI, and by nothing else */
 	KmsQueue	queues[KMS_OPS];
 	int			calls;			/* in flight */
 	int			batch_limit;	/* 0, or less than the provider's where the server wants smaller bodies */

@@ -39,8 +39,8 @@ goes_before(const KmsLine *line, const KmsLine *other)
 
 	if (is_free != other_is_free)
 		return is_free;
-	if (line->only_tried != other->only_tried)
-		return line->only_tried;
+	if (line->stats.only_tried != other->stats.only_tried)
+		return line->stats.only_tried;
 	return line->used_at_ms < other->used_at_ms;
 }
 
@@ -57,7 +57,7 @@ chatcrypt_line_for(const ChatcryptSlotRequest *request, KmsEndpoint *endpoint, i
 		if (strcmp(line->stats.key_uri, request->key_uri) == 0)
 		{
 			line->used_at_ms = now_ms;
-			line->only_tried &= request->fresh;
+			line->stats.only_tried &= request->fresh;
 			return line;
 		}
 		if (chatcrypt_line_is_idle(line) && (place == NULL || goes_before(line, place)))
@@ -68,7 +68,7 @@ chatcrypt_line_for(const ChatcryptSlotRequest *request, KmsEndpoint *endpoint, i
 	memset(place, 0, sizeof(*place));
 	place->row = place - lines;
 	place->used_at_ms = now_ms;
-	place->only_tried = request->fresh;
+	place->stats.only_tried = request->fresh;
 	place->endpoint = endpoint;
 	place->stats.lease_ms = -1;
 	strlcpy(place->stats.key_uri, request->key_uri, CC_KMS_URI_MAX);

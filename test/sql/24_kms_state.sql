@@ -33,8 +33,11 @@ RESET ROLE;
 DELETE FROM chatcrypt.dek WHERE dek_version >= 100 AND chat_id IN (chatcrypt.id(11000), chatcrypt.id(11001));
 DELETE FROM chatcrypt.tenant WHERE tenant = 'unused';
 
--- A key that is not there, by the eyes of an auditor, and how it ends.
+-- A key that is not there, by the eyes of an auditor, and how it ends; what nobody has is not shown.
+SELECT chatcrypt.create_tenant('seen', 'local:seen');
 SET ROLE watcher;
+SELECT count(*) > 0 AS checked FROM chatcrypt.kms_check('local:nobodys');
+SELECT count(*) FROM chatcrypt.kms_status WHERE key_uri = 'local:nobodys';
 SELECT step, ok FROM chatcrypt.kms_check('local:seen');
 SELECT usable, unusable_because, reachable, last_outcome, refused_until, key_derived, facts_at, certificate_not_after, last_request_id
 FROM chatcrypt.kms_status WHERE key_uri = 'local:seen';
@@ -52,7 +55,6 @@ FROM chatcrypt.kms_latency WHERE key_uri = 'local:seen';
 RESET ROLE;
 
 -- Data keys that do not open are told of by operation and outcome, and the key stays usable.
-SELECT chatcrypt.create_tenant('seen', 'local:seen');
 SELECT chatcrypt.create_chats(ARRAY[11002, 11003, 11004]::bigint[], tenant => 'seen');
 CALL write_key('seen');
 SET ROLE watcher;

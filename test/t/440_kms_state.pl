@@ -74,12 +74,12 @@ is(status($node, q{certificate_not_after BETWEEN now() + interval '29 days' AND 
 make_cold($node);
 $proxy->reset;
 is(count_read($node, map { cold() } 1 .. 20), 20, 'chats are read');
-$node->safe_psql('postgres', q{SELECT chatcrypt.warm(array_agg(chatcrypt.id(n))) FROM generate_series(250, 300) AS n});
+$node->safe_psql('postgres', q{SELECT count(*) FROM chatcrypt.warm_keys(ARRAY(SELECT n FROM generate_series(250, 300) AS n))});
 $proxy->fault(path => 'decrypt', fault => 'status', code => 500, times => 1);
 $proxy->fault(path => 'datakey', fault => 'garbage', times => 1);
 is(failure($node, read_chat(cold())), '', 'a call that fails is made again');
 $proxy->fault(path => 'decrypt', fault => 'status', code => 413, times => 1);
-$node->safe_psql('postgres', q{SELECT chatcrypt.warm(array_agg(chatcrypt.id(n))) FROM generate_series(200, 240) AS n});
+$node->safe_psql('postgres', q{SELECT count(*) FROM chatcrypt.warm_keys(ARRAY(SELECT n FROM generate_series(200, 240) AS n))});
 is(failure($node, 'SELECT chatcrypt.create_chat()'), '', 'and another one');
 $node->safe_psql('postgres', 'CALL chatcrypt.rewrap("limit" => 3)');
 is(check($node, $key), 'ok', 'kms_check() finds nothing wrong');
@@ -151,6 +151,7 @@ ok(soon('facts_error IS NULL', qr/^t$/), 'the right to look given back: no error
 
 # A key that may not be used any more, and one that is gone.
 $bao->add_key('other');
+$node->safe_psql('postgres', "SELECT chatcrypt.create_tenant('other', '$other')");
 is(check($node, $other), 'ok', 'another key');
 is(status($node, $usable, $other), 'true', 'another key can be used');
 $bao->cli('write', 'transit/keys/other/config', 'exportable=true');
@@ -161,6 +162,7 @@ set($node);
 like(check($node, $other), qr/^make a data key: .*exportable/, 'a key that has become exportable: is refused after a reload');
 like(status($node, $usable, $other), qr/^false: the key must not be used: .*exportable/, 'a key that has become exportable: as the view says then');
 my $gone = $bao->add_key('gone');
+$node->safe_psql('postgres', "SELECT chatcrypt.create_tenant('gone', '$gone')");
 $bao->cli('write', 'transit/keys/gone/config', 'deletion_allowed=true');
 is(check($node, $gone), 'ok', 'a third key');
 $bao->cli('delete', 'transit/keys/gone');

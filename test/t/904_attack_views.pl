@@ -44,10 +44,12 @@ like($before, qr/^t\|[1-9]/, 'a key in use: its state is known');
 is(as('auditor', 'postgres', q{SELECT count(DISTINCT n) FROM generate_series(1, 300) AS n, chatcrypt.kms_check('local:none' || n)}),
 	'300', 'an auditor tries 300 keys that do not exist');
 is(as('auditor', 'postgres', $known), $before, 'the state of the key in use is still known');
-like(as('auditor', 'postgres', q{SELECT count(*) FROM chatcrypt.kms_status}), qr/^25[0-9]$/, 'and the view has a bounded number of rows');
+is(as('auditor', 'postgres', q{SELECT string_agg(key_uri, ', ') FROM chatcrypt.kms_status}), 'local:main', 'and the view shows no other');
+like(as('auditor', 'postgres', q{SELECT count(*) FROM chatcrypt.kms_calls}), qr/^[1-9][0-9]{2}$/, 'calls are counted for a bounded number of keys');
 make_key(keys_of($node), 'second');
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_tenant('second', kms_key => 'local:second')});
 is($node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(2, tenant => 'second') IS NOT NULL}), 't', 'a key that is new takes the place of one that was tried');
 is(as('auditor', 'postgres', $known), $before, 'and not that of the one in use');
+is(as('auditor', 'postgres', q{SELECT count(*) FROM chatcrypt.doctor() WHERE finding LIKE 'kms%'}), '0', 'doctor() calls nobody for help');
 
 done_testing();

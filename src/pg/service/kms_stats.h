@@ -67,6 +67,7 @@ typedef enum ChatcryptReach
 typedef struct ChatcryptKmsStats
 {
 	char		key_uri[CC_KMS_URI_MAX];	/* empty for a row that is not in use */
+	bool		only_tried;		/* by kms_check(), which takes any URI, and by nothing else */
 	ChatcryptReach reach;
 	cc_breaker_state breaker;
 	TimestampTz last_success;	/* 0 for never */

@@ -174,6 +174,7 @@ put_status(Row *row, const ChatcryptKmsStats *stats, const char *worker_trouble)
 	put_ms_interval(row, stats->lease_ms < 0 ? -1 : Max(stats->lease_ms - passed_ms, 0));
 	put_time(row, stats->certificate_not_after);
 	put_key(row, stats);
+	put(row, BoolGetDatum(stats->only_tried), true);
 }
 
 Datum
