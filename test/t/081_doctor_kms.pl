@@ -102,6 +102,9 @@ goes('kms_certificate', 'until there is a new one');
 my $worker = asked('SELECT pid FROM chatcrypt.kms_worker');
 kill 'STOP', $worker or die "cannot stop the worker: $!";
 comes('kms_worker_hung', qr/^critical: The KMS worker, process $worker, has not moved since 20\S+ \S+\.$/, 'a worker that is stopped is told');
+my $waits = asked('SELECT waits FROM chatcrypt.kms_waits');
+asked('SELECT count(*) FROM chatcrypt.doctor()');
+is(asked('SELECT waits FROM chatcrypt.kms_waits'), $waits, 'doctor() waits for no worker that does not move');
 kill 'CONT', $worker;
 goes('kms_worker_hung', 'until it goes on');
 

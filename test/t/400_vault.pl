@@ -99,9 +99,10 @@ $proxy->reset;
 is(ask($node, read_chat(1005)), 'body 1005', 'which the others do not suffer from');
 is($proxy->requests, 0, 'and are warm');
 
-# Many that are refused for one reason are one warning, and one line of the log.
+# Many that are refused for one reason are one warning; the log has one line a minute.
 $node->safe_psql('postgres', 'UPDATE chatcrypt.dek SET encrypted_dek = substr(encrypted_dek, 1, 40) WHERE chat_id BETWEEN chatcrypt.id(1010) AND chatcrypt.id(1019)');
 $bao->cli('write', '-f', 'transit/keys/chat/rotate');
+make_cold($node);		# and what the log was told within the last minute is forgotten
 my $log_before = -s $node->logfile;
 my (undef, $counts, $warnings) = $node->psql('postgres', 'CALL chatcrypt.rewrap()');
 like($counts, qr/^\d\d+\|12$/, 'rewrap() goes on where keys are refused');
@@ -110,7 +111,7 @@ cmp_ok(scalar(@warnings), '<=', 2, 'with a warning for each reason');
 like("@warnings", qr/could not (?:re-wrap|unwrap) the data key of chat \d+ version \d+, nor \d+ others of "vault:transit\/chat"/, 'that counts the keys');
 like($warnings, qr/DETAIL:  The key service of .*\n.*HINT:  The key was wrapped for another chat/, 'and says why');
 my @lines = grep { !/statement:/ } split /\n/, slurp_file($node->logfile, $log_before);
-is(scalar(grep { /could not/ } @lines), scalar(@warnings), 'the log has a line for each');
+is(scalar(grep { /could not/ } @lines), 1, 'the log has one line for a key and SQLSTATE');
 is(scalar(grep { /DETAIL|HINT|STATEMENT/ } @lines), 0, 'and no more');
 
 # Keys that must not be used.

@@ -161,17 +161,18 @@ foreach my $name (qw(worker session))
 	cmp_ok($last, '<=', $first * 1.15 + 2048, "$name: its memory is flat: $first kB, then $last kB");
 }
 
-# Lines of the log that PostgreSQL itself writes when it is told to reload, or a process was killed, are not ours to
-# keep few.
+# Lines of the log that PostgreSQL itself writes when it is told to reload, a statement is canceled, or a process was
+# killed, are not ours to keep few.
 my $log = substr(slurp_file($node->logfile), $log_begin);
 unlike($log, qr/PANIC|TRAP:|signal 11|signal 6/, 'no crash but those of the faults');
-my @lines = grep { !/received SIGHUP|terminated by signal 9|terminating connection|terminating any other|all server processes terminated|database system|automatic recovery|redo |invalid record length|the database system is|listening on|background worker .* exited|checkpoint|Failed process was running|Consistent recovery state/ } split /\n/, $log;
+my @lines = grep { !/received SIGHUP|terminated by signal 9|terminating connection|terminating any other|all server processes terminated|database system|automatic recovery|redo |invalid record length|the database system is|listening on|background worker .* exited|checkpoint|Failed process was running|Consistent recovery state|canceling statement due to user request|STATEMENT:  / } split /\n/, $log;
 my %kinds;
 $kinds{$_}++ foreach map { s/^\S+ \S+ \S+ \[\d+\] \S+ //r =~ s/[0-9a-f]{8}-[0-9a-f-]{27}/UUID/gr =~ s/\d+/N/gr } @lines;
 my @often = (sort { $kinds{$b} <=> $kinds{$a} } keys %kinds);
 splice @often, 20 if @often > 20;
 note("log: $kinds{$_} times " . substr($_, 0, 200)) foreach @often;
 note(sprintf '%d lines of the log in %.1f minutes, %d with those of PostgreSQL', scalar @lines, $minutes, scalar(() = $log =~ /\n/g));
+cmp_ok(@lines / $minutes, '<', 20, 'what went wrong is told in fewer than 20 lines of the log a minute');
 
 $in = '';
 $sessions->finish;

@@ -172,6 +172,12 @@ is_of_parallel_worker(const ErrorData *error)
 	return error->message_id == NULL;
 }
 
+static const char *
+count_of(uint64 more)
+{
+	return more == 0 ? "" : psprintf(" (" UINT64_FORMAT " more were not logged)", more);
+}
+
 /*
  * A hook may keep an entry from the log, but not change it: the client is sent the same
  * one afterwards.  So the line is an entry of its own.  It begins as LOG_SERVER_ONLY, which
@@ -182,13 +188,10 @@ is_of_parallel_worker(const ErrorData *error)
 static void
 write_line(const ErrorData *error, uint64 more)
 {
-	const char *count = more == 0 ? "" :
-		psprintf(" (" UINT64_FORMAT " more were not logged)", more);
-
 	HOLD_INTERRUPTS();
 	ereport(LOG_SERVER_ONLY,
 			(errcode(error->sqlerrcode),
-			 errmsg_internal(one_line, error->message, error->detail, count),
+			 errmsg_internal(one_line, error->message, error->detail, count_of(more)),
 			 errhidestmt(true),
 			 errhidecontext(true)));
 	RESUME_INTERRUPTS();
@@ -202,6 +205,20 @@ log_in_one_line(const ErrorData *error)
 	/* One that was caught and is raised again, after another one, is not counted. */
 	if (raised.sqlstate != error->sqlerrcode || note(&raised, &more))
 		write_line(error, more);
+}
+
+void
+chatcrypt_failurelog_tell_caught(const ErrorData *error, const char *words)
+{
+	uint64		more = 0;
+
+	if (is_failure(error) && raised.sqlstate == error->sqlerrcode && !note(&raised, &more))
+		return;
+	ereport(LOG_SERVER_ONLY,
+			(errcode(error->sqlerrcode),
+			 errmsg_internal("%s%s", words, count_of(more)),
+			 errhidestmt(true),
+			 errhidecontext(true)));
 }
 
 static void

@@ -27,6 +27,12 @@ extern void chatcrypt_failurelog_install_hooks(void);
 #define CHATCRYPT_RAISES_FAILURES	"chatcrypt_kms_raise"
 extern void chatcrypt_failurelog_expect(const char *key_uri, int sqlstate);
 
+/*
+ * For a procedure that has caught an error and goes on: logs the words in one line, but for a
+ * failure of which the log has been told within the last minute.
+ */
+extern void chatcrypt_failurelog_tell_caught(const ErrorData *error, const char *words);
+
 /* For the KMS worker: log the counts of failures whose minute is over. */
 extern void chatcrypt_failurelog_tell(void);
 

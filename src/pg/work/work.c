@@ -15,6 +15,7 @@
 #include "utils/snapmgr.h"
 
 #include "core/bytes.h"
+#include "pg/service/failurelog.h"
 #include "pg/service/kms_errors.h"
 #include "pg/work/work.h"
 
@@ -119,11 +120,7 @@ warn_of(const ErrorData *error)
 			 errmsg_internal("%s", error->message),
 			 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0,
 			 error->hint != NULL ? errhint("%s", error->hint) : 0));
-	ereport(LOG_SERVER_ONLY,
-			(errcode(error->sqlerrcode),
-			 errmsg_internal("%s", words),
-			 errhidestmt(true),
-			 errhidecontext(true)));
+	chatcrypt_failurelog_tell_caught(error, words);
 }
 
 /* What a step raised, in the memory of the caller; NULL where it raised nothing. */

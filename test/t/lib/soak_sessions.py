@@ -55,6 +55,7 @@ class Session(threading.Thread):
         self.operations = [operation for operation, weight in operations for _ in range(weight)]
         self.doing = None
         self.own = []
+        self.next_round = 0
 
     # What the server is asked, and what it may answer ---------------------------------
 
@@ -350,7 +351,10 @@ class Session(threading.Thread):
         self.ask("CALL chatcrypt.apply_retention()")
 
     def maintain(self):
-        self.ask("CALL chatcrypt.run_maintenance()")
+        """Not more often than somebody would: each task that did something is a line of the log."""
+        if time.monotonic() >= self.next_round:
+            self.next_round = time.monotonic() + BETWEEN_ROUNDS
+            self.ask("CALL chatcrypt.run_maintenance()")
 
     def look(self):
         self.ask("SELECT count(*) FROM chatcrypt.kms_status, chatcrypt.cache_status, chatcrypt.kms_worker")
@@ -368,6 +372,7 @@ APPLICATION = ((Session.insert, 30), (Session.insert_expiring, 3), (Session.put_
                (Session.update, 8), (Session.delete, 3), (Session.read, 25), (Session.read_many, 6), (Session.search, 6),
                (Session.make_chat, 3), (Session.make_many_chats, 1), (Session.upload, 2), (Session.upload_in_parts, 2),
                (Session.download, 4), (Session.seal, 3), (Session.open, 3))
+BETWEEN_ROUNDS = 45
 ADMINISTRATOR = ((Session.rotate, 20), (Session.shred, 2), (Session.keep_no_envelopes_outside, 4), (Session.rewrap, 2),
                  (Session.reencrypt, 6), (Session.rotate_due, 2), (Session.purge, 2), (Session.retain, 2), (Session.maintain, 1),
                  (Session.look, 6), (Session.diagnose, 1))
