@@ -37,17 +37,19 @@ sub start_upload
 	return \%run;
 }
 
-# Up and down, in parts of 1 MiB: memory does not grow with the file.
+# Up and down, in parts of 1 MiB: memory does not grow with the file.  What is measured has the shared buffers in it that
+# the session touched, which are more from PostgreSQL 19 on.
+my $most = $node->pg_version >= '19devel' ? 10 : 8;
 my $parts = 64;
 ok((transfer($node, 'begin', 1, 10))[0], 'an upload begins');
 my ($ok, $out) = transfer($node, 'upload', 10, $parts);
 ok($ok, "$parts parts go up");
 my ($above) = $out =~ /([-\d.]+)\n\z/;
-cmp_ok($above, '<', 8, 'with less than 8 MiB of memory');
+cmp_ok($above, '<', $most, "with less than $most MiB of memory");
 ($ok, $out) = transfer($node, 'download', 10, $parts);
 ok($ok, 'and come down as they were');
 ($above) = $out =~ /([-\d.]+)\n\z/;
-cmp_ok($above, '<', 8, 'with less than 8 MiB of memory');
+cmp_ok($above, '<', $most, "with less than $most MiB of memory");
 
 # The session dies, then a backend by force and with it the memory of all, then the server.
 transfer($node, 'begin', 1, 11);
