@@ -26,12 +26,12 @@
 #include "pg/messages/tablewrite.h"
 #include "pg/messages/unopened.h"
 #include "pg/messages/viewplan.h"
+#include "pg/procedures/progress.h"
 #include "pg/search/search.h"
 #include "pg/service/failurelog.h"
 #include "pg/service/requests.h"
 #include "pg/upkeep/maintenance.h"
 #include "pg/upkeep/maintenance_status.h"
-#include "pg/work/progress.h"
 
 PG_MODULE_MAGIC;
 

@@ -80,7 +80,7 @@ foreach my $room (qw(core kms pg worker))
 refuses('src/extra/bad.c', "int x;\n", 'a room that the design does not have');
 
 # Floors of src/pg: each room against the one above it, and what is on no floor.
-my @floors = qw(base cache store history service access work keys messages clients attachments search
+my @floors = qw(base cache store history service access procedures keys messages clients attachments search
 	chats seals upkeep status);
 foreach my $n (1 .. $#floors)
 {

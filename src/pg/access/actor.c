@@ -80,7 +80,7 @@ chatcrypt_require_actor(void)
 			 errmsg("this transaction has no actor"),
 			 is_due() ?
 			 errdetail("The actor that was named is gone by a rollback, or by the end of a transaction in a procedure.") :
-			 errdetail("chatcrypt.require_actor is on for this session."),
+			 errdetail("chatcrypt.require_actor is on."),
 			 errhint("Call chatcrypt.act_as() first, in the same transaction.")));
 }
 

@@ -24,7 +24,7 @@
 #include "pg/keys/keys.h"
 #include "pg/keys/tenants.h"
 #include "pg/keys/wrapping.h"
-#include "pg/work/progress.h"
+#include "pg/procedures/progress.h"
 
 /* The version that a KMS key wraps with now, as it was when this run first met the key. */
 typedef struct Newest

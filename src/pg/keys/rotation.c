@@ -28,9 +28,9 @@
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/keys/keys.h"
+#include "pg/procedures/progress.h"
+#include "pg/procedures/work.h"
 #include "pg/service/kms_errors.h"
-#include "pg/work/progress.h"
-#include "pg/work/work.h"
 
 #define PAGE 256
 

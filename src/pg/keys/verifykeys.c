@@ -22,9 +22,9 @@
 #include "pg/access/access.h"
 #include "pg/history/events.h"
 #include "pg/keys/wrapping.h"
+#include "pg/procedures/progress.h"
 #include "pg/service/kms_errors.h"
 #include "pg/store/store.h"
-#include "pg/work/progress.h"
 
 #define COLUMNS 6
 

@@ -21,9 +21,9 @@
 #include "pg/keys/keyring.h"
 #include "pg/keys/warm.h"
 #include "pg/keys/wrapping.h"
+#include "pg/procedures/progress.h"
 #include "pg/service/kms_errors.h"
 #include "pg/store/store.h"
-#include "pg/work/progress.h"
 
 #define AT_ONCE		1024		/* four full calls of the largest batch */
 #define COLUMNS		6

@@ -9,7 +9,7 @@
 #ifndef CHATCRYPT_WARM_H
 #define CHATCRYPT_WARM_H
 
-#include "pg/work/work.h"
+#include "pg/procedures/work.h"
 
 /* Told of each key that does not open; the job's words are its own. */
 typedef void (*ChatcryptNotWarmed) (void *arg, const ChatcryptKmsJob *job);

@@ -12,8 +12,8 @@
 #ifndef CHATCRYPT_WRAPPING_H
 #define CHATCRYPT_WRAPPING_H
 
+#include "pg/procedures/work.h"
 #include "pg/store/owner.h"
-#include "pg/work/work.h"
 
 /* Two full calls of the provider that takes the fewest. */
 #define CHATCRYPT_WRAPPING_PAGE	480

@@ -27,10 +27,10 @@
 #include "pg/history/events.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/shred.h"
+#include "pg/procedures/progress.h"
+#include "pg/procedures/work.h"
 #include "pg/store/observer.h"
 #include "pg/store/owner.h"
-#include "pg/work/progress.h"
-#include "pg/work/work.h"
 
 /* Blocks of the table that one batch looks through for messages of a participant. */
 #define BLOCKS_AT_ONCE 1024

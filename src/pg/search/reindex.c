@@ -37,12 +37,12 @@
 #include "pg/keys/shred.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
+#include "pg/procedures/fence.h"
+#include "pg/procedures/progress.h"
+#include "pg/procedures/work.h"
 #include "pg/search/search.h"
 #include "pg/search/searchpolicy.h"
 #include "pg/store/owner.h"
-#include "pg/work/fence.h"
-#include "pg/work/progress.h"
-#include "pg/work/work.h"
 
 #define INPUTS	4				/* arguments that the procedure does not give back */
 #define NAP		100				/* ms, before messages that others held are tried again */

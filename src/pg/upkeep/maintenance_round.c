@@ -38,9 +38,9 @@
 
 #include "pg/access/access.h"
 #include "pg/compat.h"
+#include "pg/procedures/progress.h"
+#include "pg/procedures/work.h"
 #include "pg/upkeep/maintenance_status.h"
-#include "pg/work/progress.h"
-#include "pg/work/work.h"
 
 /* Advisory locks of applications have 1 and 2 in their last field. */
 #define LOCK_CLASS	3

@@ -69,13 +69,13 @@
 #include "pg/compat.h"
 #include "pg/history/events.h"
 #include "pg/keys/keys.h"
+#include "pg/procedures/fence.h"
+#include "pg/procedures/progress.h"
+#include "pg/procedures/work.h"
 #include "pg/store/owner.h"
 #include "pg/store/store.h"
 #include "pg/upkeep/lastlook.h"
 #include "pg/upkeep/registry.h"
-#include "pg/work/fence.h"
-#include "pg/work/progress.h"
-#include "pg/work/work.h"
 
 /* A key, by what is its own alone: ids come again where an extension is made anew. */
 typedef struct Proposal

@@ -24,10 +24,10 @@
 #include "pg/compat.h"
 #include "pg/keys/keyring.h"
 #include "pg/messages/seal.h"
+#include "pg/procedures/progress.h"
+#include "pg/procedures/work.h"
 #include "pg/store/owner.h"
 #include "pg/upkeep/reencryption_pass.h"
-#include "pg/work/progress.h"
-#include "pg/work/work.h"
 
 /* Parts of files that one transaction moves: they are up to 16 MB long, and 1 MB as a rule. */
 #define PARTS_AT_ONCE 16

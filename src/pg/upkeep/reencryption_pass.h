@@ -42,7 +42,7 @@ typedef struct ChatcryptSlice
 	int64		passed_over;	/* out: taken by others, or outdated no more */
 } ChatcryptSlice;
 
-/* Steps: see pg/work/work.h.  The argument is a ChatcryptPass, a ChatcryptSlice. */
+/* Steps: see pg/procedures/work.h.  The argument is a ChatcryptPass, a ChatcryptSlice. */
 extern void chatcrypt_pass_list(void *pass);
 extern void chatcrypt_pass_move(void *slice);
 

@@ -23,10 +23,10 @@
 #include "pg/compat.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
+#include "pg/procedures/progress.h"
+#include "pg/procedures/work.h"
 #include "pg/store/owner.h"
 #include "pg/upkeep/findings.h"
-#include "pg/work/progress.h"
-#include "pg/work/work.h"
 
 /* One megabyte: what is read between two looks at the clock. */
 #define BLOCKS_AT_ONCE	((1024 * 1024) / BLCKSZ)

@@ -26,7 +26,7 @@
 #include "utils/wait_event.h"
 
 #include "pg/access/access.h"
-#include "pg/work/progress.h"
+#include "pg/procedures/progress.h"
 
 #define ENTRIES		64			/* work beyond these is not shown */
 #define TASK_LEN	64			/* with the terminator */

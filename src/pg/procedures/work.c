@@ -15,9 +15,9 @@
 #include "utils/snapmgr.h"
 
 #include "core/bytes.h"
+#include "pg/procedures/work.h"
 #include "pg/service/failurelog.h"
 #include "pg/service/kms_errors.h"
-#include "pg/work/work.h"
 
 #define MOST_COUNTS 4
 

@@ -20,10 +20,10 @@
 #include "utils/timestamp.h"
 
 #include "pg/compat.h"
+#include "pg/procedures/fence.h"
+#include "pg/procedures/progress.h"
+#include "pg/procedures/work.h"
 #include "pg/store/store.h"
-#include "pg/work/fence.h"
-#include "pg/work/progress.h"
-#include "pg/work/work.h"
 
 #define SHORTEST_NAP	5		/* ms */
 #define LONGEST_NAP		500
