@@ -77,6 +77,12 @@ chatcrypt_evict_chat_at_commit(const uint8 chat_id[CC_ID_LEN])
 	memcpy(evictions[eviction_count++].data, chat_id, CC_ID_LEN);
 }
 
+bool
+chatcrypt_is_confirmed(FunctionCallInfo fcinfo)
+{
+	return !PG_ARGISNULL(1) && strcmp(text_to_cstring(PG_GETARG_TEXT_PP(1)), "irreversible") == 0;
+}
+
 static void
 require_confirmation(bool confirmed, const char *what)
 {
@@ -202,13 +208,6 @@ shred_tenant(Datum tenant)
 	return destroyed;
 }
 
-/* confirm may be NULL, which confirms nothing. */
-static bool
-is_confirmed(FunctionCallInfo fcinfo)
-{
-	return !PG_ARGISNULL(1) && strcmp(text_to_cstring(PG_GETARG_TEXT_PP(1)), "irreversible") == 0;
-}
-
 PG_FUNCTION_INFO_V1(chatcrypt_shred_chat);
 
 /* shred_chat(chat any_id, confirm text): how many keys were destroyed. */
@@ -217,7 +216,7 @@ chatcrypt_shred_chat(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	return shred_chat(PG_GETARG_UUID_P(0)->data, is_confirmed(fcinfo));
+	return shred_chat(PG_GETARG_UUID_P(0)->data, chatcrypt_is_confirmed(fcinfo));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_shred_tenant);
@@ -229,7 +228,7 @@ chatcrypt_shred_tenant(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	require_confirmation(is_confirmed(fcinfo), "tenant");
+	require_confirmation(chatcrypt_is_confirmed(fcinfo), "tenant");
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),

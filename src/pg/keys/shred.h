@@ -5,6 +5,8 @@
 #ifndef CHATCRYPT_SHRED_H
 #define CHATCRYPT_SHRED_H
 
+#include "fmgr.h"
+
 #include "core/bytes.h"
 
 /*
@@ -21,5 +23,8 @@ extern void chatcrypt_evict_chat_at_commit(const uint8 chat_id[CC_ID_LEN]);
  */
 extern int	chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files,
 								   const char *because);
+
+/* Whether the second argument, which may be NULL, is 'irreversible'. */
+extern bool chatcrypt_is_confirmed(FunctionCallInfo fcinfo);
 
 #endif

@@ -199,7 +199,7 @@ delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
 static void
 require_confirmation(FunctionCallInfo fcinfo)
 {
-	if (!PG_ARGISNULL(1) && strcmp(text_to_cstring(PG_GETARG_TEXT_PP(1)), "irreversible") == 0)
+	if (chatcrypt_is_confirmed(fcinfo))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
