@@ -119,7 +119,7 @@ check_item(cc_kms_op op, const cc_kms_item *item)
 
 	check_text(item->error);
 	DEMAND(item->outcome == CC_KMS_OK || item->outcome == CC_KMS_REJECTED ||
-		   item->outcome == CC_KMS_NOT_OPENED ||
+		   item->outcome == CC_KMS_NOT_OPENED || item->outcome == CC_KMS_NO_KEY ||
 		   item->outcome == CC_KMS_BAD_REPLY || item->outcome == CC_KMS_TRANSIENT);
 	if (item->outcome == CC_KMS_OK)
 	{
