@@ -44,7 +44,7 @@ COMMENT ON COLUMN chatcrypt.search_policy.began_empty IS
 SELECT pg_extension_config_dump('chatcrypt.search_policy', '');
 SELECT pg_extension_config_dump('chatcrypt.search_generation', '');
 
--- Sessions remember also that a chat has none: src/pg/search/searchpolicy.c.
+-- Sessions remember also that a chat has none: src/pg/search/policy.c.
 CREATE TRIGGER invalidate BEFORE INSERT OR UPDATE OR DELETE ON chatcrypt.search_policy
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.search_policy

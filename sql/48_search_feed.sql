@@ -55,7 +55,7 @@ SELECT pg_extension_config_dump('chatcrypt.search_feed', '');
 SELECT pg_extension_config_dump('chatcrypt.search_feed_position_seq', '');
 SELECT pg_extension_config_dump('chatcrypt.search_feed_batch', '');
 
--- Sessions remember whether a chat is fed, and no more: src/pg/search/searchfeed.c.
+-- Sessions remember whether a chat is fed, and no more: src/pg/search/feed.c.
 CREATE TRIGGER invalidate BEFORE INSERT OR DELETE ON chatcrypt.search_feed_chat
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.search_feed_chat

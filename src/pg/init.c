@@ -27,7 +27,7 @@
 #include "pg/messages/unopened.h"
 #include "pg/messages/viewplan.h"
 #include "pg/procedures/progress.h"
-#include "pg/search/search.h"
+#include "pg/search/indexing.h"
 #include "pg/service/failurelog.h"
 #include "pg/service/requests.h"
 #include "pg/upkeep/maintenance.h"
@@ -125,7 +125,7 @@ _PG_init(void)
 	chatcrypt_chatinsert_install_hooks();
 	chatcrypt_dropguard_install_hooks();
 	chatcrypt_copyguard_install_hooks();
-	chatcrypt_search_observe();
+	chatcrypt_indexing_observe();
 
 	if (IsBinaryUpgrade)
 		return;

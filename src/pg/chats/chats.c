@@ -24,7 +24,7 @@
 #include "pg/keys/dekrows.h"
 #include "pg/keys/newdeks.h"
 #include "pg/keys/tenants.h"
-#include "pg/search/tenantsearch.h"
+#include "pg/search/tenantpolicy.h"
 #include "pg/store/owner.h"
 
 /* Chats whose keys are in memory at once: 1 kB each, or 2 kB with one for search. */
@@ -40,7 +40,7 @@ typedef struct NewChats
 	char	   *tenant;
 	char	   *mode;
 	bool		if_not_exists;
-	ChatcryptSearchWish search;	/* what the tenant wants of them */
+	ChatcryptPolicyRequest search; /* what the tenant wants of them */
 } NewChats;
 
 /* The first keys of a batch of chats. */
@@ -251,7 +251,7 @@ write_rows(const ChatcryptOwnerScope *scope, const NewChats *chats,
 	if (first->npurposes == 0)
 		chatcrypt_event_record_chats(scope, PointerGetDatum(made), &without_key);
 	if (chats->search.policy.mode != CHATCRYPT_SEARCH_OFF)
-		chatcrypt_tenant_search_begin(scope, made, &chats->search);
+		chatcrypt_tenantpolicy_apply(scope, made, &chats->search);
 	return made;
 }
 
@@ -325,7 +325,7 @@ make_chats(NewChats *chats)
 	check_mode(chats->mode);
 	leave_existing_out(chats);
 	if (count_of(chats->ids) > 0 && !is_e2ee(chats))
-		chatcrypt_tenant_search(chats->tenant, &chats->search);
+		chatcrypt_tenantpolicy_read(chats->tenant, &chats->search);
 	ids = (uint8 *) ARR_DATA_PTR(chats->ids);
 	nmade = make_batches(chats, ids, count_of(chats->ids));
 	if (nmade == 0)

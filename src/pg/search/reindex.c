@@ -40,8 +40,8 @@
 #include "pg/procedures/fence.h"
 #include "pg/procedures/progress.h"
 #include "pg/procedures/work.h"
-#include "pg/search/search.h"
-#include "pg/search/searchpolicy.h"
+#include "pg/search/indexing.h"
+#include "pg/search/policy.h"
 #include "pg/store/owner.h"
 
 #define INPUTS	4				/* arguments that the procedure does not give back */
@@ -83,7 +83,7 @@ run_step(Reindex *run, ChatcryptStep step)
 static const ChatcryptSearchPolicy *
 current_policy(const Reindex *run)
 {
-	const ChatcryptSearchPolicy *policy = chatcrypt_search_policy(run->chat_id.data);
+	const ChatcryptSearchPolicy *policy = chatcrypt_policy_find(run->chat_id.data);
 
 	if (policy == NULL)
 		ereport(ERROR,
@@ -224,7 +224,7 @@ index_message(Reindex *run, uint64 row)
 		run->unreadable += !isnull;
 		return;
 	}
-	chatcrypt_search_written(run->chat_id.data, id->data, created_at, body);
+	chatcrypt_indexing_message_written(run->chat_id.data, id->data, created_at, body);
 	run->indexed++;
 	cc_wipe(body, VARSIZE_ANY(body));
 	pfree(body);

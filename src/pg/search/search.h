@@ -1,21 +1,17 @@
 /*
  * search.h
- *		Has search follow what happens to messages and keys, in the same transaction.  Chats
- *		without search pay a look at what is remembered.
+ *		Finds messages of blind chats: what search() does once its chats are known.
  */
 #ifndef CHATCRYPT_SEARCH_H
 #define CHATCRYPT_SEARCH_H
 
-#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "utils/uuid.h"
 
-#include "core/bytes.h"
-
-/* As ChatcryptObserver's message_written, for a message that is indexed again. */
-extern void chatcrypt_search_written(const uint8 chat_id[CC_ID_LEN],
-									 const uint8 message_id[CC_ID_LEN], TimestampTz created_at,
-									 const text *body);
-
-/* At load: from then on search is told; see store/observer.h. */
-extern void chatcrypt_search_observe(void);
+/*
+ * Gives the rows of search(), whose arguments from the second on are read here.  The
+ * caller has checked rights and NULLs; the chats are put in order, each once.
+ */
+extern void chatcrypt_search_chats(FunctionCallInfo fcinfo, pg_uuid_t *ids, int count);
 
 #endif

@@ -9,7 +9,7 @@
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
 #include "pg/compat.h"
-#include "pg/search/searching.h"
+#include "pg/search/search.h"
 
 #define MOST_CHATS	10000
 

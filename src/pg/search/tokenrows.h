@@ -14,7 +14,7 @@
 #include "datatype/timestamp.h"
 
 #include "core/bytes.h"
-#include "pg/search/blindterms.h"
+#include "pg/search/terms.h"
 
 /* Was there ever a row?  Cheaper than looking for one. */
 extern bool chatcrypt_tokenrows_exist(void);

@@ -1,6 +1,6 @@
 /*
- * searchcondition.c
- *		From a query to a condition over tokens: see searchcondition.h.
+ * indexcondition.c
+ *		From a query to a condition over tokens: see indexcondition.h.
  *
  * Two conditions are made of each node: one that is true for at least the messages that
  * match, and one that is true for at most those.  What negates swaps them.  An index by
@@ -13,7 +13,7 @@
 #include "utils/array.h"
 
 #include "pg/compat.h"
-#include "pg/search/searchcondition.h"
+#include "pg/search/indexcondition.h"
 
 #define ALL_BITS	64
 
@@ -230,8 +230,9 @@ or_marked(Maker *maker, const char *sql)
 }
 
 void
-chatcrypt_condition(const ChatcryptQuery *query, const uint8 chat_id[CC_ID_LEN],
-					const ChatcryptSearchPolicy *policy, int first, ChatcryptCondition *condition)
+chatcrypt_indexcondition_make(const ChatcryptQuery *query, const uint8 chat_id[CC_ID_LEN],
+							  const ChatcryptSearchPolicy *policy, int first,
+							  ChatcryptIndexCondition *condition)
 {
 	Maker		maker = {.chat_id = chat_id, .policy = policy, .first = first};
 	Piece		piece = make_piece(&maker, query, AT_LEAST);
@@ -275,7 +276,7 @@ add_positions(ChatcryptTerms *terms, const ChatcryptQuery *query)
 }
 
 void
-chatcrypt_condition_terms(const ChatcryptQuery *query, ChatcryptTerms *terms)
+chatcrypt_indexcondition_terms(const ChatcryptQuery *query, ChatcryptTerms *terms)
 {
 	ListCell   *cell;
 
@@ -288,5 +289,5 @@ chatcrypt_condition_terms(const ChatcryptQuery *query, ChatcryptTerms *terms)
 				 errhint("Ask for the tokens of each side, and combine them in the query of the search engine.")));
 	else
 		foreach(cell, query->parts)
-			chatcrypt_condition_terms(lfirst(cell), terms);
+			chatcrypt_indexcondition_terms(lfirst(cell), terms);
 }

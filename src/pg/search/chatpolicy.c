@@ -1,12 +1,12 @@
 /*
- * setsearch.c
+ * chatpolicy.c
  *		set_search(): says how a chat is searched.  Not here: bringing what is there
  *		already in line with it, which is reindex_search()'s.
  *
  * A transaction that is running, or begins before this one commits, may write a message
  * without knowing of the policy.  So the index of a chat without messages is not complete,
  * unless nobody else can write to it yet; but as nearly always there is no such message,
- * the policy says that the chat began empty, and search() looks for itself (searching.c).
+ * the policy says that the chat began empty, and search() looks for itself (search.c).
  */
 #include "postgres.h"
 
@@ -23,9 +23,9 @@
 #include "pg/base/ids.h"
 #include "pg/history/events.h"
 #include "pg/keys/keys.h"
-#include "pg/search/searchfeed.h"
-#include "pg/search/searchpolicy.h"
-#include "pg/search/searchwish.h"
+#include "pg/search/feed.h"
+#include "pg/search/policy.h"
+#include "pg/search/policyrequest.h"
 #include "pg/search/tokenrows.h"
 #include "pg/store/chatmemory.h"
 #include "pg/store/owner.h"
@@ -78,13 +78,13 @@ needs_new_index(const ChatcryptSearchPolicy *before, const ChatcryptSearchPolicy
 
 /* Inside an owner scope, with the chat locked. */
 static void
-write_policy(const uint8 *chat_id, const ChatcryptSearchWish *wish)
+write_policy(const uint8 *chat_id, const ChatcryptPolicyRequest *request)
 {
-	const ChatcryptSearchPolicy *policy = &wish->policy;
+	const ChatcryptSearchPolicy *policy = &request->policy;
 	ChatcryptArg args[] = {
 		{UUIDOID, PointerGetDatum(chat_id), false},
-		{TEXTOID, CStringGetTextDatum(chatcrypt_search_mode_text(policy->mode)), false},
-		{TEXTOID, CStringGetTextDatum(wish->config), false},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_policy_mode_text(policy->mode)), false},
+		{TEXTOID, CStringGetTextDatum(request->config), false},
 		{INT4OID, Int32GetDatum(policy->prefixes), false},
 		{BOOLOID, BoolGetDatum(policy->trigrams), false},
 		{INT4OID, Int32GetDatum(policy->bits), false},
@@ -148,50 +148,52 @@ is_ready(const uint8 *chat_id, const ChatcryptSearchPolicy *policy)
 
 /* Inside an owner scope, with the chat locked: does the policy hold for all messages at once? */
 static bool
-apply(const uint8 *chat_id, ChatcryptSearchWish *wish, bool is_new)
+apply(const uint8 *chat_id, ChatcryptPolicyRequest *request, bool is_new)
 {
-	const ChatcryptSearchPolicy *before = chatcrypt_search_policy(chat_id);
+	const ChatcryptSearchPolicy *before = chatcrypt_policy_find(chat_id);
 	bool		was_fed = before != NULL && before->feed;
 
-	if (wish->policy.mode == CHATCRYPT_SEARCH_OFF)
+	if (request->policy.mode == CHATCRYPT_SEARCH_OFF)
 	{
 		turn_off(chat_id);
 		tell_feed(chat_id, was_fed, false, false);
 		return true;
 	}
-	if (!needs_new_index(before, &wish->policy))
+	if (!needs_new_index(before, &request->policy))
 	{
 		ChatcryptSearchPolicy as_it_is = *before;
 
-		set_feed(chat_id, wish->policy.feed);
-		tell_feed(chat_id, was_fed, wish->policy.feed, false);
+		set_feed(chat_id, request->policy.feed);
+		tell_feed(chat_id, was_fed, request->policy.feed, false);
 		return is_ready(chat_id, &as_it_is);
 	}
-	if (wish->policy.mode != CHATCRYPT_SEARCH_BLIND)
+	if (request->policy.mode != CHATCRYPT_SEARCH_BLIND)
 		chatcrypt_tokenrows_remove_chat(chat_id);
-	wish->policy.began_empty = !has_messages(chat_id);
-	wish->policy.complete = wish->policy.mode != CHATCRYPT_SEARCH_BLIND ||
-		(is_new && wish->policy.began_empty);
-	write_policy(chat_id, wish);
-	tell_feed(chat_id, was_fed, wish->policy.feed, true);
-	return wish->policy.complete || wish->policy.began_empty;
+	request->policy.began_empty = !has_messages(chat_id);
+	request->policy.complete = request->policy.mode != CHATCRYPT_SEARCH_BLIND ||
+		(is_new && request->policy.began_empty);
+	write_policy(chat_id, request);
+	tell_feed(chat_id, was_fed, request->policy.feed, true);
+	return request->policy.complete || request->policy.began_empty;
 }
 
 static bool
-set_search(const uint8 *chat_id, ChatcryptSearchWish *wish)
+set_search(const uint8 *chat_id, ChatcryptPolicyRequest *request)
 {
-	ChatcryptEvent event = {.event = "policy", .chat_id = chat_id, .detail = chatcrypt_search_wish_text(wish)};
+	ChatcryptEvent event = {
+		.event = "policy", .chat_id = chat_id, .detail = chatcrypt_policyrequest_text(request)
+	};
 	ChatcryptOwnerScope scope;
 	bool		is_new;
 	bool		complete;
 
 	require_searchable(chat_id);
 	is_new = is_new_chat(chat_id);
-	if (wish->policy.mode == CHATCRYPT_SEARCH_BLIND)
+	if (request->policy.mode == CHATCRYPT_SEARCH_BLIND)
 		chatcrypt_ensure_dek(chat_id, CHATCRYPT_PURPOSE_SEARCH);
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(chat_id);
-	complete = apply(chat_id, wish, is_new);
+	complete = apply(chat_id, request, is_new);
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);
 	return complete;
@@ -206,10 +208,10 @@ PG_FUNCTION_INFO_V1(chatcrypt_set_search);
 Datum
 chatcrypt_set_search(PG_FUNCTION_ARGS)
 {
-	ChatcryptSearchWish wish;
+	ChatcryptPolicyRequest request;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.set_search()");
-	chatcrypt_search_wish_parse(fcinfo, "set_search()", &wish);
-	PG_RETURN_BOOL(set_search(PG_GETARG_UUID_P(0)->data, &wish));
+	chatcrypt_policyrequest_parse(fcinfo, "set_search()", &request);
+	PG_RETURN_BOOL(set_search(PG_GETARG_UUID_P(0)->data, &request));
 }

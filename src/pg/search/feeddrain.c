@@ -1,8 +1,8 @@
 /*
- * searchdrain.c
+ * feeddrain.c
  *		What comes out of the outbox of the external search index: drain_search_feed(),
- *		ack_search_feed() and nack_search_feed().  What goes in is searchfeed.c's; the
- *		text of a batch is made by searchbatch.c.
+ *		ack_search_feed() and nack_search_feed().  What goes in is feed.c's; the
+ *		text of a batch is made by feedbatch.c.
  *
  * Rows are leased to a batch, in an order that keeps one message in one batch at a time:
  * only the oldest row of a message is given out, SKIP LOCKED keeps consumers apart, and
@@ -32,8 +32,8 @@
 
 #include "pg/access/access.h"
 #include "pg/compat.h"
-#include "pg/search/searchbatch.h"
-#include "pg/search/searchfeed.h"
+#include "pg/search/feed.h"
+#include "pg/search/feedbatch.h"
 #include "pg/store/owner.h"
 #include "pg/store/store.h"
 
@@ -228,10 +228,10 @@ drop_younger(ChatcryptArg picked[2])
 }
 
 static void
-lease(const ChatcryptSearchBatch *batch, Datum until)
+lease(const ChatcryptFeedBatch *batch, Datum until)
 {
 	ChatcryptArg args[] = {
-		chatcrypt_batch_positions(batch, CHATCRYPT_BATCH_HAS),
+		chatcrypt_feedbatch_positions(batch, CHATCRYPT_FEED_HAS),
 		{INT8OID, Int64GetDatum(batch->number), false},
 		{TIMESTAMPTZOID, until, false}
 	};
@@ -242,10 +242,10 @@ lease(const ChatcryptSearchBatch *batch, Datum until)
 }
 
 static void
-put_off(const ChatcryptSearchBatch *batch)
+put_off(const ChatcryptFeedBatch *batch)
 {
 	ChatcryptArg args[] = {
-		chatcrypt_batch_positions(batch, CHATCRYPT_BATCH_PUT_OFF),
+		chatcrypt_feedbatch_positions(batch, CHATCRYPT_FEED_PUT_OFF),
 		{TEXTOID, CStringGetTextDatum(batch->problem), false}
 	};
 
@@ -309,7 +309,7 @@ check_arguments(FunctionCallInfo fcinfo)
  * one from before the draw.
  */
 static void
-drain(ChatcryptSearchBatch *batch, int most, const Interval *lease_time)
+drain(ChatcryptFeedBatch *batch, int most, const Interval *lease_time)
 {
 	ChatcryptArg picked[2];
 	bool		any;
@@ -323,13 +323,13 @@ drain(ChatcryptSearchBatch *batch, int most, const Interval *lease_time)
 	if (!any)
 		return;
 	drop_younger(picked);
-	chatcrypt_batch_fill(batch, picked);
-	if (batch->count[CHATCRYPT_BATCH_HAS] > 0)
+	chatcrypt_feedbatch_fill(batch, picked);
+	if (batch->count[CHATCRYPT_FEED_HAS] > 0)
 		lease(batch,
 			  DirectFunctionCall2(timestamptz_pl_interval,
 								  TimestampTzGetDatum(GetCurrentTimestamp()),
 										 PointerGetDatum(lease_time)));
-	if (batch->count[CHATCRYPT_BATCH_PUT_OFF] > 0)
+	if (batch->count[CHATCRYPT_FEED_PUT_OFF] > 0)
 		put_off(batch);
 }
 
@@ -339,7 +339,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_drain_search_feed);
 Datum
 chatcrypt_drain_search_feed(PG_FUNCTION_ARGS)
 {
-	ChatcryptSearchBatch *batch;
+	ChatcryptFeedBatch *batch;
 	ChatcryptOwnerScope scope;
 	text	   *lines;
 
@@ -347,7 +347,7 @@ chatcrypt_drain_search_feed(PG_FUNCTION_ARGS)
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_FEED);
 	require_read_committed();
 	check_arguments(fcinfo);
-	batch = chatcrypt_batch_new(PG_GETARG_TEXT_PP(2));
+	batch = chatcrypt_feedbatch_new(PG_GETARG_TEXT_PP(2));
 	PG_TRY();
 	{
 		chatcrypt_owner_begin_as(&scope, chatcrypt_store_owner());
@@ -356,11 +356,11 @@ chatcrypt_drain_search_feed(PG_FUNCTION_ARGS)
 	}
 	PG_CATCH();
 	{
-		chatcrypt_batch_drop(batch);
+		chatcrypt_feedbatch_drop(batch);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	lines = chatcrypt_batch_end(batch);
+	lines = chatcrypt_feedbatch_end(batch);
 	if (lines == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(lines);

@@ -1,13 +1,13 @@
 /*
- * searchquery.c
- *		Makes trees of queries, and compares messages with them: see searchquery.h.
+ * query.c
+ *		Makes trees of queries, and compares messages with them: see query.h.
  */
 #include "postgres.h"
 
 #include "catalog/pg_collation.h"
 #include "utils/formatting.h"
 
-#include "pg/search/searchquery.h"
+#include "pg/search/query.h"
 
 #define MOST_WORDS	64			/* of a query, and those that the configuration leaves out with them */
 #define MOST_BYTES	16384

@@ -1,6 +1,6 @@
 /*
- * searchfeed.c
- *		What goes into the outbox of the external search index: see searchfeed.h.
+ * feed.c
+ *		What goes into the outbox of the external search index: see feed.h.
  *
  * The outbox, chatcrypt.search_feed, holds ids and nothing else: a body never reaches a
  * page or the WAL by it.  What the index is to be told is found out when a batch is
@@ -30,7 +30,7 @@
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
 #include "pg/compat.h"
-#include "pg/search/searchfeed.h"
+#include "pg/search/feed.h"
 #include "pg/store/chatmemory.h"
 #include "pg/store/store.h"
 
@@ -151,7 +151,7 @@ chatcrypt_feed_note(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
  * A transaction that wrote a message before it could know that the chat is fed has not
  * noted it, and may commit after the messages of the chat were listed.  So where the chat
  * was not fed before they are listed only when everybody is gone who had a transaction id
- * by then: the fence, which the drain raises (searchdrain.c).
+ * by then: the fence, which the drain raises (feeddrain.c).
  *
  * The row is locked where it is there already, so that nobody removes it meanwhile.
  */

@@ -1,6 +1,6 @@
 /*
- * searchpolicy.c
- *		How a chat is searched: see searchpolicy.h.
+ * policy.c
+ *		How a chat is searched: see policy.h.
  *
  * Every message asks for it, and nearly all are told that there is none.  So that a
  * chat has none is remembered too, and that the whole table is empty: a session that
@@ -24,7 +24,7 @@
 
 #include "pg/base/ids.h"
 #include "pg/keys/keys.h"
-#include "pg/search/searchpolicy.h"
+#include "pg/search/policy.h"
 #include "pg/store/chatmemory.h"
 #include "pg/store/store.h"
 
@@ -52,7 +52,7 @@ static ChatcryptMemory policies = {
 static uint64 empty_at;			/* the generation of the memory in which the table was empty; 0 for none */
 
 const char *
-chatcrypt_search_mode_text(ChatcryptSearchMode mode)
+chatcrypt_policy_mode_text(ChatcryptSearchMode mode)
 {
 	switch (mode)
 	{
@@ -88,7 +88,7 @@ watch_configs_once(void)
 }
 
 Oid
-chatcrypt_search_config(text *qualified_name)
+chatcrypt_policy_config(text *qualified_name)
 {
 	List	   *names = textToQualifiedNameList(qualified_name);
 
@@ -108,7 +108,7 @@ fill_policy(ChatcryptSearchPolicy *policy, HeapTuple row, TupleDesc desc)
 						  "blind") == 0 ?
 		CHATCRYPT_SEARCH_BLIND : CHATCRYPT_SEARCH_PLAIN;
 	policy->config =
-		chatcrypt_search_config(DatumGetTextPP(heap_getattr(row, POLICY_CONFIG, desc, &isnull)));
+		chatcrypt_policy_config(DatumGetTextPP(heap_getattr(row, POLICY_CONFIG, desc, &isnull)));
 	policy->prefixes = DatumGetInt32(heap_getattr(row, POLICY_PREFIXES, desc, &isnull));
 	policy->trigrams = DatumGetBool(heap_getattr(row, POLICY_TRIGRAMS, desc, &isnull));
 	policy->bits = DatumGetInt32(heap_getattr(row, POLICY_BITS, desc, &isnull));
@@ -140,7 +140,7 @@ read_policy(const uint8 *chat_id, void *value)
 }
 
 const ChatcryptSearchPolicy *
-chatcrypt_search_policy(const uint8 chat_id[CC_ID_LEN])
+chatcrypt_policy_find(const uint8 chat_id[CC_ID_LEN])
 {
 	const ChatcryptSearchPolicy *policy = chatcrypt_remember(&policies, chat_id);
 
@@ -148,9 +148,9 @@ chatcrypt_search_policy(const uint8 chat_id[CC_ID_LEN])
 }
 
 const ChatcryptSearchPolicy *
-chatcrypt_search_blind_policy(const uint8 chat_id[CC_ID_LEN])
+chatcrypt_policy_require_blind(const uint8 chat_id[CC_ID_LEN])
 {
-	const ChatcryptSearchPolicy *policy = chatcrypt_search_policy(chat_id);
+	const ChatcryptSearchPolicy *policy = chatcrypt_policy_find(chat_id);
 	ChatcryptMode mode;
 
 	if (policy != NULL && policy->mode == CHATCRYPT_SEARCH_BLIND)

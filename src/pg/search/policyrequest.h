@@ -1,28 +1,28 @@
 /*
- * searchwish.h
+ * policyrequest.h
  *		What somebody asks for who says how a chat, or each new chat of a tenant, is searched.
  */
-#ifndef CHATCRYPT_SEARCHWISH_H
-#define CHATCRYPT_SEARCHWISH_H
+#ifndef CHATCRYPT_POLICYREQUEST_H
+#define CHATCRYPT_POLICYREQUEST_H
 
 #include "fmgr.h"
 
-#include "pg/search/searchpolicy.h"
+#include "pg/search/policy.h"
 
-typedef struct ChatcryptSearchWish
+typedef struct ChatcryptPolicyRequest
 {
 	ChatcryptSearchPolicy policy;	/* the mode may be OFF */
 	char	   *config;			/* its qualified name */
-} ChatcryptSearchWish;
+} ChatcryptPolicyRequest;
 
 /*
  * Reads and checks the arguments that follow the first: mode, config, prefixes, trigrams,
  * bits, feed.  function is the name to be shown.
  */
-extern void chatcrypt_search_wish_parse(FunctionCallInfo fcinfo, const char *function,
-										ChatcryptSearchWish *wish);
+extern void chatcrypt_policyrequest_parse(FunctionCallInfo fcinfo, const char *function,
+										  ChatcryptPolicyRequest *request);
 
 /* In words, for the history. */
-extern char *chatcrypt_search_wish_text(const ChatcryptSearchWish *wish);
+extern char *chatcrypt_policyrequest_text(const ChatcryptPolicyRequest *request);
 
 #endif

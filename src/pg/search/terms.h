@@ -1,16 +1,16 @@
 /*
- * blindterms.h
+ * terms.h
  *		Terms: what stands for a word in chatcrypt.search_token.
  *
  * A term is a blind token of the format (docs/format.md) as a number, XORed with a
  * public hash of its chat: tokens of few bits would otherwise be the same ones in all
  * chats, and the index would have to tell them apart row by row.
  */
-#ifndef CHATCRYPT_BLINDTERMS_H
-#define CHATCRYPT_BLINDTERMS_H
+#ifndef CHATCRYPT_TERMS_H
+#define CHATCRYPT_TERMS_H
 
 #include "core/blind.h"
-#include "pg/search/searchpolicy.h"
+#include "pg/search/policy.h"
 
 /* Of a longer word, that many characters have a prefix token, and no more. */
 #define CHATCRYPT_LONGEST_PREFIX	16

@@ -1,9 +1,9 @@
 /*
- * searchpolicy.h
+ * policy.h
  *		How a chat is searched: its row of chatcrypt.search_policy, as sessions remember it.
  */
-#ifndef CHATCRYPT_SEARCHPOLICY_H
-#define CHATCRYPT_SEARCHPOLICY_H
+#ifndef CHATCRYPT_POLICY_H
+#define CHATCRYPT_POLICY_H
 
 #include "core/bytes.h"
 
@@ -28,18 +28,18 @@ typedef struct ChatcryptSearchPolicy
 } ChatcryptSearchPolicy;
 
 /* NULL where search is off, or where there is no such chat.  Valid until the next call. */
-extern const ChatcryptSearchPolicy *chatcrypt_search_policy(const uint8 chat_id[CC_ID_LEN]);
+extern const ChatcryptSearchPolicy *chatcrypt_policy_find(const uint8 chat_id[CC_ID_LEN]);
 
 /* The same for what needs tokens here: raises where there are none. */
-extern const ChatcryptSearchPolicy *chatcrypt_search_blind_policy(const uint8 chat_id[CC_ID_LEN]);
+extern const ChatcryptSearchPolicy *chatcrypt_policy_require_blind(const uint8 chat_id[CC_ID_LEN]);
 
 /*
  * The text search configuration of that qualified name, found without asking whether the
  * current user may use its schema; InvalidOid where there is none.
  */
-extern Oid	chatcrypt_search_config(text *qualified_name);
+extern Oid	chatcrypt_policy_config(text *qualified_name);
 
 /* The word for a mode, as the table and SQL have it. */
-extern const char *chatcrypt_search_mode_text(ChatcryptSearchMode mode);
+extern const char *chatcrypt_policy_mode_text(ChatcryptSearchMode mode);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * searchbatch.c
- *		The text of one batch for the external search index: see searchbatch.h.
+ * feedbatch.c
+ *		The text of one batch for the external search index: see feedbatch.h.
  *
  * Messages are read through a cursor, a few at a time, and what was opened of one is
  * wiped before the next.  A message that is gone, has expired, cannot be opened or whose
@@ -23,7 +23,7 @@
 #include "pg/compat.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
-#include "pg/search/searchbatch.h"
+#include "pg/search/feedbatch.h"
 #include "pg/service/requests.h"
 
 #define ROWS_AT_ONCE	50
@@ -86,10 +86,10 @@ typedef enum Saying
 	SAY_NOTHING_YET				/* the KMS does not give the key */
 } Saying;
 
-ChatcryptSearchBatch *
-chatcrypt_batch_new(const text *index)
+ChatcryptFeedBatch *
+chatcrypt_feedbatch_new(const text *index)
 {
-	ChatcryptSearchBatch *batch = palloc0(sizeof(ChatcryptSearchBatch));
+	ChatcryptFeedBatch *batch = palloc0(sizeof(ChatcryptFeedBatch));
 	ChatcryptNdjson name;
 
 	batch->context = CurrentMemoryContext;
@@ -103,7 +103,7 @@ chatcrypt_batch_new(const text *index)
 /* ---------- what there is to say ---------- */
 
 static bool
-is_down(const ChatcryptSearchBatch *batch, const uint8 *chat_id)
+is_down(const ChatcryptFeedBatch *batch, const uint8 *chat_id)
 {
 	for (int i = 0; i < batch->ndown; i++)
 		if (memcmp(batch->down[i], chat_id, CC_ID_LEN) == 0)
@@ -112,10 +112,10 @@ is_down(const ChatcryptSearchBatch *batch, const uint8 *chat_id)
 }
 
 static void
-note_down(ChatcryptSearchBatch *batch, const uint8 *chat_id, const ChatcryptKmsJob *failure)
+note_down(ChatcryptFeedBatch *batch, const uint8 *chat_id, const ChatcryptKmsJob *failure)
 {
 	memcpy(batch->down[batch->ndown++], chat_id, CC_ID_LEN);
-	batch->full = batch->ndown == CHATCRYPT_BATCH_MOST_DOWN;
+	batch->full = batch->ndown == CHATCRYPT_FEED_MOST_DOWN;
 	batch->problem = failure->wrong_key ?
 		"the key service gives another key than the one that was wrapped" :
 		cc_kms_outcome_text(failure->outcome);
@@ -123,7 +123,7 @@ note_down(ChatcryptSearchBatch *batch, const uint8 *chat_id, const ChatcryptKmsJ
 
 /* The body, in UTF-8, is the caller's to wipe; NULL where there is none to say. */
 static Saying
-open_body(ChatcryptSearchBatch *batch, const Row *row, bytea **body)
+open_body(ChatcryptFeedBatch *batch, const Row *row, bytea **body)
 {
 	const uint8 *chat_id = DatumGetUUIDP(row->values[ROW_CHAT_ID])->data;
 	ChatcryptRowAad aad;
@@ -150,7 +150,7 @@ open_body(ChatcryptSearchBatch *batch, const Row *row, bytea **body)
 }
 
 static Saying
-what_to_say(ChatcryptSearchBatch *batch, const Row *row, bytea **body)
+what_to_say(ChatcryptFeedBatch *batch, const Row *row, bytea **body)
 {
 	*body = NULL;
 	if (row->nulls[ROW_CHAT_ID] || row->nulls[ROW_MODE])
@@ -165,13 +165,13 @@ what_to_say(ChatcryptSearchBatch *batch, const Row *row, bytea **body)
 /* ---------- lines ---------- */
 
 static void
-put(ChatcryptSearchBatch *batch, const char *json)
+put(ChatcryptFeedBatch *batch, const char *json)
 {
 	chatcrypt_ndjson_put(&batch->lines, json);
 }
 
 static void
-put_id(ChatcryptSearchBatch *batch, const Row *row, int column)
+put_id(ChatcryptFeedBatch *batch, const Row *row, int column)
 {
 	put(batch, "\"");
 	put(batch, chatcrypt_uuid_text(DatumGetUUIDP(row->values[column])->data));
@@ -180,7 +180,7 @@ put_id(ChatcryptSearchBatch *batch, const Row *row, int column)
 
 /* Whoever writes may give a sender of any length: it must not keep the others from the index. */
 static void
-put_text_or_null(ChatcryptSearchBatch *batch, const Row *row, int column)
+put_text_or_null(ChatcryptFeedBatch *batch, const Row *row, int column)
 {
 	if (row->nulls[column] || toast_raw_datum_size(row->values[column]) > LONGEST_NAME)
 		put(batch, "null");
@@ -189,7 +189,7 @@ put_text_or_null(ChatcryptSearchBatch *batch, const Row *row, int column)
 }
 
 static void
-put_action(ChatcryptSearchBatch *batch, const Row *row, const char *action)
+put_action(ChatcryptFeedBatch *batch, const Row *row, const char *action)
 {
 	put(batch, psprintf("{\"%s\":{\"_index\":%s,\"_id\":", action, batch->index));
 	put_id(batch, row, ROW_MESSAGE_ID);
@@ -198,7 +198,7 @@ put_action(ChatcryptSearchBatch *batch, const Row *row, const char *action)
 }
 
 static void
-put_tokens(ChatcryptSearchBatch *batch, const Row *row)
+put_tokens(ChatcryptFeedBatch *batch, const Row *row)
 {
 	Datum	   *tokens;
 	int			count;
@@ -215,7 +215,7 @@ put_tokens(ChatcryptSearchBatch *batch, const Row *row)
 }
 
 static void
-put_document(ChatcryptSearchBatch *batch, const Row *row, Saying saying, const bytea *body)
+put_document(ChatcryptFeedBatch *batch, const Row *row, Saying saying, const bytea *body)
 {
 	put(batch, "{\"message_id\":");
 	put_id(batch, row, ROW_MESSAGE_ID);
@@ -242,7 +242,7 @@ put_document(ChatcryptSearchBatch *batch, const Row *row, Saying saying, const b
 }
 
 static void
-put_lines(ChatcryptSearchBatch *batch, const Row *row, Saying saying, const bytea *body)
+put_lines(ChatcryptFeedBatch *batch, const Row *row, Saying saying, const bytea *body)
 {
 	if (saying == SAY_DELETED)
 	{
@@ -256,30 +256,30 @@ put_lines(ChatcryptSearchBatch *batch, const Row *row, Saying saying, const byte
 /* ---------- a batch ---------- */
 
 static void
-decide(ChatcryptSearchBatch *batch, const Row *row, ChatcryptBatchFate fate)
+decide(ChatcryptFeedBatch *batch, const Row *row, ChatcryptFeedFate fate)
 {
 	batch->positions[fate][batch->count[fate]++] = row->values[ROW_POSITION];
 }
 
 static void
-take(ChatcryptSearchBatch *batch, const Row *row)
+take(ChatcryptFeedBatch *batch, const Row *row)
 {
 	Size		before = batch->lines.len;
 	bytea	   *body;
 	Saying		saying = what_to_say(batch, row, &body);
 
 	if (saying == SAY_NOTHING_YET)
-		decide(batch, row, CHATCRYPT_BATCH_PUT_OFF);
+		decide(batch, row, CHATCRYPT_FEED_PUT_OFF);
 	else
 	{
 		put_lines(batch, row, saying, body);
-		if (batch->lines.len > BYTES_AT_ONCE && batch->count[CHATCRYPT_BATCH_HAS] > 0)
+		if (batch->lines.len > BYTES_AT_ONCE && batch->count[CHATCRYPT_FEED_HAS] > 0)
 		{
 			chatcrypt_ndjson_cut(&batch->lines, before);
 			batch->full = true;
 		}
 		else
-			decide(batch, row, CHATCRYPT_BATCH_HAS);
+			decide(batch, row, CHATCRYPT_FEED_HAS);
 	}
 	if (body != NULL)
 		cc_wipe(VARDATA(body), VARSIZE(body) - VARHDRSZ);
@@ -287,7 +287,7 @@ take(ChatcryptSearchBatch *batch, const Row *row)
 
 /* What was fetched; the memory of each row goes with the row, but for what the batch keeps. */
 static void
-take_fetched(ChatcryptSearchBatch *batch, MemoryContext row_context)
+take_fetched(ChatcryptFeedBatch *batch, MemoryContext row_context)
 {
 	for (uint64 i = 0; i < SPI_processed && !batch->full; i++)
 	{
@@ -305,7 +305,7 @@ take_fetched(ChatcryptSearchBatch *batch, MemoryContext row_context)
 }
 
 void
-chatcrypt_batch_fill(ChatcryptSearchBatch *batch, const ChatcryptArg picked[2])
+chatcrypt_feedbatch_fill(ChatcryptFeedBatch *batch, const ChatcryptArg picked[2])
 {
 	ArrayType  *all = DatumGetArrayTypeP(picked[0].value);
 	int			most = ArrayGetNItems(ARR_NDIM(all), ARR_DIMS(all));
@@ -315,7 +315,7 @@ chatcrypt_batch_fill(ChatcryptSearchBatch *batch, const ChatcryptArg picked[2])
 													  ALLOCSET_DEFAULT_SIZES);
 	Portal		cursor;
 
-	for (int fate = 0; fate < CHATCRYPT_BATCH_FATES; fate++)
+	for (int fate = 0; fate < CHATCRYPT_FEED_FATES; fate++)
 		batch->positions[fate] = MemoryContextAlloc(batch->context, sizeof(Datum) * most);
 	cursor = SPI_cursor_open_with_args(NULL, READ_MESSAGES, lengthof(types), types, values, NULL,
 									   false, 0);
@@ -330,7 +330,7 @@ chatcrypt_batch_fill(ChatcryptSearchBatch *batch, const ChatcryptArg picked[2])
 }
 
 ChatcryptArg
-chatcrypt_batch_positions(const ChatcryptSearchBatch *batch, ChatcryptBatchFate fate)
+chatcrypt_feedbatch_positions(const ChatcryptFeedBatch *batch, ChatcryptFeedFate fate)
 {
 	ArrayType  *array = construct_array(batch->positions[fate], batch->count[fate], INT8OID,
 										sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
@@ -339,22 +339,22 @@ chatcrypt_batch_positions(const ChatcryptSearchBatch *batch, ChatcryptBatchFate 
 }
 
 text *
-chatcrypt_batch_end(ChatcryptSearchBatch *batch)
+chatcrypt_feedbatch_end(ChatcryptFeedBatch *batch)
 {
-	if (batch->count[CHATCRYPT_BATCH_PUT_OFF] > 0)
+	if (batch->count[CHATCRYPT_FEED_PUT_OFF] > 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 				 errmsg("%d messages could not be opened and will be tried again",
-						batch->count[CHATCRYPT_BATCH_PUT_OFF]),
+						batch->count[CHATCRYPT_FEED_PUT_OFF]),
 				 errdetail_internal("%s", batch->problem)));
-	if (batch->count[CHATCRYPT_BATCH_HAS] > 0)
+	if (batch->count[CHATCRYPT_FEED_HAS] > 0)
 		return chatcrypt_ndjson_end(&batch->lines);
 	chatcrypt_ndjson_drop(&batch->lines);
 	return NULL;
 }
 
 void
-chatcrypt_batch_drop(ChatcryptSearchBatch *batch)
+chatcrypt_feedbatch_drop(ChatcryptFeedBatch *batch)
 {
 	chatcrypt_ndjson_drop(&batch->lines);
 }

@@ -1,9 +1,9 @@
 /*
- * searchtokens.c
+ * querytokens.c
  *		search_tokens(): what the words of a query are in an index outside that the feed
  *		gives the tokens of a blind chat.
  *
- * They come in the very form that the feed writes (searchbatch.c), of the policy and the key
+ * They come in the very form that the feed writes (feedbatch.c), of the policy and the key
  * of now.  Nothing is looked up in the index here, and so nothing asks whether it is complete.
  */
 #include "postgres.h"
@@ -16,8 +16,8 @@
 
 #include "pg/access/access.h"
 #include "pg/compat.h"
-#include "pg/search/searchcondition.h"
-#include "pg/search/searchpolicy.h"
+#include "pg/search/indexcondition.h"
+#include "pg/search/policy.h"
 
 /* As lpad(to_hex(token), 16, '0') has it. */
 static Datum
@@ -50,10 +50,10 @@ chatcrypt_search_tokens(PG_FUNCTION_ARGS)
 
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
 	chatcrypt_require_participant(chat_id);
-	chatcrypt_terms_begin(&terms, chat_id, chatcrypt_search_blind_policy(chat_id));
+	chatcrypt_terms_begin(&terms, chat_id, chatcrypt_policy_require_blind(chat_id));
 	query = chatcrypt_query_parse(terms.policy.config, text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	if (query != NULL)
-		chatcrypt_condition_terms(query, &terms);
+		chatcrypt_indexcondition_terms(query, &terms);
 	Assert(!terms.too_many);	/* a query is not that long */
 	PG_RETURN_ARRAYTYPE_P(token_array(&terms));
 }

@@ -1,6 +1,6 @@
 /*
- * tenantsearch.c
- *		How new chats of a tenant are searched: see tenantsearch.h.
+ * tenantpolicy.c
+ *		How new chats of a tenant are searched: see tenantpolicy.h.
  *
  * The policy of a new chat becomes visible together with the chat.  So nobody can have
  * written to the chat without the policy, and its index is complete from the beginning.
@@ -15,8 +15,8 @@
 #include "pg/compat.h"
 #include "pg/history/events.h"
 #include "pg/keys/tenants.h"
-#include "pg/search/searchfeed.h"
-#include "pg/search/tenantsearch.h"
+#include "pg/search/feed.h"
+#include "pg/search/tenantpolicy.h"
 
 pg_noreturn static void refuse_missing_config(const char *tenant, const char *config);
 
@@ -33,16 +33,16 @@ refuse_missing_config(const char *tenant, const char *config)
 
 /* The columns of the last statement's row, in the caller's memory. */
 static void
-fill_wish(ChatcryptSearchWish *wish, MemoryContext context)
+fill_request(ChatcryptPolicyRequest *request, MemoryContext context)
 {
-	ChatcryptSearchPolicy *policy = &wish->policy;
+	ChatcryptSearchPolicy *policy = &request->policy;
 	bool		isnull;
 	text	   *config = DatumGetTextPP(chatcrypt_owner_column(0, 2, &isnull));
 
 	policy->mode = strcmp(TextDatumGetCString(chatcrypt_owner_column(0, 1, &isnull)), "blind") == 0 ?
 		CHATCRYPT_SEARCH_BLIND : CHATCRYPT_SEARCH_PLAIN;
-	policy->config = chatcrypt_search_config(config);
-	wish->config = MemoryContextStrdup(context, text_to_cstring(config));
+	policy->config = chatcrypt_policy_config(config);
+	request->config = MemoryContextStrdup(context, text_to_cstring(config));
 	policy->prefixes = DatumGetInt32(chatcrypt_owner_column(0, 3, &isnull));
 	policy->trigrams = DatumGetBool(chatcrypt_owner_column(0, 4, &isnull));
 	policy->bits = DatumGetInt32(chatcrypt_owner_column(0, 5, &isnull));
@@ -50,21 +50,21 @@ fill_wish(ChatcryptSearchWish *wish, MemoryContext context)
 }
 
 void
-chatcrypt_tenant_search(const char *tenant, ChatcryptSearchWish *wish)
+chatcrypt_tenantpolicy_read(const char *tenant, ChatcryptPolicyRequest *request)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ChatcryptArg arg = {TEXTOID, CStringGetTextDatum(tenant), false};
 	ChatcryptOwnerScope scope;
 
-	memset(wish, 0, sizeof(*wish));
+	memset(request, 0, sizeof(*request));
 	chatcrypt_owner_begin(&scope);
 	if (chatcrypt_owner_execute("SELECT search_mode, search_config, search_prefixes, "
 								"search_trigrams, search_bits, search_feed FROM chatcrypt.tenant "
 								"WHERE tenant = $1 AND search_mode IS NOT NULL", &arg, 1) > 0)
-		fill_wish(wish, context);
+		fill_request(request, context);
 	chatcrypt_owner_end(&scope);
-	if (wish->policy.mode != CHATCRYPT_SEARCH_OFF && !OidIsValid(wish->policy.config))
-		refuse_missing_config(tenant, wish->config);
+	if (request->policy.mode != CHATCRYPT_SEARCH_OFF && !OidIsValid(request->policy.config))
+		refuse_missing_config(tenant, request->config);
 }
 
 /*
@@ -79,20 +79,20 @@ chatcrypt_tenant_search(const char *tenant, ChatcryptSearchWish *wish)
 	"FROM unnest($1) AS id"
 
 void
-chatcrypt_tenant_search_begin(const ChatcryptOwnerScope *scope, ArrayType *chats,
-							  const ChatcryptSearchWish *wish)
+chatcrypt_tenantpolicy_apply(const ChatcryptOwnerScope *scope, ArrayType *chats,
+							 const ChatcryptPolicyRequest *request)
 {
-	const ChatcryptSearchPolicy *policy = &wish->policy;
+	const ChatcryptSearchPolicy *policy = &request->policy;
 	ChatcryptArg args[] = {
 		{UUIDARRAYOID, PointerGetDatum(chats), false},
-		{TEXTOID, CStringGetTextDatum(chatcrypt_search_mode_text(policy->mode)), false},
-		{TEXTOID, CStringGetTextDatum(wish->config), false},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_policy_mode_text(policy->mode)), false},
+		{TEXTOID, CStringGetTextDatum(request->config), false},
 		{INT4OID, Int32GetDatum(policy->prefixes), false},
 		{BOOLOID, BoolGetDatum(policy->trigrams), false},
 		{INT4OID, Int32GetDatum(policy->bits), false},
 		{BOOLOID, BoolGetDatum(policy->feed), false}
 	};
-	ChatcryptEvent event = {.event = "policy", .detail = chatcrypt_search_wish_text(wish)};
+	ChatcryptEvent event = {.event = "policy", .detail = chatcrypt_policyrequest_text(request)};
 
 	chatcrypt_owner_execute(INSERT_POLICIES, args, lengthof(args));
 	if (policy->feed)
@@ -102,14 +102,14 @@ chatcrypt_tenant_search_begin(const ChatcryptOwnerScope *scope, ArrayType *chats
 
 /* Inside an owner scope. */
 static void
-write_default(const char *tenant, const ChatcryptSearchWish *wish)
+write_default(const char *tenant, const ChatcryptPolicyRequest *request)
 {
-	const ChatcryptSearchPolicy *policy = &wish->policy;
+	const ChatcryptSearchPolicy *policy = &request->policy;
 	bool		off = policy->mode == CHATCRYPT_SEARCH_OFF;
 	ChatcryptArg args[] = {
 		{TEXTOID, CStringGetTextDatum(tenant), false},
-		{TEXTOID, CStringGetTextDatum(chatcrypt_search_mode_text(policy->mode)), off},
-		{TEXTOID, CStringGetTextDatum(wish->config), off},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_policy_mode_text(policy->mode)), off},
+		{TEXTOID, CStringGetTextDatum(request->config), off},
 		{INT4OID, Int32GetDatum(policy->prefixes), off},
 		{BOOLOID, BoolGetDatum(policy->trigrams), off},
 		{INT4OID, Int32GetDatum(policy->bits), off},
@@ -133,14 +133,14 @@ PG_FUNCTION_INFO_V1(chatcrypt_set_tenant_search);
 Datum
 chatcrypt_set_tenant_search(PG_FUNCTION_ARGS)
 {
-	ChatcryptSearchWish wish;
+	ChatcryptPolicyRequest request;
 	ChatcryptOwnerScope scope;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.set_tenant_search()");
-	chatcrypt_search_wish_parse(fcinfo, "set_tenant_search()", &wish);
+	chatcrypt_policyrequest_parse(fcinfo, "set_tenant_search()", &request);
 	chatcrypt_owner_begin(&scope);
-	write_default(text_to_cstring(PG_GETARG_TEXT_PP(0)), &wish);
+	write_default(text_to_cstring(PG_GETARG_TEXT_PP(0)), &request);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_VOID();
 }

@@ -1,6 +1,6 @@
 /*
- * searchwish.c
- *		How somebody wants to search: see searchwish.h.
+ * policyrequest.c
+ *		How somebody wants to search: see policyrequest.h.
  */
 #include "postgres.h"
 
@@ -12,8 +12,8 @@
 #include "utils/syscache.h"
 
 #include "pg/compat.h"
-#include "pg/search/blindterms.h"
-#include "pg/search/searchwish.h"
+#include "pg/search/policyrequest.h"
+#include "pg/search/terms.h"
 
 #define FEWEST_BITS		8
 #define MOST_BITS		64
@@ -41,7 +41,7 @@ static ChatcryptSearchMode
 parse_mode(const char *word)
 {
 	for (ChatcryptSearchMode mode = CHATCRYPT_SEARCH_OFF; mode <= CHATCRYPT_SEARCH_PLAIN; mode++)
-		if (strcmp(word, chatcrypt_search_mode_text(mode)) == 0)
+		if (strcmp(word, chatcrypt_policy_mode_text(mode)) == 0)
 			return mode;
 	refuse("the mode of search is off, blind or plain");
 	pg_unreachable();
@@ -78,15 +78,15 @@ check(const ChatcryptSearchPolicy *policy)
 }
 
 void
-chatcrypt_search_wish_parse(FunctionCallInfo fcinfo, const char *function,
-							ChatcryptSearchWish *wish)
+chatcrypt_policyrequest_parse(FunctionCallInfo fcinfo, const char *function,
+							  ChatcryptPolicyRequest *request)
 {
-	ChatcryptSearchPolicy *policy = &wish->policy;
+	ChatcryptSearchPolicy *policy = &request->policy;
 
 	for (int i = 0; i < ARG_FEED; i++)
 		if (PG_ARGISNULL(i))
 			refuse(psprintf("of the arguments of %s only feed may be null", function));
-	memset(wish, 0, sizeof(*wish));
+	memset(request, 0, sizeof(*request));
 	policy->mode = parse_mode(text_to_cstring(PG_GETARG_TEXT_PP(ARG_MODE)));
 	policy->config = PG_GETARG_OID(ARG_CONFIG);
 	policy->prefixes = PG_GETARG_INT32(ARG_PREFIXES);
@@ -94,19 +94,19 @@ chatcrypt_search_wish_parse(FunctionCallInfo fcinfo, const char *function,
 	policy->bits = PG_GETARG_INT32(ARG_BITS);
 	policy->feed = PG_ARGISNULL(ARG_FEED) ? policy->mode == CHATCRYPT_SEARCH_PLAIN :
 		PG_GETARG_BOOL(ARG_FEED);
-	wish->config = config_name(policy->config);
+	request->config = config_name(policy->config);
 	check(policy);
 }
 
 char *
-chatcrypt_search_wish_text(const ChatcryptSearchWish *wish)
+chatcrypt_policyrequest_text(const ChatcryptPolicyRequest *request)
 {
-	const ChatcryptSearchPolicy *policy = &wish->policy;
+	const ChatcryptSearchPolicy *policy = &request->policy;
 
 	if (policy->mode == CHATCRYPT_SEARCH_OFF)
 		return "search: off";
 	return psprintf("search: %s, config %s, prefixes %d, trigrams %s, bits %d, feed %s",
-					chatcrypt_search_mode_text(policy->mode), wish->config, policy->prefixes,
+					chatcrypt_policy_mode_text(policy->mode), request->config, policy->prefixes,
 					policy->trigrams ? "true" : "false", policy->bits,
 					policy->feed ? "true" : "false");
 }

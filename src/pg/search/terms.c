@@ -1,6 +1,6 @@
 /*
- * blindterms.c
- *		Makes terms of words: see blindterms.h.
+ * terms.c
+ *		Makes terms of words: see terms.h.
  */
 #include "postgres.h"
 
@@ -10,7 +10,7 @@
 #include "pg/base/errors.h"
 #include "pg/compat.h"
 #include "pg/keys/keyring.h"
-#include "pg/search/blindterms.h"
+#include "pg/search/terms.h"
 #include "pg/search/words.h"
 
 /*

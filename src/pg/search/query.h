@@ -1,5 +1,5 @@
 /*
- * searchquery.h
+ * query.h
  *		What a person writes to search, as a tree:
  *
  *			one two			both words			one or two		either
@@ -9,10 +9,10 @@
  * or binds less than what stands side by side, as in websearch_to_tsquery().  Words go
  * through the text search configuration, as those of a message do.  Here is how a tree
  * is made and whether a message matches it; what of it an index decides is in
- * searchcondition.h.
+ * indexcondition.h.
  */
-#ifndef CHATCRYPT_SEARCHQUERY_H
-#define CHATCRYPT_SEARCHQUERY_H
+#ifndef CHATCRYPT_QUERY_H
+#define CHATCRYPT_QUERY_H
 
 #include "nodes/pg_list.h"
 

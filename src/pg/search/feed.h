@@ -1,10 +1,10 @@
 /*
- * searchfeed.h
+ * feed.h
  *		What goes into the outbox of the external search index.  What comes out of it is
- *		searchdrain.c's.
+ *		feeddrain.c's.
  */
-#ifndef CHATCRYPT_SEARCHFEED_H
-#define CHATCRYPT_SEARCHFEED_H
+#ifndef CHATCRYPT_FEED_H
+#define CHATCRYPT_FEED_H
 
 #include "core/bytes.h"
 #include "pg/store/owner.h"
