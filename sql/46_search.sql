@@ -94,7 +94,7 @@ CREATE TRIGGER messages_truncated AFTER TRUNCATE ON chatcrypt.message
 ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER message_removed;
 ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER messages_truncated;
 
-CREATE FUNCTION chatcrypt.search(chats chatcrypt.any_id[], query text, "limit" integer DEFAULT 50,
+CREATE FUNCTION chatcrypt.search(chat_ids chatcrypt.any_id[], query text, max_messages integer DEFAULT 50,
 								 before timestamptz DEFAULT NULL, before_id chatcrypt.any_id DEFAULT NULL)
 	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
 	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
@@ -103,7 +103,7 @@ COMMENT ON FUNCTION chatcrypt.search(chatcrypt.any_id[], text, integer, timestam
 	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
 	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
 
-CREATE FUNCTION chatcrypt.search(chat chatcrypt.any_id, query text, "limit" integer DEFAULT 50,
+CREATE FUNCTION chatcrypt.search(chat_id chatcrypt.any_id, query text, max_messages integer DEFAULT 50,
 								 before timestamptz DEFAULT NULL, before_id chatcrypt.any_id DEFAULT NULL)
 	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
 	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50 AS 'MODULE_PATHNAME', 'chatcrypt_search_chat';
@@ -111,7 +111,7 @@ COMMENT ON FUNCTION chatcrypt.search(chatcrypt.any_id, text, integer, timestampt
 	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
 	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
 
-CREATE FUNCTION chatcrypt.search_tokens(chat chatcrypt.any_id, query text)
+CREATE FUNCTION chatcrypt.search_tokens(chat_id chatcrypt.any_id, query text)
 	RETURNS text[] LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_search_tokens';
 COMMENT ON FUNCTION chatcrypt.search_tokens(chatcrypt.any_id, text) IS

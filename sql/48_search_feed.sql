@@ -63,7 +63,7 @@ CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.search_feed_chat
 ALTER TABLE chatcrypt.search_feed_chat ENABLE ALWAYS TRIGGER invalidate;
 ALTER TABLE chatcrypt.search_feed_chat ENABLE ALWAYS TRIGGER invalidate_all;
 
-CREATE FUNCTION chatcrypt.drain_search_feed(max integer DEFAULT 1000,
+CREATE FUNCTION chatcrypt.drain_search_feed(max_messages integer DEFAULT 1000,
 											lease interval DEFAULT '5 minutes',
 											index text DEFAULT 'chat_messages')
 	RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -88,15 +88,15 @@ COMMENT ON FUNCTION chatcrypt.nack_search_feed(bigint) IS
 	'The index does not have the batch: it is handed out again at once, without waiting for the '
 	'end of its lease. Says how many messages that were.';
 
-CREATE FUNCTION chatcrypt.refeed()
-	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_refeed';
-COMMENT ON FUNCTION chatcrypt.refeed() IS
+CREATE FUNCTION chatcrypt.resend_search_feed()
+	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_resend_search_feed';
+COMMENT ON FUNCTION chatcrypt.resend_search_feed() IS
 	'Hands out all messages of all chats that are fed again, for an index that was lost. Says how '
 	'many chats.';
 
-CREATE FUNCTION chatcrypt.refeed(chat_id chatcrypt.any_id)
-	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_refeed';
-COMMENT ON FUNCTION chatcrypt.refeed(chatcrypt.any_id) IS
+CREATE FUNCTION chatcrypt.resend_search_feed(chat_id chatcrypt.any_id)
+	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_resend_search_feed';
+COMMENT ON FUNCTION chatcrypt.resend_search_feed(chatcrypt.any_id) IS
 	'Hands out all messages of a chat again, for an index that was lost. Says how many chats.';
 
 CREATE VIEW chatcrypt.search_feed_status WITH (security_barrier, security_invoker) AS

@@ -59,7 +59,7 @@ DECLARE
 							"purge_unused_deks", "purge_chat", "apply_retention", "delete_chat", "delete_messages_of",
 							"check_envelope", "check_message", "verify_chat", "verify_all", "kms_check", "doctor",
 							"read_kms_status", "read_kms_calls", "read_kms_latency", "read_kms_worker", "read_kms_waits", "read_cache_status",
-							"set_search", "set_tenant_search", "reindex_search", "refeed",
+							"set_search", "set_tenant_search", "reindex_search", "resend_search_feed",
 							"run_maintenance", "seal_events", "reapply_shreds", "move_event_key", "note_progress", "read_progress",
 							"read_maintenance_status", "read_key_state", "read_tenant_state", "read_health"],
 		"chatcrypt_feeder": ["drain_search_feed", "ack_search_feed", "nack_search_feed"],

@@ -61,7 +61,7 @@ CALL chatcrypt.reindex_search('700', 1000, false, '30 s', NULL, NULL, NULL);
 CALL chatcrypt.reindex_search('701', 1000, false, '30 s', NULL, NULL, NULL);
 SELECT chatcrypt.number_of(message_id) AS message, body FROM chatcrypt.search('700', 'body');
 SELECT chatcrypt.number_of(message_id) AS message, body FROM chatcrypt.search(ARRAY[700, 701], 'body', before => 'infinity', before_id => 8);
-SELECT chatcrypt.number_of(message_id) AS message, body FROM chatcrypt.search(query => 'body', chats => '{700}');
+SELECT chatcrypt.number_of(message_id) AS message, body FROM chatcrypt.search(query => 'body', chat_ids => '{700}');
 
 -- By name, and NULL.
 SELECT chatcrypt.decrypt(message_id => 7, chat_id => '700', envelope => chatcrypt.encrypt(plaintext => 'named', chat_id => 700, message_id => '7'));

@@ -106,7 +106,7 @@ CALL chatcrypt.apply_retention();
 UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 30, 0), sender = 'mallory' WHERE message_id = chatcrypt.id(2);
 UPDATE chatcrypt.message SET encrypted_message = chatcrypt.encrypt(1, 40, '\xff00'::bytea) WHERE message_id = chatcrypt.id(40);
 SELECT chatcrypt.ack_search_feed(batch());
-SELECT chatcrypt.refeed(1), chatcrypt.refeed(2), chatcrypt.refeed(99);
+SELECT chatcrypt.resend_search_feed(1), chatcrypt.resend_search_feed(2), chatcrypt.resend_search_feed(99);
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
 
@@ -238,15 +238,15 @@ SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.id(3);
 -- Who may.
 SET ROLE indexer;
 INSERT INTO documents SELECT NULL;
-SELECT chatcrypt.refeed();
+SELECT chatcrypt.resend_search_feed();
 SELECT body FROM chatcrypt.messages;
 SELECT count(*) >= 0 AS shown FROM chatcrypt.search_feed_status;
 SELECT chatcrypt.drain_search_feed() IS NULL AS nothing;
 SELECT chatcrypt.ack_search_feed(1), chatcrypt.nack_search_feed(1);
 DELETE FROM chatcrypt.search_feed;
 SET ROLE operator;
-SELECT chatcrypt.refeed();
-SELECT chatcrypt.refeed(NULL);
+SELECT chatcrypt.resend_search_feed();
+SELECT chatcrypt.resend_search_feed(NULL);
 SELECT chatcrypt.drain_search_feed();
 RESET ROLE;
 GRANT USAGE ON SCHEMA chatcrypt TO app;
@@ -255,7 +255,7 @@ SET ROLE app;
 SELECT chatcrypt.drain_search_feed();
 SELECT chatcrypt.ack_search_feed(1);
 SELECT chatcrypt.nack_search_feed(1);
-SELECT chatcrypt.refeed();
+SELECT chatcrypt.resend_search_feed();
 SELECT * FROM chatcrypt.search_feed;
 RESET ROLE;
 
@@ -277,7 +277,7 @@ BEGIN READ ONLY;
 SELECT chatcrypt.ack_search_feed(1);
 ROLLBACK;
 BEGIN READ ONLY;
-SELECT chatcrypt.refeed();
+SELECT chatcrypt.resend_search_feed();
 ROLLBACK;
 BEGIN;
 SELECT chatcrypt.act_as('alice');
@@ -298,7 +298,7 @@ DELETE FROM chatcrypt.search_feed;
 
 -- No number is used twice, nor is one less than the time.
 SELECT setval('chatcrypt.search_feed_batch', 1);
-SELECT chatcrypt.refeed() > 0 AS again;
+SELECT chatcrypt.resend_search_feed() > 0 AS again;
 SELECT count(*) > 0 AS any FROM drained();
 SELECT batch() BETWEEN extract(epoch FROM now()) * 1000 - 1000 AND extract(epoch FROM now()) * 1000 + 1000 AS is_time FROM (SELECT 1) AS s;
 SELECT setval('chatcrypt.search_feed_batch', 2000000000000);

@@ -181,7 +181,7 @@ while ($writers->pumpable)
 	push @late, drain_by_hand();
 	select undef, undef, undef, rand 0.8;
 	ask($node, "SELECT chatcrypt.set_search(2, '$_')") foreach $killed % 20 == 7 ? ('off', 'plain') : ();
-	ask($node, 'SELECT chatcrypt.refeed(3)') if $killed % 20 == 13;
+	ask($node, 'SELECT chatcrypt.resend_search_feed(3)') if $killed % 20 == 13;
 	$receiver->post('_bulk', shift @late, 'application/x-ndjson') if @late > 3 && $late[0] ne "\n";
 	$_->kill_kill(grace => 0) foreach @consumers;
 	$killed += 2;
@@ -201,7 +201,7 @@ same('after random changes');
 $node->restart;
 rename keys_of($node) . '/acme.key', keys_of($node) . '/acme.away' or die;
 $node->safe_psql('postgres', "SELECT chatcrypt.put_message(chatcrypt.id(chat), chatcrypt.id(5000 + chat), 'key') FROM generate_series(1, 3) AS chat");
-$node->safe_psql('postgres', 'SELECT chatcrypt.refeed(4)');
+$node->safe_psql('postgres', 'SELECT chatcrypt.resend_search_feed(4)');
 my ($status, $said) = feed();
 is($status, 0, 'a key that is missing does not end the program');
 like($said, qr/WARNING:  \d+ messages could not be opened and will be tried again/, 'which warns');
@@ -212,7 +212,7 @@ rename keys_of($node) . '/acme.away', keys_of($node) . '/acme.key' or die;
 same('with the key');
 
 # The doctor's bounds.
-$node->safe_psql('postgres', "SELECT chatcrypt.refeed(1); UPDATE chatcrypt.search_feed SET noted_at = now() - interval '61 minutes'");
+$node->safe_psql('postgres', "SELECT chatcrypt.resend_search_feed(1); UPDATE chatcrypt.search_feed SET noted_at = now() - interval '61 minutes'");
 is(ask($node, q{SELECT severity FROM chatcrypt.doctor() WHERE finding = 'search_feed'}), 'warning', 'the doctor warns of a feed that is an hour behind');
 like(ask($node, q{SELECT what FROM chatcrypt.doctor() WHERE finding = 'feeders'}), qr/indexer/, 'and names who drains');
 same('and then not');
@@ -270,7 +270,7 @@ $standby->init_from_backup($node, 'base', has_streaming => 1);
 Chatcrypt::Test->share_keys($standby, $node);
 $standby->start;
 my $read_only = qr/ERROR:  cannot execute chatcrypt\.\w+\(\) (in a read-only transaction|during recovery)/;
-like(ask($standby, "SELECT chatcrypt.$_"), $read_only, "on a standby: $_") foreach 'drain_search_feed()', 'ack_search_feed(1)', 'nack_search_feed(1)', 'refeed()';
+like(ask($standby, "SELECT chatcrypt.$_"), $read_only, "on a standby: $_") foreach 'drain_search_feed()', 'ack_search_feed(1)', 'nack_search_feed(1)', 'resend_search_feed()';
 is(ask($standby, 'SELECT count(*) FROM chatcrypt.search_feed_status'), '3', 'but it shows the status');
 $standby->stop;
 

@@ -105,7 +105,7 @@ my @calls = (
 	q{SELECT chatcrypt.search_tokens(1, 'quick')},
 	q{SELECT chatcrypt.drain_search_feed()},
 	q{SELECT chatcrypt.ack_search_feed(1)},
-	q{SELECT chatcrypt.refeed(2)},
+	q{SELECT chatcrypt.resend_search_feed(2)},
 	q{TABLE chatcrypt.search_feed_status},
 	q{SELECT chatcrypt.decrypt(1, 1, chatcrypt.encrypt(1, 1, 'x'))},
 	q{SELECT chatcrypt.dek_version(chatcrypt.reseal(1, 1, chatcrypt.encrypt(1, 1, 'x')))},

@@ -202,7 +202,7 @@ set_search(const uint8 *chat_id, ChatcryptPolicyRequest *request)
 PG_FUNCTION_INFO_V1(chatcrypt_set_search);
 
 /*
- * set_search(chat any_id, mode text, config, prefixes, trigrams, bits, feed): is the index
+ * set_search(chat_id any_id, mode text, config, prefixes, trigrams, bits, feed): is the index
  * complete?
  */
 Datum

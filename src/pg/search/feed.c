@@ -188,17 +188,17 @@ chatcrypt_feed_tenant_again(const ChatcryptArg *tenant)
 								   tenant, 1);
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_refeed);
+PG_FUNCTION_INFO_V1(chatcrypt_resend_search_feed);
 
-/* refeed(chat any_id): how many chats; refeed(): the same of all that are fed. */
+/* resend_search_feed(chat_id any_id): how many chats; resend_search_feed(): the same of all that are fed. */
 Datum
-chatcrypt_refeed(PG_FUNCTION_ARGS)
+chatcrypt_resend_search_feed(PG_FUNCTION_ARGS)
 {
 	ChatcryptOwnerScope scope;
 	uint64		chats;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	PreventCommandIfReadOnly("chatcrypt.refeed()");
+	PreventCommandIfReadOnly("chatcrypt.resend_search_feed()");
 	if (PG_NARGS() > 0)
 		chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
 	chatcrypt_owner_begin(&scope);

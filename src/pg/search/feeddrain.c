@@ -335,7 +335,7 @@ drain(ChatcryptFeedBatch *batch, int most, const Interval *lease_time)
 
 PG_FUNCTION_INFO_V1(chatcrypt_drain_search_feed);
 
-/* drain_search_feed(max integer, lease interval, index text): NDJSON, or NULL for nothing */
+/* drain_search_feed(max_messages integer, lease interval, index text): NDJSON, or NULL for nothing */
 Datum
 chatcrypt_drain_search_feed(PG_FUNCTION_ARGS)
 {

@@ -40,7 +40,7 @@ token_array(ChatcryptTerms *terms)
 
 PG_FUNCTION_INFO_V1(chatcrypt_search_tokens);
 
-/* search_tokens(chat any_id, query text): text[] */
+/* search_tokens(chat_id any_id, query text): text[] */
 Datum
 chatcrypt_search_tokens(PG_FUNCTION_ARGS)
 {

@@ -95,7 +95,7 @@ current_policy(const Reindex *run)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("search of chat %s is an external search engine's, and has no index here",
 						chatcrypt_id_text(run->chat_id.data)),
-				 errhint("chatcrypt.refeed() feeds all of its messages again.")));
+				 errhint("chatcrypt.resend_search_feed() feeds all of its messages again.")));
 	return policy;
 }
 
@@ -357,7 +357,7 @@ reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 PG_FUNCTION_INFO_V1(chatcrypt_reindex_search);
 
 /*
- * reindex_search(chat any_id, batch integer, new_key boolean, patience interval
+ * reindex_search(chat_id any_id, batch integer, new_key boolean, patience interval
  * [, INOUT indexed, unreadable, waiting_for])
  */
 Datum

@@ -32,7 +32,7 @@ prepare(FunctionCallInfo fcinfo)
 
 PG_FUNCTION_INFO_V1(chatcrypt_search);
 
-/* search(chats any_id[], query text, "limit" integer, before timestamptz, before_id any_id) */
+/* search(chat_ids any_id[], query text, max_messages integer, before timestamptz, before_id any_id) */
 Datum
 chatcrypt_search(PG_FUNCTION_ARGS)
 {
