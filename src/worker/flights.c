@@ -59,14 +59,6 @@ finish_breaker_open(KmsFlight *flight, const char *error)
 	finish(flight, &answer, error);
 }
 
-static bool
-has_kcv(const ChatcryptKeyId *id)
-{
-	static const uint8 none[CC_KCV_LEN];
-
-	return memcmp(id->kcv, none, CC_KCV_LEN) != 0;
-}
-
 /* Whatever the KMS says, a key is used only where it is the one that the row pins. */
 static bool
 is_right_key(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN])
@@ -86,7 +78,7 @@ finish_ok(KmsFlight *flight)
 	};
 	const ChatcryptKeyId *id = &flight->request->id;
 
-	if (flight->request->op == CC_KMS_UNWRAP && has_kcv(id))
+	if (flight->request->op == CC_KMS_UNWRAP && !flight->request->unpinned)
 	{
 		if (!is_right_key(id, flight->item->dek))
 		{

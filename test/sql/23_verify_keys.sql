@@ -55,6 +55,11 @@ SELECT warmed, chat_id, purpose, dek_version, reason, detail <> '' AS has_detail
 FROM chatcrypt.warm_keys(ARRAY[11000, 11001, 11002, 11003, 11004, 11005, 11006, 11007]) ORDER BY 1, 2;
 SELECT * FROM chatcrypt.warm_keys(NULL::bigint[]);
 SELECT * FROM chatcrypt.warm_keys(ARRAY[11001, NULL]);
+
+-- A check value of zeroes is that of no key, and does not switch the check off.
+SELECT chatcrypt.create_chat(11008, tenant => 'elsewhere');
+UPDATE chatcrypt.dek SET kcv = decode(repeat('00', 32), 'hex') WHERE chat_id = chatcrypt.id(11008);
+SELECT chat_id, reason FROM chatcrypt.verify_keys(tenant => 'elsewhere');
 DELETE FROM chatcrypt.chat WHERE tenant IN ('checked', 'elsewhere');
 DROP TABLE before;
 DROP OWNED BY operator, stranger;

@@ -34,6 +34,7 @@ typedef struct ChatcryptKmsJob
 	bool		fresh;			/* in: ask the KMS, whatever is remembered of earlier failures */
 	bool		uncached;		/* in, for unwrap: leave the key cache as it is */
 	bool		check_only;		/* in, for unwrap: the same, and keep the key; only the outcome is wanted */
+	bool		unpinned;		/* in, for unwrap: no row pins this key, so it is neither checked nor cached */
 	bool		wrong_key;		/* the KMS answered with a key whose kcv is another */
 	bool		breaker_open;	/* refused at once, without asking */
 	bool		worker_silent;	/* the same, because the worker does not move */
@@ -47,8 +48,8 @@ typedef struct ChatcryptKmsJob
  * Runs all jobs, in as many flights as fit, and returns when each has an outcome.
  * Raises only for cancel, termination, or arguments that no KMS could take, and
  * then every job's dek is wiped; what a KMS answers, or that none did in time, is
- * in the jobs.  id.kcv is checked for CC_KMS_UNWRAP alone, and where it is all
- * zeroes the key is neither checked nor cached.
+ * in the jobs.  What CC_KMS_UNWRAP brings is checked against id.kcv, unless the job is
+ * unpinned.
  */
 extern void chatcrypt_kms_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs);
 

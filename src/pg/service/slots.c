@@ -121,7 +121,8 @@ fingerprint_of(cc_kms_op op, const ChatcryptKmsJob *job)
 {
 	uint32		fingerprint = 2166136261u;
 
-	if (op != CC_KMS_UNWRAP || job->fresh || job->uncached || job->check_only)
+	if (op != CC_KMS_UNWRAP || job->fresh || job->uncached || job->check_only ||
+		job->unpinned)
 		return 0;
 	for (int i = 0; i < CC_ID_LEN; i++)
 		fingerprint = (fingerprint ^ job->id.chat_id[i]) * 16777619u;
@@ -196,8 +197,9 @@ fill_free_slot(cc_kms_op op, const ChatcryptKmsJob *job, uint32 fingerprint)
 	memset(&slot->request, 0, sizeof(slot->request));
 	slot->request.op = op;
 	slot->request.fresh = job->fresh;
-	slot->request.uncached = job->uncached || job->check_only;
+	slot->request.uncached = job->uncached || job->check_only || job->unpinned;
 	slot->request.check_only = job->check_only;
+	slot->request.unpinned = job->unpinned;
 	slot->request.epoch = job->epoch != 0 ? job->epoch : chatcrypt_keycache_epoch();
 	slot->request.id = job->id;
 	strlcpy(slot->request.key_uri, job->key_uri, CC_KMS_URI_MAX);

@@ -37,6 +37,7 @@ typedef struct ChatcryptSlotRequest
 	bool		fresh;			/* ask the KMS, whatever is remembered of it */
 	bool		uncached;		/* an unwrapped key does not go into the key cache */
 	bool		check_only;		/* nor to the session that asked */
+	bool		unpinned;		/* id.kcv is not set: the key is not compared with it, nor cached */
 	uint64		epoch;			/* into the key cache only while this is its epoch */
 	ChatcryptKeyId id;
 	char		key_uri[CC_KMS_URI_MAX];

@@ -145,6 +145,7 @@ new_job(Check *check, uint8 *wrapped_out)
 		.wrapped_len = check->wrapped_len,
 		.wrapped_out = wrapped_out,
 		.fresh = true,
+		.unpinned = true,
 	};
 
 	memcpy(job.context, check->context, CC_CONTEXT_LEN);

@@ -329,7 +329,6 @@ get_text(HeapTuple tuple, TupleDesc desc, AttrNumber column)
 static void
 copy_dek_row(HeapTuple tuple, TupleDesc desc, ChatcryptDekRow *row)
 {
-	static const uint8 no_kcv[CC_KCV_LEN];
 	bool		isnull;
 	char	   *state = get_text(tuple, desc, DEK_STATE);
 
@@ -345,10 +344,6 @@ copy_dek_row(HeapTuple tuple, TupleDesc desc, ChatcryptDekRow *row)
 								  sizeof(row->wrapped));
 	if (copy_bytea(tuple, desc, DEK_KCV, row->id.kcv, CC_KCV_LEN) != CC_KCV_LEN)
 		damaged_row("kcv is not 32 bytes long");
-
-	/* Zeroes would tell the KMS worker not to check the key. */
-	if (memcmp(row->id.kcv, no_kcv, CC_KCV_LEN) == 0)
-		damaged_row("kcv is zero");
 }
 
 bool
