@@ -17,7 +17,7 @@ typedef struct cc_http_request
 {
 	const char *method;			/* "GET" or "POST": static */
 	char		url[CC_HTTP_URL_MAX];
-	char	   *headers[CC_HTTP_HEADERS];	/* "Name: value"; owned, secret */
+	char	   *headers[CC_HTTP_HEADERS];	/* "Name: value", all that are sent; owned, secret */
 	int			nheaders;
 	char	   *body;			/* owned, secret; NULL for none */
 	size_t		body_len;

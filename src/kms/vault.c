@@ -291,6 +291,7 @@ add_headers(const vault_session *session, cc_http_request *request, const char *
 		(token[0] == '\0' || cc_http_request_header(request, "X-Vault-Token", token)) &&
 		(session->name_space[0] == '\0' ||
 		 cc_http_request_header(request, "X-Vault-Namespace", session->name_space)) &&
+		cc_http_request_header(request, "Accept", "application/json") &&
 		(!body || cc_http_request_header(request, "Content-Type", "application/json"));
 }
 

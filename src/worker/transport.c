@@ -294,9 +294,7 @@ add_headers(ChatcryptTransfer *transfer, const cc_http_request *request)
 	for (int i = 0; i < request->nheaders; i++)
 		if (!add_header(transfer, request->headers[i]))
 			return false;
-	return add_header(transfer, "Accept: application/json") &&
-		add_header(transfer, "Expect:") &&
-		(request->body == NULL || add_header(transfer, "Content-Type: application/json"));
+	return add_header(transfer, "Expect:");
 }
 
 /* setopt results are or-ed: CURLE_OK is 0, and any other says that the request cannot go out. */

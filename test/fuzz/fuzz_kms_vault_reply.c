@@ -70,7 +70,7 @@ answer_session(const cc_http_reply *reply)
 		DEMAND(cc_kms_vault.session_lease_ms(session, 0) >= -1);
 		/* the token that it took is one that a header can carry */
 		DEMAND(cc_kms_vault.key_request(session, URI, &request, error) == CC_KMS_OK);
-		DEMAND(request.nheaders == 2 && strpbrk(request.headers[1], "\r\n") == NULL);
+		DEMAND(request.nheaders == 3 && strpbrk(request.headers[1], "\r\n") == NULL);
 		cc_http_request_clear(&request);
 		(void) exchange(session, reply, 1000);
 	}

@@ -173,5 +173,7 @@ $bao->set_policy('chat');
 is(check($node, $key), 'ok', 'kms_check finds it mended');
 is(ask($node, read_chat(1001)), 'body 1001', 'a policy that was mended');
 
+is_deeply($proxy->counts->{repeated_headers}, {}, 'no request carries one header twice');
+
 $node->stop;
 done_testing();

@@ -226,7 +226,7 @@ approle_login(void)
 	CHECK(has_url(&request, "POST", "auth/approle/login"));
 	CHECK(has_body(&request, "{\"role_id\":\"role-1\",\"secret_id\":\"se\\\"cr\\\\et\"}"));
 	CHECK(has_header(&request, "Content-Type: application/json"));
-	CHECK(request.nheaders == 2);	/* no token */
+	CHECK(request.nheaders == 3);	/* no token */
 	cc_http_request_clear(&request);
 	CHECK(answer(session, 200, AUTH("hvs.app", "60", "true"), 0, error) == CC_KMS_OK);
 	CHECK(state(session, 0) == CC_SESSION_READY);

@@ -55,6 +55,7 @@ CONTROL, all bodies JSON (Chatcrypt::FaultProxy in Perl wraps it):
       concurrent     the most requests under way at once
       endless_bytes  what the faults `endless` and `oversized` got rid of
       times          arrival of each request, in seconds since the reset
+      repeated_headers   headers that a request had more than once, with the number of such requests
   POST /reset        sets the counts to nought
 
 Tokens and bodies are passed on and kept nowhere.
@@ -219,7 +220,8 @@ class State:
     def reset_counts(self):
         self.started = time.monotonic()
         self.counts = {"requests": {}, "items": {}, "answers": {}, "connections": 0,
-                       "handshakes_failed": 0, "concurrent": 0, "endless_bytes": 0, "times": []}
+                       "handshakes_failed": 0, "concurrent": 0, "endless_bytes": 0, "times": [],
+                       "repeated_headers": {}}
 
     def add(self, group, name, number=1):
         with self.lock:
@@ -325,6 +327,9 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         path = urlsplit(self.path).path
         state.arrived("%s %s" % (self.command, path), batch_size(body))
+        names = [name.lower() for name in self.headers.keys()]
+        for name in {name for name in names if names.count(name) > 1}:
+            state.add("repeated_headers", name)
         try:
             rule = state.rule_for(path)
             spec = rule.spec if rule else {}
