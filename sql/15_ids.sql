@@ -45,26 +45,28 @@ COMMENT ON TYPE chatcrypt.any_id IS
 CREATE FUNCTION chatcrypt.id(number bigint)
 	RETURNS uuid LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_id';
-COMMENT ON FUNCTION chatcrypt.id(bigint) IS 'The uuid that stands for a bigint id.';
+COMMENT ON FUNCTION chatcrypt.id(bigint) IS
+	'Returns the uuid that stands for a bigint id, in id space 0.';
 
 CREATE FUNCTION chatcrypt.id(number bigint, space bigint)
 	RETURNS uuid LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_id_in_space';
 COMMENT ON FUNCTION chatcrypt.id(bigint, bigint) IS
-	'The uuid that stands for a bigint id; applications that share a database take different '
-	'spaces.';
+	'Returns the uuid that stands for a bigint id in an id space. Applications that share a '
+	'database and number their chats from 1 use different spaces, from 0 to 2^62 - 1.';
 
 CREATE FUNCTION chatcrypt.number_of(id uuid)
 	RETURNS bigint LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_number_of';
 COMMENT ON FUNCTION chatcrypt.number_of(uuid) IS
-	'The bigint that a uuid stands for; NULL for a uuid that stands for none.';
+	'Returns the bigint id that a uuid stands for in id space 0, or NULL for any other uuid.';
 
 CREATE FUNCTION chatcrypt.number_of(id uuid, space bigint)
 	RETURNS bigint LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_number_in_space';
 COMMENT ON FUNCTION chatcrypt.number_of(uuid, bigint) IS
-	'The bigint that a uuid stands for in an id space; NULL for a uuid that stands for none there.';
+	'Returns the bigint id that a uuid stands for in the given id space, or NULL for any other '
+	'uuid.';
 
 -- Not id() itself, which gives a uuid: pg_upgrade makes this cast before the one from uuid.
 CREATE FUNCTION chatcrypt.any_id(number bigint)

@@ -8,15 +8,18 @@ CREATE TABLE chatcrypt.deployment (
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE chatcrypt.deployment IS
-	'The id of this deployment, which the KMS binds into every wrapped key. Made with the first '
-	'chat.';
+	'The id of this deployment, which the KMS binds into every wrapped key. The row is made with '
+	'the first chat.';
+COMMENT ON COLUMN chatcrypt.deployment.singleton IS 'Always true: there is one row.';
+COMMENT ON COLUMN chatcrypt.deployment.deployment_id IS 'The id.';
+COMMENT ON COLUMN chatcrypt.deployment.created_at IS 'When the row was made.';
 
 -- Raises rather than being false, to say what a key URI is.
 CREATE FUNCTION chatcrypt.is_key_uri(uri text) RETURNS boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_is_key_uri';
 COMMENT ON FUNCTION chatcrypt.is_key_uri(text) IS
-	'What the constraint of chatcrypt.tenant asks: true, or an error for what is no key URI of any '
-	'provider.';
+	'Checks a tenant''s kms_key. Returns true, or raises an error for a key URI that no provider '
+	'accepts.';
 
 CREATE TABLE chatcrypt.tenant (
 	tenant text PRIMARY KEY CHECK (tenant <> ''),
@@ -29,9 +32,22 @@ CREATE TABLE chatcrypt.tenant (
 	updated_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE chatcrypt.tenant IS
-	'Customers or regions with a KMS key of their own, and the policies that their chats inherit.';
+	'Tenants: groups of chats, for example of a customer or a region, with policies that their '
+	'chats inherit and a KMS key if they have one of their own.';
+COMMENT ON COLUMN chatcrypt.tenant.rotate_after IS
+	'The age at which a data key is due for rotation, or NULL for no such limit.';
+COMMENT ON COLUMN chatcrypt.tenant.rotate_messages IS
+	'The number of messages after which a data key is due for rotation, or NULL for no such '
+	'limit.';
+COMMENT ON COLUMN chatcrypt.tenant.rotate_on_removal IS
+	'Whether the data key is rotated when a participant is removed.';
+COMMENT ON COLUMN chatcrypt.tenant.retention IS
+	'How long after created_at a message expires, or NULL for never.';
+COMMENT ON COLUMN chatcrypt.tenant.created_at IS 'When the tenant was created.';
+COMMENT ON COLUMN chatcrypt.tenant.updated_at IS 'When the row was last changed.';
+COMMENT ON COLUMN chatcrypt.tenant.tenant IS 'The name of the tenant.';
 COMMENT ON COLUMN chatcrypt.tenant.kms_key IS
-	'Key URI that new data keys are wrapped with; NULL for chatcrypt.default_kms_key.';
+	'The KMS key that wraps new data keys, or NULL for chatcrypt.default_kms_key.';
 
 CREATE TABLE chatcrypt.chat (
 	chat_id uuid CONSTRAINT chat_pkey PRIMARY KEY,
@@ -47,14 +63,28 @@ CREATE TABLE chatcrypt.chat (
 	updated_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE chatcrypt.chat IS
-	'Chats: how they are encrypted, and policies that differ from the tenant''s. The view '
-	'chatcrypt.chats also has who takes part.';
+	'Chats, and the policies in which they differ from their tenant. The view chatcrypt.chats '
+	'also shows the participants.';
+COMMENT ON COLUMN chatcrypt.chat.rotate_after IS
+	'The age at which a data key is due for rotation, or NULL for the policy of the tenant.';
+COMMENT ON COLUMN chatcrypt.chat.rotate_messages IS
+	'The number of messages after which a data key is due for rotation, or NULL for the policy of '
+	'the tenant.';
+COMMENT ON COLUMN chatcrypt.chat.rotate_on_removal IS
+	'Whether the data key is rotated when a participant is removed; NULL for the policy of the '
+	'tenant.';
+COMMENT ON COLUMN chatcrypt.chat.retention IS
+	'How long after created_at a message expires, or NULL for the policy of the tenant.';
+COMMENT ON COLUMN chatcrypt.chat.created_at IS 'When the chat was created.';
+COMMENT ON COLUMN chatcrypt.chat.updated_at IS 'When the row was last changed.';
+COMMENT ON COLUMN chatcrypt.chat.chat_id IS 'The id of the chat.';
+COMMENT ON COLUMN chatcrypt.chat.tenant IS 'Its tenant.';
 COMMENT ON COLUMN chatcrypt.chat.mode IS
-	'managed: the server encrypts. conversation_key: so it does, with a key that clients may hold. '
-	'e2ee: the clients encrypt, and plaintext is refused.';
+	'managed: the server encrypts. conversation_key: the server encrypts with a key that clients '
+	'may hold. e2ee: the clients encrypt, and plaintext is refused.';
 COMMENT ON COLUMN chatcrypt.chat.external_envelopes IS
-	'True while envelopes of this chat may live outside this database: then no key of it is purged '
-	'as unused.';
+	'Whether envelopes of this chat may exist outside of this database. While it is true, no key '
+	'of the chat is purged.';
 
 CREATE INDEX chat_by_tenant ON chatcrypt.chat (tenant);
 CREATE INDEX chat_rotating ON chatcrypt.chat (rotate_after) WHERE rotate_after IS NOT NULL;
@@ -70,14 +100,19 @@ CREATE TABLE chatcrypt.participant (
 );
 CREATE INDEX participant_by_chat ON chatcrypt.participant (chat_id);
 COMMENT ON TABLE chatcrypt.participant IS
-	'Who takes part in which chat, and since when. The view chatcrypt.chats has the participants of '
-	'a chat in one array.';
+	'The participants of each chat, one row each. The view chatcrypt.chats shows the participants '
+	'of a chat in one array.';
+COMMENT ON COLUMN chatcrypt.participant.participant IS
+	'The name of the participant: whatever id the application uses.';
+COMMENT ON COLUMN chatcrypt.participant.chat_id IS 'The chat.';
+COMMENT ON COLUMN chatcrypt.participant.added_at IS 'When the participant was added.';
 
 CREATE FUNCTION chatcrypt.kms_key_version(kms_key text, encrypted_dek bytea)
 	RETURNS bigint LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_kms_key_version';
 COMMENT ON FUNCTION chatcrypt.kms_key_version(text, bytea) IS
-	'Which version of its KMS key wrapped a data key; NULL where that cannot be told.';
+	'Returns the version of the KMS key that wrapped a data key, or NULL if the wrapped key does '
+	'not tell.';
 
 CREATE TABLE chatcrypt.dek (
 	dek_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -102,13 +137,29 @@ CREATE TABLE chatcrypt.dek (
 		((state = 'active') = (valid_to IS NULL))
 );
 COMMENT ON TABLE chatcrypt.dek IS
-	'The history of each chat''s data keys, wrapped by the KMS. A row stays when its key is '
-	'destroyed, so that no version is used twice.';
-COMMENT ON COLUMN chatcrypt.dek.encrypted_dek IS 'The key as the KMS wrapped it.';
+	'The history of the data keys of each chat, wrapped by the KMS. The row of a destroyed key '
+	'stays, so that no version is used twice.';
+COMMENT ON COLUMN chatcrypt.dek.dek_id IS 'The id of the row.';
+COMMENT ON COLUMN chatcrypt.dek.chat_id IS 'The chat.';
+COMMENT ON COLUMN chatcrypt.dek.purpose IS
+	'data for messages and attachments, search for tokens, conversation for a key that clients '
+	'may hold.';
+COMMENT ON COLUMN chatcrypt.dek.dek_version IS
+	'The version of the key within its chat and purpose.';
+COMMENT ON COLUMN chatcrypt.dek.state IS
+	'active: encrypts and decrypts. decrypt_only: was replaced. destroyed: the key is gone.';
+COMMENT ON COLUMN chatcrypt.dek.kms_key IS 'The KMS key that wraps it.';
+COMMENT ON COLUMN chatcrypt.dek.valid_from IS 'When it became active.';
+COMMENT ON COLUMN chatcrypt.dek.valid_to IS 'When it was replaced; NULL while it is active.';
+COMMENT ON COLUMN chatcrypt.dek.created_at IS 'When it was made.';
+COMMENT ON COLUMN chatcrypt.dek.encrypted_dek IS
+	'The key as the KMS wrapped it; NULL once it is destroyed.';
 COMMENT ON COLUMN chatcrypt.dek.kms_key_version IS
-	'Which version of kms_key wrapped it; NULL where that cannot be told, and once it is destroyed.';
+	'The version of the KMS key that wraps it, or NULL if the wrapped key does not tell or is '
+	'destroyed.';
 COMMENT ON COLUMN chatcrypt.dek.kcv IS
-	'Key check value: pins the key of this version, and tells nothing about it.';
+	'The key check value, which tells this key from any other and tells nothing about it; NULL '
+	'once it is destroyed.';
 
 -- Two keys of a chat and purpose never have a common moment.  Chat, purpose and time make one text
 -- that sorts, and so ranges of such texts need no other extension.  First keys that are still active,
@@ -150,15 +201,16 @@ CREATE UNIQUE INDEX dek_active ON chatcrypt.dek (chat_id, purpose) WHERE state =
 CREATE FUNCTION chatcrypt.dek_version(envelope bytea) RETURNS integer
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_dek_version';
 COMMENT ON FUNCTION chatcrypt.dek_version(bytea) IS
-	'The key version that an envelope names; NULL for what is no envelope.';
+	'Returns the version of the data key that an envelope was sealed with, or NULL if the bytes '
+	'are no envelope.';
 
 -- Raises rather than being false: what PostgreSQL says of a row that violates a constraint shows
 -- the row, and what is no envelope may be a plaintext.
 CREATE FUNCTION chatcrypt.is_sealed(envelope bytea, dek_version integer) RETURNS boolean
 	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_is_sealed';
 COMMENT ON FUNCTION chatcrypt.is_sealed(bytea, integer) IS
-	'What the constraint of chatcrypt.message asks: true for an envelope that names this key '
-	'version and where both are NULL; an error that shows no bytes for all else.';
+	'Checks a stored message. Returns true for an envelope that names the given key version, or '
+	'if both are NULL; raises an error that does not show the bytes otherwise.';
 
 CREATE TABLE chatcrypt.message (
 	message_id uuid CONSTRAINT message_pkey PRIMARY KEY,
@@ -178,6 +230,16 @@ CREATE INDEX message_by_chat ON chatcrypt.message (chat_id, created_at);
 COMMENT ON TABLE chatcrypt.message IS
 	'Messages as they are stored: encrypted. Read and write them through the view '
 	'chatcrypt.messages.';
+COMMENT ON COLUMN chatcrypt.message.message_id IS
+	'The id of the message, unique in the database.';
+COMMENT ON COLUMN chatcrypt.message.chat_id IS 'The chat of the message.';
+COMMENT ON COLUMN chatcrypt.message.sender IS 'The participant who sent it, or NULL.';
+COMMENT ON COLUMN chatcrypt.message.encrypted_message IS 'The envelope; NULL for a NULL body.';
+COMMENT ON COLUMN chatcrypt.message.dek_version IS
+	'The version of the data key that the envelope names.';
+COMMENT ON COLUMN chatcrypt.message.created_at IS 'When it was sent, as the envelope binds it.';
+COMMENT ON COLUMN chatcrypt.message.expires_at IS
+	'When apply_retention() deletes it; NULL for never.';
 
 -- What is bound into an envelope does not change without one, whoever sets it: src/pg/messages/binding.c.
 -- After the row is written, because triggers before that may change it.  What is bound is looked at

@@ -17,13 +17,24 @@ CREATE TABLE chatcrypt.key_event (
 	transaction_id xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
 COMMENT ON TABLE chatcrypt.key_event IS
-	'What was done to keys and to their policies, by whom and when. Rows are added and never '
-	'changed; no foreign key, because the history outlives its chats.';
+	'The history of keys: what was done to keys and to their policies, when, and by whom. Rows '
+	'are added and never changed, and outlive their chats.';
+COMMENT ON COLUMN chatcrypt.key_event.event_id IS 'The number of the event.';
+COMMENT ON COLUMN chatcrypt.key_event.event IS
+	'What happened: create, rotate, import, rewrap, move, shred, purge, policy, participant, '
+	'hand_out or unwrap_failed.';
+COMMENT ON COLUMN chatcrypt.key_event.chat_id IS 'The chat, if it is about one.';
+COMMENT ON COLUMN chatcrypt.key_event.tenant IS 'The tenant.';
+COMMENT ON COLUMN chatcrypt.key_event.purpose IS 'The purpose of the key.';
+COMMENT ON COLUMN chatcrypt.key_event.dek_version IS 'The version of the data key.';
+COMMENT ON COLUMN chatcrypt.key_event.kms_key IS 'The KMS key.';
+COMMENT ON COLUMN chatcrypt.key_event.session_role IS 'The role that logged in.';
+COMMENT ON COLUMN chatcrypt.key_event.happened_at IS 'When it happened.';
+COMMENT ON COLUMN chatcrypt.key_event.transaction_id IS 'The transaction that did it.';
 COMMENT ON COLUMN chatcrypt.key_event.detail IS
-	'What else there is to say of it; of a participant, added or removed and then its name as JSON.';
-COMMENT ON COLUMN chatcrypt.key_event.role IS
-	'The role that called; session_role is the one that logged in.';
-COMMENT ON COLUMN chatcrypt.key_event.actor IS 'On whose behalf: what chatcrypt.act_as() named.';
+	'What else there is to say: for a participant, added or removed and then the name as JSON.';
+COMMENT ON COLUMN chatcrypt.key_event.role IS 'The role that acted.';
+COMMENT ON COLUMN chatcrypt.key_event.actor IS 'The actor that act_as() named.';
 CREATE INDEX key_event_by_chat ON chatcrypt.key_event (chat_id) WHERE chat_id IS NOT NULL;
 
 SELECT pg_extension_config_dump('chatcrypt.key_event', '');

@@ -3,16 +3,16 @@
 CREATE FUNCTION chatcrypt.row_aad(created_at timestamptz, sender text)
 	RETURNS bytea LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_row_aad_of';
 COMMENT ON FUNCTION chatcrypt.row_aad(timestamptz, text) IS
-	'The additional data of a message with this time and this sender (NULL for none), as the view '
-	'messages binds it: for who opens rows of chatcrypt.message by hand.';
+	'Returns the additional data that the view messages binds into an envelope for this time and '
+	'sender (NULL for none). Use it to open rows of the table chatcrypt.message yourself.';
 
 CREATE FUNCTION chatcrypt.message_body(chat_id uuid, message_id uuid, created_at timestamptz, sender text,
 									   envelope bytea)
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 50
 	AS 'MODULE_PATHNAME', 'chatcrypt_message_body';
 COMMENT ON FUNCTION chatcrypt.message_body(uuid, uuid, timestamptz, text, bytea) IS
-	'The body that the view messages shows; chatcrypt.on_decrypt_error says what for one that does '
-	'not open.';
+	'Returns the body that the view messages shows. chatcrypt.on_decrypt_error says what is shown '
+	'for a message that does not open.';
 
 -- No security_barrier.  It would protect one thing, the messages that have expired and wait to be
 -- deleted, from readers, who may read the table and decrypt() too; and it would cost every page of a
@@ -32,14 +32,26 @@ SELECT message_id,
 FROM chatcrypt.message
 WHERE expires_at IS NULL OR expires_at > now();
 COMMENT ON VIEW chatcrypt.messages IS
-	'Messages with their plaintext bodies: insert, select, update and delete here.';
+	'Messages with their plaintext bodies. Select, insert, update and delete messages here.';
+COMMENT ON COLUMN chatcrypt.messages.message_id IS
+	'The id of the message: a new UUIDv7 if an INSERT gives none.';
+COMMENT ON COLUMN chatcrypt.messages.chat_id IS 'The chat of the message.';
+COMMENT ON COLUMN chatcrypt.messages.sender IS
+	'The participant who sent it: the current actor if an INSERT gives none.';
+COMMENT ON COLUMN chatcrypt.messages.dek_version IS
+	'The version of the data key that encrypts the body; set by the server.';
+COMMENT ON COLUMN chatcrypt.messages.created_at IS
+	'When it was sent: now if an INSERT gives none or there is an actor.';
+COMMENT ON COLUMN chatcrypt.messages.expires_at IS
+	'When apply_retention() deletes it; NULL for never. An INSERT that gives none takes '
+	'default_expiry().';
 COMMENT ON COLUMN chatcrypt.messages.body IS
-	'The plaintext; it exists only here, never in the table.';
+	'The plaintext. It exists only here, never in the table.';
 COMMENT ON COLUMN chatcrypt.messages.chat_number IS
-	'The bigint that chat_id stands for; NULL for a uuid that stands for none. It is not written; a '
-	'condition on it is planned as one on chat_id.';
+	'The bigint id that chat_id stands for, or NULL. Not written; conditions on it use the index '
+	'of chat_id.';
 COMMENT ON COLUMN chatcrypt.messages.message_number IS
-	'The same of message_id.';
+	'The bigint id that message_id stands for, or NULL.';
 ALTER VIEW chatcrypt.messages ALTER COLUMN message_id SET DEFAULT chatcrypt.new_message_id();
 ALTER VIEW chatcrypt.messages ALTER COLUMN created_at SET DEFAULT now();
 
@@ -56,8 +68,8 @@ CREATE FUNCTION chatcrypt.default_expiry(chat_id chatcrypt.any_id, created_at ti
 	RETURNS timestamptz LANGUAGE c STRICT STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_default_expiry';
 COMMENT ON FUNCTION chatcrypt.default_expiry(chatcrypt.any_id, timestamptz) IS
-	'When a message of the chat expires that does not say so itself: by the retention of the chat, '
-	'or else of its tenant; NULL for never.';
+	'Returns when a message of the chat expires if it is given no expires_at: by the retention of '
+	'the chat, or else of its tenant. NULL means never.';
 
 CREATE FUNCTION chatcrypt.put_message(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, body text,
 									  sender text DEFAULT NULL,
@@ -66,8 +78,8 @@ CREATE FUNCTION chatcrypt.put_message(chat_id chatcrypt.any_id, message_id chatc
 	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_put_message';
 COMMENT ON FUNCTION chatcrypt.put_message(chatcrypt.any_id, chatcrypt.any_id, text, text, timestamptz, timestamptz) IS
-	'Inserts a message, or replaces the body of the one that has its id in the same chat (an '
-	'upsert); true where it did, NULL where the id belongs to another chat.';
+	'Inserts a message, or replaces the body of the message that has this id in the same chat. '
+	'Returns true, or NULL if the id belongs to a message of another chat, which stays as it is.';
 
 CREATE FUNCTION chatcrypt.put_messages(chat_ids chatcrypt.any_id[], message_ids chatcrypt.any_id[], bodies text[],
 									   senders text[] DEFAULT NULL,
@@ -79,6 +91,7 @@ CREATE FUNCTION chatcrypt.put_messages(chat_ids chatcrypt.any_id[], message_ids 
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_put_messages';
 COMMENT ON FUNCTION chatcrypt.put_messages(chatcrypt.any_id[], chatcrypt.any_id[], text[], text[], timestamptz[], timestamptz[], text) IS
-	'Inserts many messages, one for each element of the arrays. A message whose id is in the same '
-	'chat already gets the new body (on_duplicate replace) or stays as it is (ignore); one whose id '
-	'another chat has is refused. How many of each there were.';
+	'Inserts many messages, one for each element of the arrays, and returns how many were '
+	'inserted, replaced, ignored and refused. A message that its chat already has gets the new '
+	'body with on_duplicate replace, and stays as it is with ignore; a message whose id another '
+	'chat has is refused.';

@@ -5,8 +5,8 @@ CREATE FUNCTION chatcrypt.message_wire(chat_id uuid, message_id uuid, sender tex
 	RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE COST 50
 	AS 'MODULE_PATHNAME', 'chatcrypt_message_wire';
 COMMENT ON FUNCTION chatcrypt.message_wire(uuid, uuid, text, bytea, timestamptz) IS
-	'What the view wire_messages shows. What clients can open is taken as it is stored, and asks '
-	'for no key; everything else is decrypted.';
+	'Returns what the view wire_messages shows. A message that clients can open is taken as it is '
+	'stored, without a key; any other is decrypted.';
 
 -- No security_barrier, for the reason that messages has none.
 CREATE VIEW chatcrypt.wire_messages WITH (security_invoker = true) AS
@@ -18,23 +18,27 @@ FROM chatcrypt.message
 WHERE expires_at IS NULL OR expires_at > now();
 COMMENT ON VIEW chatcrypt.wire_messages IS
 	'Messages in the form in which clients get them: still encrypted in chats of mode '
-	'conversation_key, with their content in others.';
+	'conversation_key, and with their content in others.';
+COMMENT ON COLUMN chatcrypt.wire_messages.message_id IS 'The id of the message.';
+COMMENT ON COLUMN chatcrypt.wire_messages.chat_id IS 'The chat of the message.';
+COMMENT ON COLUMN chatcrypt.wire_messages.created_at IS 'When it was sent.';
 COMMENT ON COLUMN chatcrypt.wire_messages.wire IS
-	'message_id, chat_id, sender, key_version, created_at, encrypted; with encrypted_payload and '
-	'nonce in base64, or else with content.';
+	'An object with message_id, chat_id, sender, key_version, created_at and encrypted; then '
+	'encrypted_payload and nonce in base64, or content.';
 
 CREATE FUNCTION chatcrypt.wire_envelope(key_version integer, nonce bytea, payload bytea)
 	RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_wire_envelope';
 COMMENT ON FUNCTION chatcrypt.wire_envelope(integer, bytea, bytea) IS
-	'The envelope of what secretbox gave elsewhere. It is not looked at whether it opens.';
+	'Returns the envelope for a nonce and a payload that secretbox made elsewhere. It does not '
+	'check whether the envelope opens.';
 
 CREATE FUNCTION chatcrypt.accept_wire_message(chat_id chatcrypt.any_id, wire jsonb)
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_accept_wire_message';
 COMMENT ON FUNCTION chatcrypt.accept_wire_message(chatcrypt.any_id, jsonb) IS
-	'Stores a message that a client encrypted, once it has opened, or one that it did not encrypt; '
-	'gives its id.';
+	'Stores a message that a client sent, and returns its id. A message that the client encrypted '
+	'is stored only if it opens.';
 
 CREATE FUNCTION chatcrypt.wire_message(chat_id chatcrypt.any_id, message_id chatcrypt.any_id)
 	RETURNS jsonb LANGUAGE sql STRICT STABLE PARALLEL SAFE
@@ -42,7 +46,7 @@ CREATE FUNCTION chatcrypt.wire_message(chat_id chatcrypt.any_id, message_id chat
 			WHERE w.chat_id = wire_message.chat_id::uuid
 			AND w.message_id = wire_message.message_id::uuid);
 COMMENT ON FUNCTION chatcrypt.wire_message(chatcrypt.any_id, chatcrypt.any_id) IS
-	'A message in the form in which clients get it; NULL where there is no such message, or none '
+	'Returns a message in the form in which clients get it, or NULL if there is no such message '
 	'that the caller may see.';
 
 -- Not STABLE: it writes the history of keys.
@@ -51,8 +55,8 @@ CREATE FUNCTION chatcrypt.conversation_key(chat_id chatcrypt.any_id, version int
 	RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_conversation_key';
 COMMENT ON FUNCTION chatcrypt.conversation_key(chatcrypt.any_id, integer) IS
-	'Hands out the key of a conversation, the active one unless a version is named, and records '
-	'that it did.';
+	'Returns the key of a chat of mode conversation_key for a client to hold: the active one, or '
+	'the given version. The history of keys records that it was handed out.';
 
 -- Version 1 is the key that the chat was made with.
 CREATE FUNCTION chatcrypt.import_conversation_keys(chat_ids uuid[], master_key bytea,
@@ -63,5 +67,6 @@ CREATE FUNCTION chatcrypt.import_conversation_keys(chat_ids uuid[], master_key b
 	AS 'MODULE_PATHNAME', 'chatcrypt_import_conversation_keys';
 COMMENT ON FUNCTION chatcrypt.import_conversation_keys(uuid[], bytea, bytea, bytea, text,
 													   integer) IS
-	'Brings in the keys of many conversations, which another system derived from one master key by '
-	'HKDF-SHA256; says how many.';
+	'Imports the keys of many chats that another system derived from one master key with '
+	'HKDF-SHA256, and returns how many. In info, {uuid} stands for the id of the chat, written as '
+	'uuid_encoding says: text, hex or binary.';

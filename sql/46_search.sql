@@ -19,27 +19,32 @@ CREATE TABLE chatcrypt.search_policy (
 	began_empty boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE chatcrypt.search_policy IS
-	'Chats whose messages can be searched, and how. set_search() writes it; a chat without a row '
-	'has no search.';
+	'The chats whose messages can be searched, and how. set_search() writes it; a chat without a '
+	'row cannot be searched.';
+COMMENT ON COLUMN chatcrypt.search_policy.chat_id IS 'The chat.';
+COMMENT ON COLUMN chatcrypt.search_policy.trigrams IS
+	'Whether the trigrams of words have tokens.';
+COMMENT ON COLUMN chatcrypt.search_policy.updated_at IS 'When the policy was set.';
 COMMENT ON COLUMN chatcrypt.search_policy.mode IS
-	'blind: keyed tokens here. plain: the text goes to the feed of an external search engine.';
+	'blind: keyed tokens in this database. plain: the text goes to an external search engine.';
 COMMENT ON COLUMN chatcrypt.search_policy.config IS
-	'The text search configuration that makes words of a message.';
+	'The text search configuration that splits messages into words.';
 COMMENT ON COLUMN chatcrypt.search_policy.prefixes IS
-	'The shortest beginning of a word that has a token of its own; 0 for none.';
+	'The shortest prefix of a word with a token of its own; 0 for none.';
 COMMENT ON COLUMN chatcrypt.search_policy.bits IS
-	'How many bits of a token are kept: fewer tell less, and find more that must be looked at.';
+	'How many bits of a token are kept. Fewer bits tell less, and find more messages that have to '
+	'be decrypted and compared.';
 COMMENT ON COLUMN chatcrypt.search_policy.feed IS
 	'Whether messages go to the feed of an external search engine.';
 COMMENT ON COLUMN chatcrypt.search_policy.generation IS
-	'Changes with everything that needs the index made anew.';
+	'A number that changes when the index must be made anew.';
 COMMENT ON COLUMN chatcrypt.search_policy.complete IS
-	'False, where it is blind, until reindex_search() has gone over the messages from before the '
-	'policy, and those of transactions that did not know of it.';
+	'False for a blind policy until reindex_search() has gone through the messages from before '
+	'it, and those of transactions that did not know of it.';
 
 COMMENT ON COLUMN chatcrypt.search_policy.began_empty IS
-	'True where the chat had no message when the policy was set. Until it is complete, search() '
-	'looks whether each message that it sees has its tokens.';
+	'Whether the chat had no message when the policy was set. Until it is complete, search() '
+	'checks that each message that it sees has its tokens.';
 
 SELECT pg_extension_config_dump('chatcrypt.search_policy', '');
 SELECT pg_extension_config_dump('chatcrypt.search_generation', '');
@@ -60,8 +65,9 @@ CREATE FUNCTION chatcrypt.set_search(chat_id chatcrypt.any_id, mode text,
 	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_set_search';
 COMMENT ON FUNCTION chatcrypt.set_search(chatcrypt.any_id, text, regconfig, integer, boolean, integer, boolean) IS
-	'Says how a chat is searched: off, blind or plain. True where it can be searched at once, as '
-	'a chat without messages can; false where reindex_search() must go over its messages first.';
+	'Sets how the messages of a chat can be searched: mode is off, blind (keyed tokens in this '
+	'database) or plain (text in an external search engine). Returns true if the chat can be '
+	'searched at once, and false if reindex_search() must first go through its messages.';
 
 -- One row for each message of a blind chat: what stands for its words.  An inverted index of
 -- PostgreSQL's own, because twenty rows in a B-tree for each message cost more than all the rest.
@@ -75,10 +81,14 @@ CREATE TABLE chatcrypt.search_token (
 ALTER TABLE chatcrypt.search_token ALTER COLUMN tokens SET STORAGE EXTERNAL;
 CREATE INDEX search_token_by_token ON chatcrypt.search_token USING gin (tokens) WITH (gin_pending_list_limit = 256);
 COMMENT ON TABLE chatcrypt.search_token IS
-	'What stands for the words of messages: keyed tokens. Read by search() alone.';
-COMMENT ON COLUMN chatcrypt.search_token.generation IS 'Of the policy that made the tokens.';
+	'Keyed tokens of the words of messages, which only search() reads.';
+COMMENT ON COLUMN chatcrypt.search_token.message_id IS 'The message.';
+COMMENT ON COLUMN chatcrypt.search_token.chat_id IS 'Its chat.';
+COMMENT ON COLUMN chatcrypt.search_token.created_at IS 'When it was sent.';
+COMMENT ON COLUMN chatcrypt.search_token.generation IS
+	'The generation of the policy that made the tokens.';
 COMMENT ON COLUMN chatcrypt.search_token.tokens IS
-	'Sorted, each XORed with a public hash of the chat.';
+	'The tokens in order, each combined by XOR with a public hash of the chat.';
 SELECT pg_extension_config_dump('chatcrypt.search_token', '');
 
 -- What search keeps of a message goes with it, whoever deletes it and how.
@@ -100,23 +110,23 @@ CREATE FUNCTION chatcrypt.search(chat_ids chatcrypt.any_id[], query text, max_me
 	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50
 	AS 'MODULE_PATHNAME', 'chatcrypt_search';
 COMMENT ON FUNCTION chatcrypt.search(chatcrypt.any_id[], text, integer, timestamptz, chatcrypt.any_id) IS
-	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
-	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
+	'Finds messages of several chats whose search mode is blind, newest first. A query has words, '
+	'"phrases", or, -not, begin* and *part*; before and before_id continue after the last message '
+	'of the page before.';
 
 CREATE FUNCTION chatcrypt.search(chat_id chatcrypt.any_id, query text, max_messages integer DEFAULT 50,
 								 before timestamptz DEFAULT NULL, before_id chatcrypt.any_id DEFAULT NULL)
 	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
 	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50 AS 'MODULE_PATHNAME', 'chatcrypt_search_chat';
 COMMENT ON FUNCTION chatcrypt.search(chatcrypt.any_id, text, integer, timestamptz, chatcrypt.any_id) IS
-	'Finds messages of chats whose search is blind, newest first, a page at a time: words, '
-	'"phrases", or, -not, begin*, *part*. What comes after a page is before its last message.';
+	'Finds messages of one chat in the same way.';
 
 CREATE FUNCTION chatcrypt.search_tokens(chat_id chatcrypt.any_id, query text)
 	RETURNS text[] LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_search_tokens';
 COMMENT ON FUNCTION chatcrypt.search_tokens(chatcrypt.any_id, text) IS
-	'The tokens that every message has that holds the words of the query, as drain_search_feed() '
-	'writes them: to look for in an index outside.';
+	'Returns the tokens that every message with the words of the query has, in the form in which '
+	'drain_search_feed() writes them. Look for them in an external index.';
 
 -- PL/pgSQL wants a variable for each argument that a procedure gives back, those with a default
 -- included.  So there are two: one that gives nothing back, and one to which all arguments are given.
@@ -125,15 +135,15 @@ CREATE PROCEDURE chatcrypt.reindex_search(
 	patience interval DEFAULT '30 seconds')
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
 COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean, interval) IS
-	'Goes over the messages of a chat for its search, each batch in a transaction of its own, '
-	'under a new search key where that is asked for. A notice says how many, and how many do not '
-	'open; a warning says that it had no patience to wait for older transactions: then call it '
-	'again.';
+	'Indexes the messages of a chat for search, in batches that commit, with a new search key if '
+	'new_key is true. A notice says how many messages were indexed and how many do not open; a '
+	'warning says that older transactions were still running after the wait, and that the call '
+	'must be repeated.';
 
 CREATE PROCEDURE chatcrypt.reindex_search(
 	chat_id chatcrypt.any_id, batch integer, new_key boolean, patience interval,
 	INOUT indexed bigint, INOUT unreadable bigint, INOUT waiting_for bigint)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
 COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean, interval, bigint, bigint, bigint) IS
-	'The same, and gives back how many messages it indexed, how many do not open, and for how many '
-	'older transactions it had no patience to wait.';
+	'Does the same, and returns how many messages were indexed, how many do not open, and how '
+	'many older transactions were still running after the wait.';

@@ -4,12 +4,14 @@ CREATE FUNCTION chatcrypt.act_as(actor text)
 	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_act_as';
 COMMENT ON FUNCTION chatcrypt.act_as(text) IS
-	'Until the transaction ends, shows and takes messages only of chats whose participants hold '
-	'the actor; nothing at all where a rollback has dropped the actor, until it is named again.';
+	'Names the participant on whose behalf the transaction runs. Until it ends, only chats in '
+	'which the actor takes part can be read and written; after a rollback to a savepoint that '
+	'dropped the name, nothing can, until the actor is named again.';
 
 CREATE FUNCTION chatcrypt.current_actor()
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_current_actor';
-COMMENT ON FUNCTION chatcrypt.current_actor() IS 'Who act_as() named; NULL where nobody was named.';
+COMMENT ON FUNCTION chatcrypt.current_actor() IS
+	'Returns the actor that act_as() named, or NULL if there is none.';
 
 CREATE FUNCTION chatcrypt.visible_chats(index regclass)
 	RETURNS uuid[] LANGUAGE c STRICT STABLE PARALLEL SAFE
@@ -28,7 +30,7 @@ CREATE FUNCTION chatcrypt.may_see(chat_id chatcrypt.any_id)
 	RETURNS boolean LANGUAGE c STRICT STABLE PARALLEL SAFE SUPPORT chatcrypt.may_see_support
 	AS 'MODULE_PATHNAME', 'chatcrypt_may_see';
 COMMENT ON FUNCTION chatcrypt.may_see(chatcrypt.any_id) IS
-	'What row-level security asks: is the current actor a participant of the chat?  True where '
+	'Returns whether the current actor takes part in a chat; row-level security asks it. True if '
 	'there is no actor and none is required.';
 
 ALTER TABLE chatcrypt.message ENABLE ROW LEVEL SECURITY;
@@ -56,24 +58,26 @@ CREATE FUNCTION chatcrypt.create_tenant(tenant text, kms_key text DEFAULT NULL)
 	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_create_tenant';
 COMMENT ON FUNCTION chatcrypt.create_tenant(text, text) IS
-	'Makes a tenant, with a KMS key of its own where one is named.';
+	'Creates a tenant: a group of chats with policies, and with a KMS key of its own if kms_key '
+	'is given. Data keys of a tenant without one are wrapped with chatcrypt.default_kms_key.';
 
 CREATE FUNCTION chatcrypt.add_participant(chat_id chatcrypt.any_id, participant text)
 	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_add_participant';
 COMMENT ON FUNCTION chatcrypt.add_participant(chatcrypt.any_id, text) IS
-	'Adds a participant; false where it took part already.';
+	'Adds a participant to a chat. Returns false if it already took part.';
 
 CREATE FUNCTION chatcrypt.remove_participant(chat_id chatcrypt.any_id, participant text)
 	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_remove_participant';
 COMMENT ON FUNCTION chatcrypt.remove_participant(chatcrypt.any_id, text) IS
-	'Removes a participant, who loses access at once; rotates the key where the policy says so. '
-	'False where it took no part.';
+	'Removes a participant from a chat, who loses access at once, and rotates the data key if the '
+	'policy rotate_on_removal says so. Returns false if it did not take part.';
 
 CREATE FUNCTION chatcrypt.set_participants(chat_id chatcrypt.any_id, participants text[])
 	RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_set_participants';
 COMMENT ON FUNCTION chatcrypt.set_participants(chatcrypt.any_id, text[]) IS
-	'Adds who is missing and removes whoever else takes part; rotates the key once where somebody '
-	'is removed and the policy says so. How many were added or removed.';
+	'Makes the given list the participants of a chat, and returns how many were added or removed. '
+	'The data key is rotated once if somebody is removed and the policy rotate_on_removal says '
+	'so.';

@@ -20,13 +20,22 @@ CREATE INDEX attachment_of_message ON chatcrypt.attachment (message_id) WHERE me
 CREATE INDEX attachment_expiring ON chatcrypt.attachment (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX attachment_unfinished ON chatcrypt.attachment (created_at) WHERE completed_at IS NULL;
 COMMENT ON TABLE chatcrypt.attachment IS
-	'Files of chats: what is known of them, encrypted. Read it through the view '
-	'chatcrypt.attachments.';
+	'Attachments with their encrypted metadata. Read them through the view chatcrypt.attachments.';
+COMMENT ON COLUMN chatcrypt.attachment.file_id IS 'The id of the attachment.';
+COMMENT ON COLUMN chatcrypt.attachment.chat_id IS 'Its chat.';
+COMMENT ON COLUMN chatcrypt.attachment.sender IS 'The participant who stored it, or NULL.';
+COMMENT ON COLUMN chatcrypt.attachment.dek_version IS
+	'The version of the data key that encrypts the metadata.';
+COMMENT ON COLUMN chatcrypt.attachment.created_at IS 'When its upload began.';
+COMMENT ON COLUMN chatcrypt.attachment.expires_at IS
+	'When apply_retention() deletes it; NULL for never.';
+COMMENT ON COLUMN chatcrypt.attachment.encrypted_metadata IS
+	'Its name, content type and sizes, encrypted.';
 COMMENT ON COLUMN chatcrypt.attachment.message_id IS
-	'The message that the file goes with, and is deleted with unless an actor deletes the message who may not '
-	'delete the file; NULL for none.';
+	'The message that the attachment belongs to and is deleted with, or NULL. It stays when an '
+	'actor deletes the message who may not delete the attachment.';
 COMMENT ON COLUMN chatcrypt.attachment.completed_at IS
-	'NULL while it is being uploaded, and not readable.';
+	'When its upload ended; NULL while it is being uploaded and cannot be read.';
 
 CREATE TABLE chatcrypt.attachment_part (
 	file_id uuid NOT NULL REFERENCES chatcrypt.attachment ON DELETE CASCADE,
@@ -41,10 +50,15 @@ CREATE TABLE chatcrypt.attachment_part (
 ALTER TABLE chatcrypt.attachment_part ALTER COLUMN sealed SET STORAGE EXTERNAL;
 CREATE INDEX attachment_part_by_chat ON chatcrypt.attachment_part (chat_id);
 COMMENT ON TABLE chatcrypt.attachment_part IS
-	'The contents of files, encrypted, in parts from 0. Read them with '
+	'The encrypted content of attachments, in parts from 0. Read it with '
 	'chatcrypt.read_attachment().';
+COMMENT ON COLUMN chatcrypt.attachment_part.file_id IS 'The attachment.';
+COMMENT ON COLUMN chatcrypt.attachment_part.part IS 'The number of the part, from 0.';
+COMMENT ON COLUMN chatcrypt.attachment_part.chat_id IS 'Its chat.';
+COMMENT ON COLUMN chatcrypt.attachment_part.sealed IS 'The encrypted bytes.';
+COMMENT ON COLUMN chatcrypt.attachment_part.stored_at IS 'When it was stored.';
 COMMENT ON COLUMN chatcrypt.attachment_part.last IS
-	'Whether it was sealed as the part that ends its file.';
+	'Whether it was encrypted as the last part of its attachment.';
 
 SELECT pg_extension_config_dump('chatcrypt.attachment', '');
 SELECT pg_extension_config_dump('chatcrypt.attachment_part', '');
@@ -63,10 +77,11 @@ COMMENT ON POLICY participants ON chatcrypt.attachment_part IS
 ALTER TABLE chatcrypt.tenant ADD COLUMN attachment_quota bigint CHECK (attachment_quota >= 0);
 ALTER TABLE chatcrypt.chat ADD COLUMN attachment_quota bigint CHECK (attachment_quota >= 0);
 COMMENT ON COLUMN chatcrypt.tenant.attachment_quota IS
-	'How many bytes of files each chat of the tenant may hold, as they are stored; NULL for any '
+	'How many bytes the stored attachments of each chat of the tenant may take, or NULL for any '
 	'number.';
 COMMENT ON COLUMN chatcrypt.chat.attachment_quota IS
-	'As the tenant''s, for this chat; NULL for what the tenant says.';
+	'How many bytes the stored attachments of the chat may take, or NULL for the policy of the '
+	'tenant.';
 
 -- Files go with their message.  One statement for all that one statement deletes.
 CREATE FUNCTION chatcrypt.delete_attachments_of_messages() RETURNS trigger
@@ -84,7 +99,8 @@ CREATE FUNCTION chatcrypt.put_attachment(
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_put_attachment';
 COMMENT ON FUNCTION chatcrypt.put_attachment(chatcrypt.any_id, chatcrypt.any_id, bytea, text, text, chatcrypt.any_id, text, timestamptz, integer) IS
-	'Stores a file in one go; gives its id, which is a new one where it is NULL.';
+	'Stores an attachment in one call, and returns its id: a new one if file_id is NULL. An '
+	'attachment that names a message_id is deleted with that message.';
 
 CREATE FUNCTION chatcrypt.begin_attachment(
 	chat_id chatcrypt.any_id, file_id chatcrypt.any_id DEFAULT NULL, name text DEFAULT NULL, content_type text DEFAULT NULL,
@@ -93,49 +109,52 @@ CREATE FUNCTION chatcrypt.begin_attachment(
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_begin_attachment';
 COMMENT ON FUNCTION chatcrypt.begin_attachment(chatcrypt.any_id, chatcrypt.any_id, text, text, chatcrypt.any_id, text, timestamptz, integer) IS
-	'Begins the upload of a file in parts; gives its id, which is a new one unless named.';
+	'Begins the upload of an attachment in parts, and returns its id: a new one if file_id is '
+	'NULL. Each part but the last holds part_size bytes.';
 
 CREATE FUNCTION chatcrypt.put_attachment_part(file_id chatcrypt.any_id, part integer, content bytea,
 											  last boolean DEFAULT false)
 	RETURNS void LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_put_attachment_part';
 COMMENT ON FUNCTION chatcrypt.put_attachment_part(chatcrypt.any_id, integer, bytea, boolean) IS
-	'Stores one part of a file that is being uploaded, from 0; one that is sent again replaces the '
-	'one before. The part that ends the file is the last one, and may be shorter than the part '
-	'size.';
+	'Stores one part of an attachment that is being uploaded. Parts are numbered from 0, a part '
+	'that is sent again replaces the one before, and last is true for the part that ends the '
+	'file, which may be shorter.';
 
 CREATE FUNCTION chatcrypt.finish_attachment(file_id chatcrypt.any_id)
 	RETURNS bigint LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_finish_attachment';
 COMMENT ON FUNCTION chatcrypt.finish_attachment(chatcrypt.any_id) IS
-	'Ends an upload where all of its parts are there, and makes the file readable; gives its size.';
+	'Ends an upload once all of its parts are there, and makes the attachment readable. Returns '
+	'its size.';
 
 CREATE FUNCTION chatcrypt.attachment_progress(file_id chatcrypt.any_id, OUT part integer, OUT size integer,
 											  OUT last boolean)
 	RETURNS SETOF record LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE ROWS 100
 	AS 'MODULE_PATHNAME', 'chatcrypt_attachment_progress';
 COMMENT ON FUNCTION chatcrypt.attachment_progress(chatcrypt.any_id) IS
-	'The parts of a file that are there: what an upload that was interrupted need not send again.';
+	'Lists the parts of an attachment that are stored, which an interrupted upload need not send '
+	'again.';
 
 CREATE FUNCTION chatcrypt.delete_attachment(file_id chatcrypt.any_id)
 	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_delete_attachment';
 COMMENT ON FUNCTION chatcrypt.delete_attachment(chatcrypt.any_id) IS
-	'Deletes a file, or an upload; false where there is none.';
+	'Deletes an attachment, or an unfinished upload. Returns false if there is none.';
 
 CREATE FUNCTION chatcrypt.read_attachment(file_id chatcrypt.any_id, "offset" bigint DEFAULT 0,
 										  length integer DEFAULT NULL)
 	RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_attachment';
 COMMENT ON FUNCTION chatcrypt.read_attachment(chatcrypt.any_id, bigint, integer) IS
-	'Bytes of a file from an offset on, to its end unless a length is given; decrypts only what it '
-	'needs.';
+	'Returns the bytes of an attachment from an offset on: to its end, or as many as length says. '
+	'Only the chunks that are needed are decrypted.';
 
 CREATE FUNCTION chatcrypt.read_attachment_part(file_id chatcrypt.any_id, part integer)
 	RETURNS bytea LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_attachment_part';
 COMMENT ON FUNCTION chatcrypt.read_attachment_part(chatcrypt.any_id, integer) IS
-	'One part of a file, from 0; NULL past its end.';
+	'Returns one part of an attachment, counted from 0, or NULL past its end.';
 
 CREATE FUNCTION chatcrypt.attachment_metadata(
 	chat_id uuid, file_id uuid, encrypted_metadata bytea,
@@ -143,8 +162,8 @@ CREATE FUNCTION chatcrypt.attachment_metadata(
 	RETURNS record LANGUAGE c STRICT STABLE PARALLEL SAFE COST 50
 	AS 'MODULE_PATHNAME', 'chatcrypt_attachment_metadata';
 COMMENT ON FUNCTION chatcrypt.attachment_metadata(uuid, uuid, bytea) IS
-	'What the view attachments shows of a file; chatcrypt.on_decrypt_error says what for one that '
-	'does not open.';
+	'Returns what the view attachments shows of an attachment. chatcrypt.on_decrypt_error says '
+	'what is shown for one that does not open.';
 
 CREATE VIEW chatcrypt.attachments WITH (security_invoker = true) AS
 SELECT a.file_id,
@@ -163,14 +182,31 @@ SELECT a.file_id,
 FROM chatcrypt.attachment AS a, chatcrypt.attachment_metadata(a.chat_id, a.file_id, a.encrypted_metadata) AS m
 WHERE a.completed_at IS NOT NULL AND (a.expires_at IS NULL OR a.expires_at > now());
 COMMENT ON VIEW chatcrypt.attachments IS
-	'Files of chats that are complete, with their names, content types and sizes.';
+	'Attachments that are complete, with their names, content types and sizes.';
+COMMENT ON COLUMN chatcrypt.attachments.file_id IS 'The id of the attachment.';
+COMMENT ON COLUMN chatcrypt.attachments.chat_id IS 'Its chat.';
+COMMENT ON COLUMN chatcrypt.attachments.sender IS 'The participant who stored it, or NULL.';
+COMMENT ON COLUMN chatcrypt.attachments.dek_version IS
+	'The version of the data key that encrypts the metadata.';
+COMMENT ON COLUMN chatcrypt.attachments.created_at IS 'When its upload began.';
+COMMENT ON COLUMN chatcrypt.attachments.completed_at IS 'When its upload ended.';
+COMMENT ON COLUMN chatcrypt.attachments.expires_at IS
+	'When apply_retention() deletes it; NULL for never.';
+COMMENT ON COLUMN chatcrypt.attachments.message_id IS
+	'The message that the attachment belongs to and is deleted with, or NULL. It stays when an '
+	'actor deletes the message who may not delete the attachment.';
+COMMENT ON COLUMN chatcrypt.attachments.name IS 'Its name, decrypted.';
+COMMENT ON COLUMN chatcrypt.attachments.content_type IS 'Its content type, decrypted.';
+COMMENT ON COLUMN chatcrypt.attachments.size IS 'Its size in bytes.';
+COMMENT ON COLUMN chatcrypt.attachments.part_size IS 'The size of each part but the last.';
+COMMENT ON COLUMN chatcrypt.attachments.parts IS 'The number of its parts.';
 
 CREATE FUNCTION chatcrypt.ensure_attachment_key(chat_id chatcrypt.any_id)
 	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_ensure_attachment_key';
 COMMENT ON FUNCTION chatcrypt.ensure_attachment_key(chatcrypt.any_id) IS
-	'Gives a chat of mode conversation_key the data key that its files take, as storing one does '
-	'by itself; false where it has one.';
+	'Creates the data key that attachments of a chat of mode conversation_key are encrypted with, '
+	'which storing an attachment also does by itself. Returns false if the chat has one.';
 
 CREATE FUNCTION chatcrypt.encrypt_attachment(chat_id chatcrypt.any_id, file_id chatcrypt.any_id, content bytea,
 											 part integer DEFAULT 0,
@@ -178,8 +214,8 @@ CREATE FUNCTION chatcrypt.encrypt_attachment(chat_id chatcrypt.any_id, file_id c
 	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_encrypt_attachment';
 COMMENT ON FUNCTION chatcrypt.encrypt_attachment(chatcrypt.any_id, chatcrypt.any_id, bytea, integer, boolean, bytea) IS
-	'Encrypts a file that is kept elsewhere, or one part of it: which part, and whether it is the '
-	'last, is bound into it.';
+	'Encrypts a file that is kept elsewhere, or one part of it. The number of the part, and '
+	'whether it is the last, are bound into the result.';
 
 CREATE FUNCTION chatcrypt.decrypt_attachment(chat_id chatcrypt.any_id, file_id chatcrypt.any_id, sealed bytea,
 											 part integer DEFAULT 0,
@@ -187,4 +223,5 @@ CREATE FUNCTION chatcrypt.decrypt_attachment(chat_id chatcrypt.any_id, file_id c
 	RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_decrypt_attachment';
 COMMENT ON FUNCTION chatcrypt.decrypt_attachment(chatcrypt.any_id, chatcrypt.any_id, bytea, integer, boolean, bytea) IS
-	'Decrypts a file that is kept elsewhere, or one part of it.';
+	'Decrypts a file that is kept elsewhere, or one part of it. All arguments but the bytes must '
+	'be those that it was encrypted with.';

@@ -46,49 +46,62 @@ CREATE VIEW chatcrypt.kms_status WITH (security_barrier, security_invoker) AS
 		   u.key_latest_version, u.key_min_decryption_version, u.facts_at, u.facts_error
 	FROM known LEFT JOIN used AS u USING (key_uri) WHERE key_uri <> '' ORDER BY key_uri;
 COMMENT ON VIEW chatcrypt.kms_status IS
-	'One row for each key URI that was used since the KMS worker started, or that data keys, tenants '
-	'or the default of this database name: can it be used, and how is its KMS? What kms_check() alone '
-	'was asked about is not shown.';
+	'The state of each KMS key that was used since the KMS worker started, or that data keys, '
+	'tenants or chatcrypt.default_kms_key name. Keys that only kms_check() was asked about are '
+	'not shown.';
+COMMENT ON COLUMN chatcrypt.kms_status.key_uri IS 'The KMS key.';
+COMMENT ON COLUMN chatcrypt.kms_status.last_success IS 'When a call last succeeded.';
+COMMENT ON COLUMN chatcrypt.kms_status.last_error IS 'The last error.';
+COMMENT ON COLUMN chatcrypt.kms_status.last_error_at IS 'When it happened.';
+COMMENT ON COLUMN chatcrypt.kms_status.calls IS 'Calls since the KMS worker started.';
+COMMENT ON COLUMN chatcrypt.kms_status.failed_calls IS 'Calls that failed.';
+COMMENT ON COLUMN chatcrypt.kms_status.retries IS 'Calls that repeated a failed one.';
+COMMENT ON COLUMN chatcrypt.kms_status.key_exportable IS
+	'Whether the KMS would hand out the key itself; NULL if it does not say.';
+COMMENT ON COLUMN chatcrypt.kms_status.key_latest_version IS 'The newest version of the key.';
 COMMENT ON COLUMN chatcrypt.kms_status.usable IS
-	'False while something is known to stand against any use of the key; NULL for a key that was '
-	'not used since the KMS worker started.';
+	'False while something is known to prevent the use of the key; NULL if the key was not used '
+	'since the KMS worker started.';
 COMMENT ON COLUMN chatcrypt.kms_status.unusable_because IS
-	'What stands against it, with the error; of several reasons the gravest. What was refused once '
-	'counts until the same operation succeeds, kms_check() finds it allowed, or a reload.';
+	'What prevents its use, with the error; the most serious reason if there are several. A '
+	'refusal counts until the same operation succeeds, kms_check() finds it allowed, or the '
+	'settings are reloaded.';
 COMMENT ON COLUMN chatcrypt.kms_status.refused_until IS
-	'Until then requests are refused without a call, because they were refused before; NULL for none.';
+	'Until then requests are refused without a call, because the KMS refused them before; NULL '
+	'for none.';
 COMMENT ON COLUMN chatcrypt.kms_status.hold_until IS
-	'The KMS wants no request before that (Retry-After, up to 30 s); NULL for no such wish.';
+	'Until then no request is sent, because the KMS asked for a pause (Retry-After, up to 30 s); '
+	'NULL for none.';
 COMMENT ON COLUMN chatcrypt.kms_status.reachable IS
-	'Whether the last call was answered; NULL before the first.';
+	'Whether the KMS answered the last call; NULL before the first.';
 COMMENT ON COLUMN chatcrypt.kms_status.breaker IS
-	'closed: calls go out; open: requests fail at once until a probe is answered; half open: a '
+	'closed: calls are made. open: requests fail at once until a probe is answered. half open: a '
 	'probe is under way.';
 COMMENT ON COLUMN chatcrypt.kms_status.last_outcome IS
-	'How the last call for this key, or login for it, ended: a word of kms_calls.';
+	'How the last call for this key, or the last login for it, ended: a word of kms_calls.';
 COMMENT ON COLUMN chatcrypt.kms_status.last_request_id IS
-	'What the KMS calls the last request that it gave an id: to look for in its audit log.';
+	'The KMS''s own id of the last request that it gave one, to look for in its audit log.';
 COMMENT ON COLUMN chatcrypt.kms_status.latency_p50_ms IS
-	'Half of the last thousand calls or so took less than this.';
+	'Half of the last thousand calls or so took less time than this.';
 COMMENT ON COLUMN chatcrypt.kms_status.latency_p99_ms IS
-	'99 of 100 of the last thousand calls or so took less than this.';
+	'99 of 100 of the last thousand calls or so took less time than this.';
 COMMENT ON COLUMN chatcrypt.kms_status.in_flight IS 'Calls under way.';
 COMMENT ON COLUMN chatcrypt.kms_status.waiting IS 'Requests that are in no call yet.';
 COMMENT ON COLUMN chatcrypt.kms_status.items IS
-	'Keys wrapped, unwrapped, generated and re-wrapped.';
+	'Data keys that were wrapped, unwrapped, generated or re-wrapped.';
 COMMENT ON COLUMN chatcrypt.kms_status.token_lease_left IS
-	'How long the login holds without a renewal; NULL for no limit, or no login.';
+	'How long the login is valid without a renewal; NULL for no limit, or no login.';
 COMMENT ON COLUMN chatcrypt.kms_status.certificate_not_after IS
-	'When the TLS certificate of the KMS expires, or one of those that vouch for it if that is '
-	'sooner; NULL where no handshake has shown it.';
+	'When the TLS certificate of the KMS or one that it depends on expires, whichever is first; '
+	'NULL before the first handshake.';
 COMMENT ON COLUMN chatcrypt.kms_status.key_derived IS
-	'Whether the KMS binds each data key to its chat; NULL where it does not say.';
+	'Whether the KMS binds each data key to its chat; NULL if the KMS does not say.';
 COMMENT ON COLUMN chatcrypt.kms_status.key_min_decryption_version IS
-	'The KMS does not unwrap what older versions of the key have wrapped.';
+	'The oldest version with which the KMS still unwraps.';
 COMMENT ON COLUMN chatcrypt.kms_status.facts_at IS
-	'When the properties of the key (key_...) were read: once a minute while it is in use.';
+	'When the key_ columns were read: once a minute while the key is in use.';
 COMMENT ON COLUMN chatcrypt.kms_status.facts_error IS
-	'Why they could not be read again, or must not be so, if that is so; it stops no request.';
+	'Why the key_ columns could not be read again; it prevents no request.';
 
 CREATE FUNCTION chatcrypt.read_kms_calls(
 	OUT key_uri text, OUT operation text, OUT outcome text, OUT calls bigint, OUT items bigint)
@@ -101,19 +114,21 @@ COMMENT ON FUNCTION chatcrypt.read_kms_calls() IS
 CREATE VIEW chatcrypt.kms_calls WITH (security_barrier, security_invoker) AS
 	SELECT * FROM chatcrypt.read_kms_calls() ORDER BY key_uri, operation, outcome;
 COMMENT ON VIEW chatcrypt.kms_calls IS
-	'Calls of the KMS that have ended since its worker started, by key, operation and outcome: a row '
-	'for each that occurred.';
+	'Finished calls to the KMS since the KMS worker started, counted by key, operation and '
+	'outcome.';
 COMMENT ON COLUMN chatcrypt.kms_calls.key_uri IS
-	'The key; for logins the provider alone, as in vault:.';
+	'The KMS key; for logins only the provider, as in vault:.';
 COMMENT ON COLUMN chatcrypt.kms_calls.operation IS
-	'unwrap, wrap, generate or rewrap data keys; login, renewals included; key for a look at its '
-	'properties.';
+	'unwrap, wrap, generate or rewrap of data keys; login, including renewals; key for reading '
+	'the properties of a key.';
 COMMENT ON COLUMN chatcrypt.kms_calls.outcome IS
-	'ok, denied, rejected, not opened, no key, not set up; transient, timed out, sealed, bad reply, '
-	'which are tried again; login again, too large, which are sent in another way.';
-COMMENT ON COLUMN chatcrypt.kms_calls.calls IS 'Calls that ended so as a whole.';
+	'Success: ok. Refusals: denied, rejected, not opened, no key, not set up. Failures that are '
+	'tried again: transient, timed out, sealed, bad reply. Calls that are sent again in another '
+	'form: login again, too large.';
+COMMENT ON COLUMN chatcrypt.kms_calls.calls IS 'Calls that ended in this way as a whole.';
 COMMENT ON COLUMN chatcrypt.kms_calls.items IS
-	'Data keys in calls for which it ended so: a call that is ok may reject some of its items.';
+	'Data keys whose part of a call ended in this way. A call that is ok may reject some of its '
+	'items.';
 
 CREATE FUNCTION chatcrypt.read_kms_latency(
 	OUT key_uri text, OUT kind text, OUT bounds double precision[], OUT counts bigint[],
@@ -127,14 +142,17 @@ COMMENT ON FUNCTION chatcrypt.read_kms_latency() IS
 CREATE VIEW chatcrypt.kms_latency WITH (security_barrier, security_invoker) AS
 	SELECT * FROM chatcrypt.read_kms_latency() ORDER BY key_uri, kind DESC;
 COMMENT ON VIEW chatcrypt.kms_latency IS
-	'How long calls for data keys took that the KMS answered, since its worker started: two '
-	'histograms for each key.';
-COMMENT ON COLUMN chatcrypt.kms_latency.kind IS 'single: calls for one data key; batch: for more.';
-COMMENT ON COLUMN chatcrypt.kms_latency.bounds IS 'Upper bounds, in seconds.';
+	'How long the calls for data keys that the KMS answered took, since the KMS worker started: '
+	'two histograms for each key.';
+COMMENT ON COLUMN chatcrypt.kms_latency.key_uri IS 'The KMS key.';
+COMMENT ON COLUMN chatcrypt.kms_latency.kind IS
+	'single: calls for one data key. batch: calls for several.';
+COMMENT ON COLUMN chatcrypt.kms_latency.bounds IS 'Upper bounds of the histogram, in seconds.';
 COMMENT ON COLUMN chatcrypt.kms_latency.counts IS
-	'Calls that took no longer than the bound in the same place: each count holds those before it.';
-COMMENT ON COLUMN chatcrypt.kms_latency.calls IS 'All calls, also those that took longer than the last bound.';
-COMMENT ON COLUMN chatcrypt.kms_latency.seconds IS 'What they took together.';
+	'For each bound, the calls that took no longer, including those of the bounds before.';
+COMMENT ON COLUMN chatcrypt.kms_latency.calls IS
+	'All calls, including those that took longer than the last bound.';
+COMMENT ON COLUMN chatcrypt.kms_latency.seconds IS 'The time that they took in all.';
 
 CREATE FUNCTION chatcrypt.read_kms_worker(
 	OUT pid integer, OUT started_at timestamptz,
@@ -149,17 +167,27 @@ COMMENT ON FUNCTION chatcrypt.read_kms_worker() IS
 CREATE VIEW chatcrypt.kms_worker WITH (security_barrier, security_invoker) AS
 	SELECT * FROM chatcrypt.read_kms_worker();
 COMMENT ON VIEW chatcrypt.kms_worker IS
-	'The process that talks to the KMS, and the requests that it has: one row, without a pid while '
-	'it is not running.';
-COMMENT ON COLUMN chatcrypt.kms_worker.joined IS
-	'Requests that found one for the same key under way and shared it.';
+	'The KMS worker and the requests that it has, in one row. pid is NULL while the worker is not '
+	'running.';
+COMMENT ON COLUMN chatcrypt.kms_worker.pid IS 'The process id of the worker.';
+COMMENT ON COLUMN chatcrypt.kms_worker.started_at IS 'When it started.';
+COMMENT ON COLUMN chatcrypt.kms_worker.requests_pending IS
+	'Requests that the worker has not taken yet.';
+COMMENT ON COLUMN chatcrypt.kms_worker.requests_in_flight IS
+	'Requests that it has taken and not answered.';
+COMMENT ON COLUMN chatcrypt.kms_worker.answers_not_collected IS
+	'Answers that their session has not read yet.';
+COMMENT ON COLUMN chatcrypt.kms_worker.requests IS 'Requests since the server started.';
+COMMENT ON COLUMN chatcrypt.kms_worker.refreshes IS
+	'Keys that were unwrapped again in the background.';
+COMMENT ON COLUMN chatcrypt.kms_worker.joined IS 'Requests that shared one for the same key.';
 COMMENT ON COLUMN chatcrypt.kms_worker.heartbeat_at IS
-	'When the worker moved last, which it does once a second at least.';
+	'When the worker was last seen moving, which it does at least once a second.';
 COMMENT ON COLUMN chatcrypt.kms_worker.oldest_request_age IS
-	'How long the oldest request has been without an answer; NULL for none.';
+	'How long the oldest request has had no answer; NULL for none.';
 COMMENT ON COLUMN chatcrypt.kms_worker.hung IS
-	'Whether the worker has not moved for 5 s or longer: it is stopped, or stuck in a look-up or in '
-	'reading a file. NULL while it is not running.';
+	'Whether the worker has not moved for 5 s: it is stopped, or waits for a name look-up or a '
+	'file. NULL while it is not running.';
 
 CREATE FUNCTION chatcrypt.read_kms_waits(
 	OUT waits bigint, OUT seconds double precision, OUT timeouts bigint,
@@ -173,22 +201,23 @@ COMMENT ON FUNCTION chatcrypt.read_kms_waits() IS
 CREATE VIEW chatcrypt.kms_waits WITH (security_barrier, security_invoker) AS
 	SELECT * FROM chatcrypt.read_kms_waits();
 COMMENT ON VIEW chatcrypt.kms_waits IS
-	'How often and how long sessions of all databases waited for the KMS, and how it ended: one row, '
-	'counters since the server started. One wait may be for many keys. kms_check() is not counted.';
-COMMENT ON COLUMN chatcrypt.kms_waits.seconds IS 'All waits together.';
+	'How often and how long sessions of all databases have waited for the KMS since the server '
+	'started, and how the waits ended, in one row. One wait may be for many keys; waits of '
+	'kms_check() are not counted.';
+COMMENT ON COLUMN chatcrypt.kms_waits.waits IS 'All waits.';
+COMMENT ON COLUMN chatcrypt.kms_waits.seconds IS 'The time of all waits in all.';
 COMMENT ON COLUMN chatcrypt.kms_waits.timeouts IS
-	'Waits that ended without an answer in time for one key or more.';
+	'Waits in which at least one key got no answer in time.';
 COMMENT ON COLUMN chatcrypt.kms_waits.refused_at_once IS
-	'Waits that ended because the KMS was not asked: it did not answer before or wants no request for '
-	'now, or the KMS worker hangs.';
+	'Waits that ended without a call, because the KMS did not answer before, asked for a pause, '
+	'or the KMS worker hangs.';
 COMMENT ON COLUMN chatcrypt.kms_waits.cancelled IS
-	'Waits that were ended by a cancel, a statement_timeout or the end of the session.';
+	'Waits that were ended by a cancel, by statement_timeout or by the end of the session.';
 COMMENT ON COLUMN chatcrypt.kms_waits.failed IS
-	'Waits that ended with another failure: denied, rejected, no such key, not set up correctly.';
+	'Waits that ended in another failure: denied, rejected, no such key, not set up correctly.';
 COMMENT ON COLUMN chatcrypt.kms_waits.bounds IS 'Upper bounds of a histogram, in seconds.';
 COMMENT ON COLUMN chatcrypt.kms_waits.counts IS
-	'For each of the bounds, how many waits were no longer; all that were longer than the last are in '
-	'waits alone.';
+	'For each bound, the waits that were no longer, including those of the bounds before.';
 
 CREATE FUNCTION chatcrypt.read_cache_status(
 	OUT entries bigint, OUT capacity bigint, OUT hits bigint, OUT misses bigint,
@@ -204,32 +233,36 @@ CREATE VIEW chatcrypt.cache_status WITH (security_barrier, security_invoker) AS
 	SELECT c.*, (c.session_hits + c.hits)::float8 / nullif(c.session_hits + c.hits + c.misses, 0) AS hit_ratio
 	FROM chatcrypt.read_cache_status() AS c;
 COMMENT ON VIEW chatcrypt.cache_status IS
-	'The key cache that all sessions share; counters since the server started.';
-COMMENT ON COLUMN chatcrypt.cache_status.hits IS
-	'Look-ups that found the key here.';
-COMMENT ON COLUMN chatcrypt.cache_status.misses IS
-	'Look-ups that did not, and asked the KMS.';
+	'The key cache that all sessions share, with counters since the server started.';
+COMMENT ON COLUMN chatcrypt.cache_status.entries IS 'Data keys in the cache.';
+COMMENT ON COLUMN chatcrypt.cache_status.evictions IS 'Keys that were removed to make room.';
+COMMENT ON COLUMN chatcrypt.cache_status.refreshes IS
+	'Keys that were replaced by an unwrap in the background.';
+COMMENT ON COLUMN chatcrypt.cache_status.bytes IS 'The memory of the cache.';
+COMMENT ON COLUMN chatcrypt.cache_status.hits IS 'Look-ups that found the key in the cache.';
+COMMENT ON COLUMN chatcrypt.cache_status.misses IS 'Look-ups that did not, and asked the KMS.';
 COMMENT ON COLUMN chatcrypt.cache_status.session_hits IS
-	'Uses of keys that sessions answered from copies of their own, without a look-up here; counted '
-	'at the end of each transaction, and about every second within a long one.';
+	'Uses of keys that sessions answered from their own memory, without a look-up here. They are '
+	'counted at the end of each transaction, and about every second within a long one.';
 COMMENT ON COLUMN chatcrypt.cache_status.hit_ratio IS
-	'The share of all uses of keys that needed no KMS: (session_hits + hits) / (session_hits + hits '
-	'+ misses); NULL before the first use.';
+	'The share of all uses that needed no KMS: (session_hits + hits) / (session_hits + hits + '
+	'misses); NULL before the first use.';
 COMMENT ON COLUMN chatcrypt.cache_status.capacity IS
-	'chatcrypt.cache_size; the cache may hold a little more.';
+	'chatcrypt.cache_size. The cache may hold a few more.';
 COMMENT ON COLUMN chatcrypt.cache_status.locked IS
-	'Whether the operating system may not swap it out.';
-COMMENT ON COLUMN chatcrypt.cache_status.dumpable IS 'Whether a core dump would hold it.';
+	'Whether the operating system is kept from swapping it out.';
+COMMENT ON COLUMN chatcrypt.cache_status.dumpable IS 'Whether a core dump would include it.';
 COMMENT ON COLUMN chatcrypt.cache_status.warm_until IS
-	'When the first of the keys that are in use now reaches chatcrypt.cache_max_age if the KMS does '
-	'not answer again; keys that nobody uses go sooner (cache_idle). NULL without keys.';
-COMMENT ON COLUMN chatcrypt.cache_status.half_warm_until IS 'The same for half of the keys, nearly.';
-COMMENT ON COLUMN chatcrypt.cache_status.all_cold_at IS 'The same for all of them.';
+	'If the KMS does not answer from now on: when the first of the cached keys reaches '
+	'chatcrypt.cache_max_age. Keys that nobody uses leave sooner (cache_idle). NULL without keys.';
+COMMENT ON COLUMN chatcrypt.cache_status.half_warm_until IS
+	'The same for about half of the keys.';
+COMMENT ON COLUMN chatcrypt.cache_status.all_cold_at IS 'The same for all of the keys.';
 
 CREATE FUNCTION chatcrypt.kms_check(
 	key_uri text, OUT step text, OUT ok boolean, OUT detail text, OUT ms double precision)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 8 AS 'MODULE_PATHNAME', 'chatcrypt_kms_check';
 COMMENT ON FUNCTION chatcrypt.kms_check(text) IS
-	'Tries everything that a key is used for on a throw-away data key, and says step by step what '
-	'works. Stores nothing.';
+	'Tries on a throw-away data key everything that a KMS key is used for, and reports each step. '
+	'It stores nothing.';

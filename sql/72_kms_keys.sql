@@ -6,23 +6,23 @@ CREATE PROCEDURE chatcrypt.rewrap(
 	INOUT rewrapped bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_rewrap';
 COMMENT ON PROCEDURE chatcrypt.rewrap(text, chatcrypt.any_id, text, bigint, bigint, bigint) IS
-	'Has the KMS wrap data keys with the newest version of their KMS key: those of a tenant, a '
-	'chat or a key, or all. Each is unwrapped to the right key before its old wrapping is given '
-	'up. Says how many, and how many are as they were.';
+	'Has the KMS wrap data keys again with the newest version of their KMS key: those of a '
+	'tenant, of a chat, of a KMS key, or all. Returns how many were re-wrapped and how many '
+	'failed; a data key keeps its old wrapping until the new one has been opened and checked.';
 
 CREATE PROCEDURE chatcrypt.move_key(
 	from_uri text, to_uri text, "limit" bigint DEFAULT NULL,
 	INOUT moved bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_move_key';
 COMMENT ON PROCEDURE chatcrypt.move_key(text, text, bigint, bigint, bigint) IS
-	'Moves tenants and data keys from one KMS key to another, of any provider. Each is unwrapped '
-	'to the right key under the new one before its old wrapping is given up. Says how many, and '
-	'how many are as they were.';
+	'Moves tenants and data keys from one KMS key to another, of the same or another provider. '
+	'Returns how many data keys were moved and how many failed; a data key keeps its old wrapping '
+	'until the new one has been opened and checked.';
 
 CREATE FUNCTION chatcrypt.kms_key_usage(OUT kms_key text, OUT key_version bigint,
 										OUT data_keys bigint, OUT active bigint)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'chatcrypt_kms_key_usage';
 COMMENT ON FUNCTION chatcrypt.kms_key_usage() IS
-	'How many data keys each version of each KMS key wraps: a version that is not listed can be '
-	'shut off, as far as this database goes.';
+	'Counts the data keys that each version of each KMS key wraps. A version that is not listed '
+	'is not needed by this database any more.';

@@ -7,6 +7,6 @@ CREATE FUNCTION chatcrypt.verify_keys(
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'chatcrypt_verify_keys';
 COMMENT ON FUNCTION chatcrypt.verify_keys(bigint, text, text) IS
-	'Unwraps every data key anew and compares it with its key check value; one row for each that '
-	'fails: wrong key, does not unwrap, or not checked. With a limit, a sample that begins '
-	'somewhere else each time.';
+	'Unwraps every data key anew and compares it with its key check value; returns a row for each '
+	'that is another key, does not unwrap, or could not be checked. With a limit it checks a '
+	'sample, which begins at another place each time.';

@@ -15,11 +15,18 @@ CREATE TABLE chatcrypt.protected_column (
 CREATE UNIQUE INDEX protected_column_is_told_apart ON chatcrypt.protected_column
 	(relation, chat_column, message_column, sha256(coalesce(aad, '')));
 COMMENT ON TABLE chatcrypt.protected_column IS
-	'Columns of other tables that hold envelopes: re-encryption, purging and verification go '
-	'through them too.';
+	'Columns of other tables that hold envelopes, which re-encryption, purging and verification '
+	'include. register_envelopes() writes it.';
+COMMENT ON COLUMN chatcrypt.protected_column.registry_id IS 'The id of the registration.';
+COMMENT ON COLUMN chatcrypt.protected_column.relation IS 'The table.';
+COMMENT ON COLUMN chatcrypt.protected_column.envelope_column IS 'The column of the envelopes.';
+COMMENT ON COLUMN chatcrypt.protected_column.chat_column IS 'The column of the id of the chat.';
+COMMENT ON COLUMN chatcrypt.protected_column.message_column IS
+	'The column of the id of the message.';
+COMMENT ON COLUMN chatcrypt.protected_column.registered_at IS 'When it was registered.';
 COMMENT ON COLUMN chatcrypt.protected_column.aad IS
-	'The additional data that all envelopes of the column are sealed with; NULL for none. No two '
-	'columns of a table have the same with the same ids.';
+	'The additional data of all envelopes in the column; NULL for none. Two columns of a table '
+	'with the same id columns need different additional data.';
 SELECT pg_extension_config_dump('chatcrypt.protected_column', '');
 
 CREATE FUNCTION chatcrypt.register_envelopes(relation regclass, envelope_column name,
@@ -29,14 +36,16 @@ CREATE FUNCTION chatcrypt.register_envelopes(relation regclass, envelope_column 
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_register_envelopes';
 COMMENT ON FUNCTION chatcrypt.register_envelopes(regclass, name, name, name, bytea, uuid) IS
-	'Makes a column known that holds envelopes; gives the id of the registration.';
+	'Registers a column of another table that holds envelopes, so that re-encryption, purging and '
+	'verification include it. Returns the id of the registration; aad is the additional data of '
+	'all envelopes in the column.';
 
 CREATE FUNCTION chatcrypt.unregister_envelopes(registry_id uuid)
 	RETURNS boolean LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_unregister_envelopes';
 COMMENT ON FUNCTION chatcrypt.unregister_envelopes(uuid) IS
-	'Forgets a registered column: nothing keeps the keys of its envelopes from being purged then. '
-	'False where there was none.';
+	'Removes the registration of a column; purging then no longer keeps the keys that envelopes '
+	'in it need. Returns false if there was no such registration.';
 
 -- How far the upkeep of a chat has come.  Only hints: whoever relies on one looks again.
 CREATE TABLE chatcrypt.upkeep (
@@ -46,19 +55,28 @@ CREATE TABLE chatcrypt.upkeep (
 	unreadable bigint,
 	looked_for_unused_at timestamptz
 );
-COMMENT ON TABLE chatcrypt.upkeep IS 'When each chat was last gone through, and what did not open.';
+COMMENT ON TABLE chatcrypt.upkeep IS
+	'The result of the last re-encryption of each chat, and when its unused keys were last looked '
+	'for.';
+COMMENT ON COLUMN chatcrypt.upkeep.chat_id IS 'The chat.';
+COMMENT ON COLUMN chatcrypt.upkeep.reencrypted_at IS 'When that was.';
+COMMENT ON COLUMN chatcrypt.upkeep.looked_for_unused_at IS
+	'When unused keys of the chat were last looked for.';
 COMMENT ON COLUMN chatcrypt.upkeep.reencrypted_to IS
-	'dek_id of the key that all readable envelopes were under when re-encryption last ended.';
+	'The dek_id of the key under which all readable envelopes were when the last re-encryption '
+	'ended.';
 COMMENT ON COLUMN chatcrypt.upkeep.unreadable IS
-	'How many envelopes of the chat did not open then: verify_chat() lists them.';
+	'How many envelopes of the chat did not open then; verify_chat() lists them.';
 
 -- When old messages are moved without being asked for.
 ALTER TABLE chatcrypt.tenant ADD COLUMN reencrypt_after interval CHECK (reencrypt_after >= interval '0');
 ALTER TABLE chatcrypt.chat ADD COLUMN reencrypt_after interval CHECK (reencrypt_after >= interval '0');
 COMMENT ON COLUMN chatcrypt.tenant.reencrypt_after IS
-	'How long after a key was replaced reencrypt_due() moves what it sealed; NULL for never.';
+	'How long after a data key was replaced reencrypt_due() moves what it encrypted, or NULL for '
+	'never.';
 COMMENT ON COLUMN chatcrypt.chat.reencrypt_after IS
-	'As the tenant''s, for this chat; NULL for what the tenant says.';
+	'How long after a data key was replaced reencrypt_due() moves what it encrypted, or NULL for '
+	'the policy of the tenant.';
 
 CREATE INDEX dek_replaced ON chatcrypt.dek (chat_id) WHERE state = 'decrypt_only';
 
@@ -67,23 +85,24 @@ CREATE FUNCTION chatcrypt.reseal(chat_id chatcrypt.any_id, message_id chatcrypt.
 	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
 	AS 'MODULE_PATHNAME', 'chatcrypt_reseal_envelope';
 COMMENT ON FUNCTION chatcrypt.reseal(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
-	'Seals what an envelope holds under the chat''s newest key, without showing it; raises for one '
-	'that does not open.';
+	'Encrypts the content of an envelope again under the newest data key of its chat, without '
+	'showing it. An envelope that does not open raises an error.';
 
 CREATE FUNCTION chatcrypt.try_reseal(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, envelope bytea,
 									 aad bytea DEFAULT NULL)
 	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
 	AS 'MODULE_PATHNAME', 'chatcrypt_try_reseal_envelope';
 COMMENT ON FUNCTION chatcrypt.try_reseal(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
-	'As reseal(), with NULL for an envelope that does not open: the old one is then the only one.';
+	'Does the same, and returns NULL for an envelope that does not open, so that the caller keeps '
+	'the old one.';
 
 CREATE PROCEDURE chatcrypt.reencrypt_chat(
 	chat_id chatcrypt.any_id, batch integer DEFAULT 1000, INOUT moved bigint DEFAULT NULL,
 	INOUT unreadable bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reencrypt_chat';
 COMMENT ON PROCEDURE chatcrypt.reencrypt_chat(chatcrypt.any_id, integer, bigint, bigint) IS
-	'Moves all envelopes of a chat to its newest key, each batch in a transaction of its own; says '
-	'how many were moved, and how many do not open.';
+	'Encrypts all stored envelopes of a chat again under its newest data key, in batches that '
+	'commit. Returns how many were re-encrypted, and how many do not open.';
 
 CREATE PROCEDURE chatcrypt.reencrypt_due(
 	replaced_for interval DEFAULT NULL, "limit" bigint DEFAULT NULL, batch integer DEFAULT 1000,
@@ -91,9 +110,9 @@ CREATE PROCEDURE chatcrypt.reencrypt_due(
 	INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reencrypt_due';
 COMMENT ON PROCEDURE chatcrypt.reencrypt_due(interval, bigint, integer, bigint, bigint, bigint) IS
-	'Re-encrypts the chats whose keys were replaced as long ago as the argument or else the policy '
-	'reencrypt_after says; says how many envelopes were moved, how many do not open, and how many '
-	'chats failed.';
+	'Re-encrypts the chats whose data key was replaced longer ago than replaced_for, or than the '
+	'policy reencrypt_after. Returns how many envelopes were re-encrypted, how many do not open, '
+	'and how many chats failed.';
 
 -- Destroying keys that nothing needs: src/pg/upkeep/purge.c tells why nothing slips under it.
 CREATE PROCEDURE chatcrypt.purge_unused_deks(
@@ -102,13 +121,14 @@ CREATE PROCEDURE chatcrypt.purge_unused_deks(
 	INOUT waiting_for bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_unused_deks';
 COMMENT ON PROCEDURE chatcrypt.purge_unused_deks(bigint, interval, bigint, bigint, bigint) IS
-	'Destroys replaced keys that no envelope names, in chats whose external_envelopes is false; '
-	'says how many, how many chats failed, and for how many older transactions it had no patience '
-	'to wait: then the next call in the session goes on.';
+	'Destroys replaced data keys that no stored envelope needs, in chats whose external_envelopes '
+	'is false. Returns how many were destroyed, how many chats failed, and how many older '
+	'transactions were still running after the wait; then the next call in the same session '
+	'continues.';
 
 CREATE PROCEDURE chatcrypt.purge_chat(
 	chat_id chatcrypt.any_id, patience interval DEFAULT '30 seconds', INOUT destroyed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_chat';
 COMMENT ON PROCEDURE chatcrypt.purge_chat(chatcrypt.any_id, interval, bigint) IS
-	'Destroys the replaced keys of a chat that no envelope names; refuses a chat whose '
-	'external_envelopes is true.';
+	'Destroys the replaced data keys of a chat that no stored envelope needs, and returns how '
+	'many. It refuses a chat whose external_envelopes is true.';

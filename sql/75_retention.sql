@@ -14,20 +14,21 @@ CREATE PROCEDURE chatcrypt.apply_retention(
 	"limit" bigint DEFAULT NULL, batch integer DEFAULT 1000, INOUT deleted bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_apply_retention';
 COMMENT ON PROCEDURE chatcrypt.apply_retention(bigint, integer, bigint) IS
-	'Deletes messages and files whose expires_at has passed, and uploads of which nothing has come '
-	'for chatcrypt.attachment_upload_time, each batch in a transaction of its own; says how many.';
+	'Deletes messages and attachments whose expires_at has passed, and uploads that got no part '
+	'for chatcrypt.attachment_upload_time, in batches that commit. Returns how many were deleted.';
 
 CREATE PROCEDURE chatcrypt.delete_chat(
 	chat_id chatcrypt.any_id, confirm text DEFAULT NULL, batch integer DEFAULT 1000,
 	INOUT deleted bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_delete_chat';
 COMMENT ON PROCEDURE chatcrypt.delete_chat(chatcrypt.any_id, text, integer, bigint) IS
-	'Destroys all keys of a chat, then deletes its files and messages in batches and at last the '
-	'chat itself: confirm => ''irreversible''. Says how many messages. Its history stays.';
+	'Destroys all keys of a chat, then deletes its attachments and messages in batches that '
+	'commit, and at last the chat itself; confirm must be irreversible. Returns how many messages '
+	'were deleted; the history of its keys stays.';
 
 CREATE PROCEDURE chatcrypt.delete_messages_of(
 	participant text, chat_id chatcrypt.any_id DEFAULT NULL, INOUT deleted bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_delete_messages_of';
 COMMENT ON PROCEDURE chatcrypt.delete_messages_of(text, chatcrypt.any_id, bigint) IS
-	'Deletes what a participant has sent, messages and files, in one chat or in all of them, in '
-	'batches; says how many.';
+	'Deletes the messages and attachments that a participant has sent, in one chat or in all '
+	'chats, in batches that commit. Returns how many were deleted.';

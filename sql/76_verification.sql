@@ -5,15 +5,16 @@ CREATE FUNCTION chatcrypt.check_envelope(chat_id chatcrypt.any_id, message_id ch
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 100
 	AS 'MODULE_PATHNAME', 'chatcrypt_check_envelope';
 COMMENT ON FUNCTION chatcrypt.check_envelope(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
-	'What keeps an envelope from opening; NULL for nothing. Shows none of what it holds.';
+	'Returns the reason why an envelope does not open, or NULL if it opens. It shows nothing of '
+	'the content.';
 
 CREATE FUNCTION chatcrypt.check_message(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, created_at timestamptz, sender text,
 										envelope bytea)
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 100
 	AS 'MODULE_PATHNAME', 'chatcrypt_check_message';
 COMMENT ON FUNCTION chatcrypt.check_message(chatcrypt.any_id, chatcrypt.any_id, timestamptz, text, bytea) IS
-	'What keeps the envelope of a row of chatcrypt.message from opening; NULL for nothing. Shows '
-	'none of what it holds.';
+	'Returns the reason why a row of chatcrypt.message does not open, or NULL if it opens. It '
+	'shows nothing of the content.';
 
 CREATE FUNCTION chatcrypt.verify_chat(
 	chat_id chatcrypt.any_id, "limit" bigint DEFAULT 10000,
@@ -21,7 +22,7 @@ CREATE FUNCTION chatcrypt.verify_chat(
 	RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
 	AS 'MODULE_PATHNAME', 'chatcrypt_verify_chat';
 COMMENT ON FUNCTION chatcrypt.verify_chat(chatcrypt.any_id, bigint) IS
-	'Opens everything that a chat has, in all registered tables, and lists what does not open, '
+	'Opens every envelope of a chat, in all registered tables, and lists those that do not open, '
 	'with the reason.';
 
 CREATE TABLE chatcrypt.unopened (
@@ -32,12 +33,20 @@ CREATE TABLE chatcrypt.unopened (
 	reason text NOT NULL,
 	found_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE chatcrypt.unopened IS 'What the last verify_all() could not open. Not dumped.';
+COMMENT ON TABLE chatcrypt.unopened IS
+	'The envelopes that the last verify_all() could not open. A dump does not include it.';
+COMMENT ON COLUMN chatcrypt.unopened.relation IS 'The table.';
+COMMENT ON COLUMN chatcrypt.unopened.chat_id IS 'The chat.';
+COMMENT ON COLUMN chatcrypt.unopened.message_id IS 'The message or attachment.';
+COMMENT ON COLUMN chatcrypt.unopened.dek_version IS
+	'The version of the data key that the envelope names.';
+COMMENT ON COLUMN chatcrypt.unopened.reason IS 'Why it does not open.';
+COMMENT ON COLUMN chatcrypt.unopened.found_at IS 'When that was found.';
 
 CREATE PROCEDURE chatcrypt.verify_all(
 	max_rate integer DEFAULT NULL, "limit" bigint DEFAULT 10000, INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_verify_all';
 COMMENT ON PROCEDURE chatcrypt.verify_all(integer, bigint, bigint) IS
-	'Opens everything in all registered tables, and lists what does not open in '
-	'chatcrypt.unopened; says how many that were. With parallel workers, or at no more than '
-	'max_rate megabytes of table a second. At most limit are listed of each table.';
+	'Opens every envelope in all registered tables, lists those that do not open in '
+	'chatcrypt.unopened, and returns how many they are. It uses parallel workers, or reads no '
+	'more than max_rate megabytes of table a second; the list is limited for each table.';

@@ -3,15 +3,15 @@
 ALTER TABLE chatcrypt.chat ADD COLUMN moderation text COLLATE "C" NOT NULL DEFAULT 'own'
 	CHECK (moderation = ANY (ARRAY['own', 'participants']));
 COMMENT ON COLUMN chatcrypt.chat.moderation IS
-	'own: an actor changes and deletes what it sent, and removes itself alone from the chat. '
-	'participants: every participant does so for all.';
+	'own: an actor changes and deletes only what it sent, and removes only itself from the chat. '
+	'participants: every participant may do so for all.';
 
 CREATE FUNCTION chatcrypt.may_change(chat_id chatcrypt.any_id, sender text)
 	RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_may_change';
 COMMENT ON FUNCTION chatcrypt.may_change(chatcrypt.any_id, text) IS
-	'What row-level security asks: may the current actor change and delete what this sender sent '
-	'in the chat?  True where there is no actor and none is required.';
+	'Returns whether the current actor may change and delete what this sender sent to the chat; '
+	'row-level security asks it. True if there is no actor and none is required.';
 
 -- Restrictive, so that they hold beside whatever lets a row be seen.  They ask may_see() as well,
 -- because PostgreSQL asks restrictive policies first, and takes an index condition from what it asks first.

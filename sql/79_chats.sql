@@ -7,10 +7,39 @@ SELECT c.*,
 			 WHERE p.chat_id = c.chat_id ORDER BY p.participant) AS participants
 FROM chatcrypt.chat AS c;
 COMMENT ON VIEW chatcrypt.chats IS
-	'Chats, each with an array of its participants, in the order of their names: select, update and '
-	'delete here. create_chat() makes one, because a chat needs a key.';
+	'Chats, each with an array of its participants in the order of their names. Select, update '
+	'and delete chats here; create_chat() makes one, because a chat needs a key.';
+COMMENT ON COLUMN chatcrypt.chats.rotate_after IS
+	'The age at which a data key is due for rotation, or NULL for the policy of the tenant.';
+COMMENT ON COLUMN chatcrypt.chats.rotate_messages IS
+	'The number of messages after which a data key is due for rotation, or NULL for the policy of '
+	'the tenant.';
+COMMENT ON COLUMN chatcrypt.chats.rotate_on_removal IS
+	'Whether the data key is rotated when a participant is removed; NULL for the policy of the '
+	'tenant.';
+COMMENT ON COLUMN chatcrypt.chats.retention IS
+	'How long after created_at a message expires, or NULL for the policy of the tenant.';
+COMMENT ON COLUMN chatcrypt.chats.reencrypt_after IS
+	'How long after a data key was replaced reencrypt_due() moves what it encrypted, or NULL for '
+	'the policy of the tenant.';
+COMMENT ON COLUMN chatcrypt.chats.attachment_quota IS
+	'How many bytes the stored attachments of the chat may take, or NULL for the policy of the '
+	'tenant.';
+COMMENT ON COLUMN chatcrypt.chats.created_at IS 'When the chat was created.';
+COMMENT ON COLUMN chatcrypt.chats.updated_at IS 'When the row was last changed.';
+COMMENT ON COLUMN chatcrypt.chats.chat_id IS 'The id of the chat.';
+COMMENT ON COLUMN chatcrypt.chats.tenant IS 'Its tenant.';
+COMMENT ON COLUMN chatcrypt.chats.mode IS
+	'managed: the server encrypts. conversation_key: the server encrypts with a key that clients '
+	'may hold. e2ee: the clients encrypt, and plaintext is refused.';
+COMMENT ON COLUMN chatcrypt.chats.external_envelopes IS
+	'Whether envelopes of this chat may exist outside of this database. While it is true, no key '
+	'of the chat is purged.';
+COMMENT ON COLUMN chatcrypt.chats.moderation IS
+	'own: an actor changes and deletes only what it sent, and removes only itself from the chat. '
+	'participants: every participant may do so for all.';
 COMMENT ON COLUMN chatcrypt.chats.participants IS
-	'An UPDATE adds and removes what it changes of the array.';
+	'Its participants. An UPDATE adds and removes those in which the new array differs.';
 
 -- What an UPDATE does not change it leaves as it finds it, so that no other session's change is lost.
 CREATE FUNCTION chatcrypt.write_chat() RETURNS trigger
@@ -56,5 +85,6 @@ CREATE FUNCTION chatcrypt.my_chats(since timestamptz DEFAULT '-infinity')
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 20
 	AS 'MODULE_PATHNAME', 'chatcrypt_my_chats';
 COMMENT ON FUNCTION chatcrypt.my_chats(timestamptz) IS
-	'The chats of the current actor, the one with the newest message first: who takes part, the '
-	'policies of the chat or its tenant, when the last message came, and how many came since a moment.';
+	'Returns the chats of the current actor, the one with the newest message first: their '
+	'participants, the policies of the chat or else of its tenant, the time of the last message, '
+	'and the number of messages since the given moment.';

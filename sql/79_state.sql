@@ -25,16 +25,17 @@ COMMENT ON FUNCTION chatcrypt.read_key_state() IS 'What stands behind the view c
 CREATE VIEW chatcrypt.key_state WITH (security_barrier, security_invoker) AS
 	SELECT * FROM chatcrypt.read_key_state() ORDER BY kms_key, key_version;
 COMMENT ON VIEW chatcrypt.key_state IS
-	'The data keys of this database, one row for each KMS key and version that wraps any. Exact: '
-	'reads one index to its end, which takes some 20 ms for each 100,000 keys.';
+	'How many data keys of this database each version of each KMS key wraps. The counts are '
+	'exact; reading takes about 20 ms for each 100,000 keys.';
+COMMENT ON COLUMN chatcrypt.key_state.kms_key IS 'The KMS key.';
 COMMENT ON COLUMN chatcrypt.key_state.key_version IS
-	'The version of the KMS key; NULL where a wrapped key does not tell.';
+	'The version of the KMS key; NULL if the wrapped keys do not tell.';
 COMMENT ON COLUMN chatcrypt.key_state.data_keys IS
-	'Data keys that it wraps; destroyed ones are not counted.';
-COMMENT ON COLUMN chatcrypt.key_state.active IS 'Those of them that seal.';
+	'Data keys that it wraps, without destroyed ones.';
+COMMENT ON COLUMN chatcrypt.key_state.active IS 'Those of them that are active.';
 COMMENT ON COLUMN chatcrypt.key_state.below_minimum IS
-	'Those that the KMS does not open any more, because key_min_decryption_version in '
-	'chatcrypt.kms_status is above this version: all of them or 0; NULL where that is not known.';
+	'Those that the KMS no longer unwraps, because key_min_decryption_version in '
+	'chatcrypt.kms_status is above this version: all of them or 0; NULL if that is not known.';
 COMMENT ON COLUMN chatcrypt.key_state.oldest IS 'When the oldest of them became active.';
 
 -- No key is due before its age is that of the shortest policy, which leaves few to look at.  A tenth
@@ -81,12 +82,15 @@ COMMENT ON FUNCTION chatcrypt.read_tenant_state() IS
 CREATE VIEW chatcrypt.tenant_state WITH (security_barrier, security_invoker) AS
 	SELECT * FROM chatcrypt.read_tenant_state() ORDER BY tenant;
 COMMENT ON VIEW chatcrypt.tenant_state IS
-	'The tenants of this database, one row each. Exact: counts chats in an index, some 20 ms for each '
-	'100,000, and looks at the rows of keys that are older than the shortest rotate_after.';
+	'The tenants of this database, with their numbers of chats. The counts are exact; reading '
+	'takes about 20 ms for each 100,000 chats, and longer where many keys are older than the '
+	'shortest rotate_after.';
+COMMENT ON COLUMN chatcrypt.tenant_state.tenant IS 'The tenant.';
+COMMENT ON COLUMN chatcrypt.tenant_state.chats IS 'Its chats.';
 COMMENT ON COLUMN chatcrypt.tenant_state.kms_key IS 'The KMS key of its new data keys.';
 COMMENT ON COLUMN chatcrypt.tenant_state.chats_due IS
-	'Chats whose key is older than rotate_after allows. Those that are due by their number of '
-	'messages are not counted here: due_for_rotation() lists both.';
+	'Its chats whose data key is older than rotate_after allows. due_for_rotation() also lists '
+	'those that are due by their number of messages.';
 COMMENT ON COLUMN chatcrypt.tenant_state.oldest_due IS
 	'Since when the first of them has been due; NULL for none.';
 
@@ -140,35 +144,34 @@ COMMENT ON FUNCTION chatcrypt.read_health() IS 'What stands behind the view chat
 CREATE VIEW chatcrypt.health WITH (security_barrier, security_invoker) AS
 	SELECT * FROM chatcrypt.read_health();
 COMMENT ON VIEW chatcrypt.health IS
-	'This database in one row: what waits to be done, and what went wrong. Counts of rows stop at '
-	'10,000, and feed_behind at 100,000, so that a look takes some milliseconds whatever has piled up.';
+	'The state of this database in one row: what waits to be done, and what went wrong. Counts '
+	'stop at 10,000, and feed_behind at 100,000, so that reading takes some milliseconds however '
+	'much there is.';
 COMMENT ON COLUMN chatcrypt.health.events_unsealed IS
-	'Events of the history of keys that are in no seal.';
+	'Events of the history of keys that no seal covers.';
 COMMENT ON COLUMN chatcrypt.health.oldest_unsealed IS
 	'When the first of them happened; NULL for none.';
 COMMENT ON COLUMN chatcrypt.health.unopened_damaged IS
-	'Messages and files that sessions of this database could not open since the server started, '
-	'because of their bytes: damaged, sealed for another place, or no envelope. Each attempt '
-	'counts, on whatever a caller gave to decrypt() too; verification and its findings do not.';
+	'Attempts of sessions of this database, since the server started, to open a message or '
+	'attachment that was damaged, sealed for another place, or no envelope. Attempts with '
+	'decrypt() count; verification does not.';
 COMMENT ON COLUMN chatcrypt.health.unopened_no_key IS
 	'The same, because their chat has no key of their version and no trace of one.';
 COMMENT ON COLUMN chatcrypt.health.unopened_destroyed IS
 	'The same, because their key was destroyed: normal after a shred or a purge.';
 COMMENT ON COLUMN chatcrypt.health.unopened_kms IS
-	'The same, because the KMS did not give the key.';
+	'The same, because the KMS did not unwrap the key.';
 COMMENT ON COLUMN chatcrypt.health.last_unopened IS 'When the last of these four happened.';
 COMMENT ON COLUMN chatcrypt.health.verification_findings IS
-	'Rows of chatcrypt.unopened: what the last verify_all() could not open, but for what was sealed '
-	'under a key that somebody destroyed.';
+	'Rows of chatcrypt.unopened that have another reason than a key that was destroyed.';
 COMMENT ON COLUMN chatcrypt.health.last_finding IS 'When the last of them was found.';
 COMMENT ON COLUMN chatcrypt.health.feed_behind IS
-	'Changes that the search index outside has not been told, or has not acknowledged.';
-COMMENT ON COLUMN chatcrypt.health.feed_oldest IS 'When the oldest of them was written.';
+	'Changes that the external index has not acknowledged.';
+COMMENT ON COLUMN chatcrypt.health.feed_oldest IS 'When the oldest of them was made.';
 COMMENT ON COLUMN chatcrypt.health.chats_due IS
 	'As in chatcrypt.tenant_state, over all tenants.';
-COMMENT ON COLUMN chatcrypt.health.oldest_due IS
-	'Since when one of these has been due: the longest wait, while fewer than 10,000 are.';
+COMMENT ON COLUMN chatcrypt.health.oldest_due IS 'Since when the first of them has been due.';
 COMMENT ON COLUMN chatcrypt.health.oldest_key IS
-	'When the active data key that was not rotated for longest became active.';
+	'When the oldest active data key became active.';
 COMMENT ON COLUMN chatcrypt.health.uploads_abandoned IS
-	'Files whose upload began more than a day ago and is not finished.';
+	'Attachments whose upload began more than a day ago and has not ended.';

@@ -9,9 +9,18 @@ ALTER TABLE chatcrypt.tenant
 	ADD COLUMN search_feed boolean CONSTRAINT tenant_plain_search_is_fed CHECK (search_feed OR search_mode <> 'plain'),
 	ADD CONSTRAINT tenant_search_is_all_or_nothing CHECK
 		(num_nulls(search_mode, search_config, search_prefixes, search_trigrams, search_bits, search_feed) IN (0, 6));
+COMMENT ON COLUMN chatcrypt.tenant.search_config IS
+	'The text search configuration of new chats.';
+COMMENT ON COLUMN chatcrypt.tenant.search_prefixes IS
+	'The shortest prefix of a word with a token of its own in new chats; 0 for none.';
+COMMENT ON COLUMN chatcrypt.tenant.search_trigrams IS
+	'Whether new chats have tokens of the trigrams of words.';
+COMMENT ON COLUMN chatcrypt.tenant.search_bits IS 'How many bits of a token new chats keep.';
+COMMENT ON COLUMN chatcrypt.tenant.search_feed IS
+	'Whether messages of new chats go to the feed of an external search engine.';
 COMMENT ON COLUMN chatcrypt.tenant.search_mode IS
-	'How new chats are searched, with the columns that follow; NULL for not at all. '
-	'set_tenant_search() writes them.';
+	'How new chats can be searched: blind, plain, or NULL for not at all. set_tenant_search() '
+	'writes this and the following columns.';
 
 CREATE FUNCTION chatcrypt.set_tenant_search(tenant text, mode text,
 											config regconfig DEFAULT 'pg_catalog.simple',
@@ -21,5 +30,5 @@ CREATE FUNCTION chatcrypt.set_tenant_search(tenant text, mode text,
 	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_set_tenant_search';
 COMMENT ON FUNCTION chatcrypt.set_tenant_search(text, text, regconfig, integer, boolean, integer, boolean) IS
-	'Says how each new chat of a tenant is searched, from its first message on. Chats that exist '
-	'stay as they are.';
+	'Sets how new chats of a tenant can be searched, with the arguments of set_search(). Chats '
+	'that exist keep what they have.';

@@ -6,9 +6,13 @@
 -- is bound to one version's columns would stand in the way of pg_upgrade.
 
 CREATE TYPE chatcrypt.finding AS (severity text, finding text, what text, why text, how_to_mend text);
-COMMENT ON TYPE chatcrypt.finding IS
-	'A row of doctor(): critical, warning or notice; a code that stays the same; and three '
-	'sentences.';
+COMMENT ON TYPE chatcrypt.finding IS 'A row of doctor().';
+COMMENT ON COLUMN chatcrypt.finding.severity IS 'critical, warning or notice.';
+COMMENT ON COLUMN chatcrypt.finding.finding IS
+	'A code that stays the same from version to version: docs/monitoring.md lists them.';
+COMMENT ON COLUMN chatcrypt.finding.what IS 'What was found.';
+COMMENT ON COLUMN chatcrypt.finding.why IS 'Why it matters.';
+COMMENT ON COLUMN chatcrypt.finding.how_to_mend IS 'What to do.';
 
 CREATE FUNCTION chatcrypt.doctor_list(items text[]) RETURNS text
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -22,4 +22,5 @@ CREATE FUNCTION chatcrypt.doctor() RETURNS SETOF chatcrypt.finding
 	ORDER BY array_position(ARRAY['critical', 'warning', 'notice'], f.severity), f.finding COLLATE "C", f.what COLLATE "C";
 $$;
 COMMENT ON FUNCTION chatcrypt.doctor() IS
-	'What on this server could lay messages or keys open: how bad, what, why, and how to mend it.';
+	'Returns findings about settings, roles and keys of this server that could expose messages or '
+	'lose keys: the severity, what was found, why it matters, and what to do.';

@@ -1,8 +1,9 @@
 # What the docs say and what the server has must not differ: settings with default, range and
-# reload class, findings of doctor(), functions with their arguments, relations, roles.  The
-# README's SQL runs as it stands, and links lead somewhere.
+# reload class, findings of doctor(), the reference.  The README's SQL runs as it stands, and links
+# lead somewhere.
 use strict;
 use warnings;
+use Chatcrypt::Reference;
 use Chatcrypt::Test;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -74,80 +75,30 @@ my %explained = rows_of('monitoring.md', qr/[a-z_]+/);
 is(join(' ', sort keys %explained), join(' ', sort keys %severity), 'monitoring.md has every finding of doctor()');
 is($explained{$_}[0], $severity{$_}, "$_: severity") foreach sort keys %explained;
 
-# The rows of a table of README.md below a heading, each as the text of its first cell.
-my $readme = slurp_file('README.md');
-
-sub first_cells
+# docs/reference.md is what scripts/reference writes.
+my $reference = slurp_file('docs/reference.md');
+my $wanted = Chatcrypt::Reference::page(sub { $node->safe_psql('postgres', @_) });
+is_deeply([ split /\n/, $reference ], [ split /\n/, $wanted ],
+	'docs/reference.md is what the catalog says: scripts/reference writes it anew');
+my @unexplained = $reference =~ /^\| `(\w+)` \| [^|]+ \|  \|$/mg;
+is("@unexplained", '', 'every column in docs/reference.md is explained');
+my (%headings, @twice);
+foreach my $heading ($reference =~ /^#+ (.*)$/mg)
 {
-	my ($heading) = @_;
-	my ($section) = $readme =~ /^#+ \Q$heading\E\n(.*?)(?=^#)/ms or die "README.md has no section $heading";
-	my @cells = $section =~ /^\| (`.*?) \|/mg;
-
-	cmp_ok(scalar(@cells), '>', 5, "README.md, $heading: a table");
-	return @cells;
+	push @twice, $heading if $headings{ lc($heading) =~ s/[^\w\- ]//gr }++;
 }
+is("@twice", '', 'every heading of docs/reference.md has an anchor of its own');
 
-sub lines_of
-{
-	return split /\n/, $node->safe_psql('postgres', @_);
-}
-
-# Functions and procedures, with the arguments that one gives.
-my (%kind, %signatures);
-foreach my $line (lines_of(<<'SQL'))
-	SELECT proname, CASE WHEN prorettype IN ('trigger'::regtype, 'event_trigger'::regtype) THEN 't' ELSE prokind END,
-		   (SELECT string_agg(name, ', ' ORDER BY n) FROM unnest(proargnames) WITH ORDINALITY AS argument (name, n)
-			WHERE coalesce(proargmodes[n], 'i') = 'i')
-	FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND proname NOT IN ('lifetime', 'lifetime_multirange')
+# Ids: each function that somebody may call, and that no view calls, takes them as any_id.
+is($node->safe_psql('postgres', <<'SQL'), '', 'functions take ids of chats, messages and attachments as any_id');
+	SELECT DISTINCT p.proname FROM pg_proc AS p, unnest(p.proargnames, p.proargtypes::oid[]) AS argument (name, type)
+	WHERE p.pronamespace = 'chatcrypt'::regnamespace AND type = 'uuid'::regtype AND name ~ '^(chat|message|file|before)(_id)?$'
+	AND EXISTS (SELECT FROM aclexplode(p.proacl) WHERE grantee <> p.proowner)
+	AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_rewrite'::regclass AND refobjid = p.oid)
 SQL
-{
-	my ($name, $kind, $arguments) = split /\|/, $line, -1;
-	$kind{$name} = $kind;
-	$signatures{$name}{$arguments} = 1;
-}
-
-my %told;
-foreach my $call (map { /`([^`]+)`/g } first_cells('Functions'))
-{
-	my ($procedure, $name, $arguments) = $call =~ /^(CALL )?(\w+)\((.*)\)$/ or fail("$call is a call"), next;
-
-	ok(!$told{$name}++, "$name is in README.md once");
-	is($procedure ? 'p' : 'f', $kind{$name}, "$name is what README.md says");
-	next if $arguments =~ /…/;
-	my $plain = $arguments =~ s/[\["\]]//gr =~ s/ ,/,/gr;
-	ok($signatures{$name}{$plain}, "$name($plain) is in the catalog");
-}
-my ($inner) = $readme =~ /^(`write_message\(\)`.*?)\n\n/ms;
-my @inner = $inner =~ /`(\w+(?:…)?)/g;
-is(join(' ', grep { $kind{$_} eq 't' && !($inner =~ /`$_\(\)`/) } sort keys %kind), '', 'README.md has every trigger');
-foreach my $name (grep { $kind{$_} ne 't' && !$told{$_} } sort keys %kind)
-{
-	ok(scalar(grep { /^(.*)…$/ ? $name =~ /^$1/ : $name eq $_ } @inner), "$name is in README.md, or is told not to be called");
-}
-
-# Ids: every function of the table takes them as any_id, but for those that README.md names.
-my ($sentence) = $readme =~ /cast implicitly\.\s+([^.]*take uuids)\./;
-my %uuids_alone = map { $_ => 1 } $sentence =~ /`(\w+)\(\)`/g;
-my @takes_uuid = lines_of(<<'SQL');
-	SELECT DISTINCT proname FROM pg_proc, unnest(proargnames, proargtypes::oid[]) AS argument (name, type)
-	WHERE pronamespace = 'chatcrypt'::regnamespace AND type = 'uuid'::regtype AND name ~ '^(chat|message|file|before)(_id)?$'
-SQL
-is(join(' ', sort grep { $told{$_} } @takes_uuid), join(' ', sort keys %uuids_alone), 'and they are those');
-
-my %relation = map { split /\|/ } lines_of(<<'SQL');
-	SELECT relname, relkind FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace AND relkind IN ('r', 'v')
-SQL
-my %named;
-foreach my $cell (first_cells('Tables and views'))
-{
-	$named{$_} = $cell =~ /\(view\)$/ ? 'v' : 'r' foreach $cell =~ /`(\w+)`/g;
-}
-is_deeply(\%named, \%relation, 'README.md has every table and view');
-
-my @roles = lines_of("SELECT rolname FROM pg_roles WHERE rolname LIKE 'chatcrypt\\_%' ORDER BY 1");
-is(join(' ', sort map { /`(\w+)`/ } first_cells('Roles')), "@roles", 'README.md has every role');
 
 # The SQL of README.md, in its order, as an administrator who made the role app.
+my $readme = slurp_file('README.md');
 $node->safe_psql('postgres', 'CREATE ROLE app LOGIN');
 $node->safe_psql('postgres', 'CREATE DATABASE readme');
 my $printed = $node->safe_psql('readme', join("\n", $readme =~ /^```sql\n(.*?)^```/msg));
