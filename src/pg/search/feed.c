@@ -190,7 +190,10 @@ chatcrypt_feed_tenant_again(const ChatcryptArg *tenant)
 
 PG_FUNCTION_INFO_V1(chatcrypt_resend_search_feed);
 
-/* resend_search_feed(chat_id any_id): how many chats; resend_search_feed(): the same of all that are fed. */
+/*
+ * resend_search_feed(chat_id any_id), or resend_search_feed() for all chats that are fed: how many
+ * chats
+ */
 Datum
 chatcrypt_resend_search_feed(PG_FUNCTION_ARGS)
 {
