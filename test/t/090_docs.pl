@@ -103,7 +103,15 @@ $node->safe_psql('postgres', 'CREATE ROLE app LOGIN');
 $node->safe_psql('postgres', 'CREATE DATABASE readme');
 my $printed = $node->safe_psql('readme', join("\n", $readme =~ /^```sql\n(.*?)^```/msg));
 like($printed, qr/^alice\|Lunch at noon\?\n\\x0100000001[0-9a-f]+\n2$/m, 'the first ten lines of README.md');
-like($printed, qr/^remember$/m, 'an envelope in a table of one\'s own');
+like($printed, qr/^alice\|Dinner at eight\?\nbob\|At the old lighthouse\.$/m, 'README.md sends and reads messages');
+like($printed, qr/^the bytes$/m, 'it stores a file');
+is(scalar(() = $printed =~ /^bob\|At the old lighthouse\.$/mg), 3, 'it searches: a message is read, read for alice and found');
+like($printed, qr/^remember$/m, 'it keeps an envelope in a table of one\'s own');
+like($printed, qr/^local:main\|t\|$/m, 'and it checks the server');
+my ($tasks) = $readme =~ /^## Tasks\n(.*?)^## /ms;
+my @tasks = $tasks =~ /^### (.*?)(?=^###|\z)/msg;
+cmp_ok(scalar(@tasks), '>', 10, 'README.md has tasks');
+is(scalar(() = $_ =~ /^```sql$/mg), 1, 'a task with one block that runs: ' . (split /\n/)[0]) foreach @tasks;
 my ($said_by_app) = $readme =~ /^SET ROLE app;[^\n]*\n(.*?)^RESET ROLE;/ms;
 like($node->safe_psql('readme', $said_by_app, extra_params => [ '-U', 'app' ]), qr/^alice\|Lunch at noon\?$/m,
 	'what the application says also runs where it logs in and must name an actor');

@@ -133,6 +133,13 @@ my %meets = (
 
 my @rows = slurp_file('docs/troubleshooting.md') =~ /^\| (`.*?`) \|/mg;
 cmp_ok(scalar(@rows), '>', 10, 'docs/troubleshooting.md has a table of errors');
+my ($commonest) = slurp_file('README.md') =~ /^## The five commonest errors\n(.*?)^## /ms;
+my @commonest = $commonest =~ /^\| (`.*?`) \|/mg;
+is(scalar(@commonest), 5, 'README.md has five errors');
+foreach my $error (@commonest)
+{
+	ok(scalar(grep { $_ eq $error } @rows), "docs/troubleshooting.md has $error, as README.md has");
+}
 foreach my $error (map { /`([^`]+)`/g } @rows)
 {
 	my $how = $meets{$error};

@@ -1,5 +1,6 @@
 
-# No id needs a cast with drivers of node, which leave the types of parameters to the server.
+# No id needs a cast with drivers of node, which leave the types of parameters to the server.  And the
+# README's examples in Python and for Node.js run as they stand.
 use strict;
 use warnings;
 use Chatcrypt::Test;
@@ -7,10 +8,10 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my ($found) = run_command([ 'node', '-e', 'require("pg"); require("postgres"); console.log("found")' ]);
-if ($found ne 'found')
+if ($found ne 'found' || !-x ($ENV{CLIENT_PYTHON} // ''))
 {
-	die "node and its drivers are missing, and CI must have them" if ($ENV{CI} // '') eq 'true';
-	plan(skip_all => 'no node with the drivers of test/clients: NODE_PATH names their folder');
+	die "node, python and their drivers are missing, and CI must have them" if ($ENV{CI} // '') eq 'true';
+	plan(skip_all => 'no node and python with the drivers of test/clients: NODE_PATH and CLIENT_PYTHON name them');
 }
 
 my $node = Chatcrypt::Test->start('drivers');
@@ -45,5 +46,25 @@ foreach my $driver (qw(pg postgres))
 	is($answer{"$driver $_"}, $expected{$_}, "the driver $driver $_") foreach sort keys %expected;
 }
 is(scalar(keys %answer), 2 * keys %expected, 'each call of each driver has a test');
+
+# The examples, as a role that must name an actor.
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE app LOGIN;
+GRANT chatcrypt_writer, chatcrypt_reader TO app;
+ALTER ROLE app SET chatcrypt.require_actor = on;
+SQL
+my $readme = slurp_file('README.md');
+my %example = (
+	python => [ $ENV{CLIENT_PYTHON}, '-c', $readme =~ /^```python\n(.*?)^```/ms ],
+	js => [ 'node', '-e', $readme =~ /^```js\n(.*?)^```/ms ]);
+foreach my $language (sort keys %example)
+{
+	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port);
+	my ($said, $complaint) = run_command($example{$language});
+	is($complaint, '', "the example in $language of README.md has no error");
+	is($said, 'alice Lunch at noon?', 'and it prints the message');
+}
+is($node->safe_psql('postgres', q{SELECT count(*) FROM chatcrypt.messages WHERE body = 'Lunch at noon?'}), '2',
+	'each of the examples has stored its message');
 
 done_testing();
