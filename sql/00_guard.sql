@@ -12,3 +12,10 @@ BEGIN
 	END IF;
 END
 $$;
+
+COMMENT ON SCHEMA chatcrypt IS 'Chat messages, encrypted: what applications and administrators call and read.';
+
+-- A member of the extension.  It must not exist beforehand, or its owner could add functions to it.
+CREATE SCHEMA chatcrypt_internal;
+COMMENT ON SCHEMA chatcrypt_internal IS
+	'What chatcrypt''s views, triggers, constraints and doctor() are made of. Nothing in it is meant to be called.';

@@ -5,33 +5,33 @@
 
 CREATE TYPE chatcrypt.any_id;
 
-CREATE FUNCTION chatcrypt.any_id_in(cstring)
+CREATE FUNCTION chatcrypt_internal.any_id_in(cstring)
 	RETURNS chatcrypt.any_id LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_any_id_in';
-COMMENT ON FUNCTION chatcrypt.any_id_in(cstring) IS 'Input of the type any_id.';
+COMMENT ON FUNCTION chatcrypt_internal.any_id_in(cstring) IS 'Input of the type any_id.';
 
-CREATE FUNCTION chatcrypt.any_id_out(chatcrypt.any_id)
+CREATE FUNCTION chatcrypt_internal.any_id_out(chatcrypt.any_id)
 	RETURNS cstring LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_any_id_out';
-COMMENT ON FUNCTION chatcrypt.any_id_out(chatcrypt.any_id) IS 'Output of the type any_id.';
+COMMENT ON FUNCTION chatcrypt_internal.any_id_out(chatcrypt.any_id) IS 'Output of the type any_id.';
 
-CREATE FUNCTION chatcrypt.any_id_recv(internal)
+CREATE FUNCTION chatcrypt_internal.any_id_recv(internal)
 	RETURNS chatcrypt.any_id LANGUAGE internal STRICT IMMUTABLE PARALLEL SAFE AS 'uuid_recv';
-COMMENT ON FUNCTION chatcrypt.any_id_recv(internal) IS
+COMMENT ON FUNCTION chatcrypt_internal.any_id_recv(internal) IS
 	'Binary input of the type any_id: a uuid''s.';
 
-CREATE FUNCTION chatcrypt.any_id_send(chatcrypt.any_id)
+CREATE FUNCTION chatcrypt_internal.any_id_send(chatcrypt.any_id)
 	RETURNS bytea LANGUAGE internal STRICT IMMUTABLE PARALLEL SAFE AS 'uuid_send';
-COMMENT ON FUNCTION chatcrypt.any_id_send(chatcrypt.any_id) IS
+COMMENT ON FUNCTION chatcrypt_internal.any_id_send(chatcrypt.any_id) IS
 	'Binary output of the type any_id: a uuid''s.';
 
 -- In the category of strings, so that a parameter or literal without a type is one id, and not
 -- an array of ids, where a function takes both.
 CREATE TYPE chatcrypt.any_id (
-	INPUT = chatcrypt.any_id_in,
-	OUTPUT = chatcrypt.any_id_out,
-	RECEIVE = chatcrypt.any_id_recv,
-	SEND = chatcrypt.any_id_send,
+	INPUT = chatcrypt_internal.any_id_in,
+	OUTPUT = chatcrypt_internal.any_id_out,
+	RECEIVE = chatcrypt_internal.any_id_recv,
+	SEND = chatcrypt_internal.any_id_send,
 	LIKE = pg_catalog.uuid,
 	CATEGORY = 'S'
 );
@@ -42,16 +42,16 @@ COMMENT ON TYPE chatcrypt.any_id IS
 -- LEAKPROOF, since it cannot fail: a condition with it reaches an index behind a policy or a
 -- security barrier, where otherwise every message would be opened, and only then be looked at
 -- whose it is.
-CREATE FUNCTION chatcrypt.id(number bigint)
+CREATE FUNCTION chatcrypt.to_uuid(number bigint)
 	RETURNS uuid LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
-	AS 'MODULE_PATHNAME', 'chatcrypt_id';
-COMMENT ON FUNCTION chatcrypt.id(bigint) IS
+	AS 'MODULE_PATHNAME', 'chatcrypt_to_uuid';
+COMMENT ON FUNCTION chatcrypt.to_uuid(bigint) IS
 	'Returns the uuid that stands for a bigint id, in id space 0.';
 
-CREATE FUNCTION chatcrypt.id(number bigint, space bigint)
+CREATE FUNCTION chatcrypt.to_uuid(number bigint, space bigint)
 	RETURNS uuid LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
-	AS 'MODULE_PATHNAME', 'chatcrypt_id_in_space';
-COMMENT ON FUNCTION chatcrypt.id(bigint, bigint) IS
+	AS 'MODULE_PATHNAME', 'chatcrypt_to_uuid_in_space';
+COMMENT ON FUNCTION chatcrypt.to_uuid(bigint, bigint) IS
 	'Returns the uuid that stands for a bigint id in an id space. Applications that share a '
 	'database and number their chats from 1 use different spaces, from 0 to 2^62 - 1.';
 
@@ -68,26 +68,26 @@ COMMENT ON FUNCTION chatcrypt.number_of(uuid, bigint) IS
 	'Returns the bigint id that a uuid stands for in the given id space, or NULL for any other '
 	'uuid.';
 
--- Not id() itself, which gives a uuid: pg_upgrade makes this cast before the one from uuid.
-CREATE FUNCTION chatcrypt.any_id(number bigint)
+-- Not to_uuid() itself, which gives a uuid: pg_upgrade makes this cast before the one from uuid.
+CREATE FUNCTION chatcrypt_internal.any_id(number bigint)
 	RETURNS chatcrypt.any_id LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
-	AS 'MODULE_PATHNAME', 'chatcrypt_id';
-COMMENT ON FUNCTION chatcrypt.any_id(bigint) IS 'Cast of a bigint to any_id.';
+	AS 'MODULE_PATHNAME', 'chatcrypt_to_uuid';
+COMMENT ON FUNCTION chatcrypt_internal.any_id(bigint) IS 'Cast of a bigint to any_id.';
 
-CREATE FUNCTION chatcrypt.any_id(number integer)
+CREATE FUNCTION chatcrypt_internal.any_id(number integer)
 	RETURNS chatcrypt.any_id LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_any_id_integer';
-COMMENT ON FUNCTION chatcrypt.any_id(integer) IS 'Cast of an integer to any_id.';
+COMMENT ON FUNCTION chatcrypt_internal.any_id(integer) IS 'Cast of an integer to any_id.';
 
-CREATE FUNCTION chatcrypt.any_id(number smallint)
+CREATE FUNCTION chatcrypt_internal.any_id(number smallint)
 	RETURNS chatcrypt.any_id LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_any_id_smallint';
-COMMENT ON FUNCTION chatcrypt.any_id(smallint) IS 'Cast of a smallint to any_id.';
+COMMENT ON FUNCTION chatcrypt_internal.any_id(smallint) IS 'Cast of a smallint to any_id.';
 
 CREATE CAST (uuid AS chatcrypt.any_id) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (chatcrypt.any_id AS uuid) WITHOUT FUNCTION;
-CREATE CAST (bigint AS chatcrypt.any_id) WITH FUNCTION chatcrypt.any_id(bigint) AS IMPLICIT;
-CREATE CAST (integer AS chatcrypt.any_id) WITH FUNCTION chatcrypt.any_id(integer) AS IMPLICIT;
-CREATE CAST (smallint AS chatcrypt.any_id) WITH FUNCTION chatcrypt.any_id(smallint) AS IMPLICIT;
+CREATE CAST (bigint AS chatcrypt.any_id) WITH FUNCTION chatcrypt_internal.any_id(bigint) AS IMPLICIT;
+CREATE CAST (integer AS chatcrypt.any_id) WITH FUNCTION chatcrypt_internal.any_id(integer) AS IMPLICIT;
+CREATE CAST (smallint AS chatcrypt.any_id) WITH FUNCTION chatcrypt_internal.any_id(smallint) AS IMPLICIT;
 CREATE CAST (text AS chatcrypt.any_id) WITH INOUT AS IMPLICIT;
 CREATE CAST (varchar AS chatcrypt.any_id) WITH INOUT AS IMPLICIT;

@@ -15,15 +15,15 @@ COMMENT ON COLUMN chatcrypt.deployment.deployment_id IS 'The id.';
 COMMENT ON COLUMN chatcrypt.deployment.created_at IS 'When the row was made.';
 
 -- Raises rather than being false, to say what a key URI is.
-CREATE FUNCTION chatcrypt.is_key_uri(uri text) RETURNS boolean
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_is_key_uri';
-COMMENT ON FUNCTION chatcrypt.is_key_uri(text) IS
+CREATE FUNCTION chatcrypt_internal.is_kms_key(uri text) RETURNS boolean
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_is_kms_key';
+COMMENT ON FUNCTION chatcrypt_internal.is_kms_key(text) IS
 	'Checks a tenant''s kms_key. Returns true, or raises an error for a key URI that no provider '
 	'accepts.';
 
 CREATE TABLE chatcrypt.tenant (
 	tenant text PRIMARY KEY CHECK (tenant <> ''),
-	kms_key text CHECK (chatcrypt.is_key_uri(kms_key)),
+	kms_key text CHECK (chatcrypt_internal.is_kms_key(kms_key)),
 	rotate_after interval CHECK (rotate_after > interval '0'),
 	rotate_messages bigint CHECK (rotate_messages > 0),
 	rotate_on_removal boolean NOT NULL DEFAULT false,
@@ -107,10 +107,10 @@ COMMENT ON COLUMN chatcrypt.participant.participant IS
 COMMENT ON COLUMN chatcrypt.participant.chat_id IS 'The chat.';
 COMMENT ON COLUMN chatcrypt.participant.added_at IS 'When the participant was added.';
 
-CREATE FUNCTION chatcrypt.kms_key_version(kms_key text, encrypted_dek bytea)
+CREATE FUNCTION chatcrypt_internal.kms_key_version(kms_key text, encrypted_dek bytea)
 	RETURNS bigint LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_kms_key_version';
-COMMENT ON FUNCTION chatcrypt.kms_key_version(text, bytea) IS
+COMMENT ON FUNCTION chatcrypt_internal.kms_key_version(text, bytea) IS
 	'Returns the version of the KMS key that wrapped a data key, or NULL if the wrapped key does '
 	'not tell.';
 
@@ -128,7 +128,7 @@ CREATE TABLE chatcrypt.dek (
 	valid_from timestamptz NOT NULL DEFAULT now(),
 	valid_to timestamptz CHECK (valid_to >= valid_from),
 	created_at timestamptz NOT NULL DEFAULT now(),
-	kms_key_version bigint GENERATED ALWAYS AS (chatcrypt.kms_key_version(kms_key, encrypted_dek)) STORED,
+	kms_key_version bigint GENERATED ALWAYS AS (chatcrypt_internal.kms_key_version(kms_key, encrypted_dek)) STORED,
 	CONSTRAINT dek_by_version UNIQUE (chat_id, purpose, dek_version),
 	CONSTRAINT dek_holds_a_key_until_destroyed CHECK
 		((state = 'destroyed') = (encrypted_dek IS NULL)
@@ -164,27 +164,27 @@ COMMENT ON COLUMN chatcrypt.dek.kcv IS
 -- Two keys of a chat and purpose never have a common moment.  Chat, purpose and time make one text
 -- that sorts, and so ranges of such texts need no other extension.  First keys that are still active,
 -- nearly all rows, are left out: nothing can overlap them but what is in.
-CREATE TYPE chatcrypt.lifetime AS RANGE (subtype = text, collation = "C");
-COMMENT ON TYPE chatcrypt.lifetime IS 'When a key of a chat was the active one.';
+CREATE TYPE chatcrypt_internal.lifetime AS RANGE (subtype = text, collation = "C");
+COMMENT ON TYPE chatcrypt_internal.lifetime IS 'When a key of a chat was the active one.';
 
-CREATE FUNCTION chatcrypt.microseconds(moment timestamptz)
+CREATE FUNCTION chatcrypt_internal.microseconds(moment timestamptz)
 	RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 	RETURN lpad((extract(epoch FROM moment - timestamptz '1970-01-01 00:00:00+00') * 1000000)::bigint::text, 20, '0');
-COMMENT ON FUNCTION chatcrypt.microseconds(timestamptz) IS
+COMMENT ON FUNCTION chatcrypt_internal.microseconds(timestamptz) IS
 	'A moment as digits that sort as it does.';
 
-CREATE FUNCTION chatcrypt.lifetime_of(chat_id uuid, purpose text, valid_from timestamptz,
+CREATE FUNCTION chatcrypt_internal.lifetime_of(chat_id uuid, purpose text, valid_from timestamptz,
 									  valid_to timestamptz)
-	RETURNS chatcrypt.lifetime LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURNS chatcrypt_internal.lifetime LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT chatcrypt.lifetime(key || chatcrypt.microseconds(valid_from), key || coalesce(chatcrypt.microseconds(valid_to), '~'))
+	SELECT chatcrypt_internal.lifetime(key || chatcrypt_internal.microseconds(valid_from), key || coalesce(chatcrypt_internal.microseconds(valid_to), '~'))
 	FROM (SELECT chat_id::text || '/' || purpose || '/') AS k (key);
 END;
-COMMENT ON FUNCTION chatcrypt.lifetime_of(uuid, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION chatcrypt_internal.lifetime_of(uuid, text, timestamptz, timestamptz) IS
 	'The range that an active time of a key fills, among those of all chats.';
 
 ALTER TABLE chatcrypt.dek ADD CONSTRAINT dek_lifetimes_do_not_overlap
-	EXCLUDE USING gist (chatcrypt.lifetime_of(chat_id, purpose, valid_from, valid_to) WITH &&)
+	EXCLUDE USING gist (chatcrypt_internal.lifetime_of(chat_id, purpose, valid_from, valid_to) WITH &&)
 	WHERE (dek_version > 1 OR valid_to IS NOT NULL);
 
 -- Finds data keys of a KMS key, to compare it with what it wrapped before.
@@ -206,57 +206,57 @@ COMMENT ON FUNCTION chatcrypt.dek_version(bytea) IS
 
 -- Raises rather than being false: what PostgreSQL says of a row that violates a constraint shows
 -- the row, and what is no envelope may be a plaintext.
-CREATE FUNCTION chatcrypt.is_sealed(envelope bytea, dek_version integer) RETURNS boolean
+CREATE FUNCTION chatcrypt_internal.is_sealed(envelope bytea, dek_version integer) RETURNS boolean
 	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_is_sealed';
-COMMENT ON FUNCTION chatcrypt.is_sealed(bytea, integer) IS
+COMMENT ON FUNCTION chatcrypt_internal.is_sealed(bytea, integer) IS
 	'Checks a stored message. Returns true for an envelope that names the given key version, or '
 	'if both are NULL; raises an error that does not show the bytes otherwise.';
 
-CREATE TABLE chatcrypt.message (
-	message_id uuid CONSTRAINT message_pkey PRIMARY KEY,
+CREATE TABLE chatcrypt.sealed_message (
+	message_id uuid CONSTRAINT sealed_message_pkey PRIMARY KEY,
 	chat_id uuid NOT NULL,
 	sender text,
 	encrypted_message bytea,
 	dek_version integer,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	expires_at timestamptz,
-	CONSTRAINT message_is_encrypted CHECK (chatcrypt.is_sealed(encrypted_message, dek_version)),
+	CONSTRAINT sealed_message_is_encrypted CHECK (chatcrypt_internal.is_sealed(encrypted_message, dek_version)),
 	-- created_at is bound into the envelope as microseconds since 1970 in 64 bits.
-	CONSTRAINT message_time_has_a_number CHECK (isfinite(created_at) AND created_at < timestamptz '294247-01-01 00:00:00+00')
+	CONSTRAINT sealed_message_time_has_a_number CHECK (isfinite(created_at) AND created_at < timestamptz '294247-01-01 00:00:00+00')
 );
 -- Ciphertext does not compress: do not try.
-ALTER TABLE chatcrypt.message ALTER COLUMN encrypted_message SET STORAGE EXTERNAL;
-CREATE INDEX message_by_chat ON chatcrypt.message (chat_id, created_at);
-COMMENT ON TABLE chatcrypt.message IS
+ALTER TABLE chatcrypt.sealed_message ALTER COLUMN encrypted_message SET STORAGE EXTERNAL;
+CREATE INDEX sealed_message_by_chat ON chatcrypt.sealed_message (chat_id, created_at);
+COMMENT ON TABLE chatcrypt.sealed_message IS
 	'Messages as they are stored: encrypted. Read and write them through the view '
 	'chatcrypt.messages.';
-COMMENT ON COLUMN chatcrypt.message.message_id IS
+COMMENT ON COLUMN chatcrypt.sealed_message.message_id IS
 	'The id of the message, unique in the database.';
-COMMENT ON COLUMN chatcrypt.message.chat_id IS 'The chat of the message.';
-COMMENT ON COLUMN chatcrypt.message.sender IS 'The participant who sent it, or NULL.';
-COMMENT ON COLUMN chatcrypt.message.encrypted_message IS 'The envelope; NULL for a NULL body.';
-COMMENT ON COLUMN chatcrypt.message.dek_version IS
+COMMENT ON COLUMN chatcrypt.sealed_message.chat_id IS 'The chat of the message.';
+COMMENT ON COLUMN chatcrypt.sealed_message.sender IS 'The participant who sent it, or NULL.';
+COMMENT ON COLUMN chatcrypt.sealed_message.encrypted_message IS 'The envelope; NULL for a NULL body.';
+COMMENT ON COLUMN chatcrypt.sealed_message.dek_version IS
 	'The version of the data key that the envelope names.';
-COMMENT ON COLUMN chatcrypt.message.created_at IS 'When it was sent, as the envelope binds it.';
-COMMENT ON COLUMN chatcrypt.message.expires_at IS
+COMMENT ON COLUMN chatcrypt.sealed_message.created_at IS 'When it was sent, as the envelope binds it.';
+COMMENT ON COLUMN chatcrypt.sealed_message.expires_at IS
 	'When apply_retention() deletes it; NULL for never.';
 
 -- What is bound into an envelope does not change without one, whoever sets it: src/pg/messages/binding.c.
 -- After the row is written, because triggers before that may change it.  What is bound is looked at
 -- byte by byte, and a row in which it stays costs no call.
-CREATE FUNCTION chatcrypt.require_new_envelope() RETURNS trigger
+CREATE FUNCTION chatcrypt_internal.require_new_envelope() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_require_new_envelope';
-COMMENT ON FUNCTION chatcrypt.require_new_envelope() IS
+COMMENT ON FUNCTION chatcrypt_internal.require_new_envelope() IS
 	'Trigger: refuses another id, chat, sender or time of a message without a new envelope that '
 	'opens with it.';
 
-CREATE TRIGGER require_new_envelope AFTER UPDATE ON chatcrypt.message
+CREATE TRIGGER require_new_envelope AFTER UPDATE ON chatcrypt.sealed_message
 	FOR EACH ROW
 	WHEN (((old.message_id, old.chat_id, old.sender COLLATE "C", old.created_at)
 		   IS DISTINCT FROM (new.message_id, new.chat_id, new.sender COLLATE "C", new.created_at))
 		  AND new.encrypted_message IS NOT NULL)
-	EXECUTE FUNCTION chatcrypt.require_new_envelope();
-ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER require_new_envelope;
+	EXECUTE FUNCTION chatcrypt_internal.require_new_envelope();
+ALTER TABLE chatcrypt.sealed_message ENABLE ALWAYS TRIGGER require_new_envelope;
 
 SELECT pg_extension_config_dump('chatcrypt.deployment', '');
 SELECT pg_extension_config_dump('chatcrypt.tenant', '');
@@ -264,26 +264,26 @@ SELECT pg_extension_config_dump('chatcrypt.chat', '');
 SELECT pg_extension_config_dump('chatcrypt.participant', '');
 SELECT pg_extension_config_dump('chatcrypt.dek', '');
 SELECT pg_extension_config_dump('chatcrypt.dek_dek_id_seq', '');
-SELECT pg_extension_config_dump('chatcrypt.message', '');
+SELECT pg_extension_config_dump('chatcrypt.sealed_message', '');
 
 -- What sessions remember of these rows is forgotten when they change: see src/pg/store/invalidate.c.
-CREATE FUNCTION chatcrypt.invalidate() RETURNS trigger
+CREATE FUNCTION chatcrypt_internal.invalidate() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_invalidate';
-COMMENT ON FUNCTION chatcrypt.invalidate() IS
+COMMENT ON FUNCTION chatcrypt_internal.invalidate() IS
 	'Trigger: has every session forget what it remembers of the table.';
 
 CREATE TRIGGER invalidate BEFORE UPDATE OR DELETE ON chatcrypt.dek
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.dek
-	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt_internal.invalidate();
 CREATE TRIGGER invalidate BEFORE UPDATE OR DELETE ON chatcrypt.chat
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.chat
-	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt_internal.invalidate();
 CREATE TRIGGER invalidate BEFORE INSERT OR UPDATE OR DELETE ON chatcrypt.participant
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.participant
-	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt_internal.invalidate();
 ALTER TABLE chatcrypt.dek ENABLE ALWAYS TRIGGER invalidate;
 ALTER TABLE chatcrypt.dek ENABLE ALWAYS TRIGGER invalidate_all;
 ALTER TABLE chatcrypt.chat ENABLE ALWAYS TRIGGER invalidate;

@@ -40,19 +40,19 @@ CREATE INDEX key_event_by_chat ON chatcrypt.key_event (chat_id) WHERE chat_id IS
 SELECT pg_extension_config_dump('chatcrypt.key_event', '');
 SELECT pg_extension_config_dump('chatcrypt.key_event_event_id_seq', '');
 
-CREATE FUNCTION chatcrypt.refuse_change()
+CREATE FUNCTION chatcrypt_internal.refuse_change()
 	RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RAISE EXCEPTION 'the history of keys is never changed'
 		USING ERRCODE = 'object_not_in_prerequisite_state';
 END
 $$;
-COMMENT ON FUNCTION chatcrypt.refuse_change() IS 'Trigger: keeps the history of keys as it is.';
+COMMENT ON FUNCTION chatcrypt_internal.refuse_change() IS 'Trigger: keeps the history of keys as it is.';
 
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON chatcrypt.key_event
-	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.refuse_change();
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt_internal.refuse_change();
 
-CREATE FUNCTION chatcrypt.note_time() RETURNS trigger
+CREATE FUNCTION chatcrypt_internal.note_time() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF new IS DISTINCT FROM old THEN
@@ -61,15 +61,15 @@ BEGIN
 	RETURN new;
 END
 $$;
-COMMENT ON FUNCTION chatcrypt.note_time() IS 'Trigger: sets updated_at where a row is changed.';
+COMMENT ON FUNCTION chatcrypt_internal.note_time() IS 'Trigger: sets updated_at where a row is changed.';
 
 CREATE TRIGGER note_time BEFORE UPDATE ON chatcrypt.tenant
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.note_time();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.note_time();
 CREATE TRIGGER note_time BEFORE UPDATE ON chatcrypt.chat
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.note_time();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.note_time();
 
 -- A change of policy is a part of the history, whoever makes it and how.
-CREATE FUNCTION chatcrypt.record_policy() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION chatcrypt_internal.record_policy() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres AS $$
 DECLARE
 	before jsonb := to_jsonb(old) - ARRAY['updated_at', 'created_at'];
@@ -85,10 +85,10 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION chatcrypt.record_policy() IS
+COMMENT ON FUNCTION chatcrypt_internal.record_policy() IS
 	'Trigger: writes a change of policy into the history of keys.';
 
 CREATE TRIGGER record_policy AFTER UPDATE ON chatcrypt.tenant
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.record_policy();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.record_policy();
 CREATE TRIGGER record_policy AFTER UPDATE ON chatcrypt.chat
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.record_policy();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.record_policy();

@@ -4,13 +4,13 @@ CREATE FUNCTION chatcrypt.row_aad(created_at timestamptz, sender text)
 	RETURNS bytea LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_row_aad_of';
 COMMENT ON FUNCTION chatcrypt.row_aad(timestamptz, text) IS
 	'Returns the additional data that the view messages binds into an envelope for this time and '
-	'sender (NULL for none). Use it to open rows of the table chatcrypt.message yourself.';
+	'sender (NULL for none). Use it to open rows of the table chatcrypt.sealed_message yourself.';
 
-CREATE FUNCTION chatcrypt.message_body(chat_id uuid, message_id uuid, created_at timestamptz, sender text,
+CREATE FUNCTION chatcrypt_internal.message_body(chat_id uuid, message_id uuid, created_at timestamptz, sender text,
 									   envelope bytea)
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 50
 	AS 'MODULE_PATHNAME', 'chatcrypt_message_body';
-COMMENT ON FUNCTION chatcrypt.message_body(uuid, uuid, timestamptz, text, bytea) IS
+COMMENT ON FUNCTION chatcrypt_internal.message_body(uuid, uuid, timestamptz, text, bytea) IS
 	'Returns the body that the view messages shows. chatcrypt.on_decrypt_error says what is shown '
 	'for a message that does not open.';
 
@@ -23,13 +23,13 @@ CREATE VIEW chatcrypt.messages WITH (security_invoker = true) AS
 SELECT message_id,
 	   chat_id,
 	   sender,
-	   chatcrypt.message_body(chat_id, message_id, created_at, sender, encrypted_message) AS body,
+	   chatcrypt_internal.message_body(chat_id, message_id, created_at, sender, encrypted_message) AS body,
 	   dek_version,
 	   created_at,
 	   expires_at,
 	   chatcrypt.number_of(chat_id) AS chat_number,
 	   chatcrypt.number_of(message_id) AS message_number
-FROM chatcrypt.message
+FROM chatcrypt.sealed_message
 WHERE expires_at IS NULL OR expires_at > now();
 COMMENT ON VIEW chatcrypt.messages IS
 	'Messages with their plaintext bodies. Select, insert, update and delete messages here.';
@@ -55,14 +55,14 @@ COMMENT ON COLUMN chatcrypt.messages.message_number IS
 ALTER VIEW chatcrypt.messages ALTER COLUMN message_id SET DEFAULT chatcrypt.new_message_id();
 ALTER VIEW chatcrypt.messages ALTER COLUMN created_at SET DEFAULT now();
 
-CREATE FUNCTION chatcrypt.write_message() RETURNS trigger
+CREATE FUNCTION chatcrypt_internal.write_message() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_write_message';
-COMMENT ON FUNCTION chatcrypt.write_message() IS
+COMMENT ON FUNCTION chatcrypt_internal.write_message() IS
 	'Trigger: encrypts what is written to the view messages.';
 
 -- DELETE stays the view's own: a row that nobody can read can still be deleted.
 CREATE TRIGGER write_message INSTEAD OF INSERT OR UPDATE ON chatcrypt.messages
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_message();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.write_message();
 
 CREATE FUNCTION chatcrypt.default_expiry(chat_id chatcrypt.any_id, created_at timestamptz DEFAULT now())
 	RETURNS timestamptz LANGUAGE c STRICT STABLE PARALLEL SAFE

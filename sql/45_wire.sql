@@ -1,10 +1,10 @@
 -- Messages as clients get and send them, where clients hold the key of the conversation.
 
-CREATE FUNCTION chatcrypt.message_wire(chat_id uuid, message_id uuid, sender text, envelope bytea,
+CREATE FUNCTION chatcrypt_internal.message_wire(chat_id uuid, message_id uuid, sender text, envelope bytea,
 									   created_at timestamptz)
 	RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE COST 50
 	AS 'MODULE_PATHNAME', 'chatcrypt_message_wire';
-COMMENT ON FUNCTION chatcrypt.message_wire(uuid, uuid, text, bytea, timestamptz) IS
+COMMENT ON FUNCTION chatcrypt_internal.message_wire(uuid, uuid, text, bytea, timestamptz) IS
 	'Returns what the view wire_messages shows. A message that clients can open is taken as it is '
 	'stored, without a key; any other is decrypted.';
 
@@ -13,8 +13,8 @@ CREATE VIEW chatcrypt.wire_messages WITH (security_invoker = true) AS
 SELECT message_id,
 	   chat_id,
 	   created_at,
-	   chatcrypt.message_wire(chat_id, message_id, sender, encrypted_message, created_at) AS wire
-FROM chatcrypt.message
+	   chatcrypt_internal.message_wire(chat_id, message_id, sender, encrypted_message, created_at) AS wire
+FROM chatcrypt.sealed_message
 WHERE expires_at IS NULL OR expires_at > now();
 COMMENT ON VIEW chatcrypt.wire_messages IS
 	'Messages in the form in which clients get them: still encrypted in chats of mode '

@@ -51,9 +51,9 @@ SELECT pg_extension_config_dump('chatcrypt.search_generation', '');
 
 -- Sessions remember also that a chat has none: src/pg/search/policy.c.
 CREATE TRIGGER invalidate BEFORE INSERT OR UPDATE OR DELETE ON chatcrypt.search_policy
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.search_policy
-	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt_internal.invalidate();
 ALTER TABLE chatcrypt.search_policy ENABLE ALWAYS TRIGGER invalidate;
 ALTER TABLE chatcrypt.search_policy ENABLE ALWAYS TRIGGER invalidate_all;
 
@@ -92,17 +92,17 @@ COMMENT ON COLUMN chatcrypt.search_token.tokens IS
 SELECT pg_extension_config_dump('chatcrypt.search_token', '');
 
 -- What search keeps of a message goes with it, whoever deletes it and how.
-CREATE FUNCTION chatcrypt.message_removed() RETURNS trigger
+CREATE FUNCTION chatcrypt_internal.message_removed() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_message_removed';
-COMMENT ON FUNCTION chatcrypt.message_removed() IS
+COMMENT ON FUNCTION chatcrypt_internal.message_removed() IS
 	'Trigger: takes deleted messages out of what search keeps of them.';
 
-CREATE TRIGGER message_removed AFTER DELETE ON chatcrypt.message
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.message_removed();
-CREATE TRIGGER messages_truncated AFTER TRUNCATE ON chatcrypt.message
-	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.message_removed();
-ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER message_removed;
-ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER messages_truncated;
+CREATE TRIGGER message_removed AFTER DELETE ON chatcrypt.sealed_message
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.message_removed();
+CREATE TRIGGER messages_truncated AFTER TRUNCATE ON chatcrypt.sealed_message
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt_internal.message_removed();
+ALTER TABLE chatcrypt.sealed_message ENABLE ALWAYS TRIGGER message_removed;
+ALTER TABLE chatcrypt.sealed_message ENABLE ALWAYS TRIGGER messages_truncated;
 
 CREATE FUNCTION chatcrypt.search(chat_ids chatcrypt.any_id[], query text, max_messages integer DEFAULT 50,
 								 before timestamptz DEFAULT NULL, before_id chatcrypt.any_id DEFAULT NULL)
@@ -132,7 +132,7 @@ COMMENT ON FUNCTION chatcrypt.search_tokens(chatcrypt.any_id, text) IS
 -- included.  So there are two: one that gives nothing back, and one to which all arguments are given.
 CREATE PROCEDURE chatcrypt.reindex_search(
 	chat_id chatcrypt.any_id, batch integer DEFAULT 1000, new_key boolean DEFAULT false,
-	patience interval DEFAULT '30 seconds')
+	max_wait interval DEFAULT '30 seconds')
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
 COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean, interval) IS
 	'Indexes the messages of a chat for search, in batches that commit, with a new search key if '
@@ -141,7 +141,7 @@ COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean
 	'must be repeated.';
 
 CREATE PROCEDURE chatcrypt.reindex_search(
-	chat_id chatcrypt.any_id, batch integer, new_key boolean, patience interval,
+	chat_id chatcrypt.any_id, batch integer, new_key boolean, max_wait interval,
 	INOUT indexed bigint, INOUT unreadable bigint, INOUT waiting_for bigint)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
 COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean, interval, bigint, bigint, bigint) IS

@@ -63,9 +63,9 @@ SELECT pg_extension_config_dump('chatcrypt.search_feed_batch', '');
 
 -- Sessions remember whether a chat is fed, and no more: src/pg/search/feed.c.
 CREATE TRIGGER invalidate BEFORE INSERT OR DELETE ON chatcrypt.search_feed_chat
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.search_feed_chat
-	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt_internal.invalidate();
 ALTER TABLE chatcrypt.search_feed_chat ENABLE ALWAYS TRIGGER invalidate;
 ALTER TABLE chatcrypt.search_feed_chat ENABLE ALWAYS TRIGGER invalidate_all;
 

@@ -13,30 +13,30 @@ CREATE FUNCTION chatcrypt.current_actor()
 COMMENT ON FUNCTION chatcrypt.current_actor() IS
 	'Returns the actor that act_as() named, or NULL if there is none.';
 
-CREATE FUNCTION chatcrypt.visible_chats(index regclass)
+CREATE FUNCTION chatcrypt_internal.visible_chats(index regclass)
 	RETURNS uuid[] LANGUAGE c STRICT STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_visible_chats';
-COMMENT ON FUNCTION chatcrypt.visible_chats(regclass) IS
+COMMENT ON FUNCTION chatcrypt_internal.visible_chats(regclass) IS
 	'In the plan of a query under an actor: which chats to look for in an index, before may_see() '
 	'is asked of each row.';
 
-CREATE FUNCTION chatcrypt.may_see_support(internal)
+CREATE FUNCTION chatcrypt_internal.may_see_support(internal)
 	RETURNS internal LANGUAGE c STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_may_see_support';
-COMMENT ON FUNCTION chatcrypt.may_see_support(internal) IS
+COMMENT ON FUNCTION chatcrypt_internal.may_see_support(internal) IS
 	'What the planner asks about may_see(): an index condition, and how many rows it lets through.';
 
 CREATE FUNCTION chatcrypt.may_see(chat_id chatcrypt.any_id)
-	RETURNS boolean LANGUAGE c STRICT STABLE PARALLEL SAFE SUPPORT chatcrypt.may_see_support
+	RETURNS boolean LANGUAGE c STRICT STABLE PARALLEL SAFE SUPPORT chatcrypt_internal.may_see_support
 	AS 'MODULE_PATHNAME', 'chatcrypt_may_see';
 COMMENT ON FUNCTION chatcrypt.may_see(chatcrypt.any_id) IS
 	'Returns whether the current actor takes part in a chat; row-level security asks it. True if '
 	'there is no actor and none is required.';
 
-ALTER TABLE chatcrypt.message ENABLE ROW LEVEL SECURITY;
-CREATE POLICY participants ON chatcrypt.message
+ALTER TABLE chatcrypt.sealed_message ENABLE ROW LEVEL SECURITY;
+CREATE POLICY participants ON chatcrypt.sealed_message
 	USING (chatcrypt.may_see(chat_id)) WITH CHECK (chatcrypt.may_see(chat_id));
-COMMENT ON POLICY participants ON chatcrypt.message IS
+COMMENT ON POLICY participants ON chatcrypt.sealed_message IS
 	'An actor sees and writes the messages of its own chats.';
 
 ALTER TABLE chatcrypt.search_token ENABLE ROW LEVEL SECURITY;
@@ -45,14 +45,14 @@ CREATE POLICY participants ON chatcrypt.search_token
 COMMENT ON POLICY participants ON chatcrypt.search_token IS
 	'As on message, should anybody be given a right.';
 
-CREATE FUNCTION chatcrypt.try_tenant_keys() RETURNS trigger
+CREATE FUNCTION chatcrypt_internal.try_tenant_keys() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_try_tenant_keys';
-COMMENT ON FUNCTION chatcrypt.try_tenant_keys() IS
+COMMENT ON FUNCTION chatcrypt_internal.try_tenant_keys() IS
 	'Trigger: warns of KMS keys that tenants have got and that make no data key.';
 
 CREATE TRIGGER try_keys AFTER UPDATE ON chatcrypt.tenant
 	REFERENCING OLD TABLE AS before NEW TABLE AS after
-	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.try_tenant_keys();
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt_internal.try_tenant_keys();
 
 CREATE FUNCTION chatcrypt.create_tenant(tenant text, kms_key text DEFAULT NULL)
 	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -1,8 +1,8 @@
 -- Files of chats: sealed under the chat's data key, in parts.  No name, no content type and no size is in
 -- clear in any column; the number and the length of what is sealed show the size while they are there.
 
-CREATE TABLE chatcrypt.attachment (
-	file_id uuid CONSTRAINT attachment_pkey PRIMARY KEY,
+CREATE TABLE chatcrypt.sealed_attachment (
+	file_id uuid CONSTRAINT sealed_attachment_pkey PRIMARY KEY,
 	chat_id uuid NOT NULL REFERENCES chatcrypt.chat ON DELETE CASCADE,
 	message_id uuid,
 	sender text,
@@ -11,67 +11,67 @@ CREATE TABLE chatcrypt.attachment (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	completed_at timestamptz,
 	expires_at timestamptz,
-	CONSTRAINT attachment_is_encrypted CHECK
+	CONSTRAINT sealed_attachment_is_encrypted CHECK
 		(dek_version = chatcrypt.dek_version(encrypted_metadata) AND get_byte(encrypted_metadata, 0) = 1)
 );
-ALTER TABLE chatcrypt.attachment ALTER COLUMN encrypted_metadata SET STORAGE EXTERNAL;
-CREATE INDEX attachment_by_chat ON chatcrypt.attachment (chat_id);
-CREATE INDEX attachment_of_message ON chatcrypt.attachment (message_id) WHERE message_id IS NOT NULL;
-CREATE INDEX attachment_expiring ON chatcrypt.attachment (expires_at) WHERE expires_at IS NOT NULL;
-CREATE INDEX attachment_unfinished ON chatcrypt.attachment (created_at) WHERE completed_at IS NULL;
-COMMENT ON TABLE chatcrypt.attachment IS
+ALTER TABLE chatcrypt.sealed_attachment ALTER COLUMN encrypted_metadata SET STORAGE EXTERNAL;
+CREATE INDEX sealed_attachment_by_chat ON chatcrypt.sealed_attachment (chat_id);
+CREATE INDEX sealed_attachment_of_message ON chatcrypt.sealed_attachment (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX sealed_attachment_expiring ON chatcrypt.sealed_attachment (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX sealed_attachment_unfinished ON chatcrypt.sealed_attachment (created_at) WHERE completed_at IS NULL;
+COMMENT ON TABLE chatcrypt.sealed_attachment IS
 	'Attachments with their encrypted metadata. Read them through the view chatcrypt.attachments.';
-COMMENT ON COLUMN chatcrypt.attachment.file_id IS 'The id of the attachment.';
-COMMENT ON COLUMN chatcrypt.attachment.chat_id IS 'Its chat.';
-COMMENT ON COLUMN chatcrypt.attachment.sender IS 'The participant who stored it, or NULL.';
-COMMENT ON COLUMN chatcrypt.attachment.dek_version IS
+COMMENT ON COLUMN chatcrypt.sealed_attachment.file_id IS 'The id of the attachment.';
+COMMENT ON COLUMN chatcrypt.sealed_attachment.chat_id IS 'Its chat.';
+COMMENT ON COLUMN chatcrypt.sealed_attachment.sender IS 'The participant who stored it, or NULL.';
+COMMENT ON COLUMN chatcrypt.sealed_attachment.dek_version IS
 	'The version of the data key that encrypts the metadata.';
-COMMENT ON COLUMN chatcrypt.attachment.created_at IS 'When its upload began.';
-COMMENT ON COLUMN chatcrypt.attachment.expires_at IS
+COMMENT ON COLUMN chatcrypt.sealed_attachment.created_at IS 'When its upload began.';
+COMMENT ON COLUMN chatcrypt.sealed_attachment.expires_at IS
 	'When apply_retention() deletes it; NULL for never.';
-COMMENT ON COLUMN chatcrypt.attachment.encrypted_metadata IS
+COMMENT ON COLUMN chatcrypt.sealed_attachment.encrypted_metadata IS
 	'Its name, content type and sizes, encrypted.';
-COMMENT ON COLUMN chatcrypt.attachment.message_id IS
+COMMENT ON COLUMN chatcrypt.sealed_attachment.message_id IS
 	'The message that the attachment belongs to and is deleted with, or NULL. It stays when an '
 	'actor deletes the message who may not delete the attachment.';
-COMMENT ON COLUMN chatcrypt.attachment.completed_at IS
+COMMENT ON COLUMN chatcrypt.sealed_attachment.completed_at IS
 	'When its upload ended; NULL while it is being uploaded and cannot be read.';
 
-CREATE TABLE chatcrypt.attachment_part (
-	file_id uuid NOT NULL REFERENCES chatcrypt.attachment ON DELETE CASCADE,
+CREATE TABLE chatcrypt.sealed_attachment_part (
+	file_id uuid NOT NULL REFERENCES chatcrypt.sealed_attachment ON DELETE CASCADE,
 	part integer NOT NULL CHECK (part >= 0),
 	chat_id uuid NOT NULL,
 	last boolean NOT NULL,
-	sealed bytea NOT NULL CONSTRAINT attachment_part_is_encrypted CHECK
+	sealed bytea NOT NULL CONSTRAINT sealed_attachment_part_is_encrypted CHECK
 		(octet_length(sealed) >= 77 AND get_byte(substr(sealed, 1, 1), 0) = 2),
 	stored_at timestamptz NOT NULL DEFAULT now(),
-	CONSTRAINT attachment_part_pkey PRIMARY KEY (file_id, part)
+	CONSTRAINT sealed_attachment_part_pkey PRIMARY KEY (file_id, part)
 );
-ALTER TABLE chatcrypt.attachment_part ALTER COLUMN sealed SET STORAGE EXTERNAL;
-CREATE INDEX attachment_part_by_chat ON chatcrypt.attachment_part (chat_id);
-COMMENT ON TABLE chatcrypt.attachment_part IS
+ALTER TABLE chatcrypt.sealed_attachment_part ALTER COLUMN sealed SET STORAGE EXTERNAL;
+CREATE INDEX sealed_attachment_part_by_chat ON chatcrypt.sealed_attachment_part (chat_id);
+COMMENT ON TABLE chatcrypt.sealed_attachment_part IS
 	'The encrypted content of attachments, in parts from 0. Read it with '
 	'chatcrypt.read_attachment().';
-COMMENT ON COLUMN chatcrypt.attachment_part.file_id IS 'The attachment.';
-COMMENT ON COLUMN chatcrypt.attachment_part.part IS 'The number of the part, from 0.';
-COMMENT ON COLUMN chatcrypt.attachment_part.chat_id IS 'Its chat.';
-COMMENT ON COLUMN chatcrypt.attachment_part.sealed IS 'The encrypted bytes.';
-COMMENT ON COLUMN chatcrypt.attachment_part.stored_at IS 'When it was stored.';
-COMMENT ON COLUMN chatcrypt.attachment_part.last IS
+COMMENT ON COLUMN chatcrypt.sealed_attachment_part.file_id IS 'The attachment.';
+COMMENT ON COLUMN chatcrypt.sealed_attachment_part.part IS 'The number of the part, from 0.';
+COMMENT ON COLUMN chatcrypt.sealed_attachment_part.chat_id IS 'Its chat.';
+COMMENT ON COLUMN chatcrypt.sealed_attachment_part.sealed IS 'The encrypted bytes.';
+COMMENT ON COLUMN chatcrypt.sealed_attachment_part.stored_at IS 'When it was stored.';
+COMMENT ON COLUMN chatcrypt.sealed_attachment_part.last IS
 	'Whether it was encrypted as the last part of its attachment.';
 
-SELECT pg_extension_config_dump('chatcrypt.attachment', '');
-SELECT pg_extension_config_dump('chatcrypt.attachment_part', '');
+SELECT pg_extension_config_dump('chatcrypt.sealed_attachment', '');
+SELECT pg_extension_config_dump('chatcrypt.sealed_attachment_part', '');
 
-ALTER TABLE chatcrypt.attachment ENABLE ROW LEVEL SECURITY;
-CREATE POLICY participants ON chatcrypt.attachment
+ALTER TABLE chatcrypt.sealed_attachment ENABLE ROW LEVEL SECURITY;
+CREATE POLICY participants ON chatcrypt.sealed_attachment
 	USING (chatcrypt.may_see(chat_id)) WITH CHECK (chatcrypt.may_see(chat_id));
-COMMENT ON POLICY participants ON chatcrypt.attachment IS
+COMMENT ON POLICY participants ON chatcrypt.sealed_attachment IS
 	'An actor sees the files of its own chats.';
-ALTER TABLE chatcrypt.attachment_part ENABLE ROW LEVEL SECURITY;
-CREATE POLICY participants ON chatcrypt.attachment_part
+ALTER TABLE chatcrypt.sealed_attachment_part ENABLE ROW LEVEL SECURITY;
+CREATE POLICY participants ON chatcrypt.sealed_attachment_part
 	USING (chatcrypt.may_see(chat_id)) WITH CHECK (chatcrypt.may_see(chat_id));
-COMMENT ON POLICY participants ON chatcrypt.attachment_part IS
+COMMENT ON POLICY participants ON chatcrypt.sealed_attachment_part IS
 	'An actor sees the files of its own chats.';
 
 ALTER TABLE chatcrypt.tenant ADD COLUMN attachment_quota bigint CHECK (attachment_quota >= 0);
@@ -84,12 +84,12 @@ COMMENT ON COLUMN chatcrypt.chat.attachment_quota IS
 	'tenant.';
 
 -- Files go with their message.  One statement for all that one statement deletes.
-CREATE FUNCTION chatcrypt.delete_attachments_of_messages() RETURNS trigger
+CREATE FUNCTION chatcrypt_internal.delete_attachments_of_messages() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_delete_attachments_of_messages';
-COMMENT ON FUNCTION chatcrypt.delete_attachments_of_messages() IS
+COMMENT ON FUNCTION chatcrypt_internal.delete_attachments_of_messages() IS
 	'Trigger: deletes the files of messages that were deleted.';
-CREATE TRIGGER delete_attachments AFTER DELETE ON chatcrypt.message
-	REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.delete_attachments_of_messages();
+CREATE TRIGGER delete_attachments AFTER DELETE ON chatcrypt.sealed_message
+	REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt_internal.delete_attachments_of_messages();
 
 CREATE FUNCTION chatcrypt.put_attachment(
 	chat_id chatcrypt.any_id, file_id chatcrypt.any_id, content bytea, name text DEFAULT NULL,
@@ -142,8 +142,8 @@ CREATE FUNCTION chatcrypt.delete_attachment(file_id chatcrypt.any_id)
 COMMENT ON FUNCTION chatcrypt.delete_attachment(chatcrypt.any_id) IS
 	'Deletes an attachment, or an unfinished upload. Returns false if there is none.';
 
-CREATE FUNCTION chatcrypt.read_attachment(file_id chatcrypt.any_id, "offset" bigint DEFAULT 0,
-										  length integer DEFAULT NULL)
+CREATE FUNCTION chatcrypt.read_attachment(file_id chatcrypt.any_id, first_byte bigint DEFAULT 0,
+										  max_bytes integer DEFAULT NULL)
 	RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_attachment';
 COMMENT ON FUNCTION chatcrypt.read_attachment(chatcrypt.any_id, bigint, integer) IS
@@ -156,12 +156,12 @@ CREATE FUNCTION chatcrypt.read_attachment_part(file_id chatcrypt.any_id, part in
 COMMENT ON FUNCTION chatcrypt.read_attachment_part(chatcrypt.any_id, integer) IS
 	'Returns one part of an attachment, counted from 0, or NULL past its end.';
 
-CREATE FUNCTION chatcrypt.attachment_metadata(
+CREATE FUNCTION chatcrypt_internal.attachment_metadata(
 	chat_id uuid, file_id uuid, encrypted_metadata bytea,
 	OUT name text, OUT content_type text, OUT size bigint, OUT part_size integer, OUT parts integer)
 	RETURNS record LANGUAGE c STRICT STABLE PARALLEL SAFE COST 50
 	AS 'MODULE_PATHNAME', 'chatcrypt_attachment_metadata';
-COMMENT ON FUNCTION chatcrypt.attachment_metadata(uuid, uuid, bytea) IS
+COMMENT ON FUNCTION chatcrypt_internal.attachment_metadata(uuid, uuid, bytea) IS
 	'Returns what the view attachments shows of an attachment. chatcrypt.on_decrypt_error says '
 	'what is shown for one that does not open.';
 
@@ -179,7 +179,7 @@ SELECT a.file_id,
 	   a.created_at,
 	   a.completed_at,
 	   a.expires_at
-FROM chatcrypt.attachment AS a, chatcrypt.attachment_metadata(a.chat_id, a.file_id, a.encrypted_metadata) AS m
+FROM chatcrypt.sealed_attachment AS a, chatcrypt_internal.attachment_metadata(a.chat_id, a.file_id, a.encrypted_metadata) AS m
 WHERE a.completed_at IS NOT NULL AND (a.expires_at IS NULL OR a.expires_at > now());
 COMMENT ON VIEW chatcrypt.attachments IS
 	'Attachments that are complete, with their names, content types and sizes.';

@@ -1,7 +1,7 @@
 -- How the KMS, its worker and the key cache are doing.  No secret is in any of it.
 
-CREATE FUNCTION chatcrypt.read_kms_status(
-	OUT key_uri text, OUT usable boolean, OUT unusable_because text,
+CREATE FUNCTION chatcrypt_internal.read_kms_status(
+	OUT kms_key text, OUT usable boolean, OUT unusable_because text,
 	OUT refused_until timestamptz, OUT hold_until timestamptz,
 	OUT reachable boolean, OUT breaker text,
 	OUT last_success timestamptz, OUT last_outcome text, OUT last_request_id text,
@@ -16,40 +16,40 @@ CREATE FUNCTION chatcrypt.read_kms_status(
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 10
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_status';
-COMMENT ON FUNCTION chatcrypt.read_kms_status() IS
+COMMENT ON FUNCTION chatcrypt_internal.read_kms_status() IS
 	'What stands behind the view chatcrypt.kms_status, of keys that were used, or tried by kms_check().';
 
 -- Keys of rows and settings: one look into an index for each key URI, however many data keys there are.
 -- Not keys that nobody has but tried out with kms_check(): nothing waits for them, and nobody is to be
 -- told that they cannot be used.
 CREATE VIEW chatcrypt.kms_status WITH (security_barrier, security_invoker) AS
-	WITH RECURSIVE of_data_keys (key_uri) AS (
+	WITH RECURSIVE of_data_keys (kms_key) AS (
 		(SELECT kms_key FROM chatcrypt.dek WHERE state <> 'destroyed' ORDER BY kms_key LIMIT 1)
 		UNION ALL
 		SELECT (SELECT d.kms_key FROM chatcrypt.dek AS d
-				WHERE d.state <> 'destroyed' AND d.kms_key > o.key_uri ORDER BY d.kms_key LIMIT 1)
-		FROM of_data_keys AS o WHERE o.key_uri IS NOT NULL
+				WHERE d.state <> 'destroyed' AND d.kms_key > o.kms_key ORDER BY d.kms_key LIMIT 1)
+		FROM of_data_keys AS o WHERE o.kms_key IS NOT NULL
 	), used AS MATERIALIZED (
-		SELECT * FROM chatcrypt.read_kms_status()
-	), known (key_uri) AS (
-		SELECT key_uri FROM used WHERE NOT only_tried
-		UNION SELECT key_uri FROM of_data_keys
+		SELECT * FROM chatcrypt_internal.read_kms_status()
+	), known (kms_key) AS (
+		SELECT kms_key FROM used WHERE NOT only_tried
+		UNION SELECT kms_key FROM of_data_keys
 		UNION SELECT kms_key FROM chatcrypt.tenant
 		UNION SELECT current_setting('chatcrypt.default_kms_key', true)
 	)
-	SELECT key_uri, u.usable, u.unusable_because, u.refused_until, u.hold_until, u.reachable, u.breaker,
+	SELECT kms_key, u.usable, u.unusable_because, u.refused_until, u.hold_until, u.reachable, u.breaker,
 		   u.last_success, u.last_outcome, u.last_request_id, u.last_error, u.last_error_at,
 		   u.latency_p50_ms, u.latency_p99_ms, coalesce(u.in_flight, 0) AS in_flight, coalesce(u.waiting, 0) AS waiting,
 		   coalesce(u.calls, 0) AS calls, coalesce(u.failed_calls, 0) AS failed_calls,
 		   coalesce(u.items, 0) AS items, coalesce(u.retries, 0) AS retries,
 		   u.token_lease_left, u.certificate_not_after, u.key_derived, u.key_exportable,
 		   u.key_latest_version, u.key_min_decryption_version, u.facts_at, u.facts_error
-	FROM known LEFT JOIN used AS u USING (key_uri) WHERE key_uri <> '' ORDER BY key_uri;
+	FROM known LEFT JOIN used AS u USING (kms_key) WHERE kms_key <> '' ORDER BY kms_key;
 COMMENT ON VIEW chatcrypt.kms_status IS
 	'The state of each KMS key that was used since the KMS worker started, or that data keys, '
 	'tenants or chatcrypt.default_kms_key name. Keys that only kms_check() was asked about are '
 	'not shown.';
-COMMENT ON COLUMN chatcrypt.kms_status.key_uri IS 'The KMS key.';
+COMMENT ON COLUMN chatcrypt.kms_status.kms_key IS 'The KMS key.';
 COMMENT ON COLUMN chatcrypt.kms_status.last_success IS 'When a call last succeeded.';
 COMMENT ON COLUMN chatcrypt.kms_status.last_error IS 'The last error.';
 COMMENT ON COLUMN chatcrypt.kms_status.last_error_at IS 'When it happened.';
@@ -103,20 +103,20 @@ COMMENT ON COLUMN chatcrypt.kms_status.facts_at IS
 COMMENT ON COLUMN chatcrypt.kms_status.facts_error IS
 	'Why the key_ columns could not be read again; it prevents no request.';
 
-CREATE FUNCTION chatcrypt.read_kms_calls(
-	OUT key_uri text, OUT operation text, OUT outcome text, OUT calls bigint, OUT items bigint)
+CREATE FUNCTION chatcrypt_internal.read_kms_calls(
+	OUT kms_key text, OUT operation text, OUT outcome text, OUT calls bigint, OUT items bigint)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 20
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_calls';
-COMMENT ON FUNCTION chatcrypt.read_kms_calls() IS
+COMMENT ON FUNCTION chatcrypt_internal.read_kms_calls() IS
 	'What stands behind the view chatcrypt.kms_calls.';
 
 CREATE VIEW chatcrypt.kms_calls WITH (security_barrier, security_invoker) AS
-	SELECT * FROM chatcrypt.read_kms_calls() ORDER BY key_uri, operation, outcome;
+	SELECT * FROM chatcrypt_internal.read_kms_calls() ORDER BY kms_key, operation, outcome;
 COMMENT ON VIEW chatcrypt.kms_calls IS
 	'Finished calls to the KMS since the KMS worker started, counted by key, operation and '
 	'outcome.';
-COMMENT ON COLUMN chatcrypt.kms_calls.key_uri IS
+COMMENT ON COLUMN chatcrypt.kms_calls.kms_key IS
 	'The KMS key; for logins only the provider, as in vault:.';
 COMMENT ON COLUMN chatcrypt.kms_calls.operation IS
 	'unwrap, wrap, generate or rewrap of data keys; login, including renewals; key for reading '
@@ -130,21 +130,21 @@ COMMENT ON COLUMN chatcrypt.kms_calls.items IS
 	'Data keys whose part of a call ended in this way. A call that is ok may reject some of its '
 	'items.';
 
-CREATE FUNCTION chatcrypt.read_kms_latency(
-	OUT key_uri text, OUT kind text, OUT bounds double precision[], OUT counts bigint[],
+CREATE FUNCTION chatcrypt_internal.read_kms_latency(
+	OUT kms_key text, OUT kind text, OUT bounds double precision[], OUT counts bigint[],
 	OUT calls bigint, OUT seconds double precision)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 20
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_latency';
-COMMENT ON FUNCTION chatcrypt.read_kms_latency() IS
+COMMENT ON FUNCTION chatcrypt_internal.read_kms_latency() IS
 	'What stands behind the view chatcrypt.kms_latency.';
 
 CREATE VIEW chatcrypt.kms_latency WITH (security_barrier, security_invoker) AS
-	SELECT * FROM chatcrypt.read_kms_latency() ORDER BY key_uri, kind DESC;
+	SELECT * FROM chatcrypt_internal.read_kms_latency() ORDER BY kms_key, kind DESC;
 COMMENT ON VIEW chatcrypt.kms_latency IS
 	'How long the calls for data keys that the KMS answered took, since the KMS worker started: '
 	'two histograms for each key.';
-COMMENT ON COLUMN chatcrypt.kms_latency.key_uri IS 'The KMS key.';
+COMMENT ON COLUMN chatcrypt.kms_latency.kms_key IS 'The KMS key.';
 COMMENT ON COLUMN chatcrypt.kms_latency.kind IS
 	'single: calls for one data key. batch: calls for several.';
 COMMENT ON COLUMN chatcrypt.kms_latency.bounds IS 'Upper bounds of the histogram, in seconds.';
@@ -154,18 +154,18 @@ COMMENT ON COLUMN chatcrypt.kms_latency.calls IS
 	'All calls, including those that took longer than the last bound.';
 COMMENT ON COLUMN chatcrypt.kms_latency.seconds IS 'The time that they took in all.';
 
-CREATE FUNCTION chatcrypt.read_kms_worker(
+CREATE FUNCTION chatcrypt_internal.read_kms_worker(
 	OUT pid integer, OUT started_at timestamptz,
 	OUT requests_pending integer, OUT requests_in_flight integer, OUT answers_not_collected integer,
 	OUT requests bigint, OUT joined bigint, OUT refreshes bigint,
 	OUT heartbeat_at timestamptz, OUT oldest_request_age interval, OUT hung boolean)
 	RETURNS record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_worker';
-COMMENT ON FUNCTION chatcrypt.read_kms_worker() IS
+COMMENT ON FUNCTION chatcrypt_internal.read_kms_worker() IS
 	'What stands behind the view chatcrypt.kms_worker.';
 
 CREATE VIEW chatcrypt.kms_worker WITH (security_barrier, security_invoker) AS
-	SELECT * FROM chatcrypt.read_kms_worker();
+	SELECT * FROM chatcrypt_internal.read_kms_worker();
 COMMENT ON VIEW chatcrypt.kms_worker IS
 	'The KMS worker and the requests that it has, in one row. pid is NULL while the worker is not '
 	'running.';
@@ -189,17 +189,17 @@ COMMENT ON COLUMN chatcrypt.kms_worker.hung IS
 	'Whether the worker has not moved for 5 s: it is stopped, or waits for a name look-up or a '
 	'file. NULL while it is not running.';
 
-CREATE FUNCTION chatcrypt.read_kms_waits(
+CREATE FUNCTION chatcrypt_internal.read_kms_waits(
 	OUT waits bigint, OUT seconds double precision, OUT timeouts bigint,
-	OUT refused_at_once bigint, OUT cancelled bigint, OUT failed bigint,
+	OUT refused_at_once bigint, OUT canceled bigint, OUT failed bigint,
 	OUT bounds double precision[], OUT counts bigint[])
 	RETURNS record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_read_kms_waits';
-COMMENT ON FUNCTION chatcrypt.read_kms_waits() IS
+COMMENT ON FUNCTION chatcrypt_internal.read_kms_waits() IS
 	'What stands behind the view chatcrypt.kms_waits.';
 
 CREATE VIEW chatcrypt.kms_waits WITH (security_barrier, security_invoker) AS
-	SELECT * FROM chatcrypt.read_kms_waits();
+	SELECT * FROM chatcrypt_internal.read_kms_waits();
 COMMENT ON VIEW chatcrypt.kms_waits IS
 	'How often and how long sessions of all databases have waited for the KMS since the server '
 	'started, and how the waits ended, in one row. One wait may be for many keys; waits of '
@@ -211,7 +211,7 @@ COMMENT ON COLUMN chatcrypt.kms_waits.timeouts IS
 COMMENT ON COLUMN chatcrypt.kms_waits.refused_at_once IS
 	'Waits that ended without a call, because the KMS did not answer before, asked for a pause, '
 	'or the KMS worker hangs.';
-COMMENT ON COLUMN chatcrypt.kms_waits.cancelled IS
+COMMENT ON COLUMN chatcrypt.kms_waits.canceled IS
 	'Waits that were ended by a cancel, by statement_timeout or by the end of the session.';
 COMMENT ON COLUMN chatcrypt.kms_waits.failed IS
 	'Waits that ended in another failure: denied, rejected, no such key, not set up correctly.';
@@ -219,19 +219,19 @@ COMMENT ON COLUMN chatcrypt.kms_waits.bounds IS 'Upper bounds of a histogram, in
 COMMENT ON COLUMN chatcrypt.kms_waits.counts IS
 	'For each bound, the waits that were no longer, including those of the bounds before.';
 
-CREATE FUNCTION chatcrypt.read_cache_status(
+CREATE FUNCTION chatcrypt_internal.read_cache_status(
 	OUT entries bigint, OUT capacity bigint, OUT hits bigint, OUT misses bigint,
 	OUT evictions bigint, OUT refreshes bigint, OUT bytes bigint, OUT locked boolean,
 	OUT dumpable boolean, OUT session_hits bigint,
 	OUT warm_until timestamptz, OUT half_warm_until timestamptz, OUT all_cold_at timestamptz)
 	RETURNS record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_read_cache_status';
-COMMENT ON FUNCTION chatcrypt.read_cache_status() IS
+COMMENT ON FUNCTION chatcrypt_internal.read_cache_status() IS
 	'What stands behind the view chatcrypt.cache_status.';
 
 CREATE VIEW chatcrypt.cache_status WITH (security_barrier, security_invoker) AS
 	SELECT c.*, (c.session_hits + c.hits)::float8 / nullif(c.session_hits + c.hits + c.misses, 0) AS hit_ratio
-	FROM chatcrypt.read_cache_status() AS c;
+	FROM chatcrypt_internal.read_cache_status() AS c;
 COMMENT ON VIEW chatcrypt.cache_status IS
 	'The key cache that all sessions share, with counters since the server started.';
 COMMENT ON COLUMN chatcrypt.cache_status.entries IS 'Data keys in the cache.';
@@ -260,7 +260,7 @@ COMMENT ON COLUMN chatcrypt.cache_status.half_warm_until IS
 COMMENT ON COLUMN chatcrypt.cache_status.all_cold_at IS 'The same for all of the keys.';
 
 CREATE FUNCTION chatcrypt.kms_check(
-	key_uri text, OUT step text, OUT ok boolean, OUT detail text, OUT ms double precision)
+	kms_key text, OUT step text, OUT ok boolean, OUT detail text, OUT ms double precision)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 8 AS 'MODULE_PATHNAME', 'chatcrypt_kms_check';
 COMMENT ON FUNCTION chatcrypt.kms_check(text) IS

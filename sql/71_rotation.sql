@@ -1,7 +1,7 @@
 -- New keys for chats whose key has been in use for long enough.
 
 CREATE FUNCTION chatcrypt.due_for_rotation(
-	max_age interval DEFAULT NULL, max_messages bigint DEFAULT NULL, "limit" bigint DEFAULT NULL,
+	max_age interval DEFAULT NULL, max_messages bigint DEFAULT NULL, max_chats bigint DEFAULT NULL,
 	OUT chat_id uuid, OUT tenant text, OUT dek_version integer, OUT reason text,
 	OUT valid_from timestamptz, OUT messages bigint)
 	RETURNS SETOF record
@@ -13,7 +13,7 @@ COMMENT ON FUNCTION chatcrypt.due_for_rotation(interval, bigint, bigint) IS
 	'tenant; messages are counted only if there is such a limit, and only up to it.';
 
 CREATE PROCEDURE chatcrypt.rotate_due(
-	max_age interval DEFAULT NULL, max_messages bigint DEFAULT NULL, "limit" bigint DEFAULT NULL,
+	max_age interval DEFAULT NULL, max_messages bigint DEFAULT NULL, max_chats bigint DEFAULT NULL,
 	INOUT rotated bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_rotate_due';
 COMMENT ON PROCEDURE chatcrypt.rotate_due(interval, bigint, bigint, bigint, bigint) IS

@@ -1,8 +1,8 @@
 -- When the KMS's keys change: data keys under a new version of theirs, or under another key.
 
 CREATE PROCEDURE chatcrypt.rewrap(
-	tenant text DEFAULT NULL, chat_id chatcrypt.any_id DEFAULT NULL, key_uri text DEFAULT NULL,
-	"limit" bigint DEFAULT NULL,
+	tenant text DEFAULT NULL, chat_id chatcrypt.any_id DEFAULT NULL, kms_key text DEFAULT NULL,
+	max_keys bigint DEFAULT NULL,
 	INOUT rewrapped bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_rewrap';
 COMMENT ON PROCEDURE chatcrypt.rewrap(text, chatcrypt.any_id, text, bigint, bigint, bigint) IS
@@ -10,11 +10,11 @@ COMMENT ON PROCEDURE chatcrypt.rewrap(text, chatcrypt.any_id, text, bigint, bigi
 	'tenant, of a chat, of a KMS key, or all. Returns how many were re-wrapped and how many '
 	'failed; a data key keeps its old wrapping until the new one has been opened and checked.';
 
-CREATE PROCEDURE chatcrypt.move_key(
-	from_uri text, to_uri text, "limit" bigint DEFAULT NULL,
+CREATE PROCEDURE chatcrypt.move_kms_key(
+	from_kms_key text, to_kms_key text, max_keys bigint DEFAULT NULL,
 	INOUT moved bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL)
-	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_move_key';
-COMMENT ON PROCEDURE chatcrypt.move_key(text, text, bigint, bigint, bigint) IS
+	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_move_kms_key';
+COMMENT ON PROCEDURE chatcrypt.move_kms_key(text, text, bigint, bigint, bigint) IS
 	'Moves tenants and data keys from one KMS key to another, of the same or another provider. '
 	'Returns how many data keys were moved and how many failed; a data key keeps its old wrapping '
 	'until the new one has been opened and checked.';

@@ -1,7 +1,7 @@
 -- Moving envelopes to their chat's newest key, and destroying keys that nothing needs any more.
 
--- Where envelopes are kept beside chatcrypt.message.
-CREATE TABLE chatcrypt.protected_column (
+-- Where envelopes are kept beside chatcrypt.sealed_message.
+CREATE TABLE chatcrypt.envelope_column (
 	registry_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	relation regclass NOT NULL,
 	envelope_column name NOT NULL,
@@ -9,25 +9,25 @@ CREATE TABLE chatcrypt.protected_column (
 	message_column name NOT NULL,
 	aad bytea,
 	registered_at timestamptz NOT NULL DEFAULT now(),
-	CONSTRAINT protected_column_once UNIQUE (relation, envelope_column)
+	CONSTRAINT envelope_column_once UNIQUE (relation, envelope_column)
 );
 -- Envelopes of two columns that have the same ids and additional data could be exchanged in a row.
-CREATE UNIQUE INDEX protected_column_is_told_apart ON chatcrypt.protected_column
+CREATE UNIQUE INDEX envelope_column_is_told_apart ON chatcrypt.envelope_column
 	(relation, chat_column, message_column, sha256(coalesce(aad, '')));
-COMMENT ON TABLE chatcrypt.protected_column IS
+COMMENT ON TABLE chatcrypt.envelope_column IS
 	'Columns of other tables that hold envelopes, which re-encryption, purging and verification '
 	'include. register_envelopes() writes it.';
-COMMENT ON COLUMN chatcrypt.protected_column.registry_id IS 'The id of the registration.';
-COMMENT ON COLUMN chatcrypt.protected_column.relation IS 'The table.';
-COMMENT ON COLUMN chatcrypt.protected_column.envelope_column IS 'The column of the envelopes.';
-COMMENT ON COLUMN chatcrypt.protected_column.chat_column IS 'The column of the id of the chat.';
-COMMENT ON COLUMN chatcrypt.protected_column.message_column IS
+COMMENT ON COLUMN chatcrypt.envelope_column.registry_id IS 'The id of the registration.';
+COMMENT ON COLUMN chatcrypt.envelope_column.relation IS 'The table.';
+COMMENT ON COLUMN chatcrypt.envelope_column.envelope_column IS 'The column of the envelopes.';
+COMMENT ON COLUMN chatcrypt.envelope_column.chat_column IS 'The column of the id of the chat.';
+COMMENT ON COLUMN chatcrypt.envelope_column.message_column IS
 	'The column of the id of the message.';
-COMMENT ON COLUMN chatcrypt.protected_column.registered_at IS 'When it was registered.';
-COMMENT ON COLUMN chatcrypt.protected_column.aad IS
+COMMENT ON COLUMN chatcrypt.envelope_column.registered_at IS 'When it was registered.';
+COMMENT ON COLUMN chatcrypt.envelope_column.aad IS
 	'The additional data of all envelopes in the column; NULL for none. Two columns of a table '
 	'with the same id columns need different additional data.';
-SELECT pg_extension_config_dump('chatcrypt.protected_column', '');
+SELECT pg_extension_config_dump('chatcrypt.envelope_column', '');
 
 CREATE FUNCTION chatcrypt.register_envelopes(relation regclass, envelope_column name,
 											 chat_column name, message_column name,
@@ -80,19 +80,19 @@ COMMENT ON COLUMN chatcrypt.chat.reencrypt_after IS
 
 CREATE INDEX dek_replaced ON chatcrypt.dek (chat_id) WHERE state = 'decrypt_only';
 
-CREATE FUNCTION chatcrypt.reseal(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, envelope bytea,
+CREATE FUNCTION chatcrypt.reencrypt_envelope(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, envelope bytea,
 								 aad bytea DEFAULT NULL)
 	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
-	AS 'MODULE_PATHNAME', 'chatcrypt_reseal_envelope';
-COMMENT ON FUNCTION chatcrypt.reseal(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
+	AS 'MODULE_PATHNAME', 'chatcrypt_reencrypt_envelope';
+COMMENT ON FUNCTION chatcrypt.reencrypt_envelope(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
 	'Encrypts the content of an envelope again under the newest data key of its chat, without '
 	'showing it. An envelope that does not open raises an error.';
 
-CREATE FUNCTION chatcrypt.try_reseal(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, envelope bytea,
+CREATE FUNCTION chatcrypt.try_reencrypt_envelope(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, envelope bytea,
 									 aad bytea DEFAULT NULL)
 	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
-	AS 'MODULE_PATHNAME', 'chatcrypt_try_reseal_envelope';
-COMMENT ON FUNCTION chatcrypt.try_reseal(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
+	AS 'MODULE_PATHNAME', 'chatcrypt_try_reencrypt_envelope';
+COMMENT ON FUNCTION chatcrypt.try_reencrypt_envelope(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
 	'Does the same, and returns NULL for an envelope that does not open, so that the caller keeps '
 	'the old one.';
 
@@ -105,7 +105,7 @@ COMMENT ON PROCEDURE chatcrypt.reencrypt_chat(chatcrypt.any_id, integer, bigint,
 	'commit. Returns how many were re-encrypted, and how many do not open.';
 
 CREATE PROCEDURE chatcrypt.reencrypt_due(
-	replaced_for interval DEFAULT NULL, "limit" bigint DEFAULT NULL, batch integer DEFAULT 1000,
+	replaced_for interval DEFAULT NULL, max_chats bigint DEFAULT NULL, batch integer DEFAULT 1000,
 	INOUT moved bigint DEFAULT NULL, INOUT unreadable bigint DEFAULT NULL,
 	INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reencrypt_due';
@@ -115,20 +115,20 @@ COMMENT ON PROCEDURE chatcrypt.reencrypt_due(interval, bigint, integer, bigint, 
 	'and how many chats failed.';
 
 -- Destroying keys that nothing needs: src/pg/upkeep/purge.c tells why nothing slips under it.
-CREATE PROCEDURE chatcrypt.purge_unused_deks(
-	"limit" bigint DEFAULT NULL, patience interval DEFAULT '30 seconds',
+CREATE PROCEDURE chatcrypt.purge_unused_keys(
+	max_chats bigint DEFAULT NULL, max_wait interval DEFAULT '30 seconds',
 	INOUT destroyed bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL,
 	INOUT waiting_for bigint DEFAULT NULL)
-	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_unused_deks';
-COMMENT ON PROCEDURE chatcrypt.purge_unused_deks(bigint, interval, bigint, bigint, bigint) IS
+	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_unused_keys';
+COMMENT ON PROCEDURE chatcrypt.purge_unused_keys(bigint, interval, bigint, bigint, bigint) IS
 	'Destroys replaced data keys that no stored envelope needs, in chats whose external_envelopes '
 	'is false. Returns how many were destroyed, how many chats failed, and how many older '
 	'transactions were still running after the wait; then the next call in the same session '
 	'continues.';
 
-CREATE PROCEDURE chatcrypt.purge_chat(
-	chat_id chatcrypt.any_id, patience interval DEFAULT '30 seconds', INOUT destroyed bigint DEFAULT NULL)
-	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_chat';
-COMMENT ON PROCEDURE chatcrypt.purge_chat(chatcrypt.any_id, interval, bigint) IS
+CREATE PROCEDURE chatcrypt.purge_chat_keys(
+	chat_id chatcrypt.any_id, max_wait interval DEFAULT '30 seconds', INOUT destroyed bigint DEFAULT NULL)
+	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_purge_chat_keys';
+COMMENT ON PROCEDURE chatcrypt.purge_chat_keys(chatcrypt.any_id, interval, bigint) IS
 	'Destroys the replaced data keys of a chat that no stored envelope needs, and returns how '
 	'many. It refuses a chat whose external_envelopes is true.';

@@ -1,17 +1,17 @@
 -- Messages that have served their time, and messages that somebody wants gone.
 
-CREATE INDEX message_expiring ON chatcrypt.message (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX sealed_message_expiring ON chatcrypt.sealed_message (expires_at) WHERE expires_at IS NOT NULL;
 
 -- Sessions remember policies of tenants as they do those of chats: src/pg/messages/retention.c.
 CREATE TRIGGER invalidate BEFORE UPDATE OR DELETE ON chatcrypt.tenant
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.tenant
-	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.invalidate();
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt_internal.invalidate();
 ALTER TABLE chatcrypt.tenant ENABLE ALWAYS TRIGGER invalidate;
 ALTER TABLE chatcrypt.tenant ENABLE ALWAYS TRIGGER invalidate_all;
 
 CREATE PROCEDURE chatcrypt.apply_retention(
-	"limit" bigint DEFAULT NULL, batch integer DEFAULT 1000, INOUT deleted bigint DEFAULT NULL)
+	max_rows bigint DEFAULT NULL, batch integer DEFAULT 1000, INOUT deleted bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_apply_retention';
 COMMENT ON PROCEDURE chatcrypt.apply_retention(bigint, integer, bigint) IS
 	'Deletes messages and attachments whose expires_at has passed, and uploads that got no part '

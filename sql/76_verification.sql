@@ -13,19 +13,10 @@ CREATE FUNCTION chatcrypt.check_message(chat_id chatcrypt.any_id, message_id cha
 	RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 100
 	AS 'MODULE_PATHNAME', 'chatcrypt_check_message';
 COMMENT ON FUNCTION chatcrypt.check_message(chatcrypt.any_id, chatcrypt.any_id, timestamptz, text, bytea) IS
-	'Returns the reason why a row of chatcrypt.message does not open, or NULL if it opens. It '
+	'Returns the reason why a row of chatcrypt.sealed_message does not open, or NULL if it opens. It '
 	'shows nothing of the content.';
 
-CREATE FUNCTION chatcrypt.verify_chat(
-	chat_id chatcrypt.any_id, "limit" bigint DEFAULT 10000,
-	OUT relation regclass, OUT message_id uuid, OUT dek_version integer, OUT reason text)
-	RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
-	AS 'MODULE_PATHNAME', 'chatcrypt_verify_chat';
-COMMENT ON FUNCTION chatcrypt.verify_chat(chatcrypt.any_id, bigint) IS
-	'Opens every envelope of a chat, in all registered tables, and lists those that do not open, '
-	'with the reason.';
-
-CREATE TABLE chatcrypt.unopened (
+CREATE TABLE chatcrypt.verification_finding (
 	relation regclass NOT NULL,
 	chat_id uuid,
 	message_id uuid,
@@ -33,20 +24,27 @@ CREATE TABLE chatcrypt.unopened (
 	reason text NOT NULL,
 	found_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE chatcrypt.unopened IS
+COMMENT ON TABLE chatcrypt.verification_finding IS
 	'The envelopes that the last verify_all() could not open. A dump does not include it.';
-COMMENT ON COLUMN chatcrypt.unopened.relation IS 'The table.';
-COMMENT ON COLUMN chatcrypt.unopened.chat_id IS 'The chat.';
-COMMENT ON COLUMN chatcrypt.unopened.message_id IS 'The message or attachment.';
-COMMENT ON COLUMN chatcrypt.unopened.dek_version IS
+COMMENT ON COLUMN chatcrypt.verification_finding.relation IS 'The table.';
+COMMENT ON COLUMN chatcrypt.verification_finding.chat_id IS 'The chat.';
+COMMENT ON COLUMN chatcrypt.verification_finding.message_id IS 'The message or attachment.';
+COMMENT ON COLUMN chatcrypt.verification_finding.dek_version IS
 	'The version of the data key that the envelope names.';
-COMMENT ON COLUMN chatcrypt.unopened.reason IS 'Why it does not open.';
-COMMENT ON COLUMN chatcrypt.unopened.found_at IS 'When that was found.';
+COMMENT ON COLUMN chatcrypt.verification_finding.reason IS 'Why it does not open.';
+COMMENT ON COLUMN chatcrypt.verification_finding.found_at IS 'When that was found.';
+
+CREATE FUNCTION chatcrypt.verify_chat(chat_id chatcrypt.any_id, max_findings bigint DEFAULT 10000)
+	RETURNS SETOF chatcrypt.verification_finding LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+	AS 'MODULE_PATHNAME', 'chatcrypt_verify_chat';
+COMMENT ON FUNCTION chatcrypt.verify_chat(chatcrypt.any_id, bigint) IS
+	'Opens every envelope of a chat, in all registered tables, and returns a row for each that does '
+	'not open, with the reason, as verify_all() would list it: at most max_findings rows.';
 
 CREATE PROCEDURE chatcrypt.verify_all(
-	max_rate integer DEFAULT NULL, "limit" bigint DEFAULT 10000, INOUT failed bigint DEFAULT NULL)
+	max_rate integer DEFAULT NULL, max_findings bigint DEFAULT 10000, INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_verify_all';
 COMMENT ON PROCEDURE chatcrypt.verify_all(integer, bigint, bigint) IS
 	'Opens every envelope in all registered tables, lists those that do not open in '
-	'chatcrypt.unopened, and returns how many they are. It uses parallel workers, or reads no '
+	'chatcrypt.verification_finding, and returns how many they are. It uses parallel workers, or reads no '
 	'more than max_rate megabytes of table a second; the list is limited for each table.';

@@ -54,9 +54,9 @@ SELECT pg_extension_config_dump('chatcrypt.event_chain', '');
 SELECT pg_extension_config_dump('chatcrypt.event_seal', '');
 
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON chatcrypt.event_seal
-	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt.refuse_change();
+	FOR EACH STATEMENT EXECUTE FUNCTION chatcrypt_internal.refuse_change();
 
-CREATE FUNCTION chatcrypt.seal_events("limit" bigint DEFAULT 10000)
+CREATE FUNCTION chatcrypt.seal_events(max_events bigint DEFAULT 10000)
 	RETURNS bigint LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_seal_events';
 COMMENT ON FUNCTION chatcrypt.seal_events(bigint) IS

@@ -8,16 +8,16 @@ COMMENT ON FUNCTION chatcrypt.note_progress(text, chatcrypt.any_id, bigint, bigi
 	'Shows in the view progress what a session of yours does and how far it has come. A NULL task '
 	'removes the row.';
 
-CREATE FUNCTION chatcrypt.read_progress(
+CREATE FUNCTION chatcrypt_internal.read_progress(
 	OUT pid integer, OUT database name, OUT task text, OUT chat_id uuid,
 	OUT done bigint, OUT total bigint, OUT started_at timestamptz, OUT updated_at timestamptz,
 	OUT rate double precision, OUT "left" interval, OUT waits_for integer)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 5 AS 'MODULE_PATHNAME', 'chatcrypt_read_progress';
-COMMENT ON FUNCTION chatcrypt.read_progress() IS 'What stands behind the view chatcrypt.progress.';
+COMMENT ON FUNCTION chatcrypt_internal.read_progress() IS 'What stands behind the view chatcrypt.progress.';
 
 CREATE VIEW chatcrypt.progress WITH (security_barrier, security_invoker) AS
-	SELECT * FROM chatcrypt.read_progress();
+	SELECT * FROM chatcrypt_internal.read_progress();
 COMMENT ON VIEW chatcrypt.progress IS
 	'The long-running work of sessions and workers right now, in all databases of this server.';
 COMMENT ON COLUMN chatcrypt.progress.pid IS 'The process.';
@@ -44,7 +44,7 @@ COMMENT ON PROCEDURE chatcrypt.run_maintenance() IS
 	'Runs one round of maintenance in this database now, in a background worker, and waits for '
 	'its end. Each task that fails raises a warning.';
 
-CREATE FUNCTION chatcrypt.read_maintenance_status(
+CREATE FUNCTION chatcrypt_internal.read_maintenance_status(
 	OUT database name, OUT task text, OUT running boolean, OUT last_start timestamptz,
 	OUT last_success timestamptz,
 	OUT last_error text, OUT last_error_at timestamptz, OUT next_due timestamptz,
@@ -53,11 +53,11 @@ CREATE FUNCTION chatcrypt.read_maintenance_status(
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 20
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_maintenance_status';
-COMMENT ON FUNCTION chatcrypt.read_maintenance_status() IS
+COMMENT ON FUNCTION chatcrypt_internal.read_maintenance_status() IS
 	'What stands behind the view chatcrypt.maintenance_status.';
 
 CREATE VIEW chatcrypt.maintenance_status WITH (security_barrier, security_invoker) AS
-	SELECT * FROM chatcrypt.read_maintenance_status();
+	SELECT * FROM chatcrypt_internal.read_maintenance_status();
 COMMENT ON VIEW chatcrypt.maintenance_status IS
 	'The last and the next run of each maintenance task, for each database, since the server '
 	'started.';

@@ -15,12 +15,12 @@ COMMENT ON FUNCTION chatcrypt.may_change(chatcrypt.any_id, text) IS
 
 -- Restrictive, so that they hold beside whatever lets a row be seen.  They ask may_see() as well,
 -- because PostgreSQL asks restrictive policies first, and takes an index condition from what it asks first.
-CREATE POLICY own_when_updated ON chatcrypt.message AS RESTRICTIVE FOR UPDATE
+CREATE POLICY own_when_updated ON chatcrypt.sealed_message AS RESTRICTIVE FOR UPDATE
 	USING (chatcrypt.may_see(chat_id) AND chatcrypt.may_change(chat_id, sender))
 	WITH CHECK (chatcrypt.may_change(chat_id, sender));
-COMMENT ON POLICY own_when_updated ON chatcrypt.message IS
+COMMENT ON POLICY own_when_updated ON chatcrypt.sealed_message IS
 	'An actor changes what it sent, or what the moderation of the chat lets it.';
-CREATE POLICY own_when_deleted ON chatcrypt.message AS RESTRICTIVE FOR DELETE
+CREATE POLICY own_when_deleted ON chatcrypt.sealed_message AS RESTRICTIVE FOR DELETE
 	USING (chatcrypt.may_see(chat_id) AND chatcrypt.may_change(chat_id, sender));
-COMMENT ON POLICY own_when_deleted ON chatcrypt.message IS
+COMMENT ON POLICY own_when_deleted ON chatcrypt.sealed_message IS
 	'An actor deletes what it sent, or what the moderation of the chat lets it.';

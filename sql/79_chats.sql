@@ -42,7 +42,7 @@ COMMENT ON COLUMN chatcrypt.chats.participants IS
 	'Its participants. An UPDATE adds and removes those in which the new array differs.';
 
 -- What an UPDATE does not change it leaves as it finds it, so that no other session's change is lost.
-CREATE FUNCTION chatcrypt.write_chat() RETURNS trigger
+CREATE FUNCTION chatcrypt_internal.write_chat() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changes text;
@@ -63,19 +63,19 @@ BEGIN
 	RETURN new;
 END
 $$;
-COMMENT ON FUNCTION chatcrypt.write_chat() IS
+COMMENT ON FUNCTION chatcrypt_internal.write_chat() IS
 	'Trigger: writes what is changed in the view chats.';
 
 CREATE TRIGGER write_chat INSTEAD OF UPDATE ON chatcrypt.chats
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_chat();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.write_chat();
 
-CREATE FUNCTION chatcrypt.refuse_chat() RETURNS trigger
+CREATE FUNCTION chatcrypt_internal.refuse_chat() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_refuse_chat';
-COMMENT ON FUNCTION chatcrypt.refuse_chat() IS
+COMMENT ON FUNCTION chatcrypt_internal.refuse_chat() IS
 	'Trigger: refuses what is inserted into the view chats.';
 
 CREATE TRIGGER refuse_chat INSTEAD OF INSERT ON chatcrypt.chats
-	FOR EACH ROW EXECUTE FUNCTION chatcrypt.refuse_chat();
+	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.refuse_chat();
 
 -- VOLATILE like all that runs statements of its own; it changes nothing.
 CREATE FUNCTION chatcrypt.my_chats(since timestamptz DEFAULT '-infinity')

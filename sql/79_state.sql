@@ -4,7 +4,7 @@
 -- owner and give away counts, times, and the names of tenants and KMS keys.  Each looks at small
 -- indexes, and stops counting where more would say no more.
 
-CREATE FUNCTION chatcrypt.read_key_state(
+CREATE FUNCTION chatcrypt_internal.read_key_state(
 	OUT kms_key text, OUT key_version bigint, OUT data_keys bigint, OUT active bigint,
 	OUT below_minimum bigint, OUT oldest timestamptz)
 	RETURNS SETOF record
@@ -17,13 +17,13 @@ CREATE FUNCTION chatcrypt.read_key_state(
 	FROM (SELECT kms_key, kms_key_version, state, count(*) AS keys, min(valid_from) AS oldest
 		  FROM chatcrypt.dek WHERE state <> 'destroyed'
 		  GROUP BY kms_key, kms_key_version, state) AS d
-	LEFT JOIN chatcrypt.kms_status AS s ON s.key_uri = d.kms_key
+	LEFT JOIN chatcrypt.kms_status AS s ON s.kms_key = d.kms_key
 	GROUP BY d.kms_key, d.kms_key_version, s.key_min_decryption_version;
 $$;
-COMMENT ON FUNCTION chatcrypt.read_key_state() IS 'What stands behind the view chatcrypt.key_state.';
+COMMENT ON FUNCTION chatcrypt_internal.read_key_state() IS 'What stands behind the view chatcrypt.key_state.';
 
 CREATE VIEW chatcrypt.key_state WITH (security_barrier, security_invoker) AS
-	SELECT * FROM chatcrypt.read_key_state() ORDER BY kms_key, key_version;
+	SELECT * FROM chatcrypt_internal.read_key_state() ORDER BY kms_key, key_version;
 COMMENT ON VIEW chatcrypt.key_state IS
 	'How many data keys of this database each version of each KMS key wraps. The counts are '
 	'exact; reading takes about 20 ms for each 100,000 keys.';
@@ -40,7 +40,7 @@ COMMENT ON COLUMN chatcrypt.key_state.oldest IS 'When the oldest of them became 
 
 -- No key is due before its age is that of the shortest policy, which leaves few to look at.  A tenth
 -- less, because months are counted as 30 days to tell which policy is the shortest.
-CREATE FUNCTION chatcrypt.read_keys_due(
+CREATE FUNCTION chatcrypt_internal.read_keys_due(
 	only_sealing boolean, most bigint DEFAULT NULL, OUT tenant text, OUT since timestamptz)
 	RETURNS SETOF record
 	LANGUAGE sql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
@@ -59,12 +59,12 @@ CREATE FUNCTION chatcrypt.read_keys_due(
 	  AND d.valid_from <= now() - coalesce(c.rotate_after, t.rotate_after)
 	LIMIT most;
 $$;
-COMMENT ON FUNCTION chatcrypt.read_keys_due(boolean, bigint) IS
+COMMENT ON FUNCTION chatcrypt_internal.read_keys_due(boolean, bigint) IS
 	'For views and doctor(): active keys that are older than rotate_after of their chat or tenant '
 	'allows, and since when they have been due; all, or those that seal messages, which '
 	'due_for_rotation() goes by.';
 
-CREATE FUNCTION chatcrypt.read_tenant_state(
+CREATE FUNCTION chatcrypt_internal.read_tenant_state(
 	OUT tenant text, OUT kms_key text, OUT chats bigint, OUT chats_due bigint,
 	OUT oldest_due timestamptz)
 	RETURNS SETOF record
@@ -74,13 +74,13 @@ CREATE FUNCTION chatcrypt.read_tenant_state(
 	FROM chatcrypt.tenant AS t
 	LEFT JOIN (SELECT c.tenant, count(*) AS chats FROM chatcrypt.chat AS c GROUP BY c.tenant) AS c USING (tenant)
 	LEFT JOIN (SELECT k.tenant, count(*) AS chats, min(k.since) AS oldest
-			   FROM chatcrypt.read_keys_due(true) AS k GROUP BY k.tenant) AS d USING (tenant);
+			   FROM chatcrypt_internal.read_keys_due(true) AS k GROUP BY k.tenant) AS d USING (tenant);
 $$;
-COMMENT ON FUNCTION chatcrypt.read_tenant_state() IS
+COMMENT ON FUNCTION chatcrypt_internal.read_tenant_state() IS
 	'What stands behind the view chatcrypt.tenant_state.';
 
 CREATE VIEW chatcrypt.tenant_state WITH (security_barrier, security_invoker) AS
-	SELECT * FROM chatcrypt.read_tenant_state() ORDER BY tenant;
+	SELECT * FROM chatcrypt_internal.read_tenant_state() ORDER BY tenant;
 COMMENT ON VIEW chatcrypt.tenant_state IS
 	'The tenants of this database, with their numbers of chats. The counts are exact; reading '
 	'takes about 20 ms for each 100,000 chats, and longer where many keys are older than the '
@@ -94,16 +94,16 @@ COMMENT ON COLUMN chatcrypt.tenant_state.chats_due IS
 COMMENT ON COLUMN chatcrypt.tenant_state.oldest_due IS
 	'Since when the first of them has been due; NULL for none.';
 
-CREATE FUNCTION chatcrypt.read_failed_opens(
+CREATE FUNCTION chatcrypt_internal.read_failed_opens(
 	OUT damaged bigint, OUT no_key bigint, OUT destroyed bigint, OUT kms bigint,
 	OUT last_at timestamptz)
 	RETURNS record
 	LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_read_failed_opens';
-COMMENT ON FUNCTION chatcrypt.read_failed_opens() IS
+COMMENT ON FUNCTION chatcrypt_internal.read_failed_opens() IS
 	'For the view chatcrypt.health: what did not open in sessions of this database.';
 
 -- Events are sealed in the order of their ids, but for late ones, which are in a gap of what is sealed.
-CREATE FUNCTION chatcrypt.read_unsealed_events(most_in_a_gap bigint, OUT event_id bigint, OUT happened_at timestamptz)
+CREATE FUNCTION chatcrypt_internal.read_unsealed_events(most_in_a_gap bigint, OUT event_id bigint, OUT happened_at timestamptz)
 	RETURNS SETOF record
 	LANGUAGE sql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT e.event_id, e.happened_at
@@ -113,10 +113,10 @@ CREATE FUNCTION chatcrypt.read_unsealed_events(most_in_a_gap bigint, OUT event_i
 					AND k.event_id <= coalesce(upper(gap) - 1, 9223372036854775807)
 				  ORDER BY k.event_id LIMIT most_in_a_gap) AS e;
 $$;
-COMMENT ON FUNCTION chatcrypt.read_unsealed_events(bigint) IS
+COMMENT ON FUNCTION chatcrypt_internal.read_unsealed_events(bigint) IS
 	'For the view chatcrypt.health and doctor(): events that are in no seal.';
 
-CREATE FUNCTION chatcrypt.read_health(
+CREATE FUNCTION chatcrypt_internal.read_health(
 	OUT events_unsealed bigint, OUT oldest_unsealed timestamptz,
 	OUT unopened_damaged bigint, OUT unopened_no_key bigint, OUT unopened_destroyed bigint,
 	OUT unopened_kms bigint, OUT last_unopened timestamptz,
@@ -128,21 +128,21 @@ CREATE FUNCTION chatcrypt.read_health(
 	LANGUAGE sql VOLATILE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT events.*, unopened.*, findings.*, feed.*, due.*,
 		   (SELECT min(d.valid_from) FROM chatcrypt.dek AS d WHERE d.state = 'active'),
-		   (SELECT count(*) FROM (SELECT FROM chatcrypt.attachment AS a
+		   (SELECT count(*) FROM (SELECT FROM chatcrypt.sealed_attachment AS a
 								  WHERE a.completed_at IS NULL AND a.created_at < now() - interval '1 day' LIMIT 10000) AS a)
 	FROM (SELECT count(*), min(e.happened_at)
-		  FROM (SELECT happened_at FROM chatcrypt.read_unsealed_events(10000) LIMIT 10000) AS e) AS events,
-		 chatcrypt.read_failed_opens() AS unopened,
+		  FROM (SELECT happened_at FROM chatcrypt_internal.read_unsealed_events(10000) LIMIT 10000) AS e) AS events,
+		 chatcrypt_internal.read_failed_opens() AS unopened,
 		 (SELECT count(*), max(u.found_at)
-		  FROM (SELECT found_at FROM chatcrypt.unopened WHERE reason NOT LIKE 'key destroyed:%' LIMIT 10000) AS u) AS findings,
+		  FROM (SELECT found_at FROM chatcrypt.verification_finding WHERE reason NOT LIKE 'key destroyed:%' LIMIT 10000) AS u) AS findings,
 		 (SELECT (SELECT count(*) FROM (SELECT FROM chatcrypt.search_feed LIMIT 100000) AS f),
 				 (SELECT f.noted_at FROM chatcrypt.search_feed AS f ORDER BY f.position LIMIT 1)) AS feed,
-		 (SELECT count(*), min(k.since) FROM chatcrypt.read_keys_due(true, 10000) AS k) AS due;
+		 (SELECT count(*), min(k.since) FROM chatcrypt_internal.read_keys_due(true, 10000) AS k) AS due;
 $$;
-COMMENT ON FUNCTION chatcrypt.read_health() IS 'What stands behind the view chatcrypt.health.';
+COMMENT ON FUNCTION chatcrypt_internal.read_health() IS 'What stands behind the view chatcrypt.health.';
 
 CREATE VIEW chatcrypt.health WITH (security_barrier, security_invoker) AS
-	SELECT * FROM chatcrypt.read_health();
+	SELECT * FROM chatcrypt_internal.read_health();
 COMMENT ON VIEW chatcrypt.health IS
 	'The state of this database in one row: what waits to be done, and what went wrong. Counts '
 	'stop at 10,000, and feed_behind at 100,000, so that reading takes some milliseconds however '
@@ -163,7 +163,7 @@ COMMENT ON COLUMN chatcrypt.health.unopened_kms IS
 	'The same, because the KMS did not unwrap the key.';
 COMMENT ON COLUMN chatcrypt.health.last_unopened IS 'When the last of these four happened.';
 COMMENT ON COLUMN chatcrypt.health.verification_findings IS
-	'Rows of chatcrypt.unopened that have another reason than a key that was destroyed.';
+	'Rows of chatcrypt.verification_finding that have another reason than a key that was destroyed.';
 COMMENT ON COLUMN chatcrypt.health.last_finding IS 'When the last of them was found.';
 COMMENT ON COLUMN chatcrypt.health.feed_behind IS
 	'Changes that the external index has not acknowledged.';

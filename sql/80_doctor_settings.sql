@@ -5,25 +5,25 @@
 -- bodies are text, not BEGIN ATOMIC: catalogs differ from version to version, and a body that
 -- is bound to one version's columns would stand in the way of pg_upgrade.
 
-CREATE TYPE chatcrypt.finding AS (severity text, finding text, what text, why text, how_to_mend text);
-COMMENT ON TYPE chatcrypt.finding IS 'A row of doctor().';
-COMMENT ON COLUMN chatcrypt.finding.severity IS 'critical, warning or notice.';
-COMMENT ON COLUMN chatcrypt.finding.finding IS
+CREATE TYPE chatcrypt_internal.finding AS (severity text, finding text, what text, why text, remedy text);
+COMMENT ON TYPE chatcrypt_internal.finding IS 'A row of doctor().';
+COMMENT ON COLUMN chatcrypt_internal.finding.severity IS 'critical, warning or notice.';
+COMMENT ON COLUMN chatcrypt_internal.finding.finding IS
 	'A code that stays the same from version to version: docs/monitoring.md lists them.';
-COMMENT ON COLUMN chatcrypt.finding.what IS 'What was found.';
-COMMENT ON COLUMN chatcrypt.finding.why IS 'Why it matters.';
-COMMENT ON COLUMN chatcrypt.finding.how_to_mend IS 'What to do.';
+COMMENT ON COLUMN chatcrypt_internal.finding.what IS 'What was found.';
+COMMENT ON COLUMN chatcrypt_internal.finding.why IS 'Why it matters.';
+COMMENT ON COLUMN chatcrypt_internal.finding.remedy IS 'What to do.';
 
-CREATE FUNCTION chatcrypt.doctor_list(items text[]) RETURNS text
+CREATE FUNCTION chatcrypt_internal.doctor_list(items text[]) RETURNS text
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT array_to_string(items[1:10], ', ')
 		|| CASE WHEN cardinality(items) > 10 THEN format(' and %s more', cardinality(items) - 10) ELSE '' END;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_list(text[]) IS 'For doctor(): a list that stays short.';
+COMMENT ON FUNCTION chatcrypt_internal.doctor_list(text[]) IS 'For doctor(): a list that stays short.';
 
 -- A setting has many values at once: the server's, the session's, and those that ALTER ROLE
 -- and ALTER DATABASE gave.  Values of the last, and of files, are as somebody wrote them.
-CREATE FUNCTION chatcrypt.doctor_values(OUT name text, OUT value text, OUT place text)
+CREATE FUNCTION chatcrypt_internal.doctor_values(OUT name text, OUT value text, OUT place text)
 	RETURNS SETOF record
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	-- Where the session has a value of its own, the server's shows in the files alone.
@@ -48,14 +48,14 @@ CREATE FUNCTION chatcrypt.doctor_values(OUT name text, OUT value text, OUT place
 	WHERE o.setdatabase = 0
 	   OR o.setdatabase = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database());
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_values() IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_values() IS
 	'For doctor(): every value of every setting that holds somewhere in this database.';
 
 -- Settings that log statements.  A body that was written into the statement is logged with it,
 -- one that was sent as a parameter only where log_parameter_max_length is not 0.
-CREATE FUNCTION chatcrypt.doctor_statement_log() RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_statement_log() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	WITH setting AS MATERIALIZED (SELECT * FROM chatcrypt.doctor_values())
+	WITH setting AS MATERIALIZED (SELECT * FROM chatcrypt_internal.doctor_values())
 	SELECT CASE WHEN parameters.logged THEN 'critical' ELSE 'warning' END,
 		   setting.name,
 		   format('%s is %s %s%s.', setting.name, setting.value, setting.place,
@@ -76,15 +76,15 @@ CREATE FUNCTION chatcrypt.doctor_statement_log() RETURNS SETOF chatcrypt.finding
 		WHERE p.name = 'log_parameter_max_length' AND p.place IN (setting.place, 'on this server')
 		ORDER BY p.place = setting.place DESC LIMIT 1) AS parameters (logged);
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_statement_log() IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_statement_log() IS
 	'For doctor(): settings that log the text of statements.';
 
 -- Settings that are a finding by themselves: code, setting, and the values that are one.
-CREATE FUNCTION chatcrypt.doctor_settings() RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_settings() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT risk.severity, risk.finding,
 		   format('%s is %s %s.', setting.name, coalesce(nullif(setting.value, ''), 'empty'), setting.place),
-		   risk.why, risk.how_to_mend
+		   risk.why, risk.remedy
 	FROM (VALUES
 		('warning', 'log_min_error_statement', 'log_min_error_statement', '^(?!panic$)',
 		 'A statement that fails, or that anything else is logged about, is logged itself, with '
@@ -149,17 +149,17 @@ CREATE FUNCTION chatcrypt.doctor_settings() RETURNS SETOF chatcrypt.finding
 		('warning', 'on_decrypt_error', 'chatcrypt.on_decrypt_error', '^null$',
 		 'A message that was damaged or tampered with looks like one without a body.',
 		 'Set chatcrypt.on_decrypt_error to raise, and to null only where a session looks for damage.')
-	) AS risk (severity, finding, setting, when_it_is, why, how_to_mend)
-	JOIN chatcrypt.doctor_values() AS setting
+	) AS risk (severity, finding, setting, when_it_is, why, remedy)
+	JOIN chatcrypt_internal.doctor_values() AS setting
 	  ON setting.name = risk.setting AND setting.value ~* risk.when_it_is;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_settings() IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_settings() IS
 	'For doctor(): settings that are a finding whatever the others are.';
 
 -- Plaintext leaves the server in the protocol, so that has to be encrypted too.
-CREATE FUNCTION chatcrypt.doctor_connections() RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_connections() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	WITH setting AS MATERIALIZED (SELECT * FROM chatcrypt.doctor_values()),
+	WITH setting AS MATERIALIZED (SELECT * FROM chatcrypt_internal.doctor_values()),
 	listens AS (
 		SELECT bool_or(trim(address) NOT IN ('', 'localhost', '127.0.0.1', '::1')) AS beyond_loopback
 		FROM setting, regexp_split_to_table(setting.value, ',') AS address
@@ -194,7 +194,7 @@ CREATE FUNCTION chatcrypt.doctor_connections() RETURNS SETOF chatcrypt.finding
 	)
 	SELECT 'warning', 'unencrypted_connections',
 		   format('%s: line %s takes clients without TLS from elsewhere, and chatcrypt.require_tls is off.', r.file,
-				  chatcrypt.doctor_list(array_agg(r.line_number::text ORDER BY r.line_number))),
+				  chatcrypt_internal.doctor_list(array_agg(r.line_number::text ORDER BY r.line_number))),
 		   'Bodies then cross the network as plaintext.',
 		   'Set chatcrypt.require_tls to on, or make these lines hostssl.'
 	FROM open_rule AS r, tls, listens
@@ -213,5 +213,5 @@ CREATE FUNCTION chatcrypt.doctor_connections() RETURNS SETOF chatcrypt.finding
 	WHERE setting.name = 'chatcrypt.require_tls' AND setting.value ~* '^(f|n|of|0)'
 	  AND setting.place <> 'on this server' AND tls.required;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_connections() IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_connections() IS
 	'For doctor(): ways for plaintext to cross the network.';

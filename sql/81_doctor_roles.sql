@@ -1,14 +1,14 @@
 -- doctor(): roles and rights.
 
-CREATE FUNCTION chatcrypt.read_acting_roles() RETURNS SETOF oid
+CREATE FUNCTION chatcrypt_internal.read_acting_roles() RETURNS SETOF oid
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 10
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_acting_roles';
-COMMENT ON FUNCTION chatcrypt.read_acting_roles() IS
+COMMENT ON FUNCTION chatcrypt_internal.read_acting_roles() IS
 	'For doctor(): roles that have logged in to this database and called act_as() since the server '
 	'started.';
 
 -- Who may do what.  MEMBER, and not USAGE: who does not inherit a right can still SET ROLE.
-CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_roles() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	-- What the setting is for a role that logs in here: its own in this database, its own, this
 	-- database's, that of all roles, the server's.
@@ -19,7 +19,7 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 				 WHERE entry ~* '^chatcrypt[.]require_actor=' AND o.setrole IN (0, r.oid)
 				   AND o.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
 				 ORDER BY o.setrole <> 0 DESC, o.setdatabase <> 0 DESC LIMIT 1),
-				(SELECT v.value FROM chatcrypt.doctor_values() AS v
+				(SELECT v.value FROM chatcrypt_internal.doctor_values() AS v
 				 WHERE v.name = 'chatcrypt.require_actor' AND v.place = 'on this server')) ~* '^(t|y|on|1)' AS actor
 		FROM pg_roles AS r
 	),
@@ -46,7 +46,7 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 	suspect AS (
 		SELECT 'notice' AS severity, 'superusers' AS finding, 'These superusers can log in: %s.' AS what,
 			   'A superuser reads every message.' AS why,
-			   'Give applications roles of their own, without SUPERUSER.' AS how_to_mend, name
+			   'Give applications roles of their own, without SUPERUSER.' AS remedy, name
 		FROM login WHERE super
 		UNION ALL
 		SELECT 'notice', 'readers', 'These roles can log in and read messages: %s.',
@@ -94,7 +94,7 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 			   'A transaction of theirs that forgets to name an actor shows and takes the messages of '
 			   'everybody.',
 			   'ALTER ROLE … SET chatcrypt.require_actor = on for each, and let them connect anew.', name
-		FROM login WHERE oid IN (SELECT r FROM chatcrypt.read_acting_roles() AS r) AND NOT names_actors AND NOT super
+		FROM login WHERE oid IN (SELECT r FROM chatcrypt_internal.read_acting_roles() AS r) AND NOT names_actors AND NOT super
 		UNION ALL
 		SELECT 'warning', 'statement_readers', 'These roles see the statements that others run: %s.',
 			   'As members of pg_read_all_stats, or pg_monitor, they see bodies that are written '
@@ -125,20 +125,20 @@ CREATE FUNCTION chatcrypt.doctor_roles() RETURNS SETOF chatcrypt.finding
 			   'REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON chatcrypt.dek, or pg_write_all_data, from them.', name
 		FROM login WHERE writes_keys AND NOT super
 	)
-	SELECT severity, finding, format(what, chatcrypt.doctor_list(array_agg(name ORDER BY name COLLATE "C"))), why, how_to_mend
+	SELECT severity, finding, format(what, chatcrypt_internal.doctor_list(array_agg(name ORDER BY name COLLATE "C"))), why, remedy
 	FROM suspect
-	GROUP BY severity, finding, what, why, how_to_mend;
+	GROUP BY severity, finding, what, why, remedy;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_roles() IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_roles() IS
 	'For doctor(): roles that can do more than they should, or that a person should know of.';
 
 -- Triggers that do not fire, or not for everybody: those that tell other sessions of a change fire
 -- in a session that replicates, too.
-CREATE FUNCTION chatcrypt.doctor_triggers() RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_triggers() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT 'critical', 'triggers',
 		   format('These triggers do not fire whenever they should: %s.',
-				  chatcrypt.doctor_list(array_agg(format('%s of %s', tgname, tgrelid::regclass) ORDER BY tgrelid::regclass::text, tgname))),
+				  chatcrypt_internal.doctor_list(array_agg(format('%s of %s', tgname, tgrelid::regclass) ORDER BY tgrelid::regclass::text, tgname))),
 		   'Without them sessions go on with keys that were destroyed or policies that were '
 		   'changed, or changes are not recorded.',
 		   'ALTER TABLE … ENABLE ALWAYS TRIGGER for those called invalidate, invalidate_all, '
@@ -146,10 +146,10 @@ CREATE FUNCTION chatcrypt.doctor_triggers() RETURNS SETOF chatcrypt.finding
 		   'ENABLE TRIGGER for others; pg_restore --disable-triggers leaves them so.'
 	FROM pg_trigger
 	WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace)
-	  AND tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace)
+	  AND tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'chatcrypt_internal'::regnamespace)
 	  AND (tgenabled IN ('D', 'R')
-		   OR tgenabled = 'O' AND tgfoid IN ('chatcrypt.invalidate()'::regprocedure, 'chatcrypt.message_removed()'::regprocedure,
-											 'chatcrypt.require_new_envelope()'::regprocedure))
+		   OR tgenabled = 'O' AND tgfoid IN ('chatcrypt_internal.invalidate()'::regprocedure, 'chatcrypt_internal.message_removed()'::regprocedure,
+											 'chatcrypt_internal.require_new_envelope()'::regprocedure))
 	HAVING count(*) > 0
 	UNION ALL
 	SELECT 'warning', 'drop_guard',
@@ -158,15 +158,15 @@ CREATE FUNCTION chatcrypt.doctor_triggers() RETURNS SETOF chatcrypt.finding
 		   'take the data keys with it.',
 		   'ALTER EVENT TRIGGER chatcrypt_guard ENABLE ALWAYS.'
 	WHERE NOT EXISTS (SELECT FROM pg_event_trigger
-					  WHERE evtfoid = 'chatcrypt.guard_drop()'::regprocedure AND evtenabled = 'A');
+					  WHERE evtfoid = 'chatcrypt_internal.guard_drop()'::regprocedure AND evtenabled = 'A');
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_triggers() IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_triggers() IS
 	'For doctor(): triggers of the extension that were disabled, or are not ALWAYS any more.';
 
-CREATE FUNCTION chatcrypt.doctor_grants() RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_grants() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	WITH object (name, acl) AS (
-		SELECT 'SCHEMA chatcrypt', nspacl FROM pg_namespace WHERE nspname = 'chatcrypt'
+		SELECT format('SCHEMA %I', nspname), nspacl FROM pg_namespace WHERE nspname IN ('chatcrypt', 'chatcrypt_internal')
 		UNION ALL
 		SELECT oid::regclass::text, relacl FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace
 		UNION ALL
@@ -179,13 +179,13 @@ CREATE FUNCTION chatcrypt.doctor_grants() RETURNS SETOF chatcrypt.finding
 		-- to everybody, and they do nothing but make a value of that type.
 		SELECT 'FUNCTION ' || f.oid::regprocedure, coalesce(f.proacl, acldefault('f', f.proowner))
 		FROM pg_proc AS f
-		WHERE f.pronamespace = 'chatcrypt'::regnamespace
+		WHERE f.pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace)
 		  AND NOT EXISTS (SELECT FROM pg_depend AS d
 						  WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid
 							AND d.refclassid = 'pg_type'::regclass AND d.deptype = 'i')
 	)
 	SELECT 'critical', 'public_grants',
-		   format('PUBLIC has rights on %s.', chatcrypt.doctor_list(array_agg(DISTINCT name))),
+		   format('PUBLIC has rights on %s.', chatcrypt_internal.doctor_list(array_agg(DISTINCT name))),
 		   'Every role of this cluster has them then, and the roles of chatcrypt mean less than '
 		   'they say.',
 		   'REVOKE ALL ON … FROM PUBLIC.'
@@ -193,4 +193,4 @@ CREATE FUNCTION chatcrypt.doctor_grants() RETURNS SETOF chatcrypt.finding
 	WHERE EXISTS (SELECT FROM aclexplode(acl) AS granted WHERE granted.grantee = 0)
 	HAVING count(*) > 0;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_grants() IS 'For doctor(): rights of PUBLIC.';
+COMMENT ON FUNCTION chatcrypt_internal.doctor_grants() IS 'For doctor(): rights of PUBLIC.';

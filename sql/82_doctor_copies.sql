@@ -2,7 +2,7 @@
 
 -- What depends on the plaintext, step by step: views on the view messages, functions that
 -- decrypt, and whatever is made of those.  What CREATE TABLE AS wrote depends on nothing.
-CREATE FUNCTION chatcrypt.doctor_plaintext(OUT classid oid, OUT objid oid) RETURNS SETOF record
+CREATE FUNCTION chatcrypt_internal.doctor_plaintext(OUT classid oid, OUT objid oid) RETURNS SETOF record
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	WITH RECURSIVE shows (classid, objid, subid) AS (
 		SELECT 'pg_class'::regclass::oid, attrelid, attnum::integer
@@ -11,14 +11,14 @@ CREATE FUNCTION chatcrypt.doctor_plaintext(OUT classid oid, OUT objid oid) RETUR
 		UNION
 		SELECT 'pg_proc'::regclass::oid, oid, 0
 		FROM pg_proc
-		WHERE pronamespace = 'chatcrypt'::regnamespace
+		WHERE pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace)
 		  AND proname IN ('decrypt', 'decrypt_bytea', 'try_decrypt', 'message_body', 'message_wire', 'drain_search_feed')
 		UNION
 		-- A body that is text leaves no dependency: look for the names.
 		SELECT 'pg_proc'::regclass::oid, f.oid, 0
 		FROM pg_proc AS f JOIN pg_language AS l ON l.oid = f.prolang
 		WHERE l.lanname NOT IN ('c', 'internal')
-		  AND f.pronamespace NOT IN ('chatcrypt'::regnamespace, 'pg_catalog'::regnamespace)
+		  AND f.pronamespace NOT IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace, 'pg_catalog'::regnamespace)
 		  AND f.prosrc ~* '\m(decrypt|decrypt_bytea|try_decrypt|message_body|message_wire|wire_message|drain_search_feed)\s*\(|\mchatcrypt\s*\.\s*(wire_)?messages\M'
 		UNION
 		SELECT CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass::oid END, coalesce(r.ev_class, d.objid), 0
@@ -32,12 +32,12 @@ CREATE FUNCTION chatcrypt.doctor_plaintext(OUT classid oid, OUT objid oid) RETUR
 	)
 	SELECT DISTINCT s.classid, s.objid FROM shows AS s;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_plaintext() IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_plaintext() IS
 	'For doctor(): objects of the catalog through which plaintext comes.';
 
-CREATE FUNCTION chatcrypt.doctor_copies() RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_copies() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	WITH shows AS MATERIALIZED (SELECT * FROM chatcrypt.doctor_plaintext()),
+	WITH shows AS MATERIALIZED (SELECT * FROM chatcrypt_internal.doctor_plaintext()),
 	relation AS (
 		SELECT c.oid, c.relkind, c.reloptions
 		FROM shows AS s JOIN pg_class AS c ON s.classid = 'pg_class'::regclass AND c.oid = s.objid
@@ -105,5 +105,5 @@ CREATE FUNCTION chatcrypt.doctor_copies() RETURNS SETOF chatcrypt.finding
 	JOIN pg_namespace AS n ON n.oid = c.relnamespace
 	JOIN pg_publication_tables AS p ON p.schemaname = n.nspname AND p.tablename = c.relname AND 'body' = ANY (p.attnames);
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_copies() IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_copies() IS
 	'For doctor(): places that store or show plaintext past the view messages.';

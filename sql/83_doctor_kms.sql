@@ -1,15 +1,15 @@
 -- doctor(): the machine, and the KMS as its worker and the rows of keys show it.
 
-CREATE FUNCTION chatcrypt.host_facts(OUT core_limit bigint, OUT cores_are_piped boolean,
+CREATE FUNCTION chatcrypt_internal.host_facts(OUT core_limit bigint, OUT cores_are_piped boolean,
 									 OUT local_keys_on_data_volume boolean)
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'chatcrypt_host_facts';
-COMMENT ON FUNCTION chatcrypt.host_facts() IS
+COMMENT ON FUNCTION chatcrypt_internal.host_facts() IS
 	'For doctor(): the limit for core dumps in bytes (-1 for none), whether a program takes them, '
 	'and whether local master keys lie on the volume of the data directory.';
 
-CREATE FUNCTION chatcrypt.doctor_host() RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_host() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-	WITH host AS MATERIALIZED (SELECT * FROM chatcrypt.host_facts())
+	WITH host AS MATERIALIZED (SELECT * FROM chatcrypt_internal.host_facts())
 	SELECT 'warning', 'core_dumps',
 		   CASE WHEN core_limit <> 0 THEN 'The server may write core dumps.'
 				ELSE 'The limit for core dumps is 0, but the kernel hands them to a program.' END,
@@ -28,15 +28,15 @@ CREATE FUNCTION chatcrypt.doctor_host() RETURNS SETOF chatcrypt.finding
 		   'Raise the server''s limit for locked memory (LimitMEMLOCK=), or encrypt the swap space.'
 	FROM chatcrypt.cache_status WHERE NOT locked;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_host() IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_host() IS
 	'For doctor(): what the machine has to do with it.';
 
 -- Errors are the KMS's own words, or ours of what became of the call.
-CREATE FUNCTION chatcrypt.doctor_kms() RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_kms() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 	WITH worker AS MATERIALIZED (SELECT * FROM chatcrypt.kms_worker),
 	kms AS MATERIALIZED (
-		SELECT s.*, format('SELECT * FROM chatcrypt.kms_check(%L)', s.key_uri) AS check,
+		SELECT s.*, format('SELECT * FROM chatcrypt.kms_check(%L)', s.kms_key) AS check,
 			   coalesce(rtrim(s.last_error, '.'), 'no error was told') AS error
 		FROM chatcrypt.kms_status AS s
 	)
@@ -51,18 +51,18 @@ CREATE FUNCTION chatcrypt.doctor_kms() RETURNS SETOF chatcrypt.finding
 		   'that stalls by itself ends by itself, and the server starts another.'
 	FROM worker WHERE hung
 	UNION ALL
-	SELECT 'critical', 'kms_unreachable', format('The KMS does not answer for %s: %s.', key_uri, error),
+	SELECT 'critical', 'kms_unreachable', format('The KMS does not answer for %s: %s.', kms_key, error),
 		   'Chats whose keys are not in the cache cannot be read or written, and the others only '
 		   'until chatcrypt.cache_max_age.',
 		   format('See chatcrypt.kms_status, then %s.', kms.check)
 	FROM kms WHERE NOT reachable
 	UNION ALL
-	SELECT 'warning', 'kms_held', format('The KMS wants no request for %s before %s: %s.', key_uri, date_trunc('second', hold_until), error),
+	SELECT 'warning', 'kms_held', format('The KMS wants no request for %s before %s: %s.', kms_key, date_trunc('second', hold_until), error),
 		   'Until then chats whose keys are not in the cache cannot be read or written.',
 		   'Find out what asks so much, or raise the limits of the KMS.'
 	FROM kms WHERE hold_until > now()
 	UNION ALL
-	SELECT 'critical', 'kms_refused', format('%s cannot be used: %s.', key_uri, rtrim(unusable_because, '.')),
+	SELECT 'critical', 'kms_refused', format('%s cannot be used: %s.', kms_key, rtrim(unusable_because, '.')),
 		   'By what is refused: chats whose keys are not in the cache cannot be read or written, and the '
 		   'others only until chatcrypt.cache_ttl; or no key can be made, or none re-wrapped.',
 		   format('Give the login the right that it lacks, or the key what it lacks, then %s, which also ends the memory of it.', kms.check)
@@ -71,7 +71,7 @@ CREATE FUNCTION chatcrypt.doctor_kms() RETURNS SETOF chatcrypt.finding
 	  AND (hold_until IS NULL OR refused_until IS NOT NULL)
 	UNION ALL
 	SELECT 'warning', 'kms_certificate',
-		   format('A certificate of the KMS for %s ends at %s.', chatcrypt.doctor_list(array_agg(key_uri ORDER BY key_uri)), date_trunc('second', certificate_not_after)),
+		   format('A certificate of the KMS for %s ends at %s.', chatcrypt_internal.doctor_list(array_agg(kms_key ORDER BY kms_key)), date_trunc('second', certificate_not_after)),
 		   'From then on nothing is asked of it, and chats whose keys are not in the cache cannot be '
 		   'read or written.',
 		   'Give the KMS a new certificate of the same authority.'
@@ -80,24 +80,24 @@ CREATE FUNCTION chatcrypt.doctor_kms() RETURNS SETOF chatcrypt.finding
 	GROUP BY certificate_not_after
 	UNION ALL
 	SELECT 'critical', 'kms_certificate',
-		   format('A certificate of the KMS for %s has ended at %s.', chatcrypt.doctor_list(array_agg(key_uri ORDER BY key_uri)), date_trunc('second', certificate_not_after)),
+		   format('A certificate of the KMS for %s has ended at %s.', chatcrypt_internal.doctor_list(array_agg(kms_key ORDER BY kms_key)), date_trunc('second', certificate_not_after)),
 		   'Nothing is asked of it, and chats whose keys are not in the cache cannot be read or written.',
 		   'Give the KMS a new certificate of the same authority.'
 	FROM kms
 	WHERE certificate_not_after < now()
 	GROUP BY certificate_not_after;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_kms() IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_kms() IS
 	'For doctor(): the KMS worker, and the KMS.';
 
-CREATE FUNCTION chatcrypt.doctor_kms_key_opens(kms_key text) RETURNS boolean
+CREATE FUNCTION chatcrypt_internal.doctor_kms_key_opens(kms_key text) RETURNS boolean
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_kms_key_opens';
-COMMENT ON FUNCTION chatcrypt.doctor_kms_key_opens(text) IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_kms_key_opens(text) IS
 	'For doctor(): whether a KMS key opens data keys that it wrapped: true for any of up to three, '
 	'false for none, NULL where it has wrapped nothing here or its key service does not say.';
 
 -- URIs are hopped over in the index.
-CREATE FUNCTION chatcrypt.doctor_kms_keys() RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_kms_keys() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 	WITH RECURSIVE kms_key (uri) AS (
 		(SELECT d.kms_key FROM chatcrypt.dek AS d WHERE d.state <> 'destroyed' ORDER BY d.kms_key LIMIT 1)
@@ -108,7 +108,7 @@ CREATE FUNCTION chatcrypt.doctor_kms_keys() RETURNS SETOF chatcrypt.finding
 	),
 	-- Nobody waits here for a key service that does not answer: other findings tell of it.
 	asked_in_vain (uri) AS MATERIALIZED (
-		SELECT s.key_uri FROM chatcrypt.kms_status AS s WHERE s.breaker <> 'closed' OR s.hold_until > now()
+		SELECT s.kms_key FROM chatcrypt.kms_status AS s WHERE s.breaker <> 'closed' OR s.hold_until > now()
 		UNION ALL
 		SELECT '*' FROM chatcrypt.kms_worker AS w WHERE w.pid IS NULL OR w.hung
 	)
@@ -119,7 +119,7 @@ CREATE FUNCTION chatcrypt.doctor_kms_keys() RETURNS SETOF chatcrypt.finding
 	FROM kms_key
 	WHERE uri IS NOT NULL
 	  AND NOT CASE WHEN EXISTS (SELECT FROM asked_in_vain AS a WHERE a.uri IN (kms_key.uri, '*')) THEN NULL
-				   ELSE chatcrypt.doctor_kms_key_opens(uri) END;
+				   ELSE chatcrypt_internal.doctor_kms_key_opens(uri) END;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_kms_keys() IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_kms_keys() IS
 	'For doctor(): KMS keys that are not the ones that they were.';

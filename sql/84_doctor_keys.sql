@@ -1,18 +1,18 @@
 -- doctor(): data keys, and what they do not open.
 
-CREATE FUNCTION chatcrypt.doctor_count(found bigint, most bigint) RETURNS text
+CREATE FUNCTION chatcrypt_internal.doctor_count(found bigint, most bigint) RETURNS text
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN found > most THEN format('more than %s', most) ELSE found::text END;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_count(bigint, bigint) IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_count(bigint, bigint) IS
 	'For doctor(): a number that was counted no further than it matters.';
 
 -- The limits are arguments so that a test can reach them.
-CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30,
+CREATE FUNCTION chatcrypt_internal.doctor_keys(wraps bigint DEFAULT 1 << 30,
 									  messages bigint DEFAULT 1::bigint << 31,
-									  age interval DEFAULT '1 year') RETURNS SETOF chatcrypt.finding
+									  age interval DEFAULT '1 year') RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	WITH due (keys) AS (SELECT count(*) FROM chatcrypt.read_keys_due(false, 1001)),
+	WITH due (keys) AS (SELECT count(*) FROM chatcrypt_internal.read_keys_due(false, 1001)),
 	-- By age first, whatever the planner makes of an age that it does not know.
 	aged AS MATERIALIZED (
 		SELECT d.chat_id FROM chatcrypt.dek AS d
@@ -33,16 +33,16 @@ CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30,
 	-- An estimate of ANALYZE's: counting would read every message.
 	chat AS (
 		SELECT often.chat_id, (often.share * c.reltuples)::bigint AS messages
-		FROM pg_class AS c JOIN pg_stats AS s ON s.schemaname = 'chatcrypt' AND s.tablename = 'message' AND s.attname = 'chat_id',
+		FROM pg_class AS c JOIN pg_stats AS s ON s.schemaname = 'chatcrypt' AND s.tablename = 'sealed_message' AND s.attname = 'chat_id',
 			 unnest(s.most_common_vals::text::text[], s.most_common_freqs) AS often (chat_id, share)
-		WHERE c.oid = 'chatcrypt.message'::regclass
+		WHERE c.oid = 'chatcrypt.sealed_message'::regclass
 	)
-	SELECT 'warning', 'stale_deks', format('Active data keys older than their policy allows: %s.', chatcrypt.doctor_count(keys, 1000)),
+	SELECT 'warning', 'stale_deks', format('Active data keys older than their policy allows: %s.', chatcrypt_internal.doctor_count(keys, 1000)),
 		   'Rotation is due, so that one stolen key opens no more messages than intended.',
 		   'Rotate the chats that they belong to: chatcrypt.rotate_chat().'
 	FROM due WHERE keys > 0
 	UNION ALL
-	SELECT 'notice', 'old_deks', format('Active data keys older than %s that no policy rotates: %s.', age, chatcrypt.doctor_count(keys, 1000)),
+	SELECT 'notice', 'old_deks', format('Active data keys older than %s that no policy rotates: %s.', age, chatcrypt_internal.doctor_count(keys, 1000)),
 		   'One stolen key then opens all messages of that time.',
 		   'Set rotate_after in chatcrypt.tenant, or for a chat in chatcrypt.chat.'
 	FROM old WHERE keys > 0
@@ -52,7 +52,7 @@ CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30,
 				  v.uri, v.live, v.version, s.key_min_decryption_version),
 		   'Chats that they belong to go on while their keys are in the cache, and cannot be read after that.',
 		   format('Set min_decryption_version of the key to %s, CALL chatcrypt.rewrap(), and raise it again when chatcrypt.key_state shows no older version.', v.version)
-	FROM kms_key_version AS v JOIN chatcrypt.kms_status AS s ON s.key_uri = v.uri
+	FROM kms_key_version AS v JOIN chatcrypt.kms_status AS s ON s.kms_key = v.uri
 	WHERE v.version < s.key_min_decryption_version AND v.live > 0
 	UNION ALL
 	SELECT 'warning', 'kms_key_limit', format('%s has wrapped %s data keys.', uri, deks),
@@ -66,7 +66,7 @@ CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30,
 		   'Whoever copies this server''s files has the master key, and opens what these keys '
 		   'protect.',
 		   'Re-wrap them with the key that the tenant names now.'
-	FROM kms_key, chatcrypt.doctor_values() AS setting
+	FROM kms_key, chatcrypt_internal.doctor_values() AS setting
 	WHERE uri LIKE 'local:%' AND live > 0
 	  AND setting.name = 'chatcrypt.default_kms_key' AND setting.place = 'on this server' AND setting.value NOT LIKE 'local:%'
 	UNION ALL
@@ -88,29 +88,29 @@ CREATE FUNCTION chatcrypt.doctor_keys(wraps bigint DEFAULT 1 << 30,
 		   'Rotate its key: chatcrypt.rotate_chat().'
 	FROM chat WHERE chat.messages >= doctor_keys.messages;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_keys(bigint, bigint, interval) IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_keys(bigint, bigint, interval) IS
 	'For doctor(): keys that are too old or used too often.';
 
 -- A table of any size takes the same time: so many chats one after the other in the index, from any one
 -- on, some 7 us each, and so many pages for keys of some versions that are missing where others are there.
-CREATE FUNCTION chatcrypt.doctor_messages(chats integer DEFAULT 1000, pages integer DEFAULT 50) RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_messages(chats integer DEFAULT 1000, pages integer DEFAULT 50) RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 	WITH RECURSIVE sample AS MATERIALIZED (
 		SELECT DISTINCT m.chat_id, m.dek_version
-		FROM chatcrypt.message AS m TABLESAMPLE SYSTEM (
-			(100.0 * pages / greatest(pages, pg_relation_size('chatcrypt.message') / current_setting('block_size')::integer)))
+		FROM chatcrypt.sealed_message AS m TABLESAMPLE SYSTEM (
+			(100.0 * pages / greatest(pages, pg_relation_size('chatcrypt.sealed_message') / current_setting('block_size')::integer)))
 	),
 	start (at) AS MATERIALIZED (
 		SELECT coalesce((SELECT s.chat_id FROM sample AS s ORDER BY random() LIMIT 1),
-						(SELECT m.chat_id FROM chatcrypt.message AS m ORDER BY m.chat_id LIMIT 1))
+						(SELECT m.chat_id FROM chatcrypt.sealed_message AS m ORDER BY m.chat_id LIMIT 1))
 	),
 	chat (chat_id, number, is_past_the_end) AS (
 		SELECT start.at, 1, false FROM start WHERE start.at IS NOT NULL
 		UNION ALL
 		SELECT next.chat_id, chat.number + 1, next.is_past_the_end
 		FROM chat, start,
-			 LATERAL (SELECT (SELECT m.chat_id FROM chatcrypt.message AS m WHERE m.chat_id > chat.chat_id ORDER BY m.chat_id LIMIT 1)) AS above (chat_id),
-			 LATERAL (SELECT coalesce(above.chat_id, (SELECT m.chat_id FROM chatcrypt.message AS m ORDER BY m.chat_id LIMIT 1)),
+			 LATERAL (SELECT (SELECT m.chat_id FROM chatcrypt.sealed_message AS m WHERE m.chat_id > chat.chat_id ORDER BY m.chat_id LIMIT 1)) AS above (chat_id),
+			 LATERAL (SELECT coalesce(above.chat_id, (SELECT m.chat_id FROM chatcrypt.sealed_message AS m ORDER BY m.chat_id LIMIT 1)),
 							 chat.is_past_the_end OR above.chat_id IS NULL) AS next (chat_id, is_past_the_end)
 		WHERE chat.number < chats AND NOT (next.is_past_the_end AND next.chat_id >= start.at)
 	),
@@ -126,7 +126,7 @@ CREATE FUNCTION chatcrypt.doctor_messages(chats integer DEFAULT 1000, pages inte
 	)
 	SELECT 'critical', 'messages_without_dek',
 		   format('Chats with messages whose data key is not in chatcrypt.dek: %s.',
-				  chatcrypt.doctor_list(array_agg(chat_id::text ORDER BY chat_id))),
+				  chatcrypt_internal.doctor_list(array_agg(chat_id::text ORDER BY chat_id))),
 		   'These messages cannot be read. A table may have been restored without the others, or '
 		   'rows were deleted.',
 		   'Restore chatcrypt.dek from the backup that the messages came from.'
@@ -138,21 +138,21 @@ CREATE FUNCTION chatcrypt.doctor_messages(chats integer DEFAULT 1000, pages inte
 		   'Bytes or ids were changed, rows of chatcrypt.dek are missing, or a caller gives others '
 		   'than it sealed with.',
 		   'See the errors in the server''s log, and CALL chatcrypt.verify_all().'
-	FROM chatcrypt.read_failed_opens() AS h
+	FROM chatcrypt_internal.read_failed_opens() AS h
 	WHERE h.damaged + h.no_key > 0 AND h.last_at > now() - interval '1 day'
 	UNION ALL
 	SELECT 'critical', 'verification_findings',
-		   format('The last verification found what does not open: %s, the last at %s.', chatcrypt.doctor_count(count(*), 10000), date_trunc('second', max(u.found_at))),
+		   format('The last verification found what does not open: %s, the last at %s.', chatcrypt_internal.doctor_count(count(*), 10000), date_trunc('second', max(u.found_at))),
 		   'These messages or files cannot be read, though nobody destroyed their keys.',
-		   'chatcrypt.unopened lists them, with reasons: bring them back from a backup, then CALL chatcrypt.verify_all() again.'
-	FROM (SELECT found_at FROM chatcrypt.unopened WHERE reason NOT LIKE 'key destroyed:%' LIMIT 10001) AS u
+		   'chatcrypt.verification_finding lists them, with reasons: bring them back from a backup, then CALL chatcrypt.verify_all() again.'
+	FROM (SELECT found_at FROM chatcrypt.verification_finding WHERE reason NOT LIKE 'key destroyed:%' LIMIT 10001) AS u
 	HAVING count(*) > 0;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_messages(integer, integer) IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_messages(integer, integer) IS
 	'For doctor(): messages that no key can open, or that did not open.';
 
-CREATE FUNCTION chatcrypt.doctor_search_feed(most bigint DEFAULT 1000000,
-											 age interval DEFAULT '1 hour') RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_search_feed(most bigint DEFAULT 1000000,
+											 age interval DEFAULT '1 hour') RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT 'warning', 'search_feed',
 		   format('The feed of the search index is behind: %s%s changes since %s.', CASE WHEN waiting > most THEN 'more than ' ELSE '' END,
@@ -164,20 +164,20 @@ CREATE FUNCTION chatcrypt.doctor_search_feed(most bigint DEFAULT 1000000,
 				 (SELECT noted_at FROM chatcrypt.search_feed ORDER BY position LIMIT 1) AS oldest) AS feed
 	WHERE waiting > most OR oldest < now() - age;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_search_feed(bigint, interval) IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_search_feed(bigint, interval) IS
 	'For doctor(): a search index outside that is not told of changes.';
 
 -- Events are sealed in the order of their ids, but for late ones: the first ones of each gap tell of the others.
-CREATE FUNCTION chatcrypt.doctor_history(age interval DEFAULT '1 day') RETURNS SETOF chatcrypt.finding
+CREATE FUNCTION chatcrypt_internal.doctor_history(age interval DEFAULT '1 day') RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT 'warning', 'unsealed_history',
 		   format('The history of keys is not sealed: event %s is older than %s and in no seal.', e.event_id, age),
 		   'Somebody who can change the table can take events out of it, or change them, and nothing '
 		   'will show.',
 		   'Name this database in chatcrypt.maintenance_databases, or have chatcrypt.seal_events() called regularly; see chatcrypt.maintenance_status.'
-	FROM chatcrypt.read_unsealed_events(1000) AS e
+	FROM chatcrypt_internal.read_unsealed_events(1000) AS e
 	WHERE e.happened_at < now() - age
 	ORDER BY e.event_id LIMIT 1;
 $$;
-COMMENT ON FUNCTION chatcrypt.doctor_history(interval) IS
+COMMENT ON FUNCTION chatcrypt_internal.doctor_history(interval) IS
 	'For doctor(): a history of keys that nobody seals.';

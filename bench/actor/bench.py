@@ -25,7 +25,7 @@ def set_up(admin, messages):
     admin.run(f"SELECT chatcrypt.create_chats(array_agg(n), participants_each => jsonb_agg({lists})) "
               f"FROM generate_series(1::bigint, {CHATS}) AS n")
     admin.run("INSERT INTO chatcrypt.messages (chat_id, sender, body, created_at) "
-              f"SELECT chatcrypt.id(1 + n % {CHATS}), 'user-7', rpad('body ' || n, 128, 'x'), "
+              f"SELECT chatcrypt.to_uuid(1 + n % {CHATS}), 'user-7', rpad('body ' || n, 128, 'x'), "
               "timestamptz '2025-01-01' + n * interval '1 second' "
               f"FROM generate_series(1, {messages}) AS n")
     admin.run("VACUUM (ANALYZE)")
@@ -65,7 +65,7 @@ def memberships(admin, names, rounds):
         admin.run(f"SELECT chatcrypt.create_chat({chat})")
 
     cases = {
-        "plain INSERT into a table with the same indexes": "INSERT INTO plain SELECT name, chatcrypt.id({chat}) FROM names",
+        "plain INSERT into a table with the same indexes": "INSERT INTO plain SELECT name, chatcrypt.to_uuid({chat}) FROM names",
         "`set_participants()`": "SELECT chatcrypt.set_participants({chat}, array_agg(name)) FROM names",
         "`create_chat()` with them": "SELECT chatcrypt.create_chat({chat} + 5000000, array_agg(name)) FROM names",
         "as many calls of `add_participant()`": "SELECT count(chatcrypt.add_participant({chat}, name)) FROM names",

@@ -31,7 +31,7 @@ CREATE SEQUENCE bench.file; GRANT ALL ON bench.file TO {APP};
 LOOP = """
 DO $$
 DECLARE
-    chat uuid := chatcrypt.id(1);
+    chat uuid := chatcrypt.to_uuid(1);
     content bytea := (SELECT p.content || ''::bytea FROM bench.part AS p);
     sealed bytea := chatcrypt.encrypt_attachment(chat, chat, content);
     taken integer;

@@ -46,7 +46,7 @@ class Bench:
         self.session.run("VACUUM ANALYZE chatcrypt.dek; CHECKPOINT")
 
     def calls(self):
-        return int(self.session.value("SELECT coalesce(sum(calls), 0) FROM chatcrypt.kms_status WHERE key_uri LIKE 'vault:%'"))
+        return int(self.session.value("SELECT coalesce(sum(calls), 0) FROM chatcrypt.kms_status WHERE kms_key LIKE 'vault:%'"))
 
     def limits(self):
         """The KMS by itself: the best of some numbers of connections, for each operation."""
@@ -76,17 +76,17 @@ class Bench:
 
         done = [[str(self.keys), "0"]]
         self.bao.rotate_key("bench")
-        self.measure("`rewrap`", f"CALL chatcrypt.rewrap(key_uri => '{VAULT}')", done, after_each_other("rewrap", "decrypt"))
+        self.measure("`rewrap`", f"CALL chatcrypt.rewrap(kms_key => '{VAULT}')", done, after_each_other("rewrap", "decrypt"))
         self.session.run("VACUUM chatcrypt.dek")
         self.measure("`verify_keys`", "SELECT * FROM chatcrypt.verify_keys()", [], limits["decrypt"])
         warnings = "SET client_min_messages = error; "
-        self.measure("`move_key`, Vault to Vault", f"{warnings}CALL chatcrypt.move_key('{VAULT}', '{OTHER}')", done,
+        self.measure("`move_kms_key`, Vault to Vault", f"{warnings}CALL chatcrypt.move_kms_key('{VAULT}', '{OTHER}')", done,
                      after_each_other("decrypt", "encrypt", "decrypt"))
         self.session.run("VACUUM chatcrypt.dek")
-        self.measure("`move_key`, Vault to a key file", f"{warnings}CALL chatcrypt.move_key('{OTHER}', 'local:main')", done,
+        self.measure("`move_kms_key`, Vault to a key file", f"{warnings}CALL chatcrypt.move_kms_key('{OTHER}', 'local:main')", done,
                      limits["decrypt"])
         self.session.run("VACUUM chatcrypt.dek")
-        self.measure("`move_key`, a key file to Vault", f"{warnings}CALL chatcrypt.move_key('local:main', '{VAULT}')", done,
+        self.measure("`move_kms_key`, a key file to Vault", f"{warnings}CALL chatcrypt.move_kms_key('local:main', '{VAULT}')", done,
                      after_each_other("encrypt", "decrypt"))
         self.session.run("VACUUM chatcrypt.dek")
 

@@ -9,7 +9,7 @@ from measure import interleave, median, ratio, say
 from server import Failed, Server, on_cpu
 
 COPY = "bench.copy_bytea(chat_id, message_id, encrypted_message)"
-UPDATE = f"UPDATE chatcrypt.message SET encrypted_message = {COPY}"
+UPDATE = f"UPDATE chatcrypt.sealed_message SET encrypted_message = {COPY}"
 
 
 class Timed:
@@ -44,7 +44,7 @@ def rotate(admin, chats):
 
 
 def check_moved(admin, messages):
-    found = admin.value("SELECT count(*) FROM chatcrypt.message AS m JOIN chatcrypt.dek AS d "
+    found = admin.value("SELECT count(*) FROM chatcrypt.sealed_message AS m JOIN chatcrypt.dek AS d "
                         "USING (chat_id, dek_version) WHERE d.state = 'active'")
     if int(found) != messages:
         raise Failed(f"{found} messages are under the newest key of their chat")
@@ -82,7 +82,7 @@ def verification(server, rounds):
             "two": lambda: admin.seconds(f"SET max_parallel_workers_per_gather = 1; {verify}"),
         }
         taken = interleave(cases, rounds)
-        if admin.value("SELECT count(*) FROM chatcrypt.unopened") != "0":
+        if admin.value("SELECT count(*) FROM chatcrypt.verification_finding") != "0":
             raise Failed("not everything opens")
     return taken
 

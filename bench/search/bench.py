@@ -20,7 +20,7 @@ FIRST_SEARCHED = 11
 # "often" in one of ten.
 FILL = """
 INSERT INTO chatcrypt.messages (chat_id, sender, body, created_at)
-SELECT chatcrypt.id({chat}), 'user-7',
+SELECT chatcrypt.to_uuid({chat}), 'user-7',
        bench.line(n) || CASE WHEN n % {step} = 0 THEN ' fixedone fixedtwo' ELSE '' END
                      || CASE WHEN n % 100 = 0 THEN ' growsone growstwo' ELSE '' END
                      || CASE WHEN n % 10 = 0 THEN ' oftenone oftentwo' ELSE '' END,
@@ -95,7 +95,7 @@ def check(found, sizes):
 
 
 def insert_script(chat, lines):
-    return "".join(f"INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.id({chat}), 'user-7', '{line}');\n"
+    return "".join(f"INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid({chat}), 'user-7', '{line}');\n"
                    for line in lines)
 
 
@@ -115,8 +115,8 @@ def inserts(server, admin, statements, transactions, rounds, options):
 
 def sizes_of(admin, chat):
     """Bytes a message: what the messages take with their indexes, and what the tokens take."""
-    admin.run("VACUUM FULL chatcrypt.message, chatcrypt.search_token")
-    row = admin.run("SELECT pg_total_relation_size('chatcrypt.message') / (SELECT count(*) FROM chatcrypt.message), "
+    admin.run("VACUUM FULL chatcrypt.sealed_message, chatcrypt.search_token")
+    row = admin.run("SELECT pg_total_relation_size('chatcrypt.sealed_message') / (SELECT count(*) FROM chatcrypt.sealed_message), "
                     "pg_total_relation_size('chatcrypt.search_token') / (SELECT count(*) FROM chatcrypt.search_token)")[0]
     return [int(value) for value in row]
 

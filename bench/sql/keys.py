@@ -6,7 +6,7 @@ Every restart of the server empties the cache and sets the counters of its views
 import load
 from measure import median, say
 
-POINT = "SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(1);\n"
+POINT = "SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(1);\n"
 BACKENDS = 32
 KEPT_BY_LOCAL_CACHE = 4096
 

@@ -1,7 +1,7 @@
 """Databases with chats and messages, and the statements that fill tables.
 
 The tables of schema bench stand for what an application had without chatcrypt.  They have
-the columns and indexes of chatcrypt.message, the body where that has encrypted_message, and
+the columns and indexes of chatcrypt.sealed_message, the body where that has encrypted_message, and
 neither its constraint nor its row-level security.  All writing and reading that is timed is
 done by role app, a member of chatcrypt_writer and chatcrypt_reader, never by a superuser.
 """
@@ -44,8 +44,8 @@ ALTER VIEW bench.plain_messages OWNER TO {APP};
 # A message's id rises with its time, as a UUIDv7 does; chats talk in no order.
 SOURCE = """
 CREATE UNLOGGED TABLE bench.source AS
-    SELECT n, chatcrypt.id(n) AS message_id,
-           chatcrypt.id(1 + (hashint8extended(n, 0) & 9223372036854775807) % {chats}) AS chat_id,
+    SELECT n, chatcrypt.to_uuid(n) AS message_id,
+           chatcrypt.to_uuid(1 + (hashint8extended(n, 0) & 9223372036854775807) % {chats}) AS chat_id,
            'user-' || n % 500 AS sender,
            left(md5(n::text) || md5((n + 1)::text) || md5((n + 2)::text) || md5((n + 3)::text) || md5((n + 4)::text),
                 {body}) AS body,
@@ -65,7 +65,7 @@ FILL = {
     "view": f"INSERT INTO chatcrypt.messages ({GIVEN}) SELECT {GIVEN} FROM bench.source ORDER BY n",
 }
 
-TABLES = {"plain": "bench.plain", "function": "bench.sealed", "view": "chatcrypt.message"}
+TABLES = {"plain": "bench.plain", "function": "bench.sealed", "view": "chatcrypt.sealed_message"}
 
 
 def open_database(server, database, module):

@@ -116,8 +116,8 @@ def scan_section(scan):
     ns = decrypting["ns"]
     rows = [
         ["plain table", number(ns["plain"]), ""],
-        ["`chatcrypt.message`, a C function that copies the envelope", number(ns["copy"]), ""],
-        ["`chatcrypt.message_body()` of the same", number(ns["decrypt"]), number(decrypting["added_ns"])],
+        ["`chatcrypt.sealed_message`, a C function that copies the envelope", number(ns["copy"]), ""],
+        ["`chatcrypt_internal.message_body()` of the same", number(ns["decrypt"]), number(decrypting["added_ns"])],
         ["the view `chatcrypt.messages`", number(ns["view"]), ""],
         ["the core alone, in a loop", number(ns["core"]), ""],
     ]
@@ -127,7 +127,7 @@ def scan_section(scan):
         ("pgcrypto, `pgp_sym_decrypt` as it comes", "pgp", pgcrypto["times"]["pgp"]))]
     both = [[name, number(parallel[key]["one_s"], 3), number(parallel[key]["two_s"], 3),
              number(parallel[key]["times"], 2)] for name, key in (
-                 ("`chatcrypt.message_body()`", "decrypt"), ("`sha256()` of the same column", "sha256"), ("plain table", "plain"))
+                 ("`chatcrypt_internal.message_body()`", "decrypt"), ("`sha256()` of the same column", "sha256"), ("plain table", "plain"))
             if key in parallel]
     return f"""## Reading a whole table
 
@@ -173,7 +173,7 @@ def rows_section(rows):
     return f"""## Rows and pages
 
 pgbench, 128-byte bodies, ids given, 1,000 chats at random; transactions a second, and what part of the plain
-table's that is. The plain table has the columns and indexes of `chatcrypt.message`, and neither its constraint
+table's that is. The plain table has the columns and indexes of `chatcrypt.sealed_message`, and neither its constraint
 nor its row-level security. *Function* is an INSERT into an own table with `chatcrypt.encrypt(…)`.
 
 {table(["INSERT", "plain", "function", "view"], inserts)}
@@ -195,7 +195,7 @@ def bulk_section(bulk):
     return f"""## Many rows at once
 
 `INSERT … SELECT` of {number(bulk["rows"])} rows, and `COPY` of {number(bulk["copy_rows"])}, into empty tables with the
-two indexes that `chatcrypt.message` has; in seconds, and against the plain table.
+two indexes that `chatcrypt.sealed_message` has; in seconds, and against the plain table.
 
 {table(["INSERT … SELECT", "seconds", "times plain"], inserts)}
 {table(["COPY", "seconds", "times plain"], copies)}"""

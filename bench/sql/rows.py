@@ -8,8 +8,8 @@ MULTI = 100
 PAGE = 50
 
 # The id, the chat and the time are given, in all of them alike.
-VALUES = f"(chatcrypt.id({{n}}), chatcrypt.id(:chat), 'user-7', {{body}}, now())"
-SEALED = f"chatcrypt.encrypt(chatcrypt.id(:chat), chatcrypt.id({{n}}), '{BODY}')"
+VALUES = f"(chatcrypt.to_uuid({{n}}), chatcrypt.to_uuid(:chat), 'user-7', {{body}}, now())"
+SEALED = f"chatcrypt.encrypt(chatcrypt.to_uuid(:chat), chatcrypt.to_uuid({{n}}), '{BODY}')"
 TARGETS = {
     "plain": ("bench.plain", f"'{BODY}'"),
     "function": ("bench.sealed", SEALED),
@@ -60,9 +60,9 @@ def compare(cases, rounds, before=None):
             "to_plain": {name: ratio(taken[name], taken["plain"]) for name in taken if name != "plain"}}
 
 
-POINT = "\\set m random(1, {messages})\nSELECT body FROM {source} WHERE message_id = chatcrypt.id(:m);\n"
+POINT = "\\set m random(1, {messages})\nSELECT body FROM {source} WHERE message_id = chatcrypt.to_uuid(:m);\n"
 PAGES = ("\\set chat random(1, {chats})\nSELECT message_id, sender, body, created_at FROM {source} "
-         f"WHERE chat_id = chatcrypt.id(:chat) ORDER BY created_at DESC LIMIT {PAGE};\n")
+         f"WHERE chat_id = chatcrypt.to_uuid(:chat) ORDER BY created_at DESC LIMIT {PAGE};\n")
 SOURCES = {"plain": "bench.plain_messages", "view": "chatcrypt.messages"}
 
 

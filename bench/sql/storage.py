@@ -8,7 +8,7 @@ PGCRYPTO = f"INSERT INTO bench.pgp_stored ({load.GIVEN}) SELECT " \
     + load.COLUMNS.format(body="pgp_sym_encrypt(body, 'a passphrase', 's2k-mode=0')") + " FROM bench.source ORDER BY n"
 STORED = {
     "plain": ("bench.plain", "body"),
-    "chatcrypt": ("chatcrypt.message", "encrypted_message"),
+    "chatcrypt": ("chatcrypt.sealed_message", "encrypted_message"),
     "pgcrypto": ("bench.pgp_stored", "body"),
 }
 

@@ -35,7 +35,7 @@ def set_up(server, name, chats):
     admin.run(f"SELECT chatcrypt.create_chats(array_agg(n), tenant => 'tenant-' || 1 + n % {TENANTS}) "
               f"FROM generate_series(1::bigint, {chats}) AS n GROUP BY n % {TENANTS}")
     admin.run("INSERT INTO chatcrypt.messages (chat_id, body) "
-              f"SELECT chatcrypt.id(n), 'body' FROM generate_series(1::bigint, {chats}) AS n")
+              f"SELECT chatcrypt.to_uuid(n), 'body' FROM generate_series(1::bigint, {chats}) AS n")
     admin.run("UPDATE chatcrypt.tenant SET rotate_after = '90 days'")
     admin.run(f"CALL chatcrypt.rotate_due(max_messages => 1, \"limit\" => {chats // 10})")
     admin.run("SELECT chatcrypt.seal_events(100000)")

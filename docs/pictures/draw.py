@@ -132,7 +132,7 @@ def cold_key():
     p.room(300, 14, 360, 370, "KMS worker")
     p.box(34, 48, 230, 58, "keyring misses,", "and so does the key cache")
     p.box(34, 142, 230, 58, "row of chatcrypt.dek", "wrapped key and its check value", css="sealed")
-    p.box(34, 236, 230, 58, "fills a request slot", "and sleeps; can be cancelled")
+    p.box(34, 236, 230, 58, "fills a request slot", "and sleeps; can be canceled")
     p.box(34, 314, 230, 58, "key, ready for use", "in the keyring, and in the key cache", css="secret")
     p.arrow((149, 106), (149, 142))
     p.arrow((149, 200), (149, 236))

@@ -1,6 +1,6 @@
 /*
  * rowaad.h
- *		The additional data of a message that lies in a row of chatcrypt.message:
+ *		The additional data of a message that lies in a row of chatcrypt.sealed_message:
  *
  *	"row" 00 ‖ i64be created_at ‖ 00                      where it has no sender
  *	"row" 00 ‖ i64be created_at ‖ 01 ‖ sender as UTF-8    where it has one

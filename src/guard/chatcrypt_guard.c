@@ -84,7 +84,7 @@ chatcrypt_guard_drop(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatcrypt.guard_drop() was not called by an event trigger")));
+				 errmsg("chatcrypt_internal.guard_drop() was not called by an event trigger")));
 
 	if (!main_library_is_loaded() && may_drop_chatcrypt(event->parsetree) && !loss_is_meant())
 		ereport(ERROR,

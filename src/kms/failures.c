@@ -16,13 +16,13 @@ typedef struct Entry
 static Entry entries[CC_FAILURES];
 
 void
-cc_failure_key_of(cc_failure_key *key, cc_kms_op op, const char *key_uri, const cc_kms_item *item)
+cc_failure_key_of(cc_failure_key *key, cc_kms_op op, const char *kms_key, const cc_kms_item *item)
 {
 	uint8_t		bytes[1 + CC_KMS_URI_MAX + CC_CONTEXT_LEN + CC_KMS_WRAPPED_MAX];
 	cc_writer	writer = cc_writer_init(bytes, sizeof(bytes));
 
 	cc_write_u8(&writer, (uint8_t) op);
-	cc_write_bytes(&writer, key_uri, strlen(key_uri) + 1);
+	cc_write_bytes(&writer, kms_key, strlen(kms_key) + 1);
 	cc_write_bytes(&writer, item->context, CC_CONTEXT_LEN);
 	cc_write_bytes(&writer, item->wrapped, item->wrapped_len);
 	cc_sha256(bytes, sizeof(bytes) - writer.left, key->digest);

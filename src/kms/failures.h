@@ -26,7 +26,7 @@ typedef struct cc_failure
 	int64_t		until_ms;		/* 0 for none */
 } cc_failure;
 
-extern void cc_failure_key_of(cc_failure_key *key, cc_kms_op op, const char *key_uri,
+extern void cc_failure_key_of(cc_failure_key *key, cc_kms_op op, const char *kms_key,
 							  const cc_kms_item *item);
 extern void cc_failures_put(const cc_failure_key *key, cc_kms_outcome outcome,
 							const char *error, int64_t now_ms);

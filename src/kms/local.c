@@ -42,12 +42,12 @@ typedef struct local_work
 } local_work;
 
 static cc_status
-local_check_uri(const char *key_uri)
+local_check_uri(const char *kms_key)
 {
-	const char *name = key_uri + strlen(SCHEME);
+	const char *name = kms_key + strlen(SCHEME);
 	size_t		len;
 
-	if (strncmp(key_uri, SCHEME, strlen(SCHEME)) != 0)
+	if (strncmp(kms_key, SCHEME, strlen(SCHEME)) != 0)
 		return CC_ERR_SYNTAX;
 	len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
 	return len >= 1 && len <= CC_KEY_NAME_MAX && name[len] == '\0' ? CC_OK : CC_ERR_SYNTAX;
@@ -241,9 +241,9 @@ begin(const local_session *session, const cc_kms_batch *batch, cc_keyfolder *fol
 	cc_kms_outcome outcome;
 
 	folder->fd = -1;
-	if (local_check_uri(batch->key_uri) != CC_OK)
+	if (local_check_uri(batch->kms_key) != CC_OK)
 	{
-		cc_kms_say(error, "\"%s\" is not a key URI of the provider local", batch->key_uri);
+		cc_kms_say(error, "\"%s\" is not a key URI of the provider local", batch->kms_key);
 		return CC_KMS_CONFIG;
 	}
 	outcome = cc_keyfolder_open(folder, session->key_dir, session->data_directory, error);
@@ -252,7 +252,7 @@ begin(const local_session *session, const cc_kms_batch *batch, cc_keyfolder *fol
 
 	memset(work, 0, sizeof(*work));
 	work->folder = folder;
-	work->name = batch->key_uri + strlen(SCHEME);
+	work->name = batch->kms_key + strlen(SCHEME);
 	work->aead = session->aead;
 	if (batch->op == CC_KMS_UNWRAP)
 		return CC_KMS_OK;

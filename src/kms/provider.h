@@ -76,7 +76,7 @@ typedef struct cc_kms_item
 typedef struct cc_kms_batch
 {
 	cc_kms_op	op;
-	char		key_uri[CC_KMS_URI_MAX];
+	char		kms_key[CC_KMS_URI_MAX];
 	cc_kms_item **items;
 	int			nitems;
 
@@ -133,7 +133,7 @@ typedef struct cc_kms_provider
 	int			batch_max_wrapped;	/* the same where they come wrapped: unwrap and re-wrap */
 
 	/* Is this a key URI of ours?  Checks all of it, and touches nothing. */
-	cc_status	(*check_uri) (const char *key_uri);
+	cc_status	(*check_uri) (const char *kms_key);
 
 	/* Which version of the KMS's key wrapped it; 0 where the wrapped bytes do not say. */
 	uint32_t	(*wrapped_version) (const uint8_t *wrapped, size_t len);
@@ -174,9 +174,9 @@ typedef struct cc_kms_provider
 	 * may be gone by itself, so that a refusal is CC_KMS_DENIED at once, and the
 	 * session stays as it is.
 	 */
-	cc_kms_outcome (*key_request) (cc_kms_session *session, const char *key_uri,
+	cc_kms_outcome (*key_request) (cc_kms_session *session, const char *kms_key,
 								   cc_http_request *request, char error[CC_KMS_ERROR_MAX]);
-	cc_kms_outcome (*key_reply) (cc_kms_session *session, const char *key_uri,
+	cc_kms_outcome (*key_reply) (cc_kms_session *session, const char *kms_key,
 								 const cc_http_reply *reply, bool again,
 								 cc_kms_key_facts *facts, char error[CC_KMS_ERROR_MAX]);
 
@@ -198,6 +198,6 @@ typedef struct cc_kms_provider
 extern int	cc_kms_batch_max(const cc_kms_provider *provider, cc_kms_op op);
 
 /* The provider of a URI's scheme, or NULL; CC_ERR_SYNTAX from check_uri for the rest. */
-extern const cc_kms_provider *cc_kms_provider_for(const char *key_uri);
+extern const cc_kms_provider *cc_kms_provider_for(const char *kms_key);
 
 #endif

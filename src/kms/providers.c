@@ -12,9 +12,9 @@ static const cc_kms_provider *const providers[] = {
 };
 
 const cc_kms_provider *
-cc_kms_provider_for(const char *key_uri)
+cc_kms_provider_for(const char *kms_key)
 {
-	const char *colon = strchr(key_uri, ':');
+	const char *colon = strchr(kms_key, ':');
 
 	if (colon == NULL)
 		return NULL;
@@ -23,7 +23,7 @@ cc_kms_provider_for(const char *key_uri)
 		const char *scheme = providers[i]->scheme;
 		size_t		len = strlen(scheme);
 
-		if (len == (size_t) (colon - key_uri) && memcmp(key_uri, scheme, len) == 0)
+		if (len == (size_t) (colon - kms_key) && memcmp(kms_key, scheme, len) == 0)
 			return providers[i];
 	}
 	return NULL;

@@ -63,13 +63,13 @@ is_reserved(const char *path)
 }
 
 bool
-vault_key_of(const char *key_uri, vault_key *key)
+vault_key_of(const char *kms_key, vault_key *key)
 {
 	size_t		scheme_len = strlen(VAULT_SCHEME);
-	const char *path = key_uri + scheme_len;
+	const char *path = kms_key + scheme_len;
 	const char *slash;
 
-	if (strncmp(key_uri, VAULT_SCHEME, scheme_len) != 0 || strlen(key_uri) >= CC_KMS_URI_MAX)
+	if (strncmp(kms_key, VAULT_SCHEME, scheme_len) != 0 || strlen(kms_key) >= CC_KMS_URI_MAX)
 		return false;
 	slash = strrchr(path, '/');
 	if (slash == NULL || !is_path(path) || is_reserved(path))
@@ -79,11 +79,11 @@ vault_key_of(const char *key_uri, vault_key *key)
 }
 
 static cc_status
-vault_check_uri(const char *key_uri)
+vault_check_uri(const char *kms_key)
 {
 	vault_key	key;
 
-	return vault_key_of(key_uri, &key) ? CC_OK : CC_ERR_SYNTAX;
+	return vault_key_of(kms_key, &key) ? CC_OK : CC_ERR_SYNTAX;
 }
 
 static bool

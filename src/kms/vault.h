@@ -85,7 +85,7 @@ typedef struct vault_key
 } vault_key;
 
 /* False where the URI is not one of ours. */
-extern bool vault_key_of(const char *key_uri, vault_key *key);
+extern bool vault_key_of(const char *kms_key, vault_key *key);
 
 /*
  * Begins a request: method, URL, and every header but the token's, which is added
@@ -135,9 +135,9 @@ extern bool vault_login_changed(const cc_kms_session *handle);
 extern int64_t vault_session_lease_ms(cc_kms_session *handle, int64_t now_ms);
 
 /* vault_key.c */
-extern cc_kms_outcome vault_key_request(cc_kms_session *handle, const char *key_uri,
+extern cc_kms_outcome vault_key_request(cc_kms_session *handle, const char *kms_key,
 										cc_http_request *request, char error[CC_KMS_ERROR_MAX]);
-extern cc_kms_outcome vault_key_reply(cc_kms_session *handle, const char *key_uri,
+extern cc_kms_outcome vault_key_reply(cc_kms_session *handle, const char *kms_key,
 									  const cc_http_reply *reply, bool again,
 									  cc_kms_key_facts *facts, char error[CC_KMS_ERROR_MAX]);
 

@@ -213,9 +213,9 @@ vault_batch_request(cc_kms_session *handle, const cc_kms_batch *batch, cc_http_r
 	cc_kms_outcome outcome;
 
 	memset(request, 0, sizeof(*request));
-	if (!vault_key_of(batch->key_uri, &key))
+	if (!vault_key_of(batch->kms_key, &key))
 	{
-		cc_kms_say(error, "\"%s\" is not a key URI of the provider vault", batch->key_uri);
+		cc_kms_say(error, "\"%s\" is not a key URI of the provider vault", batch->kms_key);
 		return CC_KMS_CONFIG;
 	}
 	if (batch->nitems < 1 || batch->nitems > CC_KMS_BATCH_MAX)
@@ -408,7 +408,7 @@ whole_batch(vault_session *session, const cc_kms_batch *batch, const cc_http_rep
 	char		what[CC_KMS_URI_MAX + 32];
 	cc_kms_outcome outcome;
 
-	snprintf(what, sizeof(what), "%s with %s", verb_of(batch), batch->key_uri);
+	snprintf(what, sizeof(what), "%s with %s", verb_of(batch), batch->kms_key);
 	outcome = vault_reply_outcome(session, reply, what, error);
 	if (outcome == CC_KMS_OK)
 	{

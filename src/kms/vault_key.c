@@ -10,7 +10,7 @@
 #include "kms/vault.h"
 
 cc_kms_outcome
-vault_key_request(cc_kms_session *handle, const char *key_uri, cc_http_request *request,
+vault_key_request(cc_kms_session *handle, const char *kms_key, cc_http_request *request,
 				  char error[CC_KMS_ERROR_MAX])
 {
 	vault_session *session = (vault_session *) handle;
@@ -19,9 +19,9 @@ vault_key_request(cc_kms_session *handle, const char *key_uri, cc_http_request *
 	cc_writer	writer;
 
 	memset(request, 0, sizeof(*request));
-	if (!vault_key_of(key_uri, &key))
+	if (!vault_key_of(kms_key, &key))
 	{
-		cc_kms_say(error, "\"%s\" is not a key URI of the provider vault", key_uri);
+		cc_kms_say(error, "\"%s\" is not a key URI of the provider vault", kms_key);
 		return CC_KMS_CONFIG;
 	}
 	snprintf(path, sizeof(path), "%.*s/keys/%s", key.mount_len, key.mount, key.name);
@@ -79,21 +79,21 @@ refusal(const vault_session *session, cc_json data, const cc_kms_key_facts *fact
 
 /* A 403 here is mostly a policy without this path. */
 static cc_kms_outcome
-denied(vault_session *session, const cc_http_reply *reply, const char *key_uri, bool again,
+denied(vault_session *session, const cc_http_reply *reply, const char *kms_key, bool again,
 	   char error[CC_KMS_ERROR_MAX])
 {
 	vault_key	key;
 	cc_kms_outcome outcome = again ? CC_KMS_DENIED : vault_token_refused(session, reply);
 
-	if (outcome == CC_KMS_DENIED && vault_key_of(key_uri, &key))
+	if (outcome == CC_KMS_DENIED && vault_key_of(kms_key, &key))
 		cc_kms_say(error, "the key check of %s: status %ld: the policy of the login must allow "
-				   "read on %.*s/keys/%s", key_uri, reply->status, key.mount_len, key.mount,
+				   "read on %.*s/keys/%s", kms_key, reply->status, key.mount_len, key.mount,
 				   key.name);
 	return outcome;
 }
 
 cc_kms_outcome
-vault_key_reply(cc_kms_session *handle, const char *key_uri, const cc_http_reply *reply,
+vault_key_reply(cc_kms_session *handle, const char *kms_key, const cc_http_reply *reply,
 				bool again, cc_kms_key_facts *facts, char error[CC_KMS_ERROR_MAX])
 {
 	vault_session *session = (vault_session *) handle;
@@ -103,10 +103,10 @@ vault_key_reply(cc_kms_session *handle, const char *key_uri, const cc_http_reply
 	cc_kms_outcome outcome;
 
 	memset(facts, 0, sizeof(*facts));
-	snprintf(what, sizeof(what), "the key check of %s", key_uri);
+	snprintf(what, sizeof(what), "the key check of %s", kms_key);
 	outcome = vault_reply_outcome(session, reply, what, error);
 	if (outcome == CC_KMS_DENIED)
-		return denied(session, reply, key_uri, again, error);
+		return denied(session, reply, kms_key, again, error);
 	if (outcome == CC_KMS_SPLIT)
 		return CC_KMS_CONFIG;	/* there is nothing to split */
 	if (outcome != CC_KMS_OK)
@@ -126,6 +126,6 @@ vault_key_reply(cc_kms_session *handle, const char *key_uri, const cc_http_reply
 	wrong = refusal(session, data, facts);
 	if (wrong == NULL)
 		return CC_KMS_OK;
-	cc_kms_say(error, "the key %s is refused: %s", key_uri, wrong);
+	cc_kms_say(error, "the key %s is refused: %s", kms_key, wrong);
 	return CC_KMS_CONFIG;
 }

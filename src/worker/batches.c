@@ -80,7 +80,7 @@ fill_batch(KmsCall *call, int op, int64 now_ms)
 	KmsFlight  *next;
 
 	call->batch.op = op;
-	strlcpy(call->batch.key_uri, line->stats.key_uri, CC_KMS_URI_MAX);
+	strlcpy(call->batch.kms_key, line->stats.kms_key, CC_KMS_URI_MAX);
 	for (KmsFlight *flight = chatcrypt_take_queue(&line->queues[op]); flight != NULL; flight = next)
 	{
 		next = flight->next;

@@ -92,7 +92,7 @@ struct KmsLine
 	int			key_tries;
 	int64		key_try_at_ms;
 	int64		key_again_at_ms;	/* when a known key is looked at again */
-	ChatcryptKmsStats stats;	/* key_uri lives here; empty for a line that is not in use */
+	ChatcryptKmsStats stats;	/* kms_key lives here; empty for a line that is not in use */
 	bool		stats_changed;
 	int64		certificate_published;
 };
@@ -140,7 +140,7 @@ extern void chatcrypt_line_fail_all(KmsLine *line, const cc_failure *failure);
 extern void chatcrypt_batches_step(int64 now_ms, int64 *wake_at_ms);
 
 /* endpoint.c */
-extern KmsEndpoint *chatcrypt_endpoint_for(const char *key_uri);
+extern KmsEndpoint *chatcrypt_endpoint_for(const char *kms_key);
 extern KmsEndpoint *chatcrypt_endpoint_at(int index);
 extern void chatcrypt_endpoints_step(int64 now_ms, int64 *wake_at_ms);
 extern bool chatcrypt_endpoint_refuses(KmsEndpoint *endpoint, int64 now_ms);

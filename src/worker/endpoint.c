@@ -20,11 +20,11 @@ chatcrypt_endpoint_at(int index)
 
 /* NULL for a scheme that no provider has. */
 KmsEndpoint *
-chatcrypt_endpoint_for(const char *key_uri)
+chatcrypt_endpoint_for(const char *kms_key)
 {
-	const cc_kms_provider *provider = cc_kms_provider_for(key_uri);
+	const cc_kms_provider *provider = cc_kms_provider_for(kms_key);
 
-	if (provider == NULL || provider->check_uri(key_uri) != CC_OK)
+	if (provider == NULL || provider->check_uri(kms_key) != CC_OK)
 		return NULL;
 	for (int i = 0; i < CHATCRYPT_KMS_ENDPOINTS; i++)
 	{

@@ -156,7 +156,7 @@ remembered(const KmsFlight *flight, int64 now_ms)
 		return &line->op_failures[flight->request->op];
 	if (!is_remembered(flight))
 		return NULL;
-	cc_failure_key_of(&key, flight->request->op, flight->request->key_uri, flight->item);
+	cc_failure_key_of(&key, flight->request->op, flight->request->kms_key, flight->item);
 	return cc_failures_get(&key, now_ms);
 }
 
@@ -204,7 +204,7 @@ new_flight(int slot, int64 now_ms)
 {
 	KmsFlight  *flight = &flights[slot];
 	const ChatcryptSlotRequest *request = chatcrypt_slot_request(slot);
-	KmsEndpoint *endpoint = chatcrypt_endpoint_for(request->key_uri);
+	KmsEndpoint *endpoint = chatcrypt_endpoint_for(request->kms_key);
 
 	memset(flight, 0, sizeof(*flight));
 	flight->slot = slot;
@@ -306,7 +306,7 @@ refused(KmsFlight *flight, cc_kms_outcome outcome, const char *error, int64 now_
 
 	if (is_remembered(flight) && !flight->request->fresh)
 	{
-		cc_failure_key_of(&key, flight->request->op, flight->request->key_uri, flight->item);
+		cc_failure_key_of(&key, flight->request->op, flight->request->kms_key, flight->item);
 		cc_failures_put(&key, outcome, error, now_ms);
 	}
 	finish_failed(flight, outcome, error);

@@ -60,7 +60,7 @@ look_done(KmsCall *call, const cc_http_reply *reply)
 	cc_kms_key_facts facts = {0};
 	cc_kms_outcome outcome;
 
-	outcome = endpoint->provider->key_reply(endpoint->session, line->stats.key_uri, reply, again,
+	outcome = endpoint->provider->key_reply(endpoint->session, line->stats.kms_key, reply, again,
 											&facts, error);
 	line->key_call = NULL;
 	note_facts(line, outcome, &facts, error);
@@ -94,7 +94,7 @@ chatcrypt_key_look(KmsLine *line)
 	if (call == NULL)
 		return;
 	call->again = line->key_known;
-	outcome = endpoint->provider->key_request(endpoint->session, line->stats.key_uri,
+	outcome = endpoint->provider->key_request(endpoint->session, line->stats.kms_key,
 											  &call->request, error);
 	if (outcome == CC_KMS_OK)
 	{

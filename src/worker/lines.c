@@ -17,7 +17,7 @@ static KmsLine lines[CHATCRYPT_KMS_KEYS];
 KmsLine *
 chatcrypt_line_at(int row)
 {
-	return lines[row].stats.key_uri[0] != '\0' ? &lines[row] : NULL;
+	return lines[row].stats.kms_key[0] != '\0' ? &lines[row] : NULL;
 }
 
 bool
@@ -34,8 +34,8 @@ chatcrypt_line_is_idle(const KmsLine *line)
 static bool
 goes_before(const KmsLine *line, const KmsLine *other)
 {
-	bool		is_free = line->stats.key_uri[0] == '\0';
-	bool		other_is_free = other->stats.key_uri[0] == '\0';
+	bool		is_free = line->stats.kms_key[0] == '\0';
+	bool		other_is_free = other->stats.kms_key[0] == '\0';
 
 	if (is_free != other_is_free)
 		return is_free;
@@ -54,7 +54,7 @@ chatcrypt_line_for(const ChatcryptSlotRequest *request, KmsEndpoint *endpoint, i
 	{
 		KmsLine    *line = &lines[row];
 
-		if (strcmp(line->stats.key_uri, request->key_uri) == 0)
+		if (strcmp(line->stats.kms_key, request->kms_key) == 0)
 		{
 			line->used_at_ms = now_ms;
 			line->stats.only_tried &= request->fresh;
@@ -71,7 +71,7 @@ chatcrypt_line_for(const ChatcryptSlotRequest *request, KmsEndpoint *endpoint, i
 	place->stats.only_tried = request->fresh;
 	place->endpoint = endpoint;
 	place->stats.lease_ms = -1;
-	strlcpy(place->stats.key_uri, request->key_uri, CC_KMS_URI_MAX);
+	strlcpy(place->stats.kms_key, request->kms_key, CC_KMS_URI_MAX);
 	chatcrypt_line_suspect(place);
 	return place;
 }
@@ -114,7 +114,7 @@ chatcrypt_line_hold(KmsLine *line, int64 until_ms)
 		line->hold_logged_us = now_us;
 		ereport(LOG,
 				(errmsg("the KMS wants no request with \"%s\" for %lld s, and is asked again by itself after that: %s",
-						line->stats.key_uri, (long long) (left_ms + 999) / 1000,
+						line->stats.kms_key, (long long) (left_ms + 999) / 1000,
 						line->endpoint->last_error)));
 	}
 	line->held = true;

@@ -11,7 +11,7 @@
  * mask, so all signals are blocked around every call that may start one, and no
  * handler of PostgreSQL ever runs in a thread.  Nothing is joined at exit: the
  * worker never cleans libcurl up when it ends, and CURLOPT_QUICK_EXIT keeps a
- * cancelled transfer from waiting for its look-up.
+ * canceled transfer from waiting for its look-up.
  *
  * Secrets: libcurl copies headers and reads bodies into buffers of its own, so it
  * is given an allocator that wipes whatever is freed.  Our copies are wiped here.

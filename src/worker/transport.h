@@ -39,7 +39,7 @@ extern void chatcrypt_transport_start(void);
 
 /*
  * Sends; done is called once, from chatcrypt_transport_wait(), unless the transfer
- * is cancelled.  The request must stay as it is until then.  NULL, with the reason
+ * is canceled.  The request must stay as it is until then.  NULL, with the reason
  * in words, where it cannot even be tried.
  */
 extern ChatcryptTransfer *chatcrypt_transport_send(const ChatcryptTransportConfig *config,

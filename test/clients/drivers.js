@@ -20,7 +20,7 @@ const calls = {
 	'encrypts bytes': ["SELECT encode(chatcrypt.decrypt_bytea($1, $2, chatcrypt.encrypt($1, $2, $3::bytea)), 'hex') AS value", [805, 1, Buffer.from('00ff', 'hex')]],
 	'puts a message': ['SELECT chatcrypt.put_message($1, $2, $3, $4) AS value', [805, 1, 'body', 'alice']],
 	'puts a message by name': ['SELECT chatcrypt.put_message(body => $3, message_id => $2, chat_id => $1) AS value', [805, 2, 'body']],
-	'reads a page': ['SELECT count(*)::integer AS value FROM chatcrypt.messages WHERE chat_id = chatcrypt.id($1)', [805]],
+	'reads a page': ['SELECT count(*)::integer AS value FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($1)', [805]],
 	'reads a wire message': ["SELECT chatcrypt.wire_message($1, $2)->>'content' AS value", [805, 1]],
 	'asks what may be seen': ['SELECT chatcrypt.may_see($1) AS value', [805]],
 	'adds a participant': ['SELECT chatcrypt.add_participant($1, $2) AS value', [805, 'bob']],

@@ -140,7 +140,7 @@ answer_batch(cc_kms_op op, int nitems, const cc_http_reply *reply)
 	cc_kms_session *session = logged_in();
 	cc_kms_item items[ITEMS_MAX];
 	cc_kms_item *pointers[ITEMS_MAX];
-	cc_kms_batch batch = {.op = op, .key_uri = URI, .items = pointers, .nitems = nitems};
+	cc_kms_batch batch = {.op = op, .kms_key = URI, .items = pointers, .nitems = nitems};
 	char		error[CC_KMS_ERROR_MAX] = "";
 	cc_kms_outcome outcome;
 

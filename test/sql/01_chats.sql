@@ -46,7 +46,7 @@ ROLLBACK;
 -- Modes.
 SELECT chatcrypt.create_chat(20, mode => 'conversation_key');
 SELECT chatcrypt.create_chat(21, mode => 'e2ee');
-SELECT purpose, dek_version, state FROM chatcrypt.dek WHERE chat_id IN (chatcrypt.id(20), chatcrypt.id(21));
+SELECT purpose, dek_version, state FROM chatcrypt.dek WHERE chat_id IN (chatcrypt.to_uuid(20), chatcrypt.to_uuid(21));
 SELECT chatcrypt.decrypt(20, 1, chatcrypt.encrypt(20, 1, 'conversation'));
 SELECT chatcrypt.encrypt(20, 1, 'conversation', 'aad'::bytea);
 SELECT substr(chatcrypt.encrypt(20, 1, 'conversation'), 1, 5);
@@ -56,7 +56,7 @@ SELECT chatcrypt.rotate_chat(21);
 -- Tenants with keys of their own.
 SELECT chatcrypt.create_tenant('acme', 'local:acme');
 SELECT chatcrypt.create_chat(30, tenant => 'acme');
-SELECT kms_key FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(30);
+SELECT kms_key FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(30);
 SELECT chatcrypt.create_tenant('acme');
 SELECT chatcrypt.create_tenant('bad', 'local:../etc');
 SELECT chatcrypt.create_tenant('bad', 'nosuch:key');
@@ -80,23 +80,23 @@ UPDATE chatcrypt.tenant SET kms_key = 'local:nosuchkey' WHERE tenant = 'gone';
 SELECT tenant, kms_key FROM chatcrypt.tenant WHERE tenant IN ('gone', 'acme', 'bad') ORDER BY tenant;
 
 -- Ids.
-SELECT chatcrypt.id(42), chatcrypt.id(-1), chatcrypt.id(42, 7);
-SELECT chatcrypt.id(1, -1);
-SELECT chatcrypt.id(1, 281474976710656);
+SELECT chatcrypt.to_uuid(42), chatcrypt.to_uuid(-1), chatcrypt.to_uuid(42, 7);
+SELECT chatcrypt.to_uuid(1, -1);
+SELECT chatcrypt.to_uuid(1, 281474976710656);
 
 -- Rotation.
 SELECT chatcrypt.rotate_chat(42), chatcrypt.rotate_chat(42);
 SELECT dek_version, state, valid_to IS NULL AS open_ended,
 	   valid_from = lag(valid_to) OVER (ORDER BY dek_version) AS without_gap
-FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(42) ORDER BY dek_version;
+FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(42) ORDER BY dek_version;
 SELECT chatcrypt.rotate_chat(4711);
 SELECT chatcrypt.rotate_chat(20);
 
 -- Import.
 SELECT chatcrypt.import_dek(1, decode(repeat('ab', 32), 'hex'), 7);
-SELECT dek_version, state FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(1) ORDER BY dek_version;
+SELECT dek_version, state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(1) ORDER BY dek_version;
 SELECT chatcrypt.import_dek(1, decode(repeat('cd', 32), 'hex'), 3);
-SELECT dek_version, state, valid_to IS NOT NULL AS ended FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(1) ORDER BY dek_version;
+SELECT dek_version, state, valid_to IS NOT NULL AS ended FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(1) ORDER BY dek_version;
 SELECT chatcrypt.dek_version(chatcrypt.encrypt(1, 1, 'by the imported key'));
 SELECT chatcrypt.import_dek(1, decode(repeat('cd', 32), 'hex'), 3);
 SELECT chatcrypt.import_dek(1, decode(repeat('cd', 32), 'hex'), 0);
@@ -134,27 +134,27 @@ SELECT chatcrypt.shred_chat(2, confirm => 'irreversible');
 SELECT chatcrypt.decrypt(2, 1, :'envelope');
 SELECT chatcrypt.try_decrypt(2, 1, :'envelope');
 SELECT chatcrypt.encrypt(2, 1, 'no key left');
-SELECT state, encrypted_dek, kcv, valid_to IS NOT NULL AS ended FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(2);
+SELECT state, encrypted_dek, kcv, valid_to IS NOT NULL AS ended FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(2);
 SELECT chatcrypt.shred_chat(2, confirm => 'irreversible');
 
 -- What the tables refuse.
 INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, encrypted_dek, kcv)
-	SELECT chat_id, purpose, dek_version + 1, state, kms_key, encrypted_dek, kcv FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(3);
-INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, valid_to) VALUES (chatcrypt.id(3), 'data', 9, 'decrypt_only', 'local:main', now());
-UPDATE chatcrypt.dek SET kcv = '\x00' WHERE chat_id = chatcrypt.id(3);
-UPDATE chatcrypt.dek SET state = 'decrypt_only' WHERE chat_id = chatcrypt.id(3);
-UPDATE chatcrypt.dek SET dek_version = 0 WHERE chat_id = chatcrypt.id(3);
+	SELECT chat_id, purpose, dek_version + 1, state, kms_key, encrypted_dek, kcv FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(3);
+INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, valid_to) VALUES (chatcrypt.to_uuid(3), 'data', 9, 'decrypt_only', 'local:main', now());
+UPDATE chatcrypt.dek SET kcv = '\x00' WHERE chat_id = chatcrypt.to_uuid(3);
+UPDATE chatcrypt.dek SET state = 'decrypt_only' WHERE chat_id = chatcrypt.to_uuid(3);
+UPDATE chatcrypt.dek SET dek_version = 0 WHERE chat_id = chatcrypt.to_uuid(3);
 INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, valid_from, valid_to)
-	SELECT chat_id, purpose, 9, 'destroyed', kms_key, valid_to - interval '1 us', valid_to FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(42) AND dek_version = 2;
+	SELECT chat_id, purpose, 9, 'destroyed', kms_key, valid_to - interval '1 us', valid_to FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(42) AND dek_version = 2;
 INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, valid_from, valid_to)
-	SELECT chat_id, purpose, 9, 'destroyed', kms_key, now(), now() + interval '1 h' FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(42) AND dek_version = 3;
-INSERT INTO chatcrypt.message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.id(1), chatcrypt.id(3), 'plaintext'::bytea, 1);
-INSERT INTO chatcrypt.message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.id(1), chatcrypt.id(3), chatcrypt.encrypt(3, 1, 'x'), 2);
+	SELECT chat_id, purpose, 9, 'destroyed', kms_key, now(), now() + interval '1 h' FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(42) AND dek_version = 3;
+INSERT INTO chatcrypt.sealed_message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(3), 'plaintext'::bytea, 1);
+INSERT INTO chatcrypt.sealed_message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(3), chatcrypt.encrypt(3, 1, 'x'), 2);
 INSERT INTO chatcrypt.deployment VALUES (false);
 
 -- A key whose check value was taken away is not used.
 SELECT chatcrypt.create_chat(50);
-UPDATE chatcrypt.dek SET kcv = decode(repeat('00', 32), 'hex') WHERE chat_id = chatcrypt.id(50);
+UPDATE chatcrypt.dek SET kcv = decode(repeat('00', 32), 'hex') WHERE chat_id = chatcrypt.to_uuid(50);
 SELECT chatcrypt.encrypt(50, 1, 'unchecked');
-DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(50);
+DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(50);
 SELECT (chatcrypt.warm_keys('{}'::bigint[])).warmed, (chatcrypt.warm_keys('{}'::uuid[])).warmed;

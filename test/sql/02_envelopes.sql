@@ -13,7 +13,7 @@ SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, 'gr
 SELECT chatcrypt.decrypt(100, :message, chatcrypt.encrypt(100, :message, 'bigint chat'));
 SELECT chatcrypt.decrypt(:chat, 7, chatcrypt.encrypt(:chat, 7, 'bigint message'));
 SELECT chatcrypt.decrypt(100, 7, chatcrypt.encrypt(100, 7, 'both'));
-SELECT chatcrypt.decrypt(chatcrypt.id(100), chatcrypt.id(7), chatcrypt.encrypt(100, 7, 'a bigint is its uuid'));
+SELECT chatcrypt.decrypt(chatcrypt.to_uuid(100), chatcrypt.to_uuid(7), chatcrypt.encrypt(100, 7, 'a bigint is its uuid'));
 SELECT chatcrypt.decrypt_bytea(:chat, :message, chatcrypt.encrypt(:chat, :message, '\x00ff00'::bytea));
 SELECT chatcrypt.decrypt_bytea(100, 7, chatcrypt.encrypt(100, 7, '\x00ff00'::bytea));
 SELECT chatcrypt.decrypt_bytea(100, :message, chatcrypt.encrypt(100, :message, '\x'::bytea)) = '' AS empty;
@@ -76,15 +76,15 @@ SELECT chatcrypt.encrypt(:chat, :message, 'x', decode(repeat('00', 65537), 'hex'
 SELECT chatcrypt.dek_version(:'envelope'::bytea), chatcrypt.dek_version('\x00'), chatcrypt.dek_version(NULL);
 
 -- For constraints: true, or an error that shows nothing.
-SELECT chatcrypt.is_sealed(:'envelope'::bytea, 1), chatcrypt.is_sealed(NULL, NULL);
+SELECT chatcrypt_internal.is_sealed(:'envelope'::bytea, 1), chatcrypt_internal.is_sealed(NULL, NULL);
 \set VERBOSITY default
-SELECT chatcrypt.is_sealed('plaintext'::bytea, 1);
+SELECT chatcrypt_internal.is_sealed('plaintext'::bytea, 1);
 \set VERBOSITY terse
-SELECT chatcrypt.is_sealed(:'envelope'::bytea, 2);
-SELECT chatcrypt.is_sealed('\x0100000000'::bytea || :'envelope'::bytea, 0);
-SELECT chatcrypt.is_sealed(:'envelope'::bytea, NULL);
-SELECT chatcrypt.is_sealed(NULL, 1);
-SELECT chatcrypt.is_sealed('', 0);
+SELECT chatcrypt_internal.is_sealed(:'envelope'::bytea, 2);
+SELECT chatcrypt_internal.is_sealed('\x0100000000'::bytea || :'envelope'::bytea, 0);
+SELECT chatcrypt_internal.is_sealed(:'envelope'::bytea, NULL);
+SELECT chatcrypt_internal.is_sealed(NULL, 1);
+SELECT chatcrypt_internal.is_sealed('', 0);
 
 -- Bytes that are no text.
 SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, '\xff00'::bytea));

@@ -13,7 +13,7 @@ SELECT chatcrypt.create_chat('dddddddd-0000-0000-0000-000000000002'::uuid, ARRAY
 \set other '''dddddddd-0000-0000-0000-000000000002'''
 
 -- PUBLIC has nothing.
-SELECT count(*) AS public_functions FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND has_function_privilege('nobody_special', oid, 'EXECUTE');
+SELECT count(*) AS public_functions FROM pg_proc WHERE pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace) AND has_function_privilege('nobody_special', oid, 'EXECUTE');
 SELECT count(*) AS public_tables FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace AND relkind IN ('r', 'v', 'S')
 	AND (CASE WHEN relkind = 'S' THEN has_sequence_privilege('nobody_special', oid, 'USAGE') ELSE has_any_column_privilege('nobody_special', oid, 'SELECT, INSERT, UPDATE') END);
 SELECT count(*) AS wrapped_keys_shown FROM unnest(ARRAY['chatcrypt_writer', 'chatcrypt_reader', 'chatcrypt_admin', 'chatcrypt_auditor']) AS r
@@ -21,17 +21,17 @@ SELECT count(*) AS wrapped_keys_shown FROM unnest(ARRAY['chatcrypt_writer', 'cha
 
 -- A writer writes and cannot read back, not even its own.
 SET ROLE app_writer;
-INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.id(5001), :chat, 'alice', 'write only');
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(5001), :chat, 'alice', 'write only');
 INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'id and time may be seen') RETURNING message_id IS NOT NULL AS id, created_at = now() AS at;
 INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'the body may not') RETURNING body;
 SELECT body FROM chatcrypt.messages;
-SELECT count(*) > 0 AS ciphertext_at_most FROM chatcrypt.message WHERE encrypted_message IS NOT NULL;
-SELECT sender FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5001);
-SELECT chatcrypt.decrypt(:chat::uuid, chatcrypt.id(5001), '\x01');
-SELECT chatcrypt.message_body(:chat::uuid, chatcrypt.id(5001), now(), 'alice', '\x01');
-SELECT chatcrypt.put_message(:chat, chatcrypt.id(5002), 'put by a writer');
-SELECT chatcrypt.put_message(:chat, chatcrypt.id(5002), 'put by a writer again');
-DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5002);
+SELECT count(*) > 0 AS ciphertext_at_most FROM chatcrypt.sealed_message WHERE encrypted_message IS NOT NULL;
+SELECT sender FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5001);
+SELECT chatcrypt.decrypt(:chat::uuid, chatcrypt.to_uuid(5001), '\x01');
+SELECT chatcrypt_internal.message_body(:chat::uuid, chatcrypt.to_uuid(5001), now(), 'alice', '\x01');
+SELECT chatcrypt.put_message(:chat, chatcrypt.to_uuid(5002), 'put by a writer');
+SELECT chatcrypt.put_message(:chat, chatcrypt.to_uuid(5002), 'put by a writer again');
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5002);
 SELECT chatcrypt.rotate_chat(:chat::uuid);
 SELECT chatcrypt.shred_chat(:chat::uuid, 'irreversible');
 SELECT encrypted_dek FROM chatcrypt.dek;
@@ -39,9 +39,9 @@ SELECT chatcrypt.create_chat('dddddddd-0000-0000-0000-000000000003'::uuid);
 
 -- A reader reads.
 SET ROLE app_reader;
-SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5001);
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5001);
 INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'x');
-UPDATE chatcrypt.messages SET body = 'x' WHERE message_id = chatcrypt.id(5001);
+UPDATE chatcrypt.messages SET body = 'x' WHERE message_id = chatcrypt.to_uuid(5001);
 DELETE FROM chatcrypt.messages;
 SELECT chatcrypt.encrypt(:chat::uuid, 1, 'x');
 SELECT chatcrypt.create_chat(5003);
@@ -65,14 +65,14 @@ RESET ROLE;
 
 -- The checks in C hold where EXECUTE was granted by mistake.
 GRANT USAGE ON SCHEMA chatcrypt TO nobody_special;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt TO nobody_special;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal TO nobody_special;
 GRANT ALL ON ALL TABLES IN SCHEMA chatcrypt TO nobody_special;
 SET ROLE nobody_special;
 SELECT chatcrypt.encrypt(:chat::uuid, 1, 'x');
 SELECT chatcrypt.decrypt(:chat::uuid, 1, '\x01');
 SELECT chatcrypt.decrypt_bytea(:chat::uuid, 1, '\x01');
 SELECT chatcrypt.try_decrypt(:chat::uuid, 1, '\x01');
-SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5001);
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5001);
 INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'x');
 SELECT chatcrypt.create_chat(5004);
 SELECT chatcrypt.create_chats(ARRAY[5004]::bigint[]);
@@ -86,22 +86,22 @@ SELECT chatcrypt.remove_participant(:chat::uuid, 'bob');
 SELECT chatcrypt.act_as('bob');
 RESET ROLE;
 REVOKE ALL ON ALL TABLES IN SCHEMA chatcrypt FROM nobody_special;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA chatcrypt FROM nobody_special;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal FROM nobody_special;
 REVOKE ALL ON SCHEMA chatcrypt FROM nobody_special;
 
 -- A right that is taken away is gone at once.
 SET ROLE app_reader;
-SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5001);
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5001);
 RESET ROLE;
 REVOKE chatcrypt_reader FROM app_reader;
 SET ROLE app_reader;
-SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5001);
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5001);
 RESET ROLE;
 GRANT chatcrypt_reader TO app_reader;
 
 -- Actors.
 SET ROLE app_both;
-INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.id(5010), :other, 'bob', 'for bob alone');
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(5010), :other, 'bob', 'for bob alone');
 SELECT chatcrypt.act_as('alice');
 SELECT chatcrypt.current_actor() IS NULL AS gone_with_the_statement;
 BEGIN;
@@ -109,7 +109,7 @@ SELECT chatcrypt.act_as('alice');
 SELECT chatcrypt.current_actor();
 SELECT DISTINCT chat_id FROM chatcrypt.messages WHERE chat_id IN (:chat, :other);
 SELECT count(*) AS of_others FROM chatcrypt.messages WHERE chat_id = :other;
-DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5010);
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5010);
 SAVEPOINT s;
 INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:other, 'intruder');
 ROLLBACK TO s;
@@ -119,9 +119,9 @@ SELECT chatcrypt.decrypt(:other::uuid, 1, '\x0100000001'::bytea || decode(repeat
 ROLLBACK TO s;
 SELECT chatcrypt.add_participant(:other::uuid, 'alice');
 ROLLBACK TO s;
-SELECT chatcrypt.put_message(:other, chatcrypt.id(5010), 'intruder');
+SELECT chatcrypt.put_message(:other, chatcrypt.to_uuid(5010), 'intruder');
 ROLLBACK TO s;
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(5011), :chat, 'by alice');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(5011), :chat, 'by alice');
 SELECT chatcrypt.act_as('bob');
 ROLLBACK TO s;
 SELECT chatcrypt.current_actor();
@@ -193,13 +193,13 @@ COMMIT;
 SELECT chatcrypt.remove_participant(:other::uuid, 'alice');
 SELECT chatcrypt.add_participant(4711, 'alice');
 SELECT chatcrypt.create_chat(5020, ARRAY['a', 'b']);
-UPDATE chatcrypt.chat SET rotate_on_removal = true WHERE chat_id = chatcrypt.id(5020);
+UPDATE chatcrypt.chat SET rotate_on_removal = true WHERE chat_id = chatcrypt.to_uuid(5020);
 SELECT chatcrypt.remove_participant(5020, 'b');
-SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(5020);
+SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(5020);
 SELECT chatcrypt.add_participant(5020, 'c');
 
 -- What somebody else sent: t/931_moderation.pl has the attacks.
-INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.id(5021), chatcrypt.id(5020), 'a', 'by a');
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(5021), chatcrypt.to_uuid(5020), 'a', 'by a');
 SET ROLE app_both;
 BEGIN;
 SELECT chatcrypt.act_as('c');
@@ -207,27 +207,27 @@ SELECT chatcrypt.may_change(5020, 'a') AS of_another, chatcrypt.may_change(5020,
 	chatcrypt.may_change(:chat, 'c') AS elsewhere, chatcrypt.may_change(NULL, 'c') IS NULL AS unknown;
 SAVEPOINT s;
 \set VERBOSITY default
-UPDATE chatcrypt.messages SET body = 'by c' WHERE message_id = chatcrypt.id(5021);
+UPDATE chatcrypt.messages SET body = 'by c' WHERE message_id = chatcrypt.to_uuid(5021);
 ROLLBACK TO s;
-INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.id(5020), 'a', 'by c');
+INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid(5020), 'a', 'by c');
 ROLLBACK TO s;
 SELECT chatcrypt.remove_participant(5020, 'a');
 \set VERBOSITY terse
 ROLLBACK TO s;
-DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5021) RETURNING sender;
-INSERT INTO chatcrypt.messages (chat_id, body, created_at) VALUES (chatcrypt.id(5020), 'by c', '2020-01-01') RETURNING sender, created_at = now() AS now;
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5021) RETURNING sender;
+INSERT INTO chatcrypt.messages (chat_id, body, created_at) VALUES (chatcrypt.to_uuid(5020), 'by c', '2020-01-01') RETURNING sender, created_at = now() AS now;
 COMMIT;
-UPDATE chatcrypt.message SET sender = 'c';
+UPDATE chatcrypt.sealed_message SET sender = 'c';
 UPDATE chatcrypt.chat SET moderation = 'participants';
 RESET ROLE;
-UPDATE chatcrypt.chat SET moderation = 'anybody' WHERE chat_id = chatcrypt.id(5020);
-UPDATE chatcrypt.chat SET moderation = 'participants' WHERE chat_id = chatcrypt.id(5020);
+UPDATE chatcrypt.chat SET moderation = 'anybody' WHERE chat_id = chatcrypt.to_uuid(5020);
+UPDATE chatcrypt.chat SET moderation = 'participants' WHERE chat_id = chatcrypt.to_uuid(5020);
 SET ROLE app_both;
 BEGIN;
 SELECT chatcrypt.act_as('c');
 SELECT chatcrypt.may_change(5020, 'a') AS of_another, chatcrypt.may_change(5020, NULL) AS of_nobody;
-UPDATE chatcrypt.messages SET body = 'by c' WHERE message_id = chatcrypt.id(5021) RETURNING sender, body;
-DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(5021) RETURNING sender;
+UPDATE chatcrypt.messages SET body = 'by c' WHERE message_id = chatcrypt.to_uuid(5021) RETURNING sender, body;
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5021) RETURNING sender;
 ROLLBACK;
 RESET ROLE;
 
@@ -242,28 +242,28 @@ CREATE FUNCTION evil.dek_version(bytea) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
 SET search_path = evil, pg_catalog;
 SELECT chatcrypt.create_chat(5030);
 SELECT chatcrypt.rotate_chat(5030);
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(5031), chatcrypt.id(5030), 'unmoved');
-UPDATE chatcrypt.messages SET body = 'still unmoved' WHERE message_id OPERATOR(pg_catalog.=) chatcrypt.id(5031);
-SELECT chatcrypt.put_message(chatcrypt.id(5030), chatcrypt.id(5031), 'put');
-SELECT body FROM chatcrypt.messages WHERE message_id OPERATOR(pg_catalog.=) chatcrypt.id(5031);
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(5031), chatcrypt.to_uuid(5030), 'unmoved');
+UPDATE chatcrypt.messages SET body = 'still unmoved' WHERE message_id OPERATOR(pg_catalog.=) chatcrypt.to_uuid(5031);
+SELECT chatcrypt.put_message(chatcrypt.to_uuid(5030), chatcrypt.to_uuid(5031), 'put');
+SELECT body FROM chatcrypt.messages WHERE message_id OPERATOR(pg_catalog.=) chatcrypt.to_uuid(5031);
 SELECT chatcrypt.add_participant(5030, 'x'), chatcrypt.remove_participant(5030, 'x');
 SELECT chatcrypt.shred_chat(5030, 'irreversible');
 RESET search_path;
 DROP SCHEMA evil CASCADE;
 
 -- A policy of the owner's holds for bulk writes too.
-CREATE POLICY quiet ON chatcrypt.message AS RESTRICTIVE FOR INSERT WITH CHECK (sender IS DISTINCT FROM 'mallory');
+CREATE POLICY quiet ON chatcrypt.sealed_message AS RESTRICTIVE FOR INSERT WITH CHECK (sender IS DISTINCT FROM 'mallory');
 SET ROLE app_both;
 INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (:chat, 'alice', 'fine');
 INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (:chat, 'mallory', 'refused');
 RESET ROLE;
-DROP POLICY quiet ON chatcrypt.message;
+DROP POLICY quiet ON chatcrypt.sealed_message;
 
 -- Nothing is immutable or leakproof but what needs no key; every function is commented.
-SELECT proname FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND proleakproof ORDER BY 1;
-SELECT proname FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND provolatile = 'i'
+SELECT proname FROM pg_proc WHERE pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace) AND proleakproof ORDER BY 1;
+SELECT proname FROM pg_proc WHERE pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace) AND provolatile = 'i'
 	AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'i') ORDER BY 1;
-SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL
+SELECT oid::regprocedure FROM pg_proc WHERE pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace) AND obj_description(oid, 'pg_proc') IS NULL
 	AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'i');
 SELECT oid::regclass FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace AND relkind IN ('r', 'v') AND obj_description(oid, 'pg_class') IS NULL;
 

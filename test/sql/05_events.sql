@@ -9,8 +9,8 @@ SELECT chatcrypt.create_chats(ARRAY[7002, 7003]::bigint[]);
 SET ROLE operator;
 SELECT chatcrypt.rotate_chat(7000);
 SELECT chatcrypt.import_dek(7000, decode(repeat('ab', 32), 'hex'), 9);
-UPDATE chatcrypt.chat SET rotate_after = '30 days', external_envelopes = false WHERE chat_id = chatcrypt.id(7000);
-UPDATE chatcrypt.chat SET rotate_after = '30 days' WHERE chat_id = chatcrypt.id(7000);
+UPDATE chatcrypt.chat SET rotate_after = '30 days', external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(7000);
+UPDATE chatcrypt.chat SET rotate_after = '30 days' WHERE chat_id = chatcrypt.to_uuid(7000);
 SELECT chatcrypt.shred_chat(7000, confirm => 'irreversible');
 SELECT count(*) FROM chatcrypt.key_event;
 RESET ROLE;
@@ -27,9 +27,9 @@ ROLLBACK;
 
 SET ROLE auditor;
 SELECT event, chat_id, tenant, purpose, dek_version, kms_key, detail, role = 'operator' AS by_operator, actor
-FROM chatcrypt.key_event WHERE chat_id BETWEEN chatcrypt.id(7000) AND chatcrypt.id(7003) ORDER BY event_id;
+FROM chatcrypt.key_event WHERE chat_id BETWEEN chatcrypt.to_uuid(7000) AND chatcrypt.to_uuid(7003) ORDER BY event_id;
 SELECT count(*) AS same_transaction FROM chatcrypt.key_event
-WHERE chat_id IN (chatcrypt.id(7002), chatcrypt.id(7003)) GROUP BY transaction_id;
+WHERE chat_id IN (chatcrypt.to_uuid(7002), chatcrypt.to_uuid(7003)) GROUP BY transaction_id;
 DELETE FROM chatcrypt.key_event;
 RESET ROLE;
 UPDATE chatcrypt.key_event SET detail = 'nothing happened';

@@ -38,41 +38,41 @@ SELECT body FROM chatcrypt.messages WHERE chat_id = :chat ORDER BY body;
 -- Whom no policy is for writes nothing, through the view or not.
 CREATE ROLE regress_in IN ROLE chatcrypt_writer;
 CREATE ROLE regress_out IN ROLE chatcrypt_writer;
-ALTER POLICY participants ON chatcrypt.message TO regress_in;
+ALTER POLICY participants ON chatcrypt.sealed_message TO regress_in;
 SET ROLE regress_in;
 INSERT INTO chatcrypt.messages (chat_id, sender) VALUES (:chat, 'in');
 SET ROLE regress_out;
 INSERT INTO chatcrypt.messages (chat_id, sender) VALUES (:chat, 'out');
-INSERT INTO chatcrypt.message (message_id, chat_id, sender) VALUES (chatcrypt.new_message_id(), :chat, 'out');
+INSERT INTO chatcrypt.sealed_message (message_id, chat_id, sender) VALUES (chatcrypt.new_message_id(), :chat, 'out');
 RESET ROLE;
-ALTER POLICY participants ON chatcrypt.message TO PUBLIC;
+ALTER POLICY participants ON chatcrypt.sealed_message TO PUBLIC;
 SET ROLE regress_out;
 INSERT INTO chatcrypt.messages (chat_id, sender) VALUES (:chat, 'everybody');
 RESET ROLE;
 SELECT sender FROM chatcrypt.messages WHERE chat_id = :chat AND sender IS NOT NULL ORDER BY sender COLLATE "C";
 
 -- An index that is no B-tree.
-CREATE INDEX by_day ON chatcrypt.message USING brin (created_at);
+CREATE INDEX by_day ON chatcrypt.sealed_message USING brin (created_at);
 INSERT INTO chatcrypt.messages (chat_id, body) SELECT :chat, 'brin ' || g FROM generate_series(1, 3) AS g;
 SELECT count(*) FROM chatcrypt.messages WHERE chat_id = :chat AND body LIKE 'brin %';
 DROP INDEX chatcrypt.by_day;
 
 -- The trigger on other views: one with a column more, one with columns of other types.
 CREATE VIEW wider AS SELECT m.*, 'more' AS more FROM chatcrypt.messages AS m;
-CREATE TRIGGER write_message INSTEAD OF INSERT ON wider FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_message();
+CREATE TRIGGER write_message INSTEAD OF INSERT ON wider FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.write_message();
 INSERT INTO wider (chat_id, more) VALUES (:chat, 'even more');
 CREATE VIEW other AS SELECT message_id, 1::bigint AS chat_id, sender, 2::bigint AS body, dek_version, created_at, expires_at FROM chatcrypt.messages;
-CREATE TRIGGER write_message INSTEAD OF INSERT ON other FOR EACH ROW EXECUTE FUNCTION chatcrypt.write_message();
+CREATE TRIGGER write_message INSTEAD OF INSERT ON other FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.write_message();
 INSERT INTO other (chat_id, body) VALUES (1, 2);
 DROP VIEW wider, other;
 
 -- Where the policy is for some roles alone, nobody else inserts anything.
 CREATE ROLE outsider; GRANT chatcrypt_writer TO outsider;
-ALTER POLICY participants ON chatcrypt.message TO pg_monitor;
+ALTER POLICY participants ON chatcrypt.sealed_message TO pg_monitor;
 SET ROLE outsider;
 INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'refused');
 RESET ROLE;
-ALTER POLICY participants ON chatcrypt.message TO PUBLIC;
+ALTER POLICY participants ON chatcrypt.sealed_message TO PUBLIC;
 DROP ROLE outsider;
 
 -- A trigger that somebody gave the table, and that keeps rows out, keeps them out of the view too.
@@ -80,11 +80,11 @@ CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN CASE WHEN new.sender = 'mallory' THEN NULL ELSE new END;
 END $$;
-CREATE TRIGGER keep_out BEFORE INSERT ON chatcrypt.message FOR EACH ROW EXECUTE FUNCTION keep_out();
+CREATE TRIGGER keep_out BEFORE INSERT ON chatcrypt.sealed_message FOR EACH ROW EXECUTE FUNCTION keep_out();
 INSERT INTO chatcrypt.messages (chat_id, sender, body)
 	SELECT :chat, CASE n % 2 WHEN 0 THEN 'mallory' ELSE 'trent' END, 'kept ' || n FROM generate_series(1, 10) AS n;
 SELECT sender, count(*) FROM chatcrypt.messages WHERE chat_id = :chat AND body LIKE 'kept %' GROUP BY sender;
-DROP TRIGGER keep_out ON chatcrypt.message;
+DROP TRIGGER keep_out ON chatcrypt.sealed_message;
 DROP FUNCTION keep_out();
 
 -- Other views of this name, in databases that know nothing of the extension.

@@ -17,20 +17,20 @@ BEGIN
 								 chatcrypt.put_message(%1$s, %2$s, ''body'')::text,
 								 chatcrypt.may_see(%1$s)::text, (chatcrypt.default_expiry(%1$s) IS NULL)::text,
 								 chatcrypt.wire_message(%1$s, %2$s)->>''content'', chatcrypt.check_envelope(%1$s, %2$s, $1, ''aad''),
-								 chatcrypt.decrypt(%1$s, %2$s, chatcrypt.reseal(%1$s, %2$s, $1, ''aad''), ''aad'')]', chat, message)
+								 chatcrypt.decrypt(%1$s, %2$s, chatcrypt.reencrypt_envelope(%1$s, %2$s, $1, ''aad''), ''aad'')]', chat, message)
 		INTO answers USING envelope;
 	RETURN array_to_string(answers, ' ', '-');
 END
 $$;
 WITH ids (chat, message) AS (
 	SELECT chat, message
-	FROM unnest(ARRAY['700', '700::bigint', '700::smallint', 'chatcrypt.id(700)', '''700''', '''700''::text', '''700''::varchar',
+	FROM unnest(ARRAY['700', '700::bigint', '700::smallint', 'chatcrypt.to_uuid(700)', '''700''', '''700''::text', '''700''::varchar',
 					  '''00000000-0000-8000-8000-0000000002bc''']) AS chat,
-		 unnest(ARRAY['7', '7::bigint', '7::smallint', 'chatcrypt.id(7)', '''7''', '''7''::text', '''7''::varchar',
+		 unnest(ARRAY['7', '7::bigint', '7::smallint', 'chatcrypt.to_uuid(7)', '''7''', '''7''::text', '''7''::varchar',
 					  '''00000000-0000-8000-8000-000000000007''::text']) AS message
 )
 SELECT opens(chat, message), count(*) FROM ids GROUP BY 1;
-SELECT count(*) AS messages FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(700) AND message_id = chatcrypt.id(7);
+SELECT count(*) AS messages FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(700) AND message_id = chatcrypt.to_uuid(7);
 DROP FUNCTION opens;
 
 -- Parameters without a type, as drivers send them; and as JDBC's setString() does.  As a role that
@@ -44,14 +44,14 @@ SELECT parameter_types FROM pg_prepared_statements WHERE name = 'untyped';
 PREPARE varchars (varchar, varchar, varchar) AS SELECT chatcrypt.decrypt($1, $2, chatcrypt.encrypt($1, $2, $3));
 EXECUTE varchars('cccccccc-0000-0000-0000-000000000700', '7', 'a string');
 SELECT chatcrypt.decrypt('700'::text, id::varchar, chatcrypt.encrypt('700'::varchar, id::text, 'cast')) FROM (VALUES (7)) AS v (id);
-SELECT chatcrypt.id(700)::chatcrypt.any_id::text AS shown;
-PREPARE half_typed AS SELECT chatcrypt.encrypt($1, m.message_id, $2) IS NOT NULL AS sealed FROM chatcrypt.messages AS m WHERE m.chat_id = chatcrypt.id(700);
+SELECT chatcrypt.to_uuid(700)::chatcrypt.any_id::text AS shown;
+PREPARE half_typed AS SELECT chatcrypt.encrypt($1, m.message_id, $2) IS NOT NULL AS sealed FROM chatcrypt.messages AS m WHERE m.chat_id = chatcrypt.to_uuid(700);
 EXECUTE half_typed('700', 'text');
 PREPARE of_bytes (uuid, bigint, bytea) AS SELECT chatcrypt.decrypt_bytea($1, $2, chatcrypt.encrypt($1, $2, $3));
 EXECUTE of_bytes('cccccccc-0000-0000-0000-000000000700', 7, '\x00ff');
 PREPARE chats AS SELECT chatcrypt.create_chats($1), (chatcrypt.warm_keys($1)).warmed;
 EXECUTE chats('{701,cccccccc-0000-0000-0000-000000000701}');
-SELECT (chatcrypt.warm_keys(ARRAY[700, 701])).warmed, (chatcrypt.warm_keys(ARRAY['700', '701'])).warmed, (chatcrypt.warm_keys(ARRAY[chatcrypt.id(700)])).warmed, (chatcrypt.warm_keys('{}')).warmed;
+SELECT (chatcrypt.warm_keys(ARRAY[700, 701])).warmed, (chatcrypt.warm_keys(ARRAY['700', '701'])).warmed, (chatcrypt.warm_keys(ARRAY[chatcrypt.to_uuid(700)])).warmed, (chatcrypt.warm_keys('{}')).warmed;
 DEALLOCATE ALL;
 RESET ROLE;
 
@@ -93,26 +93,26 @@ DROP FUNCTION read_id;
 DROP TABLE no_ids;
 
 -- The number of a uuid, and of a uuid in an id space.
-SELECT chatcrypt.number_of(chatcrypt.id(number)) = number AS same, chatcrypt.number_of(chatcrypt.id(number, 281474976710655), 281474976710655) = number AS in_space
+SELECT chatcrypt.number_of(chatcrypt.to_uuid(number)) = number AS same, chatcrypt.number_of(chatcrypt.to_uuid(number, 281474976710655), 281474976710655) = number AS in_space
 FROM unnest(ARRAY[0, 1, 42, -1, 4611686018427387904, 9223372036854775807, -9223372036854775808]) AS number;
 SELECT chatcrypt.number_of('cccccccc-0000-0000-0000-000000000700') AS no_number, chatcrypt.number_of(NULL) AS of_null,
-	   chatcrypt.number_of(chatcrypt.id(42, 7)) AS of_another_space, chatcrypt.number_of(chatcrypt.id(42), 0) AS of_0, chatcrypt.number_of(chatcrypt.id(42), 7) AS not_of_7;
-SELECT chatcrypt.number_of(chatcrypt.id(42), -1);
-SELECT chatcrypt.number_of(chatcrypt.id(42), 281474976710656);
+	   chatcrypt.number_of(chatcrypt.to_uuid(42, 7)) AS of_another_space, chatcrypt.number_of(chatcrypt.to_uuid(42), 0) AS of_0, chatcrypt.number_of(chatcrypt.to_uuid(42), 7) AS not_of_7;
+SELECT chatcrypt.number_of(chatcrypt.to_uuid(42), -1);
+SELECT chatcrypt.number_of(chatcrypt.to_uuid(42), 281474976710656);
 
 -- An error shows the number of a chat or file; every function takes what an error shows.
 SELECT chatcrypt.rotate_chat(799);
 SELECT chatcrypt.rotate_chat('799');
-SELECT chatcrypt.rotate_chat(chatcrypt.id(799));
-SELECT chatcrypt.rotate_chat(chatcrypt.id(799, 7));
+SELECT chatcrypt.rotate_chat(chatcrypt.to_uuid(799));
+SELECT chatcrypt.rotate_chat(chatcrypt.to_uuid(799, 7));
 SELECT chatcrypt.rotate_chat('cccccccc-0000-0000-0000-000000000799');
 SELECT chatcrypt.read_attachment(799);
 
 -- The cast costs no index: a chat's messages are found by it, also behind the policy of an actor.
 SET ROLE numbers;
 SET enable_seqscan = off;
-EXPLAIN (COSTS OFF) SELECT message_id FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(700);
-PREPARE of_number (bigint) AS SELECT message_id FROM chatcrypt.messages WHERE chat_id = chatcrypt.id($1);
+EXPLAIN (COSTS OFF) SELECT message_id FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(700);
+PREPARE of_number (bigint) AS SELECT message_id FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($1);
 SET plan_cache_mode = force_generic_plan;
 EXPLAIN (COSTS OFF) EXECUTE of_number(700);
 RESET plan_cache_mode;
@@ -130,6 +130,6 @@ DROP OWNED BY numbers;
 DROP ROLE numbers;
 
 -- The binary form is that of a uuid; the type has these casts and no others.
-SELECT chatcrypt.any_id_send(7) = uuid_send(chatcrypt.id(7)) AS same;
+SELECT chatcrypt_internal.any_id_send(7) = uuid_send(chatcrypt.to_uuid(7)) AS same;
 SELECT castsource::regtype, casttarget::regtype, castcontext, castmethod FROM pg_cast
 WHERE 'chatcrypt.any_id'::regtype IN (castsource, casttarget) ORDER BY casttarget, castsource::regtype::text;

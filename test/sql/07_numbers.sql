@@ -32,34 +32,34 @@ GRANT chatcrypt_writer, chatcrypt_reader TO numbered;
 SET ROLE numbered;
 SELECT chatcrypt.create_chats(ARRAY[710, 711, -1]), chatcrypt.create_chat('cccccccc-0000-0000-0000-000000000710');
 INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES
-	(chatcrypt.id(710), chatcrypt.id(71001), 'both have numbers'), (chatcrypt.id(711), 'cccccccc-0000-0000-0000-000000071100', 'the chat has one'),
-	('cccccccc-0000-0000-0000-000000000710', chatcrypt.id(-71002), 'the message has one'), ('cccccccc-0000-0000-0000-000000000710', chatcrypt.id(71003, 7), 'neither')
+	(chatcrypt.to_uuid(710), chatcrypt.to_uuid(71001), 'both have numbers'), (chatcrypt.to_uuid(711), 'cccccccc-0000-0000-0000-000000071100', 'the chat has one'),
+	('cccccccc-0000-0000-0000-000000000710', chatcrypt.to_uuid(-71002), 'the message has one'), ('cccccccc-0000-0000-0000-000000000710', chatcrypt.to_uuid(71003, 7), 'neither')
 RETURNING chat_number, message_number, body;
 CREATE TEMPORARY VIEW mine AS SELECT * FROM chatcrypt.messages
-WHERE chat_id IN (chatcrypt.id(710), chatcrypt.id(711), chatcrypt.id(-1), 'cccccccc-0000-0000-0000-000000000710');
+WHERE chat_id IN (chatcrypt.to_uuid(710), chatcrypt.to_uuid(711), chatcrypt.to_uuid(-1), 'cccccccc-0000-0000-0000-000000000710');
 SELECT chat_number, message_number, body FROM mine ORDER BY body;
 
 -- Nobody sets them: given is what is shown, or nothing.
 INSERT INTO chatcrypt.messages (chat_id, message_id, body, chat_number, message_number) VALUES
-	(chatcrypt.id(710), chatcrypt.id(71004), 'given', 710, 71004), (chatcrypt.id(710), chatcrypt.id(71005), 'not given', DEFAULT, NULL)
+	(chatcrypt.to_uuid(710), chatcrypt.to_uuid(71004), 'given', 710, 71004), (chatcrypt.to_uuid(710), chatcrypt.to_uuid(71005), 'not given', DEFAULT, NULL)
 RETURNING chat_number, message_number;
-INSERT INTO chatcrypt.messages VALUES (chatcrypt.id(71006), chatcrypt.id(710), NULL, 'without a list of columns', NULL, now(), NULL, 710, 71006);
-INSERT INTO chatcrypt.messages VALUES (chatcrypt.id(71007), chatcrypt.id(710), NULL, 'with the first ones');
+INSERT INTO chatcrypt.messages VALUES (chatcrypt.to_uuid(71006), chatcrypt.to_uuid(710), NULL, 'without a list of columns', NULL, now(), NULL, 710, 71006);
+INSERT INTO chatcrypt.messages VALUES (chatcrypt.to_uuid(71007), chatcrypt.to_uuid(710), NULL, 'with the first ones');
 \set VERBOSITY default
-INSERT INTO chatcrypt.messages (chat_id, body, chat_number) VALUES (chatcrypt.id(710), 'of another', 711);
-INSERT INTO chatcrypt.messages (chat_id, body, message_number) VALUES (chatcrypt.id(710), 'of a new id', 71008);
+INSERT INTO chatcrypt.messages (chat_id, body, chat_number) VALUES (chatcrypt.to_uuid(710), 'of another', 711);
+INSERT INTO chatcrypt.messages (chat_id, body, message_number) VALUES (chatcrypt.to_uuid(710), 'of a new id', 71008);
 \set VERBOSITY terse
 INSERT INTO chatcrypt.messages (chat_number, body) VALUES (710, 'without an id');
 INSERT INTO chatcrypt.messages (chat_id, body, chat_number) VALUES ('cccccccc-0000-0000-0000-000000000710', 'without a number', 0);
-UPDATE chatcrypt.messages SET chat_number = 711 WHERE message_id = chatcrypt.id(71001);
-UPDATE chatcrypt.messages SET message_number = NULL WHERE message_id = chatcrypt.id(71001);
+UPDATE chatcrypt.messages SET chat_number = 711 WHERE message_id = chatcrypt.to_uuid(71001);
+UPDATE chatcrypt.messages SET message_number = NULL WHERE message_id = chatcrypt.to_uuid(71001);
 UPDATE chatcrypt.messages SET message_number = 1, body = 'x' WHERE message_id = 'cccccccc-0000-0000-0000-000000071100';
-UPDATE chatcrypt.messages SET chat_number = 710, sender = 'alice' WHERE message_id = chatcrypt.id(71001) RETURNING chat_number, message_number;
-UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(711) WHERE message_id = chatcrypt.id(71001) RETURNING chat_number, message_number, body;
-UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(710), chat_number = 710 WHERE message_id = chatcrypt.id(71001) RETURNING chat_number;
-UPDATE chatcrypt.messages SET (chat_id, chat_number) = (chatcrypt.id(711), -1) WHERE message_id = chatcrypt.id(71001);
-UPDATE chatcrypt.messages SET message_id = 'cccccccc-0000-0000-0000-000000071001' WHERE message_id = chatcrypt.id(71001) RETURNING message_number;
-UPDATE chatcrypt.messages SET message_id = chatcrypt.id(71001) WHERE message_id = 'cccccccc-0000-0000-0000-000000071001' RETURNING message_number;
+UPDATE chatcrypt.messages SET chat_number = 710, sender = 'alice' WHERE message_id = chatcrypt.to_uuid(71001) RETURNING chat_number, message_number;
+UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(711) WHERE message_id = chatcrypt.to_uuid(71001) RETURNING chat_number, message_number, body;
+UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(710), chat_number = 710 WHERE message_id = chatcrypt.to_uuid(71001) RETURNING chat_number;
+UPDATE chatcrypt.messages SET (chat_id, chat_number) = (chatcrypt.to_uuid(711), -1) WHERE message_id = chatcrypt.to_uuid(71001);
+UPDATE chatcrypt.messages SET message_id = 'cccccccc-0000-0000-0000-000000071001' WHERE message_id = chatcrypt.to_uuid(71001) RETURNING message_number;
+UPDATE chatcrypt.messages SET message_id = chatcrypt.to_uuid(71001) WHERE message_id = 'cccccccc-0000-0000-0000-000000071001' RETURNING message_number;
 
 -- What one statement reads another writes, without the one column that the server sets.
 CREATE TEMPORARY TABLE kept AS SELECT * FROM mine;
@@ -74,7 +74,7 @@ COPY chatcrypt.messages FROM STDIN;
 COPY chatcrypt.messages FROM STDIN;
 00000000-0000-8000-8000-000000011571	00000000-0000-8000-8000-0000000002c6	\N	copied	\N	2026-01-02 03:04:05+00	\N	710	71026
 \.
-SELECT chat_number, message_number, body FROM mine WHERE message_id = chatcrypt.id(71024);
+SELECT chat_number, message_number, body FROM mine WHERE message_id = chatcrypt.to_uuid(71024);
 
 -- A condition on a number finds the index of the id.
 SET enable_seqscan = off;
@@ -119,12 +119,12 @@ DO $$
 DECLARE
 	stored text;
 BEGIN
-	INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(71031), chatcrypt.id(710), 'old');
+	INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(71031), chatcrypt.to_uuid(710), 'old');
 	MERGE INTO chatcrypt.messages AS m
 	USING (VALUES (71031, 710, 'merged'), (71032, 711, 'new')) AS given (id, chat, body) ON m.message_number = given.id
 	WHEN MATCHED THEN UPDATE SET body = given.body, message_number = given.id
 	WHEN NOT MATCHED THEN INSERT (message_id, chat_id, body, chat_number)
-		VALUES (chatcrypt.id(given.id), chatcrypt.id(given.chat), given.body, given.chat);
+		VALUES (chatcrypt.to_uuid(given.id), chatcrypt.to_uuid(given.chat), given.body, given.chat);
 	SELECT string_agg(concat_ws(' ', chat_number, message_number, body), ', ' ORDER BY message_number) INTO stored
 	FROM chatcrypt.messages WHERE message_number IN (71031, 71032);
 	ASSERT stored = '710 71031 merged, 711 71032 new', stored;
@@ -136,7 +136,7 @@ BEGIN
 	END;
 	BEGIN
 		MERGE INTO chatcrypt.messages AS m USING (VALUES (71033)) AS given (id) ON m.message_number = given.id
-		WHEN NOT MATCHED THEN INSERT (chat_id, body, message_number) VALUES (chatcrypt.id(710), 'x', given.id);
+		WHEN NOT MATCHED THEN INSERT (chat_id, body, message_number) VALUES (chatcrypt.to_uuid(710), 'x', given.id);
 		ASSERT false, 'MERGE has set the number of a message';
 	EXCEPTION WHEN generated_always THEN NULL;
 	END;

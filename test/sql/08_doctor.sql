@@ -16,8 +16,8 @@ WHERE finding NOT IN ('core_dumps', 'keys_not_locked', 'local_keys_on_data_volum
 -- Every row says all that it should.
 SELECT count(*) FROM chatcrypt.doctor()
 WHERE severity NOT IN ('critical', 'warning', 'notice') OR finding !~ '^[a-z_]+$'
-   OR what !~ '\.$' OR why !~ '\.$' OR how_to_mend !~ '\.$'
-   OR severity IS NULL OR finding IS NULL OR what IS NULL OR why IS NULL OR how_to_mend IS NULL;
+   OR what !~ '\.$' OR why !~ '\.$' OR remedy !~ '\.$'
+   OR severity IS NULL OR finding IS NULL OR what IS NULL OR why IS NULL OR remedy IS NULL;
 
 -- Logs: text and parameters, or text alone.
 SET log_statement = 'mod';
@@ -188,16 +188,16 @@ SELECT format('DROP ROLE doctor_%s', g) FROM generate_series(10, 22) AS g \gexec
 DROP ROLE doctor_group, "Doctor reader";
 
 -- PUBLIC.
-GRANT SELECT (sender) ON chatcrypt.message TO PUBLIC;
+GRANT SELECT (sender) ON chatcrypt.sealed_message TO PUBLIC;
 GRANT EXECUTE ON FUNCTION chatcrypt.doctor() TO PUBLIC;
 SELECT * FROM chatcrypt.doctor() WHERE finding = 'public_grants';
-REVOKE ALL ON chatcrypt.message FROM PUBLIC;
-REVOKE ALL (sender) ON chatcrypt.message FROM PUBLIC;
+REVOKE ALL ON chatcrypt.sealed_message FROM PUBLIC;
+REVOKE ALL (sender) ON chatcrypt.sealed_message FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION chatcrypt.doctor() FROM PUBLIC;
 :found 'public_grants';
 BEGIN;
 -- A constructor of a range type is not counted: pg_upgrade gives it to everybody.
-GRANT EXECUTE ON FUNCTION chatcrypt.lifetime(text, text), chatcrypt.lifetime_multirange() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION chatcrypt_internal.lifetime(text, text), chatcrypt_internal.lifetime_multirange() TO PUBLIC;
 :found 'public_grants';
 CREATE FUNCTION chatcrypt.new_by_default() RETURNS integer LANGUAGE sql AS 'SELECT 1';
 GRANT USAGE ON SCHEMA chatcrypt TO PUBLIC;
@@ -214,21 +214,21 @@ CREATE MATERIALIZED VIEW counts AS SELECT chat_id, count(*) FROM ids GROUP BY 1 
 CREATE FUNCTION opened(uuid, uuid, bytea) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN chatcrypt.try_decrypt($1, $2, $3); END';
 CREATE TABLE notes (message_id uuid, chat_id uuid, body bytea);
 CREATE INDEX ON notes (message_id);
-SELECT count(*) FROM chatcrypt.doctor_copies();
+SELECT count(*) FROM chatcrypt_internal.doctor_copies();
 CREATE VIEW shown AS SELECT upper(body) FROM bodies;
 CREATE MATERIALIZED VIEW kept AS SELECT * FROM bodies WITH NO DATA;
 CREATE INDEX ON kept (body);
 CREATE MATERIALIZED VIEW wired AS SELECT wire FROM chatcrypt.wire_messages WITH NO DATA;
 CREATE VIEW wired_ids AS SELECT chat_id, message_id FROM chatcrypt.wire_messages;
 CREATE VIEW wired_by_hand WITH (security_invoker = off) AS SELECT chatcrypt.wire_message(chat_id, message_id) AS wire FROM wired_ids;
-CREATE MATERIALIZED VIEW decrypted AS SELECT chatcrypt.decrypt(chat_id, message_id, encrypted_message) FROM chatcrypt.message WITH NO DATA;
+CREATE MATERIALIZED VIEW decrypted AS SELECT chatcrypt.decrypt(chat_id, message_id, encrypted_message) FROM chatcrypt.sealed_message WITH NO DATA;
 CREATE INDEX searched ON notes (opened(chat_id, message_id, body));
 CREATE STATISTICS seen ON (chatcrypt.decrypt_bytea(chat_id, message_id, body)) FROM notes;
 ALTER TABLE notes ADD COLUMN clear text GENERATED ALWAYS AS (opened(chat_id, message_id, body)) STORED;
 CREATE TABLE backup AS SELECT * FROM chatcrypt.messages WITH NO DATA;
 CREATE PUBLICATION doctor_all FOR ALL TABLES;
 CREATE PUBLICATION doctor_ids FOR TABLE backup (message_id, chat_id);
-SELECT * FROM chatcrypt.doctor_copies() ORDER BY finding, what;
+SELECT * FROM chatcrypt_internal.doctor_copies() ORDER BY finding, what;
 SELECT array_agg(DISTINCT finding ORDER BY finding) FROM chatcrypt.doctor() WHERE what ~ 'doctor';
 DROP PUBLICATION doctor_all;
 DROP PUBLICATION doctor_ids;
@@ -239,61 +239,61 @@ DROP STATISTICS seen;
 DROP TABLE backup;
 DROP MATERIALIZED VIEW kept, decrypted, wired;
 DROP VIEW wired_by_hand;
-SELECT count(*) FROM chatcrypt.doctor_copies();
+SELECT count(*) FROM chatcrypt_internal.doctor_copies();
 RESET search_path;
 DROP SCHEMA doctor CASCADE;
 
 -- Keys: too old, used too often.
 BEGIN;
-DELETE FROM chatcrypt.message;
+DELETE FROM chatcrypt.sealed_message;
 DELETE FROM chatcrypt.chat;
 SELECT chatcrypt.create_chats(ARRAY[801, 802, 803]::bigint[]);
-SELECT severity, finding FROM chatcrypt.doctor_keys();
-UPDATE chatcrypt.dek SET valid_from = now() - interval '13 months' WHERE chat_id <> chatcrypt.id(803);
-SELECT * FROM chatcrypt.doctor_keys();
+SELECT severity, finding FROM chatcrypt_internal.doctor_keys();
+UPDATE chatcrypt.dek SET valid_from = now() - interval '13 months' WHERE chat_id <> chatcrypt.to_uuid(803);
+SELECT * FROM chatcrypt_internal.doctor_keys();
 UPDATE chatcrypt.tenant SET rotate_after = '2 years';
-SELECT severity, finding FROM chatcrypt.doctor_keys();
-UPDATE chatcrypt.chat SET rotate_after = '1 year' WHERE chat_id = chatcrypt.id(801);
-SELECT * FROM chatcrypt.doctor_keys();
+SELECT severity, finding FROM chatcrypt_internal.doctor_keys();
+UPDATE chatcrypt.chat SET rotate_after = '1 year' WHERE chat_id = chatcrypt.to_uuid(801);
+SELECT * FROM chatcrypt_internal.doctor_keys();
 SELECT chatcrypt.rotate_chat(801);
-SELECT severity, finding FROM chatcrypt.doctor_keys();
-SELECT * FROM chatcrypt.doctor_keys(wraps => 4);
-SELECT severity, finding FROM chatcrypt.doctor_keys(wraps => 5);
-INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(802), 'x' FROM generate_series(1, 40);
-INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(803), 'x' FROM generate_series(1, 10);
-ANALYZE chatcrypt.message;
-SELECT * FROM chatcrypt.doctor_keys(messages => 30);
-SELECT severity, finding FROM chatcrypt.doctor_keys(messages => 60);
+SELECT severity, finding FROM chatcrypt_internal.doctor_keys();
+SELECT * FROM chatcrypt_internal.doctor_keys(wraps => 4);
+SELECT severity, finding FROM chatcrypt_internal.doctor_keys(wraps => 5);
+INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(802), 'x' FROM generate_series(1, 40);
+INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(803), 'x' FROM generate_series(1, 10);
+ANALYZE chatcrypt.sealed_message;
+SELECT * FROM chatcrypt_internal.doctor_keys(messages => 30);
+SELECT severity, finding FROM chatcrypt_internal.doctor_keys(messages => 60);
 
 -- A history that nobody seals.
 SELECT chatcrypt.seal_events() > 0 AS sealed;
-SELECT count(*) FROM chatcrypt.doctor_history(age => '-1 hour');
+SELECT count(*) FROM chatcrypt_internal.doctor_history(age => '-1 hour');
 SELECT chatcrypt.create_chat(804) IS NOT NULL AS made;
 :found 'unsealed_history';
-SELECT severity, finding, regexp_replace(what, '[0-9]+', 'N') FROM chatcrypt.doctor_history(age => '-1 hour');
+SELECT severity, finding, regexp_replace(what, '[0-9]+', 'N') FROM chatcrypt_internal.doctor_history(age => '-1 hour');
 INSERT INTO chatcrypt.key_event (event, happened_at) VALUES ('policy', now() - interval '25 hours');
-SELECT severity, finding, regexp_replace(what, '[0-9]+', 'N'), why, how_to_mend FROM chatcrypt.doctor() WHERE finding = 'unsealed_history';
+SELECT severity, finding, regexp_replace(what, '[0-9]+', 'N'), why, remedy FROM chatcrypt.doctor() WHERE finding = 'unsealed_history';
 SELECT chatcrypt.seal_events() > 0 AS sealed;
 :found 'unsealed_history';
 
 -- Messages without their keys: all of a chat's, or those of one version.
 :found 'messages_without_dek';
 SAVEPOINT whole;
-DELETE FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(802);
+DELETE FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(802);
 SELECT * FROM chatcrypt.doctor() WHERE finding = 'messages_without_dek';
 ROLLBACK TO whole;
-INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(801), 'under version 2');
-DELETE FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(801) AND dek_version = 1;
-SELECT severity, finding, what FROM chatcrypt.doctor_messages(pages => 1000000) WHERE finding = 'messages_without_dek';
-DELETE FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(801) AND dek_version = 2;
-SELECT severity, finding, what FROM chatcrypt.doctor_messages(pages => 1000000) WHERE finding = 'messages_without_dek';
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(801), 'under version 2');
+DELETE FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(801) AND dek_version = 1;
+SELECT severity, finding, what FROM chatcrypt_internal.doctor_messages(pages => 1000000) WHERE finding = 'messages_without_dek';
+DELETE FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(801) AND dek_version = 2;
+SELECT severity, finding, what FROM chatcrypt_internal.doctor_messages(pages => 1000000) WHERE finding = 'messages_without_dek';
 ROLLBACK TO whole;
 -- It begins with any chat, and after the last goes on with the first: a message without a body is in no sample.
-INSERT INTO chatcrypt.message (message_id, chat_id) VALUES (chatcrypt.id(1), chatcrypt.id(805));
+INSERT INTO chatcrypt.sealed_message (message_id, chat_id) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(805));
 :found 'messages_without_dek';
-PREPARE found(int) AS SELECT count(what) FROM generate_series(1, 30) AS n, LATERAL (SELECT what FROM chatcrypt.doctor_messages(chats => $1 + 0 * n)) AS f WHERE what ~ chatcrypt.id(805)::text;
+PREPARE found(int) AS SELECT count(what) FROM generate_series(1, 30) AS n, LATERAL (SELECT what FROM chatcrypt_internal.doctor_messages(chats => $1 + 0 * n)) AS f WHERE what ~ chatcrypt.to_uuid(805)::text;
 EXECUTE found(3);
-SELECT count(what) < 30 AS seldom FROM generate_series(1, 30) AS n, LATERAL (SELECT what FROM chatcrypt.doctor_messages(chats => 1 + 0 * n)) AS f WHERE what ~ chatcrypt.id(805)::text;
+SELECT count(what) < 30 AS seldom FROM generate_series(1, 30) AS n, LATERAL (SELECT what FROM chatcrypt_internal.doctor_messages(chats => 1 + 0 * n)) AS f WHERE what ~ chatcrypt.to_uuid(805)::text;
 ROLLBACK TO whole;
 SELECT chatcrypt.shred_chat(802, confirm => 'irreversible');
 :found 'messages_without_dek';
@@ -309,9 +309,9 @@ ALTER TABLE chatcrypt.dek ENABLE ALWAYS TRIGGER invalidate;
 :found 'triggers';
 ALTER TABLE chatcrypt.dek ENABLE ALWAYS TRIGGER invalidate_all;
 :found 'triggers';
-ALTER TABLE chatcrypt.message ENABLE TRIGGER message_removed;
+ALTER TABLE chatcrypt.sealed_message ENABLE TRIGGER message_removed;
 :found 'triggers';
-ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER message_removed;
+ALTER TABLE chatcrypt.sealed_message ENABLE ALWAYS TRIGGER message_removed;
 ALTER TABLE chatcrypt.key_event DISABLE TRIGGER refuse_change;
 ALTER TABLE chatcrypt.tenant ENABLE REPLICA TRIGGER record_policy;
 :found 'triggers';
@@ -325,7 +325,7 @@ SELECT * FROM chatcrypt.doctor() WHERE finding = 'drop_guard';
 ALTER EVENT TRIGGER chatcrypt_guard ENABLE;
 :found 'drop_guard';
 ROLLBACK;
-SELECT chatcrypt.guard_drop();
+SELECT chatcrypt_internal.guard_drop();
 
 -- Who may ask.
 CREATE ROLE doctor_auditor IN ROLE chatcrypt_auditor;
@@ -340,16 +340,16 @@ SET ROLE doctor_admin;
 SELECT count(*) > 3 FROM chatcrypt.doctor();
 SET ROLE doctor_auditor;
 SELECT count(*) > 3 FROM chatcrypt.doctor();
-SELECT * FROM chatcrypt.doctor_values();
-SELECT * FROM chatcrypt.doctor_plaintext();
-SELECT * FROM chatcrypt.host_facts();
+SELECT * FROM chatcrypt_internal.doctor_values();
+SELECT * FROM chatcrypt_internal.doctor_plaintext();
+SELECT * FROM chatcrypt_internal.host_facts();
 -- Not even where EXECUTE was granted by mistake.
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION chatcrypt.host_facts() TO doctor_writer;
+GRANT EXECUTE ON FUNCTION chatcrypt_internal.host_facts() TO doctor_writer;
 SET ROLE doctor_writer;
-SELECT * FROM chatcrypt.host_facts();
+SELECT * FROM chatcrypt_internal.host_facts();
 RESET ROLE;
-REVOKE EXECUTE ON FUNCTION chatcrypt.host_facts() FROM doctor_writer;
+REVOKE EXECUTE ON FUNCTION chatcrypt_internal.host_facts() FROM doctor_writer;
 
 -- Nothing that the caller has in its search path, or among its temporary tables, is used.
 GRANT CREATE ON DATABASE :"here" TO doctor_auditor;
@@ -372,5 +372,5 @@ DROP ROLE doctor_auditor, doctor_admin, doctor_writer, doctor_nobody;
 -- What host_facts() says is so.
 SELECT f.core_limit::text = CASE split_part(limits.soft, ' ', 1) WHEN 'unlimited' THEN '-1' ELSE limits.soft END AS core_limit,
 	   f.cores_are_piped = (pg_read_file('/proc/sys/kernel/core_pattern') LIKE '|%') AS cores_are_piped
-FROM chatcrypt.host_facts() AS f,
+FROM chatcrypt_internal.host_facts() AS f,
 	 substring(pg_read_file('/proc/self/limits') FROM 'Max core file size +(\S+)') AS limits (soft);

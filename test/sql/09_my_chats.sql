@@ -11,11 +11,11 @@ SELECT chatcrypt.create_chats(ARRAY[9101, 9102]::bigint[], tenant => 'regress_te
 	participants_each => '[["regress bob", "regress alice"], ["regress alice"]]');
 SELECT chatcrypt.create_chat(9103, ARRAY['regress bob']);
 SELECT chatcrypt.create_chat(9104, ARRAY['regress alice'], mode => 'conversation_key');
-UPDATE chatcrypt.chat SET retention = '7 days' WHERE chat_id = chatcrypt.id(9102);
+UPDATE chatcrypt.chat SET retention = '7 days' WHERE chat_id = chatcrypt.to_uuid(9102);
 INSERT INTO chatcrypt.messages (chat_id, body, created_at, expires_at) VALUES
-	(chatcrypt.id(9101), 'first', '2020-01-01 00:00Z', 'infinity'), (chatcrypt.id(9101), 'second', '2020-01-02 00:00Z', 'infinity'),
-	(chatcrypt.id(9101), 'third', '2020-01-03 00:00Z', 'infinity'), (chatcrypt.id(9101), 'expired', '2020-01-04 00:00Z', '2020-01-05 00:00Z'),
-	(chatcrypt.id(9103), 'of bob', '2020-01-01 00:00Z', 'infinity'), (chatcrypt.id(9104), 'newest', '2020-02-01 00:00Z', 'infinity');
+	(chatcrypt.to_uuid(9101), 'first', '2020-01-01 00:00Z', 'infinity'), (chatcrypt.to_uuid(9101), 'second', '2020-01-02 00:00Z', 'infinity'),
+	(chatcrypt.to_uuid(9101), 'third', '2020-01-03 00:00Z', 'infinity'), (chatcrypt.to_uuid(9101), 'expired', '2020-01-04 00:00Z', '2020-01-05 00:00Z'),
+	(chatcrypt.to_uuid(9103), 'of bob', '2020-01-01 00:00Z', 'infinity'), (chatcrypt.to_uuid(9104), 'newest', '2020-02-01 00:00Z', 'infinity');
 
 SET ROLE regress_app;
 SET timezone = 'UTC'; SET datestyle = 'ISO';
@@ -48,8 +48,8 @@ SET LOCAL ROLE regress_auditor;
 SELECT count(*) FROM chatcrypt.my_chats();
 ROLLBACK;
 RESET timezone; RESET datestyle;
-DELETE FROM chatcrypt.message WHERE chat_id BETWEEN chatcrypt.id(9101) AND chatcrypt.id(9104);
-DELETE FROM chatcrypt.chat WHERE chat_id BETWEEN chatcrypt.id(9101) AND chatcrypt.id(9104);
+DELETE FROM chatcrypt.sealed_message WHERE chat_id BETWEEN chatcrypt.to_uuid(9101) AND chatcrypt.to_uuid(9104);
+DELETE FROM chatcrypt.chat WHERE chat_id BETWEEN chatcrypt.to_uuid(9101) AND chatcrypt.to_uuid(9104);
 DELETE FROM chatcrypt.tenant WHERE tenant = 'regress_tenant';
 DROP OWNED BY regress_app, regress_auditor;
 DROP ROLE regress_app, regress_auditor;

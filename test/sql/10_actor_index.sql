@@ -8,12 +8,12 @@ CREATE ROLE regress_app; GRANT chatcrypt_writer, chatcrypt_reader TO regress_app
 SELECT chatcrypt.create_chats(array_agg(10000 + n), participants_each => jsonb_agg(CASE WHEN n <= 5 THEN ARRAY['regress alice', 'regress bob']
 	WHEN n <= 8 THEN ARRAY['regress bob'] ELSE ARRAY['regress carol'] END)) FROM generate_series(1::bigint, 200) AS n;
 INSERT INTO chatcrypt.messages (chat_id, sender, body)
-	SELECT chatcrypt.id(10000 + c), 'regress', 'body ' || m FROM generate_series(1, 200) AS c, generate_series(1, 20) AS m;
+	SELECT chatcrypt.to_uuid(10000 + c), 'regress', 'body ' || m FROM generate_series(1, 200) AS c, generate_series(1, 20) AS m;
 -- Messages of a chat that there is no more: without an actor they are seen as ever.
 SELECT chatcrypt.create_chat(10999, ARRAY['regress alice']);
-INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.id(10999), 'regress', 'left behind');
-DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(10999);
-VACUUM ANALYZE chatcrypt.message, chatcrypt.participant;
+INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid(10999), 'regress', 'left behind');
+DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(10999);
+VACUUM ANALYZE chatcrypt.sealed_message, chatcrypt.participant;
 
 -- How a statement goes about it.
 CREATE FUNCTION pg_temp.way_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -52,10 +52,10 @@ SELECT pg_temp.way_of('DELETE FROM chatcrypt.messages');
 SELECT pg_temp.estimate_of(:'headline') BETWEEN 50 AND 200 AS good_estimate_of_100;
 :counted;
 -- A condition of the query's own is the better one.
-SELECT pg_temp.way_of('SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(10001)');
-SELECT pg_temp.way_of('SELECT body FROM chatcrypt.messages WHERE chat_id IN (chatcrypt.id(10001), chatcrypt.id(10002))');
-SELECT pg_temp.way_of('SELECT body FROM chatcrypt.messages AS m JOIN (VALUES (chatcrypt.id(10001))) AS v (chat_id) USING (chat_id)');
-SELECT count(*) FROM chatcrypt.messages WHERE chat_id IN (chatcrypt.id(10001), chatcrypt.id(10150));
+SELECT pg_temp.way_of('SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(10001)');
+SELECT pg_temp.way_of('SELECT body FROM chatcrypt.messages WHERE chat_id IN (chatcrypt.to_uuid(10001), chatcrypt.to_uuid(10002))');
+SELECT pg_temp.way_of('SELECT body FROM chatcrypt.messages AS m JOIN (VALUES (chatcrypt.to_uuid(10001))) AS v (chat_id) USING (chat_id)');
+SELECT count(*) FROM chatcrypt.messages WHERE chat_id IN (chatcrypt.to_uuid(10001), chatcrypt.to_uuid(10150));
 ROLLBACK;
 
 -- One plan for all: made for alice, and run for others, for nobody, and again when she has left and come.
@@ -72,10 +72,10 @@ SELECT chatcrypt.act_as('regress bob');
 EXECUTE counted;
 SELECT chatcrypt.remove_participant(10001, 'regress bob');
 EXECUTE counted;
-RESET ROLE; INSERT INTO chatcrypt.participant VALUES ('regress bob', chatcrypt.id(10100)); SET ROLE regress_app;
+RESET ROLE; INSERT INTO chatcrypt.participant VALUES ('regress bob', chatcrypt.to_uuid(10100)); SET ROLE regress_app;
 EXECUTE counted;
 SELECT chatcrypt.create_chat(11000, ARRAY['regress bob']);
-RESET ROLE; INSERT INTO chatcrypt.message (message_id, chat_id, sender) VALUES (chatcrypt.new_message_id(), chatcrypt.id(11000), 'regress'); SET ROLE regress_app;
+RESET ROLE; INSERT INTO chatcrypt.sealed_message (message_id, chat_id, sender) VALUES (chatcrypt.new_message_id(), chatcrypt.to_uuid(11000), 'regress'); SET ROLE regress_app;
 EXECUTE counted;
 SAVEPOINT s;
 SELECT chatcrypt.remove_participant(11000, 'regress bob');
@@ -130,7 +130,7 @@ RESET enable_bitmapscan; RESET enable_seqscan; RESET cpu_tuple_cost;
 -- In a table of one's own, with an index of whatever kind.
 RESET ROLE;
 CREATE TABLE regress_notes (note int, chat_id uuid);
-INSERT INTO regress_notes SELECT n, CASE WHEN n % 100 > 0 THEN chatcrypt.id(10001 + n % 200) END FROM generate_series(1, 4000) AS n;
+INSERT INTO regress_notes SELECT n, CASE WHEN n % 100 > 0 THEN chatcrypt.to_uuid(10001 + n % 200) END FROM generate_series(1, 4000) AS n;
 GRANT SELECT ON regress_notes TO regress_app;
 CREATE FUNCTION pg_temp.notes(index text) RETURNS TABLE (way text, alice bigint) LANGUAGE plpgsql AS $$
 BEGIN
@@ -160,23 +160,23 @@ EXECUTE noted; DEALLOCATE noted; DROP INDEX regress_note_by_chat;
 
 -- Called by hand it tells an actor of its own chats, and nobody anything, whatever the index.
 SET ROLE regress_app;
-SELECT chatcrypt.visible_chats('chatcrypt.message_by_chat');
-SELECT count(*) FROM chatcrypt.message WHERE chat_id = ANY (chatcrypt.visible_chats('chatcrypt.message_by_chat'));
+SELECT chatcrypt_internal.visible_chats('chatcrypt.sealed_message_by_chat');
+SELECT count(*) FROM chatcrypt.sealed_message WHERE chat_id = ANY (chatcrypt_internal.visible_chats('chatcrypt.sealed_message_by_chat'));
 BEGIN;
 SELECT chatcrypt.act_as('regress alice');
-SELECT cardinality(chatcrypt.visible_chats('chatcrypt.message_by_chat'));
+SELECT cardinality(chatcrypt_internal.visible_chats('chatcrypt.sealed_message_by_chat'));
 ROLLBACK;
 RESET ROLE;
 -- However many there are: only an estimate stops counting.
 BEGIN;
-INSERT INTO chatcrypt.chat (chat_id, tenant) SELECT chatcrypt.id(20000 + n), 'default' FROM generate_series(1, 1500) AS n;
-INSERT INTO chatcrypt.participant (participant, chat_id) SELECT 'regress erin', chatcrypt.id(20000 + n) FROM generate_series(1, 1500) AS n;
+INSERT INTO chatcrypt.chat (chat_id, tenant) SELECT chatcrypt.to_uuid(20000 + n), 'default' FROM generate_series(1, 1500) AS n;
+INSERT INTO chatcrypt.participant (participant, chat_id) SELECT 'regress erin', chatcrypt.to_uuid(20000 + n) FROM generate_series(1, 1500) AS n;
 SELECT chatcrypt.act_as('regress erin');
-SELECT cardinality(chatcrypt.visible_chats('chatcrypt.message_by_chat'));
+SELECT cardinality(chatcrypt_internal.visible_chats('chatcrypt.sealed_message_by_chat'));
 ROLLBACK;
 DROP TABLE regress_notes;
 RESET plan_cache_mode;
-DELETE FROM chatcrypt.message WHERE sender = 'regress';
-DELETE FROM chatcrypt.chat WHERE chat_id BETWEEN chatcrypt.id(10001) AND chatcrypt.id(10200);
+DELETE FROM chatcrypt.sealed_message WHERE sender = 'regress';
+DELETE FROM chatcrypt.chat WHERE chat_id BETWEEN chatcrypt.to_uuid(10001) AND chatcrypt.to_uuid(10200);
 DROP OWNED BY regress_app;
 DROP ROLE regress_app;

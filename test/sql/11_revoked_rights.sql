@@ -4,7 +4,7 @@
 \set VERBOSITY terse
 CREATE ROLE revoked_reader;
 GRANT USAGE ON SCHEMA chatcrypt TO revoked_reader;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt TO revoked_reader;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal TO revoked_reader;
 GRANT chatcrypt_reader TO revoked_reader;
 SELECT chatcrypt.create_chat(900);
 SELECT chatcrypt.encrypt(900, 1, 'read once') AS envelope \gset
@@ -31,7 +31,7 @@ RESET ROLE;
 -- A superuser that is none any more.
 CREATE ROLE revoked_superuser SUPERUSER;
 GRANT USAGE ON SCHEMA chatcrypt TO revoked_superuser;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt TO revoked_superuser;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal TO revoked_superuser;
 SET ROLE revoked_superuser;
 SELECT chatcrypt.decrypt(900, 1, :'envelope');
 RESET ROLE;
@@ -44,7 +44,7 @@ RESET ROLE;
 CREATE ROLE revoked_heir NOINHERIT;
 GRANT chatcrypt_reader TO revoked_heir;
 GRANT USAGE ON SCHEMA chatcrypt TO revoked_heir;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt TO revoked_heir;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal TO revoked_heir;
 SET ROLE revoked_heir;
 SELECT chatcrypt.decrypt(900, 1, :'envelope');
 SET ROLE chatcrypt_reader;

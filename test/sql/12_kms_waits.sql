@@ -29,16 +29,16 @@ SELECT array_length(bounds, 1) = array_length(counts, 1) AS a_count_each,
 	bounds = (SELECT array_agg(b ORDER BY b) FROM unnest(bounds) AS b) AS bounds_rise,
 	counts = (SELECT array_agg(c ORDER BY c) FROM unnest(counts) AS c) AS counts_rise,
 	counts[array_upper(counts, 1)] <= waits AS not_above_all,
-	timeouts + refused_at_once + cancelled + failed <= waits AS ends_are_waits
+	timeouts + refused_at_once + canceled + failed <= waits AS ends_are_waits
 FROM chatcrypt.kms_waits;
 
 -- For auditors and administrators, and nobody else.
 SELECT role, has_table_privilege(role, 'chatcrypt.kms_waits', 'SELECT') AS reads,
-	has_function_privilege(role, 'chatcrypt.read_kms_waits()', 'EXECUTE') AS calls
+	has_function_privilege(role, 'chatcrypt_internal.read_kms_waits()', 'EXECUTE') AS calls
 FROM unnest(ARRAY['chatcrypt_auditor', 'chatcrypt_admin', 'chatcrypt_writer', 'chatcrypt_reader', 'chatcrypt_keyholder']) AS role;
 SET ROLE chatcrypt_reader;
 SELECT * FROM chatcrypt.kms_waits;
-SELECT chatcrypt.read_kms_waits();
+SELECT chatcrypt_internal.read_kms_waits();
 SET ROLE chatcrypt_auditor;
 SELECT count(*) FROM chatcrypt.kms_waits;
 RESET ROLE;

@@ -43,7 +43,7 @@ SELECT * FROM chatcrypt.verify_events();
 ROLLBACK;
 
 -- Somebody who gets around the triggers.  The ids of events and seals here, counted from the first of this file.
-SELECT min(event_id) - 1 AS e FROM chatcrypt.key_event WHERE chat_id = chatcrypt.id(17000) AND event = 'rotate' \gset
+SELECT min(event_id) - 1 AS e FROM chatcrypt.key_event WHERE chat_id = chatcrypt.to_uuid(17000) AND event = 'rotate' \gset
 SELECT max(seal_id) - 3 AS s FROM chatcrypt.event_seal \gset
 PREPARE verify AS SELECT problem, event_id - :e AS event, seal_id - :s AS seal, regexp_replace(detail, '\d+', 'N', 'g') AS detail
 FROM chatcrypt.verify_events();

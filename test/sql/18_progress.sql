@@ -10,7 +10,7 @@ FROM chatcrypt.progress WHERE pid = pg_backend_pid();
 SET ROLE operator;
 SELECT chatcrypt.note_progress('count', total => 10);
 EXECUTE mine;
-SELECT chatcrypt.note_progress('count', chatcrypt.id(1), 4, 10);
+SELECT chatcrypt.note_progress('count', chatcrypt.to_uuid(1), 4, 10);
 EXECUTE mine;
 RESET ROLE;
 SET ROLE auditor;
@@ -19,7 +19,7 @@ SELECT chatcrypt.note_progress('mine');
 RESET ROLE;
 SET ROLE app;
 SELECT count(*) FROM chatcrypt.progress;
-SELECT chatcrypt.read_progress();
+SELECT chatcrypt_internal.read_progress();
 RESET ROLE;
 
 -- How fast it goes, how long the rest takes, and that nobody holds it up.

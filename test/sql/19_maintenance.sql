@@ -22,7 +22,7 @@ RESET ROLE;
 SET ROLE auditor;
 SELECT task, running, last_success >= last_start AS succeeded, last_error, failures, partial_failures, failed_items, next_due IS NOT NULL AS due_again
 FROM chatcrypt.maintenance_status WHERE database = current_database() AND task IN ('round', 'seal_events') ORDER BY task;
-SELECT count(*) AS unsealed FROM chatcrypt.key_event WHERE chat_id = chatcrypt.id(19000)
+SELECT count(*) AS unsealed FROM chatcrypt.key_event WHERE chat_id = chatcrypt.to_uuid(19000)
 AND NOT event_id <@ (SELECT range_agg(ids) FROM chatcrypt.event_seal, unnest(event_ids) AS ids);
 RESET ROLE;
 
@@ -30,12 +30,12 @@ RESET ROLE;
 SELECT chatcrypt.create_tenant('away', 'local:acme'), chatcrypt.create_chat(19001), chatcrypt.create_chat(19002, tenant => 'away') \gset
 SET client_min_messages = error;
 UPDATE chatcrypt.tenant SET kms_key = 'local:nosuchkey' WHERE tenant = 'away';
-UPDATE chatcrypt.chat SET rotate_after = '1 microsecond' WHERE chat_id IN (chatcrypt.id(19001), chatcrypt.id(19002));
+UPDATE chatcrypt.chat SET rotate_after = '1 microsecond' WHERE chat_id IN (chatcrypt.to_uuid(19001), chatcrypt.to_uuid(19002));
 RESET client_min_messages;
 CALL chatcrypt.run_maintenance();
 SELECT last_success >= last_start AS succeeded, last_error, last_error_at >= last_start AS now, failures, partial_failures, failed_items, items
 FROM chatcrypt.maintenance_status WHERE database = current_database() AND task = 'rotate_due';
-DELETE FROM chatcrypt.chat WHERE chat_id IN (chatcrypt.id(19001), chatcrypt.id(19002));
+DELETE FROM chatcrypt.chat WHERE chat_id IN (chatcrypt.to_uuid(19001), chatcrypt.to_uuid(19002));
 CALL chatcrypt.run_maintenance();
 SELECT last_success > last_error_at AS succeeded, failures, partial_failures, failed_items, items
 FROM chatcrypt.maintenance_status WHERE database = current_database() AND task = 'rotate_due';

@@ -10,7 +10,7 @@ SELECT chatcrypt.create_chat(8105);
 SELECT chatcrypt.rotate_chat(8101);
 SELECT chatcrypt.shred_chat(8103, 'irreversible');
 SELECT chatcrypt.import_dek(8103, decode(repeat('cd', 32), 'hex'), 7);
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) SELECT chatcrypt.id(n), chatcrypt.id(n), 'body ' || n
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) SELECT chatcrypt.to_uuid(n), chatcrypt.to_uuid(n), 'body ' || n
 	FROM generate_series(8100, 8105) AS n;
 SELECT chatcrypt.put_attachment(8101, 8101, 'a file'::bytea) IS NOT NULL AS file;
 
@@ -27,7 +27,7 @@ BEGIN
 		PERFORM chatcrypt.shred_tenant('reapply', 'irreversible');
 		PERFORM chatcrypt.create_chat(8199);
 		PERFORM chatcrypt.shred_chat(8199, 'irreversible');
-		INSERT INTO chatcrypt.key_event (event, chat_id, detail) VALUES ('shred', chatcrypt.id(8104), 'chat deleted, with 1 messages');
+		INSERT INTO chatcrypt.key_event (event, chat_id, detail) VALUES ('shred', chatcrypt.to_uuid(8104), 'chat deleted, with 1 messages');
 		PERFORM chatcrypt.seal_events(100000);
 		PERFORM chatcrypt.shred_chat(8105, 'irreversible');
 		SELECT jsonb_agg(e) INTO events FROM chatcrypt.key_event AS e;
@@ -43,8 +43,8 @@ $$;
 SELECT pg_temp.elsewhere();
 GRANT SELECT ON old_event, old_seal TO operator, auditor;
 CREATE VIEW pg_temp.state AS SELECT chatcrypt.number_of(chat_id) AS chat, array_agg(d.state ORDER BY dek_version) AS keys,
-		(SELECT count(*) FROM chatcrypt.attachment a WHERE a.chat_id = d.chat_id) AS files
-	FROM chatcrypt.dek AS d WHERE chat_id BETWEEN chatcrypt.id(8100) AND chatcrypt.id(8199) GROUP BY chat_id ORDER BY 1;
+		(SELECT count(*) FROM chatcrypt.sealed_attachment a WHERE a.chat_id = d.chat_id) AS files
+	FROM chatcrypt.dek AS d WHERE chat_id BETWEEN chatcrypt.to_uuid(8100) AND chatcrypt.to_uuid(8199) GROUP BY chat_id ORDER BY 1;
 SELECT * FROM pg_temp.state;
 GRANT SELECT ON pg_temp.state TO operator;
 CREATE FUNCTION pg_temp.history() RETURNS chatcrypt.key_event[] LANGUAGE sql AS
@@ -54,7 +54,7 @@ CREATE FUNCTION pg_temp.seals() RETURNS chatcrypt.event_seal[] LANGUAGE sql AS
 CREATE FUNCTION pg_temp.told(events chatcrypt.key_event[], seals chatcrypt.event_seal[] DEFAULT NULL)
 	RETURNS TABLE (chat bigint, deleted boolean, outcome text, keys integer) LANGUAGE sql AS
 	$$SELECT chatcrypt.number_of(chat_id), deleted, outcome, keys FROM chatcrypt.reapply_shreds(events, 'irreversible', seals)
-	WHERE chat_id BETWEEN chatcrypt.id(8100) AND chatcrypt.id(8199) ORDER BY event_id$$;
+	WHERE chat_id BETWEEN chatcrypt.to_uuid(8100) AND chatcrypt.to_uuid(8199) ORDER BY event_id$$;
 
 -- Who may, and what is confirmed.
 SET ROLE auditor;
@@ -81,9 +81,9 @@ CREATE FUNCTION pg_temp.one(kind text, chat uuid, tenant text, at timestamptz) R
 	$$SELECT ROW(1, $1, $2, $3, NULL, NULL, NULL, '1 keys destroyed', 'x', 'x', NULL, $4, '3')::chatcrypt.key_event$$;
 SET ROLE operator;
 SELECT * FROM chatcrypt.reapply_shreds(pg_temp.history() || pg_temp.one('shred', NULL, NULL, now()), 'irreversible');
-SELECT * FROM chatcrypt.reapply_shreds(pg_temp.history() || pg_temp.one('shred', chatcrypt.id(8100), NULL, 'infinity'), 'irreversible');
-SELECT * FROM chatcrypt.reapply_shreds(pg_temp.history() || pg_temp.one(NULL, chatcrypt.id(8100), NULL, now()), 'irreversible');
-SELECT * FROM chatcrypt.reapply_shreds(ARRAY[pg_temp.one('shred', chatcrypt.id(8100), NULL, now())], 'irreversible');
+SELECT * FROM chatcrypt.reapply_shreds(pg_temp.history() || pg_temp.one('shred', chatcrypt.to_uuid(8100), NULL, 'infinity'), 'irreversible');
+SELECT * FROM chatcrypt.reapply_shreds(pg_temp.history() || pg_temp.one(NULL, chatcrypt.to_uuid(8100), NULL, now()), 'irreversible');
+SELECT * FROM chatcrypt.reapply_shreds(ARRAY[pg_temp.one('shred', chatcrypt.to_uuid(8100), NULL, now())], 'irreversible');
 SELECT * FROM chatcrypt.reapply_shreds(ARRAY(SELECT ROW(e.*)::chatcrypt.key_event FROM old_event AS e WHERE event = 'create' OR chat_id IS NULL), 'irreversible');
 SELECT * FROM chatcrypt.reapply_shreds(ARRAY(SELECT ROW(e.*)::chatcrypt.key_event FROM old_event AS e WHERE event = 'create'), 'irreversible');
 SELECT * FROM pg_temp.state;
@@ -91,7 +91,7 @@ SELECT * FROM pg_temp.state;
 -- With seals: what was altered, in an event or in a seal, stops all of it.
 DO $$
 BEGIN
-	PERFORM chatcrypt.reapply_shreds(ARRAY(SELECT ROW(event_id, event, CASE WHEN chat_id = chatcrypt.id(8104) AND event = 'shred' THEN chatcrypt.id(8101) ELSE chat_id END,
+	PERFORM chatcrypt.reapply_shreds(ARRAY(SELECT ROW(event_id, event, CASE WHEN chat_id = chatcrypt.to_uuid(8104) AND event = 'shred' THEN chatcrypt.to_uuid(8101) ELSE chat_id END,
 		tenant, purpose, dek_version, kms_key, detail, role, session_role, actor, happened_at, transaction_id)::chatcrypt.key_event FROM old_event),
 		'irreversible', pg_temp.seals());
 EXCEPTION WHEN OTHERS THEN
@@ -110,9 +110,9 @@ BEGIN;
 SELECT * FROM pg_temp.told(pg_temp.history());
 SELECT * FROM pg_temp.state;
 ROLLBACK;
-SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(8101);
+SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(8101);
 RESET ROLE;
-SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(8101);
+SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(8101);
 SET ROLE operator;
 BEGIN;
 SELECT * FROM pg_temp.told(pg_temp.history(), '{}');
@@ -127,9 +127,9 @@ SELECT chatcrypt.import_dek(8100, decode(repeat('ef', 32), 'hex'), 9);
 SELECT * FROM pg_temp.told(pg_temp.history() || pg_temp.history());
 SELECT * FROM pg_temp.state;
 RESET ROLE;
-SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(8101);
+SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(8101);
 SELECT chatcrypt.number_of(chat_id) AS chat, regexp_replace(detail, 'event \d+ of [-0-9]+T[:.0-9]+Z', 'event N of T') AS detail, role = 'operator' AS by_operator
-FROM chatcrypt.key_event WHERE chat_id BETWEEN chatcrypt.id(8100) AND chatcrypt.id(8105) AND event = 'shred' ORDER BY event_id;
+FROM chatcrypt.key_event WHERE chat_id BETWEEN chatcrypt.to_uuid(8100) AND chatcrypt.to_uuid(8105) AND event = 'shred' ORDER BY event_id;
 SELECT * FROM chatcrypt.verify_events();
 DROP OWNED BY operator, auditor;
 DROP ROLE operator, auditor;

@@ -20,14 +20,14 @@ SELECT chatcrypt.create_chat(10003, tenant => 'also'), chatcrypt.create_chat(100
 SELECT chatcrypt.rotate_chat(10000), chatcrypt.shred_chat(10002, 'irreversible');
 SELECT chatcrypt.encrypt(10000, 1, 'old version') AS envelope \gset
 CREATE TABLE before AS SELECT dek_id, encrypted_dek, kcv, state, valid_from, valid_to FROM chatcrypt.dek;
-CREATE VIEW keys AS SELECT chat_id, purpose, dek_version, state, kms_key, chatcrypt.kms_key_version(kms_key, encrypted_dek) AS key_version
-	FROM chatcrypt.dek WHERE chat_id BETWEEN chatcrypt.id(10000) AND chatcrypt.id(10010);
+CREATE VIEW keys AS SELECT chat_id, purpose, dek_version, state, kms_key, chatcrypt_internal.kms_key_version(kms_key, encrypted_dek) AS key_version
+	FROM chatcrypt.dek WHERE chat_id BETWEEN chatcrypt.to_uuid(10000) AND chatcrypt.to_uuid(10010);
 CREATE ROLE operator; GRANT chatcrypt_admin TO operator; GRANT SELECT ON keys TO operator;
 CREATE ROLE stranger; GRANT chatcrypt_writer, chatcrypt_reader TO stranger;
 SET ROLE operator;
 
 -- Nothing to do.
-CALL chatcrypt.rewrap(key_uri => 'local:turn');
+CALL chatcrypt.rewrap(kms_key => 'local:turn');
 SELECT * FROM chatcrypt.kms_key_usage() WHERE kms_key IN ('local:turn', 'local:other');
 
 -- A new version of the key: by chat, by tenant, by key, and what is left at last.
@@ -39,12 +39,12 @@ RESET ROLE;
 SELECT chatcrypt.create_chat(10005, tenant => 'also');
 SET ROLE operator;
 SELECT * FROM chatcrypt.kms_key_usage() WHERE kms_key IN ('local:turn', 'local:other');
-CALL chatcrypt.rewrap(chat_id => chatcrypt.id(10003));
-CALL chatcrypt.rewrap(tenant => 'turning', "limit" => 1);
+CALL chatcrypt.rewrap(chat_id => chatcrypt.to_uuid(10003));
+CALL chatcrypt.rewrap(tenant => 'turning', max_keys => 1);
 SELECT * FROM keys ORDER BY 1, 3;
 CALL chatcrypt.rewrap(tenant => 'turning');
-CALL chatcrypt.rewrap(key_uri => 'local:turn', "limit" => 0);
-CALL chatcrypt.rewrap(key_uri => 'local:turn');
+CALL chatcrypt.rewrap(kms_key => 'local:turn', max_keys => 0);
+CALL chatcrypt.rewrap(kms_key => 'local:turn');
 CALL chatcrypt.rewrap(tenant => 'also');
 SELECT * FROM keys ORDER BY 1, 3;
 SELECT * FROM chatcrypt.kms_key_usage() WHERE kms_key IN ('local:turn', 'local:other');
@@ -57,13 +57,13 @@ SELECT chatcrypt.decrypt(10000, 1, :'envelope');
 
 -- Another key: tenants go first, keys follow.
 SET ROLE operator;
-CALL chatcrypt.move_key('local:turn', 'local:nosuchkey');
+CALL chatcrypt.move_kms_key('local:turn', 'local:nosuchkey');
 SELECT tenant, kms_key FROM chatcrypt.tenant WHERE tenant IN ('turning', 'also') ORDER BY 1;
-CALL chatcrypt.move_key('local:turn', 'local:other', "limit" => 2);
+CALL chatcrypt.move_kms_key('local:turn', 'local:other', max_keys => 2);
 SELECT tenant, kms_key FROM chatcrypt.tenant WHERE tenant IN ('turning', 'also') ORDER BY 1;
 SELECT * FROM chatcrypt.kms_key_usage() WHERE kms_key IN ('local:turn', 'local:other');
-CALL chatcrypt.move_key('local:turn', 'local:other');
-CALL chatcrypt.move_key('local:turn', 'local:other');
+CALL chatcrypt.move_kms_key('local:turn', 'local:other');
+CALL chatcrypt.move_kms_key('local:turn', 'local:other');
 SELECT * FROM keys ORDER BY 1, 3;
 RESET ROLE;
 SELECT chatcrypt.decrypt(10000, 1, :'envelope');
@@ -71,18 +71,18 @@ SELECT event, chat_id, tenant, purpose, dek_version, kms_key, detail FROM chatcr
 WHERE event = 'move' AND chat_id IS NOT NULL OR event = 'policy' AND tenant IN ('turning', 'also') ORDER BY event_id;
 
 -- And back, with a key that has gone meanwhile: one that does not open stops no other.
-UPDATE chatcrypt.dek SET encrypted_dek = (SELECT encrypted_dek FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(10001))
-WHERE chat_id = chatcrypt.id(10003);
+UPDATE chatcrypt.dek SET encrypted_dek = (SELECT encrypted_dek FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(10001))
+WHERE chat_id = chatcrypt.to_uuid(10003);
 SET ROLE operator;
-CALL chatcrypt.move_key('local:other', 'local:turn');
+CALL chatcrypt.move_kms_key('local:other', 'local:turn');
 SELECT * FROM keys ORDER BY 1, 3;
 RESET ROLE;
 CALL remove_key('turn'); CALL remove_key('turn.2'); CALL write_key('third');
 SET ROLE operator;
 -- Nothing that "local:other" wrapped opens any more, so it wraps nothing.
-CALL chatcrypt.move_key('local:turn', 'local:other');
-CALL chatcrypt.move_key('local:turn', 'local:third');
-CALL chatcrypt.rewrap(key_uri => 'local:turn');
+CALL chatcrypt.move_kms_key('local:turn', 'local:other');
+CALL chatcrypt.move_kms_key('local:turn', 'local:third');
+CALL chatcrypt.rewrap(kms_key => 'local:turn');
 SELECT kms_key, count(*) FROM keys WHERE state <> 'destroyed' GROUP BY 1 ORDER BY 1;
 SELECT tenant, kms_key FROM chatcrypt.tenant WHERE tenant IN ('turning', 'also') ORDER BY 1;
 RESET ROLE;
@@ -91,32 +91,32 @@ SELECT chatcrypt.decrypt(10000, 1, :'envelope');
 -- What is refused.
 SET ROLE operator;
 CALL chatcrypt.rewrap(tenant => 'nobody');
-CALL chatcrypt.rewrap(chat_id => chatcrypt.id(4711));
-CALL chatcrypt.rewrap(key_uri => 'nosuch:key');
-CALL chatcrypt.rewrap("limit" => -1);
-CALL chatcrypt.move_key('local:turn', 'local:turn');
-CALL chatcrypt.move_key('local:turn', NULL);
-CALL chatcrypt.move_key('nosuch:key', 'local:turn');
-CALL chatcrypt.move_key('local:turn', 'local:../turn');
+CALL chatcrypt.rewrap(chat_id => chatcrypt.to_uuid(4711));
+CALL chatcrypt.rewrap(kms_key => 'nosuch:key');
+CALL chatcrypt.rewrap(max_keys => -1);
+CALL chatcrypt.move_kms_key('local:turn', 'local:turn');
+CALL chatcrypt.move_kms_key('local:turn', NULL);
+CALL chatcrypt.move_kms_key('nosuch:key', 'local:turn');
+CALL chatcrypt.move_kms_key('local:turn', 'local:../turn');
 BEGIN;
 CALL chatcrypt.rewrap();
 ROLLBACK;
 BEGIN;
-CALL chatcrypt.move_key('local:turn', 'local:other');
+CALL chatcrypt.move_kms_key('local:turn', 'local:other');
 ROLLBACK;
 SET ROLE stranger;
 CALL chatcrypt.rewrap();
-CALL chatcrypt.move_key('local:turn', 'local:other');
+CALL chatcrypt.move_kms_key('local:turn', 'local:other');
 SELECT chatcrypt.kms_key_usage();
 RESET ROLE;
-GRANT EXECUTE ON ALL ROUTINES IN SCHEMA chatcrypt TO stranger;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA chatcrypt, chatcrypt_internal TO stranger;
 SET ROLE stranger;
 CALL chatcrypt.rewrap();
-CALL chatcrypt.move_key('local:turn', 'local:other');
+CALL chatcrypt.move_kms_key('local:turn', 'local:other');
 SELECT chatcrypt.kms_key_usage();
 RESET ROLE;
-SELECT chatcrypt.kms_key_version('local:turn', '\x00'), chatcrypt.kms_key_version('vault:transit/x', 'vault:v7:short'), chatcrypt.kms_key_version('nosuch:key', '\x00');
-DELETE FROM chatcrypt.chat WHERE chat_id BETWEEN chatcrypt.id(10000) AND chatcrypt.id(10005);
+SELECT chatcrypt_internal.kms_key_version('local:turn', '\x00'), chatcrypt_internal.kms_key_version('vault:transit/x', 'vault:v7:short'), chatcrypt_internal.kms_key_version('nosuch:key', '\x00');
+DELETE FROM chatcrypt.chat WHERE chat_id BETWEEN chatcrypt.to_uuid(10000) AND chatcrypt.to_uuid(10005);
 DELETE FROM chatcrypt.tenant WHERE tenant IN ('turning', 'also');
 CALL remove_key('other'); CALL remove_key('third');
 DROP VIEW keys;

@@ -22,36 +22,36 @@ CALL remove_key('seen'); CALL remove_key('lost');
 INSERT INTO chatcrypt.tenant (tenant, kms_key) VALUES ('unused', 'local:of_a_tenant');
 SELECT chatcrypt.create_chats(ARRAY[11000, 11001]::bigint[]);
 INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, encrypted_dek, kcv, valid_to)
-	SELECT chatcrypt.id(11000), 'data', 100 + n, 'decrypt_only', 'local:of_rows' || n % 3, '\x01', sha256('\x'), now() FROM generate_series(1, 9) AS n;
-INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, valid_to) VALUES (chatcrypt.id(11001), 'data', 100, 'destroyed', 'local:of_destroyed', now());
+	SELECT chatcrypt.to_uuid(11000), 'data', 100 + n, 'decrypt_only', 'local:of_rows' || n % 3, '\x01', sha256('\x'), now() FROM generate_series(1, 9) AS n;
+INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, valid_to) VALUES (chatcrypt.to_uuid(11001), 'data', 100, 'destroyed', 'local:of_destroyed', now());
 SET ROLE watcher;
-SELECT key_uri, usable, unusable_because, reachable, breaker, last_outcome, in_flight, waiting, calls, failed_calls, items, retries, facts_at
-FROM chatcrypt.kms_status WHERE key_uri LIKE 'local:of%';
-SELECT count(*), count(DISTINCT key_uri), bool_or(key_uri = current_setting('chatcrypt.default_kms_key')) AS default_is_there FROM chatcrypt.kms_status
-HAVING count(*) <> count(DISTINCT key_uri) OR NOT bool_or(key_uri = current_setting('chatcrypt.default_kms_key'));
+SELECT kms_key, usable, unusable_because, reachable, breaker, last_outcome, in_flight, waiting, calls, failed_calls, items, retries, facts_at
+FROM chatcrypt.kms_status WHERE kms_key LIKE 'local:of%';
+SELECT count(*), count(DISTINCT kms_key), bool_or(kms_key = current_setting('chatcrypt.default_kms_key')) AS default_is_there FROM chatcrypt.kms_status
+HAVING count(*) <> count(DISTINCT kms_key) OR NOT bool_or(kms_key = current_setting('chatcrypt.default_kms_key'));
 RESET ROLE;
-DELETE FROM chatcrypt.dek WHERE dek_version >= 100 AND chat_id IN (chatcrypt.id(11000), chatcrypt.id(11001));
+DELETE FROM chatcrypt.dek WHERE dek_version >= 100 AND chat_id IN (chatcrypt.to_uuid(11000), chatcrypt.to_uuid(11001));
 DELETE FROM chatcrypt.tenant WHERE tenant = 'unused';
 
 -- A key that is not there, by the eyes of an auditor, and how it ends; what nobody has is not shown.
 SELECT chatcrypt.create_tenant('seen', 'local:seen');
 SET ROLE watcher;
 SELECT count(*) > 0 AS checked FROM chatcrypt.kms_check('local:nobodys');
-SELECT count(*) FROM chatcrypt.kms_status WHERE key_uri = 'local:nobodys';
+SELECT count(*) FROM chatcrypt.kms_status WHERE kms_key = 'local:nobodys';
 SELECT step, ok FROM chatcrypt.kms_check('local:seen');
 SELECT usable, unusable_because, reachable, last_outcome, refused_until, key_derived, facts_at, certificate_not_after, last_request_id
-FROM chatcrypt.kms_status WHERE key_uri = 'local:seen';
-SELECT operation, outcome, calls, items FROM chatcrypt.kms_calls WHERE key_uri = 'local:seen';
+FROM chatcrypt.kms_status WHERE kms_key = 'local:seen';
+SELECT operation, outcome, calls, items FROM chatcrypt.kms_calls WHERE kms_key = 'local:seen';
 RESET ROLE;
 CALL write_key('seen');
 SET ROLE watcher;
 SELECT step, ok FROM chatcrypt.kms_check('local:seen');
-SELECT usable, unusable_because, last_outcome FROM chatcrypt.kms_status WHERE key_uri = 'local:seen';
-SELECT operation, outcome, calls, items FROM chatcrypt.kms_calls WHERE key_uri = 'local:seen';
+SELECT usable, unusable_because, last_outcome FROM chatcrypt.kms_status WHERE kms_key = 'local:seen';
+SELECT operation, outcome, calls, items FROM chatcrypt.kms_calls WHERE kms_key = 'local:seen';
 SELECT kind, array_length(bounds, 1) AS bounds, array_length(counts, 1) AS counts, calls, counts[array_upper(counts, 1)] <= calls AS fits, seconds > 0 AS took_time,
 	   (SELECT bool_and(b < next) FROM (SELECT b, lead(b) OVER () AS next FROM unnest(bounds) AS b) AS o) AS bounds_rise,
 	   (SELECT bool_and(c <= next) FROM (SELECT c, lead(c) OVER () AS next FROM unnest(counts) AS c) AS o) AS counts_rise
-FROM chatcrypt.kms_latency WHERE key_uri = 'local:seen';
+FROM chatcrypt.kms_latency WHERE kms_key = 'local:seen';
 RESET ROLE;
 
 -- Data keys that do not open are told of by operation and outcome, and the key stays usable.
@@ -59,8 +59,8 @@ SELECT chatcrypt.create_chats(ARRAY[11002, 11003, 11004]::bigint[], tenant => 's
 CALL write_key('seen');
 SET ROLE watcher;
 SELECT dek_version, kms_key, reason FROM chatcrypt.verify_keys(tenant => 'seen');
-SELECT outcome, items FROM chatcrypt.kms_calls WHERE key_uri = 'local:seen' AND operation = 'unwrap' ORDER BY outcome;
-SELECT usable, last_outcome FROM chatcrypt.kms_status WHERE key_uri = 'local:seen';
+SELECT outcome, items FROM chatcrypt.kms_calls WHERE kms_key = 'local:seen' AND operation = 'unwrap' ORDER BY outcome;
+SELECT usable, last_outcome FROM chatcrypt.kms_status WHERE kms_key = 'local:seen';
 -- What an auditor has found stands in the history.
 SELECT event, role, count(*) FROM chatcrypt.key_event WHERE kms_key = 'local:seen' AND event = 'unwrap_failed' GROUP BY 1, 2;
 SELECT data_keys, active FROM chatcrypt.kms_key_usage() WHERE kms_key = 'local:seen';

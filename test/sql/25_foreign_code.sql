@@ -1,7 +1,7 @@
 -- Tables of applications that hold envelopes: the code of their owners runs, and runs as those owners.
 \set VERBOSITY terse
 SELECT chatcrypt.create_chat(25001);
-UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.id(25001);
+UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(25001);
 CREATE ROLE regress_shop IN ROLE chatcrypt_writer, chatcrypt_reader;
 CREATE SCHEMA shop AUTHORIZATION regress_shop;
 SET ROLE regress_shop;
@@ -29,18 +29,18 @@ SELECT chatcrypt.register_envelopes('shop.note', 'envelope', 'chat', 'id') IS NO
 CREATE ROLE regress_keeper IN ROLE chatcrypt_admin;
 SET ROLE regress_keeper;
 SELECT chatcrypt.rotate_chat(25001);
-CALL chatcrypt.purge_chat(chatcrypt.id(25001));
-CALL chatcrypt.reencrypt_chat(chatcrypt.id(25001));
-CALL chatcrypt.purge_chat(chatcrypt.id(25001));
+CALL chatcrypt.purge_chat_keys(chatcrypt.to_uuid(25001));
+CALL chatcrypt.reencrypt_chat(chatcrypt.to_uuid(25001));
+CALL chatcrypt.purge_chat_keys(chatcrypt.to_uuid(25001));
 RESET ROLE;
 \c -
 SELECT * FROM chatcrypt.verify_chat(25001);
 \c -
-CALL chatcrypt.verify_all("limit" => 0);
+CALL chatcrypt.verify_all(max_findings => 0);
 DROP ROLE regress_keeper;
 SET ROLE regress_shop;
 SELECT id, chatcrypt.decrypt(25001, id, envelope), chatcrypt.dek_version(envelope) FROM shop.note ORDER BY id;
 RESET ROLE;
-SELECT chatcrypt.unregister_envelopes(registry_id) FROM chatcrypt.protected_column WHERE relation = 'shop.note'::regclass;
+SELECT chatcrypt.unregister_envelopes(registry_id) FROM chatcrypt.envelope_column WHERE relation = 'shop.note'::regclass;
 DROP OWNED BY regress_shop;
 DROP ROLE regress_shop;

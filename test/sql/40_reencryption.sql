@@ -10,11 +10,11 @@ CREATE ROLE operator; GRANT chatcrypt_admin TO operator;
 CREATE ROLE app; GRANT chatcrypt_writer, chatcrypt_reader TO app;
 SELECT chatcrypt.create_chats(ARRAY[4000, 4001, 4002]::bigint[]);
 INSERT INTO chatcrypt.messages (chat_id, message_id, sender, body, created_at, expires_at)
-SELECT chatcrypt.id(4000 + i % 2), chatcrypt.id(400000 + i), 'alice', CASE WHEN i <> 7 THEN 'body ' || i END,
+SELECT chatcrypt.to_uuid(4000 + i % 2), chatcrypt.to_uuid(400000 + i), 'alice', CASE WHEN i <> 7 THEN 'body ' || i END,
 	   timestamptz '2025-01-01' + i * interval '1 s', CASE WHEN i = 8 THEN timestamptz '2025-02-01' END
 FROM generate_series(1, 100) AS i;
-INSERT INTO chatcrypt.messages (chat_id, message_id, body) SELECT chatcrypt.id(4000), chatcrypt.id(400200), repeat('long ', 4000);
-CREATE TABLE before AS SELECT * FROM chatcrypt.message;
+INSERT INTO chatcrypt.messages (chat_id, message_id, body) SELECT chatcrypt.to_uuid(4000), chatcrypt.to_uuid(400200), repeat('long ', 4000);
+CREATE TABLE before AS SELECT * FROM chatcrypt.sealed_message;
 
 -- A table of an application: numbers for ids, and additional data.
 CREATE SCHEMA shop AUTHORIZATION app;
@@ -26,7 +26,7 @@ INSERT INTO shop.notes VALUES (21, 4000, NULL), (22, NULL, '\x00');
 CREATE TABLE shop.files (id uuid, chat uuid, name bytea) PARTITION BY LIST (chat);
 CREATE TABLE shop.files_4000 PARTITION OF shop.files FOR VALUES IN ('00000000-0000-8000-8000-000000000fa0');
 CREATE TABLE shop.files_rest PARTITION OF shop.files DEFAULT;
-INSERT INTO shop.files SELECT chatcrypt.id(i), chatcrypt.id(4000 + i % 2), chatcrypt.encrypt(chatcrypt.id(4000 + i % 2), chatcrypt.id(i), 'file ' || i)
+INSERT INTO shop.files SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(4000 + i % 2), chatcrypt.encrypt(chatcrypt.to_uuid(4000 + i % 2), chatcrypt.to_uuid(i), 'file ' || i)
 FROM generate_series(1, 10) AS i;
 RESET ROLE;
 
@@ -42,7 +42,7 @@ SELECT chatcrypt.register_envelopes('shop.notes', 'ctid', 'chat', 'id');
 SELECT chatcrypt.register_envelopes('shop.notes', 'id', 'chat', 'id');
 SELECT chatcrypt.register_envelopes('shop.notes', 'note', 'note', 'id');
 SELECT chatcrypt.register_envelopes('shop.notes', NULL, 'chat', 'id');
-SELECT chatcrypt.register_envelopes('chatcrypt.message', 'encrypted_message', 'chat_id', 'message_id');
+SELECT chatcrypt.register_envelopes('chatcrypt.sealed_message', 'encrypted_message', 'chat_id', 'message_id');
 CREATE VIEW shop.no_table AS SELECT * FROM shop.notes;
 SELECT chatcrypt.register_envelopes('shop.no_table', 'note', 'chat', 'id');
 DROP VIEW shop.no_table;
@@ -54,7 +54,7 @@ SET ROLE operator;
 SELECT chatcrypt.register_envelopes('shop.notes', 'note', 'chat', 'id', 'notes', '11111111-1111-1111-1111-111111111111');
 SELECT chatcrypt.register_envelopes('shop.files', 'name', 'chat', 'id', registry_id => '22222222-2222-2222-2222-222222222222');
 SELECT chatcrypt.register_envelopes('shop.notes', 'note', 'chat', 'id');
-SELECT registry_id, relation, envelope_column, chat_column, message_column, aad FROM chatcrypt.protected_column ORDER BY 1;
+SELECT registry_id, relation, envelope_column, chat_column, message_column, aad FROM chatcrypt.envelope_column ORDER BY 1;
 
 -- Nothing is outdated yet.
 CALL chatcrypt.reencrypt_chat(4000);
@@ -70,25 +70,25 @@ CALL chatcrypt.reencrypt_chat(4000);
 RESET ROLE;
 
 -- All of one chat, and of no other; each row is what it was but for its envelope.
-SELECT chat_id, dek_version, count(*), count(encrypted_message) AS sealed FROM chatcrypt.message
-WHERE chat_id IN (chatcrypt.id(4000), chatcrypt.id(4001)) GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT chat_id, dek_version, count(*), count(encrypted_message) AS sealed FROM chatcrypt.sealed_message
+WHERE chat_id IN (chatcrypt.to_uuid(4000), chatcrypt.to_uuid(4001)) GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(*) AS rows, count(*) FILTER (WHERE chatcrypt.decrypt(m.chat_id, m.message_id, m.encrypted_message, chatcrypt.row_aad(m.created_at, m.sender))
 		= chatcrypt.decrypt(b.chat_id, b.message_id, b.encrypted_message, chatcrypt.row_aad(b.created_at, b.sender))) AS same_bodies,
 	   count(*) FILTER (WHERE m.encrypted_message = b.encrypted_message) AS same_bytes,
 	   count(*) FILTER (WHERE (m.sender, m.created_at, m.expires_at) IS NOT DISTINCT FROM (b.sender, b.created_at, b.expires_at)) AS same_rest
-FROM chatcrypt.message AS m JOIN before AS b USING (message_id);
+FROM chatcrypt.sealed_message AS m JOIN before AS b USING (message_id);
 SELECT chatcrypt.dek_version(note), count(*), min(chatcrypt.decrypt(chat, id, note, 'notes')) FROM shop.notes WHERE chat = 4000 GROUP BY 1 ORDER BY 1;
 SELECT tableoid::regclass, chatcrypt.dek_version(name), count(*), min(chatcrypt.decrypt(chat, id, name)) FROM shop.files GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT u.unreadable, d.dek_version, d.state FROM chatcrypt.upkeep AS u JOIN chatcrypt.dek AS d ON d.dek_id = u.reencrypted_to;
 
 -- What does not open is counted, left as it is, and keeps nothing back.
-UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 39, get_byte(encrypted_message, 39) # 1) WHERE message_id = chatcrypt.id(400001);
+UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 39, get_byte(encrypted_message, 39) # 1) WHERE message_id = chatcrypt.to_uuid(400001);
 UPDATE shop.notes SET note = overlay(note PLACING '\x07' FROM 1 FOR 1) WHERE id = 3;
 SELECT chatcrypt.rotate_chat(4000), chatcrypt.rotate_chat(4001);
 CALL chatcrypt.reencrypt_chat(4000);
 CALL chatcrypt.reencrypt_chat(4001);
-SELECT dek_version, count(*) FROM chatcrypt.message WHERE chat_id = chatcrypt.id(4000) GROUP BY 1 ORDER BY 1;
-SELECT count(*) FROM chatcrypt.message AS m JOIN before AS b USING (message_id)
+SELECT dek_version, count(*) FROM chatcrypt.sealed_message WHERE chat_id = chatcrypt.to_uuid(4000) GROUP BY 1 ORDER BY 1;
+SELECT count(*) FROM chatcrypt.sealed_message AS m JOIN before AS b USING (message_id)
 WHERE chatcrypt.try_decrypt(m.chat_id, m.message_id, m.encrypted_message, chatcrypt.row_aad(m.created_at, m.sender)) IS DISTINCT FROM chatcrypt.decrypt(b.chat_id, b.message_id, b.encrypted_message, chatcrypt.row_aad(b.created_at, b.sender));
 UPDATE shop.notes SET note = overlay(note PLACING '\x01' FROM 1 FOR 1) WHERE id = 3;
 CALL chatcrypt.reencrypt_chat(4000);
@@ -98,11 +98,11 @@ CREATE TABLE seen (by text, id text);
 GRANT INSERT ON seen TO app;
 CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (current_user, coalesce(to_jsonb(new) ->> 'id', to_jsonb(new) ->> 'message_id')); RETURN new; END $$;
 CREATE TRIGGER see BEFORE UPDATE ON shop.notes FOR EACH ROW WHEN (new.id < 3) EXECUTE FUNCTION see();
-CREATE TRIGGER see AFTER UPDATE ON chatcrypt.message FOR EACH ROW WHEN (new.message_id = '00000000-0000-8000-8000-000000061a84') EXECUTE FUNCTION see();
+CREATE TRIGGER see AFTER UPDATE ON chatcrypt.sealed_message FOR EACH ROW WHEN (new.message_id = '00000000-0000-8000-8000-000000061a84') EXECUTE FUNCTION see();
 SELECT chatcrypt.rotate_chat(4000);
 CALL chatcrypt.reencrypt_chat(4000);
 SELECT CASE by WHEN session_user THEN 'superuser' ELSE by END AS by, id FROM seen ORDER BY id;
-DROP TRIGGER see ON chatcrypt.message;
+DROP TRIGGER see ON chatcrypt.sealed_message;
 DROP TRIGGER see ON shop.notes;
 
 -- One that would leave something behind in the session of whoever calls cannot.
@@ -122,16 +122,16 @@ CALL chatcrypt.reencrypt_due();
 UPDATE chatcrypt.tenant SET reencrypt_after = '30 days';
 CALL chatcrypt.reencrypt_due();
 SELECT chatcrypt.rotate_chat(4001), chatcrypt.rotate_chat(4002);
-UPDATE chatcrypt.chat SET reencrypt_after = '0' WHERE chat_id = chatcrypt.id(4001);
+UPDATE chatcrypt.chat SET reencrypt_after = '0' WHERE chat_id = chatcrypt.to_uuid(4001);
 CALL chatcrypt.reencrypt_due();
 CALL chatcrypt.reencrypt_due('1 hour');
-UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.id(4002);
+UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.to_uuid(4002);
 CREATE TRIGGER trap BEFORE UPDATE ON shop.notes FOR EACH ROW EXECUTE FUNCTION shop.trap();
 SELECT chatcrypt.rotate_chat(4000), chatcrypt.rotate_chat(4001);
 CALL chatcrypt.reencrypt_due('0');
 DROP TRIGGER trap ON shop.notes;
-CALL chatcrypt.reencrypt_due('0', "limit" => 0);
-CALL chatcrypt.reencrypt_due('0', "limit" => -1);
+CALL chatcrypt.reencrypt_due('0', max_chats => 0);
+CALL chatcrypt.reencrypt_due('0', max_chats => -1);
 CALL chatcrypt.reencrypt_due('0', batch => NULL);
 CALL chatcrypt.reencrypt_due('0');
 CALL chatcrypt.reencrypt_due('0');
@@ -139,12 +139,12 @@ CALL chatcrypt.reencrypt_chat(4002);
 UPDATE chatcrypt.tenant SET reencrypt_after = NULL;
 
 -- A chat that changed its mode: the key is another one, though its number is lower.
-UPDATE chatcrypt.chat SET mode = 'conversation_key' WHERE chat_id = chatcrypt.id(4001);
+UPDATE chatcrypt.chat SET mode = 'conversation_key' WHERE chat_id = chatcrypt.to_uuid(4001);
 SELECT chatcrypt.import_dek(4001, decode(repeat('ab', 32), 'hex'), 1, 'conversation');
 CALL chatcrypt.reencrypt_chat(4001);
-SELECT dek_version, get_byte(encrypted_message, 0) AS suite, count(*) FROM chatcrypt.message WHERE chat_id = chatcrypt.id(4001) GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT dek_version, get_byte(encrypted_message, 0) AS suite, count(*) FROM chatcrypt.sealed_message WHERE chat_id = chatcrypt.to_uuid(4001) GROUP BY 1, 2 ORDER BY 1, 2;
 SET chatcrypt.on_decrypt_error = 'null';
-SELECT count(body) FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(4001) AND body LIKE 'body %';
+SELECT count(body) FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(4001) AND body LIKE 'body %';
 RESET chatcrypt.on_decrypt_error;
 
 -- A registered column that is gone is not passed over in silence.
@@ -161,22 +161,22 @@ SELECT chatcrypt.unregister_envelopes('22222222-2222-2222-2222-222222222222');
 SELECT chatcrypt.encrypt(4000, 1, 'kept elsewhere', 'aad') AS envelope \gset
 SELECT chatcrypt.rotate_chat(4000) AS newest \gset
 SET ROLE operator;
-SELECT chatcrypt.dek_version(chatcrypt.reseal(4000, 1, :'envelope', 'aad')) = :newest AS newest;
-SELECT chatcrypt.reseal(4000, 1, :'envelope', 'aad') AS resealed \gset
-SELECT chatcrypt.reseal(4000, 2, :'envelope', 'aad');
-SELECT chatcrypt.reseal(4000, 1, :'envelope');
-SELECT chatcrypt.reseal(4000, 1, 'nonsense');
-SELECT chatcrypt.reseal(NULL, 1, :'envelope', 'aad');
-SELECT chatcrypt.reseal(4000, NULL, :'envelope', 'aad');
-SELECT chatcrypt.reseal(4000, 1, NULL) IS NULL AS nothing_for_nothing;
-SELECT chatcrypt.try_reseal(4000, 2, :'envelope', 'aad') IS NULL AND chatcrypt.try_reseal(4000, 1, :'envelope') IS NULL
-	AND chatcrypt.try_reseal(4000, 1, 'nonsense') IS NULL AS null_for_what_does_not_open;
-SELECT chatcrypt.dek_version(chatcrypt.try_reseal(4000, 1, :'envelope', 'aad')) = :newest AS newest;
+SELECT chatcrypt.dek_version(chatcrypt.reencrypt_envelope(4000, 1, :'envelope', 'aad')) = :newest AS newest;
+SELECT chatcrypt.reencrypt_envelope(4000, 1, :'envelope', 'aad') AS resealed \gset
+SELECT chatcrypt.reencrypt_envelope(4000, 2, :'envelope', 'aad');
+SELECT chatcrypt.reencrypt_envelope(4000, 1, :'envelope');
+SELECT chatcrypt.reencrypt_envelope(4000, 1, 'nonsense');
+SELECT chatcrypt.reencrypt_envelope(NULL, 1, :'envelope', 'aad');
+SELECT chatcrypt.reencrypt_envelope(4000, NULL, :'envelope', 'aad');
+SELECT chatcrypt.reencrypt_envelope(4000, 1, NULL) IS NULL AS nothing_for_nothing;
+SELECT chatcrypt.try_reencrypt_envelope(4000, 2, :'envelope', 'aad') IS NULL AND chatcrypt.try_reencrypt_envelope(4000, 1, :'envelope') IS NULL
+	AND chatcrypt.try_reencrypt_envelope(4000, 1, 'nonsense') IS NULL AS null_for_what_does_not_open;
+SELECT chatcrypt.dek_version(chatcrypt.try_reencrypt_envelope(4000, 1, :'envelope', 'aad')) = :newest AS newest;
 RESET ROLE;
 SELECT chatcrypt.decrypt(4000, 1, :'resealed', 'aad');
-GRANT EXECUTE ON ALL ROUTINES IN SCHEMA chatcrypt TO app;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA chatcrypt, chatcrypt_internal TO app;
 SET ROLE app;
-SELECT chatcrypt.reseal(4000, 1, :'envelope', 'aad');
+SELECT chatcrypt.reencrypt_envelope(4000, 1, :'envelope', 'aad');
 CALL chatcrypt.reencrypt_chat(4000);
 CALL chatcrypt.reencrypt_due('0');
 RESET ROLE;

@@ -10,16 +10,16 @@ CREATE ROLE operator; GRANT chatcrypt_admin TO operator;
 CREATE ROLE app; GRANT chatcrypt_writer, chatcrypt_reader TO app;
 SELECT chatcrypt.create_chats(ARRAY[1, 2, 3]::bigint[]);
 PREPARE keys(bigint) AS SELECT purpose, dek_version, state, encrypted_dek IS NULL AND kcv IS NULL AS gone
-FROM chatcrypt.dek WHERE chat_id = chatcrypt.id($1) ORDER BY purpose, dek_version;
+FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid($1) ORDER BY purpose, dek_version;
 
 -- Versions 1 to 6; 1 named by a message, 2 by one that has expired, 3 by a row of another table,
 -- 4 by the part of an attachment there, 5 by nothing, 6 is the active one.
 CREATE TABLE kept (chat int, id bigint, envelope bytea);
 SELECT chatcrypt.register_envelopes('kept', 'envelope', 'chat', 'id', registry_id => '11111111-1111-1111-1111-111111111111');
-INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.id(1), chatcrypt.id(1), 'one');
+INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), 'one');
 SELECT chatcrypt.encrypt(1, 9, 'stored nowhere') AS envelope \gset
 SELECT chatcrypt.rotate_chat(1);
-INSERT INTO chatcrypt.messages (chat_id, message_id, body, expires_at) VALUES (chatcrypt.id(1), chatcrypt.id(2), 'two', now());
+INSERT INTO chatcrypt.messages (chat_id, message_id, body, expires_at) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(2), 'two', now());
 SELECT chatcrypt.rotate_chat(1);
 INSERT INTO kept VALUES (1, 1, chatcrypt.encrypt(1, 1, 'three'));
 SELECT chatcrypt.rotate_chat(1), chatcrypt.rotate_chat(1), chatcrypt.rotate_chat(1);
@@ -28,17 +28,17 @@ SELECT chatcrypt.import_dek(1, decode(repeat('ab', 32), 'hex'), 1, 'search'), ch
 
 -- Envelopes may live elsewhere: nothing is destroyed.
 SET ROLE operator;
-CALL chatcrypt.purge_chat(1);
-CALL chatcrypt.purge_unused_deks();
-UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.id(1);
+CALL chatcrypt.purge_chat_keys(1);
+CALL chatcrypt.purge_unused_keys();
+UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(1);
 BEGIN;
-CALL chatcrypt.purge_chat(1);
+CALL chatcrypt.purge_chat_keys(1);
 ROLLBACK;
-CALL chatcrypt.purge_chat(NULL::bigint);
-CALL chatcrypt.purge_chat(4711);
-CALL chatcrypt.purge_unused_deks("limit" => -1);
-CALL chatcrypt.purge_unused_deks("limit" => 0);
-CALL chatcrypt.purge_chat(1);
+CALL chatcrypt.purge_chat_keys(NULL::bigint);
+CALL chatcrypt.purge_chat_keys(4711);
+CALL chatcrypt.purge_unused_keys(max_chats => -1);
+CALL chatcrypt.purge_unused_keys(max_chats => 0);
+CALL chatcrypt.purge_chat_keys(1);
 RESET ROLE;
 EXECUTE keys(1);
 SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept WHERE id = 1;
@@ -46,59 +46,59 @@ SELECT chatcrypt.decrypt(1, 9, :'envelope');
 SELECT event, purpose, dek_version, kms_key, role = 'operator' AS by_operator FROM chatcrypt.key_event WHERE event = 'purge';
 
 -- The last that named a key goes, and the key goes with it.
-CALL chatcrypt.purge_unused_deks();
-DELETE FROM chatcrypt.message WHERE message_id = chatcrypt.id(2);
-CALL chatcrypt.purge_unused_deks();
+CALL chatcrypt.purge_unused_keys();
+DELETE FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(2);
+CALL chatcrypt.purge_unused_keys();
 EXECUTE keys(1);
 DELETE FROM kept WHERE id = 2;
-CALL chatcrypt.purge_chat(1);
+CALL chatcrypt.purge_chat_keys(1);
 CALL chatcrypt.reencrypt_chat(1);
-CALL chatcrypt.purge_unused_deks();
+CALL chatcrypt.purge_unused_keys();
 EXECUTE keys(1);
 SELECT chatcrypt.decrypt(1, 9, :'envelope');
-SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(1);
+SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(1);
 SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept WHERE id = 1;
-CALL chatcrypt.purge_unused_deks();
+CALL chatcrypt.purge_unused_keys();
 
 -- A row that does not open keeps the key that it names, until somebody decides what becomes of it.
 UPDATE kept SET envelope = set_byte(envelope, 39, get_byte(envelope, 39) # 1) WHERE id = 1;
 SELECT chatcrypt.rotate_chat(1);
 CALL chatcrypt.reencrypt_chat(1);
-CALL chatcrypt.purge_chat(1);
+CALL chatcrypt.purge_chat_keys(1);
 
 -- Not being able to look everywhere is reason enough.
 ALTER TABLE kept RENAME chat TO room;
 DELETE FROM kept WHERE id = 1;
-UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.id(2);
+UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(2);
 SELECT chatcrypt.rotate_chat(2);
-CALL chatcrypt.purge_chat(1);
-CALL chatcrypt.purge_unused_deks("limit" => 1);
-CALL chatcrypt.purge_unused_deks("limit" => 1);
+CALL chatcrypt.purge_chat_keys(1);
+CALL chatcrypt.purge_unused_keys(max_chats => 1);
+CALL chatcrypt.purge_unused_keys(max_chats => 1);
 SELECT count(DISTINCT looked_for_unused_at) AS looked_at FROM chatcrypt.upkeep WHERE looked_for_unused_at IS NOT NULL;
 SELECT chatcrypt.unregister_envelopes('11111111-1111-1111-1111-111111111111');
-CALL chatcrypt.purge_unused_deks("limit" => 1);
+CALL chatcrypt.purge_unused_keys(max_chats => 1);
 EXECUTE keys(1);
 EXECUTE keys(2);
-CALL chatcrypt.purge_unused_deks("limit" => 1);
+CALL chatcrypt.purge_unused_keys(max_chats => 1);
 EXECUTE keys(2);
 
 -- Another purpose, and a chat that is shredded.
 SELECT chatcrypt.create_chat(4, mode => 'conversation_key');
-UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id IN (chatcrypt.id(3), chatcrypt.id(4));
-INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.id(4), chatcrypt.id(40), 'forty');
+UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id IN (chatcrypt.to_uuid(3), chatcrypt.to_uuid(4));
+INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.to_uuid(4), chatcrypt.to_uuid(40), 'forty');
 SELECT chatcrypt.rotate_chat(4), chatcrypt.rotate_chat(4);
 SELECT chatcrypt.shred_chat(3, confirm => 'irreversible');
-CALL chatcrypt.purge_unused_deks();
+CALL chatcrypt.purge_unused_keys();
 EXECUTE keys(4);
 CALL chatcrypt.reencrypt_chat(4);
-CALL chatcrypt.purge_unused_deks();
+CALL chatcrypt.purge_unused_keys();
 EXECUTE keys(4);
-SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(4);
+SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(4);
 
-GRANT EXECUTE ON ALL ROUTINES IN SCHEMA chatcrypt TO app;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA chatcrypt, chatcrypt_internal TO app;
 SET ROLE app;
-CALL chatcrypt.purge_chat(1);
-CALL chatcrypt.purge_unused_deks();
+CALL chatcrypt.purge_chat_keys(1);
+CALL chatcrypt.purge_unused_keys();
 RESET ROLE;
 \c :home
 DROP DATABASE regression_purge;

@@ -15,10 +15,10 @@ UPDATE two SET note = reply, reply = note;
 SELECT chatcrypt.decrypt(chat, id, note) AS note, chatcrypt.decrypt(chat, id, reply) AS reply FROM two;
 SELECT relation, message_id, reason FROM chatcrypt.verify_chat(4400);
 -- Nor is it written past the function.
-INSERT INTO chatcrypt.protected_column (relation, envelope_column, chat_column, message_column) VALUES ('two', 'reply', 'chat', 'id');
+INSERT INTO chatcrypt.envelope_column (relation, envelope_column, chat_column, message_column) VALUES ('two', 'reply', 'chat', 'id');
 -- Another id tells them apart as well.
 SELECT chatcrypt.register_envelopes('two', 'reply', 'chat', 'other_id') IS NOT NULL AS registered;
-SELECT count(chatcrypt.unregister_envelopes(registry_id)) FROM chatcrypt.protected_column WHERE relation = 'two'::regclass;
+SELECT count(chatcrypt.unregister_envelopes(registry_id)) FROM chatcrypt.envelope_column WHERE relation = 'two'::regclass;
 
 -- With additional data of each column's own an exchange is found.
 UPDATE two SET note = chatcrypt.encrypt(4400, 1, 'a note', 'note'), reply = chatcrypt.encrypt(4400, 1, 'a reply', 'reply');
@@ -30,7 +30,7 @@ SELECT relation, message_id, reason FROM chatcrypt.verify_chat(4400);
 UPDATE two SET note = reply, reply = note;
 
 -- Additional data that begins as the extension's own, of a column that an administrator filled.
-SELECT count(chatcrypt.unregister_envelopes(registry_id)) FROM chatcrypt.protected_column WHERE relation = 'two'::regclass;
+SELECT count(chatcrypt.unregister_envelopes(registry_id)) FROM chatcrypt.envelope_column WHERE relation = 'two'::regclass;
 UPDATE two SET note = chatcrypt.encrypt(4400, 1, 'a note', '\x636f6c0044000000000000000000000000000001'::bytea);
 SELECT chatcrypt.register_envelopes('two', 'note', 'chat', 'id', '\x636f6c0044000000000000000000000000000001', '44000000-0000-0000-0000-000000000001');
 SELECT relation, message_id, reason FROM chatcrypt.verify_chat(4400);

@@ -17,50 +17,50 @@ SELECT chatcrypt.import_dek(50001, decode(repeat('11', 32), 'hex'), 2, 'conversa
 \set payload '"encrypted": true, "encrypted_payload": "b4gKlnn6n/neAejTfn1mgNNs2EnZpA3AurL8OkE=", "nonce": "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIi"'
 \set wire '{"message_id": 50001, "sender": "alice", "content": "", ' :payload '}'
 SELECT chatcrypt.accept_wire_message(50001, :'wire');
-SELECT sender, body, dek_version, created_at = now() AS now, expires_at FROM chatcrypt.messages WHERE message_id = chatcrypt.id(50001);
+SELECT sender, body, dek_version, created_at = now() AS now, expires_at FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(50001);
 
 -- It comes out as it went in.
 SELECT chatcrypt.wire_message(50001, 50001) - 'created_at';
 SELECT (chatcrypt.wire_message(50001, 50001) ->> 'created_at') ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00$' AS utc,
 	   (chatcrypt.wire_message(50001, 50001) ->> 'created_at')::timestamptz = created_at AS same_moment
-FROM chatcrypt.message WHERE message_id = chatcrypt.id(50001);
-SELECT chatcrypt.wire_message(50001, 50001) = chatcrypt.wire_message(chatcrypt.id(50001), 50001)
-   AND chatcrypt.wire_message(50001, 50001) = chatcrypt.wire_message(50001, chatcrypt.id(50001))
-   AND chatcrypt.wire_message(50001, 50001) = chatcrypt.wire_message(chatcrypt.id(50001), chatcrypt.id(50001))
+FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(50001);
+SELECT chatcrypt.wire_message(50001, 50001) = chatcrypt.wire_message(chatcrypt.to_uuid(50001), 50001)
+   AND chatcrypt.wire_message(50001, 50001) = chatcrypt.wire_message(50001, chatcrypt.to_uuid(50001))
+   AND chatcrypt.wire_message(50001, 50001) = chatcrypt.wire_message(chatcrypt.to_uuid(50001), chatcrypt.to_uuid(50001))
    AND chatcrypt.wire_message(50001, 50001) = w.wire AS all_the_same
-FROM chatcrypt.wire_messages AS w WHERE w.message_id = chatcrypt.id(50001);
+FROM chatcrypt.wire_messages AS w WHERE w.message_id = chatcrypt.to_uuid(50001);
 SELECT chatcrypt.wire_envelope(2, '\x222222222222222222222222222222222222222222222222', decode('b4gKlnn6n/neAejTfn1mgNNs2EnZpA3AurL8OkE=', 'base64')) = encrypted_message AS same_envelope
-FROM chatcrypt.message WHERE message_id = chatcrypt.id(50001);
+FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(50001);
 
 -- Where there is no such message there is no wire.
 SELECT chatcrypt.wire_message(50002, 50001) IS NULL AS of_another_chat, chatcrypt.wire_message(50001, 50099) IS NULL AS of_none, chatcrypt.wire_message(50001, NULL::bigint) IS NULL AS "null";
-INSERT INTO chatcrypt.messages (message_id, chat_id, body, expires_at) VALUES (chatcrypt.id(50098), chatcrypt.id(50001), 'gone', now() - interval '1 s');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, expires_at) VALUES (chatcrypt.to_uuid(50098), chatcrypt.to_uuid(50001), 'gone', now() - interval '1 s');
 SELECT chatcrypt.wire_message(50001, 50098) IS NULL AS expired;
 
 -- Plain rows, rows without a body, and rows that do not open.
-INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.id(50030), chatcrypt.id(50003), 'alice', 'in the open'),
-	(chatcrypt.id(50031), chatcrypt.id(50003), NULL, ''), (chatcrypt.id(50032), chatcrypt.id(50003), 'alice', NULL), (chatcrypt.id(50033), chatcrypt.id(50003), 'alice', 'damaged');
-SELECT wire - 'created_at' FROM chatcrypt.wire_messages WHERE chat_id = chatcrypt.id(50003) AND message_id < chatcrypt.id(50033) ORDER BY message_id;
-UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 40, get_byte(encrypted_message, 40) # 1) WHERE message_id = chatcrypt.id(50033);
-SELECT wire FROM chatcrypt.wire_messages WHERE message_id = chatcrypt.id(50033);
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(50030), chatcrypt.to_uuid(50003), 'alice', 'in the open'),
+	(chatcrypt.to_uuid(50031), chatcrypt.to_uuid(50003), NULL, ''), (chatcrypt.to_uuid(50032), chatcrypt.to_uuid(50003), 'alice', NULL), (chatcrypt.to_uuid(50033), chatcrypt.to_uuid(50003), 'alice', 'damaged');
+SELECT wire - 'created_at' FROM chatcrypt.wire_messages WHERE chat_id = chatcrypt.to_uuid(50003) AND message_id < chatcrypt.to_uuid(50033) ORDER BY message_id;
+UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 40, get_byte(encrypted_message, 40) # 1) WHERE message_id = chatcrypt.to_uuid(50033);
+SELECT wire FROM chatcrypt.wire_messages WHERE message_id = chatcrypt.to_uuid(50033);
 SET chatcrypt.on_decrypt_error = 'null';
-SELECT wire -> 'content' AS content, wire -> 'key_version' AS version FROM chatcrypt.wire_messages WHERE message_id = chatcrypt.id(50033);
+SELECT wire -> 'content' AS content, wire -> 'key_version' AS version FROM chatcrypt.wire_messages WHERE message_id = chatcrypt.to_uuid(50033);
 RESET chatcrypt.on_decrypt_error;
-SELECT chatcrypt.message_wire(chatcrypt.id(50001), chatcrypt.id(1), 'x', '\x02000000010000', now());
-SELECT chatcrypt.message_wire(chatcrypt.id(50001), chatcrypt.id(1), 'x', '\x0300000001', now());
-SELECT chatcrypt.message_wire(NULL, chatcrypt.id(1), 'x', '\x01', now()) IS NULL AS "null";
+SELECT chatcrypt_internal.message_wire(chatcrypt.to_uuid(50001), chatcrypt.to_uuid(1), 'x', '\x02000000010000', now());
+SELECT chatcrypt_internal.message_wire(chatcrypt.to_uuid(50001), chatcrypt.to_uuid(1), 'x', '\x0300000001', now());
+SELECT chatcrypt_internal.message_wire(NULL, chatcrypt.to_uuid(1), 'x', '\x01', now()) IS NULL AS "null";
 
 -- Not encrypted by the client: the server does, in a chat of either mode, and never in one that is end-to-end encrypted.
 SELECT chatcrypt.accept_wire_message(50001, '{"message_id": 50010, "encrypted": false, "content": "sealed here"}');
 SELECT chatcrypt.accept_wire_message(50003, '{"message_id": 50011, "encrypted": false, "content": "sealed here too", "sender": "alice", "created_at": "2020-02-02T20:20:20Z"}');
 SELECT chatcrypt.accept_wire_message(50001, '{"message_id": 50012, "encrypted": false, "content": null}');
 SELECT chatcrypt.accept_wire_message(50004, '{"encrypted": false, "content": "plain"}');
-SELECT substr(encrypted_message, 1, 1) AS suite, m.sender, m.created_at = '2020-02-02T20:20:20Z' AS given, v.body FROM chatcrypt.message AS m JOIN chatcrypt.messages AS v USING (message_id)
-	WHERE message_id IN (chatcrypt.id(50010), chatcrypt.id(50011), chatcrypt.id(50012)) ORDER BY message_id;
-SELECT chatcrypt.accept_wire_message(chatcrypt.id(50001), chatcrypt.wire_message(50001, 50010) - 'message_id') <> chatcrypt.id(50010) AS an_id_of_the_servers;
+SELECT substr(encrypted_message, 1, 1) AS suite, m.sender, m.created_at = '2020-02-02T20:20:20Z' AS given, v.body FROM chatcrypt.sealed_message AS m JOIN chatcrypt.messages AS v USING (message_id)
+	WHERE message_id IN (chatcrypt.to_uuid(50010), chatcrypt.to_uuid(50011), chatcrypt.to_uuid(50012)) ORDER BY message_id;
+SELECT chatcrypt.accept_wire_message(chatcrypt.to_uuid(50001), chatcrypt.wire_message(50001, 50010) - 'message_id') <> chatcrypt.to_uuid(50010) AS an_id_of_the_servers;
 
 -- What is refused: nothing of it is stored, and nothing of the content told.
-SELECT count(*) AS before FROM chatcrypt.message \gset
+SELECT count(*) AS before FROM chatcrypt.sealed_message \gset
 CREATE FUNCTION wire_with(changes jsonb, chat bigint DEFAULT 50001) RETURNS uuid LANGUAGE sql AS
 	$$ SELECT chatcrypt.accept_wire_message(chat, '{"encrypted": true, "encrypted_payload": "b4gKlnn6n/neAejTfn1mgNNs2EnZpA3AurL8OkE=", "nonce": "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIi"}' || changes) $$;
 \set VERBOSITY default
@@ -105,10 +105,10 @@ SELECT chatcrypt.accept_wire_message(50001, '[]');
 SELECT chatcrypt.accept_wire_message(50001, '"x"');
 SELECT chatcrypt.accept_wire_message(50001, NULL);
 SELECT chatcrypt.accept_wire_message(NULL::bigint, '{}');
-SELECT count(*) = :before AS nothing_stored FROM chatcrypt.message;
+SELECT count(*) = :before AS nothing_stored FROM chatcrypt.sealed_message;
 -- An empty text is one.
 SELECT wire_with('{"message_id": 50013, "encrypted_payload": "KuIzoW/ceOdXwKn94aW+5g==", "nonce": "JCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk", "chat_id": "00000000-0000-8000-8000-00000000c351"}');
-SELECT body = '' AS empty FROM chatcrypt.messages WHERE message_id = chatcrypt.id(50013);
+SELECT body = '' AS empty FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(50013);
 SELECT chatcrypt.wire_envelope(1, '\x00', '\x00');
 SELECT chatcrypt.wire_envelope(1, decode(repeat('00', 24), 'hex'), '\x00');
 SELECT chatcrypt.wire_envelope(0, decode(repeat('00', 24), 'hex'), decode(repeat('00', 16), 'hex'));
@@ -117,7 +117,7 @@ SELECT chatcrypt.wire_envelope(0, decode(repeat('00', 24), 'hex'), decode(repeat
 SELECT chatcrypt.rotate_chat(50001);
 SELECT wire_with('{"message_id": 50020, "key_version": 2}');
 SELECT wire_with('{}');
-SELECT body, dek_version FROM chatcrypt.messages WHERE message_id = chatcrypt.id(50020);
+SELECT body, dek_version FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(50020);
 SELECT chatcrypt.wire_message(50001, 50020) ->> 'key_version' AS now_of, chatcrypt.wire_message(50001, 50001) ->> 'key_version' AS still_of;
 
 -- Rights.
@@ -125,19 +125,19 @@ SET ROLE wire_writer;
 SELECT wire_with('{"message_id": 50040, "key_version": 2}');
 SELECT chatcrypt.wire_message(50001, 50001);
 SELECT wire FROM chatcrypt.wire_messages;
-SELECT chatcrypt.message_wire(chatcrypt.id(50001), chatcrypt.id(1), 'x', '\x01', now());
+SELECT chatcrypt_internal.message_wire(chatcrypt.to_uuid(50001), chatcrypt.to_uuid(1), 'x', '\x01', now());
 SELECT chatcrypt.conversation_key(50001);
 SET ROLE wire_reader;
 SELECT chatcrypt.wire_message(50001, 50001) ->> 'encrypted' AS encrypted;
 SELECT chatcrypt.accept_wire_message(50001, '{"encrypted": false}');
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50001)], decode(repeat('00', 32), 'hex'));
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50001)], decode(repeat('00', 32), 'hex'));
 SELECT chatcrypt.conversation_key(50001);
 SET ROLE wire_admin;
 SELECT chatcrypt.conversation_key(50001);
 SELECT chatcrypt.wire_message(50001, 50001);
 SET ROLE wire_holder;
 SELECT key_version, key = decode(repeat('11', 32), 'hex') AS known, length(key) FROM chatcrypt.conversation_key(50001, 2);
-SELECT key_version, key = decode(repeat('11', 32), 'hex') AS known FROM chatcrypt.conversation_key(chatcrypt.id(50001));
+SELECT key_version, key = decode(repeat('11', 32), 'hex') AS known FROM chatcrypt.conversation_key(chatcrypt.to_uuid(50001));
 SELECT chatcrypt.wire_message(50001, 50001);
 SELECT chatcrypt.act_as('alice');
 RESET ROLE;
@@ -145,13 +145,13 @@ RESET ROLE;
 -- The checks in C hold where EXECUTE was granted by mistake.
 CREATE ROLE wire_nobody;
 GRANT USAGE ON SCHEMA chatcrypt TO wire_nobody;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt TO wire_nobody;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal TO wire_nobody;
 GRANT ALL ON ALL TABLES IN SCHEMA chatcrypt TO wire_nobody;
 SET ROLE wire_nobody;
 SELECT chatcrypt.conversation_key(50001);
 SELECT chatcrypt.wire_message(50001, 50001);
 SELECT chatcrypt.accept_wire_message(50001, '{}');
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50001)], decode(repeat('00', 32), 'hex'));
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50001)], decode(repeat('00', 32), 'hex'));
 RESET ROLE;
 DROP OWNED BY wire_nobody;
 DROP ROLE wire_nobody;
@@ -163,7 +163,7 @@ SELECT chatcrypt.act_as('alice');
 SELECT key_version, length(key) FROM chatcrypt.conversation_key(50001);
 SELECT key_version, key = decode(repeat('11', 32), 'hex') AS known FROM chatcrypt.conversation_key(50001, 2);
 SELECT wire_with('{"message_id": 50050, "key_version": 2, "created_at": "2001-01-01"}');
-SELECT sender, created_at = now() AS now FROM chatcrypt.messages WHERE message_id = chatcrypt.id(50050);
+SELECT sender, created_at = now() AS now FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(50050);
 SELECT wire_with('{"message_id": 50051, "key_version": 2, "sender": "alice"}') IS NOT NULL AS in_its_own_name;
 SAVEPOINT s;
 SELECT wire_with('{"key_version": 2, "sender": "bob"}');
@@ -174,8 +174,8 @@ SELECT chatcrypt.accept_wire_message(50002, '{"encrypted": false}');
 ROLLBACK TO s;
 SELECT chatcrypt.conversation_key(50002);
 ROLLBACK TO s;
-SELECT chatcrypt.wire_message(50002, 50001) IS NULL AS nothing_of_others, count(DISTINCT chat_id) FROM chatcrypt.wire_messages WHERE chat_id IN (chatcrypt.id(50001), chatcrypt.id(50002));
-SELECT chatcrypt.message_wire(chatcrypt.id(50002), chatcrypt.id(1), 'x', '\x01', now());
+SELECT chatcrypt.wire_message(50002, 50001) IS NULL AS nothing_of_others, count(DISTINCT chat_id) FROM chatcrypt.wire_messages WHERE chat_id IN (chatcrypt.to_uuid(50001), chatcrypt.to_uuid(50002));
+SELECT chatcrypt_internal.message_wire(chatcrypt.to_uuid(50002), chatcrypt.to_uuid(1), 'x', '\x01', now());
 ROLLBACK TO s;
 SELECT chatcrypt.remove_participant(50001, 'alice');
 SELECT chatcrypt.conversation_key(50001);
@@ -195,7 +195,7 @@ ROLLBACK;
 RESET ROLE;
 
 -- The history: who got which key, and for whom.  What was rolled back is not in it (but in the server's log).
-SELECT chat_id, purpose, dek_version, role, actor, detail FROM chatcrypt.key_event WHERE event = 'hand_out' AND chat_id IN (chatcrypt.id(50001), chatcrypt.id(50002)) ORDER BY event_id;
+SELECT chat_id, purpose, dek_version, role, actor, detail FROM chatcrypt.key_event WHERE event = 'hand_out' AND chat_id IN (chatcrypt.to_uuid(50001), chatcrypt.to_uuid(50002)) ORDER BY event_id;
 BEGIN READ ONLY;
 SELECT chatcrypt.conversation_key(50001);
 ROLLBACK;
@@ -226,10 +226,10 @@ END
 $$;
 
 -- Keys that another system derived from a master key.
-SELECT chatcrypt.create_chats(ARRAY[chatcrypt.id(50070), chatcrypt.id(50071), '0b1e6c72-9d4f-4a53-8c1d-7e2f3a4b5c6d'], ARRAY['alice'], mode => 'conversation_key');
+SELECT chatcrypt.create_chats(ARRAY[chatcrypt.to_uuid(50070), chatcrypt.to_uuid(50071), '0b1e6c72-9d4f-4a53-8c1d-7e2f3a4b5c6d'], ARRAY['alice'], mode => 'conversation_key');
 SELECT chatcrypt.create_tenant('of wires', 'local:acme');
 SELECT chatcrypt.create_chat(50072, tenant => 'of wires', mode => 'conversation_key');
-\set ids 'ARRAY[chatcrypt.id(50070), ''0b1e6c72-9d4f-4a53-8c1d-7e2f3a4b5c6d'', chatcrypt.id(50071), chatcrypt.id(50072), chatcrypt.id(50070)]'
+\set ids 'ARRAY[chatcrypt.to_uuid(50070), ''0b1e6c72-9d4f-4a53-8c1d-7e2f3a4b5c6d'', chatcrypt.to_uuid(50071), chatcrypt.to_uuid(50072), chatcrypt.to_uuid(50070)]'
 \set master 'decode(repeat(''aa'', 32), ''hex'')'
 SELECT chatcrypt.import_conversation_keys(:ids, :master);
 SELECT chat_id, dek_version, state, kms_key FROM chatcrypt.dek WHERE chat_id = ANY (:ids) ORDER BY 1, 2;
@@ -262,31 +262,31 @@ SELECT version, key = CASE version WHEN 3 THEN hkdf(:master, 'a salt', 'chat:0b1
 								   ELSE hkdf(decode(repeat('bb', 100), 'hex'), 'x0b1e6c72-9d4f-4a53-8c1d-7e2f3a4b5c6d', '0b1e6c72-9d4f-4a53-8c1d-7e2f3a4b5c6dy') END AS right_key
 FROM generate_series(3, 5) AS version, chatcrypt.conversation_key(:chat::uuid, version);
 -- What a system has encrypted can be taken over by the million: inserted, and verified afterwards.
-INSERT INTO chatcrypt.message (message_id, chat_id, sender, encrypted_message, dek_version)
-	SELECT chatcrypt.id(50080), :chat, 'alice', chatcrypt.wire_envelope(3, decode(repeat('00', 24), 'hex'), decode(repeat('00', 17), 'hex')), 3;
-SELECT * FROM chatcrypt.verify_chat(:chat::uuid);
-DELETE FROM chatcrypt.message WHERE message_id = chatcrypt.id(50080);
+INSERT INTO chatcrypt.sealed_message (message_id, chat_id, sender, encrypted_message, dek_version)
+	SELECT chatcrypt.to_uuid(50080), :chat, 'alice', chatcrypt.wire_envelope(3, decode(repeat('00', 24), 'hex'), decode(repeat('00', 17), 'hex')), 3;
+SELECT relation, chat_id, message_id, dek_version, reason FROM chatcrypt.verify_chat(:chat::uuid);
+DELETE FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(50080);
 
 -- A version above the newest takes over; one below only opens; one that is there is refused, and all with it.
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070)], :master, version => 9);
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070), chatcrypt.id(50071)], :master, version => 5);
-SELECT chat_id, dek_version, state, valid_to IS NULL AS open FROM chatcrypt.dek WHERE chat_id IN (chatcrypt.id(50070), chatcrypt.id(50071)) AND dek_version > 1 ORDER BY 1, 2;
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50071), chatcrypt.id(50070)], :master, version => 9);
-SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(50071);
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070), chatcrypt.id(50099)], :master, version => 10);
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070), chatcrypt.id(50003)], :master, version => 10);
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070), NULL], :master, version => 10);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070)], :master, version => 9);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070), chatcrypt.to_uuid(50071)], :master, version => 5);
+SELECT chat_id, dek_version, state, valid_to IS NULL AS open FROM chatcrypt.dek WHERE chat_id IN (chatcrypt.to_uuid(50070), chatcrypt.to_uuid(50071)) AND dek_version > 1 ORDER BY 1, 2;
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50071), chatcrypt.to_uuid(50070)], :master, version => 9);
+SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(50071);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070), chatcrypt.to_uuid(50099)], :master, version => 10);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070), chatcrypt.to_uuid(50003)], :master, version => 10);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070), NULL], :master, version => 10);
 SELECT chatcrypt.import_conversation_keys(ARRAY[]::uuid[], :master);
 SELECT chatcrypt.import_conversation_keys(NULL, :master) IS NULL AS "null";
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070)], '\x0011', version => 10);
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070)], :master, info => 'one key for all', version => 10);
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070)], :master, info => '{uuid}{uuid}', version => 10);
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070)], :master, salt => decode(repeat('00', 129), 'hex'), version => 10);
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070)], :master, uuid_encoding => 'base64', version => 10);
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070)], :master, version => 0);
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070)], :master, version => 1000000001);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070)], '\x0011', version => 10);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070)], :master, info => 'one key for all', version => 10);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070)], :master, info => '{uuid}{uuid}', version => 10);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070)], :master, salt => decode(repeat('00', 129), 'hex'), version => 10);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070)], :master, uuid_encoding => 'base64', version => 10);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070)], :master, version => 0);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070)], :master, version => 1000000001);
 BEGIN READ ONLY;
-SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(50070)], :master, version => 10);
+SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070)], :master, version => 10);
 ROLLBACK;
 
 -- After a shred there is no key to have, and nothing opens; the bytes still come out.
@@ -297,6 +297,6 @@ SELECT wire_with('{"key_version": 2}');
 SELECT chatcrypt.wire_message(50001, 50001) ->> 'encrypted_payload' AS of_no_use;
 
 DROP FUNCTION wire_with, hkdf;
-DELETE FROM chatcrypt.message WHERE chat_id BETWEEN chatcrypt.id(50000) AND chatcrypt.id(50099);
+DELETE FROM chatcrypt.sealed_message WHERE chat_id BETWEEN chatcrypt.to_uuid(50000) AND chatcrypt.to_uuid(50099);
 DROP OWNED BY wire_writer, wire_reader, wire_both, wire_holder, wire_admin;
 DROP ROLE wire_writer, wire_reader, wire_both, wire_holder, wire_admin;

@@ -32,13 +32,13 @@ SELECT chatcrypt.create_chats(ARRAY[6000, 6001]::bigint[], ARRAY['alice', 'bob']
 
 -- In one go.
 SELECT chatcrypt.put_attachment(6000, 1, 'hello', 'höllo.txt', 'text/plain', sender => 'alice');
-SELECT chatcrypt.put_attachment(chatcrypt.id(6000), 2, content(100000), part_size => 40000);
-SELECT chatcrypt.put_attachment(6000, chatcrypt.id(3), '');
-SELECT chatcrypt.put_attachment(chatcrypt.id(6000), chatcrypt.id(4), content(65536), 'exact', part_size => 32768, expires_at => '2100-01-01');
+SELECT chatcrypt.put_attachment(chatcrypt.to_uuid(6000), 2, content(100000), part_size => 40000);
+SELECT chatcrypt.put_attachment(6000, chatcrypt.to_uuid(3), '');
+SELECT chatcrypt.put_attachment(chatcrypt.to_uuid(6000), chatcrypt.to_uuid(4), content(65536), 'exact', part_size => 32768, expires_at => '2100-01-01');
 SELECT chatcrypt.put_attachment(6001, 5, content(100000), part_size => 40000);
-SELECT uuid_send(chatcrypt.put_attachment(chatcrypt.id(6001), NULL::uuid, 'new')) IS NOT NULL AS made_an_id;
+SELECT uuid_send(chatcrypt.put_attachment(chatcrypt.to_uuid(6001), NULL::uuid, 'new')) IS NOT NULL AS made_an_id;
 SELECT file_id, sender, name, content_type, size, part_size, parts, dek_version, completed_at IS NOT NULL AS complete, expires_at
-FROM chatcrypt.attachments WHERE chat_id = chatcrypt.id(6000) ORDER BY file_id;
+FROM chatcrypt.attachments WHERE chat_id = chatcrypt.to_uuid(6000) ORDER BY file_id;
 SELECT convert_from(chatcrypt.read_attachment(1), 'UTF8'), chatcrypt.read_attachment(3), chatcrypt.read_attachment(2) = content(100000) AS two,
 	   chatcrypt.read_attachment(4) = content(65536) AS four, chatcrypt.read_attachment(NULL::bigint);
 SELECT part, length(chatcrypt.read_attachment_part(2, part)),
@@ -84,7 +84,7 @@ SELECT chatcrypt.finish_attachment(98);
 SELECT * FROM chatcrypt.attachment_progress(98);
 SELECT * FROM chatcrypt.attachment_progress(10);
 SELECT chatcrypt.read_attachment(10);
-SELECT count(*) AS shown FROM chatcrypt.attachments WHERE file_id = chatcrypt.id(10);
+SELECT count(*) AS shown FROM chatcrypt.attachments WHERE file_id = chatcrypt.to_uuid(10);
 SELECT chatcrypt.put_attachment_part(10, 1, content(20000));
 SELECT chatcrypt.put_attachment_part(10, 0, convert_to(repeat('first', 4000), 'UTF8'));
 SELECT * FROM chatcrypt.attachment_progress(10);
@@ -92,7 +92,7 @@ SELECT chatcrypt.finish_attachment(10), chatcrypt.finish_attachment(10) AS again
 SELECT chatcrypt.read_attachment(10) = convert_to(repeat('first', 4000), 'UTF8') || content(20000) || 'the end' AS same;
 SELECT chatcrypt.put_attachment_part(10, 1, content(20000));
 SELECT chatcrypt.begin_attachment(6000, 10);
-SELECT name, size, parts FROM chatcrypt.attachments WHERE file_id = chatcrypt.id(10);
+SELECT name, size, parts FROM chatcrypt.attachments WHERE file_id = chatcrypt.to_uuid(10);
 SELECT chatcrypt.begin_attachment(6000, 11);
 SELECT chatcrypt.finish_attachment(11);
 SELECT chatcrypt.put_attachment_part(11, 0, '', true), chatcrypt.finish_attachment(11);
@@ -102,7 +102,7 @@ SELECT chatcrypt.delete_attachment(11), chatcrypt.delete_attachment(11) AS again
 SELECT bool_and(chatcrypt.decrypt_attachment(6000, 2, chatcrypt.encrypt_attachment(6000, 2, content(n))) = content(n)) AS same
 FROM unnest(ARRAY[0, 1, 16383, 16384, 16385, 40000]) AS n;
 SELECT part, chatcrypt.decrypt_attachment(chat_id, file_id, sealed, part, last) = substr(content(100000), 40000 * part + 1, 40000) AS same
-FROM chatcrypt.attachment_part WHERE file_id = chatcrypt.id(2) ORDER BY part;
+FROM chatcrypt.sealed_attachment_part WHERE file_id = chatcrypt.to_uuid(2) ORDER BY part;
 SELECT chatcrypt.encrypt_attachment(6000, 2, NULL), chatcrypt.decrypt_attachment(6000, 2, NULL);
 SELECT chatcrypt.encrypt_attachment(6000, 2, 'x') = chatcrypt.encrypt_attachment(6000, 2, 'x') AS salts_repeat;
 CREATE TEMPORARY TABLE elsewhere AS SELECT chatcrypt.encrypt_attachment(6000, 2, 'kept elsewhere', 3, false, 'bucket') AS sealed;
@@ -119,11 +119,11 @@ SELECT chatcrypt.decrypt_attachment(6000, 2, substr(chatcrypt.encrypt_attachment
 RESET ROLE;
 
 -- Nothing of it is in clear.
-SELECT count(*) AS readable FROM chatcrypt.attachment WHERE position('llo.txt'::bytea IN encrypted_metadata) > 0 OR attachment::text LIKE '%text/plain%';
-SELECT count(*) AS readable FROM chatcrypt.attachment_part WHERE position('hello'::bytea IN sealed) > 0;
-SELECT length(encrypted_metadata) FROM chatcrypt.attachment WHERE file_id IN (chatcrypt.id(3), chatcrypt.id(2)) ORDER BY 1;
-INSERT INTO chatcrypt.attachment (file_id, chat_id, encrypted_metadata, dek_version) VALUES (chatcrypt.id(50), chatcrypt.id(6000), 'plain text that is as long as an envelope would be', 1);
-INSERT INTO chatcrypt.attachment_part VALUES (chatcrypt.id(1), 1, chatcrypt.id(6000), false, convert_to(repeat('plain ', 100), 'UTF8'));
+SELECT count(*) AS readable FROM chatcrypt.sealed_attachment WHERE position('llo.txt'::bytea IN encrypted_metadata) > 0 OR sealed_attachment::text LIKE '%text/plain%';
+SELECT count(*) AS readable FROM chatcrypt.sealed_attachment_part WHERE position('hello'::bytea IN sealed) > 0;
+SELECT length(encrypted_metadata) FROM chatcrypt.sealed_attachment WHERE file_id IN (chatcrypt.to_uuid(3), chatcrypt.to_uuid(2)) ORDER BY 1;
+INSERT INTO chatcrypt.sealed_attachment (file_id, chat_id, encrypted_metadata, dek_version) VALUES (chatcrypt.to_uuid(50), chatcrypt.to_uuid(6000), 'plain text that is as long as an envelope would be', 1);
+INSERT INTO chatcrypt.sealed_attachment_part VALUES (chatcrypt.to_uuid(1), 1, chatcrypt.to_uuid(6000), false, convert_to(repeat('plain ', 100), 'UTF8'));
 
 -- Rights.
 SELECT grantee, table_name, string_agg(privilege_type, ', ' ORDER BY privilege_type) FROM information_schema.role_table_grants
@@ -135,8 +135,8 @@ SELECT chatcrypt.read_attachment(20);
 SELECT chatcrypt.read_attachment_part(20, 0);
 SELECT name FROM chatcrypt.attachments;
 SELECT chatcrypt.decrypt_attachment(6000, 2, chatcrypt.encrypt_attachment(6000, 2, 'x'));
-DELETE FROM chatcrypt.attachment;
-SELECT count(*) FROM chatcrypt.attachment_part;
+DELETE FROM chatcrypt.sealed_attachment;
+SELECT count(*) FROM chatcrypt.sealed_attachment_part;
 RESET ROLE;
 SET ROLE reader;
 SELECT convert_from(chatcrypt.read_attachment(20), 'UTF8');
@@ -149,15 +149,15 @@ SELECT chatcrypt.encrypt_attachment(6000, 2, 'x');
 SELECT chatcrypt.ensure_attachment_key(6000);
 RESET ROLE;
 -- The functions look at the role as well.
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt TO writer, reader, operator;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal TO writer, reader, operator;
 SET ROLE operator;
 SELECT chatcrypt.read_attachment(20);
 SELECT chatcrypt.put_attachment(6000, 22, 'x');
-SELECT chatcrypt.attachment_metadata(chatcrypt.id(6000), chatcrypt.id(1), '\x');
+SELECT chatcrypt_internal.attachment_metadata(chatcrypt.to_uuid(6000), chatcrypt.to_uuid(1), '\x');
 SELECT * FROM chatcrypt.attachment_progress(10);
 SELECT chatcrypt.delete_attachment(20);
 RESET ROLE;
-REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt FROM writer, reader, operator;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal FROM writer, reader, operator;
 
 -- Actors.
 SET ROLE app;
@@ -192,40 +192,40 @@ EXCEPTION WHEN SQLSTATE 'AA000' THEN
 END
 $$;
 SELECT tampered('nothing', 'SELECT');
-SELECT tampered('parts swapped', 'UPDATE chatcrypt.attachment_part AS p SET sealed = q.sealed FROM chatcrypt.attachment_part AS q
-	WHERE p.file_id = chatcrypt.id(2) AND q.file_id = p.file_id AND p.part + q.part = 1');
-SELECT tampered('a part twice', 'UPDATE chatcrypt.attachment_part AS p SET sealed = q.sealed FROM chatcrypt.attachment_part AS q
-	WHERE p.file_id = chatcrypt.id(2) AND p.part = 1 AND q.file_id = p.file_id AND q.part = 0');
-SELECT tampered('a part of another file', 'UPDATE chatcrypt.attachment_part AS p SET sealed = q.sealed FROM chatcrypt.attachment_part AS q
-	WHERE p.file_id = chatcrypt.id(2) AND p.part = 0 AND q.file_id = chatcrypt.id(5) AND q.part = 0');
-SELECT tampered('all of a file of another chat', 'UPDATE chatcrypt.attachment_part AS p SET sealed = q.sealed FROM chatcrypt.attachment_part AS q
-	WHERE p.file_id = chatcrypt.id(2) AND q.file_id = chatcrypt.id(5) AND q.part = p.part');
-SELECT tampered('what is known of another file', 'UPDATE chatcrypt.attachment AS a SET encrypted_metadata = b.encrypted_metadata FROM chatcrypt.attachment AS b
-	WHERE a.file_id = chatcrypt.id(2) AND b.file_id = chatcrypt.id(4)');
-SELECT tampered('the file in another chat', 'UPDATE chatcrypt.attachment SET chat_id = chatcrypt.id(6001) WHERE file_id = chatcrypt.id(2)');
-SELECT tampered('without its end', 'DELETE FROM chatcrypt.attachment_part WHERE file_id = chatcrypt.id(2) AND part = 2');
-SELECT tampered('without its beginning', 'DELETE FROM chatcrypt.attachment_part WHERE file_id = chatcrypt.id(2) AND part = 0');
-SELECT tampered('another end', 'UPDATE chatcrypt.attachment_part SET sealed = chatcrypt.encrypt_attachment(6000, 2, substr(content(100000), 80001), 2, false) WHERE file_id = chatcrypt.id(2) AND part = 2');
-SELECT tampered('a shorter end', 'UPDATE chatcrypt.attachment_part SET sealed = chatcrypt.encrypt_attachment(6000, 2, ''short'', 2, true) WHERE file_id = chatcrypt.id(2) AND part = 2');
-SELECT tampered('a shorter file', 'DELETE FROM chatcrypt.attachment_part WHERE file_id = chatcrypt.id(2) AND part = 2;
-	UPDATE chatcrypt.attachment_part SET last = true, sealed = chatcrypt.encrypt_attachment(6000, 2, substr(content(100000), 40001, 40000), 1, true)
-	WHERE file_id = chatcrypt.id(2) AND part = 1');
-SELECT tampered('an older upload', 'UPDATE chatcrypt.attachment SET encrypted_metadata = chatcrypt.encrypt(6000, 2,
-	''\x010000009c4000000000000000000000000000000000''::bytea, ''\x66696c6500''), dek_version = 1 WHERE file_id = chatcrypt.id(2)');
-SELECT tampered('chunks swapped', 'UPDATE chatcrypt.attachment_part SET sealed = substr(sealed, 1, 61) || substr(sealed, 16462, 16400) || substr(sealed, 62, 16400) || substr(sealed, 32862)
-	WHERE file_id = chatcrypt.id(2) AND part = 0');
-SELECT tampered('a chunk twice', 'UPDATE chatcrypt.attachment_part SET sealed = substr(sealed, 1, 61) || substr(sealed, 62, 16400) || substr(sealed, 62, 16400) || substr(sealed, 32862)
-	WHERE file_id = chatcrypt.id(2) AND part = 0');
-SELECT tampered('a chunk of another part', 'UPDATE chatcrypt.attachment_part AS p SET sealed = substr(p.sealed, 1, 61) || substr(q.sealed, 62, 16400) || substr(p.sealed, 16462)
-	FROM chatcrypt.attachment_part AS q WHERE p.file_id = chatcrypt.id(2) AND p.part = 0 AND q.file_id = p.file_id AND q.part = 1');
-SELECT tampered('without a chunk', 'UPDATE chatcrypt.attachment_part SET sealed = substr(sealed, 1, 61) || substr(sealed, 16462) WHERE file_id = chatcrypt.id(2) AND part = 0');
-SELECT tampered('without its last chunk', 'UPDATE chatcrypt.attachment_part SET sealed = substr(sealed, 1, 61 + 2 * 16400) WHERE file_id = chatcrypt.id(2) AND part = 0');
-SELECT tampered('one byte more', 'UPDATE chatcrypt.attachment_part SET sealed = sealed || ''\x00'' WHERE file_id = chatcrypt.id(2) AND part = 0');
-SELECT at, tampered('a bit', format('UPDATE chatcrypt.attachment_part SET sealed = flip(sealed, %s) WHERE file_id = chatcrypt.id(2) AND part = 1', at))
+SELECT tampered('parts swapped', 'UPDATE chatcrypt.sealed_attachment_part AS p SET sealed = q.sealed FROM chatcrypt.sealed_attachment_part AS q
+	WHERE p.file_id = chatcrypt.to_uuid(2) AND q.file_id = p.file_id AND p.part + q.part = 1');
+SELECT tampered('a part twice', 'UPDATE chatcrypt.sealed_attachment_part AS p SET sealed = q.sealed FROM chatcrypt.sealed_attachment_part AS q
+	WHERE p.file_id = chatcrypt.to_uuid(2) AND p.part = 1 AND q.file_id = p.file_id AND q.part = 0');
+SELECT tampered('a part of another file', 'UPDATE chatcrypt.sealed_attachment_part AS p SET sealed = q.sealed FROM chatcrypt.sealed_attachment_part AS q
+	WHERE p.file_id = chatcrypt.to_uuid(2) AND p.part = 0 AND q.file_id = chatcrypt.to_uuid(5) AND q.part = 0');
+SELECT tampered('all of a file of another chat', 'UPDATE chatcrypt.sealed_attachment_part AS p SET sealed = q.sealed FROM chatcrypt.sealed_attachment_part AS q
+	WHERE p.file_id = chatcrypt.to_uuid(2) AND q.file_id = chatcrypt.to_uuid(5) AND q.part = p.part');
+SELECT tampered('what is known of another file', 'UPDATE chatcrypt.sealed_attachment AS a SET encrypted_metadata = b.encrypted_metadata FROM chatcrypt.sealed_attachment AS b
+	WHERE a.file_id = chatcrypt.to_uuid(2) AND b.file_id = chatcrypt.to_uuid(4)');
+SELECT tampered('the file in another chat', 'UPDATE chatcrypt.sealed_attachment SET chat_id = chatcrypt.to_uuid(6001) WHERE file_id = chatcrypt.to_uuid(2)');
+SELECT tampered('without its end', 'DELETE FROM chatcrypt.sealed_attachment_part WHERE file_id = chatcrypt.to_uuid(2) AND part = 2');
+SELECT tampered('without its beginning', 'DELETE FROM chatcrypt.sealed_attachment_part WHERE file_id = chatcrypt.to_uuid(2) AND part = 0');
+SELECT tampered('another end', 'UPDATE chatcrypt.sealed_attachment_part SET sealed = chatcrypt.encrypt_attachment(6000, 2, substr(content(100000), 80001), 2, false) WHERE file_id = chatcrypt.to_uuid(2) AND part = 2');
+SELECT tampered('a shorter end', 'UPDATE chatcrypt.sealed_attachment_part SET sealed = chatcrypt.encrypt_attachment(6000, 2, ''short'', 2, true) WHERE file_id = chatcrypt.to_uuid(2) AND part = 2');
+SELECT tampered('a shorter file', 'DELETE FROM chatcrypt.sealed_attachment_part WHERE file_id = chatcrypt.to_uuid(2) AND part = 2;
+	UPDATE chatcrypt.sealed_attachment_part SET last = true, sealed = chatcrypt.encrypt_attachment(6000, 2, substr(content(100000), 40001, 40000), 1, true)
+	WHERE file_id = chatcrypt.to_uuid(2) AND part = 1');
+SELECT tampered('an older upload', 'UPDATE chatcrypt.sealed_attachment SET encrypted_metadata = chatcrypt.encrypt(6000, 2,
+	''\x010000009c4000000000000000000000000000000000''::bytea, ''\x66696c6500''), dek_version = 1 WHERE file_id = chatcrypt.to_uuid(2)');
+SELECT tampered('chunks swapped', 'UPDATE chatcrypt.sealed_attachment_part SET sealed = substr(sealed, 1, 61) || substr(sealed, 16462, 16400) || substr(sealed, 62, 16400) || substr(sealed, 32862)
+	WHERE file_id = chatcrypt.to_uuid(2) AND part = 0');
+SELECT tampered('a chunk twice', 'UPDATE chatcrypt.sealed_attachment_part SET sealed = substr(sealed, 1, 61) || substr(sealed, 62, 16400) || substr(sealed, 62, 16400) || substr(sealed, 32862)
+	WHERE file_id = chatcrypt.to_uuid(2) AND part = 0');
+SELECT tampered('a chunk of another part', 'UPDATE chatcrypt.sealed_attachment_part AS p SET sealed = substr(p.sealed, 1, 61) || substr(q.sealed, 62, 16400) || substr(p.sealed, 16462)
+	FROM chatcrypt.sealed_attachment_part AS q WHERE p.file_id = chatcrypt.to_uuid(2) AND p.part = 0 AND q.file_id = p.file_id AND q.part = 1');
+SELECT tampered('without a chunk', 'UPDATE chatcrypt.sealed_attachment_part SET sealed = substr(sealed, 1, 61) || substr(sealed, 16462) WHERE file_id = chatcrypt.to_uuid(2) AND part = 0');
+SELECT tampered('without its last chunk', 'UPDATE chatcrypt.sealed_attachment_part SET sealed = substr(sealed, 1, 61 + 2 * 16400) WHERE file_id = chatcrypt.to_uuid(2) AND part = 0');
+SELECT tampered('one byte more', 'UPDATE chatcrypt.sealed_attachment_part SET sealed = sealed || ''\x00'' WHERE file_id = chatcrypt.to_uuid(2) AND part = 0');
+SELECT at, tampered('a bit', format('UPDATE chatcrypt.sealed_attachment_part SET sealed = flip(sealed, %s) WHERE file_id = chatcrypt.to_uuid(2) AND part = 1', at))
 FROM unnest(ARRAY[4, 5, 28, 29, 60, 61, 16444, 16445, 16460, 16461, 40000, 40108]) AS at;
 -- A range shows what it needs, and only that: the rest is not looked at.
 BEGIN;
-UPDATE chatcrypt.attachment_part SET sealed = flip(sealed, 61 + 16400 + 5) WHERE file_id = chatcrypt.id(2) AND part = 0;
+UPDATE chatcrypt.sealed_attachment_part SET sealed = flip(sealed, 61 + 16400 + 5) WHERE file_id = chatcrypt.to_uuid(2) AND part = 0;
 SELECT chatcrypt.read_attachment(2, 0, 16384) = substr(content(100000), 1, 16384) AS first_chunk,
 	   chatcrypt.read_attachment(2, 32768, 100) = substr(content(100000), 32769, 100) AS third_chunk;
 SELECT chatcrypt.read_attachment(2, 16383, 2);
@@ -233,12 +233,12 @@ ROLLBACK;
 
 -- What the view shows of what does not open.
 BEGIN;
-UPDATE chatcrypt.attachment SET encrypted_metadata = flip(encrypted_metadata, 40) WHERE file_id = chatcrypt.id(1);
+UPDATE chatcrypt.sealed_attachment SET encrypted_metadata = flip(encrypted_metadata, 40) WHERE file_id = chatcrypt.to_uuid(1);
 SAVEPOINT before;
-SELECT name FROM chatcrypt.attachments WHERE file_id = chatcrypt.id(1);
+SELECT name FROM chatcrypt.attachments WHERE file_id = chatcrypt.to_uuid(1);
 ROLLBACK TO before;
 SET LOCAL chatcrypt.on_decrypt_error = 'null';
-SELECT file_id, name, size, parts FROM chatcrypt.attachments WHERE file_id IN (chatcrypt.id(1), chatcrypt.id(4)) ORDER BY 1;
+SELECT file_id, name, size, parts FROM chatcrypt.attachments WHERE file_id IN (chatcrypt.to_uuid(1), chatcrypt.to_uuid(4)) ORDER BY 1;
 ROLLBACK;
 \c :home
 DROP DATABASE regression_attachments;

@@ -11,9 +11,9 @@ CREATE ROLE operator; GRANT chatcrypt_admin TO operator;
 CREATE FUNCTION content(length integer) RETURNS bytea LANGUAGE sql IMMUTABLE
 	RETURN (SELECT substr(string_agg(sha256(int4send(i)), '' ORDER BY i), 1, length) FROM generate_series(0, length / 32) AS i);
 PREPARE keys AS SELECT chat_id, purpose, dek_version, state FROM chatcrypt.dek ORDER BY 1, 2, 3;
-PREPARE files AS SELECT file_id, dek_version, (SELECT count(*) FROM chatcrypt.attachment_part AS p WHERE p.file_id = a.file_id) AS parts,
-	(SELECT array_agg(DISTINCT chatcrypt.dek_version(sealed)) FROM chatcrypt.attachment_part AS p WHERE p.file_id = a.file_id) AS versions
-	FROM chatcrypt.attachment AS a ORDER BY 1;
+PREPARE files AS SELECT file_id, dek_version, (SELECT count(*) FROM chatcrypt.sealed_attachment_part AS p WHERE p.file_id = a.file_id) AS parts,
+	(SELECT array_agg(DISTINCT chatcrypt.dek_version(sealed)) FROM chatcrypt.sealed_attachment_part AS p WHERE p.file_id = a.file_id) AS versions
+	FROM chatcrypt.sealed_attachment AS a ORDER BY 1;
 SELECT chatcrypt.create_chat(1), chatcrypt.create_chat(2, mode => 'conversation_key'), chatcrypt.create_chat(3, mode => 'e2ee');
 
 -- Chats whose messages have a key of their own get one for files with the first of them.
@@ -46,7 +46,7 @@ EXECUTE files;
 -- Purges leave what parts and names need.
 UPDATE chatcrypt.chat SET external_envelopes = false;
 SELECT chatcrypt.rotate_chat(1);
-CALL chatcrypt.purge_unused_deks();
+CALL chatcrypt.purge_unused_keys();
 EXECUTE keys;
 -- Re-encryption takes them along, uploads too; then nothing needs the old keys.
 SET ROLE operator;
@@ -56,7 +56,7 @@ CALL chatcrypt.reencrypt_due('0');
 CALL chatcrypt.reencrypt_due('0');
 RESET ROLE;
 EXECUTE files;
-CALL chatcrypt.purge_unused_deks();
+CALL chatcrypt.purge_unused_keys();
 EXECUTE keys;
 SET ROLE app;
 SELECT chatcrypt.put_attachment_part(12, 1, '', true), chatcrypt.finish_attachment(12);
@@ -91,72 +91,72 @@ BEGIN
 		ORDER BY v.relation, v.reason;
 END
 $$;
-SELECT * FROM wrong('DELETE FROM chatcrypt.attachment_part WHERE file_id = chatcrypt.id(10) AND part = 2');
-SELECT * FROM wrong('UPDATE chatcrypt.attachment_part SET part = 3 WHERE file_id = chatcrypt.id(10) AND part = 2');
-SELECT * FROM wrong('UPDATE chatcrypt.attachment_part SET last = true WHERE file_id = chatcrypt.id(10) AND part = 1');
-SELECT * FROM wrong('UPDATE chatcrypt.attachment_part SET sealed = set_byte(sealed, 100, get_byte(sealed, 100) # 1) WHERE file_id = chatcrypt.id(10) AND part = 1');
-SELECT * FROM wrong('UPDATE chatcrypt.attachment_part SET sealed = substr(sealed, 1, 61 + 16400 + 100) WHERE file_id = chatcrypt.id(10) AND part = 1');
-SELECT * FROM wrong('UPDATE chatcrypt.attachment_part SET last = false, sealed = chatcrypt.encrypt_attachment(1, 10, substr(content(50000), 40001), 2, false) WHERE file_id = chatcrypt.id(10) AND part = 2');
-SELECT * FROM wrong('UPDATE chatcrypt.attachment AS a SET encrypted_metadata = b.encrypted_metadata FROM chatcrypt.attachment AS b WHERE a.file_id = chatcrypt.id(10) AND b.file_id = chatcrypt.id(11)');
-SELECT * FROM wrong('UPDATE chatcrypt.attachment SET encrypted_metadata = chatcrypt.encrypt(1, 10, ''not in its format'', ''\x66696c6500'') WHERE file_id = chatcrypt.id(10)');
-SELECT * FROM wrong('UPDATE chatcrypt.dek SET state = ''destroyed'', encrypted_dek = NULL, kcv = NULL, valid_to = coalesce(valid_to, now()) WHERE chat_id = chatcrypt.id(1)');
+SELECT * FROM wrong('DELETE FROM chatcrypt.sealed_attachment_part WHERE file_id = chatcrypt.to_uuid(10) AND part = 2');
+SELECT * FROM wrong('UPDATE chatcrypt.sealed_attachment_part SET part = 3 WHERE file_id = chatcrypt.to_uuid(10) AND part = 2');
+SELECT * FROM wrong('UPDATE chatcrypt.sealed_attachment_part SET last = true WHERE file_id = chatcrypt.to_uuid(10) AND part = 1');
+SELECT * FROM wrong('UPDATE chatcrypt.sealed_attachment_part SET sealed = set_byte(sealed, 100, get_byte(sealed, 100) # 1) WHERE file_id = chatcrypt.to_uuid(10) AND part = 1');
+SELECT * FROM wrong('UPDATE chatcrypt.sealed_attachment_part SET sealed = substr(sealed, 1, 61 + 16400 + 100) WHERE file_id = chatcrypt.to_uuid(10) AND part = 1');
+SELECT * FROM wrong('UPDATE chatcrypt.sealed_attachment_part SET last = false, sealed = chatcrypt.encrypt_attachment(1, 10, substr(content(50000), 40001), 2, false) WHERE file_id = chatcrypt.to_uuid(10) AND part = 2');
+SELECT * FROM wrong('UPDATE chatcrypt.sealed_attachment AS a SET encrypted_metadata = b.encrypted_metadata FROM chatcrypt.sealed_attachment AS b WHERE a.file_id = chatcrypt.to_uuid(10) AND b.file_id = chatcrypt.to_uuid(11)');
+SELECT * FROM wrong('UPDATE chatcrypt.sealed_attachment SET encrypted_metadata = chatcrypt.encrypt(1, 10, ''not in its format'', ''\x66696c6500'') WHERE file_id = chatcrypt.to_uuid(10)');
+SELECT * FROM wrong('UPDATE chatcrypt.dek SET state = ''destroyed'', encrypted_dek = NULL, kcv = NULL, valid_to = coalesce(valid_to, now()) WHERE chat_id = chatcrypt.to_uuid(1)');
 CALL chatcrypt.verify_all();
 CALL chatcrypt.verify_all(max_rate => 1000);
-UPDATE chatcrypt.attachment_part SET last = true WHERE file_id = chatcrypt.id(10) AND part = 1;
+UPDATE chatcrypt.sealed_attachment_part SET last = true WHERE file_id = chatcrypt.to_uuid(10) AND part = 1;
 CALL chatcrypt.verify_all();
 CALL chatcrypt.verify_all(max_rate => 1000);
-SELECT relation, chat_id, message_id, dek_version, reason FROM chatcrypt.unopened;
+SELECT relation, chat_id, message_id, dek_version, reason FROM chatcrypt.verification_finding;
 -- What does not open is left as it is, and counted; what has it is not lost for that.
 SELECT chatcrypt.rotate_chat(1);
 CALL chatcrypt.reencrypt_chat(1);
-UPDATE chatcrypt.attachment_part SET last = false WHERE file_id = chatcrypt.id(10) AND part = 1;
+UPDATE chatcrypt.sealed_attachment_part SET last = false WHERE file_id = chatcrypt.to_uuid(10) AND part = 1;
 CALL chatcrypt.reencrypt_chat(1);
 SELECT * FROM chatcrypt.verify_chat(1);
 
 -- With their message: all of a statement's, and none of another chat.
 SET ROLE app;
-INSERT INTO chatcrypt.messages (chat_id, message_id, body) SELECT chatcrypt.id(1), chatcrypt.id(100 + i), 'with a file' FROM generate_series(1, 4) AS i;
-SELECT count(chatcrypt.put_attachment(1, 200 + i, 'file', message_id => chatcrypt.id(100 + i % 4 + 1))) FROM generate_series(1, 8) AS i;
-SELECT chatcrypt.put_attachment(2, 210, 'file', message_id => chatcrypt.id(101)) IS NOT NULL AS of_another_chat;
-DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(101);
-SELECT count(*) FROM chatcrypt.attachment WHERE message_id IS NOT NULL;
-DELETE FROM chatcrypt.messages WHERE message_id IN (chatcrypt.id(102), chatcrypt.id(103));
-SELECT file_id, message_id FROM chatcrypt.attachment WHERE message_id IS NOT NULL ORDER BY 1;
+INSERT INTO chatcrypt.messages (chat_id, message_id, body) SELECT chatcrypt.to_uuid(1), chatcrypt.to_uuid(100 + i), 'with a file' FROM generate_series(1, 4) AS i;
+SELECT count(chatcrypt.put_attachment(1, 200 + i, 'file', message_id => chatcrypt.to_uuid(100 + i % 4 + 1))) FROM generate_series(1, 8) AS i;
+SELECT chatcrypt.put_attachment(2, 210, 'file', message_id => chatcrypt.to_uuid(101)) IS NOT NULL AS of_another_chat;
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(101);
+SELECT count(*) FROM chatcrypt.sealed_attachment WHERE message_id IS NOT NULL;
+DELETE FROM chatcrypt.messages WHERE message_id IN (chatcrypt.to_uuid(102), chatcrypt.to_uuid(103));
+SELECT file_id, message_id FROM chatcrypt.sealed_attachment WHERE message_id IS NOT NULL ORDER BY 1;
 BEGIN;
 DELETE FROM chatcrypt.messages;
-SELECT count(*) FROM chatcrypt.attachment WHERE message_id IS NOT NULL;
+SELECT count(*) FROM chatcrypt.sealed_attachment WHERE message_id IS NOT NULL;
 ROLLBACK;
-SELECT count(*) FROM chatcrypt.attachment WHERE message_id IS NOT NULL;
+SELECT count(*) FROM chatcrypt.sealed_attachment WHERE message_id IS NOT NULL;
 RESET ROLE;
-SELECT chatcrypt.delete_attachments_of_messages();
+SELECT chatcrypt_internal.delete_attachments_of_messages();
 
 -- With their sender, and with their time.
 SET ROLE app;
 SELECT chatcrypt.put_attachment(1, 300, 'alice''s', sender => 'alice'), chatcrypt.put_attachment(2, 301, 'alice''s', sender => 'alice'),
 	   chatcrypt.put_attachment(1, 302, 'bob''s', sender => 'bob'), chatcrypt.put_attachment(1, 303, 'old', expires_at => '2020-01-01');
 SELECT chatcrypt.read_attachment(303);
-SELECT count(*) FROM chatcrypt.attachments WHERE file_id = chatcrypt.id(303);
+SELECT count(*) FROM chatcrypt.attachments WHERE file_id = chatcrypt.to_uuid(303);
 RESET ROLE;
 SET ROLE operator;
-CALL chatcrypt.delete_messages_of('alice', chatcrypt.id(2));
+CALL chatcrypt.delete_messages_of('alice', chatcrypt.to_uuid(2));
 CALL chatcrypt.delete_messages_of('alice');
 CALL chatcrypt.apply_retention();
-UPDATE chatcrypt.chat SET retention = '7 days' WHERE chat_id = chatcrypt.id(1);
+UPDATE chatcrypt.chat SET retention = '7 days' WHERE chat_id = chatcrypt.to_uuid(1);
 RESET ROLE;
-SELECT file_id FROM chatcrypt.attachment WHERE file_id BETWEEN chatcrypt.id(300) AND chatcrypt.id(303);
+SELECT file_id FROM chatcrypt.sealed_attachment WHERE file_id BETWEEN chatcrypt.to_uuid(300) AND chatcrypt.to_uuid(303);
 SET ROLE app;
 SELECT chatcrypt.put_attachment(1, 304, 'kept a week') IS NOT NULL AS put;
-SELECT expires_at - created_at AS keeps FROM chatcrypt.attachments WHERE file_id = chatcrypt.id(304);
+SELECT expires_at - created_at AS keeps FROM chatcrypt.attachments WHERE file_id = chatcrypt.to_uuid(304);
 -- Uploads that nobody goes on with.
 SELECT chatcrypt.begin_attachment(2, 310, part_size => 1024), chatcrypt.begin_attachment(2, 311, part_size => 1024),
 	   chatcrypt.put_attachment_part(310, 0, content(1024)), chatcrypt.put_attachment_part(311, 0, content(1024));
 RESET ROLE;
-UPDATE chatcrypt.attachment SET created_at = now() - interval '3 days' WHERE file_id IN (chatcrypt.id(310), chatcrypt.id(311));
-UPDATE chatcrypt.attachment_part SET stored_at = now() - interval '2 days' WHERE file_id = chatcrypt.id(310);
+UPDATE chatcrypt.sealed_attachment SET created_at = now() - interval '3 days' WHERE file_id IN (chatcrypt.to_uuid(310), chatcrypt.to_uuid(311));
+UPDATE chatcrypt.sealed_attachment_part SET stored_at = now() - interval '2 days' WHERE file_id = chatcrypt.to_uuid(310);
 SET ROLE operator;
 CALL chatcrypt.apply_retention();
 RESET ROLE;
-SELECT file_id FROM chatcrypt.attachment WHERE completed_at IS NULL;
+SELECT file_id FROM chatcrypt.sealed_attachment WHERE completed_at IS NULL;
 
 -- A quota is of what is stored: 61 bytes and 16 for each chunk more than a part has.
 SET ROLE app;
@@ -164,8 +164,8 @@ SELECT chatcrypt.create_chat(4), chatcrypt.create_chat(5);
 RESET ROLE;
 SET ROLE operator;
 UPDATE chatcrypt.tenant SET attachment_quota = 3000;
-UPDATE chatcrypt.chat SET attachment_quota = 1000000 WHERE chat_id = chatcrypt.id(5);
-UPDATE chatcrypt.chat SET attachment_quota = -1 WHERE chat_id = chatcrypt.id(5);
+UPDATE chatcrypt.chat SET attachment_quota = 1000000 WHERE chat_id = chatcrypt.to_uuid(5);
+UPDATE chatcrypt.chat SET attachment_quota = -1 WHERE chat_id = chatcrypt.to_uuid(5);
 RESET ROLE;
 SET ROLE app;
 \set VERBOSITY default
@@ -188,8 +188,8 @@ SET ROLE operator;
 SELECT chatcrypt.shred_chat(1, confirm => 'irreversible');
 SELECT chatcrypt.shred_tenant('default', confirm => 'irreversible') > 0 AS shredded;
 RESET ROLE;
-SELECT count(*) FROM chatcrypt.attachment;
-SELECT count(*) FROM chatcrypt.attachment_part;
+SELECT count(*) FROM chatcrypt.sealed_attachment;
+SELECT count(*) FROM chatcrypt.sealed_attachment_part;
 SET ROLE app;
 SELECT chatcrypt.read_attachment(10);
 SELECT chatcrypt.put_attachment(1, 13, 'x');
@@ -201,8 +201,8 @@ RESET ROLE;
 SET ROLE operator;
 CALL chatcrypt.delete_chat(6, confirm => 'irreversible', batch => 1);
 RESET ROLE;
-SELECT count(*) FROM chatcrypt.attachment;
-SELECT count(*) FROM chatcrypt.attachment_part;
+SELECT count(*) FROM chatcrypt.sealed_attachment;
+SELECT count(*) FROM chatcrypt.sealed_attachment_part;
 \c :home
 DROP DATABASE regression_attachment_life;
 DROP ROLE app, operator;

@@ -40,7 +40,7 @@ SELECT chatcrypt.create_chat(4, tenant => 'acme'), chatcrypt.create_chat(5, tena
 -- Nothing is noted of a chat that is not fed; all that is there is handed out when it is.
 SET ROLE app;
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body, created_at)
-SELECT chatcrypt.id(i), chatcrypt.id(1), 'alice', 'before ' || i, '2026-01-02 03:04:05.678901' FROM generate_series(1, 3) AS i;
+SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(1), 'alice', 'before ' || i, '2026-01-02 03:04:05.678901' FROM generate_series(1, 3) AS i;
 RESET ROLE;
 SELECT count(*) FROM chatcrypt.search_feed;
 SELECT drained();
@@ -60,13 +60,13 @@ SELECT * FROM feed;
 
 -- Every change of a message is noted, and handed out once, as it is by then.
 SET ROLE app;
-UPDATE chatcrypt.messages SET body = 'changed' WHERE message_id = chatcrypt.id(1);
-UPDATE chatcrypt.messages SET body = 'changed again' WHERE message_id = chatcrypt.id(1);
-UPDATE chatcrypt.messages SET sender = 'bob' WHERE message_id = chatcrypt.id(2);
-DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(3);
-SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(4), 'put', NULL, '2026-01-03'), chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(5), NULL, NULL, '2026-01-03');
+UPDATE chatcrypt.messages SET body = 'changed' WHERE message_id = chatcrypt.to_uuid(1);
+UPDATE chatcrypt.messages SET body = 'changed again' WHERE message_id = chatcrypt.to_uuid(1);
+UPDATE chatcrypt.messages SET sender = 'bob' WHERE message_id = chatcrypt.to_uuid(2);
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(3);
+SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(4), 'put', NULL, '2026-01-03'), chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(5), NULL, NULL, '2026-01-03');
 BEGIN;
-INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'rolled back');
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'rolled back');
 ROLLBACK;
 BEGIN;
 SAVEPOINT s;
@@ -78,7 +78,7 @@ SELECT count(*) FROM feed;
 SELECT drained();
 SELECT * FROM feed;
 -- A change while it is leased stays, for when the lease is over or acknowledged.
-UPDATE chatcrypt.messages SET body = 'changed while leased' WHERE message_id = chatcrypt.id(1);
+UPDATE chatcrypt.messages SET body = 'changed while leased' WHERE message_id = chatcrypt.to_uuid(1);
 SELECT batch() AS batch \gset
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(:batch);
@@ -89,41 +89,41 @@ SELECT drained(lease => '1 microsecond');
 SELECT chatcrypt.ack_search_feed(batch());
 
 -- Moved to another id, to a chat that is not fed, and back.
-UPDATE chatcrypt.messages SET message_id = chatcrypt.id(40) WHERE message_id = chatcrypt.id(4);
+UPDATE chatcrypt.messages SET message_id = chatcrypt.to_uuid(40) WHERE message_id = chatcrypt.to_uuid(4);
 SELECT drained();
-UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(2) WHERE message_id = chatcrypt.id(40);
+UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(2) WHERE message_id = chatcrypt.to_uuid(40);
 SELECT chatcrypt.ack_search_feed(batch());
 SELECT drained();
-UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(1) WHERE message_id = chatcrypt.id(40);
+UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(1) WHERE message_id = chatcrypt.to_uuid(40);
 SELECT chatcrypt.ack_search_feed(batch());
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
 
 -- What has expired, what does not open, and what is no text, is deleted.
-UPDATE chatcrypt.messages SET expires_at = now() WHERE message_id = chatcrypt.id(1);
+UPDATE chatcrypt.messages SET expires_at = now() WHERE message_id = chatcrypt.to_uuid(1);
 SELECT drained();
 CALL chatcrypt.apply_retention();
-UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 30, 0), sender = 'mallory' WHERE message_id = chatcrypt.id(2);
-UPDATE chatcrypt.message SET encrypted_message = chatcrypt.encrypt(1, 40, '\xff00'::bytea) WHERE message_id = chatcrypt.id(40);
+UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 30, 0), sender = 'mallory' WHERE message_id = chatcrypt.to_uuid(2);
+UPDATE chatcrypt.sealed_message SET encrypted_message = chatcrypt.encrypt(1, 40, '\xff00'::bytea) WHERE message_id = chatcrypt.to_uuid(40);
 SELECT chatcrypt.ack_search_feed(batch());
 SELECT chatcrypt.resend_search_feed(1), chatcrypt.resend_search_feed(2), chatcrypt.resend_search_feed(99);
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
 
 -- What the index did not take is handed out again, later; what it has already counts as taken.
-DELETE FROM chatcrypt.message;
-INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.id(i), chatcrypt.id(1), 'm' || i, '2026-02-03' FROM generate_series(1, 6) AS i;
+DELETE FROM chatcrypt.sealed_message;
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(1), 'm' || i, '2026-02-03' FROM generate_series(1, 6) AS i;
 SELECT count(*) FROM drained();
 SELECT chatcrypt.ack_search_feed(batch());
 UPDATE chatcrypt.messages SET body = body || '!';
-DELETE FROM chatcrypt.messages WHERE message_id IN (chatcrypt.id(5), chatcrypt.id(6));
+DELETE FROM chatcrypt.messages WHERE message_id IN (chatcrypt.to_uuid(5), chatcrypt.to_uuid(6));
 SELECT count(*) FROM drained();
 SELECT chatcrypt.ack_search_feed(batch(), '{"took": 1}');
 SELECT chatcrypt.ack_search_feed(batch(), '{"errors": true}');
 SELECT chatcrypt.ack_search_feed(batch(), 'null');
 SELECT chatcrypt.ack_search_feed(batch(), format('{"errors": true, "items": [{"index": {"_id": %s, "status": 201}}, {"index": {"_id": %s, "status": 409}}, '
 	'{"index": {"_id": %s, "status": 429}}, {"index": {"_id": %s, "status": "body of a message"}}, {"index": {"_id": "no uuid", "status": 200}}, {"delete": {"_id": %s, "status": 404}}, {"delete": {"_id": %s, "status": 503}}]}',
-	VARIADIC array(SELECT to_json(chatcrypt.id(i))::text FROM unnest(ARRAY[1, 2, 3, 4, 5, 6]) AS i))::jsonb);
+	VARIADIC array(SELECT to_json(chatcrypt.to_uuid(i))::text FROM unnest(ARRAY[1, 2, 3, 4, 5, 6]) AS i))::jsonb);
 SELECT * FROM feed;
 SELECT waiting, leased, failing, problem FROM chatcrypt.search_feed_status WHERE mode = 'plain';
 SELECT drained();
@@ -134,7 +134,7 @@ SELECT chatcrypt.ack_search_feed(batch(), '{"errors": false}');
 SELECT count(*) FROM feed;
 
 -- Slices: a limit of messages, and one of bytes; every character there is.
-INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.id(i), chatcrypt.id(2), 'n' || i, '2026-01-01' FROM generate_series(101, 107) AS i;
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(2), 'n' || i, '2026-01-01' FROM generate_series(101, 107) AS i;
 SELECT chatcrypt.set_search(2, 'plain');
 SELECT count(*) FROM drained(3);
 SELECT count(*) FROM drained(3);
@@ -143,26 +143,26 @@ SELECT count(*) FROM drained(3);
 SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM chatcrypt.search_feed) AS b;
 CREATE TABLE planes AS SELECT plane, string_agg(chr(plane * 65536 + i), '' ORDER BY i) AS body
 	FROM generate_series(0, 16) AS plane, generate_series(0, 65535) AS i WHERE plane * 65536 + i <> 0 AND plane * 65536 + i NOT BETWEEN 55296 AND 57343 GROUP BY plane;
-INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) SELECT chatcrypt.id(1000 + plane), chatcrypt.id(2), left(body, 300), body FROM planes;
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) SELECT chatcrypt.to_uuid(1000 + plane), chatcrypt.to_uuid(2), left(body, 300), body FROM planes;
 CREATE TABLE documents (document jsonb);
 INSERT INTO documents SELECT line::jsonb FROM drained() AS line WHERE line LIKE '{"message_id"%';
 SELECT count(*) BETWEEN 10 AND 16 AS full FROM documents;
 INSERT INTO documents SELECT line::jsonb FROM drained() AS line WHERE line LIKE '{"message_id"%';
-SELECT count(*) AS same FROM documents, planes WHERE document ->> 'message_id' = chatcrypt.id(1000 + plane)::text AND document ->> 'text' = body AND document ->> 'sender' = left(body, 300);
+SELECT count(*) AS same FROM documents, planes WHERE document ->> 'message_id' = chatcrypt.to_uuid(1000 + plane)::text AND document ->> 'text' = body AND document ->> 'sender' = left(body, 300);
 SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM chatcrypt.search_feed) AS b;
 -- A text that is too long for any search engine, times without a calendar, and one message that is larger than a batch.
-INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.id(2001), chatcrypt.id(2), repeat('x', 4 * 1024 * 1024 + 1), '10000-01-01'),
-	(chatcrypt.id(2002), chatcrypt.id(2), repeat(U&'\20AC', 1398101), '4713-01-01 BC');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.to_uuid(2001), chatcrypt.to_uuid(2), repeat('x', 4 * 1024 * 1024 + 1), '10000-01-01'),
+	(chatcrypt.to_uuid(2002), chatcrypt.to_uuid(2), repeat(U&'\20AC', 1398101), '4713-01-01 BC');
 SELECT left(regexp_replace(line, '(\\u20ac)+', '\1'), 300) FROM drained() AS line;
 SELECT left(regexp_replace(line, '(\\u20ac)+', '\1'), 300), octet_length(line) > 8 * 1024 * 1024 AS large FROM drained() AS line;
 SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM chatcrypt.search_feed) AS b;
-SELECT regexp_replace(chatcrypt.drain_search_feed(index => E'a "strange" na\u00efve\nindex'), ':\d+,', ':N,') FROM (SELECT chatcrypt.put_message(chatcrypt.id(2), chatcrypt.id(101), 'x') OFFSET 0) AS p;
+SELECT regexp_replace(chatcrypt.drain_search_feed(index => E'a "strange" na\u00efve\nindex'), ':\d+,', ':N,') FROM (SELECT chatcrypt.put_message(chatcrypt.to_uuid(2), chatcrypt.to_uuid(101), 'x') OFFSET 0) AS p;
 DELETE FROM chatcrypt.search_feed;
 
 -- A chat of the other kind that is not end-to-end, and one that is.
 SELECT chatcrypt.create_chat(6, mode => 'conversation_key');
 SELECT chatcrypt.set_search(6, 'plain');
-INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.id(600), chatcrypt.id(6), 'with a conversation key', '2026-01-01');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.to_uuid(600), chatcrypt.to_uuid(6), 'with a conversation key', '2026-01-01');
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
 
@@ -171,15 +171,15 @@ SELECT chatcrypt.set_search(6, 'off');
 SELECT waiting, chats FROM chatcrypt.search_feed_status WHERE mode = 'off';
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
-SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.id(6);
-UPDATE chatcrypt.messages SET body = 'nobody is told' WHERE chat_id = chatcrypt.id(6);
+SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.to_uuid(6);
+UPDATE chatcrypt.messages SET body = 'nobody is told' WHERE chat_id = chatcrypt.to_uuid(6);
 SELECT count(*) FROM feed;
 SELECT chatcrypt.set_search(6, 'plain');
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
 -- Off, and a message goes before anybody was told.
 SELECT chatcrypt.set_search(6, 'off');
-DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(6);
+DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(6);
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
 
@@ -187,12 +187,12 @@ SELECT chatcrypt.ack_search_feed(batch());
 SELECT chatcrypt.create_chat(7);
 SELECT chatcrypt.set_search(7, 'blind', feed => true);
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body, created_at) VALUES
-	(chatcrypt.id(700), chatcrypt.id(7), 'alice', 'lunch at noon at noon', '2026-01-01'), (chatcrypt.id(701), chatcrypt.id(7), 'alice', '...', '2026-01-01'), (chatcrypt.id(702), chatcrypt.id(7), 'alice', NULL, '2026-01-01');
+	(chatcrypt.to_uuid(700), chatcrypt.to_uuid(7), 'alice', 'lunch at noon at noon', '2026-01-01'), (chatcrypt.to_uuid(701), chatcrypt.to_uuid(7), 'alice', '...', '2026-01-01'), (chatcrypt.to_uuid(702), chatcrypt.to_uuid(7), 'alice', NULL, '2026-01-01');
 SELECT mode, waiting FROM chatcrypt.search_feed_status WHERE waiting > 0;
 SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line;
 SELECT chatcrypt.nack_search_feed(batch());
-SELECT line::jsonb -> 'tokens' = (SELECT to_jsonb(array(SELECT lpad(to_hex(t), 16, '0') FROM unnest(tokens) AS t)) FROM chatcrypt.search_token WHERE message_id = chatcrypt.id(700)) AS same
-FROM drained() AS line WHERE line LIKE '{"message_id":"' || chatcrypt.id(700) || '%';
+SELECT line::jsonb -> 'tokens' = (SELECT to_jsonb(array(SELECT lpad(to_hex(t), 16, '0') FROM unnest(tokens) AS t)) FROM chatcrypt.search_token WHERE message_id = chatcrypt.to_uuid(700)) AS same
+FROM drained() AS line WHERE line LIKE '{"message_id":"' || chatcrypt.to_uuid(700) || '%';
 SELECT chatcrypt.ack_search_feed(batch());
 SELECT chatcrypt.set_search(7, 'blind', bits => 16, feed => true);
 SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line WHERE line LIKE '%tokens%';
@@ -206,24 +206,24 @@ SELECT line::jsonb -> 'text' AS text, line::jsonb ? 'tokens' AS tokens FROM drai
 SELECT chatcrypt.ack_search_feed(batch());
 SELECT chatcrypt.set_search(7, 'blind', feed => true);
 CALL chatcrypt.reindex_search(7, 1000, false, '30 s', NULL, NULL, NULL);
-UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, valid_to = now() WHERE chat_id = chatcrypt.id(7) AND purpose = 'data';
+UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, valid_to = now() WHERE chat_id = chatcrypt.to_uuid(7) AND purpose = 'data';
 SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line;
 SELECT chatcrypt.ack_search_feed(batch());
 -- Blind, and fed no more.
 SELECT chatcrypt.set_search(7, 'blind', feed => false);
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
-SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.id(7);
+SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.to_uuid(7);
 
 -- Shredded chats and tenants, and what comes to them after that.
 SELECT chatcrypt.set_search(3, 'plain'), chatcrypt.set_search(4, 'plain');
-INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.id(100 * chat), chatcrypt.id(chat), 'secret', '2026-01-01' FROM generate_series(3, 5) AS chat;
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.to_uuid(100 * chat), chatcrypt.to_uuid(chat), 'secret', '2026-01-01' FROM generate_series(3, 5) AS chat;
 SELECT count(*) FROM drained();
 SELECT chatcrypt.ack_search_feed(batch());
 SELECT chatcrypt.shred_chat(3, 'irreversible');
 SELECT drained();
 SELECT chatcrypt.import_dek(3, decode(repeat('ab', 32), 'hex'), 2);
-INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.id(301), chatcrypt.id(3), 'new life', '2026-01-01');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.to_uuid(301), chatcrypt.to_uuid(3), 'new life', '2026-01-01');
 SELECT drained();
 SELECT chatcrypt.set_search(3, 'plain');
 SELECT drained();
@@ -233,7 +233,7 @@ CALL chatcrypt.delete_chat(3, 'irreversible');
 SELECT drained();
 SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM chatcrypt.search_feed) AS b;
 SELECT drained();
-SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.id(3);
+SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.to_uuid(3);
 
 -- Who may.
 SET ROLE indexer;
@@ -250,7 +250,7 @@ SELECT chatcrypt.resend_search_feed(NULL);
 SELECT chatcrypt.drain_search_feed();
 RESET ROLE;
 GRANT USAGE ON SCHEMA chatcrypt TO app;
-GRANT EXECUTE ON ALL ROUTINES IN SCHEMA chatcrypt TO app;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA chatcrypt, chatcrypt_internal TO app;
 SET ROLE app;
 SELECT chatcrypt.drain_search_feed();
 SELECT chatcrypt.ack_search_feed(1);
@@ -291,7 +291,7 @@ ROLLBACK;
 -- A sender that no index takes keeps nobody from it.
 SELECT chatcrypt.create_chat(7590) IS NOT NULL AS made;
 SELECT chatcrypt.set_search(7590, 'plain');
-INSERT INTO chatcrypt.messages (chat_id, sender, body) SELECT chatcrypt.id(7590), repeat('s', n), 'signed' FROM unnest(ARRAY[5, 40000]) AS n;
+INSERT INTO chatcrypt.messages (chat_id, sender, body) SELECT chatcrypt.to_uuid(7590), repeat('s', n), 'signed' FROM unnest(ARRAY[5, 40000]) AS n;
 SELECT max(length(line)) < 1000 AS short, count(*) FILTER (WHERE line LIKE '%"sender":null,%') AS without, count(*)
 FROM string_to_table(chatcrypt.drain_search_feed(), E'\n') AS line WHERE line LIKE '%"signed"%';
 DELETE FROM chatcrypt.search_feed;

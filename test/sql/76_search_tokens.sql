@@ -13,7 +13,7 @@ SELECT chatcrypt.set_search(7601, 'blind', prefixes => 3, trigrams => true, feed
 CALL chatcrypt.reindex_search(7601, 1000, false, '30 s', NULL, NULL, NULL);
 CALL chatcrypt.reindex_search(7602, 1000, false, '30 s', NULL, NULL, NULL);
 INSERT INTO chatcrypt.messages (chat_id, message_id, body)
-SELECT chatcrypt.id(chat), chatcrypt.id(n), body
+SELECT chatcrypt.to_uuid(chat), chatcrypt.to_uuid(n), body
 FROM (VALUES (7601, 1, 'The old lighthouse'), (7601, 2, 'An older light house'), (7601, 3, 'Überraschung'),
 			 (7602, 4, 'The old lighthouse'), (7602, 5, 'Meetings')) AS m (chat, n, body);
 
@@ -23,7 +23,7 @@ SELECT line ->> 'chat_id' AS chat, line ->> 'message_id' AS message, line -> 'to
 FROM (SELECT string_to_table(rtrim(chatcrypt.drain_search_feed(), E'\n'), E'\n')::jsonb AS line) AS lines WHERE line ? 'tokens';
 CREATE FUNCTION found(chat bigint, query text) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(right(message, 1), ' ' ORDER BY message) FROM outside
-	WHERE outside.chat = chatcrypt.id($1)::text AND tokens ?& chatcrypt.search_tokens($1, query) $$;
+	WHERE outside.chat = chatcrypt.to_uuid($1)::text AND tokens ?& chatcrypt.search_tokens($1, query) $$;
 SELECT query, found(7601, query), cardinality(chatcrypt.search_tokens(7601, query)) AS tokens
 FROM unnest(ARRAY['old', 'OLD lighthouse', '"old lighthouse"', '"lighthouse old"', 'lig*', 'light house', 'li*', '*ghtho*', 'old*', 'überraschung',
 	'older old*', 'nothere', 'old old "old"', '', '""', 'light-house']) AS query;
@@ -31,7 +31,7 @@ SELECT query, found(7602, query), cardinality(chatcrypt.search_tokens(7602, quer
 FROM unnest(ARRAY['the', 'meeting', 'meet the', 'lighthouses', 'light*']) AS query;
 SELECT chatcrypt.search_tokens(7601, 'old') && chatcrypt.search_tokens(7602, 'old') AS shared,
 	   bool_and(token ~ '^[0-9a-f]{16}$') AS form, count(*) FROM unnest(chatcrypt.search_tokens(7601, 'old light*')) AS token;
-SELECT chatcrypt.search_tokens(chatcrypt.id(7601), 'old') = chatcrypt.search_tokens(7601, 'old') AS same,
+SELECT chatcrypt.search_tokens(chatcrypt.to_uuid(7601), 'old') = chatcrypt.search_tokens(7601, 'old') AS same,
 	   chatcrypt.search_tokens(7601, NULL) IS NULL AS none;
 
 -- What one list cannot say, and who is not told.
@@ -47,7 +47,7 @@ SELECT chatcrypt.search_tokens(7601, 'old');
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION chatcrypt.search_tokens(chatcrypt.any_id, text) TO chatcrypt_writer;
 SET ROLE penman;
-SELECT chatcrypt.search_tokens(chatcrypt.id(7601), 'old');
+SELECT chatcrypt.search_tokens(chatcrypt.to_uuid(7601), 'old');
 SET ROLE app;
 SELECT cardinality(chatcrypt.search_tokens(7601, 'old'));
 BEGIN;

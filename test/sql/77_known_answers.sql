@@ -16,7 +16,7 @@ SELECT chatcrypt.set_search(:chat::uuid, 'blind', config => 'simple', prefixes =
 CALL chatcrypt.reindex_search(:chat::uuid);
 SELECT chatcrypt.search_tokens(:chat::uuid, 'hello') AS hello, chatcrypt.search_tokens(:chat::uuid, 'grüße') AS utf8, chatcrypt.search_tokens(:chat::uuid, 'hel*') AS beginning, chatcrypt.search_tokens(:chat::uuid, '*hel*') AS part;
 -- A word of five characters has itself, its beginnings of three to five, and three trigrams.
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(1), :chat, 'hello');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(1), :chat, 'hello');
 SELECT cardinality(tokens) AS terms, tokens @> ARRAY[7333616313748008855] AS word_as_a_number FROM chatcrypt.search_token;
 SELECT chatcrypt.set_search(:chat::uuid, 'blind', config => 'simple', bits => 9) IS NOT NULL AS set;
 CALL chatcrypt.reindex_search(:chat::uuid);
@@ -30,9 +30,9 @@ SELECT chatcrypt.set_search(:chat::uuid, 'blind', bits => 7);
 SELECT chatcrypt.create_chat(chat) IS NOT NULL AS made FROM generate_series(1, 4) AS chat;
 SELECT chatcrypt.set_search(1, 'blind', prefixes => 3, trigrams => true), chatcrypt.set_search(2, 'blind', prefixes => 15),
 	   chatcrypt.set_search(3, 'blind', prefixes => 2, trigrams => true), chatcrypt.set_search(4, 'blind', prefixes => 1, trigrams => true);
-INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.id(1), chatcrypt.id(11), 'lighthouse'), (chatcrypt.id(1), chatcrypt.id(12), 'an'),
-	(chatcrypt.id(2), chatcrypt.id(13), 'antidisestablishmentarianism'), (chatcrypt.id(3), chatcrypt.id(14), 'grüße'), (chatcrypt.id(4), chatcrypt.id(15), '世界');
-SELECT body, cardinality(tokens) AS terms FROM chatcrypt.search_token JOIN chatcrypt.messages USING (message_id) WHERE message_id > chatcrypt.id(10) ORDER BY message_id;
+INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(11), 'lighthouse'), (chatcrypt.to_uuid(1), chatcrypt.to_uuid(12), 'an'),
+	(chatcrypt.to_uuid(2), chatcrypt.to_uuid(13), 'antidisestablishmentarianism'), (chatcrypt.to_uuid(3), chatcrypt.to_uuid(14), 'grüße'), (chatcrypt.to_uuid(4), chatcrypt.to_uuid(15), '世界');
+SELECT body, cardinality(tokens) AS terms FROM chatcrypt.search_token JOIN chatcrypt.messages USING (message_id) WHERE message_id > chatcrypt.to_uuid(10) ORDER BY message_id;
 
 -- The digest of an event, as docs/format.md has it, against those that were sealed.
 SELECT chatcrypt.seal_events() > 0 AS sealed;

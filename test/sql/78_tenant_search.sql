@@ -45,7 +45,7 @@ SELECT count(*) AS unchanged FROM chatcrypt.tenant WHERE tenant = 'acme' AND sea
 SET ROLE chatcrypt_writer;
 BEGIN;
 SELECT chatcrypt.create_chat(2, '{alice}', tenant => 'acme') IS NOT NULL AS made;
-INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.id(21), chatcrypt.id(2), 'alice', 'We meet at the lighthouse');
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(21), chatcrypt.to_uuid(2), 'alice', 'We meet at the lighthouse');
 RESET ROLE;
 SELECT body FROM chatcrypt.search(2, 'meeting');
 COMMIT;
@@ -53,37 +53,37 @@ SET ROLE chatcrypt_reader;
 SELECT body FROM chatcrypt.search(2, 'meetings lightho* *ghth*');
 RESET ROLE;
 SELECT chatcrypt.create_chats('{3, 4}'::bigint[], tenant => 'acme'), chatcrypt.create_chats('{4, 5}'::bigint[], tenant => 'acme', if_not_exists => true);
-INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(n), 'A message to ' || n FROM generate_series(3, 5) AS n;
+INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(n), 'A message to ' || n FROM generate_series(3, 5) AS n;
 SELECT body FROM chatcrypt.search('{2, 3, 4, 5}'::bigint[], 'message') ORDER BY body;
 SELECT chatcrypt.number_of(chat_id) AS chat, mode, config, prefixes, trigrams, bits, feed, complete FROM chatcrypt.search_policy ORDER BY 1;
-SELECT chatcrypt.number_of(chat_id) AS chat, purpose, dek_version, state FROM chatcrypt.dek WHERE chat_id IN (chatcrypt.id(1), chatcrypt.id(2), chatcrypt.id(5)) ORDER BY 1, 2;
-SELECT event, purpose, dek_version, detail FROM chatcrypt.key_event WHERE chat_id = chatcrypt.id(4) ORDER BY event_id;
+SELECT chatcrypt.number_of(chat_id) AS chat, purpose, dek_version, state FROM chatcrypt.dek WHERE chat_id IN (chatcrypt.to_uuid(1), chatcrypt.to_uuid(2), chatcrypt.to_uuid(5)) ORDER BY 1, 2;
+SELECT event, purpose, dek_version, detail FROM chatcrypt.key_event WHERE chat_id = chatcrypt.to_uuid(4) ORDER BY event_id;
 SELECT chatcrypt.set_search(2, 'blind', config => 'english', prefixes => 3, trigrams => true, bits => 40) AS no_change;
 SELECT count(*) FROM chatcrypt.verify_keys();
 
 -- The chat from before, those of other tenants, and those that the clients encrypt.
 SELECT chatcrypt.create_chat(6, tenant => 'none') IS NOT NULL AS made, chatcrypt.create_chat(7, tenant => 'acme', mode => 'e2ee') IS NOT NULL AS made,
 	   chatcrypt.create_chat(8, tenant => 'acme', mode => 'conversation_key') IS NOT NULL AS made, chatcrypt.create_chat(9) IS NOT NULL AS made;
-SELECT chatcrypt.number_of(chat_id) AS chat, prefixes FROM chatcrypt.search_policy WHERE chat_id NOT IN (SELECT chatcrypt.id(n) FROM generate_series(2, 5) AS n) ORDER BY 1;
+SELECT chatcrypt.number_of(chat_id) AS chat, prefixes FROM chatcrypt.search_policy WHERE chat_id NOT IN (SELECT chatcrypt.to_uuid(n) FROM generate_series(2, 5) AS n) ORDER BY 1;
 SELECT * FROM chatcrypt.search(1, 'message');
-INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(8), 'For those who hold the key');
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(8), 'For those who hold the key');
 SELECT body FROM chatcrypt.search(8, 'hold');
 
 -- Chats that are fed.
 SELECT chatcrypt.create_chats('{11, 12}'::bigint[], tenant => 'plain');
 SELECT chatcrypt.number_of(chat_id) AS chat, mode, feed, complete FROM chatcrypt.search_policy JOIN chatcrypt.search_feed_chat USING (chat_id) ORDER BY 1;
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(111), chatcrypt.id(11), 'To the index');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(111), chatcrypt.to_uuid(11), 'To the index');
 SELECT chatcrypt.number_of(chat_id) AS chat, chatcrypt.number_of(message_id) AS message FROM chatcrypt.search_feed ORDER BY 1, 2;
 GRANT chatcrypt_feeder TO CURRENT_USER;
 SELECT chatcrypt.drain_search_feed(10, '1 minute') LIKE '%"text":"To the index"%' AS fed;
-SELECT count(*) AS search_keys FROM chatcrypt.dek WHERE purpose = 'search' AND chat_id IN (chatcrypt.id(11), chatcrypt.id(12));
+SELECT count(*) AS search_keys FROM chatcrypt.dek WHERE purpose = 'search' AND chat_id IN (chatcrypt.to_uuid(11), chatcrypt.to_uuid(12));
 
 -- A message that was stored past the view before there was a chat has no tokens, and is not passed over.
-INSERT INTO chatcrypt.message (message_id, chat_id, encrypted_message, dek_version)
-SELECT chatcrypt.id(131), chatcrypt.id(13), chatcrypt.encrypt(2, 131, 'of another chat'), 1;
+INSERT INTO chatcrypt.sealed_message (message_id, chat_id, encrypted_message, dek_version)
+SELECT chatcrypt.to_uuid(131), chatcrypt.to_uuid(13), chatcrypt.encrypt(2, 131, 'of another chat'), 1;
 SELECT chatcrypt.create_chat(13, tenant => 'acme') IS NOT NULL AS made;
 SELECT * FROM chatcrypt.search(13, 'another');
-DELETE FROM chatcrypt.message WHERE chat_id = chatcrypt.id(13);
+DELETE FROM chatcrypt.sealed_message WHERE chat_id = chatcrypt.to_uuid(13);
 
 -- A configuration that is gone when a chat is made: no chat.
 CREATE SCHEMA own;
@@ -95,23 +95,23 @@ SELECT chatcrypt.create_chat(14, tenant => 'acme');
 \set VERBOSITY terse
 SELECT chatcrypt.create_chats('{14, 15}'::bigint[], tenant => 'acme');
 SELECT chatcrypt.create_chats('{4, 5}'::bigint[], tenant => 'acme', if_not_exists => true) AS nothing_to_make;
-SELECT count(*) AS made FROM chatcrypt.chat WHERE chat_id IN (chatcrypt.id(14), chatcrypt.id(15));
+SELECT count(*) AS made FROM chatcrypt.chat WHERE chat_id IN (chatcrypt.to_uuid(14), chatcrypt.to_uuid(15));
 SELECT chatcrypt.create_chat(14, tenant => 'acme', mode => 'e2ee') IS NOT NULL AS made_without_search;
 
 -- Off again, for chats that come.
 SELECT chatcrypt.set_tenant_search('acme', 'off');
 SELECT chatcrypt.create_chat(16, tenant => 'acme') IS NOT NULL AS made;
 SELECT num_nulls(search_mode, search_config, search_prefixes, search_trigrams, search_bits, search_feed) AS nulls FROM chatcrypt.tenant WHERE tenant = 'acme';
-SELECT count(*) FILTER (WHERE chat_id = chatcrypt.id(16)) AS of_the_new, count(*) FILTER (WHERE chat_id = chatcrypt.id(2)) AS of_the_old FROM chatcrypt.search_policy;
+SELECT count(*) FILTER (WHERE chat_id = chatcrypt.to_uuid(16)) AS of_the_new, count(*) FILTER (WHERE chat_id = chatcrypt.to_uuid(2)) AS of_the_old FROM chatcrypt.search_policy;
 BEGIN;
 SAVEPOINT one;
 SELECT chatcrypt.create_chat(17) IS NOT NULL AS made;
 ROLLBACK TO one;
 SELECT chatcrypt.create_chat(17, tenant => 'none') IS NOT NULL AS made;
 COMMIT;
-SELECT count(*) AS policies FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.id(17);
+SELECT count(*) AS policies FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.to_uuid(17);
 SELECT chatcrypt.shred_chat(9, 'irreversible');
-SELECT count(*) AS policies FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.id(9);
+SELECT count(*) AS policies FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.to_uuid(9);
 
 \c :home
 SET client_min_messages = warning;

@@ -37,17 +37,17 @@ SELECT oldest_key = (SELECT min(valid_from) FROM chatcrypt.dek WHERE state = 'ac
 UPDATE chatcrypt.tenant SET rotate_after = '12 months' WHERE tenant = 'months';
 UPDATE chatcrypt.tenant SET rotate_after = '360 days' WHERE tenant = 'days';
 EXECUTE due;
-UPDATE chatcrypt.dek SET valid_from = now() - interval '362 days' WHERE chat_id = chatcrypt.id(3);
+UPDATE chatcrypt.dek SET valid_from = now() - interval '362 days' WHERE chat_id = chatcrypt.to_uuid(3);
 EXECUTE due;
 SELECT tenant, reason FROM chatcrypt.due_for_rotation();
-UPDATE chatcrypt.chat SET rotate_after = '10 years' WHERE chat_id = chatcrypt.id(3);
+UPDATE chatcrypt.chat SET rotate_after = '10 years' WHERE chat_id = chatcrypt.to_uuid(3);
 EXECUTE due;
-UPDATE chatcrypt.chat SET rotate_after = '1 day' WHERE chat_id IN (chatcrypt.id(5), chatcrypt.id(7));
-UPDATE chatcrypt.dek SET valid_from = now() - interval '3 days' WHERE chat_id IN (chatcrypt.id(5), chatcrypt.id(6), chatcrypt.id(7)) AND state = 'active';
+UPDATE chatcrypt.chat SET rotate_after = '1 day' WHERE chat_id IN (chatcrypt.to_uuid(5), chatcrypt.to_uuid(7));
+UPDATE chatcrypt.dek SET valid_from = now() - interval '3 days' WHERE chat_id IN (chatcrypt.to_uuid(5), chatcrypt.to_uuid(6), chatcrypt.to_uuid(7)) AND state = 'active';
 EXECUTE due;
 SELECT chats_due, date_trunc('day', now() - oldest_due) AS late, date_trunc('day', now() - oldest_key) AS oldest_key FROM chatcrypt.health;
 BEGIN;
-UPDATE chatcrypt.dek SET valid_from = now() - interval '4 days' WHERE chat_id = chatcrypt.id(7) AND purpose = 'conversation';
+UPDATE chatcrypt.dek SET valid_from = now() - interval '4 days' WHERE chat_id = chatcrypt.to_uuid(7) AND purpose = 'conversation';
 SELECT chats_due, date_trunc('day', now() - oldest_due) AS late FROM chatcrypt.health;
 ROLLBACK;
 CALL chatcrypt.rotate_due();
@@ -65,59 +65,59 @@ SELECT chatcrypt.rotate_chat(2);
 SELECT events_unsealed, now() - oldest_unsealed >= interval '1 hour' AS late FROM chatcrypt.health;
 
 -- What does not open counts once, whatever becomes of it.
-INSERT INTO chatcrypt.messages (chat_id, message_id, body) SELECT chatcrypt.id(c), chatcrypt.id(100 + c), 'body' FROM generate_series(1, 7) AS c;
+INSERT INTO chatcrypt.messages (chat_id, message_id, body) SELECT chatcrypt.to_uuid(c), chatcrypt.to_uuid(100 + c), 'body' FROM generate_series(1, 7) AS c;
 SELECT count(body) FROM chatcrypt.messages;
 EXECUTE unopened;
-UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 45, get_byte(encrypted_message, 45) # 1) WHERE message_id = chatcrypt.id(103);
-SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(103);
+UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 45, get_byte(encrypted_message, 45) # 1) WHERE message_id = chatcrypt.to_uuid(103);
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(103);
 EXECUTE unopened;
 SELECT chatcrypt.try_decrypt(1, 1, '\x01');
 SELECT chatcrypt.decrypt(1, 1, '\x01');
 SET chatcrypt.on_decrypt_error = 'null';
-SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(103);
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(103);
 RESET chatcrypt.on_decrypt_error;
 EXECUTE unopened;
 SELECT chatcrypt.decrypt(1, 1, overlay(chatcrypt.encrypt(1, 1, 'x') PLACING '\x00000063' FROM 2));
 SELECT chatcrypt.try_decrypt(1, 1, overlay(chatcrypt.encrypt(1, 1, 'x') PLACING '\x00000063' FROM 2));
 EXECUTE unopened;
 SELECT chatcrypt.shred_chat(4, 'irreversible');
-SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(104);
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(104);
 SET chatcrypt.on_decrypt_error = null_destroyed;
-SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(104);
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(104);
 SELECT chatcrypt.decrypt(1, 1, overlay(chatcrypt.encrypt(1, 1, 'x') PLACING '\x00000063' FROM 2));
 SET chatcrypt.on_decrypt_error = 'null';
-SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(104);
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(104);
 RESET chatcrypt.on_decrypt_error;
 EXECUTE unopened;
 -- The KMS refuses to unwrap it; and does not to make a key to seal with.
-UPDATE chatcrypt.dek SET kcv = sha256('other'), encrypted_dek = set_byte(encrypted_dek, 30, get_byte(encrypted_dek, 30) # 1) WHERE chat_id = chatcrypt.id(6);
-SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(106);
+UPDATE chatcrypt.dek SET kcv = sha256('other'), encrypted_dek = set_byte(encrypted_dek, 30, get_byte(encrypted_dek, 30) # 1) WHERE chat_id = chatcrypt.to_uuid(6);
+SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(106);
 EXECUTE unopened;
 SELECT chatcrypt.encrypt(6, 1, 'x') IS NULL AS sealed;
 EXECUTE unopened;
 -- Files count as well.
 SELECT chatcrypt.put_attachment(1, 50, 'content') IS NOT NULL AS stored;
-UPDATE chatcrypt.attachment_part SET sealed = set_byte(sealed, 70, get_byte(sealed, 70) # 1);
+UPDATE chatcrypt.sealed_attachment_part SET sealed = set_byte(sealed, 70, get_byte(sealed, 70) # 1);
 SELECT chatcrypt.read_attachment(50);
 EXECUTE unopened;
 -- What verification finds is a matter of its own.
 CALL chatcrypt.verify_all();
 EXECUTE unopened;
-SELECT verification_findings = (SELECT count(*) FROM chatcrypt.unopened) - 1 AS but_for_the_shredded, verification_findings, last_finding > now() - interval '1 min' AS lately FROM chatcrypt.health;
+SELECT verification_findings = (SELECT count(*) FROM chatcrypt.verification_finding) - 1 AS but_for_the_shredded, verification_findings, last_finding > now() - interval '1 min' AS lately FROM chatcrypt.health;
 
-SELECT reason FROM chatcrypt.unopened WHERE reason LIKE '%destroyed%';
-SELECT severity, finding, regexp_replace(what, 'last at .*', 'last at THEN.') AS what, how_to_mend FROM chatcrypt.doctor() WHERE finding IN ('unopened_messages', 'verification_findings');
-TRUNCATE chatcrypt.unopened;
+SELECT reason FROM chatcrypt.verification_finding WHERE reason LIKE '%destroyed%';
+SELECT severity, finding, regexp_replace(what, 'last at .*', 'last at THEN.') AS what, remedy FROM chatcrypt.doctor() WHERE finding IN ('unopened_messages', 'verification_findings');
+TRUNCATE chatcrypt.verification_finding;
 SELECT finding FROM chatcrypt.doctor() WHERE finding IN ('unopened_messages', 'verification_findings');
 
 -- The feed, and uploads.
 SELECT chatcrypt.set_search(5, 'blind', feed => true);
-INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(5), 'body' FROM generate_series(1, 3) AS n;
+INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(5), 'body' FROM generate_series(1, 3) AS n;
 SELECT feed_behind = (SELECT count(*) FROM chatcrypt.search_feed) AS feed_behind, feed_behind >= 3 AS all_of_them,
 	   feed_oldest = (SELECT min(noted_at) FROM chatcrypt.search_feed) AS since FROM chatcrypt.health;
 SELECT chatcrypt.begin_attachment(1, 51) IS NOT NULL, chatcrypt.begin_attachment(1, 52) IS NOT NULL;
 SELECT uploads_abandoned FROM chatcrypt.health;
-UPDATE chatcrypt.attachment SET created_at = now() - interval '25 hours' WHERE file_id IN (chatcrypt.id(50), chatcrypt.id(52));
+UPDATE chatcrypt.sealed_attachment SET created_at = now() - interval '25 hours' WHERE file_id IN (chatcrypt.to_uuid(50), chatcrypt.to_uuid(52));
 SELECT uploads_abandoned FROM chatcrypt.health;
 
 -- Uses of keys that a session answers by itself, told when its transaction ends.
@@ -141,18 +141,18 @@ GROUP BY c.relname ORDER BY c.relname;
 SET ROLE auditor;
 SELECT (SELECT count(*) FROM chatcrypt.key_state) > 0 AS keys, (SELECT count(*) FROM chatcrypt.tenant_state) AS tenants, (SELECT count(*) FROM chatcrypt.health) AS databases;
 SELECT kms_key_version IS NOT NULL AS version FROM chatcrypt.dek LIMIT 1;
-SELECT * FROM chatcrypt.read_keys_due(true);
-SELECT * FROM chatcrypt.read_unsealed_events(1);
-SELECT * FROM chatcrypt.read_failed_opens();
+SELECT * FROM chatcrypt_internal.read_keys_due(true);
+SELECT * FROM chatcrypt_internal.read_unsealed_events(1);
+SELECT * FROM chatcrypt_internal.read_failed_opens();
 SET ROLE operator;
 SELECT (SELECT count(*) FROM chatcrypt.key_state) > 0 AS keys, (SELECT count(*) FROM chatcrypt.tenant_state) AS tenants, (SELECT count(*) FROM chatcrypt.health) AS databases;
 SET ROLE app;
 TABLE chatcrypt.key_state;
 TABLE chatcrypt.tenant_state;
 TABLE chatcrypt.health;
-SELECT * FROM chatcrypt.read_key_state();
-SELECT * FROM chatcrypt.read_tenant_state();
-SELECT * FROM chatcrypt.read_health();
+SELECT * FROM chatcrypt_internal.read_key_state();
+SELECT * FROM chatcrypt_internal.read_tenant_state();
+SELECT * FROM chatcrypt_internal.read_health();
 RESET ROLE;
 -- An actor makes no difference: these are no rows of chats.
 BEGIN;

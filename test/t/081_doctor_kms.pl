@@ -10,7 +10,7 @@ use Test::More;
 my $bao = Chatcrypt::OpenBao->start_or_skip;
 my $proxy = Chatcrypt::FaultProxy->start($bao);
 my $node = Chatcrypt::Test->start('doctor_kms', bao => $bao, proxy => $proxy, conf => "chatcrypt.kms_timeout = '2s'\n");
-my $uri = $bao->key_uri;
+my $uri = $bao->kms_key;
 
 # As one who watches, and may read no key and no message.
 $node->safe_psql('postgres', 'CREATE ROLE watcher LOGIN IN ROLE chatcrypt_auditor');

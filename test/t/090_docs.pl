@@ -128,7 +128,7 @@ is($node->safe_psql('readme', 'SELECT DISTINCT body FROM chatcrypt.messages'), '
 $node->safe_psql('readme', <<'SQL');
 CREATE SCHEMA app AUTHORIZATION app;
 SET ROLE app;
-CREATE TABLE app.mine (chat_id uuid REFERENCES chatcrypt.chat, message_id uuid REFERENCES chatcrypt.message);
+CREATE TABLE app.mine (chat_id uuid REFERENCES chatcrypt.chat, message_id uuid REFERENCES chatcrypt.sealed_message);
 INSERT INTO app.mine SELECT chat_id, message_id FROM chatcrypt.messages;
 RESET ROLE;
 INSERT INTO reactions SELECT message_id, 'bob', 'yes' FROM chatcrypt.messages;
@@ -141,7 +141,7 @@ is($node->safe_psql('readme', 'DROP TABLE app.mine; DELETE FROM chatcrypt.messag
 # Roles are the cluster's, and so is what was set for app above.
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('other', q{CREATE EXTENSION chatcrypt; SELECT chatcrypt.create_chat(1, ARRAY['alice']);
-	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'of another application')});
+	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'of another application')});
 my $read = 'SELECT body FROM chatcrypt.messages';
 my @as_app = (extra_params => [ '-U', 'app' ]);
 is(($node->psql('other', "BEGIN; SELECT chatcrypt.act_as('alice') \\g /dev/null\n$read", @as_app))[1], 'of another application',

@@ -18,12 +18,12 @@ $node->safe_psql('postgres', <<'SQL');
 SELECT chatcrypt.create_chats('{1,2,3,4,5}'::bigint[], participants => ARRAY['alice']);
 SELECT chatcrypt.create_chat(6, mode => 'conversation_key', participants => ARRAY['alice', 'bob']);
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body)
-	SELECT chatcrypt.id(n), chatcrypt.id(n), 'alice', 'body ' || n FROM generate_series(1, 6) AS n WHERE n <> 5;
+	SELECT chatcrypt.to_uuid(n), chatcrypt.to_uuid(n), 'alice', 'body ' || n FROM generate_series(1, 6) AS n WHERE n <> 5;
 SELECT chatcrypt.shred_chat(5, 'irreversible');
 SELECT chatcrypt.begin_attachment(1, 10);
 SELECT chatcrypt.put_attachment(1, 11, 'a file');
-UPDATE chatcrypt.chat SET attachment_quota = 1 WHERE chat_id = chatcrypt.id(2);
-INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(3), 'from before the search');
+UPDATE chatcrypt.chat SET attachment_quota = 1 WHERE chat_id = chatcrypt.to_uuid(2);
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(3), 'from before the search');
 SELECT chatcrypt.set_search(3, 'blind');
 CREATE TABLE kept AS SELECT chatcrypt.encrypt(1, 1, 'kept') AS envelope,
 	chatcrypt.encrypt_attachment(1, 12, 'kept') AS file, chatcrypt.wire_message(6, 6) AS wire;
@@ -68,8 +68,8 @@ sub without_keys
 sub two_at_once
 {
 	my ($first, $second) = (session($node), session($node));
-	my $update = q{UPDATE chatcrypt.messages SET body = body || '!' WHERE message_id = chatcrypt.id(1)};
-	my $merge = q{MERGE INTO chatcrypt.messages AS m USING (SELECT chatcrypt.id(1)) AS s (id) ON m.message_id = s.id
+	my $update = q{UPDATE chatcrypt.messages SET body = body || '!' WHERE message_id = chatcrypt.to_uuid(1)};
+	my $merge = q{MERGE INTO chatcrypt.messages AS m USING (SELECT chatcrypt.to_uuid(1)) AS s (id) ON m.message_id = s.id
 		WHEN MATCHED THEN UPDATE SET body = m.body || '!'};
 	my $takes_merge = $node->pg_version >= 17;
 
@@ -97,11 +97,11 @@ my %meets = (
 	'chat … already exists' => 'SELECT chatcrypt.create_chat(1)',
 	'malformed array literal: "alice"' => q{SELECT chatcrypt.create_chat(98, 'alice')},
 	'message_id, chat_id, sender and created_at of a message do not change without a new envelope' =>
-	  q{UPDATE chatcrypt.message SET sender = 'bob'},
+	  q{UPDATE chatcrypt.sealed_message SET sender = 'bob'},
 	'a trigger changed an id, the sender or the time of a message after it was sealed' => q{BEGIN;
 		CREATE FUNCTION public.rename() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.sender := ''bob''; RETURN NEW; END';
-		CREATE TRIGGER rename BEFORE INSERT ON chatcrypt.message FOR EACH ROW EXECUTE FUNCTION public.rename();
-		INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.id(1), 'alice', 'x')},
+		CREATE TRIGGER rename BEFORE INSERT ON chatcrypt.sealed_message FOR EACH ROW EXECUTE FUNCTION public.rename();
+		INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid(1), 'alice', 'x')},
 	'additional data that begins with "row", "col" or "file" and a zero byte is reserved' =>
 	  q{SET ROLE writer; SELECT chatcrypt.encrypt(1, 1, 'x', '\x726f7700')},
 	'could not unwrap the data key of chat …' => \&without_keys,
@@ -111,7 +111,7 @@ my %meets = (
 	'permission denied for function …' => q{SET ROLE writer; SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept},
 	'permission denied for view …' => q{SET ROLE writer; SELECT body FROM chatcrypt.messages},
 	'permission denied for table chat' => q{SET ROLE writer; CREATE TABLE t (chat_id uuid REFERENCES chatcrypt.chat)},
-	'permission denied for table message' => q{SET ROLE writer; CREATE TABLE t (message_id uuid REFERENCES chatcrypt.message)},
+	'permission denied for table message' => q{SET ROLE writer; CREATE TABLE t (message_id uuid REFERENCES chatcrypt.sealed_message)},
 	'the current actor is not a participant of this chat' => "$as_bob; SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept",
 	'this transaction has no actor' => q{SET chatcrypt.require_actor = on; SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept},
 	'this transaction acts for somebody else' => "$as_bob; SELECT chatcrypt.act_as('alice')",

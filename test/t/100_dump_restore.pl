@@ -25,10 +25,10 @@ SELECT chatcrypt.create_chat(11, ARRAY['alice', 'bob'], 'acme');
 SELECT chatcrypt.create_chat(12, mode => 'conversation_key');
 SELECT chatcrypt.create_chat(13, mode => 'e2ee');
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body)
-	SELECT chatcrypt.id(g), chatcrypt.id(1 + g % 12), 'alice', 'body ' || g FROM generate_series(1, 240) AS g;
+	SELECT chatcrypt.to_uuid(g), chatcrypt.to_uuid(1 + g % 12), 'alice', 'body ' || g FROM generate_series(1, 240) AS g;
 SELECT chatcrypt.rotate_chat(g) FROM generate_series(1::bigint, 11) AS g WHERE g % 2 = 1;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, expires_at)
-	SELECT chatcrypt.id(1000 + g), chatcrypt.id(1 + g % 12), nullif('again ' || g, 'again 7'), now() + interval '1 d' FROM generate_series(1, 60) AS g;
+	SELECT chatcrypt.to_uuid(1000 + g), chatcrypt.to_uuid(1 + g % 12), nullif('again ' || g, 'again 7'), now() + interval '1 d' FROM generate_series(1, 60) AS g;
 SELECT chatcrypt.shred_chat(10, 'irreversible');
 SELECT chatcrypt.set_tenant_search('acme', 'blind', config => 'english', prefixes => 3);
 SELECT chatcrypt.set_search(1, 'blind', config => 'english', bits => 48), chatcrypt.set_search(12, 'blind', prefixes => 2);
@@ -44,16 +44,16 @@ SQL
 is(ask($source, q{SELECT string_agg(c.oid::regclass::text, ' ' ORDER BY c.oid) FROM pg_extension AS e JOIN pg_depend AS d ON d.refobjid = e.oid
 	JOIN pg_class AS c ON c.oid = d.objid WHERE e.extname = 'chatcrypt' AND d.refclassid = 'pg_extension'::regclass
 	AND d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relkind IN ('r', 'p', 'S') AND NOT c.oid = ANY (e.extconfig)}),
-	'chatcrypt.upkeep chatcrypt.unopened', 'every table and sequence is dumped, but for hints that can be had again');
+	'chatcrypt.upkeep chatcrypt.verification_finding', 'every table and sequence is dumped, but for hints that can be had again');
 
 # What must be the same, byte for byte; and the plaintext of everything that has one.
 my $stored = q{SELECT md5(concat_ws('|', (SELECT d FROM chatcrypt.deployment d), (SELECT array_agg(t ORDER BY tenant) FROM chatcrypt.tenant t),
 	(SELECT array_agg(c ORDER BY chat_id) FROM chatcrypt.chat c), (SELECT array_agg(p ORDER BY p) FROM chatcrypt.participant p), (SELECT array_agg(k ORDER BY dek_id) FROM chatcrypt.dek k),
-	(SELECT array_agg(m ORDER BY message_id) FROM chatcrypt.message m), (SELECT array_agg(e ORDER BY event_id) FROM chatcrypt.key_event e),
+	(SELECT array_agg(m ORDER BY message_id) FROM chatcrypt.sealed_message m), (SELECT array_agg(e ORDER BY event_id) FROM chatcrypt.key_event e),
 	(SELECT array_agg(s ORDER BY chat_id) FROM chatcrypt.search_policy s), (SELECT array_agg(t ORDER BY message_id) FROM chatcrypt.search_token t),
-	(SELECT array_agg(e ORDER BY seal_id) FROM chatcrypt.event_seal e), (SELECT array_agg(p ORDER BY relation::text) FROM chatcrypt.protected_column p)))};
+	(SELECT array_agg(e ORDER BY seal_id) FROM chatcrypt.event_seal e), (SELECT array_agg(p ORDER BY relation::text) FROM chatcrypt.envelope_column p)))};
 my $bodies = q{SELECT md5(string_agg(message_id || coalesce(body, '(null)'), '|' ORDER BY message_id)), count(body)
-	FROM chatcrypt.messages WHERE chat_id <> chatcrypt.id(10)};
+	FROM chatcrypt.messages WHERE chat_id <> chatcrypt.to_uuid(10)};
 my $notes = q{SELECT string_agg(chatcrypt.decrypt(chat_id, id, note, 'notes'), '|' ORDER BY id) FROM app.notes};
 my ($stored_there, $bodies_there, $notes_there) = map { ask($source, $_) } $stored, $bodies, $notes;
 like($bodies_there, qr/\|274$/, 'everything but what is shredded reads at the source');
@@ -84,15 +84,15 @@ sub same_as_at_source
 	is(ask($node, 'SELECT count(*) FROM chatcrypt.verify_events()', $database), '0', "$how: the history of keys is whole");
 	my $dek = ask($node, q{SELECT max(dek_id) FROM chatcrypt.dek}, $database);
 	is(ask($node, q{SELECT chatcrypt.create_chat(100) IS NOT NULL}, $database), 't', "$how: new chats can be made");
-	is(ask($node, q{SELECT dek_id - } . $dek . q{, dek_version FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(100)}, $database), '1|1',
+	is(ask($node, q{SELECT dek_id - } . $dek . q{, dek_version FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(100)}, $database), '1|1',
 		"$how: and the sequence goes on");
 	is(ask($node, q{SELECT chatcrypt.rotate_chat(2), chatcrypt.rotate_chat(3), chatcrypt.remove_participant(11, 'bob')}, $database), '2|3|t',
 		"$how: and keys rotated");
 	ask($node, q{SELECT chatcrypt.create_chat(101, tenant => 'acme')}, $database);
-	$node->safe_psql($database, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(101), 'of the restored')});
+	$node->safe_psql($database, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(101), 'of the restored')});
 	is(ask($node, q{SELECT body FROM chatcrypt.search(101, 'restoring')}, $database), 'of the restored',
 		"$how: new chats are searched as their tenant says");
-	$node->safe_psql($database, q{DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(101)});
+	$node->safe_psql($database, q{DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(101)});
 	is(ask($node, $bodies, $database), $bodies_there, "$how: and every message reads on");
 	is(ask($node, q{SELECT chatcrypt.encrypt(10, 1, 'x')}, $database), ask($source, q{SELECT chatcrypt.encrypt(10, 1, 'x')}),
 		"$how: what was shredded stays so");

@@ -15,7 +15,7 @@ my $work = PostgreSQL::Test::Utils::tempdir_short();
 $old->safe_psql('postgres', <<'SQL');
 SELECT chatcrypt.create_chats(array_agg(g)) FROM generate_series(1::bigint, 20) AS g;
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body)
-	SELECT chatcrypt.id(g), chatcrypt.id(1 + g % 20), 'alice', 'body ' || g FROM generate_series(1, 200) AS g;
+	SELECT chatcrypt.to_uuid(g), chatcrypt.to_uuid(1 + g % 20), 'alice', 'body ' || g FROM generate_series(1, 200) AS g;
 SELECT chatcrypt.rotate_chat(g) FROM generate_series(1::bigint, 10) AS g;
 GRANT SELECT ON chatcrypt.chat TO pg_monitor;
 SQL

@@ -14,13 +14,13 @@ my $away = qr/could not unwrap the data key of chat .* version \d/;
 sub read_message
 {
 	my ($number) = @_;
-	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id($number)";
+	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($number)";
 }
 
 $primary->safe_psql('postgres', <<'SQL');
 SELECT chatcrypt.create_chats(array_agg(g)) FROM generate_series(1::bigint, 20) AS g;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body)
-	SELECT chatcrypt.id(g), chatcrypt.id(g), 'body ' || g FROM generate_series(1, 20) AS g;
+	SELECT chatcrypt.to_uuid(g), chatcrypt.to_uuid(g), 'body ' || g FROM generate_series(1, 20) AS g;
 SQL
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -58,7 +58,7 @@ like(ask($standby, $_), $read_only, "plain error: $_")
   foreach 'SELECT chatcrypt.create_chat(99)', 'SELECT chatcrypt.create_chats(ARRAY[98, 99]::bigint[])', 'SELECT chatcrypt.rotate_chat(1)',
   q{SELECT chatcrypt.import_dek(1, decode(repeat('00', 32), 'hex'), 9)}, q{SELECT chatcrypt.shred_chat(1, 'irreversible')},
   q{SELECT chatcrypt.add_participant(1, 'x')}, q{SELECT chatcrypt.create_tenant('t')},
-  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(1), 'x')},
+  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), 'x')},
   q{UPDATE chatcrypt.messages SET body = 'x'}, 'DELETE FROM chatcrypt.messages';
 show_keys($primary);
 is(ask($standby, q{SELECT (chatcrypt.warm_keys(ARRAY[4, 5]::bigint[])).warmed}), '2', 'warm_keys() works');
@@ -79,7 +79,7 @@ like(answer($old, read_message(10)), qr/was destroyed/, 'nor can one with an old
 is(answer($idle, 'SELECT chatcrypt.dek_version(chatcrypt.encrypt(11, 1, $$x$$))'), '2', 'it seals with the rotated key');
 is(answer($idle, read_message(11)), 'body 11', 'and reads what the old one sealed');
 $primary->safe_psql('postgres', q{BEGIN; SELECT chatcrypt.create_chat(30, ARRAY['bob']);
-	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(30), 'body 30'); COMMIT});
+	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(30), 'body 30'); COMMIT});
 replay();
 is(answer($idle, read_message(30)), 'body 30', 'new chats arrive');
 answer($old, q{ROLLBACK; BEGIN; SELECT chatcrypt.act_as('bob')});
@@ -98,10 +98,10 @@ $primary->stop;
 $standby->promote;
 is(ask($standby, $keys), $keys_there, 'promotion keeps every key');
 is(answer($idle, read_message(12)), 'body 12', 'sessions go on');
-is(ask($standby, q{SELECT count(body) FROM chatcrypt.messages WHERE chat_id NOT IN (chatcrypt.id(10), chatcrypt.id(20))}), '19',
+is(ask($standby, q{SELECT count(body) FROM chatcrypt.messages WHERE chat_id NOT IN (chatcrypt.to_uuid(10), chatcrypt.to_uuid(20))}), '19',
 	'every message reads, but for what was shredded (and a failure that is remembered for 30 s)');
 is(ask($standby, q{SELECT chatcrypt.create_chat(40) IS NOT NULL, chatcrypt.rotate_chat(11)}), 't|3', 'and chats and keys are made');
-is(ask($standby, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(40), 'body 40')}), '', 'and messages written');
+is(ask($standby, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(40), 'body 40')}), '', 'and messages written');
 is(worker_of($standby), 1, 'with the one KMS worker');
 
 $_->quit foreach $idle, $old;

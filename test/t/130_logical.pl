@@ -13,7 +13,7 @@ my $subscriber = Chatcrypt::Test->start('subscriber', keys => keys_of($publisher
 sub read_message
 {
 	my ($number) = @_;
-	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id($number)";
+	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($number)";
 }
 
 sub apply
@@ -25,7 +25,7 @@ sub apply
 $publisher->safe_psql('postgres', <<'SQL');
 SELECT chatcrypt.create_chats(array_agg(g), participants => ARRAY['bob']) FROM generate_series(1::bigint, 10) AS g;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body)
-	SELECT chatcrypt.id(g), chatcrypt.id(g), 'body ' || g FROM generate_series(1, 10) AS g;
+	SELECT chatcrypt.to_uuid(g), chatcrypt.to_uuid(g), 'body ' || g FROM generate_series(1, 10) AS g;
 CREATE PUBLICATION everything FOR TABLES IN SCHEMA chatcrypt;
 SQL
 my $source = $publisher->connstr . ' dbname=postgres';
@@ -40,21 +40,21 @@ is(answer($idle, 'SELECT chatcrypt.decrypt(3, 1, chatcrypt.encrypt(3, 1, $$x$$))
 is(ask($subscriber, 'SELECT deployment_id FROM chatcrypt.deployment'), ask($publisher, 'SELECT deployment_id FROM chatcrypt.deployment'),
 	'it is one deployment');
 $publisher->safe_psql('postgres', q{SELECT chatcrypt.create_chat(20);
-	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(20), 'body 20');
-	UPDATE chatcrypt.messages SET body = 'edited' WHERE chat_id = chatcrypt.id(6)});
+	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(20), 'body 20');
+	UPDATE chatcrypt.messages SET body = 'edited' WHERE chat_id = chatcrypt.to_uuid(6)});
 apply();
 is(answer($idle, read_message(20)), 'body 20', 'a new chat arrives');
 is(answer($idle, read_message(6)), 'edited', 'and an edited message');
 
 # What is done to keys.
 $publisher->safe_psql('postgres', q{SELECT chatcrypt.shred_chat(1, 'irreversible'), chatcrypt.rotate_chat(2);
-	UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.id(3)});
+	UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.to_uuid(3)});
 apply();
 like(answer($idle, read_message(1)), qr/was destroyed/, 'shredded');
 is(answer($idle, 'SELECT chatcrypt.dek_version(chatcrypt.encrypt(2, 1, $$x$$))'), '2', 'rotated');
 is(answer($idle, read_message(2)), 'body 2', 'and the old key still reads');
 like(answer($idle, 'SELECT chatcrypt.encrypt(3, 1, $$x$$)'), qr/takes no plaintext/, 'another mode');
-$publisher->safe_psql('postgres', q{DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(4)});
+$publisher->safe_psql('postgres', q{DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(4)});
 apply();
 like(answer($idle, read_message(4)), qr/does not exist/, 'deleted');
 

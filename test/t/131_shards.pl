@@ -69,7 +69,7 @@ $owner->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(2)');
 apply();
 is(answer($idle, q{SELECT chatcrypt.dek_version(chatcrypt.encrypt(2, 1, 'x'))}), '2', 'a rotation arrives');
 is(answer($idle, decrypted(2)), 'edited 2', 'and the older key still opens');
-$owner->safe_psql('postgres', q{UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.id(5)});
+$owner->safe_psql('postgres', q{UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.to_uuid(5)});
 apply();
 like(answer($idle, q{SELECT chatcrypt.encrypt(5, 2, 'x')}), qr/takes no plaintext/, 'a mode arrives');
 
@@ -115,7 +115,7 @@ my $refused = qr/duplicate key value violates unique constraint "chat_pkey"|conf
 ok(wait_until(30, sub { slurp_file($node->logfile) =~ $refused }),
 	'a chat that a node made itself ends the subscription');
 like(answer($idle, q{SELECT chatcrypt.encrypt(100, 1, 'x')}), qr/does not exist/, 'and what was made later does not arrive');
-$node->safe_psql('postgres', 'DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(99)');
+$node->safe_psql('postgres', 'DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(99)');
 apply();
 is(answer($idle, "SELECT chatcrypt.decrypt($_, 1, chatcrypt.encrypt($_, 1, 'x'))"), 'x', "until it is deleted there: chat $_ has arrived")
   foreach 99, 100;

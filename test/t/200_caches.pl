@@ -16,7 +16,7 @@ sub new_chat
 	my ($number) = @_;
 	$node->safe_psql('postgres', <<"SQL");
 SELECT chatcrypt.create_chat($number);
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id($number), chatcrypt.id($number), 'body $number');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid($number), chatcrypt.to_uuid($number), 'body $number');
 SQL
 	return;
 }
@@ -24,7 +24,7 @@ SQL
 sub read_message
 {
 	my ($number) = @_;
-	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id($number)";
+	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($number)";
 }
 
 my $gone = qr/ERROR:  the data key of chat .* version 1 was destroyed/;
@@ -38,7 +38,7 @@ is(ask($node, read_message(1)), 'body 1', 'a new connection finds it in the shar
 is(ask($node, 'SELECT chatcrypt.decrypt(1, 7, chatcrypt.encrypt(1, 7, $$x$$))'), 'x', 'and seals with it');
 like(ask($node, read_message(2)), $away, 'a cold chat does not open without the KMS');
 like(ask($node, 'SELECT chatcrypt.create_chat(4)'), qr/could not make the data key of chat/, 'nor is a new one made');
-is(ask($node, 'SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(4)'), '0', 'or half of one');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(4)'), '0', 'or half of one');
 
 # New chats flush nobody.
 my $steady = session($node);
@@ -131,12 +131,12 @@ like(answer($_, read_message(31)), $gone, 'and then has') foreach $maker, $stead
 new_chat($_) foreach 40 .. 43;
 is(answer($steady, read_message($_)), "body $_", "chat $_ is warm") foreach 40 .. 43;
 answer($maker, q{UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, valid_to = now()
-	WHERE chat_id = chatcrypt.id(40)});
+	WHERE chat_id = chatcrypt.to_uuid(40)});
 like(answer($steady, read_message(40)), $gone, 'a key destroyed by UPDATE');
-answer($maker, 'DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(41)');
+answer($maker, 'DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(41)');
 like(answer($steady, read_message(41)), qr/chat .* does not exist/, 'a chat that was deleted');
 is(answer($steady, 'SELECT chatcrypt.decrypt(42, 1, chatcrypt.encrypt(42, 1, $$x$$))'), 'x', 'a chat takes plaintext');
-answer($maker, q{UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.id(42)});
+answer($maker, q{UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.to_uuid(42)});
 like(answer($steady, 'SELECT chatcrypt.encrypt(42, 1, $$x$$)'), qr/is end-to-end encrypted and takes no plaintext/,
 	'until it is end-to-end encrypted');
 answer($maker, 'BEGIN; TRUNCATE chatcrypt.dek');
@@ -149,9 +149,9 @@ like(answer($steady, 'SELECT chatcrypt.encrypt(43, 1, $$x$$)'), qr/has no active
 
 # An actor's membership is no older than the chat.
 answer($maker, q{BEGIN; SELECT chatcrypt.act_as('bob')});
-is(answer($maker, 'SELECT chatcrypt.may_see(chatcrypt.id(50))'), 'f', 'nobody takes part in a chat that does not exist');
+is(answer($maker, 'SELECT chatcrypt.may_see(chatcrypt.to_uuid(50))'), 'f', 'nobody takes part in a chat that does not exist');
 answer($maker, q{SELECT chatcrypt.create_chat(50, ARRAY['bob'])});
-is(answer($maker, 'SELECT chatcrypt.may_see(chatcrypt.id(50))'), 't', 'until it is made');
+is(answer($maker, 'SELECT chatcrypt.may_see(chatcrypt.to_uuid(50))'), 't', 'until it is made');
 answer($maker, 'COMMIT');
 
 # Parallel workers see a chat of the transaction that they work for.

@@ -64,9 +64,9 @@ goes_round('and gives way to others');
 answer($other, q{SELECT chatcrypt.shred_chat(1, 'irreversible')});
 like(answer($steady, open_it(1)), $gone, 'a key that was shredded');
 like(answer($steady, version_of(1)), qr/has no active data key/, 'seals nothing either');
-answer($other, q{UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.id(2)});
+answer($other, q{UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.to_uuid(2)});
 like(answer($steady, version_of(2)), qr/is end-to-end encrypted/, 'a chat that takes no plaintext any more');
-answer($other, 'DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(3)');
+answer($other, 'DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(3)');
 like(answer($steady, open_it(3)), qr/does not exist/, 'a chat that was deleted');
 $round = "SELECT count(chatcrypt.encrypt(n, 1, 'x')) FROM generate_series(4, $chats) AS n";
 $chats -= 3;
@@ -92,16 +92,16 @@ goes_round('go round in what is left of it');
 answer($steady, 'COMMIT');
 
 # Policies of chats are remembered likewise.
-my $insert = 'INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(n), $$x$$ FROM generate_series(10, 2009) AS n';
+my $insert = 'INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(n), $$x$$ FROM generate_series(10, 2009) AS n';
 cmp_ok(rows_read(sub { answer($steady, $insert) }, 'tenant'), '>=', 2000, 'a message in each of 2000 chats asks how long it is kept');
 cmp_ok(rows_read(sub { answer($steady, $insert) }, $_), '<', 100, "a second one reads no row of $_ for it") foreach 'tenant', 'chat';
-answer($other, q{UPDATE chatcrypt.chat SET retention = '1 day' WHERE chat_id = chatcrypt.id(1000)});
+answer($other, q{UPDATE chatcrypt.chat SET retention = '1 day' WHERE chat_id = chatcrypt.to_uuid(1000)});
 answer($steady, $insert);
 is(ask($node, 'SELECT count(*) FROM chatcrypt.messages WHERE expires_at IS NOT NULL'), '1', 'until one of the policies changes');
 
 # So is who takes part, while there is an actor, and for that actor.
-answer($other, q{UPDATE chatcrypt.chats SET participants = '{alice}' WHERE chat_id BETWEEN chatcrypt.id(10) AND chatcrypt.id(2009)});
-my $seen = 'SELECT count(*) FROM generate_series(10, 2010) AS n WHERE chatcrypt.may_see(chatcrypt.id(n))';
+answer($other, q{UPDATE chatcrypt.chats SET participants = '{alice}' WHERE chat_id BETWEEN chatcrypt.to_uuid(10) AND chatcrypt.to_uuid(2009)});
+my $seen = 'SELECT count(*) FROM generate_series(10, 2010) AS n WHERE chatcrypt.may_see(chatcrypt.to_uuid(n))';
 my $twice = rows_read(sub { answer($steady, "BEGIN; SELECT chatcrypt.act_as('alice'); $seen; $seen; COMMIT") }, 'participant');
 cmp_ok($twice, '>=', 2000, 'a transaction asks of 2000 chats whether its actor may see them');
 cmp_ok($twice, '<', 2100, 'and the second time reads none of them');
@@ -118,13 +118,13 @@ answer($steady, "SELECT chatcrypt.remove_participant(1001, 'alice')");
 is(answer($steady, $seen), '1998', 'one that the transaction itself removes');
 answer($steady, 'ROLLBACK TO s');
 is(answer($steady, $seen), '1999', 'is back after ROLLBACK TO');
-is(answer($steady, 'SELECT chatcrypt.may_see(chatcrypt.id(100000))'), 'f', 'a chat that does not exist');
+is(answer($steady, 'SELECT chatcrypt.may_see(chatcrypt.to_uuid(100000))'), 'f', 'a chat that does not exist');
 answer($other, q{SELECT chatcrypt.create_chat(100000, '{alice}'), chatcrypt.add_participant(1000, 'alice')});
-is(answer($steady, 'SELECT chatcrypt.may_see(chatcrypt.id(100000))'), 't', 'is seen when it does');
+is(answer($steady, 'SELECT chatcrypt.may_see(chatcrypt.to_uuid(100000))'), 't', 'is seen when it does');
 is(answer($steady, $seen), '2000', 'and so is one that was joined');
 answer($other, q{SELECT chatcrypt.create_chat(100001, '{alice,bob}')});
 cmp_ok(rows_read(sub { answer($steady, $seen) }, 'participant'), '<', 100, 'that another session makes a chat costs nobody what it knows of others');
-is(answer($steady, 'SELECT chatcrypt.may_see(chatcrypt.id(100001))'), 't', 'and the new chat is seen');
+is(answer($steady, 'SELECT chatcrypt.may_see(chatcrypt.to_uuid(100001))'), 't', 'and the new chat is seen');
 answer($steady, 'COMMIT');
 is(answer($steady, $seen), '2001', 'without an actor there is no question');
 

@@ -8,14 +8,14 @@ use Test::More;
 
 my $node = Chatcrypt::Test->start('drop');
 my $refused = qr/ERROR:  cannot drop chatcrypt while it holds data keys/;
-my $read = 'SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(1)';
+my $read = 'SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(1)';
 
 sub new_chat
 {
 	my ($body) = @_;
 	$node->safe_psql('postgres', <<"SQL");
 SELECT chatcrypt.create_chat(1);
-INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), '$body');
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), '$body');
 SQL
 	return;
 }
@@ -53,9 +53,9 @@ is(answer($same, 'CREATE EXTENSION chatcrypt'), '', 'and can be made again');
 like(answer($_, 'SELECT chatcrypt.encrypt(1, 1, $$x$$)'), qr/chat .* does not exist/, 'with no keys') foreach $other, $same;
 new_chat('second life');
 is(answer($_, $read), 'second life', 'sessions from before find the new tables') foreach $other, $same;
-is(answer($_, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'more')}), '', 'and write them')
+is(answer($_, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'more')}), '', 'and write them')
   foreach $other, $same;
-is(answer($_, q{UPDATE chatcrypt.messages SET body = 'same' WHERE chat_id = chatcrypt.id(1)}), '', 'and change them')
+is(answer($_, q{UPDATE chatcrypt.messages SET body = 'same' WHERE chat_id = chatcrypt.to_uuid(1)}), '', 'and change them')
   foreach $other, $same;
 is(answer($other, 'SELECT count(*), min(body) FROM chatcrypt.messages'), '3|same', 'and read what they wrote');
 

@@ -10,7 +10,7 @@ use Test::More;
 my $node = Chatcrypt::Test->start('unloaded');
 $node->safe_psql('postgres', <<'SQL');
 SELECT chatcrypt.create_chat(1);
-INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'kept');
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'kept');
 CREATE ROLE dba SUPERUSER;
 CREATE ROLE mallory;
 SQL
@@ -95,7 +95,7 @@ foreach my $drop (@drops)
 
 # From 17 on, event triggers can be switched off as a whole.
 my $has_setting = $node->pg_version >= 17;
-my $gone = q{UPDATE pg_proc SET probin = '$libdir/gone' WHERE oid = 'chatcrypt.guard_drop()'::regprocedure};
+my $gone = q{UPDATE pg_proc SET probin = '$libdir/gone' WHERE oid = 'chatcrypt_internal.guard_drop()'::regprocedure};
 like(tried('DROP EXTENSION chatcrypt', $gone), qr/^ERROR:  could not access file/, 'without the file of the library nothing is dropped');
 is(tried('DROP EXTENSION chatcrypt', "$gone; ALTER EVENT TRIGGER chatcrypt_guard DISABLE"), 't', 'until the event trigger is disabled');
 if ($has_setting)

@@ -10,10 +10,10 @@ use Test::More;
 
 my $node = Chatcrypt::Test->start('increments', conf => "log_statement = none\nlog_min_messages = panic\n");
 my $folder = PostgreSQL::Test::Utils::tempdir();
-my $body = 'SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(1)';
+my $body = 'SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(1)';
 
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(1);
-	INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(1), chatcrypt.id(1), '0')});
+	INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), '0')});
 
 sub run_together
 {
@@ -36,17 +36,17 @@ sub results_of
 }
 
 # A pause between reading and writing, so that sessions do meet, whatever the machine is busy with.
-my $add = "UPDATE chatcrypt.messages SET body = (body::integer + 1 + length(pg_sleep(0.001)::text))::text WHERE message_id = chatcrypt.id(1);\n";
+my $add = "UPDATE chatcrypt.messages SET body = (body::integer + 1 + length(pg_sleep(0.001)::text))::text WHERE message_id = chatcrypt.to_uuid(1);\n";
 # Of these no two are alike, and a pause holds each transaction open.
 my $expire = "\\set hours random(1, 100000)\nBEGIN;\n"
-  . "UPDATE chatcrypt.messages SET expires_at = now() + :hours * interval '1 hour' WHERE message_id = chatcrypt.id(1);\n"
+  . "UPDATE chatcrypt.messages SET expires_at = now() + :hours * interval '1 hour' WHERE message_id = chatcrypt.to_uuid(1);\n"
   . "SELECT pg_sleep(0.001);\nEND;\n";
-my $lock_first = "BEGIN;\nSELECT body AS found FROM chatcrypt.messages WHERE message_id = chatcrypt.id(1) FOR UPDATE \\gset\n"
-  . "UPDATE chatcrypt.messages SET body = (:found + 1)::text WHERE message_id = chatcrypt.id(1);\nEND;\n";
+my $lock_first = "BEGIN;\nSELECT body AS found FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(1) FOR UPDATE \\gset\n"
+  . "UPDATE chatcrypt.messages SET body = (:found + 1)::text WHERE message_id = chatcrypt.to_uuid(1);\nEND;\n";
 
 sub reset_counter
 {
-	return $node->safe_psql('postgres', q{UPDATE chatcrypt.messages SET body = '0', expires_at = NULL WHERE message_id = chatcrypt.id(1)});
+	return $node->safe_psql('postgres', q{UPDATE chatcrypt.messages SET body = '0', expires_at = NULL WHERE message_id = chatcrypt.to_uuid(1)});
 }
 
 foreach my $isolation ('repeatable\ read', 'serializable')
@@ -87,7 +87,7 @@ is(ask($node, $body), '400', 'read committed: and none of their increments is lo
 # another session was faster.
 if ($node->pg_version >= 17)
 {
-	my $merge = "MERGE INTO chatcrypt.messages AS m USING (SELECT chatcrypt.id(1) AS id) AS s ON m.message_id = s.id\n"
+	my $merge = "MERGE INTO chatcrypt.messages AS m USING (SELECT chatcrypt.to_uuid(1) AS id) AS s ON m.message_id = s.id\n"
 	  . "WHEN MATCHED THEN UPDATE SET body = (m.body::integer + 1 + length(pg_sleep(0.001)::text))::text;\n";
 	reset_counter();
 	($done, $failed) = results_of(run_together('read\ committed', $merge, '--failures-detailed'));

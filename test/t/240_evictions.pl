@@ -13,7 +13,7 @@ my $entries = 'SELECT entries FROM chatcrypt.cache_status';
 sub read_message
 {
 	my ($number) = @_;
-	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id($number)";
+	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($number)";
 }
 
 sub worker { return $node->safe_psql('postgres', 'SELECT pid FROM chatcrypt.kms_worker'); }
@@ -27,7 +27,7 @@ foreach my $number (1 .. 3)
 {
 	$node->safe_psql('postgres', <<"SQL");
 SELECT chatcrypt.create_chat($number);
-INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id($number), 'body $number');
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid($number), 'body $number');
 SQL
 }
 $node->restart;

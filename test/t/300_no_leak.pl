@@ -22,8 +22,8 @@ $node->safe_psql('postgres', <<'SQL');
 SELECT chatcrypt.create_chat(1, ARRAY['alice']), chatcrypt.create_chat(2, ARRAY['bob']), chatcrypt.create_chat(3, mode => 'e2ee'),
 	chatcrypt.create_chat(4, mode => 'conversation_key'), chatcrypt.create_chat(5);
 SELECT chatcrypt.shred_chat(5, 'irreversible');
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(1), chatcrypt.id(1), 'harmless');
-ALTER TABLE chatcrypt.message ADD CONSTRAINT not_mallory CHECK (sender <> 'mallory');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), 'harmless');
+ALTER TABLE chatcrypt.sealed_message ADD CONSTRAINT not_mallory CHECK (sender <> 'mallory');
 CREATE ROLE app; GRANT chatcrypt_writer, chatcrypt_reader TO app;
 CREATE ROLE nobody_special;
 CREATE TABLE sealed (id bigint, e bytea);
@@ -57,36 +57,36 @@ my $none = '00000000-0000-8000-8000-00000000ffff';
 
 # Every error, with the body in it.
 my @wrong = (
-	[ 'no such chat', 'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(99), :body);', qr/does not exist/ ],
-	[ 'duplicate id', 'INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(1), chatcrypt.id(1), :body);', qr/duplicate key/ ],
+	[ 'no such chat', 'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(99), :body);', qr/does not exist/ ],
+	[ 'duplicate id', 'INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), :body);', qr/duplicate key/ ],
 	[ 'no chat', 'INSERT INTO chatcrypt.messages (body) VALUES (:body);', qr/null value in column "chat_id"/ ],
-	[ 'check', q{INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.id(1), 'mallory', :body);}, qr/violates check constraint "not_mallory"/ ],
+	[ 'check', q{INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid(1), 'mallory', :body);}, qr/violates check constraint "not_mallory"/ ],
 	[ 'check of an update', q{UPDATE chatcrypt.messages SET sender = 'mallory', body = :body;}, qr/violates check constraint "not_mallory"/ ],
-	[ 'end-to-end', 'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(3), :body);', qr/takes no plaintext/ ],
-	[ 'shredded', 'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(5), :body);', qr/no active data key/ ],
+	[ 'end-to-end', 'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(3), :body);', qr/takes no plaintext/ ],
+	[ 'shredded', 'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(5), :body);', qr/no active data key/ ],
 	[ 'aad of a conversation', q{SELECT chatcrypt.encrypt(4, 1, :body::text, 'aad');}, qr/take no additional data/ ],
 	[ 'body as aad', 'SELECT chatcrypt.decrypt(1, 1, chatcrypt.encrypt(1, 1, :body::text), :body::bytea);', qr/does not open/ ],
 	[ 'body as an envelope', 'SELECT chatcrypt.decrypt(1, 1, :body::bytea);', qr/is not a message envelope/ ],
-	[ 'no chat for put_message', 'SELECT chatcrypt.put_message(chatcrypt.id(99), chatcrypt.id(7), :body);', qr/does not exist/ ],
-	[ 'moved to nowhere', 'UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(99), body = :body;', qr/does not exist/ ],
-	[ 'plaintext in the table', 'INSERT INTO chatcrypt.message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.id(8), chatcrypt.id(1), NULL, length(:body::text));',
-		qr/violates check constraint "message_is_encrypted"/ ],
-	[ 'a body for ciphertext', q{INSERT INTO chatcrypt.message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.id(8), chatcrypt.id(1), convert_to(:body, 'UTF8'), 1);},
-		qr/violates check constraint "message_is_encrypted"/ ],
-	[ 'an update with one', q{UPDATE chatcrypt.message SET encrypted_message = convert_to(:body, 'UTF8');},
-		qr/violates check constraint "message_is_encrypted"/ ],
-	[ 'not a participant', q{BEGIN; SELECT chatcrypt.act_as('alice'); INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(2), :body);}, qr/not a participant/ ],
-	[ 'row-level security', q{BEGIN; SET LOCAL ROLE app; SELECT chatcrypt.act_as('alice'); SELECT chatcrypt.put_message(chatcrypt.id(2), chatcrypt.id(9), :body);}, qr/not a participant|row-level security/ ],
+	[ 'no chat for put_message', 'SELECT chatcrypt.put_message(chatcrypt.to_uuid(99), chatcrypt.to_uuid(7), :body);', qr/does not exist/ ],
+	[ 'moved to nowhere', 'UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(99), body = :body;', qr/does not exist/ ],
+	[ 'plaintext in the table', 'INSERT INTO chatcrypt.sealed_message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.to_uuid(8), chatcrypt.to_uuid(1), NULL, length(:body::text));',
+		qr/violates check constraint "sealed_message_is_encrypted"/ ],
+	[ 'a body for ciphertext', q{INSERT INTO chatcrypt.sealed_message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.to_uuid(8), chatcrypt.to_uuid(1), convert_to(:body, 'UTF8'), 1);},
+		qr/violates check constraint "sealed_message_is_encrypted"/ ],
+	[ 'an update with one', q{UPDATE chatcrypt.sealed_message SET encrypted_message = convert_to(:body, 'UTF8');},
+		qr/violates check constraint "sealed_message_is_encrypted"/ ],
+	[ 'not a participant', q{BEGIN; SELECT chatcrypt.act_as('alice'); INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(2), :body);}, qr/not a participant/ ],
+	[ 'row-level security', q{BEGIN; SET LOCAL ROLE app; SELECT chatcrypt.act_as('alice'); SELECT chatcrypt.put_message(chatcrypt.to_uuid(2), chatcrypt.to_uuid(9), :body);}, qr/not a participant|row-level security/ ],
 	[ 'a wire message, duplicate id', q{SELECT chatcrypt.accept_wire_message(4, jsonb_build_object('encrypted', false, 'message_id', 1, 'content', :body::text));}, qr/duplicate key/ ],
 	[ 'a wire message, end-to-end', q{SELECT chatcrypt.accept_wire_message(3, jsonb_build_object('encrypted', false, 'content', :body::text));}, qr/takes no plaintext/ ],
 	[ 'a wire message, encrypted or not', q{SELECT chatcrypt.accept_wire_message(4, jsonb_build_object('encrypted', true, 'content', :body::text));}, qr/must be empty where/ ],
 	[ 'a wire message, of whose key', q{BEGIN; SELECT chatcrypt.act_as('alice'); SELECT chatcrypt.accept_wire_message(1, jsonb_build_object('encrypted', false, 'sender', 'bob', 'content', :body::text));}, qr/not the current actor/ ],
 	[ 'a body as a payload', q{SELECT chatcrypt.accept_wire_message(4, jsonb_build_object('encrypted', true, 'nonce', repeat('I', 32), 'encrypted_payload', :body::text));}, qr/must be base64/ ],
-	[ 'a body as a master key', q{SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(4)], :body::bytea, info => 'none');}, qr/all chats would get one key/ ],
-	[ 'no right', q{BEGIN; SET LOCAL ROLE nobody_special; INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), :body);}, qr/permission denied/ ],
+	[ 'a body as a master key', q{SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(4)], :body::bytea, info => 'none');}, qr/all chats would get one key/ ],
+	[ 'no right', q{BEGIN; SET LOCAL ROLE nobody_special; INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), :body);}, qr/permission denied/ ],
 	[ 'inside PL/pgSQL', q{SELECT in_function(:body);}, qr/does not exist/ ]);
 $node->safe_psql('postgres', q{CREATE FUNCTION in_function(b text) RETURNS void LANGUAGE plpgsql AS
-	'BEGIN INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(99), b); END'});
+	'BEGIN INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(99), b); END'});
 foreach my $case (@wrong)
 {
 	my ($name, $sql, $pattern) = @$case;
@@ -114,21 +114,21 @@ foreach my $case (@wrong_lines)
 }
 like(copy_in("\\N,$one,x,\"$marker\nsecond line of it\",too many\n", $columns, '(FORMAT csv)'), qr/extra data.*CONTEXT:  COPY messages, line \d+$/ms,
 	'COPY of CSV: the same');
-$node->safe_psql('postgres', 'CREATE TRIGGER checks BEFORE INSERT ON chatcrypt.message FOR EACH ROW EXECUTE FUNCTION checks()');
+$node->safe_psql('postgres', 'CREATE TRIGGER checks BEFORE INSERT ON chatcrypt.sealed_message FOR EACH ROW EXECUTE FUNCTION checks()');
 unlike(copy_in("\\N\t$one\tx\t$marker\n", $columns), qr/$marker/, 'COPY, a trigger that refuses: without the line');
-$node->safe_psql('postgres', 'DROP TRIGGER checks ON chatcrypt.message');
+$node->safe_psql('postgres', 'DROP TRIGGER checks ON chatcrypt.sealed_message');
 
 my $said = copy_in("$two\t$one\t$marker\t1\n", 'message_id, chat_id, encrypted_message, dek_version', '', 'message');
-like($said, qr/violates check constraint "message_is_encrypted".*CONTEXT:  COPY message, line 1$/ms, 'COPY of a body into the table: an error');
+like($said, qr/violates check constraint "sealed_message_is_encrypted".*CONTEXT:  COPY message, line 1$/ms, 'COPY of a body into the table: an error');
 unlike($said, qr/$marker|$marker_as_bytea/, 'without the body');
 
 append_to_file("$folder/lines", "\\N\t$one\tx\t$marker\n" x 3);
 
-# COPY that is cancelled, or whose session is ended, while it works at a line.
+# COPY that is canceled, or whose session is ended, while it works at a line.
 foreach my $end ('pg_cancel_backend', 'pg_terminate_backend')
 {
 	my $holder = session($node);
-	answer($holder, 'BEGIN; LOCK TABLE chatcrypt.message IN SHARE MODE');
+	answer($holder, 'BEGIN; LOCK TABLE chatcrypt.sealed_message IN SHARE MODE');
 	my ($out, $err) = ('', '');
 	my $copy = IPC::Run::start([ 'psql', '-X', '-q', '-d', $node->connstr('postgres'), '-c', "COPY chatcrypt.messages ($columns) FROM stdin" ],
 		'<', "$folder/lines", '>', \$out, '2>', \$err);
@@ -153,14 +153,14 @@ unlike($log, qr/$marker|$marker_as_bytea/, 'and not one body');
 
 # Files.  What goes in by every door is found in no file; a control that is not encrypted is.
 with_parameter("$_\n")
-  foreach 'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), :body);',
-  'INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(1), :body FROM generate_series(1, 100);',
-  'UPDATE chatcrypt.messages SET body = :body WHERE message_id = chatcrypt.id(1);',
-  'SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(50), :body);',
+  foreach 'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), :body);',
+  'INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(1), :body FROM generate_series(1, 100);',
+  'UPDATE chatcrypt.messages SET body = :body WHERE message_id = chatcrypt.to_uuid(1);',
+  'SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(50), :body);',
   'INSERT INTO sealed SELECT g, chatcrypt.encrypt(1, g, :body::text) FROM generate_series(1, 10) AS g;',
-  'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(4), :body);';
+  'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(4), :body);';
 is(copy_in("\\N\t$one\tx\t$marker\n" x 100, $columns), '', 'COPY');
-$node->safe_psql('postgres', q{INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(1), repeat('} . $marker . q{', 2000)});
+$node->safe_psql('postgres', q{INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(1), repeat('} . $marker . q{', 2000)});
 is(ask($node, "SELECT count(*) FROM chatcrypt.messages WHERE body LIKE '%$marker%'"), '205', 'all of it is there');
 is(ask($node, "SELECT count(*) FROM sealed WHERE chatcrypt.decrypt(1, id, e) = '$marker'"), '10', 'and in another table');
 $node->safe_psql('postgres', "INSERT INTO plain VALUES (1); CREATE TABLE control AS SELECT 'control' || '$marker' AS t; CHECKPOINT");

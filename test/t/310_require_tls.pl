@@ -41,8 +41,8 @@ sub ask_over
 }
 
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(1), chatcrypt.create_chat(2, mode => 'conversation_key');
-	INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(1), 'body' FROM generate_series(1, 2000);
-	INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(1), chatcrypt.id(2), 'on the wire'); ANALYZE chatcrypt.message});
+	INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(1), 'body' FROM generate_series(1, 2000);
+	INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(2), 'on the wire'); ANALYZE chatcrypt.sealed_message});
 is(ask_over($plain, $encrypt), 't', 'without require_tls anything goes');
 $node->append_conf('postgresql.conf', "chatcrypt.require_tls = on\n");
 $node->reload;
@@ -57,13 +57,13 @@ my %calls = (
 	search_tokens => q{SELECT chatcrypt.search_tokens(1, 'x')},
 	read => "$read LIMIT 1",
 	'parallel read' => "$parallel SELECT count(*) FROM chatcrypt.messages WHERE body = 'body'",
-	insert => q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x')},
+	insert => q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'x')},
 	update => q{UPDATE chatcrypt.messages SET body = 'x'},
-	put_message => q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(1), 'x')},
+	put_message => q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), 'x')},
 	import_dek => q{SELECT chatcrypt.import_dek(1, decode(repeat('00', 32), 'hex'), 9)},
-	import_conversation_keys => q{SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.id(2)], decode(repeat('00', 32), 'hex'))},
+	import_conversation_keys => q{SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(2)], decode(repeat('00', 32), 'hex'))},
 	conversation_key => q{SELECT chatcrypt.conversation_key(2)},
-	'wire_messages of a managed chat' => q{SELECT wire FROM chatcrypt.wire_messages WHERE chat_id = chatcrypt.id(1)},
+	'wire_messages of a managed chat' => q{SELECT wire FROM chatcrypt.wire_messages WHERE chat_id = chatcrypt.to_uuid(1)},
 	'accept_wire_message with content' => q{SELECT chatcrypt.accept_wire_message(2, '{"encrypted": false, "content": "x"}')},
 	put_attachment => q{SELECT chatcrypt.put_attachment(1, 1, 'x')},
 	begin_attachment => q{SELECT chatcrypt.begin_attachment(1, 1)},
@@ -71,7 +71,7 @@ my %calls = (
 	finish_attachment => q{SELECT chatcrypt.finish_attachment(1)},
 	read_attachment => q{SELECT chatcrypt.read_attachment(1)},
 	read_attachment_part => q{SELECT chatcrypt.read_attachment_part(1, 0)},
-	attachment_metadata => q{SELECT chatcrypt.attachment_metadata(chatcrypt.id(1), chatcrypt.id(1), '\x01')},
+	attachment_metadata => q{SELECT chatcrypt_internal.attachment_metadata(chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), '\x01')},
 	encrypt_attachment => q{SELECT chatcrypt.encrypt_attachment(1, 1, 'x')},
 	decrypt_attachment => q{SELECT chatcrypt.decrypt_attachment(1, 1, '\x01')});
 like(ask_over($plain, $calls{$_}), $refused, "plain TCP: $_") foreach sort keys %calls;

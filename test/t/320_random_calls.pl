@@ -28,14 +28,14 @@ $node->safe_psql('postgres', <<'SQL');
 SELECT chatcrypt.create_chat(g, ARRAY['alice', 'bob']) FROM generate_series(1, 6) AS g;
 SELECT chatcrypt.create_chat(7, mode => 'conversation_key'), chatcrypt.create_chat(8, mode => 'e2ee');
 SELECT chatcrypt.create_tenant('gone', 'local:gone');
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) SELECT chatcrypt.id(g), chatcrypt.id(1 + g % 7), 'first' FROM generate_series(1, 60) AS g;
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) SELECT chatcrypt.to_uuid(g), chatcrypt.to_uuid(1 + g % 7), 'first' FROM generate_series(1, 60) AS g;
 CREATE ROLE writes; GRANT chatcrypt_writer TO writes;
 CREATE ROLE reads; GRANT chatcrypt_reader TO reads;
 CREATE ROLE both_of_them; GRANT chatcrypt_writer, chatcrypt_reader TO both_of_them;
 CREATE ROLE administers; GRANT chatcrypt_admin, chatcrypt_auditor TO administers;
 CREATE ROLE nothing;
 GRANT USAGE ON SCHEMA chatcrypt TO nothing;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt TO nothing;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal TO nothing;
 SQL
 
 sub one_of
@@ -43,7 +43,7 @@ sub one_of
 	return $_[ int(rand(scalar @_)) ];
 }
 
-my @envelopes = split /\n/, ask($node, 'SELECT encrypted_message FROM chatcrypt.message LIMIT 30');
+my @envelopes = split /\n/, ask($node, 'SELECT encrypted_message FROM chatcrypt.sealed_message LIMIT 30');
 push @envelopes, split /\n/, ask($node, q{SELECT chatcrypt.encrypt(g, g, ''::text) FROM generate_series(1, 7) AS g});
 push @envelopes, ask($node, q{SELECT chatcrypt.encrypt(1, 1, '\xff00fe'::bytea)}), ask($node, q{SELECT chatcrypt.encrypt(1, 1, 'x', 'aad')});
 
@@ -83,7 +83,7 @@ sub wire
 
 # Values of a type; those of what holds a body have the marker in them.
 my %values = (
-	uuid => sub { one_of("chatcrypt.id(" . int(rand(9)) . ")", "chatcrypt.id(" . int(rand(60)) . ")",
+	uuid => sub { one_of("chatcrypt.to_uuid(" . int(rand(9)) . ")", "chatcrypt.to_uuid(" . int(rand(60)) . ")",
 			q{'00000000-0000-0000-0000-000000000000'::uuid}, q{'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid}, 'gen_random_uuid()') },
 	int8 => sub { one_of(int(rand(9)), int(rand(9)), int(rand(60)), 0, -1, 9223372036854775807, '(-9223372036854775808)') . '::bigint' },
 	int4 => sub { one_of(0, 1, 2, 3, -1, 2147483647, '(-2147483648)', 1000000000, 1000000001, int(rand(100))) . '::integer' },
@@ -97,9 +97,9 @@ my %values = (
 			"'\\x" . random_bytes(int(rand(200))) . "'", q{decode(repeat('00', 70000), 'hex')}, q{decode(repeat('01', 1000000), 'hex')}) . '::bytea' },
 	jsonb => sub { one_of(q{'{}'}, q{'[]'}, q{'null'}, wire(), wire(), wire(), wire(), q{(SELECT wire FROM chatcrypt.wire_messages ORDER BY random() LIMIT 1)},
 			q{(SELECT wire - 'message_id' FROM chatcrypt.wire_messages ORDER BY random() LIMIT 1)}) . '::jsonb' },
-	oid => sub { one_of('0', '1259', q{'chatcrypt.message'::regclass}, '4294967295') . '::oid' },
+	oid => sub { one_of('0', '1259', q{'chatcrypt.sealed_message'::regclass}, '4294967295') . '::oid' },
 	name => sub { one_of(q{''}, q{'body'}, q{repeat('x', 63)}) . '::name' },
-	regclass => sub { one_of(q{'chatcrypt.message'}, q{'pg_class'}, q{'chatcrypt.messages'}) . '::regclass' });
+	regclass => sub { one_of(q{'chatcrypt.sealed_message'}, q{'pg_class'}, q{'chatcrypt.messages'}) . '::regclass' });
 my %bodies = (
 	text => sub { one_of("'$marker'", "repeat('$marker', 5000)", q{''}, "'$marker' || chr(233) || chr(128075)") . '::text' },
 	bytea => sub { one_of("'\\x$marker_hex'", "decode(repeat('$marker_hex', 5000), 'hex')", "'\\x${marker_hex}ff00'", one_of("'\\x01$marker_hex'", "'\\x0100000001" . $marker_hex x 3 . "'")) . '::bytea' });
@@ -113,7 +113,7 @@ sub array_of
 	return "'{}'::${type}[]" if $how == 0;
 	return "ARRAY[NULL]::${type}[]" if $how == 1;
 	return 'ARRAY[[' . join('], [', map { join(', ', $value->(), $value->()) } 1 .. 2) . "]]::${type}[]" if $how == 2;
-	return "(SELECT array_agg(chatcrypt.id(g)) FROM generate_series(1, 2000) AS g)" if $how == 3 && $element eq 'uuid';
+	return "(SELECT array_agg(chatcrypt.to_uuid(g)) FROM generate_series(1, 2000) AS g)" if $how == 3 && $element eq 'uuid';
 	return "array_fill(" . $value->() . ", ARRAY[3], ARRAY[-5])" if $how == 4;
 	return 'ARRAY[' . join(', ', map { int(rand(8)) == 0 ? 'NULL' : $value->() } 1 .. 1 + int(rand(5))) . "]::${type}[]";
 }
@@ -135,7 +135,7 @@ my @functions = map { [ split /\|/, $_, -1 ] } split /\n/, ask($node, q{
 	SELECT proname, prokind, array_to_string(ARRAY(SELECT coalesce(b.typname, t.typname) FROM unnest(proargtypes) WITH ORDINALITY AS a (t, n)
 			JOIN pg_type AS t ON t.oid = a.t LEFT JOIN pg_type AS b ON b.oid = t.typbasetype ORDER BY n), ' '),
 		array_to_string(proargnames[1:pronargs], ' '), pronargdefaults
-	FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND prorettype <> 'trigger'::regtype AND prokind IN ('f', 'p')
+	FROM pg_proc WHERE pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace) AND prorettype <> 'trigger'::regtype AND prokind IN ('f', 'p')
 		AND prolang <> (SELECT oid FROM pg_language WHERE lanname = 'internal') ORDER BY oid});
 cmp_ok(scalar @functions, '>', 30, 'there are functions to call');
 
@@ -156,14 +156,14 @@ sub random_write
 	my $body = value_of('text', 'body');
 	return one_of(
 		"INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (" . join(', ', value_of('uuid', ''), value_of('uuid', ''), value_of('text', ''), $body) . ')',
-		"INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(g), $body FROM generate_series(1, " . int(rand(9)) . ') AS g RETURNING message_id',
+		"INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(g), $body FROM generate_series(1, " . int(rand(9)) . ') AS g RETURNING message_id',
 		"INSERT INTO chatcrypt.messages (chat_id, body, created_at, expires_at) VALUES (" . join(', ', value_of('uuid', ''), $body, value_of('timestamptz', ''), value_of('timestamptz', '')) . ')',
 		"UPDATE chatcrypt.messages SET body = $body WHERE message_id = " . $id->(),
 		"UPDATE chatcrypt.messages SET chat_id = " . value_of('uuid', '') . ", body = $body WHERE message_id = " . $id->(),
 		"UPDATE chatcrypt.messages SET message_id = " . value_of('uuid', '') . " WHERE message_id = " . $id->() . ' RETURNING message_id',
 		"UPDATE chatcrypt.messages SET sender = length(body || $body)::text WHERE chat_id = " . $id->(),
 		"DELETE FROM chatcrypt.messages WHERE message_id = " . $id->(),
-		"UPDATE chatcrypt.message SET encrypted_message = " . value_of('bytea', '') . " WHERE message_id = " . $id->(),
+		"UPDATE chatcrypt.sealed_message SET encrypted_message = " . value_of('bytea', '') . " WHERE message_id = " . $id->(),
 		"SELECT count(body) FROM chatcrypt.messages WHERE body > $body",
 		"DO \$do\$ DECLARE b text := $body; BEGIN INSERT INTO chatcrypt.messages (chat_id, body) VALUES (" . value_of('uuid', '') . ", b); EXCEPTION WHEN others THEN RAISE NOTICE '%', SQLSTATE; END \$do\$",
 		"DO \$do\$ DECLARE b text := $body; BEGIN INSERT INTO chatcrypt.messages (chat_id, body) VALUES (" . value_of('uuid', '') . ", b); END \$do\$");

@@ -63,24 +63,24 @@ is(reply('latin1', "SELECT chatcrypt.decrypt(1, 1, '" . sealed('utf8', q{''}) . 
 # In the view: it can be changed and deleted all the same, and is never overwritten with NULL.
 my $at = '2024-05-01 12:00:00+00';
 my $in_a_row = sealed('utf8', "'$wide', chatcrypt.row_aad('$at', '$latin')");
-is(reply('latin1', qq{INSERT INTO chatcrypt.message (message_id, chat_id, sender, created_at, encrypted_message, dek_version)
-	VALUES (chatcrypt.id(1), chatcrypt.id(1), '$latin', '$at', '$in_a_row', 1) RETURNING sender}), $latin, 'a row of another database');
+is(reply('latin1', qq{INSERT INTO chatcrypt.sealed_message (message_id, chat_id, sender, created_at, encrypted_message, dek_version)
+	VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), '$latin', '$at', '$in_a_row', 1) RETURNING sender}), $latin, 'a row of another database');
 my $row = q{SELECT sender, chatcrypt.decrypt_bytea(chat_id, message_id, encrypted_message, chatcrypt.row_aad(created_at, sender)) = '\x}
-  . unpack('H*', $wide) . q{' FROM chatcrypt.message};
+  . unpack('H*', $wide) . q{' FROM chatcrypt.sealed_message};
 like(reply('latin1', 'SELECT body FROM chatcrypt.messages'), qr/cannot be shown/, 'the view raises');
 is(reply('latin1', q{SET chatcrypt.on_decrypt_error = 'null'; SELECT body IS NULL FROM chatcrypt.messages}), 't', 'or shows NULL');
 is(reply('latin1', q{UPDATE chatcrypt.messages SET sender = 'alice'; } . $row), 'alice|t', 'its sender can be changed');
 is(reply('latin1', q{SET chatcrypt.on_decrypt_error = 'null'; UPDATE chatcrypt.messages SET sender = 'bob', body = body; } . $row),
 	'bob|t', 'and the body stays');
-is(reply('latin1', q{DELETE FROM chatcrypt.messages RETURNING message_id = chatcrypt.id(1)}), 't', 'and it can be deleted');
+is(reply('latin1', q{DELETE FROM chatcrypt.messages RETURNING message_id = chatcrypt.to_uuid(1)}), 't', 'and it can be deleted');
 
 # Who wrote it is bound as UTF-8 too, whatever the database has it in.
 is(reply($_, "SELECT chatcrypt.row_aad('$at', '$latin')"), '\x726f77000006176339d9300001' . $hex, "a sender is bound as UTF-8 in $_")
   foreach sort keys %encoding_of;
 is(reply('latin1', qq{INSERT INTO chatcrypt.messages (message_id, chat_id, sender, created_at, body)
-	VALUES (chatcrypt.id(2), chatcrypt.id(1), repeat('$latin', 1000), '$at', '$latin'); SELECT body FROM chatcrypt.messages}), $latin,
+	VALUES (chatcrypt.to_uuid(2), chatcrypt.to_uuid(1), repeat('$latin', 1000), '$at', '$latin'); SELECT body FROM chatcrypt.messages}), $latin,
 	'a message of a long sender in LATIN1 opens');
-my $moved = reply('latin1', 'SELECT encrypted_message FROM chatcrypt.message');
+my $moved = reply('latin1', 'SELECT encrypted_message FROM chatcrypt.sealed_message');
 is(reply('utf8', qq{SELECT chatcrypt.decrypt(1, 2, '$moved', chatcrypt.row_aad('$at', repeat('$latin', 1000)))}), $latin,
 	'and so it does in UTF8');
 

@@ -13,13 +13,13 @@ use Test::More;
 my $bao = Chatcrypt::OpenBao->start_or_skip;
 my $proxy = Chatcrypt::FaultProxy->start($bao);
 my $node = Chatcrypt::Test->start('vault', bao => $bao, proxy => $proxy);
-my $key = $bao->key_uri;
+my $key = $bao->kms_key;
 
 sub wrapping_of
 {
 	my ($chat, $version) = @_;
 	return $node->safe_psql('postgres', "SELECT convert_from(encrypted_dek, 'UTF8') FROM chatcrypt.dek "
-		  . "WHERE chat_id = chatcrypt.id($chat) AND dek_version = $version");
+		  . "WHERE chat_id = chatcrypt.to_uuid($chat) AND dek_version = $version");
 }
 
 # Everything there is, once.
@@ -87,9 +87,9 @@ is(ask($node, read_chat(1002)), 'body 1002', 'a reload forgets it, too');
 
 # A wrapping that was moved to another chat, and one that is damaged.
 $node->safe_psql('postgres', q{UPDATE chatcrypt.dek AS d SET encrypted_dek = o.encrypted_dek
-	FROM chatcrypt.dek AS o WHERE d.chat_id = chatcrypt.id(1002) AND o.chat_id = chatcrypt.id(1003)});
+	FROM chatcrypt.dek AS o WHERE d.chat_id = chatcrypt.to_uuid(1002) AND o.chat_id = chatcrypt.to_uuid(1003)});
 $node->safe_psql('postgres', q{UPDATE chatcrypt.dek SET encrypted_dek = substr(encrypted_dek, 1, 40)
-	WHERE chat_id = chatcrypt.id(1004)});
+	WHERE chat_id = chatcrypt.to_uuid(1004)});
 make_cold($node);
 like(failure($node, read_chat(1002)), qr/^55000 .*message authentication failed/, 'another chat\'s wrapping is refused');
 like(failure($node, read_chat(1004)), qr/^55000 .*not one of Vault or OpenBao, or is damaged/, 'and a damaged one');
@@ -100,7 +100,7 @@ is(ask($node, read_chat(1005)), 'body 1005', 'which the others do not suffer fro
 is($proxy->requests, 0, 'and are warm');
 
 # Many that are refused for one reason are one warning; the log has one line a minute.
-$node->safe_psql('postgres', 'UPDATE chatcrypt.dek SET encrypted_dek = substr(encrypted_dek, 1, 40) WHERE chat_id BETWEEN chatcrypt.id(1010) AND chatcrypt.id(1019)');
+$node->safe_psql('postgres', 'UPDATE chatcrypt.dek SET encrypted_dek = substr(encrypted_dek, 1, 40) WHERE chat_id BETWEEN chatcrypt.to_uuid(1010) AND chatcrypt.to_uuid(1019)');
 $bao->cli('write', '-f', 'transit/keys/chat/rotate');
 make_cold($node);		# and what the log was told within the last minute is forgotten
 my $log_before = -s $node->logfile;

@@ -17,7 +17,7 @@ use Time::HiRes qw(sleep);
 my $bao = Chatcrypt::OpenBao->start_or_skip;
 my $proxy = Chatcrypt::FaultProxy->start($bao);
 my $node = Chatcrypt::Test->start('logins', bao => $bao, proxy => $proxy, conf => "chatcrypt.kms_timeout = '3s'\n");
-my $key = $bao->key_uri;
+my $key = $bao->kms_key;
 my $folder = PostgreSQL::Test::Utils::tempdir();
 
 my @login_settings = map { "chatcrypt.vault_$_" } qw(token_file role_id_file secret_id_file

@@ -90,18 +90,18 @@ my %calls = (
 	'a key that is made' => sub { 'SELECT chatcrypt.create_chat()' },
 	'a key that is unwrapped' => sub { read_chat($next_chat++) },
 	'a key that is wrapped' => sub { 'SELECT chatcrypt.import_dek(' . $next_chat++ . q{, decode(repeat('d7', 32), 'hex'), 5)} },
-	'rewrap()' => sub { 'CALL chatcrypt.rewrap(key_uri => $$vault:transit/chat$$, "limit" => 1)' },
+	'rewrap()' => sub { 'CALL chatcrypt.rewrap(kms_key => $$vault:transit/chat$$, max_keys => 1)' },
 );
 $bao->cli('write', '-f', 'transit/keys/chat/rotate');
 foreach my $name (sort keys %calls)
 {
 	make_cold($node);
-	is(check($node, $bao->key_uri), 'ok', "$name: the session is logged in");
+	is(check($node, $bao->kms_key), 'ok', "$name: the session is logged in");
 	sent_nothing($name, $calls{$name}->());
 }
 make_cold($node);
 my $other_key = $bao->add_key('other');
-is(check($node, $bao->key_uri), 'ok', 'the first look at a key: the session is logged in');
+is(check($node, $bao->kms_key), 'ok', 'the first look at a key: the session is logged in');
 $node->safe_psql('postgres', "SELECT chatcrypt.create_tenant('other', '$other_key')");
 sent_nothing('the first look at a key', "SELECT chatcrypt.create_chat(tenant => 'other')");
 
@@ -131,7 +131,7 @@ foreach my $name (sort keys %logins)
 # A renewal, which goes out by itself.
 $bao->set_role('token_ttl=3s', 'token_max_ttl=60s');
 login_by(%{ $logins{AppRole} });
-is(check($node, $bao->key_uri), 'ok', 'a renewal: the session is logged in');
+is(check($node, $bao->kms_key), 'ok', 'a renewal: the session is logged in');
 $proxy->certificate('other_ca');
 $proxy->reset;
 ok(wait_until(10, sub { $proxy->counts->{handshakes_failed} > 0 }), 'a renewal: the impostor was called');

@@ -46,7 +46,7 @@ sub scripts_without
 {
 	my ($right) = @_;
 	my @scripts;
-	push @scripts, 'SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(:chat)' if $right ne 'decrypt';
+	push @scripts, 'SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(:chat)' if $right ne 'decrypt';
 	push @scripts, 'SELECT chatcrypt.create_chat()' if $right !~ /^(datakey|encrypt)/;
 	return @scripts;
 }
@@ -66,7 +66,7 @@ sub run_beside_checks
 	my $steps = '';
 	for (1 .. 12)
 	{
-		my $step = check($node, $bao->key_uri);
+		my $step = check($node, $bao->kms_key);
 		$steps .= "$step\n" unless $step =~ /^$refused{$right}: .*status 403/;
 		sleep(0.25);
 	}
@@ -83,10 +83,10 @@ foreach my $right (sort keys %refused)
 
 	# What kms_check() was told is remembered for nobody.
 	take_away($right);
-	like(check($node, $bao->key_uri), qr/^$refused{$right}: .*status 403/, "$right taken away: kms_check() says so");
+	like(check($node, $bao->kms_key), qr/^$refused{$right}: .*status 403/, "$right taken away: kms_check() says so");
 	$bao->set_policy('chat');
 	is(failure($node, $does{$_}[1]->()), '', "$right given back: an application $_ at once") foreach sort keys %does;
-	is(check($node, $bao->key_uri), 'ok', "$right given back: kms_check() finds nothing wrong");
+	is(check($node, $bao->kms_key), 'ok', "$right given back: kms_check() finds nothing wrong");
 
 	# Once an administrator has tried it, and once the application has met it.
 	take_away($right);
@@ -96,14 +96,14 @@ foreach my $right (sort keys %refused)
 	for (1 .. 2)
 	{
 		$proxy->reset;
-		like(check($node, $bao->key_uri), qr/^$refused{$right}: .*status 403/, "without $right: kms_check() says so");
+		like(check($node, $bao->kms_key), qr/^$refused{$right}: .*status 403/, "without $right: kms_check() says so");
 		cmp_ok($proxy->requests("$right/chat\$"), '>=', 1, "without $right: and asks the key service");
 	}
 	is(failure($node, $does{$_}[1]->()), '', "without $right, after kms_check(): an application $_") foreach @allowed;
 	if ($right eq 'rewrap')
 	{
 		$bao->cli('write', '-f', 'transit/keys/chat/rotate');
-		my (undef, $counts) = $node->psql('postgres', 'CALL chatcrypt.rewrap("limit" => 5)');
+		my (undef, $counts) = $node->psql('postgres', 'CALL chatcrypt.rewrap(max_keys => 5)');
 		is($counts, '0|5', 'without rewrap: rewrap() changes nothing');
 	}
 	else

@@ -14,7 +14,7 @@ use Time::HiRes qw(sleep);
 my $bao = Chatcrypt::OpenBao->start_or_skip;
 my $proxy = Chatcrypt::FaultProxy->start($bao);
 my $node = Chatcrypt::Test->start('kms_state', bao => $bao, proxy => $proxy, conf => "chatcrypt.kms_timeout = '2s'\n");
-my $key = $bao->key_uri;
+my $key = $bao->kms_key;
 my $other = 'vault:transit/other';
 my $usable = q{usable || coalesce(': ' || unusable_because, '')};
 my $next_chat = 1;
@@ -45,7 +45,7 @@ my %paths = (unwrap => '/decrypt/chat$', generate => '/datakey/plaintext/chat$',
 sub counted
 {
 	my ($what, $operation) = @_;
-	return $node->safe_psql('postgres', "SELECT coalesce(sum($what), 0) FROM chatcrypt.kms_calls WHERE key_uri IN ('$key', 'vault:') AND operation = '$operation'");
+	return $node->safe_psql('postgres', "SELECT coalesce(sum($what), 0) FROM chatcrypt.kms_calls WHERE kms_key IN ('$key', 'vault:') AND operation = '$operation'");
 }
 
 sub all_is_counted
@@ -54,8 +54,8 @@ sub all_is_counted
 	is(counted('calls', $_), $proxy->requests($paths{$_}), "$name: every call is counted, to $_") foreach sort keys %paths;
 	is(counted('items', $_), $proxy->items($paths{$_}), "$name: every item is counted, to $_") foreach qw(unwrap rewrap);
 	is(counted('calls', 'login'), $proxy->requests('/auth/'), "$name: every step of the login is counted");
-	is($node->safe_psql('postgres', "SELECT (SELECT sum(calls) FROM chatcrypt.kms_calls WHERE key_uri = '$key')
-		= (SELECT calls FROM chatcrypt.kms_status WHERE key_uri = '$key')"), 't', "$name: kms_status has the same number");
+	is($node->safe_psql('postgres', "SELECT (SELECT sum(calls) FROM chatcrypt.kms_calls WHERE kms_key = '$key')
+		= (SELECT calls FROM chatcrypt.kms_status WHERE kms_key = '$key')"), 't', "$name: kms_status has the same number");
 	return;
 }
 
@@ -81,17 +81,17 @@ is(failure($node, read_chat(cold())), '', 'a call that fails is made again');
 $proxy->fault(path => 'decrypt', fault => 'status', code => 413, times => 1);
 $node->safe_psql('postgres', q{SELECT count(*) FROM chatcrypt.warm_keys(ARRAY(SELECT n FROM generate_series(200, 240) AS n))});
 is(failure($node, 'SELECT chatcrypt.create_chat()'), '', 'and another one');
-$node->safe_psql('postgres', 'CALL chatcrypt.rewrap("limit" => 3)');
+$node->safe_psql('postgres', 'CALL chatcrypt.rewrap(max_keys => 3)');
 is(check($node, $key), 'ok', 'kms_check() finds nothing wrong');
 ok(wait_until(5, sub { counted('calls', 'key') == $proxy->requests($paths{key}) }), 'looks at the key have ended');
 all_is_counted('with faults');
-is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT outcome, ', ' ORDER BY outcome) FROM chatcrypt.kms_calls WHERE operation = 'unwrap' AND key_uri = '$key'"),
+is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT outcome, ', ' ORDER BY outcome) FROM chatcrypt.kms_calls WHERE operation = 'unwrap' AND kms_key = '$key'"),
 	'not opened, ok, too large, transient', 'by how they ended');
 is($node->safe_psql('postgres', "SELECT outcome, calls FROM chatcrypt.kms_calls WHERE operation = 'generate' AND outcome <> 'ok'"), 'bad reply|1', 'each by its own');
 is($node->safe_psql('postgres', "SELECT sum(l.calls) = (SELECT sum(calls) FROM chatcrypt.kms_calls
-		WHERE key_uri = '$key' AND operation <> 'key' AND outcome NOT IN ('transient', 'bad reply'))
-	FROM chatcrypt.kms_latency AS l WHERE key_uri = '$key'"), 't', 'each call that was answered is in a histogram');
-is($node->safe_psql('postgres', "SELECT bool_and(calls > 0 AND counts[19] = calls AND seconds > 0 AND seconds < 100) FROM chatcrypt.kms_latency WHERE key_uri = '$key'"), 't',
+		WHERE kms_key = '$key' AND operation <> 'key' AND outcome NOT IN ('transient', 'bad reply'))
+	FROM chatcrypt.kms_latency AS l WHERE kms_key = '$key'"), 't', 'each call that was answered is in a histogram');
+is($node->safe_psql('postgres', "SELECT bool_and(calls > 0 AND counts[19] = calls AND seconds > 0 AND seconds < 100) FROM chatcrypt.kms_latency WHERE kms_key = '$key'"), 't',
 	'single ones and batches');
 
 # A right is missing: said by operation, also after the refusal is forgotten, until it is given back.
@@ -224,7 +224,7 @@ set($node);
 like(failure($node, read_chat(cold())), qr/^28000 /, 'a login that is refused');
 like(status($node, $usable), qr/^false: the login is refused: the look-up of the token .*status 403/, 'a login that is refused: the view says so');
 is(status($node, 'refused_until > now()'), 't', 'a login that is refused: until when');
-cmp_ok($node->safe_psql('postgres', q{SELECT calls FROM chatcrypt.kms_calls WHERE key_uri = 'vault:' AND operation = 'login' AND outcome = 'denied'}), '>=', 1,
+cmp_ok($node->safe_psql('postgres', q{SELECT calls FROM chatcrypt.kms_calls WHERE kms_key = 'vault:' AND operation = 'login' AND outcome = 'denied'}), '>=', 1,
 	'a login that is refused: is counted');
 write_secret($bao->token_file, $token);
 is(check($node, $key), 'ok', 'the login works again');
@@ -262,9 +262,9 @@ is(cache('warm_until IS NULL AND half_warm_until IS NULL AND all_cold_at IS NULL
 # Many data keys, of few KMS keys: the view looks into an index for each of the latter.
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO chatcrypt.tenant (tenant) VALUES ('many');
-INSERT INTO chatcrypt.chat (chat_id, tenant) SELECT chatcrypt.id(n), 'many' FROM generate_series(1000001, 1100000) AS n;
+INSERT INTO chatcrypt.chat (chat_id, tenant) SELECT chatcrypt.to_uuid(n), 'many' FROM generate_series(1000001, 1100000) AS n;
 INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, encrypted_dek, kcv)
-	SELECT chatcrypt.id(n), 'data', 1, 'active', 'local:many' || n % 5, '\x01', sha256('\x') FROM generate_series(1000001, 1100000) AS n;
+	SELECT chatcrypt.to_uuid(n), 'data', 1, 'active', 'local:many' || n % 5, '\x01', sha256('\x') FROM generate_series(1000001, 1100000) AS n;
 SQL
 foreach my $analyzed (0, 1)
 {
@@ -277,7 +277,7 @@ foreach my $analyzed (0, 1)
 my $seconds = seconds(sub { $node->safe_psql('postgres', 'SET ROLE chatcrypt_auditor; ' . 'SELECT count(*) FROM chatcrypt.kms_status; ' x 100) })
   - seconds(sub { $node->safe_psql('postgres', 'SET ROLE chatcrypt_auditor; ' . 'SELECT 1; ' x 100) });
 note(sprintf('with 100,000 data keys: %.2f ms', $seconds * 10));
-is($node->safe_psql('postgres', q{SET ROLE chatcrypt_auditor; SELECT count(*) FROM chatcrypt.kms_status WHERE key_uri LIKE 'local:many%' AND usable IS NULL}), '5',
+is($node->safe_psql('postgres', q{SET ROLE chatcrypt_auditor; SELECT count(*) FROM chatcrypt.kms_status WHERE kms_key LIKE 'local:many%' AND usable IS NULL}), '5',
 	'with 100,000 data keys: an auditor sees each of their keys');
 
 $node->stop;

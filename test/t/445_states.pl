@@ -27,7 +27,7 @@ chatcrypt.kms_timeout = '1s'
 chatcrypt.kms_connect_timeout = '800ms'
 CONF
 my $monitoring = Chatcrypt::Monitoring->start_or_skip($node);
-my $key = $bao->key_uri;
+my $key = $bao->kms_key;
 my $next_chat = 1;
 my $next_new = 100_000;
 

@@ -199,7 +199,7 @@ like(failure($node, read_chat($chat)),
 	'a wrong key is refused');
 is($proxy->requests('decrypt'), 1, 'after one request');
 like(failure($node, "SELECT chatcrypt.encrypt($chat, 1, 'x')"), qr/^XX001 /, 'and seals nothing');
-like(failure($node, "SELECT chatcrypt.try_decrypt(chat_id, message_id, encrypted_message) FROM chatcrypt.message WHERE chat_id = chatcrypt.id($chat)"),
+like(failure($node, "SELECT chatcrypt.try_decrypt(chat_id, message_id, encrypted_message) FROM chatcrypt.sealed_message WHERE chat_id = chatcrypt.to_uuid($chat)"),
 	qr/^XX001 /, 'nor does try_decrypt take it for damage of the message');
 my @others = map { cold() } 1 .. 5;
 is(warmed(@others), '0|5|wrong key: the key service unwraps it to another key than the one that the row pins', 'many at once');

@@ -80,7 +80,7 @@ is(ask($node, 'SELECT (chatcrypt.warm_keys(array_agg(n))).warmed FROM generate_s
 is($proxy->requests, 0, 'and cost nothing');
 
 # A plain scan over cold chats: one after the other.
-my $scan = q{SELECT count(*), count(body) FROM chatcrypt.messages WHERE chat_id BETWEEN chatcrypt.id(200001) AND chatcrypt.id(201000)};
+my $scan = q{SELECT count(*), count(body) FROM chatcrypt.messages WHERE chat_id BETWEEN chatcrypt.to_uuid(200001) AND chatcrypt.to_uuid(201000)};
 $seconds = seconds(sub { is(ask($node, $scan), '1000|1000', 'a plain scan over 1,000 cold chats') });
 is($proxy->requests('decrypt'), 1000, 'is 1,000 requests');
 cmp_ok($proxy->counts->{connections}, '<=', 2, 'over a connection that is kept');
@@ -100,7 +100,7 @@ make_cold($node);
 $proxy->reset;
 $report = pgbench(<<'SQL', '--client=8', '--jobs=2', '--transactions=1');
 \set first 300001 + :client_id * 100
-SELECT count(*) FROM (SELECT n, chatcrypt.id(n) AS chat_id FROM generate_series(:first, :first + 99) AS n OFFSET 0) AS c
+SELECT count(*) FROM (SELECT n, chatcrypt.to_uuid(n) AS chat_id FROM generate_series(:first, :first + 99) AS n OFFSET 0) AS c
 WHERE (SELECT body FROM chatcrypt.messages AS m WHERE m.chat_id = c.chat_id) = 'body ' || n;
 SQL
 like($report, qr{transactions actually processed: 8/8}, 'eight sessions read 100 cold chats each');
@@ -181,7 +181,7 @@ DECLARE
 BEGIN
 	WHILE clock_timestamp() < start + interval '4 s' LOOP
 		before := clock_timestamp();
-		PERFORM body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(2);
+		PERFORM body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(2);
 		longest := greatest(longest, clock_timestamp() - before);
 		reads := reads + 1;
 		PERFORM pg_sleep(0.005);
@@ -233,7 +233,7 @@ DECLARE
 BEGIN
 	WHILE clock_timestamp() < until LOOP
 		BEGIN
-			PERFORM body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(301);
+			PERFORM body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(301);
 		EXCEPTION WHEN io_error THEN
 			failed := failed + 1;
 		END;

@@ -36,7 +36,7 @@ sub new_lines
 sub write_cold
 {
 	my $chat = cold();
-	return failure($node, "INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id($chat), 'the marker in a message')");
+	return failure($node, "INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid($chat), 'the marker in a message')");
 }
 
 # An outage.
@@ -63,13 +63,13 @@ is(scalar(grep { /ERROR:  division by zero|STATEMENT:  SELECT 1\/0 AS "by zero"/
 $node->safe_psql('postgres', <<'SQL');
 DO $$
 BEGIN
-	PERFORM body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(399);
+	PERFORM body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(399);
 	RAISE 'was read';
 EXCEPTION WHEN io_error THEN NULL;
 END
 $$
 SQL
-my $in_worker = q{SET %s = on; SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(398)};
+my $in_worker = q{SET %s = on; SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(398)};
 my (undef, undef, $said) = $node->psql('postgres', sprintf($in_worker, $node->pg_version >= 16 ? 'debug_parallel_query' : 'force_parallel_mode'));
 like($said, qr/could not unwrap.*parallel worker/s, 'outage: a parallel worker fails');
 @lines = new_lines();
@@ -99,11 +99,11 @@ like(failure($node, q{SELECT chatcrypt.create_chat(900001, tenant => 'other')}),
 is(scalar(grep { /^28000 ERROR:  could not make .*"vault:transit\/other"/ } new_lines()), 1, 'has a line of its own');
 
 # An error that was caught, and is raised again after another one.
-$node->safe_psql('postgres', 'UPDATE chatcrypt.dek SET encrypted_dek = set_byte(encrypted_dek, 40, get_byte(encrypted_dek, 40) # 1) WHERE chat_id = chatcrypt.id(397)');
+$node->safe_psql('postgres', 'UPDATE chatcrypt.dek SET encrypted_dek = set_byte(encrypted_dek, 40, get_byte(encrypted_dek, 40) # 1) WHERE chat_id = chatcrypt.to_uuid(397)');
 like(failure($node, <<'SQL'), qr/^55000 could not unwrap/, 'an error that is raised again after another one');
 DO $$
 BEGIN
-	PERFORM body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(397);
+	PERFORM body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(397);
 EXCEPTION WHEN object_not_in_prerequisite_state THEN
 	BEGIN
 		PERFORM chatcrypt.create_chat(900001, tenant => 'other');

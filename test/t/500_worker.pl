@@ -29,9 +29,9 @@ sub quiet { return $chats + shift; }
 append_to_file("$folder/load.sql", <<"SQL");
 \\set chat random(1, $chats)
 \\set number random(1, 1000000000)
-INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(:chat), 'load ' || :chat || ' ' || :number);
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(:chat), 'load ' || :chat || ' ' || :number);
 SELECT 1 / (count(*) = count(*) FILTER (WHERE body = 'body ' || :chat OR body LIKE 'load ' || :chat || ' %'))::integer
-FROM (SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(:chat) ORDER BY created_at DESC LIMIT 5) AS m;
+FROM (SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(:chat) ORDER BY created_at DESC LIMIT 5) AS m;
 SQL
 
 my $runs = 0;
@@ -69,14 +69,14 @@ sub no_failure
 	return;
 }
 
-sub rows { return $node->safe_psql('postgres', 'SELECT count(*) FROM chatcrypt.message'); }
+sub rows { return $node->safe_psql('postgres', 'SELECT count(*) FROM chatcrypt.sealed_message'); }
 
 # Every message there is has the text of its own chat; chat by chat, since the cache is small.
 sub all_sound
 {
 	my ($name) = @_;
 	is($node->safe_psql('postgres', <<'SQL'), 't|0', $name);
-SELECT count(*) > 600, count(*) FILTER (WHERE body IS NULL OR chat_id <> chatcrypt.id((regexp_match(body, '^(?:body|load) (\d+)'))[1]::bigint))
+SELECT count(*) > 600, count(*) FILTER (WHERE body IS NULL OR chat_id <> chatcrypt.to_uuid((regexp_match(body, '^(?:body|load) (\d+)'))[1]::bigint))
 FROM (SELECT chat_id AS c FROM chatcrypt.chat OFFSET 0) AS c,
 	LATERAL (SELECT chat_id, body FROM chatcrypt.messages WHERE chat_id = c OFFSET 0) AS m
 SQL
@@ -146,12 +146,12 @@ foreach my $time (1 .. 10)
 my $old_token = slurp_file($bao->token_file);
 my $new_file = write_secret("$folder/token", $bao->new_token);
 set($node, 'chatcrypt.vault_token_file' => $new_file);
-ok(wait_until(10, sub { check($node, $bao->key_uri) eq 'ok' }), 'another token');
+ok(wait_until(10, sub { check($node, $bao->kms_key) eq 'ok' }), 'another token');
 $bao->cli('token', 'revoke', $old_token);
 sleep(1);
 set($node, 'chatcrypt.vault_token_file' => '', 'chatcrypt.vault_role_id_file' => $bao->role_id_file,
 	'chatcrypt.vault_secret_id_file' => $bao->secret_id_file);
-ok(wait_until(10, sub { check($node, $bao->key_uri) eq 'ok' }), 'another login');
+ok(wait_until(10, sub { check($node, $bao->kms_key) eq 'ok' }), 'another login');
 $bao->cli('token', 'revoke', slurp_file($new_file));
 no_failure($load, 'reloads and other credentials: no statement failed');
 

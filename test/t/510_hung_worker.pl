@@ -61,7 +61,7 @@ is(ask($node, read_chat(1)), 'body 1', 'stopped: a warm chat is read');
 ok(wait_until(10, sub { worker('hung') eq 't' }), 'stopped: kms_worker.hung says so');
 is(worker(q{heartbeat_at < now() - interval '4 s'}), 't', 'and since when');
 is(waits("timeouts > $timeouts, refused_at_once >= $refused + 10"), 't|t', 'kms_waits counts both ends');
-like(check($node, $bao->key_uri), qr/has not moved for \d+ s/, 'stopped: kms_check() says why it knows nothing');
+like(check($node, $bao->kms_key), qr/has not moved for \d+ s/, 'stopped: kms_check() says why it knows nothing');
 kill 'CONT', $pid;
 $seconds = works_again($node, cold(), 10);
 ok(defined $seconds, 'continued: cold chats are read');

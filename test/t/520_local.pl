@@ -90,7 +90,7 @@ sub master_version
 {
 	my ($chat, $version) = @_;
 	return $node->safe_psql('postgres', "SELECT get_byte(encrypted_dek, 4) FROM chatcrypt.dek "
-		  . "WHERE chat_id = chatcrypt.id($chat) AND dek_version = $version");
+		  . "WHERE chat_id = chatcrypt.to_uuid($chat) AND dek_version = $version");
 }
 is(master_version(1, 1), '1', 'the first master key wrapped what there is');
 make_key($keys, 'main.2');

@@ -44,9 +44,9 @@ unlike(failure($node, 'SET ROLE app; SELECT chatcrypt.create_chat()'), qr/\Q$key
 like(failure($node, 'SELECT chatcrypt.create_chats(ARRAY[30, 31])'), $another, 'another key file: no chats are made');
 like(failure($node, 'SELECT chatcrypt.rotate_chat(1)'), $another, 'another key file: no chat gets a new key');
 like(failure($node, q{SELECT chatcrypt.import_dek(1, decode(repeat('d7', 32), 'hex'), 9)}), $another, 'another key file: no key is brought in');
-my (undef, undef, $warnings) = $node->psql('postgres', q{CALL chatcrypt.move_key('local:moving', 'local:main')});
+my (undef, undef, $warnings) = $node->psql('postgres', q{CALL chatcrypt.move_kms_key('local:moving', 'local:main')});
 like($warnings, qr/ERROR:  no key was moved/, 'another key file: no key is moved to it');
-like($warnings, qr/does not open what "local:main" wrapped before/, 'another key file: move_key() says why');
+like($warnings, qr/does not open what "local:main" wrapped before/, 'another key file: move_kms_key() says why');
 $node->safe_psql('postgres', q{UPDATE chatcrypt.tenant SET rotate_after = '1 microsecond' WHERE tenant = 'default'});
 (undef, my $rotated, $warnings) = $node->psql('postgres', 'CALL chatcrypt.rotate_due()');
 is($rotated, '0|20', 'another key file: rotate_due() makes no key');

@@ -125,8 +125,8 @@ SELECT json_build_object(
 	'deks', (SELECT json_agg(json_build_object('name', 'chat ' || n, 'chat', replace(d.chat_id::text, '-', ''),
 		'version', d.dek_version, 'wrapped', encode(d.encrypted_dek, 'hex'), 'envelope', encode(m.encrypted_message, 'hex'),
 		'message', replace(m.message_id::text, '-', '')))
-	 FROM unnest(ARRAY[1, 2, 3, 21, 22]) AS n JOIN chatcrypt.dek AS d ON d.chat_id = chatcrypt.id(n)
-	 JOIN chatcrypt.message AS m ON m.chat_id = d.chat_id))
+	 FROM unnest(ARRAY[1, 2, 3, 21, 22]) AS n JOIN chatcrypt.dek AS d ON d.chat_id = chatcrypt.to_uuid(n)
+	 JOIN chatcrypt.sealed_message AS m ON m.chat_id = d.chat_id))
 SQL
 	return { %{ JSON::PP::decode_json($rows) }, master => $master, marker => $marker };
 }
@@ -159,10 +159,10 @@ sub new_chats
 {
 	my ($session) = @_;
 	is(answer($session, 'SELECT chatcrypt.number_of(chatcrypt.create_chat(21))'), '21', 'a session makes a chat');
-	is(answer($session, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(21), chatcrypt.id(21), 'body 21')}),
+	is(answer($session, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(21), chatcrypt.to_uuid(21), 'body 21')}),
 		'', 'and writes into it');
 	is(answer($session, 'SELECT chatcrypt.create_chats(ARRAY[22, 23])'), '2', 'and makes two at once');
-	is(answer($session, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(22), chatcrypt.id(22), 'body 22')}),
+	is(answer($session, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(22), chatcrypt.to_uuid(22), 'body 22')}),
 		'', 'and writes into one of them');
 	return;
 }

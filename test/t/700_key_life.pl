@@ -1,4 +1,4 @@
-# Whatever moment the server dies at, in rotate_due, rewrap and move_key: every key opens, every
+# Whatever moment the server dies at, in rotate_due, rewrap and move_kms_key: every key opens, every
 # message reads, no history has a gap, and the same call once more does the rest.
 use strict;
 use warnings;
@@ -26,7 +26,7 @@ $node->safe_psql('postgres', <<"SQL");
 SELECT chatcrypt.create_tenant('t', '$other');
 SELECT chatcrypt.create_chats(array_agg(n), tenant => 't') FROM generate_series(1::bigint, $CHATS) AS n;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body)
-	SELECT chatcrypt.id(n), chatcrypt.id(n), 'body ' || n FROM generate_series(1, $CHATS) AS n;
+	SELECT chatcrypt.to_uuid(n), chatcrypt.to_uuid(n), 'body ' || n FROM generate_series(1, $CHATS) AS n;
 CREATE FUNCTION stop_here() RETURNS trigger LANGUAGE plpgsql AS
 	'BEGIN PERFORM pg_advisory_lock(7); PERFORM pg_advisory_unlock(7); RETURN NULL; END';
 SQL
@@ -97,7 +97,7 @@ sub before_commit
 	my $hold = holder('SELECT pg_advisory_lock(7)', 'advisory');
 	return sub {
 		value("CREATE TRIGGER stop_here AFTER INSERT ON chatcrypt.key_event FOR EACH ROW "
-			  . "WHEN (new.event = '$event' AND new.chat_id = chatcrypt.id($chat)) EXECUTE FUNCTION stop_here()");
+			  . "WHEN (new.event = '$event' AND new.chat_id = chatcrypt.to_uuid($chat)) EXECUTE FUNCTION stop_here()");
 		return $hold->();
 	};
 }
@@ -153,13 +153,13 @@ sub check_everything
 	my ($where) = @_;
 	is(value('SELECT count(*) FROM chatcrypt.verify_keys()'), '0', "$where: every key opens");
 	is(value(q{SELECT count(*) FROM generate_series(1, } . $CHATS . q{) AS n JOIN chatcrypt.messages
-		ON message_id = chatcrypt.id(n) AND body = 'body ' || n}), $CHATS, "$where: every message reads");
+		ON message_id = chatcrypt.to_uuid(n) AND body = 'body ' || n}), $CHATS, "$where: every message reads");
 	is(value(q{SELECT count(*) FROM chatcrypt.dek WHERE state = 'active'}), $CHATS, "$where: every chat has one active key");
 	is(value(q{SELECT count(*) FROM (SELECT valid_from, lag(valid_to) OVER (PARTITION BY chat_id ORDER BY dek_version) AS before,
 		dek_version FROM chatcrypt.dek) AS k WHERE dek_version > 1 AND before IS DISTINCT FROM valid_from}), '0',
 		"$where: no history has a gap");
 	is(value(q{SELECT count(*) FROM generate_series(1, } . $CHATS . q{, 50) AS n
-		WHERE chatcrypt.decrypt(chatcrypt.id(n), chatcrypt.id(n), chatcrypt.encrypt(chatcrypt.id(n), chatcrypt.id(n), 'x')) = 'x'}),
+		WHERE chatcrypt.decrypt(chatcrypt.to_uuid(n), chatcrypt.to_uuid(n), chatcrypt.encrypt(chatcrypt.to_uuid(n), chatcrypt.to_uuid(n), 'x')) = 'x'}),
 		$CHATS / 50, "$where: new messages are sealed");
 	return;
 }
@@ -220,9 +220,9 @@ foreach my $stop (@rewraps)
 	$bao->cli('write', '-f', 'transit/keys/other/rotate');
 	$version++;
 	my $at_version = "SELECT coalesce(sum(data_keys), 0) FROM chatcrypt.kms_key_usage() WHERE key_version = $version";
-	dies($where, "chatcrypt.rewrap(key_uri => '$other')", $place, $at_version, $done);
+	dies($where, "chatcrypt.rewrap(kms_key => '$other')", $place, $at_version, $done);
 	$proxy->reset;
-	is(value("CALL chatcrypt.rewrap(key_uri => '$other')"), ($keys - $done) . '|0', "$where: once more does the rest");
+	is(value("CALL chatcrypt.rewrap(kms_key => '$other')"), ($keys - $done) . '|0', "$where: once more does the rest");
 	cmp_ok($proxy->requests('/rewrap/'), '<=', ($keys - $done) / 200 + 1, "$where: in large calls");
 	cmp_ok($proxy->requests('/decrypt/'), '<=', ($keys - $done) / 200 + 2, "$where: with as large ones to check");
 	is(value($at_version), $keys, "$where: and that is all");
@@ -232,30 +232,30 @@ $bao->cli('write', 'transit/keys/other/config', "min_decryption_version=$version
 $node->restart;
 check_everything('the old versions of the key shut off');
 
-# ---------- move_key ----------
+# ---------- move_kms_key ----------
 
 my @moves = (
-	[ 'move_key, to a key file, while the KMS unwraps', in_kms('decrypt'), 0 ],
-	[ 'move_key, to Vault, while the KMS wraps', in_kms_after('encrypt', 1), 0 ],
-	[ 'move_key, to a key file, rows written, before the commit', before_commit('move', 3), 0 ],
-	[ 'move_key, to Vault, while the new wrappings are checked', in_kms_after('decrypt', 1), 0 ],
-	[ 'move_key, to a key file, in the second page', before_commit('move', 500), $PAGE ],
-	[ 'move_key, to Vault, checked, before a row is written', before_rows('dek'), 0 ],
-	[ 'move_key, to a key file, before the tenants are switched', before_rows('tenant'), 0 ],
-	[ 'move_key, to Vault, tenants switched, not told', after_commit(), 0 ],
+	[ 'move_kms_key, to a key file, while the KMS unwraps', in_kms('decrypt'), 0 ],
+	[ 'move_kms_key, to Vault, while the KMS wraps', in_kms_after('encrypt', 1), 0 ],
+	[ 'move_kms_key, to a key file, rows written, before the commit', before_commit('move', 3), 0 ],
+	[ 'move_kms_key, to Vault, while the new wrappings are checked', in_kms_after('decrypt', 1), 0 ],
+	[ 'move_kms_key, to a key file, in the second page', before_commit('move', 500), $PAGE ],
+	[ 'move_kms_key, to Vault, checked, before a row is written', before_rows('dek'), 0 ],
+	[ 'move_kms_key, to a key file, before the tenants are switched', before_rows('tenant'), 0 ],
+	[ 'move_kms_key, to Vault, tenants switched, not told', after_commit(), 0 ],
 );
 my ($from, $to) = ($other, 'local:main');
 foreach my $stop (@moves)
 {
 	my ($where, $place, $done) = @$stop;
 	my $moved = "SELECT count(*) FROM chatcrypt.dek WHERE kms_key = '$to'";
-	dies($where, "chatcrypt.move_key('$from', '$to')", $place, $moved, $done);
-	is(value("CALL chatcrypt.move_key('$from', '$to')"), ($keys - $done) . '|0', "$where: once more does the rest");
+	dies($where, "chatcrypt.move_kms_key('$from', '$to')", $place, $moved, $done);
+	is(value("CALL chatcrypt.move_kms_key('$from', '$to')"), ($keys - $done) . '|0', "$where: once more does the rest");
 	is(value($moved), $keys, "$where: and that is all");
 	is(value(q{SELECT kms_key FROM chatcrypt.tenant WHERE tenant = 't'}), $to, "$where: the tenant's key too");
 	($from, $to) = ($to, $from);
 }
-check_everything('move_key, once more');
+check_everything('move_kms_key, once more');
 
 $node->stop;
 done_testing();

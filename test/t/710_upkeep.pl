@@ -52,7 +52,7 @@ my $messages = 30000;
 $node->safe_psql('postgres', <<"SQL");
 SELECT chatcrypt.create_chat(1);
 INSERT INTO chatcrypt.messages (message_id, chat_id, body)
-	SELECT chatcrypt.id(i), chatcrypt.id(1), 'body ' || i FROM generate_series(1, $messages) AS i;
+	SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(1), 'body ' || i FROM generate_series(1, $messages) AS i;
 CREATE TABLE kept (id bigint, chat bigint, envelope bytea);
 CREATE INDEX ON kept (chat);
 INSERT INTO kept SELECT i, 1, chatcrypt.encrypt(1, i, 'kept ' || i) FROM generate_series(1, $messages) AS i;
@@ -60,7 +60,7 @@ SELECT chatcrypt.register_envelopes('kept', 'envelope', 'chat', 'id');
 SQL
 my $before = value($fingerprint);
 
-my $moved = 'SELECT count(*) FROM chatcrypt.message WHERE dek_version = %d';
+my $moved = 'SELECT count(*) FROM chatcrypt.sealed_message WHERE dek_version = %d';
 my $newest;
 
 # Holds a re-encryption up once it has moved so many messages: looked for in the server, because
@@ -70,7 +70,7 @@ sub hold_up
 	my ($count) = @_;
 	my $holder = session($node);
 	answer($holder, 'BEGIN');
-	answer($holder, sprintf 'DO $$ BEGIN WHILE (%s) <= %d LOOP PERFORM pg_sleep(0.005); END LOOP; LOCK TABLE chatcrypt.message IN SHARE MODE; END $$',
+	answer($holder, sprintf 'DO $$ BEGIN WHILE (%s) <= %d LOOP PERFORM pg_sleep(0.005); END LOOP; LOCK TABLE chatcrypt.sealed_message IN SHARE MODE; END $$',
 		sprintf($moved, $newest), $count);
 	return $holder;
 }
@@ -114,7 +114,7 @@ $node->safe_psql('postgres', <<"SQL");
 SELECT chatcrypt.create_chats(ARRAY(SELECT generate_series(1001::bigint, 1000 + $chats)));
 UPDATE chatcrypt.chat SET external_envelopes = false;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body)
-	SELECT chatcrypt.id(100000 + i), chatcrypt.id(i), 'needs the first key' FROM generate_series(1001, 1000 + $chats, 3) AS i;
+	SELECT chatcrypt.to_uuid(100000 + i), chatcrypt.to_uuid(i), 'needs the first key' FROM generate_series(1001, 1000 + $chats, 3) AS i;
 CALL chatcrypt.rotate_due(max_age => '0');
 SQL
 $before = value($fingerprint);
@@ -123,7 +123,7 @@ my $destroyed = q{SELECT count(*) FROM chatcrypt.dek WHERE state = 'destroyed'};
 my $writer = session($node);
 answer($writer, 'BEGIN');
 answer($writer, 'SELECT count(*) FROM chatcrypt.chat');
-my $run = start_sql(q{CALL chatcrypt.purge_unused_deks(patience => '1 hour')});
+my $run = start_sql(q{CALL chatcrypt.purge_unused_keys(max_wait => '1 hour')});
 ok(wait_until(60, sub { value(q{SELECT task FROM chatcrypt.progress}) eq 'wait for older transactions' }),
 	'a purge waits for older transactions, and says so');
 is(value(q{SELECT waits_for FROM chatcrypt.progress}), answer($writer, 'SELECT pg_backend_pid()'), 'and for which session');
@@ -134,7 +134,7 @@ $node->start;
 is(value($destroyed), 0, 'nor has it after a crash');
 everything_opens('a purge that was killed while it waited');
 
-$run = start_sql('CALL chatcrypt.purge_unused_deks()');
+$run = start_sql('CALL chatcrypt.purge_unused_keys()');
 ok(wait_until(60, sub { value($destroyed) > 100 }), 'a purge is on its way');
 $node->stop('immediate');
 end_sql($run);
@@ -148,12 +148,12 @@ is(value(q{SELECT count(*) FROM chatcrypt.key_event WHERE event = 'purge'}), $so
 $writer = session($node);
 answer($writer, 'BEGIN');
 answer($writer, 'SELECT count(*) FROM chatcrypt.chat');
-$run = start_sql(q{CALL chatcrypt.purge_unused_deks(patience => '1 hour')});
+$run = start_sql(q{CALL chatcrypt.purge_unused_keys(max_wait => '1 hour')});
 ok(wait_until(60, sub { value(q{SELECT task FROM chatcrypt.progress}) eq 'wait for older transactions' }), 'the next one waits');
 answer($writer, 'COMMIT');
 like(end_sql($run), qr/^\d+\|0\|0$/, 'until they have ended, and finishes');
 is(value($destroyed), 2 * $chats / 3 + $newest - 1, 'all keys that nothing names are destroyed');
-is(value(q{SELECT count(*) FROM chatcrypt.dek AS d JOIN chatcrypt.message AS m USING (chat_id, dek_version) WHERE d.state = 'destroyed'}),
+is(value(q{SELECT count(*) FROM chatcrypt.dek AS d JOIN chatcrypt.sealed_message AS m USING (chat_id, dek_version) WHERE d.state = 'destroyed'}),
 	0, 'and none that a message names');
 everything_opens('purged');
 is(value($fingerprint), $before, 'and reads as before');
@@ -161,32 +161,32 @@ is(value($fingerprint), $before, 'and reads as before');
 # What a prepared transaction has sealed is waited for as well, over a restart too.
 $node->safe_psql('postgres', <<'SQL');
 SELECT chatcrypt.create_chat(2);
-UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.id(2);
+UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(2);
 BEGIN;
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(900000), chatcrypt.id(2), 'prepared');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(900000), chatcrypt.to_uuid(2), 'prepared');
 PREPARE TRANSACTION 'slow';
 SELECT chatcrypt.rotate_chat(2);
 SQL
 my $purge = session($node);
-is(answer($purge, q{CALL chatcrypt.purge_unused_deks(patience => '300 ms')}), '0|0|1', 'a purge waits for a prepared transaction');
-start($purge, q{CALL chatcrypt.purge_unused_deks(patience => '3 s')});
+is(answer($purge, q{CALL chatcrypt.purge_unused_keys(max_wait => '300 ms')}), '0|0|1', 'a purge waits for a prepared transaction');
+start($purge, q{CALL chatcrypt.purge_unused_keys(max_wait => '3 s')});
 ok(wait_until(10, sub { value(q{SELECT waits_for FROM chatcrypt.progress}) eq '0' }), 'which progress has no session for');
-is(outcome($purge), '0|0|1', 'until it has no more patience');
+is(outcome($purge), '0|0|1', 'until it has no a longer max_wait');
 $purge->quit;
 $node->restart;
 $purge = session($node);
-is(answer($purge, q{CALL chatcrypt.purge_unused_deks(patience => '300 ms')}), '0|0|1', 'after a restart too');
+is(answer($purge, q{CALL chatcrypt.purge_unused_keys(max_wait => '300 ms')}), '0|0|1', 'after a restart too');
 $node->safe_psql('postgres', q{COMMIT PREPARED 'slow'});
-is(answer($purge, q{CALL chatcrypt.purge_unused_deks(patience => '10 s')}), '0|0|0', 'and finds the key in use');
-is(value('SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(2)'), 'prepared', 'which opens what it sealed');
+is(answer($purge, q{CALL chatcrypt.purge_unused_keys(max_wait => '10 s')}), '0|0|0', 'and finds the key in use');
+is(value('SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(2)'), 'prepared', 'which opens what it sealed');
 is(answer($purge, 'CALL chatcrypt.reencrypt_chat(2)'), '1|0', 'until it is re-encrypted');
-is(answer($purge, q{CALL chatcrypt.purge_unused_deks(patience => '10 s')}), '1|0|0', 'and then the key goes');
+is(answer($purge, q{CALL chatcrypt.purge_unused_keys(max_wait => '10 s')}), '1|0|0', 'and then the key goes');
 
 # A registration is dumped with the tables that it names, and a restored database looks there.
 $node->command_ok([ 'pg_dump', '--file', $node->basedir . '/dump.sql', $node->connstr('postgres') ], 'pg_dump');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . '/dump.sql', $node->connstr('restored') ], 'restored');
-is(ask($node, 'SELECT relation, envelope_column FROM chatcrypt.protected_column', 'restored'), 'kept|envelope', 'the registration is there');
+is(ask($node, 'SELECT relation, envelope_column FROM chatcrypt.envelope_column', 'restored'), 'kept|envelope', 'the registration is there');
 is(ask($node, 'CALL chatcrypt.verify_all()', 'restored'), '0', 'and everything opens');
 ask($node, 'UPDATE kept SET envelope = set_byte(envelope, 40, get_byte(envelope, 40) # 1) WHERE id = 1', 'restored');
 is(ask($node, 'CALL chatcrypt.verify_all()', 'restored'), '1', 'or does not');

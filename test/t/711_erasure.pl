@@ -17,7 +17,7 @@ SELECT chatcrypt.create_tenant('acme', '$acme');
 SELECT chatcrypt.create_chats(ARRAY[1, 2]::bigint[], tenant => 'acme');
 SELECT chatcrypt.create_chat(3);
 INSERT INTO chatcrypt.messages (message_id, chat_id, body)
-	SELECT chatcrypt.id(i), chatcrypt.id(i), 'body ' || i FROM generate_series(1, 3) AS i;
+	SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(i), 'body ' || i FROM generate_series(1, 3) AS i;
 SQL
 
 sub dump_to
@@ -41,7 +41,7 @@ sub readable
 {
 	my ($database) = @_;
 	my @chats = grep {
-		ask($node, "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id($_)", $database) eq "body $_"
+		ask($node, "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($_)", $database) eq "body $_"
 	} 1 .. 3;
 	return join ' ', @chats;
 }
@@ -80,15 +80,15 @@ is(ask($node, q{SELECT DISTINCT split_part(reason, ':', 1) FROM chatcrypt.verify
 # The key goes with the last message that needs it, and with it what vacuum and WAL still hold.
 $node->safe_psql('postgres', <<'SQL');
 SELECT chatcrypt.create_chat(4);
-UPDATE chatcrypt.chat SET retention = '1 day', rotate_after = '1 hour', external_envelopes = false WHERE chat_id = chatcrypt.id(4);
+UPDATE chatcrypt.chat SET retention = '1 day', rotate_after = '1 hour', external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(4);
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at)
-	VALUES (chatcrypt.id(4), chatcrypt.id(4), 'short-lived', now() - interval '23 hours 59 minutes 59 seconds');
-UPDATE chatcrypt.dek SET valid_from = now() - interval '2 hours', created_at = now() - interval '2 hours' WHERE chat_id = chatcrypt.id(4);
+	VALUES (chatcrypt.to_uuid(4), chatcrypt.to_uuid(4), 'short-lived', now() - interval '23 hours 59 minutes 59 seconds');
+UPDATE chatcrypt.dek SET valid_from = now() - interval '2 hours', created_at = now() - interval '2 hours' WHERE chat_id = chatcrypt.to_uuid(4);
 SQL
-my $envelope = $node->safe_psql('postgres', 'SELECT encrypted_message FROM chatcrypt.message WHERE message_id = chatcrypt.id(4)');
+my $envelope = $node->safe_psql('postgres', 'SELECT encrypted_message FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(4)');
 $node->safe_psql('postgres', 'SELECT pg_sleep(1.1)');
-$node->safe_psql('postgres', "CALL chatcrypt.$_") foreach 'rotate_due()', 'apply_retention()', 'purge_unused_deks()';
-is($node->safe_psql('postgres', 'SELECT dek_version, state FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(4) ORDER BY 1'),
+$node->safe_psql('postgres', "CALL chatcrypt.$_") foreach 'rotate_due()', 'apply_retention()', 'purge_unused_keys()';
+is($node->safe_psql('postgres', 'SELECT dek_version, state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(4) ORDER BY 1'),
 	"1|destroyed\n2|active", 'by policies alone, the key went with its last message');
 like(ask($node, "SELECT chatcrypt.decrypt(4, 4, '$envelope')"), qr/version 1 was destroyed/, 'and what was kept of it elsewhere does not open');
 

@@ -44,7 +44,7 @@ my $file = 20;
 sub row
 {
 	my ($name, $envelope) = @_;
-	my $chat = $name eq 'named' ? 'chatcrypt.id(7)' : $place{$name}{chat};
+	my $chat = $name eq 'named' ? 'chatcrypt.to_uuid(7)' : $place{$name}{chat};
 	return "INSERT INTO $name (id, chat, envelope) VALUES (1, $chat, $envelope)";
 }
 
@@ -90,7 +90,7 @@ sub store
 sub state_of
 {
 	my ($chat, $version) = @_;
-	return value("SELECT state FROM chatcrypt.dek WHERE chat_id = chatcrypt.id($chat) AND dek_version = $version");
+	return value("SELECT state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid($chat) AND dek_version = $version");
 }
 
 # Keeps a purge whose first fence is gone from its end, until it holds its snapshot for seconds at
@@ -122,18 +122,18 @@ foreach my $name (@places)
 	value("SELECT chatcrypt.rotate_chat($place{$name}{chat})");
 }
 value("SELECT chatcrypt.begin_attachment($file, $file)");
-is(answer($writer, "INSERT INTO chatcrypt.attachment_part (file_id, part, chat_id, last, sealed)
-		SELECT file_id, 0, chat_id, true, chatcrypt.encrypt_attachment(chat_id, file_id, 'handed on') FROM chatcrypt.attachment
-		WHERE file_id = chatcrypt.id($file)"), '', 'a file: a part is stored');
+is(answer($writer, "INSERT INTO chatcrypt.sealed_attachment_part (file_id, part, chat_id, last, sealed)
+		SELECT file_id, 0, chat_id, true, chatcrypt.encrypt_attachment(chat_id, file_id, 'handed on') FROM chatcrypt.sealed_attachment
+		WHERE file_id = chatcrypt.to_uuid($file)"), '', 'a file: a part is stored');
 value("SELECT chatcrypt.rotate_chat($file)");
 # What is known of the file is to name version 2, so that the part alone names version 1.
 value('SELECT chatcrypt.rotate_chat(22); SELECT chatcrypt.begin_attachment(22, 22)');
-value("SET statement_timeout = '20 s'; UPDATE chatcrypt.attachment AS f SET encrypted_metadata = o.encrypted_metadata, dek_version = 2
-	FROM chatcrypt.attachment AS o WHERE f.file_id = chatcrypt.id($file) AND o.file_id = chatcrypt.id(22)");
+value("SET statement_timeout = '20 s'; UPDATE chatcrypt.sealed_attachment AS f SET encrypted_metadata = o.encrypted_metadata, dek_version = 2
+	FROM chatcrypt.sealed_attachment AS o WHERE f.file_id = chatcrypt.to_uuid($file) AND o.file_id = chatcrypt.to_uuid(22)");
 value(q{INSERT INTO kept VALUES (9, 9, chatcrypt.encrypt(9, 9, 'old'))});
 value('SELECT chatcrypt.rotate_chat(9), chatcrypt.rotate_chat(10)');
 my $purge = session($node);
-start($purge, q{CALL chatcrypt.purge_unused_deks(patience => '5 min')});
+start($purge, q{CALL chatcrypt.purge_unused_keys(max_wait => '5 min')});
 ok(is_waiting(), 'a purge waits');
 is(value($held), '', 'and holds nothing back');
 my $blocker = begun();
@@ -143,11 +143,11 @@ $blocker = lengthen_holds($blocker);
 my $first = begun();
 answer($first, 'CREATE TEMP TABLE hands (name text, envelope bytea) ON COMMIT DROP');
 answer($first, "INSERT INTO hands SELECT '$_', envelope FROM $_ WHERE id = 1") foreach @places;
-answer($first, "INSERT INTO hands SELECT 'file', sealed FROM chatcrypt.attachment_part WHERE file_id = chatcrypt.id($file)");
+answer($first, "INSERT INTO hands SELECT 'file', sealed FROM chatcrypt.sealed_attachment_part WHERE file_id = chatcrypt.to_uuid($file)");
 is(answer($first, 'SELECT count(*) FROM hands'), @places + 1, 'a transaction that was not waited for reads what others left');
 my $exporter = begun(' ISOLATION LEVEL REPEATABLE READ');
 my $exported = answer($exporter, 'SELECT pg_export_snapshot()');
-value("DELETE FROM $_") foreach @places, 'chatcrypt.attachment';
+value("DELETE FROM $_") foreach @places, 'chatcrypt.sealed_attachment';
 value('VACUUM');
 my $last = begun();
 answer($blocker, 'COMMIT');
@@ -158,8 +158,8 @@ is(value(q{SELECT classid::bigint, objid, objsubid, mode FROM pg_locks WHERE loc
 answer($first, row($_, "(SELECT envelope FROM hands WHERE name = '$_')")) foreach @places;
 # What is known of the file is sealed under the new key; its part is not.
 is(answer($first, "SELECT chatcrypt.number_of(chatcrypt.begin_attachment($file, $file))"), $file, 'the file is begun anew');
-answer($first, "INSERT INTO chatcrypt.attachment_part (file_id, part, chat_id, last, sealed)
-	SELECT chatcrypt.id($file), 0, chatcrypt.id($file), true, envelope FROM hands WHERE name = 'file'");
+answer($first, "INSERT INTO chatcrypt.sealed_attachment_part (file_id, part, chat_id, last, sealed)
+	SELECT chatcrypt.to_uuid($file), 0, chatcrypt.to_uuid($file), true, envelope FROM hands WHERE name = 'file'");
 is(answer($first, 'COMMIT'), '', 'they are stored again');
 my @readers = (begun(), begun(' ISOLATION LEVEL REPEATABLE READ'));
 is(take($_, 1), 't', 'read') foreach @readers;
@@ -167,7 +167,7 @@ my $importer = session($node);
 answer($importer, 'BEGIN ISOLATION LEVEL REPEATABLE READ');
 answer($importer, "SET TRANSACTION SNAPSHOT '$exported'");
 is(take($importer, 9), 't', 'and so is a row that went before, under a snapshot from before');
-value("DELETE FROM $_") foreach @places, 'chatcrypt.attachment';
+value("DELETE FROM $_") foreach @places, 'chatcrypt.sealed_attachment';
 value('VACUUM');
 is(value(join(' UNION ALL ', map { "SELECT 1 FROM $_" } @places)), '', 'they are gone');
 is(value($held), $snapshot, 'under one snapshot of the purge');
@@ -183,14 +183,14 @@ is(store($_, 1, 1), '', 'the row is stored a third time') foreach @readers;
 is(value(q{SELECT string_agg(chatcrypt.decrypt(chat, id, envelope), ', ' ORDER BY chat) FROM kept}), 'handed on, handed on, old', 'and opens');
 is(ask($node, 'CALL chatcrypt.verify_all()'), '0', 'as does everything');
 value('DELETE FROM kept');
-is(answer($purge, 'CALL chatcrypt.purge_unused_deks()'), @places + 2 . '|0|0', 'and the keys go when nobody has them');
+is(answer($purge, 'CALL chatcrypt.purge_unused_keys()'), @places + 2 . '|0|0', 'and the keys go when nobody has them');
 $_->quit foreach $writer, $blocker, $first, $last, $exporter, $importer, @readers;
 
 # A table that is emptied with its file, whatever was read of it and forgotten by the server.
 $writer = begun();
 answer($writer, q{INSERT INTO kept VALUES (1, 11, chatcrypt.encrypt(11, 1, 'handed on'))});
 value('SELECT chatcrypt.rotate_chat(11)');
-start($purge, q{CALL chatcrypt.purge_chat(11, patience => '5 min')});
+start($purge, q{CALL chatcrypt.purge_chat_keys(11, max_wait => '5 min')});
 ok(is_waiting(), 'the next purge waits');
 $blocker = begun();
 answer($writer, 'COMMIT');
@@ -214,8 +214,8 @@ is(value('SELECT chatcrypt.decrypt(chat, id, envelope) FROM kept'), 'handed on',
 value('SELECT chatcrypt.rotate_chat(12), chatcrypt.rotate_chat(13)');
 $last = begun();
 my $other = session($node);
-start($purge, q{CALL chatcrypt.purge_chat(12, patience => '5 min')});
-start($other, q{CALL chatcrypt.purge_chat(13, patience => '5 min')});
+start($purge, q{CALL chatcrypt.purge_chat_keys(12, max_wait => '5 min')});
+start($other, q{CALL chatcrypt.purge_chat_keys(13, max_wait => '5 min')});
 ok(is_waiting(), 'two purges wait');
 is(ask($node, q{SET statement_timeout = '60 s'; CREATE INDEX CONCURRENTLY ON kept (chat)}), '', 'CREATE INDEX CONCURRENTLY does not wait for them');
 answer($last, 'COMMIT');
@@ -225,26 +225,26 @@ is(outcome($_), '1', 'they end') foreach $purge, $other;
 value('SELECT chatcrypt.rotate_chat(21)');
 my $application = session($node);
 answer($application, 'SELECT pg_advisory_lock(1717923427, 0), pg_advisory_lock(1717923427::bigint << 32)');
-is(answer($purge, q{CALL chatcrypt.purge_chat(21, patience => '30 s')}), '1', 'a purge ends while an application holds locks of the same numbers');
+is(answer($purge, q{CALL chatcrypt.purge_chat_keys(21, max_wait => '30 s')}), '1', 'a purge ends while an application holds locks of the same numbers');
 $application->quit;
 
 value('SELECT chatcrypt.rotate_chat(14)');
 $last = begun();
-is(answer($purge, q{CALL chatcrypt.purge_chat(14, patience => '0')}),
+is(answer($purge, q{CALL chatcrypt.purge_chat_keys(14, max_wait => '0')}),
 	'ERROR:  no key of chat 14 was destroyed: older transactions are running still', 'or say who is left');
 answer($last, 'COMMIT');
-is(answer($purge, q{CALL chatcrypt.purge_chat(14, patience => '0')}), '1', 'who has no patience needs none where nobody is');
+is(answer($purge, q{CALL chatcrypt.purge_chat_keys(14, max_wait => '0')}), '1', 'who has no patience needs none where nobody is');
 
 # Where a snapshot does not keep rows, nothing is destroyed.
 value('SELECT chatcrypt.rotate_chat(15)');
 value('CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler');
 value('CREATE TABLE odd (id bigint, chat bigint, envelope bytea) USING other');
 my $odd = value(q{SELECT chatcrypt.register_envelopes('odd', 'envelope', 'chat', 'id')});
-is(answer($purge, 'CALL chatcrypt.purge_chat(15)'), 'ERROR:  no key is purged while envelopes are registered in table "odd"', 'a table that is no heap');
-is(answer($purge, 'CALL chatcrypt.purge_unused_deks()'), '0|1|0', 'for all chats');
+is(answer($purge, 'CALL chatcrypt.purge_chat_keys(15)'), 'ERROR:  no key is purged while envelopes are registered in table "odd"', 'a table that is no heap');
+is(answer($purge, 'CALL chatcrypt.purge_unused_keys()'), '0|1|0', 'for all chats');
 is(state_of(15, 1), 'decrypt_only', 'its key stays');
 value("SELECT chatcrypt.unregister_envelopes('$odd')");
-is(answer($purge, 'CALL chatcrypt.purge_chat(15)'), '1', 'until it is registered no more');
+is(answer($purge, 'CALL chatcrypt.purge_chat_keys(15)'), '1', 'until it is registered no more');
 $_->quit foreach $purge, $other, $writer, $blocker, $last, $reader;
 
 value('SELECT chatcrypt.rotate_chat(16)');
@@ -253,11 +253,11 @@ if (value(q{SELECT count(*) FROM pg_settings WHERE name = 'old_snapshot_threshol
 	$node->append_conf('postgresql.conf', 'old_snapshot_threshold = 1h');
 	$node->restart;
 	is(ask($node, "CALL chatcrypt.$_"), 'ERROR:  no key is purged while old_snapshot_threshold is set', "old_snapshot_threshold: $_")
-		foreach 'purge_chat(16)', 'purge_unused_deks()';
+		foreach 'purge_chat_keys(16)', 'purge_unused_keys()';
 }
 else
 {
-	is(ask($node, 'CALL chatcrypt.purge_chat(16)'), '1', 'no setting of this PostgreSQL takes rows away');
+	is(ask($node, 'CALL chatcrypt.purge_chat_keys(16)'), '1', 'no setting of this PostgreSQL takes rows away');
 }
 
 $node->stop;

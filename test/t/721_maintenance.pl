@@ -70,7 +70,7 @@ sub restore_task
 	my ($database) = @_;
 	$node->safe_psql($database, <<'SQL');
 DROP PROCEDURE chatcrypt.seal_events();
-CREATE FUNCTION chatcrypt.seal_events("limit" bigint DEFAULT 10000)
+CREATE FUNCTION chatcrypt.seal_events(max_events bigint DEFAULT 10000)
 	RETURNS bigint LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS '$libdir/chatcrypt', 'chatcrypt_seal_events';
 ALTER EXTENSION chatcrypt ADD FUNCTION chatcrypt.seal_events(bigint);
 SQL
@@ -169,14 +169,14 @@ becomes(qr/^3$/, 'goes on where it was', 'items', 'seal_events');
 is(status('last_success > last_error_at AND next_due - last_start < $$2s$$', 'seal_events'), 't', 'and is due at the usual time');
 
 # A purge waits for older transactions, and the session that asked for it is none of them.
-$node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(2); UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.id(2);
+$node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(2); UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(2);
 	SELECT chatcrypt.rotate_chat(2)});
 set('chatcrypt.maintenance_interval', q{'1h'});
 my $began = time;
 is(ask($node, 'CALL chatcrypt.run_maintenance()'), '', 'run_maintenance() with a key that nothing needs');
-is(ask($node, 'SELECT state FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(2) AND dek_version = 1'), 'destroyed', 'purges it');
+is(ask($node, 'SELECT state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(2) AND dek_version = 1'), 'destroyed', 'purges it');
 cmp_ok(time - $began, '<', 20, 'before the patience for others would end');
-is(status('last_error', 'purge_unused_deks'), '', 'and nobody was in its way');
+is(status('last_error', 'purge_unused_keys'), '', 'and nobody was in its way');
 
 # Somebody else is: the round says so, and the key goes with the next one.
 $node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(2)');
@@ -187,10 +187,10 @@ start($caller, 'CALL chatcrypt.run_maintenance()');
 ok(wait_until(30, sub { ask($node, q{SELECT waits_for FROM chatcrypt.progress}) eq answer($older, 'SELECT pg_backend_pid()') }),
 	'progress names the session that a purge waits for');
 like(outcome($caller), qr/^$/, 'the round comes to its end');
-is(status('last_error || $$|$$ || partial_failures', 'purge_unused_deks'), '1 older transactions did not end in time|1', 'and says what was in its way');
+is(status('last_error || $$|$$ || partial_failures', 'purge_unused_keys'), '1 older transactions did not end in time|1', 'and says what was in its way');
 answer($older, 'ROLLBACK');
 is(ask($node, 'CALL chatcrypt.run_maintenance()'), '', 'the next round');
-is(ask($node, 'SELECT state FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(2) AND dek_version = 2'), 'destroyed', 'purges what is left');
+is(ask($node, 'SELECT state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(2) AND dek_version = 2'), 'destroyed', 'purges what is left');
 
 # The history is sealed first, and without waiting for a session that holds it.
 answer($older, 'BEGIN; SELECT chatcrypt.rotate_chat(1); SELECT chatcrypt.seal_events()');
@@ -207,9 +207,9 @@ $older->quit;
 # One line of the log for a task that did something or failed in part, however many chats; none for the others.
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_tenant('away', 'local:main'); SELECT count(chatcrypt.create_chat(n, tenant => 'away')) FROM generate_series(100, 140) AS n;
 	SELECT count(chatcrypt.create_chat(n)) FROM generate_series(200, 240) AS n;
-	UPDATE chatcrypt.chat SET rotate_after = '1 microsecond' WHERE chat_id >= chatcrypt.id(100);
+	UPDATE chatcrypt.chat SET rotate_after = '1 microsecond' WHERE chat_id >= chatcrypt.to_uuid(100);
 	UPDATE chatcrypt.tenant SET kms_key = 'local:nosuchkey' WHERE tenant = 'away'});
-answer($caller, 'BEGIN; SELECT FROM chatcrypt.chat WHERE chat_id BETWEEN chatcrypt.id(201) AND chatcrypt.id(205) FOR UPDATE');
+answer($caller, 'BEGIN; SELECT FROM chatcrypt.chat WHERE chat_id BETWEEN chatcrypt.to_uuid(201) AND chatcrypt.to_uuid(205) FOR UPDATE');
 my $log = -s $node->logfile;
 ask($node, 'CALL chatcrypt.run_maintenance()');
 my @lines = grep { /rotate|chat |nosuchkey|seal_events|apply_retention/ } split /\n/, slurp_file($node->logfile, $log);
@@ -222,7 +222,7 @@ answer($caller, 'ROLLBACK');
 $caller->quit;
 
 # What fails again in the same way is counted each time, and logged once a minute.
-$node->safe_psql('postgres', 'UPDATE chatcrypt.chat SET rotate_after = NULL WHERE chat_id >= chatcrypt.id(200)');
+$node->safe_psql('postgres', 'UPDATE chatcrypt.chat SET rotate_after = NULL WHERE chat_id >= chatcrypt.to_uuid(200)');
 $log = -s $node->logfile;
 my $partial = status('partial_failures', 'rotate_due');
 ask($node, 'CALL chatcrypt.run_maintenance()') foreach 1 .. 3;
@@ -231,7 +231,7 @@ my @again = slurp_file($node->logfile, $log) =~ /(LOG:  maintenance of database 
 is(scalar(@again), 1, 'and are one line');
 like($again[0], qr/did 0, but 41 of 41 failed; the first: could not make the data key of chat 100 version 2, and the other keys of "local:nosuchkey" are left as they are: /,
 	'that names the key');
-$node->safe_psql('postgres', 'DELETE FROM chatcrypt.chat WHERE chat_id >= chatcrypt.id(100)');
+$node->safe_psql('postgres', 'DELETE FROM chatcrypt.chat WHERE chat_id >= chatcrypt.to_uuid(100)');
 set('chatcrypt.maintenance_interval', q{'1s'});
 is(ask($node, 'CALL chatcrypt.run_maintenance()'), '', 'a round at the usual interval');
 $node->reload;

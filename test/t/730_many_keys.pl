@@ -24,7 +24,7 @@ SELECT chatcrypt.register_envelopes('kept', 'envelope', 'chat', 'id');
 SELECT chatcrypt.put_attachment($files_chat, NULL, 'a file', 'a.txt', 'text/plain');
 -- In no order, as messages of many chats come in.
 CREATE TEMPORARY TABLE shuffled AS SELECT * FROM chatcrypt.messages;
-DELETE FROM chatcrypt.message;
+DELETE FROM chatcrypt.sealed_message;
 INSERT INTO chatcrypt.messages (message_id, chat_id, created_at, body)
 	SELECT message_id, chat_id, created_at, body FROM shuffled ORDER BY hashtext(message_id::text);
 ANALYZE;
@@ -43,7 +43,7 @@ sub cold_cost
 	return $requests;
 }
 
-my $one_by_one = cold_cost(q{SELECT count(*) FROM chatcrypt.message
+my $one_by_one = cold_cost(q{SELECT count(*) FROM chatcrypt.sealed_message
 	WHERE chatcrypt.check_message(chat_id, message_id, created_at, sender, encrypted_message) IS NOT NULL}, '0', 'a plain scan');
 cmp_ok($one_by_one, '>', $chats / 2, 'a plain scan asks for each key by itself');
 my $verify = 'CALL chatcrypt.verify_all()';
@@ -52,14 +52,14 @@ cmp_ok(cold_cost($verify, '0', 'verify_all() with room for all keys'), '<=', $fe
 cmp_ok(cold_cost('SET max_parallel_workers_per_gather = 4; SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0; ' . $verify,
 	'0', 'verify_all() in parallel'), '<=', $few, 'parallel workers find the keys there');
 cmp_ok(cold_cost('CALL chatcrypt.verify_all(max_rate => 1000)', '0', 'verify_all() at a rate'), '<=', $few, 'at a rate as well');
-is(cold_cost('CALL chatcrypt.verify_all("limit" => 0)', '0', 'verify_all() that may list nothing'), 0, 'asks for nothing');
+is(cold_cost('CALL chatcrypt.verify_all(max_findings => 0)', '0', 'verify_all() that may list nothing'), 0, 'asks for nothing');
 
 # Long work on keys shows how far it is, how fast, and how long the rest takes.
 $bao->cli('write', '-f', 'transit/keys/chat/rotate');
 my $other = $bao->add_key('other');
 $proxy->fault(path => $_, delay_ms => 300) foreach qw(decrypt encrypt rewrap datakey);
 my $worker = session($node);
-foreach my $work ([ 're-wrap keys', 'CALL chatcrypt.rewrap()', qr/^$chats\|0$/ ], [ 'move keys', "CALL chatcrypt.move_key('vault:transit/chat', '$other')", qr/^$chats\|0$/ ],
+foreach my $work ([ 're-wrap keys', 'CALL chatcrypt.rewrap()', qr/^$chats\|0$/ ], [ 'move keys', "CALL chatcrypt.move_kms_key('vault:transit/chat', '$other')", qr/^$chats\|0$/ ],
 	[ 'verify keys', 'SELECT count(*) FROM chatcrypt.verify_keys()', qr/^0$/ ], [ 'rotate keys', q{CALL chatcrypt.rotate_due(max_age => '0')}, qr/^$chats\|0$/ ])
 {
 	my ($task, $call, $result) = @$work;
@@ -76,15 +76,15 @@ $proxy->clear;
 
 # What does not open is listed, however the keys came.
 $node->safe_psql('postgres', <<'SQL');
-UPDATE chatcrypt.dek SET encrypted_dek = substr(encrypted_dek, 1, 40) WHERE chat_id = chatcrypt.id(7);
-UPDATE chatcrypt.dek SET kcv = sha256('another') WHERE chat_id = chatcrypt.id(8);
-ALTER TABLE chatcrypt.message DISABLE TRIGGER require_new_envelope;
-UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 40, get_byte(encrypted_message, 40) # 1) WHERE chat_id = chatcrypt.id(9);
-UPDATE chatcrypt.message SET sender = 'eve' WHERE chat_id = chatcrypt.id(10);
-ALTER TABLE chatcrypt.message ENABLE ALWAYS TRIGGER require_new_envelope;
+UPDATE chatcrypt.dek SET encrypted_dek = substr(encrypted_dek, 1, 40) WHERE chat_id = chatcrypt.to_uuid(7);
+UPDATE chatcrypt.dek SET kcv = sha256('another') WHERE chat_id = chatcrypt.to_uuid(8);
+ALTER TABLE chatcrypt.sealed_message DISABLE TRIGGER require_new_envelope;
+UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 40, get_byte(encrypted_message, 40) # 1) WHERE chat_id = chatcrypt.to_uuid(9);
+UPDATE chatcrypt.sealed_message SET sender = 'eve' WHERE chat_id = chatcrypt.to_uuid(10);
+ALTER TABLE chatcrypt.sealed_message ENABLE ALWAYS TRIGGER require_new_envelope;
 UPDATE kept SET envelope = '\x00' WHERE id = 11;
 SQL
-my $listed = q{SELECT relation, chatcrypt.number_of(chat_id), chatcrypt.number_of(message_id), dek_version, reason FROM chatcrypt.unopened ORDER BY 1, 2};
+my $listed = q{SELECT relation, chatcrypt.number_of(chat_id), chatcrypt.number_of(message_id), dek_version, reason FROM chatcrypt.verification_finding ORDER BY 1, 2};
 my @found;
 foreach my $how ([ 'room for all keys', 65536, $verify ], [ 'a small key cache', 512, $verify ], [ 'a rate', 65536, 'CALL chatcrypt.verify_all(max_rate => 1000)' ])
 {
@@ -102,7 +102,7 @@ is($found[$_], $found[0], 'and the same whichever way it goes') foreach 1, 2;
 
 # A limit bounds what is asked for in vain.
 $proxy->fault(path => 'decrypt', fault => 'wrong_key');
-cmp_ok(cold_cost('CALL chatcrypt.verify_all("limit" => 1)', '4', 'verify_all() that may list one of each table'), '<=', 8, 'a limit ends it');
+cmp_ok(cold_cost('CALL chatcrypt.verify_all(max_findings => 1)', '4', 'verify_all() that may list one of each table'), '<=', 8, 'a limit ends it');
 $proxy->clear;
 
 $node->stop;

@@ -118,7 +118,7 @@ foreach my $library (@libraries)
 		my $utf8 = $text;
 		utf8::encode($utf8);
 		$number++;
-		$node->safe_psql('postgres', "INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id($number), '$chat', convert_from('\\x" . unpack('H*', $utf8) . "', 'UTF8'))");
+		$node->safe_psql('postgres', "INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid($number), '$chat', convert_from('\\x" . unpack('H*', $utf8) . "', 'UTF8'))");
 		my $from_server = $json->decode(as_actor('alice', "SELECT chatcrypt.wire_message('$chat'::uuid, $number)"));
 		is(client({ do => 'open', with => $library, wire => $from_server, keys => \%keys })->{value}, $text, "$library opens $what");
 
@@ -193,17 +193,17 @@ $node->safe_psql('postgres', 'REVOKE chatcrypt_admin FROM service');
 
 # Many at once cost few calls to the KMS.
 my $calls = 'SELECT sum(calls) FROM chatcrypt.kms_status';
-$node->safe_psql('postgres', q{SELECT chatcrypt.create_chats(array_agg(chatcrypt.id(g)), mode => 'conversation_key') FROM generate_series(100000, 109999) AS g});
+$node->safe_psql('postgres', q{SELECT chatcrypt.create_chats(array_agg(chatcrypt.to_uuid(g)), mode => 'conversation_key') FROM generate_series(100000, 109999) AS g});
 my $before = ask($node, $calls);
-is(ask($node, "SELECT chatcrypt.import_conversation_keys(array_agg(chatcrypt.id(g)), '\\x$master') FROM generate_series(100000, 109999) AS g"), '10000', '10,000 keys come in');
+is(ask($node, "SELECT chatcrypt.import_conversation_keys(array_agg(chatcrypt.to_uuid(g)), '\\x$master') FROM generate_series(100000, 109999) AS g"), '10000', '10,000 keys come in');
 my $used = ask($node, $calls) - $before;
 cmp_ok($used, '<=', 10000 / 64, "with $used calls");
-is(ask($node, "SELECT count(*), count(DISTINCT kcv) FROM chatcrypt.dek WHERE dek_version = 2 AND state = 'active' AND chat_id BETWEEN chatcrypt.id(100000) AND chatcrypt.id(109999)"),
+is(ask($node, "SELECT count(*), count(DISTINCT kcv) FROM chatcrypt.dek WHERE dek_version = 2 AND state = 'active' AND chat_id BETWEEN chatcrypt.to_uuid(100000) AND chatcrypt.to_uuid(109999)"),
 	'10000|10000', 'each chat has one of its own');
 hide_keys($node);
-like(ask($node, "SELECT chatcrypt.import_conversation_keys(array_agg(chatcrypt.id(g)), '\\x$master', version => 3) FROM generate_series(100000, 100999) AS g"), qr/ERROR:  could not wrap/, 'while the KMS is away none do');
+like(ask($node, "SELECT chatcrypt.import_conversation_keys(array_agg(chatcrypt.to_uuid(g)), '\\x$master', version => 3) FROM generate_series(100000, 100999) AS g"), qr/ERROR:  could not wrap/, 'while the KMS is away none do');
 show_keys($node);
-is(ask($node, 'SELECT count(*) FROM chatcrypt.dek WHERE dek_version = 3 AND chat_id BETWEEN chatcrypt.id(100000) AND chatcrypt.id(109999)'), '0', 'not one of them');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.dek WHERE dek_version = 3 AND chat_id BETWEEN chatcrypt.to_uuid(100000) AND chatcrypt.to_uuid(109999)'), '0', 'not one of them');
 
 # Rotation ---------------------------------------------------------------------------------
 
@@ -316,7 +316,7 @@ foreach my $text ("gr\x{fc}\x{df}e", "\x{1f44b}")
 	my $reply = ask($node, "SELECT chatcrypt.wire_message(1, chatcrypt.accept_wire_message(1, " . wire_literal($sent) . "))", 'latin');
 	if (length($text) > 1)
 	{
-		my $id = ask($node, 'SELECT message_id FROM chatcrypt.message', 'latin');
+		my $id = ask($node, 'SELECT message_id FROM chatcrypt.sealed_message', 'latin');
 		is(ask($node, "SELECT convert_to(body, 'UTF8') FROM chatcrypt.messages", 'latin'), '\x' . unpack('H*', "gr\xc3\xbc\xc3\x9fe"), 'a LATIN1 server takes what it can show');
 		my $back = $json->decode(ask($node, "SELECT chatcrypt.wire_message(1, '$id'::uuid)", 'latin'));
 		is(client({ do => 'open', with => 'libsodium', wire => $back, keys => \%latin_key })->{value}, $text, 'and gives it back as it came');

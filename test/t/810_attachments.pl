@@ -84,7 +84,7 @@ $node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(1)');
 my $run = { out => '', err => '' };
 $run->{handle} = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'CALL chatcrypt.reencrypt_chat(1, batch => 1)' ],
 	'<', \undef, '>', \$run->{out}, '2>', \$run->{err});
-my $moved = 'SELECT count(*) FROM chatcrypt.attachment_part WHERE chatcrypt.dek_version(sealed) = 2';
+my $moved = 'SELECT count(*) FROM chatcrypt.sealed_attachment_part WHERE chatcrypt.dek_version(sealed) = 2';
 ok(wait_until(60, sub { $node->safe_psql('postgres', $moved) > 5 }), 're-encryption is on its way');
 $node->stop('immediate');
 $run->{handle}->finish;
@@ -106,7 +106,7 @@ $node->wait_for_catchup($standby);
 ok((transfer($standby, 'download', 10, $parts))[0], 'a standby reads a file');
 my $range = 'SELECT md5(chatcrypt.read_attachment(10, 1048570, 4096))';
 is(ask($standby, $range), $node->safe_psql('postgres', $range), 'and a range of it');
-is(ask($standby, 'SELECT name, size FROM chatcrypt.attachments WHERE file_id = chatcrypt.id(10)'), 'large|' . ($parts << 20), 'and its name');
+is(ask($standby, 'SELECT name, size FROM chatcrypt.attachments WHERE file_id = chatcrypt.to_uuid(10)'), 'large|' . ($parts << 20), 'and its name');
 is(ask($standby, q{SELECT convert_from(chatcrypt.decrypt_attachment(1, 9, chatcrypt.encrypt_attachment(1, 9, 'sealed on a standby')), 'UTF8')}),
 	'sealed on a standby', 'and seals what is kept elsewhere');
 like(ask($standby, "SELECT chatcrypt.$_"), qr/ERROR:  cannot execute chatcrypt\.\w+\(\) (in a read-only transaction|during recovery)/, "not on a standby: $_")
@@ -126,7 +126,7 @@ $standby->stop;
 # Parallel workers.
 my $workers = q{SELECT set_config(name, CASE WHEN vartype = 'enum' THEN 'on' ELSE '0' END, false) FROM pg_settings
 	WHERE name IN ('force_parallel_mode', 'debug_parallel_query', 'parallel_setup_cost', 'parallel_tuple_cost', 'min_parallel_table_scan_size')};
-my $all = q{SELECT sum(length(chatcrypt.read_attachment(file_id))), count(*) FROM chatcrypt.attachment WHERE chat_id = chatcrypt.id(1)};
+my $all = q{SELECT sum(length(chatcrypt.read_attachment(file_id))), count(*) FROM chatcrypt.sealed_attachment WHERE chat_id = chatcrypt.to_uuid(1)};
 like($node->safe_psql('postgres', "$workers; EXPLAIN $all"), qr/Gather/, 'a parallel plan');
 like($node->safe_psql('postgres', "$workers; $all"), qr/^\d+\|2$/m, 'reads files');
 is((split /\n/, $node->safe_psql('postgres', "$workers; SELECT count(name) FROM chatcrypt.attachments"))[-1], '2', 'and their names');
@@ -194,9 +194,9 @@ $node->safe_psql($_, 'CREATE EXTENSION chatcrypt; SELECT chatcrypt.create_chat(1
 is(ask($node, q{SET client_encoding = 'UTF8'; SELECT chatcrypt.put_attachment(1, 1, 'x', U&'h\00f6llo') IS NOT NULL, (SELECT name FROM chatcrypt.attachments) = U&'h\00f6llo'}, 'latin1'), 't|',
 	'a name in LATIN1');
 is(ask($node, q{SELECT name = U&'h\00f6llo', octet_length(name) FROM chatcrypt.attachments}, 'latin1'), 't|5', 'comes back in it');
-is(ask($node, q{SELECT encode(substr(chatcrypt.decrypt_bytea(1, 1, encrypted_metadata, '\x66696c6500'), 19), 'hex') FROM chatcrypt.attachment}, 'latin1'),
+is(ask($node, q{SELECT encode(substr(chatcrypt.decrypt_bytea(1, 1, encrypted_metadata, '\x66696c6500'), 19), 'hex') FROM chatcrypt.sealed_attachment}, 'latin1'),
 	'000668c3b66c6c6f0000', 'and is sealed as UTF-8');
-$node->safe_psql('latin1', q{UPDATE chatcrypt.attachment SET encrypted_metadata = chatcrypt.encrypt(1, 1,
+$node->safe_psql('latin1', q{UPDATE chatcrypt.sealed_attachment SET encrypted_metadata = chatcrypt.encrypt(1, 1,
 	'\x0101001000000000000100000000000000010003e282ac0000'::bytea, '\x66696c6500')});
 like(ask($node, 'SELECT name FROM chatcrypt.attachments', 'latin1'), qr/ERROR:  .* cannot be shown in the encoding "LATIN1"/, 'a name that LATIN1 lacks says so');
 is(ask($node, q{SET chatcrypt.on_decrypt_error = 'null'; SELECT name, size FROM chatcrypt.attachments}, 'latin1'), '|1', 'or is NULL');

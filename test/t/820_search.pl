@@ -49,13 +49,13 @@ SELECT chatcrypt.set_search(1, 'blind', prefixes => 3, trigrams => true);
 CALL chatcrypt.reindex_search(1);
 CHECKPOINT;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES
-	(chatcrypt.id(1), chatcrypt.id(1), 'He played $word'), (chatcrypt.id(2), chatcrypt.id(2), 'She played $word too');
+	(chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), 'He played $word'), (chatcrypt.to_uuid(2), chatcrypt.to_uuid(2), 'She played $word too');
 SELECT count(*) FROM chatcrypt.search(1, '$word');
 CALL chatcrypt.reindex_search(1);
 CHECKPOINT;
 SQL
 is(found($node, 1, 'xylo*'), "He played $word", 'it is found');
-ok(ask($node, 'SELECT cardinality(tokens) FROM chatcrypt.search_token WHERE message_id = chatcrypt.id(1)') > 20, 'and has its tokens');
+ok(ask($node, 'SELECT cardinality(tokens) FROM chatcrypt.search_token WHERE message_id = chatcrypt.to_uuid(1)') > 20, 'and has its tokens');
 
 sub files_with
 {
@@ -76,7 +76,7 @@ Chatcrypt::Test->share_keys($standby, $node);
 $standby->start;
 $node->wait_for_catchup($standby);
 is(found($standby, 1, 'played -she'), "He played $word", 'a standby searches');
-$node->safe_psql('postgres', q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'played later')});
+$node->safe_psql('postgres', q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'played later')});
 $node->wait_for_catchup($standby);
 is(found($standby, 1, '"played later"'), 'played later', 'also what came since');
 like(ask($standby, $_), qr/read-only transaction|during recovery/, "and does not write: $_")
@@ -93,10 +93,10 @@ $standby->stop;
 my $messages = 20000;
 $node->safe_psql('postgres', <<"SQL");
 SELECT chatcrypt.create_chat(3);
-INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.id(3), 'number' || i || ' of many' FROM generate_series(1, $messages) AS i;
+INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(3), 'number' || i || ' of many' FROM generate_series(1, $messages) AS i;
 SELECT chatcrypt.set_search(3, 'blind');
 SQL
-sub tokens { return ask($node, 'SELECT count(*) FROM chatcrypt.search_token WHERE chat_id = chatcrypt.id(3)'); }
+sub tokens { return ask($node, 'SELECT count(*) FROM chatcrypt.search_token WHERE chat_id = chatcrypt.to_uuid(3)'); }
 my $err = '';
 my $run = IPC::Run::start([ $node->installed_command('psql'), '-XAtq', '-d', $node->connstr('postgres'),
 	'-c', 'CALL chatcrypt.reindex_search(3, batch => 100)' ], '<', \undef, '>', \my $out, '2>', \$err);
@@ -130,7 +130,7 @@ is(ask($node, 'SELECT count(*) FROM (SELECT generation FROM chatcrypt.search_pol
 $node->safe_psql('postgres', q{SELECT chatcrypt.shred_chat(3, 'irreversible')});
 is(tokens(), 0, 'no token of a chat that was shredded');
 like(found($node, 3, 'number7'), qr/search of chat .* is off/, 'and nothing is searched');
-is(ask($node, q{SELECT count(*) FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(3) AND (state <> 'destroyed' OR encrypted_dek IS NOT NULL)}), 0,
+is(ask($node, q{SELECT count(*) FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(3) AND (state <> 'destroyed' OR encrypted_dek IS NOT NULL)}), 0,
 	'every key is destroyed');
 
 # Other encodings: the same tokens for what is a word there too.  What is a letter is the locale's
@@ -143,9 +143,9 @@ CREATE EXTENSION chatcrypt;
 SELECT chatcrypt.create_chat(1);
 SELECT chatcrypt.set_search(1, 'blind', prefixes => 2, trigrams => true);
 CALL chatcrypt.reindex_search(1);
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(1), chatcrypt.id(1), 'viele $latin'), (chatcrypt.id(2), chatcrypt.id(1), 'keine Briefe');
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), 'viele $latin'), (chatcrypt.to_uuid(2), chatcrypt.to_uuid(1), 'keine Briefe');
 SQL
-my $tokens = 'SELECT tokens FROM chatcrypt.search_token WHERE message_id = chatcrypt.id(2)';
+my $tokens = 'SELECT tokens FROM chatcrypt.search_token WHERE message_id = chatcrypt.to_uuid(2)';
 my $there = ask($node, $tokens, 'utf8');
 is(found($node, 1, "*\xc3\xbc\xc3\x9f*", 'utf8'), "viele $latin", 'utf8: parts of words have characters, not bytes');
 $node->command_ok([ 'pg_dump', '--data-only', '-f', "$folder/data.sql", 'utf8' ], 'pg_dump --data-only');

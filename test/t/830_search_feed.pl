@@ -66,7 +66,7 @@ sub in_index
 {
 	my ($chat) = @_;
 	my $documents = $receiver->state->{documents};
-	my $id = defined $chat ? ask($node, "SELECT chatcrypt.id($chat)") : undef;
+	my $id = defined $chat ? ask($node, "SELECT chatcrypt.to_uuid($chat)") : undef;
 	return [ sort map { utf8::encode($_); $_ } map { join '|', $_->{message_id}, $_->{chat_id}, $_->{sender} // '', $_->{text} // '' }
 		  grep { !defined $id || $_->{chat_id} eq $id } values %$documents ];
 }
@@ -108,27 +108,27 @@ $receiver = Chatcrypt::BulkReceiver->start;
 is(join('|', feed()), '0|', 'nothing to do');
 $node->safe_psql('postgres', <<"SQL");
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body)
-	SELECT chatcrypt.id(i), chatcrypt.id(1 + i % 4), 'alice', '$marker ' || i FROM generate_series(1, 2500) AS i;
+	SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(1 + i % 4), 'alice', '$marker ' || i FROM generate_series(1, 2500) AS i;
 SQL
 is(join('|', feed()), '0|', 'three batches');
 is($receiver->state->{counts}{requests}, 3, 'that were three requests');
 same('after inserts');
 $node->safe_psql('postgres', <<"SQL");
-UPDATE chatcrypt.messages SET body = '$marker, changed \\\\ " \xc3\xa9 \xf0\x9f\x91\x8b' WHERE message_id = chatcrypt.id(1);
-UPDATE chatcrypt.messages SET sender = NULL WHERE message_id = chatcrypt.id(2);
-DELETE FROM chatcrypt.messages WHERE message_id BETWEEN chatcrypt.id(3) AND chatcrypt.id(20);
+UPDATE chatcrypt.messages SET body = '$marker, changed \\\\ " \xc3\xa9 \xf0\x9f\x91\x8b' WHERE message_id = chatcrypt.to_uuid(1);
+UPDATE chatcrypt.messages SET sender = NULL WHERE message_id = chatcrypt.to_uuid(2);
+DELETE FROM chatcrypt.messages WHERE message_id BETWEEN chatcrypt.to_uuid(3) AND chatcrypt.to_uuid(20);
 SQL
 same('after changes');
 
 # A consumer that dies between drain and ack, before the request and after it.
-$node->safe_psql('postgres', "UPDATE chatcrypt.messages SET body = 'while one died' WHERE message_id = chatcrypt.id(1)");
+$node->safe_psql('postgres', "UPDATE chatcrypt.messages SET body = 'while one died' WHERE message_id = chatcrypt.to_uuid(1)");
 my $lines = drain_by_hand();
 like($lines, qr/while one died/, 'a consumer has it');
 is(join('|', feed()), '0|', 'others do not');
 unlike(join(' ', @{ in_index() }), qr/while one died/, 'so the index does not');
 ok(wait_until(20, sub { feed(); ask($node, $left) eq '0' }), 'when the lease is over they do');
 like(join(' ', @{ in_index() }), qr/while one died/, 'and the index');
-$node->safe_psql('postgres', 'DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(1)');
+$node->safe_psql('postgres', 'DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(1)');
 same('after a deletion');
 is(($receiver->post('_bulk', $lines, 'application/x-ndjson'))[0], 200, 'the request of the dead one comes late');
 same('and it brings nothing back');
@@ -136,7 +136,7 @@ same('and it brings nothing back');
 # The index is not there, answers with an error, or not at all.
 {
 	my $there = $receiver;
-	$node->safe_psql('postgres', "UPDATE chatcrypt.messages SET body = 'nobody there' WHERE message_id = chatcrypt.id(30)");
+	$node->safe_psql('postgres', "UPDATE chatcrypt.messages SET body = 'nobody there' WHERE message_id = chatcrypt.to_uuid(30)");
 	$receiver = bless { port => 1 }, 'Chatcrypt::BulkReceiver';
 	my ($status, $said) = feed();
 	isnt($status, 0, 'the program fails where the index is not there');
@@ -152,19 +152,19 @@ append_to_file("$folder/writes.sql", <<'SQL');
 \set what random(1, 10)
 \if :what <= 4
 SELECT chatcrypt.put_message(m.chat_id, m.message_id, 'put ' || :client_id || ' ' || random())
-	FROM (SELECT chatcrypt.id(:message) AS message_id, coalesce((SELECT chat_id FROM chatcrypt.message WHERE message_id = chatcrypt.id(:message)), chatcrypt.id(:chat)) AS chat_id) AS m;
+	FROM (SELECT chatcrypt.to_uuid(:message) AS message_id, coalesce((SELECT chat_id FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(:message)), chatcrypt.to_uuid(:chat)) AS chat_id) AS m;
 \elif :what <= 6
-UPDATE chatcrypt.messages SET body = 'update ' || :client_id || ' ' || random() WHERE message_id = chatcrypt.id(:message);
+UPDATE chatcrypt.messages SET body = 'update ' || :client_id || ' ' || random() WHERE message_id = chatcrypt.to_uuid(:message);
 \elif :what = 7
-UPDATE chatcrypt.messages SET sender = 'sender ' || :client_id, created_at = now() - random() * interval '1 day' WHERE message_id = chatcrypt.id(:message);
+UPDATE chatcrypt.messages SET sender = 'sender ' || :client_id, created_at = now() - random() * interval '1 day' WHERE message_id = chatcrypt.to_uuid(:message);
 \elif :what = 8
 BEGIN;
-DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(:message);
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(:message);
 ROLLBACK;
 \elif :what = 9
-UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(:chat) WHERE message_id = chatcrypt.id(:message);
+UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(:chat) WHERE message_id = chatcrypt.to_uuid(:message);
 \else
-DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(:message);
+DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(:message);
 \endif
 SQL
 $receiver->faults(reject => 17, mute => 5);
@@ -200,7 +200,7 @@ same('after random changes');
 # Keys that are not to be had: others go on, and nothing is lost.
 $node->restart;
 rename keys_of($node) . '/acme.key', keys_of($node) . '/acme.away' or die;
-$node->safe_psql('postgres', "SELECT chatcrypt.put_message(chatcrypt.id(chat), chatcrypt.id(5000 + chat), 'key') FROM generate_series(1, 3) AS chat");
+$node->safe_psql('postgres', "SELECT chatcrypt.put_message(chatcrypt.to_uuid(chat), chatcrypt.to_uuid(5000 + chat), 'key') FROM generate_series(1, 3) AS chat");
 $node->safe_psql('postgres', 'SELECT chatcrypt.resend_search_feed(4)');
 my ($status, $said) = feed();
 is($status, 0, 'a key that is missing does not end the program');
@@ -218,7 +218,7 @@ like(ask($node, q{SELECT what FROM chatcrypt.doctor() WHERE finding = 'feeders'}
 same('and then not');
 
 # No plaintext on the way: in no file of the server, nor in a dump of the outbox.
-$node->safe_psql('postgres', 'UPDATE chatcrypt.messages SET sender = $$bob$$ WHERE chat_id = chatcrypt.id(1)');
+$node->safe_psql('postgres', 'UPDATE chatcrypt.messages SET sender = $$bob$$ WHERE chat_id = chatcrypt.to_uuid(1)');
 $node->safe_psql('postgres', q{SELECT chatcrypt.drain_search_feed(10, '1 hour') IS NOT NULL});
 $node->safe_psql('postgres', 'CHECKPOINT');
 my $files = $node->data_dir;
@@ -241,7 +241,7 @@ same('the first one goes on');
 $node->safe_psql('postgres', 'SELECT chatcrypt.create_chat(8)');
 my $writer = session($node);
 answer($writer, 'BEGIN');
-answer($writer, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(8), 'did not know')});
+answer($writer, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(8), 'did not know')});
 $node->safe_psql('postgres', q{SELECT chatcrypt.set_search(8, 'plain')});
 feed();
 is_deeply(in_index(8), [], 'what nobody has committed is not in the index');

@@ -58,7 +58,7 @@ sub run_application
 
 	$node->safe_psql('postgres', "INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES ('$other', 'carol', 'not for alice')");
 	subtest $name => sub { show_situations($command, %environment, CHAT => $chat, OTHER_CHAT => $other) };
-	is($node->safe_psql('postgres', q{SELECT count(*) FROM chatcrypt.message
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM chatcrypt.sealed_message
 			WHERE encrypted_message IS NULL OR get_byte(encrypted_message, 0) <> 1}),
 		'0', "$name: all that it wrote are envelopes");
 	foreach my $one ($chat, $other)

@@ -68,7 +68,7 @@ is($metrics->{pg_exporter_last_scrape_error}, '0', 'every query works for a memb
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_roles AS r WHERE rolname <> 'chatcrypt_auditor' AND rolname <> 'chatcrypt_monitor'
 	AND pg_has_role('chatcrypt_monitor', r.oid, 'MEMBER')}), '0', 'which is no member of anything else');
 cmp_ok($metrics->{pg_exporter_last_scrape_duration_seconds}, '<', 0.1, 'a scrape takes less than 100 ms');
-is($monitoring->value('chatcrypt_kms_usable', key_uri => $bao->key_uri), '1', 'the KMS is there');
+is($monitoring->value('chatcrypt_kms_usable', kms_key => $bao->kms_key), '1', 'the KMS is there');
 
 # The dashboard: each expression is one, on metrics that are delivered.
 my $dashboard = JSON::PP::decode_json(slurp_file('monitoring/dashboard.json'));
@@ -119,7 +119,7 @@ sub state
 sub checks_out
 {
 	my ($uri) = @_;
-	ok(wait_until(20, sub { check($node, $uri // $bao->key_uri) eq 'ok' }), 'kms_check() finds nothing wrong');
+	ok(wait_until(20, sub { check($node, $uri // $bao->kms_key) eq 'ok' }), 'kms_check() finds nothing wrong');
 	return;
 }
 
@@ -154,15 +154,15 @@ state([ qw(ChatcryptMessagesDoNotOpen ChatcryptEventsUnsealed ChatcryptRotationO
 		$node->safe_psql('postgres', <<'SQL');
 INSERT INTO chatcrypt.key_event (event, happened_at) VALUES ('purge', now() - interval '2 hours');
 UPDATE chatcrypt.tenant SET rotate_after = '30 days';
-UPDATE chatcrypt.dek SET valid_from = now() - interval '32 days' WHERE chat_id = chatcrypt.id(1);
+UPDATE chatcrypt.dek SET valid_from = now() - interval '32 days' WHERE chat_id = chatcrypt.to_uuid(1);
 SELECT chatcrypt.set_search(2, 'plain', feed => true);
-UPDATE chatcrypt.messages SET body = 'fed' WHERE chat_id = chatcrypt.id(2);
+UPDATE chatcrypt.messages SET body = 'fed' WHERE chat_id = chatcrypt.to_uuid(2);
 SELECT (regexp_match(chatcrypt.drain_search_feed(), '"version":(\d+)'))[1] AS batch \gset
 SELECT chatcrypt.ack_search_feed(:batch, jsonb_build_object('errors', true, 'items',
 	jsonb_build_array(jsonb_build_object('index', jsonb_build_object('_id', message_id, 'status', 400)))))
 FROM chatcrypt.search_feed WHERE batch = :batch AND message_id IS NOT NULL;
-UPDATE chatcrypt.message SET encrypted_message = set_byte(encrypted_message, 40, get_byte(encrypted_message, 40) # 1)
-WHERE chat_id = chatcrypt.id(3);
+UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 40, get_byte(encrypted_message, 40) # 1)
+WHERE chat_id = chatcrypt.to_uuid(3);
 SQL
 		for (1 .. 3)
 		{
@@ -177,7 +177,7 @@ SELECT chatcrypt.seal_events();
 CALL chatcrypt.rotate_due();
 SELECT chatcrypt.set_search(2, 'off');
 DELETE FROM chatcrypt.search_feed;
-DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(3);
+DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(3);
 CALL chatcrypt.verify_all();
 SQL
 	});
@@ -217,7 +217,7 @@ state([ 'ChatcryptKmsThrottles' ],	# the KMS's own limit, which names no time
 	sub { $bao->cli('write', 'sys/quotas/rate-limit/chat', 'path=transit', 'rate=1', 'interval=60s'); new_chat() for 1 .. 12 },
 	sub { $bao->cli('delete', 'sys/quotas/rate-limit/chat'); checks_out() });
 state([ 'ChatcryptKmsPropertiesUnread' ],
-	sub { without_right('keys'); check($node, $bao->key_uri); is(new_chat(), '', 'a key that was looked at before is used on') },
+	sub { without_right('keys'); check($node, $bao->kms_key); is(new_chat(), '', 'a key that was looked at before is used on') },
 	sub { $bao->set_policy('chat', 'doomed'); checks_out() });
 state([ 'ChatcryptKmsSlow' ],
 	sub { $proxy->fault(path => 'datakey', delay_ms => 350); new_chat() for 1 .. 12; },
@@ -237,7 +237,7 @@ state([ 'ChatcryptKmsKeyGone' ],
 	sub { $bao->add_key('doomed'); checks_out($doomed) });
 $bao->cli('write', '-f', 'transit/keys/chat/rotate');
 state([ 'ChatcryptKeysBelowMinimum' ],
-	sub { $bao->cli('write', 'transit/keys/chat/config', 'min_decryption_version=2'); check($node, $bao->key_uri) },
+	sub { $bao->cli('write', 'transit/keys/chat/config', 'min_decryption_version=2'); check($node, $bao->kms_key) },
 	sub { $bao->cli('write', 'transit/keys/chat/config', 'min_decryption_version=1'); checks_out() });
 state([ qw(ChatcryptCertificateNearEnd ChatcryptCertificateEnds) ],
 	sub { $proxy->certificate('ending'); checks_out() },

@@ -21,7 +21,7 @@ ok(index($tests, "Chatcrypt::Drill->new('$_'") >= 0, "a test runs: $_") foreach 
 sub readable
 {
 	my ($node, @chats) = @_;
-	return join ' ', grep { ask($node, "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id($_)", 'app') eq "body $_" } @chats;
+	return join ' ', grep { ask($node, "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($_)", 'app') eq "body $_" } @chats;
 }
 
 $old->safe_psql('postgres', 'DROP EXTENSION chatcrypt; CREATE DATABASE app');
@@ -35,14 +35,14 @@ SELECT chatcrypt.create_tenant('leaves');
 SELECT chatcrypt.create_chats(array_agg(g)) FROM generate_series(1::bigint, 12) AS g;
 SELECT chatcrypt.create_chats(ARRAY[21, 22]::bigint[], tenant => 'leaves');
 SELECT chatcrypt.create_chat(31, ARRAY['alice', 'bob', 'carol']);
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) SELECT chatcrypt.id(c), chatcrypt.id(c), 'body ' || c
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) SELECT chatcrypt.to_uuid(c), chatcrypt.to_uuid(c), 'body ' || c
 	FROM (SELECT generate_series(1, 12) UNION ALL VALUES (21), (22), (31)) AS v (c);
 SELECT chatcrypt.rotate_chat(g) FROM generate_series(1::bigint, 6) AS g;
 SELECT chatcrypt.shred_chat(12, 'irreversible');
 SELECT chatcrypt.shred_chat(11, 'irreversible');
 SELECT chatcrypt.import_dek(11, decode(repeat('ab', 32), 'hex'), 5);
-DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(11);
-INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(11), chatcrypt.id(11), 'body 11');
+DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(11);
+INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(11), chatcrypt.to_uuid(11), 'body 11');
 SELECT chatcrypt.seal_events();
 SQL
 
@@ -121,7 +121,7 @@ $drill->run(qr/INSERT INTO recovery.reapplied/);
 is(readable($new, 1 .. 12, 21, 22, 31), '4 5 6 7 8 9 10 11 31', 'until it is trusted');
 like($drill->run(qr/delete_chat.*remove_participant/s), qr/\|bob\|t$/, 'who was removed is removed again');
 is(ask($new, q{SELECT string_agg(participant, ' ' ORDER BY participant) FROM chatcrypt.participant}, 'app'), 'alice carol', 'and nobody else');
-is(ask($new, 'SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(2)', 'app'), '0', 'the chat that was deleted is gone');
+is(ask($new, 'SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(2)', 'app'), '0', 'the chat that was deleted is gone');
 like($drill->run(qr/run_maintenance/), qr/\|leaves\|retention: none -> 1 year$/, 'changes of policies are shown');
 is($drill->run(qr/DROP SCHEMA/), '', 'nothing that was shredded again has a key');
 $drill->finish;

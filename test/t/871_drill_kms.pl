@@ -90,7 +90,7 @@ like($drill->run(qr/move_event_key/), qr/^(?!.*\|f\|).*\nt$/s, 'the new key work
 like($drill->run(qr/rotate_chat/), qr/^6\n(?:.*\n)*3\|0\|3$/, 'all chats have new keys, and what could be opened moved');
 like(found(1, 'body'), qr/could not unwrap/, 'the key of the search is lost');
 $drill->run(qr/reindex_search/);
-is(ask($node, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(104), chatcrypt.id(4), 'new') RETURNING body}),
+is(ask($node, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(104), chatcrypt.to_uuid(4), 'new') RETURNING body}),
 	'new', 'a chat whose messages are lost takes new ones');
 is(found(1, 'body'), '1', 'a new one finds what is there');
 like($drill->run(qr/lost_messages AS/), qr/^00000000-0000-8000-8000-000000000004\|1\|.*000000000005\|1\|.*000000000006\|1\|[^\n]*$/s, 'what is lost is listed');
@@ -119,7 +119,7 @@ $drill->run_later(qr/event_seal.lost/);
 is($drill->run(qr/DELETE FROM chatcrypt.event_chain/), 't', 'a new chain is begun, and all that happened is in it');
 $drill->finish;
 ok(-s "$drill->{variables}{WORK}/event_seal.lost", 'the old seals are kept');
-is(ask($node, q{SELECT count(*) FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(1)}), '1', 'the rows of what is lost are there');
+is(ask($node, q{SELECT count(*) FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(1)}), '1', 'the rows of what is lost are there');
 
 # ---------- the key service moves ----------
 
@@ -137,7 +137,7 @@ $drill->pass_over(qr/raft snapshot/);
 $proxy->reset;
 all_work($drill->run(qr/vault_addr/), 'another address is the same key service');
 cmp_ok($proxy->requests('decrypt'), '>', 0, 'and it is asked there');
-like($drill->run(qr/move_key\(:'from', :'to'\)/), qr/^(?!.*\|f\|).*\n\d+\|0\nt\nvault:transit\/chat4\|1\|\d+\|\d+$/s, 'all data keys and the seal move to another key');
+like($drill->run(qr/move_kms_key\(:'from', :'to'\)/), qr/^(?!.*\|f\|).*\n\d+\|0\nt\nvault:transit\/chat4\|1\|\d+\|\d+$/s, 'all data keys and the seal move to another key');
 is(readable(11 .. 16), '11 12 13 14 15 16', 'and everything reads');
 
 $drill->{variables}{FROM_URI} = 'vault:transit/chat4';

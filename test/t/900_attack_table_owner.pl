@@ -21,7 +21,7 @@ sub as_mallory
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE mallory LOGIN IN ROLE chatcrypt_writer;
 CREATE SCHEMA shop AUTHORIZATION mallory;
-GRANT REFERENCES ON chatcrypt.message, chatcrypt.attachment, chatcrypt.chat TO mallory;
+GRANT REFERENCES ON chatcrypt.sealed_message, chatcrypt.sealed_attachment, chatcrypt.chat TO mallory;
 SELECT chatcrypt.create_tenant('other');
 SELECT chatcrypt.create_chat(1);
 UPDATE chatcrypt.chat SET external_envelopes = false;
@@ -110,7 +110,7 @@ $more;
 SQL
 	value(q{SELECT chatcrypt.register_envelopes('shop.note', 'envelope', 'chat', 'id')});
 	$code->();
-	value(q{SELECT chatcrypt.unregister_envelopes(registry_id) FROM chatcrypt.protected_column});
+	value(q{SELECT chatcrypt.unregister_envelopes(registry_id) FROM chatcrypt.envelope_column});
 	as_mallory('DROP TABLE shop.note');
 	return;
 }
@@ -129,8 +129,8 @@ with_table(
 		attack('verify_all(), predicate of an index', 'CALL chatcrypt.verify_all()');
 		attack('verify_all() at a rate, predicate of an index', 'CALL chatcrypt.verify_all(max_rate => 100)');
 		rotate();
-		attack('purge_chat(), predicate of an index', 'CALL chatcrypt.purge_chat(1)');
-		attack('purge_unused_deks(), predicate of an index', 'CALL chatcrypt.purge_unused_deks()');
+		attack('purge_chat_keys(), predicate of an index', 'CALL chatcrypt.purge_chat_keys(1)');
+		attack('purge_unused_keys(), predicate of an index', 'CALL chatcrypt.purge_unused_keys()');
 		attack('reencrypt_chat(), predicate of an index', 'CALL chatcrypt.reencrypt_chat(1)');
 		rotate();
 		attack('reencrypt_due(), predicate of an index', q{CALL chatcrypt.reencrypt_due('0')});
@@ -175,7 +175,7 @@ with_table(
 			  . 'CREATE POLICY evil ON shop.note USING (shop.fold(envelope))');
 		my $before = times_run();
 		like(ask($node, $_), qr/ERROR:  query would be affected by row-level security policy/, "a policy: $_")
-		  foreach 'SELECT * FROM chatcrypt.verify_chat(1)', 'CALL chatcrypt.verify_all()', 'CALL chatcrypt.purge_chat(1)',
+		  foreach 'SELECT * FROM chatcrypt.verify_chat(1)', 'CALL chatcrypt.verify_all()', 'CALL chatcrypt.purge_chat_keys(1)',
 		  'CALL chatcrypt.reencrypt_chat(1)', q{SELECT chatcrypt.register_envelopes('shop.note', 'envelope', 'chat', 'id')};
 		is(times_run(), $before, 'a policy: the code of a policy is not run');
 	});
@@ -199,8 +199,8 @@ sub with_reference
 	my ($more, $code) = @_;
 
 	as_mallory(<<"SQL");
-CREATE TABLE shop.reaction (message_id uuid REFERENCES chatcrypt.message ON DELETE CASCADE);
-CREATE TABLE shop.album (file_id uuid REFERENCES chatcrypt.attachment ON DELETE CASCADE);
+CREATE TABLE shop.reaction (message_id uuid REFERENCES chatcrypt.sealed_message ON DELETE CASCADE);
+CREATE TABLE shop.album (file_id uuid REFERENCES chatcrypt.sealed_attachment ON DELETE CASCADE);
 CREATE TABLE shop.room (chat_id uuid REFERENCES chatcrypt.chat ON DELETE CASCADE);
 CREATE TABLE shop.log (at timestamptz);
 $more;
@@ -219,13 +219,13 @@ sub new_chat
 	$node->safe_psql('postgres', <<"SQL");
 SELECT chatcrypt.create_chat($chat, tenant => 'other');
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body, expires_at)
-	VALUES (chatcrypt.id($chat), chatcrypt.id($chat), 'bob', 'x', now() - interval '1 hour');
-SELECT chatcrypt.put_attachment($chat, $chat, 'content', message_id => chatcrypt.id($chat), sender => 'bob');
+	VALUES (chatcrypt.to_uuid($chat), chatcrypt.to_uuid($chat), 'bob', 'x', now() - interval '1 hour');
+SELECT chatcrypt.put_attachment($chat, $chat, 'content', message_id => chatcrypt.to_uuid($chat), sender => 'bob');
 SQL
 	as_mallory(<<"SQL");
-INSERT INTO shop.reaction VALUES (chatcrypt.id($chat));
-INSERT INTO shop.album VALUES (chatcrypt.id($chat));
-INSERT INTO shop.room VALUES (chatcrypt.id($chat));
+INSERT INTO shop.reaction VALUES (chatcrypt.to_uuid($chat));
+INSERT INTO shop.album VALUES (chatcrypt.to_uuid($chat));
+INSERT INTO shop.room VALUES (chatcrypt.to_uuid($chat));
 SQL
 	return $chat;
 }
@@ -257,7 +257,7 @@ foreach my $what (sort keys %references)
 			attack("delete_attachment(), $what", "SELECT chatcrypt.delete_attachment($chat)");
 			new_chat();
 			attack("shred_tenant(), $what", q{SELECT chatcrypt.shred_tenant('other', 'irreversible')});
-			value(q{DELETE FROM chatcrypt.message});
+			value(q{DELETE FROM chatcrypt.sealed_message});
 		});
 }
 
@@ -321,7 +321,7 @@ with_reference(
 		refused_later('delete_attachment()', "SELECT chatcrypt.delete_attachment($chat)");
 		refused_later('delete_chat()', qq{CALL chatcrypt.delete_chat($chat, confirm => 'irreversible')});
 		as_mallory('DROP TRIGGER later ON shop.log');
-		value(q{DELETE FROM chatcrypt.message});
+		value(q{DELETE FROM chatcrypt.sealed_message});
 		with_table(
 			'CREATE TRIGGER later AFTER UPDATE ON shop.note FOR EACH ROW EXECUTE FUNCTION shop.leave_for_later(); ' . $later,
 			sub {
@@ -392,8 +392,8 @@ with_table(
 # References that are checked at the end of a transaction are the ordinary ones of some frameworks:
 # they hold nobody up.
 as_mallory(<<'SQL');
-CREATE TABLE shop.mention (message_id uuid REFERENCES chatcrypt.message DEFERRABLE INITIALLY DEFERRED);
-CREATE TABLE shop.cover (file_id uuid REFERENCES chatcrypt.attachment DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE shop.mention (message_id uuid REFERENCES chatcrypt.sealed_message DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE shop.cover (file_id uuid REFERENCES chatcrypt.sealed_attachment DEFERRABLE INITIALLY DEFERRED);
 SQL
 with_reference(
 	'',
@@ -402,9 +402,9 @@ with_reference(
 		like(ask($node, "SELECT chatcrypt.delete_attachment($chat)"), qr/^t$/, 'deferred references: delete_attachment()');
 		like(ask($node, 'CALL chatcrypt.apply_retention()'), qr/^1$/, 'deferred references: apply_retention()');
 		$chat = new_chat();
-		like(ask($node, "DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.id($chat)"), qr/^$/, 'deferred references: DELETE of a message');
+		like(ask($node, "DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($chat)"), qr/^$/, 'deferred references: DELETE of a message');
 		$chat = new_chat();
-		as_mallory("INSERT INTO shop.mention VALUES (chatcrypt.id($chat)); INSERT INTO shop.cover VALUES (chatcrypt.id($chat))");
+		as_mallory("INSERT INTO shop.mention VALUES (chatcrypt.to_uuid($chat)); INSERT INTO shop.cover VALUES (chatcrypt.to_uuid($chat))");
 		like(ask($node, $_), qr/violates foreign key constraint/, "deferred references that would dangle: $_")
 		  foreach 'CALL chatcrypt.apply_retention()', "SELECT chatcrypt.delete_attachment($chat)";
 		as_mallory('TRUNCATE shop.mention, shop.cover');
@@ -427,8 +427,8 @@ with_reference(
 				$node->safe_psql('postgres', q{ALTER SYSTEM SET chatcrypt.maintenance_databases = 'postgres'});
 				$node->reload;
 				ok(wait_until(60, sub { value($_->[1]) eq 't' }), "maintenance: $_->[0]")
-				  foreach [ 'retention did its work', 'SELECT count(*) = 0 FROM chatcrypt.message WHERE expires_at < now()' ],
-				  [ 'replaced keys were purged', q{SELECT count(*) = 0 FROM chatcrypt.dek WHERE chat_id = chatcrypt.id(1) AND state = 'decrypt_only'} ],
+				  foreach [ 'retention did its work', 'SELECT count(*) = 0 FROM chatcrypt.sealed_message WHERE expires_at < now()' ],
+				  [ 'replaced keys were purged', q{SELECT count(*) = 0 FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(1) AND state = 'decrypt_only'} ],
 				  [ 'the history was sealed', q{SELECT count(*) > 0 FROM chatcrypt.event_seal} ];
 				cmp_ok(times_run(), '>', $before, "maintenance: the table owner's code ran");
 				is(value(q{SELECT string_agg(task || ': ' || last_error, ', ') FROM chatcrypt.maintenance_status}), '', 'maintenance: no task failed');

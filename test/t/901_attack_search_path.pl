@@ -91,10 +91,10 @@ my @calls = (
 	q{SELECT chatcrypt.set_search(1, 'blind', prefixes => 3, trigrams => true)},
 	q{CALL chatcrypt.reindex_search(1)},
 	q{SELECT chatcrypt.set_search(2, 'plain')},
-	q{INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.id(1), chatcrypt.id(1), 'alice', 'the quick fox')},
-	q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(2), chatcrypt.id(2), 'plain'), (chatcrypt.id(4), chatcrypt.id(4), 'x')},
-	q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(3), 'put')},
-	q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(3), 'put again')},
+	q{INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), 'alice', 'the quick fox')},
+	q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(2), chatcrypt.to_uuid(2), 'plain'), (chatcrypt.to_uuid(4), chatcrypt.to_uuid(4), 'x')},
+	q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(3), 'put')},
+	q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(3), 'put again')},
 	q{TABLE chatcrypt.messages},
 	q{TABLE chatcrypt.wire_messages},
 	q{UPDATE chatcrypt.messages SET body = 'the quick brown fox'},
@@ -108,8 +108,8 @@ my @calls = (
 	q{SELECT chatcrypt.resend_search_feed(2)},
 	q{TABLE chatcrypt.search_feed_status},
 	q{SELECT chatcrypt.decrypt(1, 1, chatcrypt.encrypt(1, 1, 'x'))},
-	q{SELECT chatcrypt.dek_version(chatcrypt.reseal(1, 1, chatcrypt.encrypt(1, 1, 'x')))},
-	q{SELECT chatcrypt.put_attachment(1, 1, 'content', name => 'n', message_id => chatcrypt.id(1))},
+	q{SELECT chatcrypt.dek_version(chatcrypt.reencrypt_envelope(1, 1, chatcrypt.encrypt(1, 1, 'x')))},
+	q{SELECT chatcrypt.put_attachment(1, 1, 'content', name => 'n', message_id => chatcrypt.to_uuid(1))},
 	q{SELECT chatcrypt.begin_attachment(1, 2)},
 	q{SELECT chatcrypt.put_attachment_part(2, 0, 'content', true)},
 	q{SELECT * FROM chatcrypt.attachment_progress(2)},
@@ -119,7 +119,7 @@ my @calls = (
 	q{SELECT chatcrypt.delete_attachment(2)},
 	q{SELECT chatcrypt.wire_message(4, 4)},
 	q{SELECT * FROM chatcrypt.conversation_key(4)},
-	q{SELECT chatcrypt.default_expiry(chatcrypt.id(1))},
+	q{SELECT chatcrypt.default_expiry(chatcrypt.to_uuid(1))},
 	q{UPDATE chatcrypt.tenant SET retention = '1 day', rotate_messages = 7},
 	q{UPDATE chatcrypt.chat SET external_envelopes = false},
 	q{SELECT chatcrypt.add_participant(1, 'carol')},
@@ -135,8 +135,8 @@ my @calls = (
 	q{SELECT * FROM chatcrypt.verify_keys()},
 	q{CALL chatcrypt.reencrypt_chat(1)},
 	q{CALL chatcrypt.reencrypt_due('0')},
-	q{CALL chatcrypt.purge_chat(1)},
-	q{CALL chatcrypt.purge_unused_deks()},
+	q{CALL chatcrypt.purge_chat_keys(1)},
+	q{CALL chatcrypt.purge_unused_keys()},
 	q{SELECT * FROM chatcrypt.verify_chat(1)},
 	q{CALL chatcrypt.verify_all()},
 	q{CALL chatcrypt.verify_all(max_rate => 100)},
@@ -169,7 +169,7 @@ is($node->safe_psql('postgres', q{SELECT detail FROM chatcrypt.key_event WHERE e
 is($node->safe_psql('postgres', <<'SQL'), '', 'no function of the extension leaves it to the caller where it looks for names');
 SELECT string_agg(p.oid::regprocedure::text, ', ')
 FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
-WHERE p.pronamespace = 'chatcrypt'::regnamespace AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
+WHERE p.pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace) AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
   AND NOT 'search_path=pg_catalog, pg_temp' = ANY (coalesce(p.proconfig, '{}'));
 SQL
 
@@ -183,9 +183,9 @@ my @makes = (
 	'CREATE OPERATOR CLASS evil.ops DEFAULT FOR TYPE uuid USING btree AS OPERATOR 1 <',
 	'CREATE CAST (bytea AS text) WITHOUT FUNCTION',
 	q{CREATE RULE evil AS ON SELECT TO chatcrypt.messages DO INSTEAD SELECT 1},
-	'CREATE TRIGGER evil BEFORE DELETE ON chatcrypt.message FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()',
-	'CREATE INDEX ON chatcrypt.message (chat_id) WHERE evil.spring()',
-	'CREATE POLICY evil ON chatcrypt.message USING (evil.spring())',
+	'CREATE TRIGGER evil BEFORE DELETE ON chatcrypt.sealed_message FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()',
+	'CREATE INDEX ON chatcrypt.sealed_message (chat_id) WHERE evil.spring()',
+	'CREATE POLICY evil ON chatcrypt.sealed_message USING (evil.spring())',
 	'CREATE EVENT TRIGGER evil ON ddl_command_start EXECUTE FUNCTION evil.spring()',
 	'CREATE FUNCTION chatcrypt.seal_events() RETURNS void LANGUAGE sql AS $$$$',
 	'CREATE TABLE chatcrypt.evil ()');
@@ -199,7 +199,7 @@ foreach my $statement (@makes)
 # A configuration of somebody else's is data, and the place it names is not looked for in the path.
 $node->safe_psql('postgres', 'CREATE TEXT SEARCH CONFIGURATION evil.simple (COPY = pg_catalog.english)', extra_params => [ '-U', 'mallory' ]);
 is(ask($node, "$path; SELECT chatcrypt.create_chat(11); SELECT chatcrypt.set_search(11, 'blind'); RESET search_path; "
-		. "SELECT config FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.id(11)") =~ s/.*\n//sr, 'pg_catalog.simple',
+		. "SELECT config FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.to_uuid(11)") =~ s/.*\n//sr, 'pg_catalog.simple',
 	'the default configuration of a search is PostgreSQL\'s own, whatever the path');
 
 done_testing();

@@ -57,12 +57,12 @@ value('SELECT chatcrypt.rotate_chat(1); UPDATE chatcrypt.chat SET external_envel
 my $refused = qr/(?:ERROR|WARNING):  rows of public\.shell are not kept in that table/;
 like(with_shards('off', $_), $refused, "a planner that goes elsewhere: $_")
   foreach 'CALL chatcrypt.reencrypt_chat(1)', q{CALL chatcrypt.reencrypt_due('0')}, 'SELECT * FROM chatcrypt.verify_chat(1)',
-  'CALL chatcrypt.verify_all()', 'CALL chatcrypt.verify_all(max_rate => 1)', 'CALL chatcrypt.purge_chat(1)', 'CALL chatcrypt.purge_unused_deks()';
+  'CALL chatcrypt.verify_all()', 'CALL chatcrypt.verify_all(max_rate => 1)', 'CALL chatcrypt.purge_chat_keys(1)', 'CALL chatcrypt.purge_unused_keys()';
 is(does_not_open(), 0, 'a planner that goes elsewhere: all messages open');
-value('SELECT chatcrypt.unregister_envelopes(registry_id) FROM chatcrypt.protected_column');
+value('SELECT chatcrypt.unregister_envelopes(registry_id) FROM chatcrypt.envelope_column');
 like(with_shards('off', q{SELECT chatcrypt.register_envelopes('shell', 'envelope', 'chat', 'id')}), $refused,
 	'a planner that goes elsewhere: the table is not registered');
-is(value('SELECT count(*) FROM chatcrypt.protected_column'), 0, 'and is not');
+is(value('SELECT count(*) FROM chatcrypt.envelope_column'), 0, 'and is not');
 
 # Without it the same tables are parent and children, each with its own rows.
 is(ask($node, q{SELECT chatcrypt.register_envelopes('shell', 'envelope', 'chat', 'id') IS NOT NULL}), 't', 'tables that inherit are registered with their parent');
@@ -119,7 +119,7 @@ foreach my $table (qw(message attachment))
 {
 	value("CREATE TABLE heir () INHERITS (chatcrypt.$table)");
 	like(ask($node, $_), qr/ERROR:  tables inherit from chatcrypt\.$table/, "a table that inherits from chatcrypt.$table: $_")
-	  foreach 'CALL chatcrypt.reencrypt_chat(2)', 'CALL chatcrypt.purge_chat(2)', 'SELECT * FROM chatcrypt.verify_chat(2)';
+	  foreach 'CALL chatcrypt.reencrypt_chat(2)', 'CALL chatcrypt.purge_chat_keys(2)', 'SELECT * FROM chatcrypt.verify_chat(2)';
 	value('DROP TABLE heir');
 }
 unlike(ask($node, 'SELECT * FROM chatcrypt.verify_chat(2)'), qr/ERROR/, 'once it is gone all goes on');
@@ -127,33 +127,33 @@ unlike(ask($node, 'SELECT * FROM chatcrypt.verify_chat(2)'), qr/ERROR/, 'once it
 # Deletions by ctid: rows of another table with the same ctids are not what is meant.
 sub messages
 {
-	return value(q{SELECT string_agg(sender, ',' ORDER BY sender COLLATE "C") FROM chatcrypt.message});
+	return value(q{SELECT string_agg(sender, ',' ORDER BY sender COLLATE "C") FROM chatcrypt.sealed_message});
 }
 
 sub files
 {
-	return value(q{SELECT string_agg(sender, ',' ORDER BY sender COLLATE "C") FROM chatcrypt.attachment});
+	return value(q{SELECT string_agg(sender, ',' ORDER BY sender COLLATE "C") FROM chatcrypt.sealed_attachment});
 }
 $node->safe_psql('postgres', <<'SQL');
-CREATE TABLE more_messages () INHERITS (chatcrypt.message);
-CREATE TABLE more_files () INHERITS (chatcrypt.attachment);
+CREATE TABLE more_messages () INHERITS (chatcrypt.sealed_message);
+CREATE TABLE more_files () INHERITS (chatcrypt.sealed_attachment);
 SELECT chatcrypt.create_chats('{3,4}'::bigint[]);
 CREATE FUNCTION fill() RETURNS void LANGUAGE sql AS $$
-	DELETE FROM chatcrypt.attachment;
-	DELETE FROM chatcrypt.message;
-	TRUNCATE chatcrypt.message, chatcrypt.attachment CASCADE;
-	INSERT INTO chatcrypt.message (message_id, chat_id, sender, expires_at)
-		VALUES (chatcrypt.id(1), chatcrypt.id(3), 'alice', now() - interval '1 hour');
-	INSERT INTO more_messages (message_id, chat_id, sender) VALUES (chatcrypt.id(2), chatcrypt.id(4), 'bob');
-	INSERT INTO chatcrypt.attachment (file_id, chat_id, sender, expires_at, encrypted_metadata, dek_version, completed_at)
-		SELECT chatcrypt.id(1), chatcrypt.id(3), 'alice', now() - interval '1 hour', e, chatcrypt.dek_version(e), now() FROM chatcrypt.encrypt(3, 1, 'x') AS e;
+	DELETE FROM chatcrypt.sealed_attachment;
+	DELETE FROM chatcrypt.sealed_message;
+	TRUNCATE chatcrypt.sealed_message, chatcrypt.sealed_attachment CASCADE;
+	INSERT INTO chatcrypt.sealed_message (message_id, chat_id, sender, expires_at)
+		VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(3), 'alice', now() - interval '1 hour');
+	INSERT INTO more_messages (message_id, chat_id, sender) VALUES (chatcrypt.to_uuid(2), chatcrypt.to_uuid(4), 'bob');
+	INSERT INTO chatcrypt.sealed_attachment (file_id, chat_id, sender, expires_at, encrypted_metadata, dek_version, completed_at)
+		SELECT chatcrypt.to_uuid(1), chatcrypt.to_uuid(3), 'alice', now() - interval '1 hour', e, chatcrypt.dek_version(e), now() FROM chatcrypt.encrypt(3, 1, 'x') AS e;
 	INSERT INTO more_files (file_id, chat_id, sender, encrypted_metadata, dek_version, completed_at)
-		SELECT chatcrypt.id(2), chatcrypt.id(4), 'bob', e, chatcrypt.dek_version(e), now() FROM chatcrypt.encrypt(4, 2, 'x') AS e;
+		SELECT chatcrypt.to_uuid(2), chatcrypt.to_uuid(4), 'bob', e, chatcrypt.dek_version(e), now() FROM chatcrypt.encrypt(4, 2, 'x') AS e;
 $$;
 SQL
 foreach my $call (
 	'CALL chatcrypt.apply_retention()', q{CALL chatcrypt.delete_messages_of('alice')},
-	q{CALL chatcrypt.delete_messages_of('alice', chatcrypt.id(3))}, q{CALL chatcrypt.delete_chat(3, confirm => 'irreversible')})
+	q{CALL chatcrypt.delete_messages_of('alice', chatcrypt.to_uuid(3))}, q{CALL chatcrypt.delete_chat(3, confirm => 'irreversible')})
 {
 	value('SELECT fill()');
 	is(messages() . '|' . files(), 'alice,bob|alice,bob', "$call: before");

@@ -19,9 +19,9 @@ CREATE ROLE chief LOGIN SUPERUSER;
 GRANT chatcrypt_writer, chatcrypt_reader TO app, mallory;
 GRANT CREATE ON SCHEMA public TO mallory;
 SELECT chatcrypt.create_chat(1, ARRAY['alice', 'carol']), chatcrypt.create_chat(2, ARRAY['bob']);
-INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.id(11), chatcrypt.id(1), 'alice', 'lighthouse');
-INSERT INTO chatcrypt.messages (chat_id, sender, body) SELECT chatcrypt.id(2), 'bob', 'for bob ' || n FROM generate_series(1, 3000) AS n;
-ANALYZE chatcrypt.message;
+INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(11), chatcrypt.to_uuid(1), 'alice', 'lighthouse');
+INSERT INTO chatcrypt.messages (chat_id, sender, body) SELECT chatcrypt.to_uuid(2), 'bob', 'for bob ' || n FROM generate_series(1, 3000) AS n;
+ANALYZE chatcrypt.sealed_message;
 SQL
 
 sub as_app
@@ -118,7 +118,7 @@ $wire->query('ROLLBACK');
 
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE notes (note_id uuid PRIMARY KEY, chat_id uuid, note bytea);
-INSERT INTO notes VALUES (chatcrypt.id(1), chatcrypt.id(1), chatcrypt.encrypt(1, 1, 'a note', 'notes'));
+INSERT INTO notes VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), chatcrypt.encrypt(1, 1, 'a note', 'notes'));
 ALTER TABLE notes OWNER TO mallory;
 SET ROLE mallory;
 CREATE FUNCTION name_somebody() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM chatcrypt.act_as('eve'); RETURN new; END $$;
@@ -129,56 +129,56 @@ UPDATE chatcrypt.chat SET reencrypt_after = '1 microsecond';
 SELECT chatcrypt.rotate_chat(1), chatcrypt.rotate_chat(2);
 SQL
 ask($node, 'CALL chatcrypt.reencrypt_due()');
-is(ask($node, 'SELECT min(dek_version) FROM chatcrypt.message WHERE chat_id = chatcrypt.id(2)'), '2', 'the owner of a table stops the re-encryption of no other chat by naming an actor in a trigger');
+is(ask($node, 'SELECT min(dek_version) FROM chatcrypt.sealed_message WHERE chat_id = chatcrypt.to_uuid(2)'), '2', 'the owner of a table stops the re-encryption of no other chat by naming an actor in a trigger');
 $node->safe_psql('postgres', 'DROP TABLE notes');
 
 # ---------- what keeps a row as it is ----------
 
 $node->safe_psql('postgres', q{SELECT chatcrypt.set_search(1, 'blind'); CALL chatcrypt.reindex_search(1)});
-my $edit = q{UPDATE chatcrypt.messages SET body = 'elsewhere' WHERE message_id = chatcrypt.id(11) RETURNING body};
+my $edit = q{UPDATE chatcrypt.messages SET body = 'elsewhere' WHERE message_id = chatcrypt.to_uuid(11) RETURNING body};
 my $found = q{SELECT count(*) FROM chatcrypt.search(1, 'lighthouse')};
-$node->safe_psql('postgres', q{CREATE POLICY quiet ON chatcrypt.message AS RESTRICTIVE FOR UPDATE USING (sender = 'nobody')});
+$node->safe_psql('postgres', q{CREATE POLICY quiet ON chatcrypt.sealed_message AS RESTRICTIVE FOR UPDATE USING (sender = 'nobody')});
 is(as_app($edit), '', 'an UPDATE that a policy of somebody else passes over returns no row');
 is(as_app($found), '1', 'and search finds the message by its words as before');
-$node->safe_psql('postgres', q{DROP POLICY quiet ON chatcrypt.message;
+$node->safe_psql('postgres', q{DROP POLICY quiet ON chatcrypt.sealed_message;
 	CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-	CREATE TRIGGER keep_out BEFORE INSERT OR UPDATE ON chatcrypt.message FOR EACH ROW EXECUTE FUNCTION keep_out()});
+	CREATE TRIGGER keep_out BEFORE INSERT OR UPDATE ON chatcrypt.sealed_message FOR EACH ROW EXECUTE FUNCTION keep_out()});
 is(as_app($edit), '', 'an UPDATE that a trigger keeps out returns no row');
 is(as_app($found), '1', 'and search finds the message by its words as before, also after a trigger kept out the change');
-is(as_app(q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'kept out') RETURNING body}), '', 'an INSERT that a trigger keeps out returns no row');
-is(ask($node, 'SELECT count(*) FROM chatcrypt.search_token WHERE message_id NOT IN (SELECT message_id FROM chatcrypt.message)'), '0', 'and search knows of no message that is not there');
+is(as_app(q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'kept out') RETURNING body}), '', 'an INSERT that a trigger keeps out returns no row');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.search_token WHERE message_id NOT IN (SELECT message_id FROM chatcrypt.sealed_message)'), '0', 'and search knows of no message that is not there');
 like(as_app("SET statement_timeout = '60s'; $_"), qr/^ERROR:  a message was neither inserted nor found/, "a trigger that keeps messages out is an error: $_") foreach
-  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x') ON CONFLICT DO NOTHING},
+  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'x') ON CONFLICT DO NOTHING},
   q{SELECT chatcrypt.put_messages(ARRAY[1], ARRAY[12], ARRAY['x'])};
-$node->safe_psql('postgres', 'DROP TRIGGER keep_out ON chatcrypt.message');
+$node->safe_psql('postgres', 'DROP TRIGGER keep_out ON chatcrypt.sealed_message');
 is(as_app($edit), 'elsewhere', 'without policy and trigger the message changes');
 is(as_app($found), '0', 'and search forgets its words');
 
 # ---------- other chats, other participants ----------
 
-ask($node, q{UPDATE chatcrypt.chat SET retention = '3 days' WHERE chat_id = chatcrypt.id(2)});
+ask($node, q{UPDATE chatcrypt.chat SET retention = '3 days' WHERE chat_id = chatcrypt.to_uuid(2)});
 like(as_app(q{BEGIN; SELECT FROM chatcrypt.act_as('carol'); SELECT chatcrypt.default_expiry(2)}), qr/not a participant/, 'an actor does not learn the retention of a chat of others');
 
 as_app(q{BEGIN; SELECT FROM chatcrypt.act_as('alice'); SELECT chatcrypt.put_attachment(1, 21, 'a file', message_id => 31); COMMIT});
-my $squat = q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(31), chatcrypt.id(1), 'x'); DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(31)};
+my $squat = q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(31), chatcrypt.to_uuid(1), 'x'); DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(31)};
 as_app("BEGIN; SELECT FROM chatcrypt.act_as('carol'); $squat; COMMIT");
-is(ask($node, 'SELECT count(*) FROM chatcrypt.attachment'), '1', 'a participant does not delete the file of another by a message of the id that the file names');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.sealed_attachment'), '1', 'a participant does not delete the file of another by a message of the id that the file names');
 as_app("BEGIN; SELECT FROM chatcrypt.act_as('alice'); $squat; COMMIT");
-is(ask($node, 'SELECT count(*) FROM chatcrypt.attachment'), '0', 'who sent both deletes the file with the message');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.sealed_attachment'), '0', 'who sent both deletes the file with the message');
 
 foreach my $user ('app', 'chief')
 {
 	like((($node->psql('postgres', "BEGIN; SELECT FROM chatcrypt.act_as('carol'); $_", extra_params => [ '-U', $user ]))[2]), qr/ERROR:  the current actor is not a participant of this chat/,
 		"an actor puts no message without a body into a chat of others, as $user: $_") foreach
-	  'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(2), NULL)', 'SELECT chatcrypt.put_message(2, 41, NULL)',
+	  'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(2), NULL)', 'SELECT chatcrypt.put_message(2, 41, NULL)',
 	  'SELECT chatcrypt.put_messages(ARRAY[2], ARRAY[41], ARRAY[NULL::text])';
 }
 
-ask($node, q{UPDATE chatcrypt.chat SET attachment_quota = 1000000 WHERE chat_id = chatcrypt.id(1);
+ask($node, q{UPDATE chatcrypt.chat SET attachment_quota = 1000000 WHERE chat_id = chatcrypt.to_uuid(1);
 	SELECT chatcrypt.begin_attachment(1, 22, sender => 'carol')});
 my $carol = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'app' ]);
 my $other = session($node);
-answer($other, 'BEGIN; SELECT FROM chatcrypt.chat WHERE chat_id = chatcrypt.id(1) FOR UPDATE');
+answer($other, 'BEGIN; SELECT FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(1) FOR UPDATE');
 answer($carol, q{BEGIN; SELECT FROM chatcrypt.act_as('carol')});
 start($carol, q{SELECT chatcrypt.put_attachment_part(22, 0, 'by carol', true)});
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock'}), 'a part of a file waits for the quota of its chat');
@@ -191,12 +191,12 @@ $other->quit;
 
 my $writes = $node->basedir . '/writes.sql';
 append_to_file($writes, <<'SQL');
-INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x') ON CONFLICT DO NOTHING;
+INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'x') ON CONFLICT DO NOTHING;
 SELECT chatcrypt.put_message(1, (random() * 20)::integer + 1000, 'y');
-UPDATE chatcrypt.messages SET body = 'z' WHERE message_id = chatcrypt.id((random() * 20)::integer + 1000);
+UPDATE chatcrypt.messages SET body = 'z' WHERE message_id = chatcrypt.to_uuid((random() * 20)::integer + 1000);
 SQL
 my $analyzes = $node->basedir . '/analyzes.sql';
-append_to_file($analyzes, "ANALYZE chatcrypt.message;\n");
+append_to_file($analyzes, "ANALYZE chatcrypt.sealed_message;\n");
 my @pgbench = ('pgbench', '--no-vacuum', '--host', $node->host, '--port', $node->port, '--time', '4');
 my $analyzer = IPC::Run::start([ @pgbench, '--file', $analyzes, 'postgres' ], '>', \my $analyzed, '2>', \my $analyzer_errors);
 run_log([ @pgbench, '--client', '3', '--username', 'app', '--file', $writes, 'postgres' ], '>', \my $written, '2>', \my $writer_errors);

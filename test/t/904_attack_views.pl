@@ -31,20 +31,20 @@ CREATE FUNCTION chatcrypt.number_of(uuid) RETURNS bigint LANGUAGE plpgsql AS 'BE
 SQL
 is(as('mallory', 'hers', 'SELECT count(*) FROM ids WHERE chatcrypt.number_of(id) = 5'), '3',
 	'a number_of() that is not ours: a condition on it is left as it is');
-as('mallory', 'hers', q{CREATE FUNCTION chatcrypt.id(bigint) RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN 24; END'});
+as('mallory', 'hers', q{CREATE FUNCTION chatcrypt.to_uuid(bigint) RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN 24; END'});
 is(as('mallory', 'hers', 'SELECT count(*) FROM ids WHERE chatcrypt.number_of(id) = 5'), '3', 'nor is an id() of hers called');
 is(as('mallory', 'hers', 'SELECT count(*) FROM ids WHERE chatcrypt.number_of(id) = ANY (ARRAY[4, 5])'), '3', 'nor for an array');
 is(as('mallory', 'hers', 'DELETE FROM ids WHERE 5 = chatcrypt.number_of(id) RETURNING 1'), "1\n1\n1", 'nor in a DELETE');
 
 # kms_check() takes any key: however many an auditor tries, what is known of a key in use stays.
 $node->safe_psql('postgres', 'SELECT chatcrypt.create_chat(1)');
-my $known = q{SELECT usable, calls, last_success FROM chatcrypt.kms_status WHERE key_uri = 'local:main'};
+my $known = q{SELECT usable, calls, last_success FROM chatcrypt.kms_status WHERE kms_key = 'local:main'};
 my $before = as('auditor', 'postgres', $known);
 like($before, qr/^t\|[1-9]/, 'a key in use: its state is known');
 is(as('auditor', 'postgres', q{SELECT count(DISTINCT n) FROM generate_series(1, 300) AS n, chatcrypt.kms_check('local:none' || n)}),
 	'300', 'an auditor tries 300 keys that do not exist');
 is(as('auditor', 'postgres', $known), $before, 'the state of the key in use is still known');
-is(as('auditor', 'postgres', q{SELECT string_agg(key_uri, ', ') FROM chatcrypt.kms_status}), 'local:main', 'and the view shows no other');
+is(as('auditor', 'postgres', q{SELECT string_agg(kms_key, ', ') FROM chatcrypt.kms_status}), 'local:main', 'and the view shows no other');
 like(as('auditor', 'postgres', q{SELECT count(*) FROM chatcrypt.kms_calls}), qr/^[1-9][0-9]{2}$/, 'calls are counted for a bounded number of keys');
 make_key(keys_of($node), 'second');
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_tenant('second', kms_key => 'local:second')});

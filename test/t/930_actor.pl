@@ -17,7 +17,7 @@ CREATE ROLE app LOGIN;
 GRANT chatcrypt_writer, chatcrypt_reader TO app;
 SELECT chatcrypt.create_chat(1, ARRAY['alice', 'bob']), chatcrypt.create_chat(2, ARRAY['bob']);
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES
-	(chatcrypt.id(11), chatcrypt.id(1), 'alice', 'for alice and bob'), (chatcrypt.id(21), chatcrypt.id(2), 'bob', 'for bob');
+	(chatcrypt.to_uuid(11), chatcrypt.to_uuid(1), 'alice', 'for alice and bob'), (chatcrypt.to_uuid(21), chatcrypt.to_uuid(2), 'bob', 'for bob');
 SELECT chatcrypt.put_attachment(2, 31, 'a file of bob''s', sender => 'bob');
 CREATE TABLE notes AS SELECT 2::bigint AS chat, 5::bigint AS note, chatcrypt.encrypt(2, 5, 'a note') AS envelope;
 GRANT ALL ON notes TO app;
@@ -41,7 +41,7 @@ sub as_app
 
 my $act = "SELECT FROM chatcrypt.act_as('alice');";
 my $messages = 'SELECT count(*) FROM chatcrypt.messages;';
-my $body = 'SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(21);';
+my $body = 'SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(21);';
 my $note = 'SELECT chatcrypt.decrypt(chat, note, envelope) FROM notes;';
 my $nobody = qr/ERROR:  this transaction has no actor/;
 
@@ -67,14 +67,14 @@ foreach my $way (sort keys %lost)
 	my $ask = $before =~ /ON_ERROR_STOP/ ? sub { (as_app_quietly(@_)) } : \&as_app;
 
 	is($ask->("$before $messages"), '0', "after $way no message is shown");
-	is($ask->("$before SELECT count(*) FROM chatcrypt.message;"), '0', "after $way no row of the table is shown");
+	is($ask->("$before SELECT count(*) FROM chatcrypt.sealed_message;"), '0', "after $way no row of the table is shown");
 	is($ask->("$before SELECT count(*) FROM chatcrypt.attachments;"), '0', "after $way no file is shown");
 	like($ask->("$before $note"), $nobody, "after $way nothing is decrypted");
 	like($ask->("$before SELECT chatcrypt.try_decrypt(chat, note, envelope) FROM notes;"), $nobody, "after $way try_decrypt decrypts nothing");
 	like($ask->("$before SELECT chatcrypt.decrypt_bytea(chat, note, envelope) FROM notes;"), $nobody, "after $way decrypt_bytea decrypts nothing");
 	like($ask->("$before SELECT chatcrypt.encrypt(2, 6, 'x');"), $nobody, "after $way nothing is encrypted");
-	like($ask->("$before INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(2), 'x');"), $nobody, "after $way no message is written");
-	like($ask->("$before SELECT chatcrypt.put_message(chatcrypt.id(2), chatcrypt.id(21), 'x');"), $nobody, "after $way no message is replaced");
+	like($ask->("$before INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(2), 'x');"), $nobody, "after $way no message is written");
+	like($ask->("$before SELECT chatcrypt.put_message(chatcrypt.to_uuid(2), chatcrypt.to_uuid(21), 'x');"), $nobody, "after $way no message is replaced");
 	like($ask->("$before SELECT chatcrypt.add_participant(2, 'eve');"), $nobody, "after $way nobody is added to a chat");
 	like($ask->("$before SELECT chatcrypt.delete_attachment(31);"), $nobody, "after $way no file is deleted");
 	like($ask->("$before SELECT chatcrypt.read_attachment(31);"), $nobody, "after $way no file is read");
@@ -165,7 +165,7 @@ is(as_app("BEGIN; SAVEPOINT s; $act ROLLBACK TO s; $messages PREPARE TRANSACTION
 # Functions that run as somebody else.
 $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION note_of_all() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT chatcrypt.decrypt(chat, note, envelope) FROM notes';
-CREATE FUNCTION body_of_all() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(21)';
+CREATE FUNCTION body_of_all() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(21)';
 SQL
 is(as_app('SELECT note_of_all(), body_of_all()'), 'a note|for bob', 'SECURITY DEFINER functions of a superuser see all without an actor');
 foreach my $call ('note_of_all()', 'body_of_all()')
@@ -191,15 +191,15 @@ is(as_app('SHOW chatcrypt.require_actor'), 'on', 'and so for the next log-in');
 }
 
 # Forgotten: nothing is shown, and nothing is written.
-foreach my $relation ('chatcrypt.messages', 'chatcrypt.message', 'chatcrypt.wire_messages', 'chatcrypt.attachments', 'chatcrypt.attachment', 'chatcrypt.attachment_part')
+foreach my $relation ('chatcrypt.messages', 'chatcrypt.sealed_message', 'chatcrypt.wire_messages', 'chatcrypt.attachments', 'chatcrypt.sealed_attachment', 'chatcrypt.sealed_attachment_part')
 {
-	is(as_app("SELECT count(*) FROM $relation"), '0', "without an actor $relation shows nothing") unless $relation eq 'chatcrypt.attachment_part';
+	is(as_app("SELECT count(*) FROM $relation"), '0', "without an actor $relation shows nothing") unless $relation eq 'chatcrypt.sealed_attachment_part';
 	is(as_app("SELECT count(*) FROM (SELECT FROM $relation) AS r"), '0', "without an actor $relation shows no row");
 }
 like(as_app($_), $nobody, "without an actor: $_") foreach
   $note, 'SELECT chatcrypt.decrypt_bytea(chat, note, envelope) FROM notes', 'SELECT chatcrypt.try_decrypt(chat, note, envelope) FROM notes',
-  q{SELECT chatcrypt.encrypt(2, 6, 'x')}, q{SELECT chatcrypt.encrypt(2, 6, '\x00'::bytea)}, q{SELECT chatcrypt.message_body(chatcrypt.id(2), chatcrypt.id(5), now(), 'bob', envelope) FROM notes},
-  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(2), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.id(2), chatcrypt.id(22), 'x')},
+  q{SELECT chatcrypt.encrypt(2, 6, 'x')}, q{SELECT chatcrypt.encrypt(2, 6, '\x00'::bytea)}, q{SELECT chatcrypt_internal.message_body(chatcrypt.to_uuid(2), chatcrypt.to_uuid(5), now(), 'bob', envelope) FROM notes},
+  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(2), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(2), chatcrypt.to_uuid(22), 'x')},
   qq{COPY chatcrypt.messages (chat_id, body) FROM stdin;\n00000000-0000-8000-8000-000000000002\tx\n\\.\n},
   q{SELECT chatcrypt.accept_wire_message(2, '{"encrypted": false, "content": "x"}')}, 'SELECT chatcrypt.conversation_key(2)',
   q{SELECT chatcrypt.put_attachment(2, 32, 'x')}, 'SELECT chatcrypt.begin_attachment(2, 34)', 'SELECT chatcrypt.read_attachment(31)', 'SELECT chatcrypt.read_attachment_part(31, 0)',
@@ -209,7 +209,7 @@ like(as_app($_), $nobody, "without an actor: $_") foreach
   'SELECT chatcrypt.create_chat(3)', 'SELECT chatcrypt.create_chats(ARRAY[3::bigint])', q{SELECT chatcrypt.add_participant(2, 'eve')}, q{SELECT chatcrypt.remove_participant(2, 'bob')};
 is(as_app('UPDATE chatcrypt.messages SET expires_at = now(); DELETE FROM chatcrypt.messages;') . ask($node, 'SELECT count(*) FROM chatcrypt.messages'), '2',
 	'without an actor no message is changed or deleted');
-is(as_app('SELECT chatcrypt.may_see(chatcrypt.id(1))'), 'f', 'may_see() says no');
+is(as_app('SELECT chatcrypt.may_see(chatcrypt.to_uuid(1))'), 'f', 'may_see() says no');
 is(as_app("BEGIN; $act $messages $body SELECT chatcrypt.decrypt(1, 7, chatcrypt.encrypt(1, 7, 'open')); COMMIT"), "1\nopen", 'with one it is as ever');
 
 # A transaction pooler gives the same session to one client after another.
@@ -253,12 +253,12 @@ like(as_app("SELECT $_"), $nobody, "$_, SECURITY DEFINER of a superuser, does no
 $node->safe_psql('postgres', 'ALTER ROLE app BYPASSRLS');
 is(as_app($messages), '2', 'to BYPASSRLS the rows are there');
 like(as_app($body), $nobody, 'but no body');
-like(as_app(q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(2), 'x')}), $nobody, 'and nothing is written');
+like(as_app(q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(2), 'x')}), $nobody, 'and nothing is written');
 $node->safe_psql('postgres', 'ALTER ROLE app NOBYPASSRLS SUPERUSER');
 is(as_app($messages), '2', 'to superusers the rows are there');
 like(as_app($body), $nobody, 'but no body');
 like(as_app($note), $nobody, 'and nothing is decrypted');
-like(as_app(q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(2), 'x')}), $nobody, 'and nothing is written');
+like(as_app(q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(2), 'x')}), $nobody, 'and nothing is written');
 $node->safe_psql('postgres', 'ALTER ROLE app NOSUPERUSER');
 
 # Whoever may SET ROLE to it is not held by it; doctor() says so.
@@ -282,7 +282,7 @@ is(ask($node, $advice), '', 'until it has the setting');
 # What acts for nobody goes on, also where the setting is on for everybody: maintenance, foreign keys,
 # and changes that are applied by a subscription.
 $node->safe_psql('postgres', <<'SQL');
-CREATE TABLE likes (message_id uuid REFERENCES chatcrypt.message ON DELETE CASCADE, by_whom text);
+CREATE TABLE likes (message_id uuid REFERENCES chatcrypt.sealed_message ON DELETE CASCADE, by_whom text);
 GRANT ALL ON likes TO app;
 ALTER SYSTEM SET chatcrypt.require_actor = on;
 ALTER SYSTEM SET chatcrypt.maintenance_databases = 'postgres';
@@ -292,19 +292,19 @@ SQL
 ok(wait_until(30, sub { ask($node, 'SHOW chatcrypt.require_actor') eq 'on' }), 'require_actor is on for everybody');
 like(ask($node, 'CALL chatcrypt.reencrypt_chat(2)'), $nobody, 'a superuser re-encrypts nothing without an actor then');
 is(ask($node, 'CALL chatcrypt.run_maintenance()'), '', 'a round of maintenance runs');
-is(ask($node, 'SELECT dek_version FROM chatcrypt.message WHERE message_id = chatcrypt.id(21)'), '2', 'and re-encrypts, for nobody');
-is(as_app(qq{INSERT INTO likes VALUES (chatcrypt.id(21), 'carol'); SELECT count(*) FROM likes}), '1', 'a foreign key to a message is checked without an actor');
-like(as_app(qq{INSERT INTO likes VALUES (chatcrypt.id(99), 'carol')}), qr/violates foreign key constraint/, 'and found violated');
+is(ask($node, 'SELECT dek_version FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(21)'), '2', 'and re-encrypts, for nobody');
+is(as_app(qq{INSERT INTO likes VALUES (chatcrypt.to_uuid(21), 'carol'); SELECT count(*) FROM likes}), '1', 'a foreign key to a message is checked without an actor');
+like(as_app(qq{INSERT INTO likes VALUES (chatcrypt.to_uuid(99), 'carol')}), qr/violates foreign key constraint/, 'and found violated');
 
 my $subscriber = Chatcrypt::Test->start('subscriber', keys => keys_of($node), conf => "chatcrypt.require_actor = on\n");
 $node->safe_psql('postgres', 'CREATE PUBLICATION everything FOR TABLES IN SCHEMA chatcrypt');
 $subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION everything CONNECTION '" . $node->connstr . " dbname=postgres' PUBLICATION everything");
 $subscriber->wait_for_subscription_sync($node, 'everything');
-as_app("BEGIN; $act INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(12), chatcrypt.id(1), 'another'); COMMIT");
-as_app("BEGIN; $act UPDATE chatcrypt.messages SET body = 'another one' WHERE message_id = chatcrypt.id(12); COMMIT");
-as_app("BEGIN; $act DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(11); COMMIT");
+as_app("BEGIN; $act INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(12), chatcrypt.to_uuid(1), 'another'); COMMIT");
+as_app("BEGIN; $act UPDATE chatcrypt.messages SET body = 'another one' WHERE message_id = chatcrypt.to_uuid(12); COMMIT");
+as_app("BEGIN; $act DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(11); COMMIT");
 $node->wait_for_catchup('everything');
-is(ask($subscriber, "BEGIN; $act SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(1)"), 'another one', 'a subscription applies messages without an actor');
+is(ask($subscriber, "BEGIN; $act SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(1)"), 'another one', 'a subscription applies messages without an actor');
 like(ask($subscriber, $body), $nobody, 'and the subscriber shows none without one');
 
 $_->stop foreach $subscriber, $node;

@@ -38,16 +38,16 @@ sub as_role
 # them being uploaded.
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body, created_at) VALUES
-	(chatcrypt.id(11), chatcrypt.id(1), 'alice', 'by alice', '2026-01-01'),
-	(chatcrypt.id(12), chatcrypt.id(1), 'carol', 'by carol', '2026-01-01'),
-	(chatcrypt.id(13), chatcrypt.id(1), NULL, 'by nobody', '2026-01-01');
+	(chatcrypt.to_uuid(11), chatcrypt.to_uuid(1), 'alice', 'by alice', '2026-01-01'),
+	(chatcrypt.to_uuid(12), chatcrypt.to_uuid(1), 'carol', 'by carol', '2026-01-01'),
+	(chatcrypt.to_uuid(13), chatcrypt.to_uuid(1), NULL, 'by nobody', '2026-01-01');
 SELECT chatcrypt.put_attachment(1, 21, 'a file', sender => 'alice'), chatcrypt.begin_attachment(1, 22, sender => 'alice', part_size => 16384),
 	chatcrypt.put_attachment_part(22, 0, 'a part', true), chatcrypt.put_attachment(1, 23, 'a file', sender => 'carol');
 SQL
 
 my $not_the_actor = qr/^ERROR:  the sender is not the current actor/;
 my $not_the_actors = qr/^ERROR:  the (?:message|attachment) is not the current actor's/;
-my $sender_of = 'SELECT sender FROM chatcrypt.messages WHERE message_id = chatcrypt.id(14)';
+my $sender_of = 'SELECT sender FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(14)';
 
 foreach my $role ('app', 'chief')
 {
@@ -55,42 +55,42 @@ foreach my $role ('app', 'chief')
 
 	# Whoever writes is the sender.
 	like(attempt($role, 'carol', $_), $not_the_actor, "$as it is refused: $_") foreach
-	  q{INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.id(1), 'alice', 'forged')},
+	  q{INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid(1), 'alice', 'forged')},
 	  qq{COPY chatcrypt.messages (chat_id, sender, body) FROM stdin;\n00000000-0000-8000-8000-000000000001\talice\tforged\n\\.\n},
-	  q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(14), 'forged', 'alice')},
+	  q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(14), 'forged', 'alice')},
 	  q{SELECT chatcrypt.accept_wire_message(1, '{"encrypted": false, "content": "forged", "sender": "alice"}')},
 	  q{SELECT chatcrypt.put_attachment(1, 24, 'forged', sender => 'alice')},
 	  q{SELECT chatcrypt.begin_attachment(1, 24, sender => 'alice')},
-	  q{UPDATE chatcrypt.messages SET sender = 'alice' WHERE message_id = chatcrypt.id(12)},
-	  q{UPDATE chatcrypt.messages SET sender = NULL WHERE message_id = chatcrypt.id(12)};
-	is(attempt($role, 'carol', "INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(14), chatcrypt.id(1), 'x'); $sender_of"), 'carol', "$as the sender that is left out is the actor: INSERT");
+	  q{UPDATE chatcrypt.messages SET sender = 'alice' WHERE message_id = chatcrypt.to_uuid(12)},
+	  q{UPDATE chatcrypt.messages SET sender = NULL WHERE message_id = chatcrypt.to_uuid(12)};
+	is(attempt($role, 'carol', "INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(14), chatcrypt.to_uuid(1), 'x'); $sender_of"), 'carol', "$as the sender that is left out is the actor: INSERT");
 	is(attempt($role, 'carol', qq{COPY chatcrypt.messages (message_id, chat_id, body) FROM stdin;\n00000000-0000-8000-8000-00000000000e\t00000000-0000-8000-8000-000000000001\tx\n\\.\n$sender_of}), 'carol', "$as the sender that is left out is the actor: COPY");
-	is(attempt($role, 'carol', "SELECT FROM chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(14), 'x'); $sender_of"), 'carol', "$as the sender that is left out is the actor: put_message()");
-	is(attempt($role, 'carol', "SELECT FROM chatcrypt.put_attachment(1, 24, 'x'); SELECT sender FROM chatcrypt.attachments WHERE file_id = chatcrypt.id(24)"), 'carol', "$as the sender that is left out is the actor: put_attachment()");
-	is(attempt($role, 'carol', "SELECT FROM chatcrypt.begin_attachment(1, 24); SELECT sender FROM chatcrypt.attachment WHERE file_id = chatcrypt.id(24)"), 'carol', "$as the sender that is left out is the actor: begin_attachment()");
-	is(attempt($role, 'carol', q{INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.id(1), 'carol', 'x') RETURNING sender}), 'carol', "$as it is not refused that the actor names itself");
+	is(attempt($role, 'carol', "SELECT FROM chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(14), 'x'); $sender_of"), 'carol', "$as the sender that is left out is the actor: put_message()");
+	is(attempt($role, 'carol', "SELECT FROM chatcrypt.put_attachment(1, 24, 'x'); SELECT sender FROM chatcrypt.attachments WHERE file_id = chatcrypt.to_uuid(24)"), 'carol', "$as the sender that is left out is the actor: put_attachment()");
+	is(attempt($role, 'carol', "SELECT FROM chatcrypt.begin_attachment(1, 24); SELECT sender FROM chatcrypt.sealed_attachment WHERE file_id = chatcrypt.to_uuid(24)"), 'carol', "$as the sender that is left out is the actor: begin_attachment()");
+	is(attempt($role, 'carol', q{INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid(1), 'carol', 'x') RETURNING sender}), 'carol', "$as it is not refused that the actor names itself");
 
 	# The time is that of the server.
-	is(attempt($role, 'carol', q{INSERT INTO chatcrypt.messages (chat_id, body, created_at) VALUES (chatcrypt.id(1), 'x', '2020-01-01') RETURNING created_at = now()}), 't', "$as created_at is now(): INSERT");
-	is(attempt($role, 'carol', q{SELECT FROM chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(14), 'x', created_at => '2020-01-01'); SELECT created_at = now() FROM chatcrypt.messages WHERE message_id = chatcrypt.id(14)}), 't', "$as created_at is now(): put_message()");
-	like(attempt($role, 'carol', q{UPDATE chatcrypt.messages SET created_at = '2020-01-01' WHERE message_id = chatcrypt.id(12)}), qr/^ERROR:  an actor does not change created_at/, "$as it is refused to change created_at");
+	is(attempt($role, 'carol', q{INSERT INTO chatcrypt.messages (chat_id, body, created_at) VALUES (chatcrypt.to_uuid(1), 'x', '2020-01-01') RETURNING created_at = now()}), 't', "$as created_at is now(): INSERT");
+	is(attempt($role, 'carol', q{SELECT FROM chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(14), 'x', created_at => '2020-01-01'); SELECT created_at = now() FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(14)}), 't', "$as created_at is now(): put_message()");
+	like(attempt($role, 'carol', q{UPDATE chatcrypt.messages SET created_at = '2020-01-01' WHERE message_id = chatcrypt.to_uuid(12)}), qr/^ERROR:  an actor does not change created_at/, "$as it is refused to change created_at");
 
 	# What somebody else sent, or nobody, stays as it is.
 	like(attempt($role, 'carol', $_), qr/$not_the_actors|violates row-level security policy/, "$as it is refused: $_") foreach
-	  q{UPDATE chatcrypt.messages SET body = 'forged' WHERE message_id = chatcrypt.id(11)},
-	  q{UPDATE chatcrypt.messages SET body = 'forged' WHERE message_id = chatcrypt.id(13)},
-	  q{UPDATE chatcrypt.messages SET body = 'forged', sender = 'carol' WHERE message_id = chatcrypt.id(11)},
-	  q{UPDATE chatcrypt.messages SET expires_at = now() WHERE message_id = chatcrypt.id(11)},
-	  q{UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(2) WHERE message_id = chatcrypt.id(11)},
-	  q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(11), 'forged')},
-	  q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(13), 'forged')},
+	  q{UPDATE chatcrypt.messages SET body = 'forged' WHERE message_id = chatcrypt.to_uuid(11)},
+	  q{UPDATE chatcrypt.messages SET body = 'forged' WHERE message_id = chatcrypt.to_uuid(13)},
+	  q{UPDATE chatcrypt.messages SET body = 'forged', sender = 'carol' WHERE message_id = chatcrypt.to_uuid(11)},
+	  q{UPDATE chatcrypt.messages SET expires_at = now() WHERE message_id = chatcrypt.to_uuid(11)},
+	  q{UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(2) WHERE message_id = chatcrypt.to_uuid(11)},
+	  q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(11), 'forged')},
+	  q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(13), 'forged')},
 	  'SELECT chatcrypt.delete_attachment(21)', q{SELECT chatcrypt.put_attachment_part(22, 0, 'forged', true)}, 'SELECT chatcrypt.finish_attachment(22)';
 
 	# What the actor sent it may change and delete.
-	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'edited', expires_at = 'infinity' WHERE message_id = chatcrypt.id(12) RETURNING sender, body"), 'carol|edited', "$as its own message is its own: UPDATE");
-	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(2) WHERE message_id = chatcrypt.id(12) RETURNING sender, body"), 'carol|by carol', "$as its own message is its own: UPDATE of the chat");
-	is(attempt($role, 'carol', "SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(12), 'edited')"), 't', "$as its own message is its own: put_message()");
-	is(attempt($role, 'carol', 'DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(12) RETURNING sender'), 'carol', "$as its own message is its own: DELETE");
+	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'edited', expires_at = 'infinity' WHERE message_id = chatcrypt.to_uuid(12) RETURNING sender, body"), 'carol|edited', "$as its own message is its own: UPDATE");
+	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(2) WHERE message_id = chatcrypt.to_uuid(12) RETURNING sender, body"), 'carol|by carol', "$as its own message is its own: UPDATE of the chat");
+	is(attempt($role, 'carol', "SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(12), 'edited')"), 't', "$as its own message is its own: put_message()");
+	is(attempt($role, 'carol', 'DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(12) RETURNING sender'), 'carol', "$as its own message is its own: DELETE");
 	is(attempt($role, 'carol', 'SELECT chatcrypt.delete_attachment(23)'), 't', "$as its own file is its own");
 	is(attempt($role, 'alice', 'SELECT chatcrypt.put_attachment_part(22, 0, $$other$$, true), chatcrypt.finish_attachment(22)'), '|5', "$as its own upload is its own");
 
@@ -101,51 +101,51 @@ foreach my $role ('app', 'chief')
 	is(attempt($role, 'carol', q{SELECT chatcrypt.remove_participant(1, 'carol')}), 't', "$as it is not refused to leave");
 }
 is(attempt('app', 'carol', 'DELETE FROM chatcrypt.messages RETURNING sender'), 'carol', 'a DELETE of all messages deletes those of the actor');
-is(attempt('app', 'carol', q{DELETE FROM chatcrypt.message RETURNING sender}), 'carol', 'and so in the table');
-is(attempt('app', 'carol', q{UPDATE chatcrypt.message SET expires_at = now() RETURNING sender}), 'carol', 'an UPDATE of the table changes messages of the actor');
+is(attempt('app', 'carol', q{DELETE FROM chatcrypt.sealed_message RETURNING sender}), 'carol', 'and so in the table');
+is(attempt('app', 'carol', q{UPDATE chatcrypt.sealed_message SET expires_at = now() RETURNING sender}), 'carol', 'an UPDATE of the table changes messages of the actor');
 is(attempt('app', 'carol', q{SELECT sender FROM chatcrypt.messages FOR UPDATE}), 'carol', 'and those are what SELECT … FOR UPDATE locks');
 is(attempt('manager', 'carol', q{SELECT chatcrypt.remove_participant(1, 'alice')}), 't', 'a role of administration removes anybody, whomever it acts for');
 
 # Past the view: what its trigger writes, nobody else does.
 foreach my $sql (
-	q{UPDATE chatcrypt.message SET sender = 'bob'}, q{UPDATE chatcrypt.message SET created_at = now()}, q{UPDATE chatcrypt.message SET chat_id = chatcrypt.id(2)},
-	q{UPDATE chatcrypt.message SET message_id = chatcrypt.id(15)}, q{UPDATE chatcrypt.message SET encrypted_message = NULL, dek_version = NULL},
-	q{INSERT INTO chatcrypt.message (message_id, chat_id, sender) VALUES (chatcrypt.id(15), chatcrypt.id(1), 'alice')},
-	q{INSERT INTO chatcrypt.message AS m (message_id, chat_id) VALUES (chatcrypt.id(11), chatcrypt.id(1)) ON CONFLICT (message_id) DO UPDATE SET expires_at = now()},
-	qq{COPY chatcrypt.message (message_id, chat_id, sender) FROM stdin;\n00000000-0000-8000-8000-00000000000f\t00000000-0000-8000-8000-000000000001\talice\n\\.\n})
+	q{UPDATE chatcrypt.sealed_message SET sender = 'bob'}, q{UPDATE chatcrypt.sealed_message SET created_at = now()}, q{UPDATE chatcrypt.sealed_message SET chat_id = chatcrypt.to_uuid(2)},
+	q{UPDATE chatcrypt.sealed_message SET message_id = chatcrypt.to_uuid(15)}, q{UPDATE chatcrypt.sealed_message SET encrypted_message = NULL, dek_version = NULL},
+	q{INSERT INTO chatcrypt.sealed_message (message_id, chat_id, sender) VALUES (chatcrypt.to_uuid(15), chatcrypt.to_uuid(1), 'alice')},
+	q{INSERT INTO chatcrypt.sealed_message AS m (message_id, chat_id) VALUES (chatcrypt.to_uuid(11), chatcrypt.to_uuid(1)) ON CONFLICT (message_id) DO UPDATE SET expires_at = now()},
+	qq{COPY chatcrypt.sealed_message (message_id, chat_id, sender) FROM stdin;\n00000000-0000-8000-8000-00000000000f\t00000000-0000-8000-8000-000000000001\talice\n\\.\n})
 {
 	like(as_role('app', "BEGIN; $sql; ROLLBACK"), qr/permission denied for table message/, "to a role that writes it is refused: $sql");
 }
 
 # Without an actor a service that moves messages in says who sent them, and when.
-is(as_role('app', q{BEGIN; INSERT INTO chatcrypt.messages (chat_id, sender, body, created_at) VALUES (chatcrypt.id(1), 'dave', 'old', '2020-01-01') RETURNING sender, extract(year FROM created_at); ROLLBACK}), 'dave|2020',
+is(as_role('app', q{BEGIN; INSERT INTO chatcrypt.messages (chat_id, sender, body, created_at) VALUES (chatcrypt.to_uuid(1), 'dave', 'old', '2020-01-01') RETURNING sender, extract(year FROM created_at); ROLLBACK}), 'dave|2020',
 	'without an actor sender and time are what is given');
 
 # The chat's policy lets its participants moderate.
-is(as_role('manager', q{UPDATE chatcrypt.chat SET moderation = 'participants' WHERE chat_id = chatcrypt.id(1)}), '', 'an administrator lets participants moderate');
+is(as_role('manager', q{UPDATE chatcrypt.chat SET moderation = 'participants' WHERE chat_id = chatcrypt.to_uuid(1)}), '', 'an administrator lets participants moderate');
 like(as_role('manager', q{UPDATE chatcrypt.chat SET moderation = 'anybody'}), qr/violates check constraint/, 'there are two policies');
 like(as_role('app', q{UPDATE chatcrypt.chat SET moderation = 'participants'}), qr/permission denied/, 'which are not the service\'s to set');
 like(ask($node, q{SELECT detail FROM chatcrypt.key_event WHERE event = 'policy'}), qr/moderation: own -> participants/, 'and the history has it');
 foreach my $role ('app', 'chief')
 {
-	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'moderated' WHERE message_id = chatcrypt.id(11) RETURNING sender, body"), 'alice|moderated', "a moderator changes what alice sent, which stays hers ($role)");
-	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'moderated' WHERE message_id = chatcrypt.id(13) RETURNING sender, body"), '|moderated', "and what nobody sent ($role)");
-	is(attempt($role, 'carol', q{SELECT FROM chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(11), 'moderated'); SELECT sender, body FROM chatcrypt.messages WHERE message_id = chatcrypt.id(11)}), 'alice|moderated', "by put_message() as well ($role)");
-	like(attempt($role, 'carol', q{UPDATE chatcrypt.messages SET sender = 'bob' WHERE message_id = chatcrypt.id(11)}), $not_the_actor, "but puts no words into the mouth of another ($role)");
-	like(attempt($role, 'carol', q{UPDATE chatcrypt.messages SET chat_id = chatcrypt.id(2) WHERE message_id = chatcrypt.id(11)}), qr/$not_the_actors|violates row-level security policy/, "nor moves it to a chat without moderators ($role)");
-	is(attempt($role, 'carol', q{DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.id(11) RETURNING sender}), 'alice', "deletes it ($role)");
+	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'moderated' WHERE message_id = chatcrypt.to_uuid(11) RETURNING sender, body"), 'alice|moderated', "a moderator changes what alice sent, which stays hers ($role)");
+	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'moderated' WHERE message_id = chatcrypt.to_uuid(13) RETURNING sender, body"), '|moderated', "and what nobody sent ($role)");
+	is(attempt($role, 'carol', q{SELECT FROM chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(11), 'moderated'); SELECT sender, body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(11)}), 'alice|moderated', "by put_message() as well ($role)");
+	like(attempt($role, 'carol', q{UPDATE chatcrypt.messages SET sender = 'bob' WHERE message_id = chatcrypt.to_uuid(11)}), $not_the_actor, "but puts no words into the mouth of another ($role)");
+	like(attempt($role, 'carol', q{UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(2) WHERE message_id = chatcrypt.to_uuid(11)}), qr/$not_the_actors|violates row-level security policy/, "nor moves it to a chat without moderators ($role)");
+	is(attempt($role, 'carol', q{DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(11) RETURNING sender}), 'alice', "deletes it ($role)");
 	is(attempt($role, 'carol', q{SELECT chatcrypt.delete_attachment(21), chatcrypt.finish_attachment(22)}), 't|6', "and files ($role)");
 	is(attempt($role, 'carol', q{SELECT chatcrypt.remove_participant(1, 'alice')}), 't', "and takes alice out ($role)");
 	like(attempt($role, 'eve', q{SELECT chatcrypt.remove_participant(1, 'alice')}), qr/not a participant/, "which somebody outside does not ($role)");
 }
 my $open = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'app' ]);
 answer($open, q{BEGIN; SELECT FROM chatcrypt.act_as('carol')});
-is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.id(1), $$alice$$)'), 't', 'an open transaction may change what alice sent');
+is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.to_uuid(1), $$alice$$)'), 't', 'an open transaction may change what alice sent');
 ask($node, q{UPDATE chatcrypt.chat SET moderation = 'own'});
-is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.id(1), $$alice$$)'), 'f', 'until the policy changes');
-is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.id(1), $$carol$$), chatcrypt.may_change(chatcrypt.id(1), NULL), chatcrypt.may_change(NULL, $$carol$$)'), 't|f|', 'what carol sent it may, what nobody sent it may not');
+is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.to_uuid(1), $$alice$$)'), 'f', 'until the policy changes');
+is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.to_uuid(1), $$carol$$), chatcrypt.may_change(chatcrypt.to_uuid(1), NULL), chatcrypt.may_change(NULL, $$carol$$)'), 't|f|', 'what carol sent it may, what nobody sent it may not');
 answer($open, 'ROLLBACK');
-is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.id(1), $$alice$$)'), 't', 'without an actor there is no question');
+is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.to_uuid(1), $$alice$$)'), 't', 'without an actor there is no question');
 $open->quit;
 
 # What the trigger writes with is its own right for its own statement, not that of anybody's code
@@ -158,10 +158,10 @@ BEGIN
 	INSERT INTO audit VALUES (current_user);
 	RETURN new;
 END $$;
-CREATE TRIGGER note_writer BEFORE INSERT OR UPDATE ON chatcrypt.message FOR EACH ROW EXECUTE FUNCTION note_writer();
+CREATE TRIGGER note_writer BEFORE INSERT OR UPDATE ON chatcrypt.sealed_message FOR EACH ROW EXECUTE FUNCTION note_writer();
 SQL
-my $three_writes = q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.id(16), chatcrypt.id(1), 'x');
-	UPDATE chatcrypt.messages SET body = 'y' WHERE message_id = chatcrypt.id(16); SELECT FROM chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(16), 'z');};
+my $three_writes = q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(16), chatcrypt.to_uuid(1), 'x');
+	UPDATE chatcrypt.messages SET body = 'y' WHERE message_id = chatcrypt.to_uuid(16); SELECT FROM chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(16), 'z');};
 like(attempt('app', 'carol', "$three_writes RESET ROLE"), qr/^$/, 'a trigger on the table writes down who writes');
 as_role('app', "BEGIN; SELECT FROM chatcrypt.act_as('carol'); $three_writes COMMIT");
 is(ask($node, 'SELECT DISTINCT who FROM audit'), 'app', 'and that is the role itself');
@@ -169,7 +169,7 @@ $node->safe_psql('postgres', <<'SQL');
 CREATE OR REPLACE FUNCTION note_writer() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	IF pg_trigger_depth() < 3 THEN
-		INSERT INTO chatcrypt.message (message_id, chat_id, sender) VALUES (chatcrypt.new_message_id(), new.chat_id, 'alice');
+		INSERT INTO chatcrypt.sealed_message (message_id, chat_id, sender) VALUES (chatcrypt.new_message_id(), new.chat_id, 'alice');
 	END IF;
 	RETURN new;
 END $$;
@@ -178,31 +178,31 @@ foreach my $sql (split /;\s*/, $three_writes)
 {
 	like(attempt('app', 'carol', $sql), qr/permission denied for table message/, "code of somebody else in between has no right to write: $sql") unless $sql =~ /^UPDATE/;
 }
-like(attempt('app', 'carol', q{UPDATE chatcrypt.messages SET body = 'y' WHERE message_id = chatcrypt.id(12)}), qr/permission denied for table message/, 'nor in an UPDATE');
-$node->safe_psql('postgres', 'DROP TRIGGER note_writer ON chatcrypt.message');
+like(attempt('app', 'carol', q{UPDATE chatcrypt.messages SET body = 'y' WHERE message_id = chatcrypt.to_uuid(12)}), qr/permission denied for table message/, 'nor in an UPDATE');
+$node->safe_psql('postgres', 'DROP TRIGGER note_writer ON chatcrypt.sealed_message');
 
 # Policies that somebody else adds hold for what the trigger writes, in each of its ways.
-$node->safe_psql('postgres', q{CREATE POLICY quiet ON chatcrypt.message AS RESTRICTIVE USING (dek_version IS NOT NULL OR sender = 'quiet') WITH CHECK (expires_at IS NOT NULL)});
+$node->safe_psql('postgres', q{CREATE POLICY quiet ON chatcrypt.sealed_message AS RESTRICTIVE USING (dek_version IS NOT NULL OR sender = 'quiet') WITH CHECK (expires_at IS NOT NULL)});
 like(attempt('app', 'carol', $_), qr/violates row-level security policy/, "a policy of somebody else refuses: $_") foreach
-  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(17), 'x')},
-  q{UPDATE chatcrypt.messages SET body = 'x' WHERE message_id = chatcrypt.id(12)};
-is(attempt('app', 'carol', q{INSERT INTO chatcrypt.messages (chat_id, body, expires_at) VALUES (chatcrypt.id(1), 'x', 'infinity') RETURNING sender}), 'carol', 'and takes what it allows');
-$node->safe_psql('postgres', 'DROP POLICY quiet ON chatcrypt.message');
+  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(17), 'x')},
+  q{UPDATE chatcrypt.messages SET body = 'x' WHERE message_id = chatcrypt.to_uuid(12)};
+is(attempt('app', 'carol', q{INSERT INTO chatcrypt.messages (chat_id, body, expires_at) VALUES (chatcrypt.to_uuid(1), 'x', 'infinity') RETURNING sender}), 'carol', 'and takes what it allows');
+$node->safe_psql('postgres', 'DROP POLICY quiet ON chatcrypt.sealed_message');
 
 # Read only is read only.
 like(as_role('app', "BEGIN READ ONLY; $_"), qr/in a read-only transaction/, "in a read-only transaction it is refused: $_") foreach
-  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.id(1), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.id(1), chatcrypt.id(17), 'x')},
-  q{SELECT chatcrypt.put_messages(ARRAY[chatcrypt.id(1)], ARRAY[chatcrypt.id(17)], ARRAY['x'], on_duplicate => 'ignore')},
-  q{UPDATE chatcrypt.messages SET body = 'x' WHERE message_id = chatcrypt.id(12)}, q{SELECT chatcrypt.accept_wire_message(1, '{"encrypted": false, "content": "x"}')};
+  q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(17), 'x')},
+  q{SELECT chatcrypt.put_messages(ARRAY[chatcrypt.to_uuid(1)], ARRAY[chatcrypt.to_uuid(17)], ARRAY['x'], on_duplicate => 'ignore')},
+  q{UPDATE chatcrypt.messages SET body = 'x' WHERE message_id = chatcrypt.to_uuid(12)}, q{SELECT chatcrypt.accept_wire_message(1, '{"encrypted": false, "content": "x"}')};
 
 # A foreign key acts for nobody: what it deletes, it deletes of all.
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE room (chat uuid PRIMARY KEY);
 INSERT INTO room SELECT chat_id FROM chatcrypt.chat;
-ALTER TABLE chatcrypt.message ADD CONSTRAINT of_room FOREIGN KEY (chat_id) REFERENCES room ON DELETE CASCADE;
+ALTER TABLE chatcrypt.sealed_message ADD CONSTRAINT of_room FOREIGN KEY (chat_id) REFERENCES room ON DELETE CASCADE;
 GRANT ALL ON room TO app;
 SQL
-is(as_role('app', q{BEGIN; SELECT FROM chatcrypt.act_as('carol'); DELETE FROM room WHERE chat = chatcrypt.id(1); COMMIT; SELECT count(*) FROM chatcrypt.messages WHERE chat_id = chatcrypt.id(1)}), '0',
+is(as_role('app', q{BEGIN; SELECT FROM chatcrypt.act_as('carol'); DELETE FROM room WHERE chat = chatcrypt.to_uuid(1); COMMIT; SELECT count(*) FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(1)}), '0',
 	'the CASCADE of a foreign key deletes messages of everybody');
 
 $node->stop;

@@ -122,7 +122,7 @@ run_in(const char *dir, cc_kms_op op, const char *uri, cc_kms_item *item)
 		cc_kms_item_fail(item, CC_KMS_CONFIG, error);
 		return item->outcome;
 	}
-	snprintf(batch.key_uri, sizeof(batch.key_uri), "%s", uri);
+	snprintf(batch.kms_key, sizeof(batch.kms_key), "%s", uri);
 	item->outcome = CC_KMS_SPLIT;	/* which perform never says */
 	cc_kms_local.perform(session, &batch);
 	cc_kms_local.close(session);
@@ -220,7 +220,7 @@ batch_with_bad_items(void)
 	cc_kms_session *session;
 	cc_kms_item items[5];
 	cc_kms_item *pointers[5];
-	cc_kms_batch batch = {.op = CC_KMS_UNWRAP, .key_uri = "local:main", .items = pointers, .nitems = 5};
+	cc_kms_batch batch = {.op = CC_KMS_UNWRAP, .kms_key = "local:main", .items = pointers, .nitems = 5};
 
 	reset();
 	for (int i = 0; i < 5; i++)
@@ -331,7 +331,7 @@ wrapped_by(cc_kms_op op, cc_kms_item *item)
 
 	if (session == NULL)
 		return 0;
-	strcpy(batch.key_uri, "local:main");
+	strcpy(batch.kms_key, "local:main");
 	cc_kms_local.perform(session, &batch);
 	cc_kms_local.close(session);
 	return item->outcome == CC_KMS_OK ? batch.wrapped_by : 0;

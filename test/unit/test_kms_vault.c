@@ -58,7 +58,7 @@ logged_in(void)
 static cc_kms_batch
 new_batch(cc_kms_op op, int n)
 {
-	cc_kms_batch batch = {.op = op, .key_uri = URI, .items = pointers, .nitems = n};
+	cc_kms_batch batch = {.op = op, .kms_key = URI, .items = pointers, .nitems = n};
 
 	memset(items, 0, sizeof(items));
 	for (int i = 0; i < n; i++)
@@ -286,7 +286,7 @@ request_limits(void)
 	batch.nitems = 0;
 	CHECK(cc_kms_vault.batch_request(session, &batch, &request, error) == CC_KMS_CONFIG);
 	batch.nitems = 1;
-	snprintf(batch.key_uri, sizeof(batch.key_uri), "vault:transit/../x");
+	snprintf(batch.kms_key, sizeof(batch.kms_key), "vault:transit/../x");
 	CHECK(cc_kms_vault.batch_request(session, &batch, &request, error) == CC_KMS_CONFIG);
 	cc_kms_vault.close(session);
 }
@@ -527,7 +527,7 @@ generate_many(void)
 	cc_http_request_clear(&request);
 	CHECK(batch_answer(session, &batch, 500, "") == CC_KMS_TRANSIENT);
 	CHECK(unit_all_zero(items[0].dek, CC_DEK_LEN) && unit_all_zero(items[1].dek, CC_DEK_LEN));
-	snprintf(batch.key_uri, sizeof(batch.key_uri), "vault:x");
+	snprintf(batch.kms_key, sizeof(batch.kms_key), "vault:x");
 	CHECK(cc_kms_vault.batch_request(session, &batch, &request, error) == CC_KMS_CONFIG);
 	CHECK(unit_all_zero(items[0].dek, CC_DEK_LEN));
 	cc_kms_vault.close(session);

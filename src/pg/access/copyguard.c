@@ -34,7 +34,7 @@ copies_into_messages(const Node *utility)
 	target = RangeVarGetRelid(copy->relation, NoLock, true);
 	return OidIsValid(target) && OidIsValid(schema) &&
 		(target == get_relname_relid("messages", schema) ||
-		 target == get_relname_relid("message", schema));
+		 target == get_relname_relid("sealed_message", schema));
 }
 
 /* "COPY messages, line 7: ..." keeps what is before the colon, in whatever language it is. */

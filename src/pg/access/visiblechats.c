@@ -248,7 +248,8 @@ make_condition(const IndexOptInfo *index, Oid equality, Node *column)
 {
 	Const	   *name = makeConst(REGCLASSOID, -1, InvalidOid, sizeof(Oid),
 								 ObjectIdGetDatum(index->indexoid), false, true);
-	FuncExpr   *chats = makeFuncExpr(chatcrypt_store_function("visible_chats", REGCLASSOID),
+	FuncExpr   *chats = makeFuncExpr(chatcrypt_store_function("chatcrypt_internal", "visible_chats",
+														  REGCLASSOID),
 									 UUIDARRAYOID, list_make1(name), InvalidOid, InvalidOid,
 									 COERCE_SQL_SYNTAX);
 	ScalarArrayOpExpr *any = makeNode(ScalarArrayOpExpr);

@@ -44,11 +44,11 @@ typedef struct StoredFile
 
 /* Operators by their schema: the search_path is the caller's. */
 #define FETCH_FILE \
-	"SELECT chat_id, encrypted_metadata FROM chatcrypt.attachment " \
+	"SELECT chat_id, encrypted_metadata FROM chatcrypt.sealed_attachment " \
 	"WHERE file_id OPERATOR(pg_catalog.=) $1 " \
 	"AND (expires_at IS NULL OR expires_at OPERATOR(pg_catalog.>) pg_catalog.now())"
 #define FETCH_PART \
-	"SELECT sealed FROM chatcrypt.attachment_part WHERE file_id OPERATOR(pg_catalog.=) $1 " \
+	"SELECT sealed FROM chatcrypt.sealed_attachment_part WHERE file_id OPERATOR(pg_catalog.=) $1 " \
 	"AND part OPERATOR(pg_catalog.=) $2"
 
 static void
@@ -213,7 +213,7 @@ begin_reading(void)
 PG_FUNCTION_INFO_V1(chatcrypt_read_attachment);
 
 /*
- * read_attachment(file any_id, "offset" bigint, length integer): to its end where the
+ * read_attachment(file any_id, first_byte bigint, max_bytes integer): to its end where the
  * length is NULL
  */
 Datum
@@ -228,8 +228,8 @@ chatcrypt_read_attachment(PG_FUNCTION_ARGS)
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	refuse_negative(PG_GETARG_INT64(1), "the offset");
-	refuse_negative(PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2), "the length");
+	refuse_negative(PG_GETARG_INT64(1), "first_byte");
+	refuse_negative(PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2), "max_bytes");
 	file.id = *PG_GETARG_UUID_P(0);
 	begin_reading();
 	fetch_file(&file);

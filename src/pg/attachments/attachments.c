@@ -251,14 +251,14 @@ chatcrypt_delete_attachment(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("chatcrypt.delete_attachment()");
 	chatcrypt_owner_begin_deleting(&scope);
 	if (chatcrypt_statement_run(&look_up,
-								"SELECT chat_id, sender FROM chatcrypt.attachment "
+								"SELECT chat_id, sender FROM chatcrypt.sealed_attachment "
 								"WHERE file_id = $1", &arg, 1, false) > 0)
 	{
 		sender = chatcrypt_owner_column(0, 2, &isnull);
 		chatcrypt_require_own("attachment", DatumGetUUIDP(chatcrypt_owner_value(&chat_isnull))->data,
 							  isnull ? NULL : DatumGetTextPP(sender));
 		deleted = chatcrypt_statement_run(&delete,
-										  "DELETE FROM chatcrypt.attachment WHERE file_id = $1",
+										  "DELETE FROM chatcrypt.sealed_attachment WHERE file_id = $1",
 										  &arg, 1, false) > 0;
 	}
 	chatcrypt_owner_end(&scope);
@@ -268,7 +268,7 @@ chatcrypt_delete_attachment(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(chatcrypt_delete_attachments_of_messages);
 
 /*
- * Trigger on chatcrypt.message, after a DELETE, once for all of its rows.  A file that
+ * Trigger on chatcrypt.sealed_message, after a DELETE, once for all of its rows.  A file that
  * names a message of another chat stays.  So does one that the current actor may not
  * delete: it could have sent and deleted a message of the very id that the file names.
  */
@@ -283,13 +283,13 @@ chatcrypt_delete_attachments_of_messages(PG_FUNCTION_ARGS)
 		trigger->tg_oldtable == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatcrypt.delete_attachments_of_messages() must be called as a trigger for statements, with an old table")));
+				 errmsg("chatcrypt_internal.delete_attachments_of_messages() must be called as a trigger for statements, with an old table")));
 	if (tuplestore_tuple_count(trigger->tg_oldtable) == 0)
 		PG_RETURN_POINTER(NULL);
 	chatcrypt_owner_begin_deleting(&scope);
 	if (SPI_register_trigger_data(trigger) != SPI_OK_TD_REGISTER)
 		elog(ERROR, "could not register the rows of a trigger");
-	chatcrypt_statement_run(&plan, "DELETE FROM chatcrypt.attachment AS a USING deleted AS d "
+	chatcrypt_statement_run(&plan, "DELETE FROM chatcrypt.sealed_attachment AS a USING deleted AS d "
 							"WHERE a.message_id = d.message_id AND a.chat_id = d.chat_id "
 							"AND (chatcrypt.current_actor() IS NULL "
 							"OR chatcrypt.may_change(a.chat_id, a.sender))", NULL, 0, false);

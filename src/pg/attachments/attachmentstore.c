@@ -24,7 +24,7 @@ chatcrypt_no_such_file(const pg_uuid_t *file_id)
 
 #define FETCH \
 	"SELECT chat_id, encrypted_metadata, completed_at IS NOT NULL, sender " \
-	"FROM chatcrypt.attachment WHERE file_id = $1"
+	"FROM chatcrypt.sealed_attachment WHERE file_id = $1"
 
 void
 chatcrypt_file_fetch(ChatcryptFile *file, ChatcryptFileLock lock)
@@ -83,7 +83,7 @@ chatcrypt_file_insert(const ChatcryptFile *file, const cc_filemeta *meta,
 	};
 
 	chatcrypt_statement_run(&plan,
-							"INSERT INTO chatcrypt.attachment (file_id, chat_id, message_id, "
+							"INSERT INTO chatcrypt.sealed_attachment (file_id, chat_id, message_id, "
 							"sender, expires_at, "
 							"encrypted_metadata, dek_version, completed_at) "
 							"VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $8 THEN now() END)",
@@ -102,7 +102,7 @@ chatcrypt_file_complete(const ChatcryptFile *file, const cc_filemeta *meta)
 	};
 
 	chatcrypt_statement_run(&plan,
-							"UPDATE chatcrypt.attachment "
+							"UPDATE chatcrypt.sealed_attachment "
 							"SET encrypted_metadata = $2, dek_version = $3, "
 							"completed_at = now() WHERE file_id = $1", args, lengthof(args), false);
 }
@@ -120,7 +120,7 @@ chatcrypt_file_store_part(const ChatcryptFile *file, const cc_part_id *id, const
 	};
 
 	chatcrypt_statement_run(&plan,
-							"INSERT INTO chatcrypt.attachment_part (file_id, part, chat_id, last, "
+							"INSERT INTO chatcrypt.sealed_attachment_part (file_id, part, chat_id, last, "
 							"sealed) "
 							"VALUES ($1, $2, $3, $4, $5) ON CONFLICT (file_id, part) DO UPDATE "
 							"SET last = excluded.last, sealed = excluded.sealed, "
@@ -191,7 +191,7 @@ chatcrypt_file_check_quota(const ChatcryptFile *file, int64 quota, int64 incomin
 	if (quota == CHATCRYPT_NO_QUOTA)
 		return;
 	chatcrypt_owner_execute_on_latest("SELECT coalesce(sum(octet_length(sealed)), 0) "
-									  "FROM chatcrypt.attachment_part "
+									  "FROM chatcrypt.sealed_attachment_part "
 									  "WHERE chat_id = $1 AND (file_id <> $2 OR part <> $3)", args,
 									  lengthof(args));
 	stored = DatumGetInt64(chatcrypt_owner_value(&isnull));

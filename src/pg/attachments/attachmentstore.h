@@ -1,6 +1,6 @@
 /*
  * attachmentstore.h
- *		The rows of chatcrypt.attachment and chatcrypt.attachment_part, for who writes
+ *		The rows of chatcrypt.sealed_attachment and chatcrypt.sealed_attachment_part, for who writes
  *		them.  All of it inside an owner scope (pg/store/owner.h), by callers who have checked
  *		rights; reading files is attachmentread.c's business.
  *

@@ -166,7 +166,7 @@ count_parts(const ChatcryptFile *file, Tally *tally)
 	Datum		values[] = {UUIDPGetDatum(&file->id)};
 	SPIPlanPtr	plan = SPI_prepare_cursor(psprintf("SELECT part, last, octet_length(sealed), "
 												   "substr(sealed, 1, %d) "
-												   "FROM chatcrypt.attachment_part "
+												   "FROM chatcrypt.sealed_attachment_part "
 												   "WHERE file_id = $1 ORDER BY part",
 												   CC_PART_HEADER_LEN), 1, types, 0);
 	Portal		cursor;
@@ -271,7 +271,7 @@ chatcrypt_attachment_progress(PG_FUNCTION_ARGS)
 								"SELECT part, sealed_chunks - 16 * (sealed_chunks / 16400 + 1), "
 								"last "
 								"FROM (SELECT part, octet_length(sealed) - 61, last "
-								"FROM chatcrypt.attachment_part "
+								"FROM chatcrypt.sealed_attachment_part "
 								"WHERE file_id = $1) AS p (part, sealed_chunks, last) "
 								"ORDER BY part", &arg, 1);
 	return (Datum) 0;

@@ -11,15 +11,15 @@
 #include "core/bytes.h"
 
 /*
- * What is read of a row of chatcrypt.attachment beside chat, file and envelope: a number
+ * What is read of a row of chatcrypt.sealed_attachment beside chat, file and envelope: a number
  * each for the parts that there are, their bytes, and those that are said to be the last
  * and have the highest number.
  */
 #define CHATCRYPT_FILE_CENSUS \
 	", (SELECT ARRAY[count(*), coalesce(sum(octet_length(p.sealed)), 0), " \
 	"count(*) FILTER (WHERE p.last AND p.part = c.parts - 1)] " \
-	"FROM chatcrypt.attachment_part AS p, " \
-	"(SELECT count(*) AS parts FROM chatcrypt.attachment_part AS q " \
+	"FROM chatcrypt.sealed_attachment_part AS p, " \
+	"(SELECT count(*) AS parts FROM chatcrypt.sealed_attachment_part AS q " \
 	"WHERE q.file_id = stored.file_id) AS c " \
 	"WHERE p.file_id = stored.file_id)"
 
@@ -32,7 +32,7 @@ extern char *chatcrypt_what_is_wrong_with_file(const uint8 chat_id[CC_ID_LEN],
 											   const bytea *envelope, HeapTuple tuple,
 											   TupleDesc desc);
 
-/* A row of chatcrypt.attachment_part; part and last are its fourth and fifth columns. */
+/* A row of chatcrypt.sealed_attachment_part; part and last are its fourth and fifth columns. */
 extern char *chatcrypt_what_is_wrong_with_row_of_part(const uint8 chat_id[CC_ID_LEN],
 													  const uint8 file_id[CC_ID_LEN],
 													  const bytea *sealed, HeapTuple tuple,

@@ -141,11 +141,11 @@ number_id(int64 number)
 	return UUIDPGetDatum(id);
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_id);
+PG_FUNCTION_INFO_V1(chatcrypt_to_uuid);
 
-/* id(number bigint): the uuid that stands for a bigint id.  LEAKPROOF: it takes any number. */
+/* to_uuid(number bigint): the uuid that stands for a bigint id.  LEAKPROOF: it takes any number. */
 Datum
-chatcrypt_id(PG_FUNCTION_ARGS)
+chatcrypt_to_uuid(PG_FUNCTION_ARGS)
 {
 	return number_id(PG_GETARG_INT64(0));
 }
@@ -178,11 +178,11 @@ space_argument(FunctionCallInfo fcinfo)
 	return (uint64) space;
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_id_in_space);
+PG_FUNCTION_INFO_V1(chatcrypt_to_uuid_in_space);
 
-/* id(number bigint, space bigint): the same of another space. */
+/* to_uuid(number bigint, space bigint): the same of another space. */
 Datum
-chatcrypt_id_in_space(PG_FUNCTION_ARGS)
+chatcrypt_to_uuid_in_space(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
@@ -203,7 +203,7 @@ number_of(FunctionCallInfo fcinfo, uint64 space)
 
 PG_FUNCTION_INFO_V1(chatcrypt_number_of);
 
-/* number_of(id uuid): what id(number) was given.  LEAKPROOF: it takes any uuid. */
+/* number_of(id uuid): what to_uuid(number) was given.  LEAKPROOF: it takes any uuid. */
 Datum
 chatcrypt_number_of(PG_FUNCTION_ARGS)
 {
@@ -212,7 +212,7 @@ chatcrypt_number_of(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_number_in_space);
 
-/* number_of(id uuid, space bigint): what id(number, space) was given. */
+/* number_of(id uuid, space bigint): what to_uuid(number, space) was given. */
 Datum
 chatcrypt_number_in_space(PG_FUNCTION_ARGS)
 {

@@ -101,7 +101,7 @@ static const TextSetting text_settings[] = {
 
 /* A key URI in a setting is checked when it is set, so that a typing error shows at once. */
 static bool
-check_key_uri(char **newval, void **extra, GucSource source)
+check_kms_key(char **newval, void **extra, GucSource source)
 {
 	const cc_kms_provider *provider;
 
@@ -165,7 +165,7 @@ chatcrypt_settings_define(void)
 	DefineCustomStringVariable("chatcrypt.default_kms_key",
 							   "Key URI of the tenant \"default\" and of tenants that name none.",
 							   NULL, &chatcrypt_default_kms_key, "local:main",
-							   PGC_SIGHUP, 0, check_key_uri, NULL, NULL);
+							   PGC_SIGHUP, 0, check_kms_key, NULL, NULL);
 	for (int i = 0; i < (int) lengthof(text_settings); i++)
 		DefineCustomStringVariable(text_settings[i].name, text_settings[i].about, NULL,
 								   text_settings[i].variable, text_settings[i].initial,

@@ -14,7 +14,7 @@
 
 /* The messages that the view messages has. */
 #define MESSAGES \
-	"FROM chatcrypt.message m WHERE m.chat_id = c.chat_id " \
+	"FROM chatcrypt.sealed_message m WHERE m.chat_id = c.chat_id " \
 	"AND (m.expires_at IS NULL OR m.expires_at > now()) "
 
 /* $1 actor, $2 since when messages are counted. */

@@ -39,8 +39,8 @@ chatcrypt_create_tenant(PG_FUNCTION_ARGS)
 	{
 		char	   *uri = text_to_cstring(PG_GETARG_TEXT_PP(1));
 
-		chatcrypt_check_key_uri(uri);
-		chatcrypt_try_key_uris(&uri, 1);
+		chatcrypt_check_kms_key(uri);
+		chatcrypt_try_kms_keys(&uri, 1);
 	}
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant, kms_key) VALUES ($1, $2)", args,

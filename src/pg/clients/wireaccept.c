@@ -1,7 +1,7 @@
 /*
  * wireaccept.c
  *		accept_wire_message(): what a client sends, in the form of the wire, becomes a
- *		row of chatcrypt.message.
+ *		row of chatcrypt.sealed_message.
  *
  * A client says that it encrypted; the server believes it when the message opens.
  * What opened under the active key is stored as it came.  What opened under an

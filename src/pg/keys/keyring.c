@@ -317,7 +317,7 @@ chatcrypt_keyring_job_for_row(const ChatcryptDekRow *row, ChatcryptKmsJob *job)
 	memset(job, 0, sizeof(*job));
 	job->id = row->id;
 	job->epoch = row->epoch;
-	job->key_uri = row->kms_key;
+	job->kms_key = row->kms_key;
 	job->wrapped = row->wrapped;
 	job->wrapped_len = row->wrapped_len;
 	chatcrypt_store_context(&row->id, job->context);
@@ -698,7 +698,7 @@ chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32
 	memset(failure, 0, sizeof(*failure));
 	chatcrypt_require_for_key_use(chat_id);
 	key = get_key(chat_id, use, version, failure);
-	failure->key_uri = NULL;	/* these pointed to what is gone by now */
+	failure->kms_key = NULL;	/* these pointed to what is gone by now */
 	failure->wrapped = NULL;
 	return key;
 }

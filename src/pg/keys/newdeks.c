@@ -37,7 +37,7 @@ prepare_job(const char *kms_key, const uint8 deployment_id[CC_ID_LEN], Chatcrypt
 {
 	memset(job, 0, sizeof(*job));
 	job->id = dek->id;
-	job->key_uri = kms_key;
+	job->kms_key = kms_key;
 	dek->wrapped = palloc(VARHDRSZ + CC_KMS_WRAPPED_MAX);
 	job->wrapped_out = (uint8 *) VARDATA(dek->wrapped);
 	if (cc_wrap_context(deployment_id, dek->id.chat_id, chatcrypt_purpose_text(dek->id.purpose),

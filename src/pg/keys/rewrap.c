@@ -1,6 +1,6 @@
 /*
  * rewrap.c
- *		rewrap() and move_key(): data keys under a new version of their KMS key, and
+ *		rewrap() and move_kms_key(): data keys under a new version of their KMS key, and
  *		under another KMS key.
  *
  * Both walk the table by dek_id, a page at a time and with a commit after each, so
@@ -261,14 +261,10 @@ do_all(Run *run)
 /* ---------- the procedures ---------- */
 
 static void
-start(FunctionCallInfo fcinfo, Run *run, int limit, const char *name)
+start(FunctionCallInfo fcinfo, Run *run, int max_keys, const char *name)
 {
-	run->limit = PG_ARGISNULL(limit) ? PG_INT64_MAX : PG_GETARG_INT64(limit);
+	run->limit = chatcrypt_limit_argument(fcinfo, max_keys, "max_keys");
 	run->left = run->limit;
-	if (run->left < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the limit must not be negative")));
 	chatcrypt_work_begin(fcinfo, name);
 	run->context = CurrentMemoryContext;
 	run->outages.context = CurrentMemoryContext;
@@ -302,13 +298,13 @@ which_to_rewrap(FunctionCallInfo fcinfo, ChatcryptWhichKeys *which)
 	if (!PG_ARGISNULL(1) && !chatcrypt_store_chat_mode(PG_GETARG_UUID_P(1)->data, &mode))
 		chatcrypt_no_such_chat(PG_GETARG_UUID_P(1)->data);
 	if (!PG_ARGISNULL(2))
-		chatcrypt_check_key_uri(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+		chatcrypt_check_kms_key(text_to_cstring(PG_GETARG_TEXT_PP(2)));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_rewrap);
 
 /*
- * rewrap(tenant text, chat_id any_id, key_uri text, "limit" bigint, INOUT rewrapped bigint,
+ * rewrap(tenant text, chat_id any_id, kms_key text, max_keys bigint, INOUT rewrapped bigint,
  * INOUT failed bigint)
  */
 Datum
@@ -338,7 +334,7 @@ switch_tenants(void *arg)
 
 /* What has the old URI still, and why. */
 static void
-report_rest(const ChatcryptArg *from, const char *from_uri, const char *to_uri)
+report_rest(const ChatcryptArg *from, const char *from_kms_key, const char *to_kms_key)
 {
 	ChatcryptOwnerScope scope;
 	bool		isnull;
@@ -354,18 +350,18 @@ report_rest(const ChatcryptArg *from, const char *from_uri, const char *to_uri)
 	if (rest > 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("%lld data keys are still wrapped by \"%s\"", (long long) rest, from_uri),
-				 errhint("Call chatcrypt.move_key() again; keep that key until none is left.")));
-	if (strcmp(chatcrypt_default_kms_key, from_uri) == 0)
+				 errmsg("%lld data keys are still wrapped by \"%s\"", (long long) rest, from_kms_key),
+				 errhint("Call chatcrypt.move_kms_key() again; keep that key until none is left.")));
+	if (strcmp(chatcrypt_default_kms_key, from_kms_key) == 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("\"%s\" is still the key of tenants that name none", from_uri),
-				 errhint("Set chatcrypt.default_kms_key to %s on every server, reload, and call chatcrypt.move_key() again.",
-						 to_uri)));
+				 errmsg("\"%s\" is still the key of tenants that name none", from_kms_key),
+				 errhint("Set chatcrypt.default_kms_key to %s on every server, reload, and call chatcrypt.move_kms_key() again.",
+						 to_kms_key)));
 }
 
 static void
-move_all(Run *run, ChatcryptArg uris[2], const char *from_uri)
+move_all(Run *run, ChatcryptArg uris[2], const char *from_kms_key)
 {
 	uint32		version;
 
@@ -378,43 +374,43 @@ move_all(Run *run, ChatcryptArg uris[2], const char *from_uri)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no key was moved, because the tenants of \"%s\" could not be switched",
-						from_uri)));
+						from_kms_key)));
 	chatcrypt_work_commit();
 	do_all(run);
-	report_rest(uris, from_uri, run->move_to);
+	report_rest(uris, from_kms_key, run->move_to);
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_move_key);
+PG_FUNCTION_INFO_V1(chatcrypt_move_kms_key);
 
-/* move_key(from_uri text, to_uri text, "limit" bigint, INOUT moved bigint, INOUT failed bigint) */
+/* move_kms_key(from_kms_key text, to_kms_key text, max_keys bigint, INOUT moved bigint, INOUT failed bigint) */
 Datum
-chatcrypt_move_key(PG_FUNCTION_ARGS)
+chatcrypt_move_kms_key(PG_FUNCTION_ARGS)
 {
 	Run			run = {0};
 	ChatcryptArg uris[2];
-	char	   *from_uri;
+	char	   *from_kms_key;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the key URIs must not be null")));
-	from_uri = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	from_kms_key = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	run.move_to = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	chatcrypt_check_key_uri(from_uri);
-	chatcrypt_check_key_uri(run.move_to);
-	if (strcmp(from_uri, run.move_to) == 0)
+	chatcrypt_check_kms_key(from_kms_key);
+	chatcrypt_check_kms_key(run.move_to);
+	if (strcmp(from_kms_key, run.move_to) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" cannot be moved to itself", from_uri),
+				 errmsg("\"%s\" cannot be moved to itself", from_kms_key),
 				 errhint("A new version of the same key is for chatcrypt.rewrap().")));
 	uris[0] = (ChatcryptArg) {TEXTOID, PG_GETARG_DATUM(0), false};
 	uris[1] = (ChatcryptArg) {TEXTOID, PG_GETARG_DATUM(1), false};
 	run.which.tenant = (ChatcryptArg) {TEXTOID, (Datum) 0, true};
 	run.which.chat_id = (ChatcryptArg) {UUIDOID, (Datum) 0, true};
 	run.which.kms_key = uris[0];
-	start(fcinfo, &run, 2, "chatcrypt.move_key()");
-	move_all(&run, uris, from_uri);
+	start(fcinfo, &run, 2, "chatcrypt.move_kms_key()");
+	move_all(&run, uris, from_kms_key);
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.done, run.failed}, 2);
 }
 
@@ -442,7 +438,7 @@ chatcrypt_kms_key_usage(PG_FUNCTION_ARGS)
 {
 	chatcrypt_require_steward();
 	chatcrypt_owner_return_rows(fcinfo,
-								"SELECT d.kms_key, chatcrypt.kms_key_version(d.kms_key, "
+								"SELECT d.kms_key, chatcrypt_internal.kms_key_version(d.kms_key, "
 								"d.encrypted_dek) AS key_version, "
 								"count(*), count(*) FILTER (WHERE d.state = 'active') "
 								"FROM chatcrypt.dek d WHERE d.state <> 'destroyed' GROUP BY 1, 2 "

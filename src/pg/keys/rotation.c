@@ -46,7 +46,7 @@
 	"USING (tenant) " \
 	"CROSS JOIN LATERAL (SELECT coalesce($1, c.rotate_after, t.rotate_after), " \
 	"coalesce($2, c.rotate_messages, t.rotate_messages)) AS policy (age, messages) " \
-	"CROSS JOIN LATERAL (SELECT count(*) FROM (SELECT FROM chatcrypt.message m " \
+	"CROSS JOIN LATERAL (SELECT count(*) FROM (SELECT FROM chatcrypt.sealed_message m " \
 	"WHERE policy.messages IS NOT NULL " \
 	"AND m.chat_id = c.chat_id AND m.created_at >= d.valid_from " \
 	"LIMIT policy.messages) AS counted) AS sealed (messages) " \
@@ -61,7 +61,7 @@ typedef struct DueArguments
 {
 	ChatcryptArg age;
 	ChatcryptArg messages;
-	ChatcryptArg limit;
+	int64		max_chats;
 } DueArguments;
 
 /* One chat on its way to a new key. */
@@ -94,17 +94,16 @@ read_arguments(FunctionCallInfo fcinfo, DueArguments *due)
 {
 	due->age = (ChatcryptArg) {INTERVALOID, PG_GETARG_DATUM(0), PG_ARGISNULL(0)};
 	due->messages = (ChatcryptArg) {INT8OID, PG_GETARG_DATUM(1), PG_ARGISNULL(1)};
-	due->limit = (ChatcryptArg) {INT8OID, PG_GETARG_DATUM(2), PG_ARGISNULL(2)};
-	if ((!PG_ARGISNULL(1) && PG_GETARG_INT64(1) <= 0) ||
-		(!PG_ARGISNULL(2) && PG_GETARG_INT64(2) < 0))
+	due->max_chats = chatcrypt_limit_argument(fcinfo, 2, "max_chats");
+	if (!PG_ARGISNULL(1) && PG_GETARG_INT64(1) <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the number of messages must be positive, and the limit not negative")));
+				 errmsg("max_messages must be positive")));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_due_for_rotation);
 
-/* due_for_rotation(max_age interval, max_messages bigint, "limit" bigint) */
+/* due_for_rotation(max_age interval, max_messages bigint, max_chats bigint) */
 Datum
 chatcrypt_due_for_rotation(PG_FUNCTION_ARGS)
 {
@@ -117,7 +116,7 @@ chatcrypt_due_for_rotation(PG_FUNCTION_ARGS)
 	args[1] = due.messages;
 	args[2] = (ChatcryptArg) {INT8OID, Int64GetDatum(PG_INT64_MIN), false};
 	args[3] = (ChatcryptArg) {INT8OID, Int64GetDatum(PG_INT64_MAX), false};
-	args[4] = due.limit;
+	args[4] = (ChatcryptArg) {INT8OID, Int64GetDatum(due.max_chats), false};
 	chatcrypt_owner_return_rows(fcinfo,
 								"SELECT chat_id, tenant, dek_version, reason, valid_from, messages "
 								"FROM (" DUE ") AS due",
@@ -351,7 +350,7 @@ newest_dek_id(void)
 PG_FUNCTION_INFO_V1(chatcrypt_rotate_due);
 
 /*
- * rotate_due(max_age interval, max_messages bigint, "limit" bigint, INOUT rotated bigint,
+ * rotate_due(max_age interval, max_messages bigint, max_chats bigint, INOUT rotated bigint,
  * INOUT failed bigint)
  */
 Datum
@@ -363,7 +362,7 @@ chatcrypt_rotate_due(PG_FUNCTION_ARGS)
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	read_arguments(fcinfo, &run.due);
-	run.left = run.due.limit.isnull ? PG_INT64_MAX : DatumGetInt64(run.due.limit.value);
+	run.left = run.due.max_chats;
 	run.last = newest_dek_id();
 	chatcrypt_work_begin(fcinfo, "chatcrypt.rotate_due()");
 	work = CurrentMemoryContext;

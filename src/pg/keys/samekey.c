@@ -81,7 +81,7 @@ compared_of(const ChatcryptKmsJob *job)
 		uint64		wrapped_by;
 		Oid			database;
 		uint8		deployment_id[CC_ID_LEN];
-		char		key_uri[CC_KMS_URI_MAX];
+		char		kms_key[CC_KMS_URI_MAX];
 	}			all;
 	Compared	key;
 
@@ -89,7 +89,7 @@ compared_of(const ChatcryptKmsJob *job)
 	all.wrapped_by = job->wrapped_by;
 	all.database = MyDatabaseId;
 	(void) chatcrypt_store_deployment_id(all.deployment_id);
-	strlcpy(all.key_uri, job->key_uri, sizeof(all.key_uri));
+	strlcpy(all.kms_key, job->kms_key, sizeof(all.kms_key));
 	cc_sha256(&all, sizeof(all), key.digest);
 	return key;
 }
@@ -150,11 +150,11 @@ read_sample(uint64 row, MemoryContext context, ChatcryptKmsJob *job)
 
 /* The newest ones: how many there are. */
 static int
-read_samples(const char *key_uri, ChatcryptKmsJob samples[SAMPLES])
+read_samples(const char *kms_key, ChatcryptKmsJob samples[SAMPLES])
 {
 	MemoryContext context = CurrentMemoryContext;
 	ChatcryptArg args[] = {
-		{TEXTOID, CStringGetTextDatum(key_uri), false},
+		{TEXTOID, CStringGetTextDatum(kms_key), false},
 		{INT8OID, Int64GetDatum(SAMPLES), false}
 	};
 	ChatcryptOwnerScope scope;
@@ -169,7 +169,7 @@ read_samples(const char *key_uri, ChatcryptKmsJob samples[SAMPLES])
 	for (int i = 0; i < count; i++)
 	{
 		memset(&samples[i], 0, sizeof(samples[i]));
-		samples[i].key_uri = key_uri;
+		samples[i].kms_key = kms_key;
 		read_sample(i, context, &samples[i]);
 	}
 	chatcrypt_owner_end(&scope);
@@ -179,7 +179,7 @@ read_samples(const char *key_uri, ChatcryptKmsJob samples[SAMPLES])
 static uint32
 version_of(const ChatcryptKmsJob *job)
 {
-	return cc_kms_provider_for(job->key_uri)->wrapped_version(job->wrapped, job->wrapped_len);
+	return cc_kms_provider_for(job->kms_key)->wrapped_version(job->wrapped, job->wrapped_len);
 }
 
 /*
@@ -205,7 +205,7 @@ static bool
 does_not_open(const ChatcryptKmsJob *job)
 {
 	return job->wrong_key || job->outcome == CC_KMS_NOT_OPENED ||
-		(job->outcome == CC_KMS_NO_KEY && cc_kms_provider_for(job->key_uri)->perform != NULL);
+		(job->outcome == CC_KMS_NO_KEY && cc_kms_provider_for(job->kms_key)->perform != NULL);
 }
 
 static Verdict
@@ -250,14 +250,14 @@ compare_with_samples(const ChatcryptKmsJob *made)
 
 	if (no_snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
-	nsamples = read_samples(made->key_uri, &jobs[1]);
+	nsamples = read_samples(made->kms_key, &jobs[1]);
 	if (no_snapshot)
 		PopActiveSnapshot();
 	if (nsamples == 0)
 		return NOTHING_SAID;
 	jobs[0] = (ChatcryptKmsJob) {
 		.id = made->id,
-		.key_uri = made->key_uri,
+		.kms_key = made->kms_key,
 		.wrapped = made->wrapped_out,
 		.wrapped_len = made->wrapped_out_len,
 		.check_only = true
@@ -300,7 +300,7 @@ verdict_of(List **judged, const ChatcryptKmsJob *job)
 		Judged	   *other = lfirst(cell);
 
 		if (other->job->wrapped_by == job->wrapped_by &&
-			strcmp(other->job->key_uri, job->key_uri) == 0)
+			strcmp(other->job->kms_key, job->kms_key) == 0)
 			return other->verdict;
 	}
 	new = palloc(sizeof(*new));

@@ -114,7 +114,7 @@ chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files, const ch
 							1);
 	chatcrypt_observer()->chat_shredded(chat_id);
 	if (with_files)
-		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.attachment WHERE chat_id = $1",
+		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.sealed_attachment WHERE chat_id = $1",
 										  &arg, 1);
 	event.detail = psprintf("%s" UINT64_FORMAT " keys destroyed", because, destroyed);
 	chatcrypt_event_record(&scope, &event);
@@ -176,7 +176,7 @@ destroy_all(const ChatcryptOwnerScope *scope, const ChatcryptArg *tenant)
 							args, lengthof(args));
 	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE tenant = $1", args,
 							1);
-	chatcrypt_owner_execute("DELETE FROM chatcrypt.attachment a USING chatcrypt.chat c "
+	chatcrypt_owner_execute("DELETE FROM chatcrypt.sealed_attachment a USING chatcrypt.chat c "
 							"WHERE c.tenant = $1 AND a.chat_id = c.chat_id", args, 1);
 	return chatcrypt_owner_execute("UPDATE chatcrypt.dek d "
 								   "SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, "

@@ -19,7 +19,7 @@ static const char *const default_tenant = "default";
 
 /* The key URI in the first column of the last statement, or the default; in the outer context. */
 static char *
-key_uri_of_result(MemoryContext context)
+kms_key_of_result(MemoryContext context)
 {
 	bool		isnull;
 	Datum		uri = chatcrypt_owner_value(&isnull);
@@ -29,7 +29,7 @@ key_uri_of_result(MemoryContext context)
 }
 
 void
-chatcrypt_check_key_uri(const char *uri)
+chatcrypt_check_kms_key(const char *uri)
 {
 	const cc_kms_provider *provider = cc_kms_provider_for(uri);
 
@@ -40,13 +40,13 @@ chatcrypt_check_key_uri(const char *uri)
 				 errhint("Key URIs look like local:main or vault:transit/chat.")));
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_is_key_uri);
+PG_FUNCTION_INFO_V1(chatcrypt_is_kms_key);
 
-/* is_key_uri(uri text) */
+/* is_kms_key(uri text) */
 Datum
-chatcrypt_is_key_uri(PG_FUNCTION_ARGS)
+chatcrypt_is_kms_key(PG_FUNCTION_ARGS)
 {
-	chatcrypt_check_key_uri(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	chatcrypt_check_kms_key(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_BOOL(true);
 }
 
@@ -55,22 +55,22 @@ warn_of_key(const ChatcryptKmsJob *job)
 {
 	ereport(WARNING,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("\"%s\" makes no data key now", job->key_uri),
+			 errmsg("\"%s\" makes no data key now", job->kms_key),
 			 errdetail("The key service answered: %s.",
 					   job->error[0] != '\0' ? job->error : cc_kms_outcome_text(job->outcome)),
 			 errhint("SELECT * FROM chatcrypt.kms_check(%s) shows what works and what does not.",
-					 quote_literal_cstr(job->key_uri))));
+					 quote_literal_cstr(job->kms_key))));
 }
 
 void
-chatcrypt_try_key_uris(char *const *uris, int count)
+chatcrypt_try_kms_keys(char *const *uris, int count)
 {
 	ChatcryptKmsJob *jobs = palloc0(sizeof(ChatcryptKmsJob) * (count + 1));
 	uint8	   *wrapped = palloc(CC_KMS_WRAPPED_MAX * (count + 1));
 
 	for (int i = 0; i < count; i++)
 	{
-		jobs[i].key_uri = uris[i];
+		jobs[i].kms_key = uris[i];
 		jobs[i].wrapped_out = wrapped + (Size) i * CC_KMS_WRAPPED_MAX;
 		jobs[i].fresh = true;
 	}
@@ -102,7 +102,7 @@ chatcrypt_try_tenant_keys(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || trigger->tg_oldtable == NULL || trigger->tg_newtable == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatcrypt.try_tenant_keys() must be called as a trigger with an old and a new table")));
+				 errmsg("chatcrypt_internal.try_tenant_keys() must be called as a trigger with an old and a new table")));
 	chatcrypt_owner_begin(&scope);
 	if (SPI_register_trigger_data(trigger) != SPI_OK_TD_REGISTER)
 		elog(ERROR, "could not register the rows of a trigger");
@@ -110,7 +110,7 @@ chatcrypt_try_tenant_keys(PG_FUNCTION_ARGS)
 	uris = palloc(sizeof(char *) * (count + 1));
 	for (int i = 0; i < count; i++)
 		uris[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-	chatcrypt_try_key_uris(uris, count);
+	chatcrypt_try_kms_keys(uris, count);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_POINTER(NULL);
 }
@@ -135,12 +135,12 @@ chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wrapping)
 	chatcrypt_owner_begin(&scope);
 	found = chatcrypt_owner_execute("SELECT kms_key FROM chatcrypt.tenant WHERE tenant = $1", &arg,
 									1);
-	wrapping->kms_key = key_uri_of_result(context);
+	wrapping->kms_key = kms_key_of_result(context);
 	chatcrypt_owner_end(&scope);
 
 	if (found == 0 && strcmp(tenant, default_tenant) != 0)
 		chatcrypt_no_such_tenant(tenant);
-	chatcrypt_check_key_uri(wrapping->kms_key);
+	chatcrypt_check_kms_key(wrapping->kms_key);
 	if (!chatcrypt_store_deployment_id(wrapping->deployment_id))
 		memcpy(wrapping->deployment_id,
 			   DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0))->data, CC_ID_LEN);
@@ -195,12 +195,12 @@ chatcrypt_chat_wrapping(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapp
 	found = chatcrypt_owner_execute("SELECT t.kms_key FROM chatcrypt.chat c "
 									"JOIN chatcrypt.tenant t USING (tenant) "
 									"WHERE c.chat_id = $1", &arg, 1);
-	wrapping->kms_key = key_uri_of_result(context);
+	wrapping->kms_key = kms_key_of_result(context);
 	chatcrypt_owner_end(&scope);
 
 	if (found == 0 || !chatcrypt_store_deployment_id(wrapping->deployment_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("chat %s does not exist", chatcrypt_id_text(chat_id))));
-	chatcrypt_check_key_uri(wrapping->kms_key);
+	chatcrypt_check_kms_key(wrapping->kms_key);
 }

@@ -49,7 +49,7 @@ record(const ChatcryptKmsJob *job)
 		.chat_id = job->id.chat_id,
 		.purpose = chatcrypt_purpose_text(job->id.purpose),
 		.dek_version = job->id.version,
-		.kms_key = job->key_uri,
+		.kms_key = job->kms_key,
 		.detail = psprintf("%s: %s", chatcrypt_kms_reason(job, not_checked), chatcrypt_kms_detail(job))
 	};
 	ChatcryptOwnerScope scope;
@@ -65,10 +65,10 @@ report(Verification *verification, const ChatcryptKmsJob *job)
 	Datum		values[COLUMNS];
 	bool		nulls[COLUMNS] = {false};
 
-	values[0] = UUIDPGetDatum((const pg_uuid_t *) job->id.chat_id);
-	values[1] = CStringGetTextDatum(chatcrypt_purpose_text(job->id.purpose));
-	values[2] = Int32GetDatum((int32) job->id.version);
-	values[3] = CStringGetTextDatum(job->key_uri);
+	values[0] = CStringGetTextDatum(job->kms_key);
+	values[1] = UUIDPGetDatum((const pg_uuid_t *) job->id.chat_id);
+	values[2] = CStringGetTextDatum(chatcrypt_purpose_text(job->id.purpose));
+	values[3] = Int32GetDatum((int32) job->id.version);
 	values[4] = CStringGetTextDatum(chatcrypt_kms_reason(job, not_checked));
 	values[5] = CStringGetTextDatum(chatcrypt_kms_detail(job));
 	tuplestore_putvalues(verification->result->setResult, verification->result->setDesc, values,
@@ -86,7 +86,7 @@ pass_over_outages(Verification *verification, ChatcryptPage *page)
 	for (int i = page->count - 1; i >= 0; i--)
 	{
 		const ChatcryptKmsJob *outage = chatcrypt_outage_of(&verification->outages,
-															 page->jobs[i].key_uri);
+															 page->jobs[i].kms_key);
 		ChatcryptKmsJob failed = page->jobs[i];
 
 		if (outage == NULL)
@@ -173,7 +173,7 @@ verify_all_ranges(Verification *verification, bool all)
 PG_FUNCTION_INFO_V1(chatcrypt_verify_keys);
 
 /*
- * verify_keys("limit" bigint, tenant text, key_uri text): a row for each key that is not
+ * verify_keys(tenant text, kms_key text, max_keys bigint): a row for each key that is not
  * what it was
  */
 Datum
@@ -182,23 +182,19 @@ chatcrypt_verify_keys(PG_FUNCTION_ARGS)
 	Verification verification = {
 		.result = (ReturnSetInfo *) fcinfo->resultinfo,
 		.which = {
-			.tenant = {TEXTOID, PG_GETARG_DATUM(1), PG_ARGISNULL(1)},
+			.tenant = {TEXTOID, PG_GETARG_DATUM(0), PG_ARGISNULL(0)},
 			.chat_id = {UUIDOID, (Datum) 0, true},
-			.kms_key = {TEXTOID, PG_GETARG_DATUM(2), PG_ARGISNULL(2)}
+			.kms_key = {TEXTOID, PG_GETARG_DATUM(1), PG_ARGISNULL(1)}
 		},
 		.outages.context = CurrentMemoryContext,
-		.left = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0),
 		.records = !XactReadOnly
 	};
 
 	chatcrypt_require_steward();
-	if (verification.left < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the limit must not be negative")));
+	verification.left = chatcrypt_limit_argument(fcinfo, 2, "max_keys");
 	InitMaterializedSRF(fcinfo, 0);
 	verification.total = Min(chatcrypt_count_keys(&verification.which), verification.left);
 	note_progress(&verification);
-	verify_all_ranges(&verification, PG_ARGISNULL(0));
+	verify_all_ranges(&verification, PG_ARGISNULL(2));
 	return (Datum) 0;
 }

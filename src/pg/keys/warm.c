@@ -42,7 +42,7 @@ note_not_warmed(ChatcryptWarming *warming, const ChatcryptKmsJob *job)
 static bool
 is_out(ChatcryptWarming *warming, const ChatcryptKmsJob *job)
 {
-	const ChatcryptKmsJob *outage = chatcrypt_outage_of(&warming->outages, job->key_uri);
+	const ChatcryptKmsJob *outage = chatcrypt_outage_of(&warming->outages, job->kms_key);
 	ChatcryptKmsJob failed = *job;
 
 	if (outage == NULL)

@@ -86,7 +86,7 @@ read_row(ChatcryptPage *page, uint64 row, MemoryContext context)
 	wrapped->kms_key = MemoryContextStrdup(context, TextDatumGetCString(kms_key));
 	wrapped->old = copy_bytes(chatcrypt_owner_column(row, 6, &isnull), context);
 	job->id = read_id(row);
-	job->key_uri = wrapped->kms_key;
+	job->kms_key = wrapped->kms_key;
 	chatcrypt_store_context(&job->id, job->context);
 	page->count++;
 }
@@ -233,7 +233,7 @@ void
 chatcrypt_page_wrap(ChatcryptPage *page, const char *kms_key)
 {
 	for (int i = 0; i < page->count; i++)
-		page->jobs[i].key_uri = kms_key;
+		page->jobs[i].kms_key = kms_key;
 	chatcrypt_page_run(page, CC_KMS_WRAP);
 	for (int i = 0; i < page->count; i++)
 		cc_wipe(page->jobs[i].dek, CC_DEK_LEN);
@@ -295,7 +295,7 @@ chatcrypt_try_kms_key(const char *kms_key, ChatcryptOutages *outages, uint32 *ve
 {
 	static const uint8 no_chat[CC_ID_LEN];
 	uint8		wrapped[CC_KMS_WRAPPED_MAX];
-	ChatcryptKmsJob job = {.key_uri = kms_key, .wrapped_out = wrapped, .fresh = true};
+	ChatcryptKmsJob job = {.kms_key = kms_key, .wrapped_out = wrapped, .fresh = true};
 
 	job.id = chatcrypt_key_id(no_chat, CHATCRYPT_PURPOSE_DATA, 1);
 	if (!pg_strong_random(job.dek, CC_DEK_LEN) ||
@@ -353,7 +353,7 @@ columns_of(const ChatcryptPage *page, ChatcryptArg args[5])
 		column[0][i] = Int64GetDatum(page->rows[i].dek_id);
 		column[1][i] = PointerGetDatum(page->rows[i].old);
 		column[2][i] = new_wrapping_of(&page->jobs[i]);
-		column[3][i] = CStringGetTextDatum(page->jobs[i].key_uri);
+		column[3][i] = CStringGetTextDatum(page->jobs[i].kms_key);
 		column[4][i] = CStringGetTextDatum(page->rows[i].detail);
 	}
 	args[0] = (ChatcryptArg) {INT8ARRAYOID, array_of(column[0], page->count, INT8OID), false};

@@ -1,6 +1,6 @@
 /*
  * wrapping.h
- *		Data keys on their way to another wrapping: what rewrap, move_key and
+ *		Data keys on their way to another wrapping: what rewrap, move_kms_key and
  *		verify_keys have in common.
  *
  * A page of keys is read, sent through the KMS step by step with nothing locked,

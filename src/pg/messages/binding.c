@@ -217,7 +217,7 @@ chatcrypt_require_bound_as_sealed(const Datum *sealed, const bool *sealed_nulls,
 					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 					 errmsg("a trigger changed an id, the sender or the time of a message after it was sealed"),
 					 errdetail("They are bound into the envelope, which would not open."),
-					 errhint("Let no trigger on chatcrypt.message change message_id, chat_id, sender or created_at.")));
+					 errhint("Let no trigger on chatcrypt.sealed_message change message_id, chat_id, sender or created_at.")));
 	}
 }
 
@@ -272,13 +272,13 @@ require_new_envelope(const TriggerData *trigger)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION),
 				 errmsg("the new envelope of a message does not open with its new id, chat, sender or time"),
-				 errhint("Write to the view chatcrypt.messages, and let no trigger on chatcrypt.message change these columns.")));
+				 errhint("Write to the view chatcrypt.messages, and let no trigger on chatcrypt.sealed_message change these columns.")));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_require_new_envelope);
 
 /*
- * Trigger on chatcrypt.message, ENABLE ALWAYS, after an UPDATE of a row.  After, because
+ * Trigger on chatcrypt.sealed_message, ENABLE ALWAYS, after an UPDATE of a row.  After, because
  * what a trigger before it makes of the row counts.  Where changes of another server are
  * applied, that server has looked whether they open, and this one may have no key.
  */
@@ -289,10 +289,10 @@ chatcrypt_require_new_envelope(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
 		!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
-		RelationGetRelid(trigger->tg_relation) != chatcrypt_store_relation("message"))
+		RelationGetRelid(trigger->tg_relation) != chatcrypt_store_relation("sealed_message"))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatcrypt.require_new_envelope() must be called as the trigger of chatcrypt.message")));
+				 errmsg("chatcrypt_internal.require_new_envelope() must be called as the trigger of chatcrypt.sealed_message")));
 	require_new_envelope(trigger);
 	return PointerGetDatum(NULL);
 }

@@ -1,7 +1,7 @@
 /*
  * binding.h
  *		Who wrote a message and when is bound into its envelope: the additional data of
- *		a row of chatcrypt.message, for everything that seals or opens one.
+ *		a row of chatcrypt.sealed_message, for everything that seals or opens one.
  *
  * A conversation message binds nothing, and so neither of the two (docs/format.md).
  */

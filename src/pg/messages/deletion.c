@@ -42,29 +42,29 @@
 
 /* Due ones first; those that somebody holds are for the next time. */
 #define DELETE_EXPIRED \
-	"DELETE FROM chatcrypt.message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.message " \
+	"DELETE FROM chatcrypt.sealed_message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.sealed_message " \
 	"WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) " \
 	"AND expires_at <= now()"
 
 /* Of a chat everything goes: this waits for writers. */
 #define DELETE_OF_CHAT \
-	"DELETE FROM chatcrypt.message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.message " \
+	"DELETE FROM chatcrypt.sealed_message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.sealed_message " \
 	"WHERE chat_id = $2 LIMIT $1 FOR UPDATE)) AND chat_id = $2"
 
 #define DELETE_OF_SENDER_IN_CHAT \
-	"DELETE FROM chatcrypt.message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.message " \
+	"DELETE FROM chatcrypt.sealed_message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.sealed_message " \
 	"WHERE chat_id = $2 AND sender = $3 LIMIT $1 FOR UPDATE)) " \
 	"AND chat_id = $2 AND sender = $3"
 
 #define DELETE_OF_SENDER_IN_BLOCKS \
-	"DELETE FROM chatcrypt.message WHERE ctid >= $1 AND ctid < $2 AND sender = $3"
+	"DELETE FROM chatcrypt.sealed_message WHERE ctid >= $1 AND ctid < $2 AND sender = $3"
 
 /* Files that one batch deletes: each with its parts. */
 #define FILES_AT_ONCE 100
 
 #define DELETE_FILES \
-	"DELETE FROM chatcrypt.attachment WHERE ctid = ANY (ARRAY(SELECT ctid " \
-	"FROM chatcrypt.attachment AS a "
+	"DELETE FROM chatcrypt.sealed_attachment WHERE ctid = ANY (ARRAY(SELECT ctid " \
+	"FROM chatcrypt.sealed_attachment AS a "
 
 #define DELETE_EXPIRED_FILES \
 	DELETE_FILES "WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) " \
@@ -73,7 +73,7 @@
 /* Uploads of which nothing has come for $2 seconds. */
 #define DELETE_ABANDONED_UPLOADS \
 	DELETE_FILES "WHERE completed_at IS NULL AND created_at < now() - make_interval(secs => $2) " \
-	"AND NOT EXISTS (SELECT FROM chatcrypt.attachment_part AS p WHERE p.file_id = a.file_id " \
+	"AND NOT EXISTS (SELECT FROM chatcrypt.sealed_attachment_part AS p WHERE p.file_id = a.file_id " \
 	"AND p.stored_at >= now() - make_interval(secs => $2)) LIMIT $1 FOR UPDATE SKIP LOCKED)) " \
 	"AND completed_at IS NULL AND created_at < now() - make_interval(secs => $2)"
 
@@ -123,21 +123,17 @@ delete_in_batches(const char *task, const uint8 *chat_id, const char *sql, Chatc
 
 PG_FUNCTION_INFO_V1(chatcrypt_apply_retention);
 
-/* apply_retention("limit" bigint, batch integer, INOUT deleted bigint) */
+/* apply_retention(max_rows bigint, batch integer, INOUT deleted bigint) */
 Datum
 chatcrypt_apply_retention(PG_FUNCTION_ARGS)
 {
-	int64		most = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
+	int64		most = chatcrypt_limit_argument(fcinfo, 0, "max_rows");
 	int			batch = chatcrypt_batch_argument(fcinfo, 1);
 	int			files = Min(batch, FILES_AT_ONCE);
 	int64		deleted;
 	ChatcryptArg args[2];
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	if (most < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the limit must not be negative")));
 	chatcrypt_work_begin(fcinfo, "chatcrypt.apply_retention()");
 	args[1] = (ChatcryptArg) {FLOAT8OID, Float8GetDatum(chatcrypt_attachment_upload_time), false};
 	deleted = delete_in_batches("delete expired messages", NULL, DELETE_EXPIRED, args, 1, batch,
@@ -184,7 +180,7 @@ delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	chatcrypt_owner_begin_deleting(&scope);
 	chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR UPDATE", &arg, 1);
-	deleted += (int64) chatcrypt_owner_execute("DELETE FROM chatcrypt.message WHERE chat_id = $1",
+	deleted += (int64) chatcrypt_owner_execute("DELETE FROM chatcrypt.sealed_message WHERE chat_id = $1",
 											   &arg, 1);
 	chatcrypt_observer()->chat_deleted(chat_id->data);
 	event.detail = psprintf("chat deleted, with " INT64_FORMAT " messages", deleted);
@@ -251,7 +247,7 @@ chatcrypt_delete_chat(PG_FUNCTION_ARGS)
 static BlockNumber
 blocks_of_messages(void)
 {
-	Relation	table = table_open(chatcrypt_store_relation("message"), AccessShareLock);
+	Relation	table = table_open(chatcrypt_store_relation("sealed_message"), AccessShareLock);
 	BlockNumber blocks = RelationGetNumberOfBlocks(table);
 
 	table_close(table, AccessShareLock);

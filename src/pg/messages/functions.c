@@ -209,7 +209,7 @@ chatcrypt_dek_version(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(chatcrypt_is_sealed);
 
 /*
- * is_sealed(envelope, dek_version): the constraint of chatcrypt.message.  In the words, and
+ * is_sealed(envelope, dek_version): the constraint of chatcrypt.sealed_message.  In the words, and
  * with the fields, that PostgreSQL has for a violation, but without the row.
  */
 Datum
@@ -221,12 +221,13 @@ chatcrypt_is_sealed(PG_FUNCTION_ARGS)
 	if (unlikely(!sealed))
 		ereport(ERROR,
 				(errcode(ERRCODE_CHECK_VIOLATION),
-				 errmsg("new row for relation \"message\" violates check constraint \"message_is_encrypted\""),
+				 errmsg("new row for relation \"sealed_message\" violates check constraint "
+						"\"sealed_message_is_encrypted\""),
 				 errdetail("What it has for encrypted_message is not an envelope of the key version that it has for dek_version."),
 				 errhint("Write to the view chatcrypt.messages, which encrypts."),
 				 err_generic_string(PG_DIAG_SCHEMA_NAME, "chatcrypt"),
-				 err_generic_string(PG_DIAG_TABLE_NAME, "message"),
-				 err_generic_string(PG_DIAG_CONSTRAINT_NAME, "message_is_encrypted")));
+				 err_generic_string(PG_DIAG_TABLE_NAME, "sealed_message"),
+				 err_generic_string(PG_DIAG_CONSTRAINT_NAME, "sealed_message_is_encrypted")));
 	PG_RETURN_BOOL(true);
 }
 

@@ -32,7 +32,7 @@ chatcrypt_insert_unless_there(Row *row)
 	for (int round = 0; !chatcrypt_store_insert_unless_there(row); round++)
 	{
 		TupleDesc	desc;
-		HeapTuple	there = chatcrypt_find_row("message", "message_pkey", InvalidOid, F_UUID_EQ,
+		HeapTuple	there = chatcrypt_find_row("sealed_message", "sealed_message_pkey", InvalidOid, F_UUID_EQ,
 											   row->values[MESSAGE_ID], &desc);
 		bool		isnull;
 		Datum		chat_id;
@@ -44,7 +44,7 @@ chatcrypt_insert_unless_there(Row *row)
 			ereport(ERROR,
 					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 					 errmsg("a message was neither inserted nor found"),
-					 errhint("Look for a trigger on chatcrypt.message that keeps it out.")));
+					 errhint("Look for a trigger on chatcrypt.sealed_message that keeps it out.")));
 		chat_id = heap_getattr(there, MESSAGE_CHAT_ID + 1, desc, &isnull);
 		return memcmp(DatumGetUUIDP(chat_id), DatumGetUUIDP(row->values[MESSAGE_CHAT_ID]),
 					  UUID_LEN) == 0 ? CHATCRYPT_PUT_IGNORED : CHATCRYPT_PUT_REFUSED;

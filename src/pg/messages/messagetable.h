@@ -1,6 +1,6 @@
 /*
  * messagetable.h
- *		Columns of chatcrypt.message and of the view chatcrypt.messages.  Where the table has
+ *		Columns of chatcrypt.sealed_message and of the view chatcrypt.messages.  Where the table has
  *		encrypted_message the view has body, and it shows the numbers of the ids after all others.
  */
 #ifndef CHATCRYPT_MESSAGETABLE_H

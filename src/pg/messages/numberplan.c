@@ -4,10 +4,10 @@
  *		numberplan.h.
  *
  * The view messages shows number_of(chat_id) beside chat_id, and the index is on the
- * uuid.  A uuid has a number exactly where it is id() of that number, so
+ * uuid.  A uuid has a number exactly where it is to_uuid() of that number, so
  *
- *		number_of(uuid) = number			uuid = id(number)
- *		number_of(uuid) = ANY (numbers)		uuid = ANY (id() of each)
+ *		number_of(uuid) = number			uuid = to_uuid(number)
+ *		number_of(uuid) = ANY (numbers)		uuid = ANY (to_uuid() of each)
  *
  * are true of the same rows.  They are not false of the same rows: of a uuid without a
  * number the first is NULL, and the second false.  So one takes the place of the other
@@ -118,7 +118,7 @@ call(Oid function, Oid result, Node *argument, CoercionForm form)
 	return (Expr *) makeFuncExpr(function, result, list_make1(argument), InvalidOid, InvalidOid, form);
 }
 
-/* id(number), of an expression of any integer type. */
+/* to_uuid(number), of an expression of any integer type. */
 static Expr *
 id_of(Node *number)
 {
@@ -127,7 +127,8 @@ id_of(Node *number)
 	if (type == INT4OID || type == INT2OID)
 		number = (Node *) call(type == INT4OID ? F_INT8_INT4 : F_INT8_INT2, INT8OID, number,
 							   COERCE_IMPLICIT_CAST);
-	return call(chatcrypt_store_function("id", INT8OID), UUIDOID, number, COERCE_EXPLICIT_CALL);
+	return call(chatcrypt_store_function("chatcrypt", "to_uuid", INT8OID), UUIDOID, number,
+				COERCE_EXPLICIT_CALL);
 }
 
 /* As the parser casts an array: element by element. */

@@ -1,6 +1,6 @@
 /*
  * rowmover.c
- *		Gives rows of chatcrypt.message new envelopes: see rowmover.h.
+ *		Gives rows of chatcrypt.sealed_message new envelopes: see rowmover.h.
  *
  * table_tuple_update can be told not to wait: a row that another transaction has
  * locked or changed is then left alone, which is what SELECT ... FOR UPDATE SKIP
@@ -68,7 +68,7 @@ is_as_we_made_it(Relation table)
 ChatcryptRowMover *
 chatcrypt_rowmover_open(void)
 {
-	Relation	table = table_open(chatcrypt_store_relation("message"), RowExclusiveLock);
+	Relation	table = table_open(chatcrypt_store_relation("sealed_message"), RowExclusiveLock);
 	ChatcryptRowMover *mover;
 
 	if (!is_as_we_made_it(table))

@@ -1,6 +1,6 @@
 /*
  * rowmover.h
- *		Gives rows of chatcrypt.message new envelopes the way the executor would, but
+ *		Gives rows of chatcrypt.sealed_message new envelopes the way the executor would, but
  *		without locking them first and without waiting for anybody: what makes
  *		re-encryption affordable.
  *

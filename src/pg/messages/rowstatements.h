@@ -1,6 +1,6 @@
 /*
  * rowstatements.h
- *		The statements that store a row of chatcrypt.message, as the current user.
+ *		The statements that store a row of chatcrypt.sealed_message, as the current user.
  *
  * Rows are as the table has them, with the envelope.  False where nothing was stored: a
  * policy, a trigger or the statement's own condition kept the row out or as it was.

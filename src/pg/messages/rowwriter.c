@@ -1,6 +1,6 @@
 /*
  * rowwriter.c
- *		Inserts rows into chatcrypt.message: see rowwriter.h.
+ *		Inserts rows into chatcrypt.sealed_message: see rowwriter.h.
  *
  * ExecSimpleRelationInsert, which logical replication uses, does the executor's
  * work for one row: triggers, generated columns, constraints, indexes.  It leaves
@@ -231,7 +231,7 @@ has_btrees_alone(const ResultRelInfo *result)
 ChatcryptRowWriter *
 chatcrypt_rowwriter_open(MemoryContext query_context)
 {
-	Oid			relid = chatcrypt_store_relation("message");
+	Oid			relid = chatcrypt_store_relation("sealed_message");
 	Relation	table = table_open(relid, RowExclusiveLock);
 	ResourceOwner outer_owner = CurrentResourceOwner;
 	MemoryContext outer_context = CurrentMemoryContext;

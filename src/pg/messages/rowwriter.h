@@ -1,6 +1,6 @@
 /*
  * rowwriter.h
- *		Inserts rows into chatcrypt.message the way the executor does, but without
+ *		Inserts rows into chatcrypt.sealed_message the way the executor does, but without
  *		planning and starting a statement for each: what makes bulk writes through
  *		the view affordable.
  *

@@ -1,6 +1,6 @@
 /*
  * tablewrite.c
- *		Runs the statements that write chatcrypt.message: see tablewrite.h.
+ *		Runs the statements that write chatcrypt.sealed_message: see tablewrite.h.
  *
  * PostgreSQL checks rights when a plan starts, and has no way to grant one for a single
  * statement: SECURITY DEFINER would make the owner of the table the user of everything
@@ -29,7 +29,7 @@ without_right_to_write(const PlannedStmt *plan)
 	PlannedStmt *copy = makeNode(PlannedStmt);
 
 	memcpy(copy, plan, sizeof(PlannedStmt));
-	chatcrypt_ask_no_right_to_write(copy, chatcrypt_store_relation("message"));
+	chatcrypt_ask_no_right_to_write(copy, chatcrypt_store_relation("sealed_message"));
 	return copy;
 }
 

@@ -1,6 +1,6 @@
 /*
  * tablewrite.h
- *		Runs the statements that write chatcrypt.message for the view and its functions.
+ *		Runs the statements that write chatcrypt.sealed_message for the view and its functions.
  *
  * Whoever writes through the view has no right to INSERT into the table, nor to UPDATE but
  * expires_at.  These statements run as the current user all the same, so that policies,
@@ -16,7 +16,7 @@
 
 /*
  * As chatcrypt_statement_run().  The caller has checked that its user may write.  sql is
- * one statement that writes to chatcrypt.message.
+ * one statement that writes to chatcrypt.sealed_message.
  */
 extern uint64 chatcrypt_tablewrite_run(SPIPlanPtr *plan, const char *sql,
 									   const ChatcryptArg *args, int nargs);

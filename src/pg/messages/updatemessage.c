@@ -39,7 +39,7 @@ typedef ChatcryptMessageRow Row;
 static bool
 lock_row_as_read(Datum message_id)
 {
-	Relation	table = table_open(chatcrypt_store_relation("message"), RowExclusiveLock);
+	Relation	table = table_open(chatcrypt_store_relation("sealed_message"), RowExclusiveLock);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
 	TM_FailureData failure;
 	ScanKeyData key;
@@ -48,7 +48,7 @@ lock_row_as_read(Datum message_id)
 	TM_Result	result = TM_SelfModified;
 
 	ScanKeyInit(&key, MESSAGE_ID + 1, BTEqualStrategyNumber, F_UUID_EQ, message_id);
-	scan = systable_beginscan(table, chatcrypt_store_relation("message_pkey"), true,
+	scan = systable_beginscan(table, chatcrypt_store_relation("sealed_message_pkey"), true,
 							  GetActiveSnapshot(), 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -80,7 +80,7 @@ read_envelope(Datum message_id)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	if (chatcrypt_statement_run(&plan,
-								"SELECT encrypted_message FROM chatcrypt.message "
+								"SELECT encrypted_message FROM chatcrypt.sealed_message "
 								"WHERE message_id OPERATOR(pg_catalog.=) $1", &id, 1, false) > 0)
 	{
 		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);

@@ -48,7 +48,7 @@ take_what_stays(Row *row)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	if (chatcrypt_statement_run(&plan,
-								"SELECT chat_id, sender, created_at FROM chatcrypt.message "
+								"SELECT chat_id, sender, created_at FROM chatcrypt.sealed_message "
 								"WHERE message_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
 								&id, 1, false) > 0)
 	{
@@ -83,7 +83,7 @@ static bool
 hidden_in_another_chat(const Row *row)
 {
 	TupleDesc	desc;
-	HeapTuple	message = chatcrypt_find_row("message", "message_pkey", InvalidOid, F_UUID_EQ,
+	HeapTuple	message = chatcrypt_find_row("sealed_message", "sealed_message_pkey", InvalidOid, F_UUID_EQ,
 											 row->values[MESSAGE_ID], &desc);
 	Row			there;
 

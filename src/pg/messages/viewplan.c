@@ -84,7 +84,7 @@ subquery_of_target(const Query *update)
 static void
 lock_rows_of(Query *view)
 {
-	Oid			table = chatcrypt_store_relation("message");
+	Oid			table = chatcrypt_store_relation("sealed_message");
 	ListCell   *cell;
 
 	foreach(cell, view->jointree->fromlist)

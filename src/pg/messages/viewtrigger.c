@@ -42,7 +42,7 @@ check_columns(TupleDesc view)
 	if (!known)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatcrypt.write_message() serves views with the columns of chatcrypt.messages alone")));
+				 errmsg("chatcrypt_internal.write_message() serves views with the columns of chatcrypt.messages alone")));
 }
 
 /* The columns that show the numbers of ids. */
@@ -95,7 +95,7 @@ check_numbers(const ViewRow *given, const ViewRow *before)
 					(errcode(ERRCODE_GENERATED_ALWAYS),
 					 errmsg("column \"%s\" of view \"messages\" shows the number of %s, and is not set",
 							numbers[i].name, numbers[i].id_name),
-					 errhint("Leave it out, and set %s to chatcrypt.id() of the number.",
+					 errhint("Leave it out, and set %s to chatcrypt.to_uuid() of the number.",
 							 numbers[i].id_name)));
 }
 
@@ -166,7 +166,7 @@ chatcrypt_write_message(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_INSTEAD(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatcrypt.write_message() must be called as the trigger of chatcrypt.messages")));
+				 errmsg("chatcrypt_internal.write_message() must be called as the trigger of chatcrypt.messages")));
 	check_columns(RelationGetDescr(trigger->tg_relation));
 	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))

@@ -198,7 +198,7 @@ bool
 chatcrypt_fence_hold(TimestampTz until, Snapshot *since)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz patience = Max(until, TimestampTzPlusMilliseconds(now, FIRST_HOLD));
+	TimestampTz deadline = Max(until, TimestampTzPlusMilliseconds(now, FIRST_HOLD));
 
 	Assert(up && nrunning == 0);
 	chatcrypt_work_commit();
@@ -210,7 +210,7 @@ chatcrypt_fence_hold(TimestampTz until, Snapshot *since)
 		return false;
 	}
 	*since = RegisterSnapshot(GetTransactionSnapshot());
-	if (hold_until(Min(patience, TimestampTzPlusMilliseconds(now, hold_time)), *since))
+	if (hold_until(Min(deadline, TimestampTzPlusMilliseconds(now, hold_time)), *since))
 		return true;
 	hold_time = Min(hold_time * 2, LONGEST_HOLD);
 	chatcrypt_fence_release(*since);
@@ -225,7 +225,7 @@ chatcrypt_fence_release(Snapshot since)
 }
 
 TimestampTz
-chatcrypt_end_of_patience(FunctionCallInfo fcinfo, int n)
+chatcrypt_fence_deadline(FunctionCallInfo fcinfo, int n)
 {
 	if (PG_ARGISNULL(n))
 		return DT_NOEND;

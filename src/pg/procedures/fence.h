@@ -3,8 +3,8 @@
  *		Waiting until every transaction of this database that runs at a moment has
  *		ended, prepared ones included, without holding up any of them.
  *
- * A fence is its session's own and outlives transactions: who has no patience left
- * may come back to it.
+ * A fence is its session's own and outlives transactions: a call that waits no longer
+ * leaves it for the next one.
  */
 #ifndef CHATCRYPT_FENCE_H
 #define CHATCRYPT_FENCE_H
@@ -35,7 +35,7 @@ extern bool chatcrypt_fence_wait(TimestampTz until);
  * else: the caller lets go of it with chatcrypt_fence_release().  False where they
  * take longer than is good for VACUUM, or where another session does the same; then
  * they are noted as running, to be waited for without a snapshot.  The next try is
- * given twice the time, if there is as much patience.
+ * given twice the time, but never past the deadline.
  */
 extern bool chatcrypt_fence_hold(TimestampTz until, Snapshot *since);
 extern void chatcrypt_fence_release(Snapshot since);
@@ -46,6 +46,6 @@ extern int	chatcrypt_fence_waits_for(void);
 extern void chatcrypt_fence_lower(void);
 
 /* For an argument that says how long to wait: NULL for as long as it takes. */
-extern TimestampTz chatcrypt_end_of_patience(FunctionCallInfo fcinfo, int n);
+extern TimestampTz chatcrypt_fence_deadline(FunctionCallInfo fcinfo, int n);
 
 #endif

@@ -168,12 +168,12 @@ chatcrypt_work_try(ChatcryptStep step, void *arg)
 }
 
 bool
-chatcrypt_is_out(const ChatcryptOutages *outages, const char *key_uri)
+chatcrypt_is_out(const ChatcryptOutages *outages, const char *kms_key)
 {
 	ListCell   *cell;
 
-	foreach(cell, outages->key_uris)
-		if (strcmp(lfirst(cell), key_uri) == 0)
+	foreach(cell, outages->kms_keys)
+		if (strcmp(lfirst(cell), kms_key) == 0)
 			return true;
 	return false;
 }
@@ -187,11 +187,11 @@ chatcrypt_is_outage(const ChatcryptKmsJob *job)
 }
 
 static void
-put_out(ChatcryptOutages *outages, const char *key_uri)
+put_out(ChatcryptOutages *outages, const char *kms_key)
 {
 	MemoryContext previous = MemoryContextSwitchTo(outages->context);
 
-	outages->key_uris = lappend(outages->key_uris, pstrdup(key_uri));
+	outages->kms_keys = lappend(outages->kms_keys, pstrdup(kms_key));
 	MemoryContextSwitchTo(previous);
 }
 
@@ -215,14 +215,14 @@ find_failure(const ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJo
 		if (failure->op == op && failure->first.outcome == job->outcome &&
 			failure->first.wrong_key == job->wrong_key &&
 			failure->first.another_key == job->another_key &&
-			strcmp(failure->first.key_uri, job->key_uri) == 0)
+			strcmp(failure->first.kms_key, job->kms_key) == 0)
 			return failure;
 	}
 	return NULL;
 }
 
 const ChatcryptKmsJob *
-chatcrypt_outage_of(const ChatcryptOutages *outages, const char *key_uri)
+chatcrypt_outage_of(const ChatcryptOutages *outages, const char *kms_key)
 {
 	ListCell   *cell;
 
@@ -230,7 +230,7 @@ chatcrypt_outage_of(const ChatcryptOutages *outages, const char *key_uri)
 	{
 		const Failure *failure = lfirst(cell);
 
-		if (chatcrypt_is_outage(&failure->first) && strcmp(failure->first.key_uri, key_uri) == 0)
+		if (chatcrypt_is_outage(&failure->first) && strcmp(failure->first.kms_key, kms_key) == 0)
 			return &failure->first;
 	}
 	return NULL;
@@ -246,7 +246,7 @@ add_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJob *job)
 	failure->op = op;
 	failure->first = *job;
 	cc_wipe(failure->first.dek, CC_DEK_LEN);
-	failure->first.key_uri = pstrdup(job->key_uri);
+	failure->first.kms_key = pstrdup(job->kms_key);
 	failure->first.wrapped = NULL;
 	failure->first.wrapped_out = NULL;
 	outages->failures = lappend(outages->failures, failure);
@@ -259,14 +259,14 @@ chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptK
 {
 	Failure    *failure;
 
-	if (chatcrypt_is_out(outages, job->key_uri))
+	if (chatcrypt_is_out(outages, job->kms_key))
 		return;
 	failure = find_failure(outages, op, job);
 	if (failure == NULL)
 		failure = add_failure(outages, op, job);
 	failure->count++;
 	if (chatcrypt_is_outage(job))
-		put_out(outages, job->key_uri);
+		put_out(outages, job->kms_key);
 }
 
 static void
@@ -284,10 +284,10 @@ report_failure(Failure *failure)
 
 	if (chatcrypt_is_outage(&failure->first))
 		error->message = psprintf("%s, and the other keys of \"%s\" are left as they are",
-								  error->message, failure->first.key_uri);
+								  error->message, failure->first.kms_key);
 	else if (failure->count > 1)
 		error->message = psprintf("%s, nor " INT64_FORMAT " others of \"%s\"", error->message,
-								  failure->count - 1, failure->first.key_uri);
+								  failure->count - 1, failure->first.kms_key);
 	warn_of(error);
 }
 
@@ -314,7 +314,7 @@ chatcrypt_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job)
 
 	if (chatcrypt_work_try(raise_outage, &failed))
 		pg_unreachable();
-	put_out(outages, job->key_uri);
+	put_out(outages, job->kms_key);
 }
 
 int
@@ -325,4 +325,16 @@ chatcrypt_batch_argument(FunctionCallInfo fcinfo, int n)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a batch has at least one row")));
 	return PG_GETARG_INT32(n);
+}
+
+int64
+chatcrypt_limit_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		return PG_INT64_MAX;
+	if (PG_GETARG_INT64(n) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative", name)));
+	return PG_GETARG_INT64(n);
 }

@@ -1,7 +1,7 @@
 /*
  * work.h
  *		What procedures have in common that do much, in many transactions: rotate_due,
- *		rewrap, move_key.
+ *		rewrap, move_kms_key.
  *
  * They are written in C: nobody's search_path gets between them and their
  * statements, and a caller who is inside a transaction block is told so before
@@ -50,7 +50,7 @@ extern const char *chatcrypt_work_first_failure(void);
 typedef struct ChatcryptOutages
 {
 	MemoryContext context;		/* where they are remembered */
-	List	   *key_uris;
+	List	   *kms_keys;
 	List	   *failures;
 } ChatcryptOutages;
 
@@ -59,9 +59,9 @@ extern bool chatcrypt_is_outage(const ChatcryptKmsJob *job);
 
 /* A job that failed with a key service that is out of order; NULL where none was noted. */
 extern const ChatcryptKmsJob *chatcrypt_outage_of(const ChatcryptOutages *outages,
-												  const char *key_uri);
+												  const char *kms_key);
 
-extern bool chatcrypt_is_out(const ChatcryptOutages *outages, const char *key_uri);
+extern bool chatcrypt_is_out(const ChatcryptOutages *outages, const char *kms_key);
 
 /* A job that failed, perhaps because its whole key service is out of order. */
 extern void chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op,
@@ -75,5 +75,8 @@ extern void chatcrypt_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJ
 
 /* An argument that says how many rows a batch has; raises for NULL and for less than one. */
 extern int	chatcrypt_batch_argument(FunctionCallInfo fcinfo, int n);
+
+/* An argument such as max_keys: the largest number there is for NULL; raises for less than 0. */
+extern int64 chatcrypt_limit_argument(FunctionCallInfo fcinfo, int n, const char *name);
 
 #endif

@@ -75,7 +75,7 @@ wrapping_of_server(ChatcryptWrapping *wrapping)
 {
 	chatcrypt_tenant_wrapping("default", wrapping);
 	wrapping->kms_key = pstrdup(chatcrypt_default_kms_key);
-	chatcrypt_check_key_uri(wrapping->kms_key);
+	chatcrypt_check_kms_key(wrapping->kms_key);
 }
 
 void
@@ -109,7 +109,7 @@ unwrap(const ChatcryptEventKey *key)
 {
 	ChatcryptKmsJob job = {
 		.id = key->id,
-		.key_uri = key->kms_key,
+		.kms_key = key->kms_key,
 		.wrapped = (const uint8 *) VARDATA(key->wrapped),
 		.wrapped_len = (uint16) Min(VARSIZE(key->wrapped) - VARHDRSZ, PG_UINT16_MAX)
 	};
@@ -212,7 +212,7 @@ check_wrapped(const ChatcryptNewDek *moved, const char *kms_key)
 {
 	ChatcryptKmsJob job = {
 		.id = moved->id,
-		.key_uri = kms_key,
+		.kms_key = kms_key,
 		.wrapped = (const uint8 *) VARDATA(moved->wrapped),
 		.wrapped_len = (uint16) (VARSIZE(moved->wrapped) - VARHDRSZ),
 		.fresh = true,

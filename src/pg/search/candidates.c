@@ -25,7 +25,7 @@ static const char by_token[] =
 "ORDER BY t.created_at DESC, t.message_id DESC LIMIT $4";
 
 static const char by_time[] =
-"SELECT m.message_id, m.created_at FROM chatcrypt.message m %s"
+"SELECT m.message_id, m.created_at FROM chatcrypt.sealed_message m %s"
 "WHERE m.chat_id = $1 AND (m.created_at, m.message_id) < ($2, $3) AND m.created_at <= $2 %s%s "
 "ORDER BY m.created_at DESC, m.message_id DESC LIMIT $4";
 

@@ -63,7 +63,7 @@ has_messages(const uint8 *chat_id)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
-	return chatcrypt_owner_execute("SELECT FROM chatcrypt.message WHERE chat_id = $1 LIMIT 1", &arg,
+	return chatcrypt_owner_execute("SELECT FROM chatcrypt.sealed_message WHERE chat_id = $1 LIMIT 1", &arg,
 								   1) > 0;
 }
 

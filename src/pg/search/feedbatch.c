@@ -46,7 +46,7 @@
 	"AND d.dek_version = m.dek_version " \
 	"AND d.purpose <> 'search' AND d.state <> 'destroyed'), m.created_at " \
 	"FROM unnest($1, $2) WITH ORDINALITY AS u (position, message_id, n) " \
-	"LEFT JOIN chatcrypt.message m ON m.message_id = u.message_id AND (m.expires_at IS NULL " \
+	"LEFT JOIN chatcrypt.sealed_message m ON m.message_id = u.message_id AND (m.expires_at IS NULL " \
 	"OR m.expires_at > clock_timestamp()) " \
 	"LEFT JOIN chatcrypt.search_policy s ON s.chat_id = m.chat_id AND s.feed " \
 	"LEFT JOIN chatcrypt.search_token t ON t.message_id = m.message_id " \

@@ -94,7 +94,7 @@ end_chat(Datum position, Datum chat_id)
  * created_at are noted together, so that created_at alone says where to go on.
  */
 #define NOTE_MESSAGES \
-	"WITH listed AS (SELECT message_id, created_at FROM chatcrypt.message " \
+	"WITH listed AS (SELECT message_id, created_at FROM chatcrypt.sealed_message " \
 	"WHERE chat_id = $2 AND ($3 IS NULL OR created_at > $3) " \
 	"ORDER BY created_at FETCH FIRST ($4) ROWS WITH TIES), " \
 	"noted AS (INSERT INTO chatcrypt.search_feed (message_id, chat_id) " \

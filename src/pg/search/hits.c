@@ -78,7 +78,7 @@ read_messages(Datum *ids, int nids)
 
 	chatcrypt_statement_run(&plan,
 							"SELECT message_id, created_at, sender, encrypted_message, chat_id "
-							"FROM chatcrypt.message "
+							"FROM chatcrypt.sealed_message "
 							"WHERE message_id OPERATOR(pg_catalog.=) ANY ($1) "
 							"AND encrypted_message IS NOT NULL "
 							"AND (expires_at IS NULL "

@@ -140,7 +140,7 @@ note_truncated(void)
 
 PG_FUNCTION_INFO_V1(chatcrypt_message_removed);
 
-/* Trigger on chatcrypt.message, ENABLE ALWAYS: after DELETE of a row, after TRUNCATE. */
+/* Trigger on chatcrypt.sealed_message, ENABLE ALWAYS: after DELETE of a row, after TRUNCATE. */
 Datum
 chatcrypt_message_removed(PG_FUNCTION_ARGS)
 {
@@ -148,10 +148,10 @@ chatcrypt_message_removed(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
 		(fcinfo->flinfo->fn_extra == NULL &&
-		 RelationGetRelid(trigger->tg_relation) != chatcrypt_store_relation("message")))
+		 RelationGetRelid(trigger->tg_relation) != chatcrypt_store_relation("sealed_message")))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatcrypt.message_removed() must be called as the trigger of chatcrypt.message")));
+				 errmsg("chatcrypt_internal.message_removed() must be called as the trigger of chatcrypt.sealed_message")));
 	if (!TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		note_truncated();
 	else if (has_work(fcinfo->flinfo))

@@ -63,7 +63,7 @@ typedef struct Reindex
 
 	int64		indexed;
 	int64		unreadable;
-	int64		outstanding;	/* transactions that it had no patience for */
+	int64		outstanding;	/* older transactions that still ran at the deadline */
 } Reindex;
 
 static void
@@ -178,7 +178,7 @@ list_messages(const Reindex *run, Datum **ids)
 	uint64		count;
 	bool		isnull;
 
-	count = chatcrypt_owner_execute("SELECT m.message_id, m.created_at FROM chatcrypt.message m "
+	count = chatcrypt_owner_execute("SELECT m.message_id, m.created_at FROM chatcrypt.sealed_message m "
 									"LEFT JOIN chatcrypt.search_token t USING (message_id) "
 									"WHERE m.chat_id = $1 AND m.encrypted_message IS NOT NULL "
 									"AND t.generation IS DISTINCT FROM $2 AND m.created_at >= $3 "
@@ -262,7 +262,7 @@ index_batch(void *arg)
 													  TYPALIGN_CHAR)), false
 	};
 	locked = chatcrypt_owner_execute("SELECT message_id, created_at, sender, encrypted_message "
-									 "FROM chatcrypt.message "
+									 "FROM chatcrypt.sealed_message "
 									 "WHERE message_id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED",
 									 &messages, 1);
 	for (uint64 i = 0; i < locked; i++)
@@ -288,7 +288,7 @@ pass(Reindex *run)
 	} while (run->listed == run->batch);
 }
 
-/* False where patience ended before nothing was passed over. */
+/* False where the deadline came before the last message was indexed. */
 static bool
 pass_until_done(Reindex *run, TimestampTz until)
 {
@@ -327,7 +327,7 @@ static Datum
 reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 {
 	Reindex		run = {.chat_id = *chat_id, .batch = chatcrypt_batch_argument(fcinfo, 1)};
-	TimestampTz until = chatcrypt_end_of_patience(fcinfo, 3);
+	TimestampTz until = chatcrypt_fence_deadline(fcinfo, 3);
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	chatcrypt_require_participant(chat_id->data);
@@ -343,7 +343,7 @@ reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 				 errmsg("the search index of chat %s is not complete yet",
 						chatcrypt_id_text(chat_id->data)),
 				 errdetail("Transactions that began before its change are running still."),
-				 errhint("Call again when they have ended, or with more patience.")));
+				 errhint("Call again when they have ended, or with a longer max_wait.")));
 	if (PG_NARGS() > INPUTS)
 		return chatcrypt_work_end(fcinfo,
 								  (int64[]) {run.indexed, run.unreadable, run.outstanding}, 3);
@@ -357,7 +357,7 @@ reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 PG_FUNCTION_INFO_V1(chatcrypt_reindex_search);
 
 /*
- * reindex_search(chat_id any_id, batch integer, new_key boolean, patience interval
+ * reindex_search(chat_id any_id, batch integer, new_key boolean, max_wait interval
  * [, INOUT indexed, unreadable, waiting_for])
  */
 Datum

@@ -75,7 +75,7 @@ chatcrypt_tenantpolicy_read(const char *tenant, ChatcryptPolicyRequest *request)
 	"INSERT INTO chatcrypt.search_policy " \
 	"(chat_id, mode, config, prefixes, trigrams, bits, feed, complete) " \
 	"SELECT id, $2, $3, $4, $5, $6, $7, $2 <> 'blind' OR " \
-	"(SELECT true FROM chatcrypt.message m WHERE m.chat_id = id LIMIT 1) IS NULL " \
+	"(SELECT true FROM chatcrypt.sealed_message m WHERE m.chat_id = id LIMIT 1) IS NULL " \
 	"FROM unnest($1) AS id"
 
 void

@@ -137,7 +137,7 @@ chatcrypt_tokenrows_are_missing(const uint8 chat_id[CC_ID_LEN], int64 generation
 	Oid			types[] = {UUIDOID, INT8OID};
 	Datum		values[] = {PointerGetDatum(chat_id), Int64GetDatum(generation)};
 
-	if (SPI_execute_with_args("SELECT FROM chatcrypt.message m WHERE m.chat_id = $1 "
+	if (SPI_execute_with_args("SELECT FROM chatcrypt.sealed_message m WHERE m.chat_id = $1 "
 							  "AND m.encrypted_message IS NOT NULL AND NOT EXISTS "
 							  "(SELECT FROM chatcrypt.search_token t "
 							  "WHERE t.message_id = m.message_id AND t.generation = $2)",
@@ -157,7 +157,7 @@ chatcrypt_tokenrows_remove_chat(const uint8 chat_id[CC_ID_LEN])
 
 	if (chatcrypt_tokenrows_exist())
 		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.search_token t "
-										  "USING chatcrypt.message m "
+										  "USING chatcrypt.sealed_message m "
 										  "WHERE m.chat_id = $1 AND t.message_id = m.message_id "
 										  "AND t.chat_id = $1", &arg, 1);
 }
@@ -170,7 +170,7 @@ chatcrypt_tokenrows_remove_tenant(Datum tenant)
 	if (chatcrypt_tokenrows_exist())
 		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.search_token t "
 										  "USING chatcrypt.chat c "
-										  "JOIN chatcrypt.message m USING (chat_id) "
+										  "JOIN chatcrypt.sealed_message m USING (chat_id) "
 										  "WHERE c.tenant = $1 AND t.message_id = m.message_id "
 										  "AND t.chat_id = m.chat_id", &arg, 1);
 }

@@ -21,7 +21,7 @@
 /* What makes two failures the same. */
 typedef struct Failure
 {
-	char		key_uri[CC_KMS_URI_MAX];
+	char		kms_key[CC_KMS_URI_MAX];
 	int			sqlstate;		/* 0 for no failure */
 } Failure;
 
@@ -68,7 +68,7 @@ is_quiet(const Place *place, int64 now_ms)
 static bool
 is_same(const Failure *one, const Failure *other)
 {
-	return one->sqlstate == other->sqlstate && strcmp(one->key_uri, other->key_uri) == 0;
+	return one->sqlstate == other->sqlstate && strcmp(one->kms_key, other->kms_key) == 0;
 }
 
 /* A place is free for another failure when its minute is over and its count is told. */
@@ -141,7 +141,7 @@ chatcrypt_failurelog_tell(void)
 			ereport(LOG,
 					(errcode(place.failure.sqlstate),
 					 errmsg("requests with \"%s\"%s failed " UINT64_FORMAT " more times (SQLSTATE %s%s)",
-							place.failure.key_uri, others, place.more,
+							place.failure.kms_key, others, place.more,
 							unpack_sql_state(place.failure.sqlstate), others)));
 	}
 }
@@ -149,9 +149,9 @@ chatcrypt_failurelog_tell(void)
 /* ---------- the hook ---------- */
 
 void
-chatcrypt_failurelog_expect(const char *key_uri, int sqlstate)
+chatcrypt_failurelog_expect(const char *kms_key, int sqlstate)
 {
-	strlcpy(raised.key_uri, key_uri, CC_KMS_URI_MAX);
+	strlcpy(raised.kms_key, kms_key, CC_KMS_URI_MAX);
 	raised.sqlstate = sqlstate;
 }
 

@@ -25,7 +25,7 @@ extern void chatcrypt_failurelog_install_hooks(void);
  * error.
  */
 #define CHATCRYPT_RAISES_FAILURES	"chatcrypt_kms_raise"
-extern void chatcrypt_failurelog_expect(const char *key_uri, int sqlstate);
+extern void chatcrypt_failurelog_expect(const char *kms_key, int sqlstate);
 
 /*
  * For a procedure that has caught an error and goes on: logs the words in one line, but for a

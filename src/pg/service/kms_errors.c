@@ -66,25 +66,25 @@ detail_of(const ChatcryptKmsJob *job)
 
 	if (job->another_key)
 		return errdetail("The key that \"%s\" names now does not open what \"%s\" wrapped before: it is another one. What it wraps would be lost when the right one comes back.",
-						 job->key_uri, job->key_uri);
+						 job->kms_key, job->kms_key);
 	if (job->wrong_key)
 		return errdetail("The key service unwrapped \"%s\" to another key than the one that was wrapped; it was not used.",
-						 job->key_uri);
+						 job->kms_key);
 	if (job->worker_silent)
-		return errdetail("The key service of \"%s\" was not asked: %s.", job->key_uri, error);
+		return errdetail("The key service of \"%s\" was not asked: %s.", job->kms_key, error);
 	if (job->held_s > 0)
 		return errdetail("The key service of \"%s\" wants no request for now and will be asked again in %d s: %s.",
-						 job->key_uri, job->held_s, error);
+						 job->kms_key, job->held_s, error);
 	if (job->breaker_open)
 		return errdetail("The key service of \"%s\" was not asked, because it did not answer before: %s.",
-						 job->key_uri, error);
+						 job->kms_key, error);
 	if (job->outcome == CC_KMS_TIMEOUT)
 		return errdetail("The key service of \"%s\" did not answer within chatcrypt.kms_timeout (%g s): %s.",
-						 job->key_uri, chatcrypt_kms_timeout / 1000.0, error);
+						 job->kms_key, chatcrypt_kms_timeout / 1000.0, error);
 	if (cc_kms_outcome_is_transient(job->outcome))
-		return errdetail("The last try with the key service of \"%s\" failed: %s.", job->key_uri,
+		return errdetail("The last try with the key service of \"%s\" failed: %s.", job->kms_key,
 						 error);
-	return errdetail("The key service of \"%s\" answered: %s.", job->key_uri, error);
+	return errdetail("The key service of \"%s\" answered: %s.", job->kms_key, error);
 }
 
 static int
@@ -99,17 +99,17 @@ hint_of(const ChatcryptKmsJob *job)
 		case CC_KMS_DENIED:
 		case CC_KMS_LOGIN_AGAIN:
 			return errhint("Check the server's login at the key service, its credentials and its policy, then run chatcrypt.kms_check('%s').",
-						   job->key_uri);
+						   job->kms_key);
 		case CC_KMS_REJECTED:
 		case CC_KMS_NOT_OPENED:
 		case CC_KMS_SPLIT:
 			return errhint("The key was wrapped for another chat or deployment, is damaged, or its version at the key service is no longer allowed: chatcrypt.key_state shows how many keys are below the minimum.");
 		case CC_KMS_NO_KEY:
 			return errhint("Bring the key back at its key service, or make it where nothing was wrapped by it yet: a new one does not open what an old one wrapped. Then run chatcrypt.kms_check('%s').",
-						   job->key_uri);
+						   job->kms_key);
 		case CC_KMS_CONFIG:
 			return errhint("Correct the server's chatcrypt settings or files and reload, then run chatcrypt.kms_check('%s').",
-						   job->key_uri);
+						   job->kms_key);
 		case CC_KMS_TIMEOUT:
 			return errhint("See chatcrypt.kms_status and chatcrypt.kms_worker, then retry; nothing was changed.");
 		default:
@@ -129,7 +129,7 @@ key_of(const ChatcryptKmsJob *job)
 void
 chatcrypt_kms_raise(cc_kms_op op, const ChatcryptKmsJob *job)
 {
-	chatcrypt_failurelog_expect(job->key_uri, sqlstate_of(job));
+	chatcrypt_failurelog_expect(job->kms_key, sqlstate_of(job));
 	ereport(ERROR,
 			(errcode(sqlstate_of(job)),
 			 errmsg("could not %s %s", verb_of(op), key_of(job)),
@@ -140,10 +140,10 @@ chatcrypt_kms_raise(cc_kms_op op, const ChatcryptKmsJob *job)
 void
 chatcrypt_kms_raise_key(const ChatcryptKmsJob *job)
 {
-	chatcrypt_failurelog_expect(job->key_uri, sqlstate_of(job));
+	chatcrypt_failurelog_expect(job->kms_key, sqlstate_of(job));
 	ereport(ERROR,
 			(errcode(sqlstate_of(job)),
-			 errmsg("could not use the key \"%s\"", job->key_uri),
+			 errmsg("could not use the key \"%s\"", job->kms_key),
 			 detail_of(job),
 			 hint_of(job)));
 }

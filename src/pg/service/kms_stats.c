@@ -107,12 +107,12 @@ bool
 chatcrypt_kms_stats_read(int row, ChatcryptKmsStats *stats)
 {
 	LWLockAcquire(lock, LW_SHARED);
-	if (status->rows[row].key_uri[0] == '\0')
-		stats->key_uri[0] = '\0';
+	if (status->rows[row].kms_key[0] == '\0')
+		stats->kms_key[0] = '\0';
 	else
 		*stats = status->rows[row];
 	LWLockRelease(lock);
-	return stats->key_uri[0] != '\0';
+	return stats->kms_key[0] != '\0';
 }
 
 bool

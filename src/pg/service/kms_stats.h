@@ -66,7 +66,7 @@ typedef enum ChatcryptReach
 
 typedef struct ChatcryptKmsStats
 {
-	char		key_uri[CC_KMS_URI_MAX];	/* empty for a row that is not in use */
+	char		kms_key[CC_KMS_URI_MAX];	/* empty for a row that is not in use */
 	bool		only_tried;		/* by kms_check(), which takes any URI, and by nothing else */
 	ChatcryptReach reach;
 	cc_breaker_state breaker;

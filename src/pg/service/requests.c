@@ -71,7 +71,7 @@ chatcrypt_requests_startup(void)
 static void
 check_job(cc_kms_op op, const ChatcryptKmsJob *job)
 {
-	if (job->key_uri == NULL || strlen(job->key_uri) >= CC_KMS_URI_MAX)
+	if (job->kms_key == NULL || strlen(job->kms_key) >= CC_KMS_URI_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the key URI is longer than %d bytes", CC_KMS_URI_MAX - 1)));
@@ -271,7 +271,7 @@ collect(Run *run)
 static int
 wave_of(cc_kms_op op, const ChatcryptKmsJob *job)
 {
-	const cc_kms_provider *provider = cc_kms_provider_for(job->key_uri);
+	const cc_kms_provider *provider = cc_kms_provider_for(job->kms_key);
 
 	return provider == NULL ? 1 : cc_kms_batch_max(provider, op);
 }

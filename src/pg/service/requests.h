@@ -22,7 +22,7 @@
 typedef struct ChatcryptKmsJob
 {
 	ChatcryptKeyId id;			/* the worker checks the kcv of what it unwraps, and caches it under this */
-	const char *key_uri;
+	const char *kms_key;
 	uint64		epoch;			/* in, for unwrap: the key cache's before the row was read; 0 for "now" */
 	uint8		context[CC_CONTEXT_LEN];
 	const uint8 *wrapped;		/* for unwrap and rewrap */

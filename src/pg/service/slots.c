@@ -143,7 +143,7 @@ asks_the_same(int slot, const ChatcryptKmsJob *job)
 	return memcmp(&request->id, &job->id, sizeof(job->id)) == 0 &&
 		item->wrapped_len == job->wrapped_len &&
 		memcmp(item->context, job->context, CC_CONTEXT_LEN) == 0 &&
-		strcmp(request->key_uri, job->key_uri) == 0;
+		strcmp(request->kms_key, job->kms_key) == 0;
 }
 
 /*
@@ -202,7 +202,7 @@ fill_free_slot(cc_kms_op op, const ChatcryptKmsJob *job, uint32 fingerprint)
 	slot->request.unpinned = job->unpinned;
 	slot->request.epoch = job->epoch != 0 ? job->epoch : chatcrypt_keycache_epoch();
 	slot->request.id = job->id;
-	strlcpy(slot->request.key_uri, job->key_uri, CC_KMS_URI_MAX);
+	strlcpy(slot->request.kms_key, job->kms_key, CC_KMS_URI_MAX);
 	fill_item(&items[index], op, job);
 	slot->waiters = 0;
 	slot->deadline_ms = 0;

@@ -40,7 +40,7 @@ typedef struct ChatcryptSlotRequest
 	bool		unpinned;		/* id.kcv is not set: the key is not compared with it, nor cached */
 	uint64		epoch;			/* into the key cache only while this is its epoch */
 	ChatcryptKeyId id;
-	char		key_uri[CC_KMS_URI_MAX];
+	char		kms_key[CC_KMS_URI_MAX];
 } ChatcryptSlotRequest;
 
 typedef struct ChatcryptSlotAnswer

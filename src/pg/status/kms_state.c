@@ -159,7 +159,7 @@ put_status(Row *row, const ChatcryptKmsStats *stats, const char *worker_trouble)
 	bool		called = stats->reach != CHATCRYPT_REACH_UNKNOWN;
 	int64		passed_ms = chatcrypt_clock_ms() - stats->lease_at_ms;
 
-	put_text(row, stats->key_uri);
+	put_text(row, stats->kms_key);
 	put_usable(row, stats, worker_trouble, now);
 	put_time(row, stats->refused_until > now ? stats->refused_until : 0);
 	put_time(row, stats->hold_until > now ? stats->hold_until : 0);
@@ -199,7 +199,7 @@ chatcrypt_read_kms_status(PG_FUNCTION_ARGS)
 /* ---------- kms_calls ---------- */
 
 static void
-store_counts(FunctionCallInfo fcinfo, const char *key_uri, int operation,
+store_counts(FunctionCallInfo fcinfo, const char *kms_key, int operation,
 			 const ChatcryptKmsCount counts[CC_KMS_OUTCOMES])
 {
 	for (int outcome = 0; outcome < CC_KMS_OUTCOMES; outcome++)
@@ -208,7 +208,7 @@ store_counts(FunctionCallInfo fcinfo, const char *key_uri, int operation,
 
 		if (counts[outcome].calls == 0 && counts[outcome].items == 0)
 			continue;
-		put_text(&row, key_uri);
+		put_text(&row, kms_key);
 		put_text(&row, operations[operation]);
 		put_text(&row, cc_kms_outcome_name(outcome));
 		put(&row, Int64GetDatum(counts[outcome].calls), true);
@@ -227,7 +227,7 @@ chatcrypt_read_kms_calls(PG_FUNCTION_ARGS)
 	for (int i = 0; i < CHATCRYPT_KMS_KEYS; i++)
 		if (chatcrypt_kms_stats_read(i, &stats))
 			for (int operation = 0; operation < CHATCRYPT_KMS_OPERATIONS; operation++)
-				store_counts(fcinfo, stats.key_uri, operation, stats.counts[operation]);
+				store_counts(fcinfo, stats.kms_key, operation, stats.counts[operation]);
 	for (int i = 0; i < CHATCRYPT_KMS_ENDPOINTS; i++)
 		if (chatcrypt_kms_logins_read(i, &logins))
 			store_counts(fcinfo, logins.provider, CHATCRYPT_KMS_LOGIN, logins.counts);
@@ -237,12 +237,12 @@ chatcrypt_read_kms_calls(PG_FUNCTION_ARGS)
 /* ---------- kms_latency ---------- */
 
 static void
-store_histogram(FunctionCallInfo fcinfo, const char *key_uri, const char *kind,
+store_histogram(FunctionCallInfo fcinfo, const char *kms_key, const char *kind,
 				const ChatcryptHistogram *histogram)
 {
 	Row			row = {.n = 0};
 
-	put_text(&row, key_uri);
+	put_text(&row, kms_key);
 	put_text(&row, kind);
 	put(&row, chatcrypt_histogram_bounds(), true);
 	put(&row, chatcrypt_histogram_counts(histogram), true);
@@ -261,8 +261,8 @@ chatcrypt_read_kms_latency(PG_FUNCTION_ARGS)
 	{
 		if (!chatcrypt_kms_stats_read(i, &stats))
 			continue;
-		store_histogram(fcinfo, stats.key_uri, "single", &stats.single);
-		store_histogram(fcinfo, stats.key_uri, "batch", &stats.batch);
+		store_histogram(fcinfo, stats.kms_key, "single", &stats.single);
+		store_histogram(fcinfo, stats.kms_key, "batch", &stats.batch);
 	}
 	return (Datum) 0;
 }

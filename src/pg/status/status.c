@@ -109,7 +109,7 @@ chatcrypt_read_cache_status(PG_FUNCTION_ARGS)
 typedef struct Check
 {
 	FunctionCallInfo fcinfo;
-	const char *key_uri;
+	const char *kms_key;
 	uint8		context[CC_CONTEXT_LEN];
 	uint8		dek_digest[CC_SHA256_LEN];
 	uint8		wrapped[CC_KMS_WRAPPED_MAX];
@@ -140,7 +140,7 @@ static ChatcryptKmsJob
 new_job(Check *check, uint8 *wrapped_out)
 {
 	ChatcryptKmsJob job = {
-		.key_uri = check->key_uri,
+		.kms_key = check->kms_key,
 		.wrapped = check->wrapped,
 		.wrapped_len = check->wrapped_len,
 		.wrapped_out = wrapped_out,
@@ -245,14 +245,14 @@ check_rewrap(Check *check)
 static bool
 check_worker_and_uri(Check *check)
 {
-	const cc_kms_provider *provider = cc_kms_provider_for(check->key_uri);
+	const cc_kms_provider *provider = cc_kms_provider_for(check->kms_key);
 	ChatcryptWorkerStatus status;
 
 	chatcrypt_slots_status(&status);
 	report(check, "KMS worker", status.pid != 0,
 		   status.pid != 0 ? psprintf("running as process %d", status.pid) :
 		   "not running: see the server's log", -1);
-	if (provider == NULL || provider->check_uri(check->key_uri) != CC_OK)
+	if (provider == NULL || provider->check_uri(check->kms_key) != CC_OK)
 	{
 		report(check, "key URI", false,
 			   provider == NULL ? "no provider has this scheme" : "not a key URI of this provider",
@@ -270,7 +270,7 @@ chatcrypt_kms_check(PG_FUNCTION_ARGS)
 	cc_kms_outcome made;
 
 	chatcrypt_require_steward();
-	check.key_uri = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	check.kms_key = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	InitMaterializedSRF(fcinfo, 0);
 	if (!pg_strong_random(check.context, CC_CONTEXT_LEN))
 		ereport(ERROR,

@@ -77,7 +77,7 @@ chatcrypt_invalidate(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatcrypt.invalidate() must be called as a trigger")));
+				 errmsg("chatcrypt_internal.invalidate() must be called as a trigger")));
 	if (!is_on(trigger, "participant"))
 		CacheInvalidateRelcache(trigger->tg_relation);
 	else if (!joins_new_chat(trigger))

@@ -65,7 +65,7 @@ is_referred_to(const char *name)
 void
 chatcrypt_owner_begin_deleting(ChatcryptOwnerScope *scope)
 {
-	if (is_referred_to("message") || is_referred_to("attachment") || is_referred_to("chat"))
+	if (is_referred_to("sealed_message") || is_referred_to("sealed_attachment") || is_referred_to("chat"))
 		chatcrypt_defer_nothing();
 	chatcrypt_owner_begin(scope);
 }

@@ -208,14 +208,14 @@ chatcrypt_store_is_named(Oid relation, const char *name)
 }
 
 Oid
-chatcrypt_store_function(const char *name, Oid argument)
+chatcrypt_store_function(const char *schema, const char *name, Oid argument)
 {
-	List	   *names = list_make2(makeString("chatcrypt"), makeString(pstrdup(name)));
+	List	   *names = list_make2(makeString(pstrdup(schema)), makeString(pstrdup(name)));
 
 	return LookupFuncName(names, 1, &argument, false);
 }
 
-/* The function of the policy on chatcrypt.message. */
+/* The function of the policy on chatcrypt.sealed_message. */
 Oid
 chatcrypt_store_function_may_see(void)
 {
@@ -224,11 +224,11 @@ chatcrypt_store_function_may_see(void)
 	return LookupFuncName(name, -1, NULL, false);
 }
 
-/* The function of the trigger on chatcrypt.message that refuses to part a row from its envelope. */
+/* The function of the trigger on chatcrypt.sealed_message that refuses to part a row from its envelope. */
 Oid
 chatcrypt_store_function_require_new_envelope(void)
 {
-	List	   *name = list_make2(makeString("chatcrypt"), makeString("require_new_envelope"));
+	List	   *name = list_make2(makeString("chatcrypt_internal"), makeString("require_new_envelope"));
 
 	return LookupFuncName(name, 0, NULL, false);
 }

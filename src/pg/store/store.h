@@ -87,6 +87,6 @@ extern Oid	chatcrypt_store_function_may_see(void);
 extern Oid	chatcrypt_store_function_require_new_envelope(void);
 
 /* A function of ours that takes one argument of this type. */
-extern Oid	chatcrypt_store_function(const char *name, Oid argument);
+extern Oid	chatcrypt_store_function(const char *schema, const char *name, Oid argument);
 
 #endif

@@ -132,7 +132,7 @@ find_in_messages(const ChatcryptScope *scope, MemoryContext context)
 
 	initStringInfo(&statement.sql);
 	appendStringInfoString(&statement.sql, "SELECT chat_id, message_id, dek_version, " CHECK_MESSAGE
-						   " FROM ONLY chatcrypt.message WHERE " CHECK_MESSAGE " IS NOT NULL");
+						   " FROM ONLY chatcrypt.sealed_message WHERE " CHECK_MESSAGE " IS NOT NULL");
 	(void) append_scope(&statement, scope);
 	appendStringInfo(&statement.sql, " LIMIT " INT64_FORMAT, scope->limit);
 	if (SPI_execute_plan(prepare(&statement, args, arg_nulls), args, arg_nulls, true,

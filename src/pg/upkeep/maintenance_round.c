@@ -66,7 +66,7 @@ static const Task tasks[] = {
 	{"rotate_due", 0, "60s"},
 	{"reencrypt_due", 0, "60s"},
 	{"apply_retention", 0, "60s"},
-	{"purge_unused_deks", 0, "60s"}
+	{"purge_unused_keys", 0, "60s"}
 };
 
 /* ---------- one statement ---------- */
@@ -78,7 +78,7 @@ typedef struct TaskResult
 	int64		items;			/* the first one: how many it dealt with */
 	int64		failed;
 	int64		unreadable;
-	int64		waiting_for;	/* older transactions, for which it had no patience */
+	int64		waiting_for;	/* older transactions that still ran when the wait ended */
 } TaskResult;
 
 static int64

@@ -97,5 +97,5 @@ chatcrypt_require_own_rows(const ChatcryptPlace *place, bool to_write)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("rows of %s are not kept in that table", place->table),
 				 errdetail("A plan for it is not a scan of the table itself: it is distributed, compressed or replaced by a rule."),
-				 errhint("Envelopes in such a table are for its own system to find: see chatcrypt.reseal(), and leave external_envelopes of their chats true.")));
+				 errhint("Envelopes in such a table are for its own system to find: see chatcrypt.reencrypt_envelope(), and leave external_envelopes of their chats true.")));
 }

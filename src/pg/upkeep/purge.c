@@ -1,6 +1,6 @@
 /*
  * purge.c
- *		Destroys keys that nothing needs: purge_unused_deks() and purge_chat().
+ *		Destroys keys that nothing needs: purge_unused_keys() and purge_chat_keys().
  *
  * That no row names a key now does not mean that none will in a moment.  A
  * transaction may have sealed under the key before a rotation replaced it, and not
@@ -47,7 +47,7 @@
  * the time that the others have taken.
  *
  * What was noted, and the fence, are their session's own and outlive transactions:
- * where purge_unused_deks() had no patience to wait, the next call goes on with it.
+ * where max_wait ended before the fence was passed, the next call goes on with it.
  */
 #include "postgres.h"
 
@@ -86,7 +86,7 @@ typedef struct Proposal
 
 static List *proposals;			/* those of one chat together; in a context of their own */
 static MemoryContext purge_context;
-static bool for_one_chat;		/* purge_chat() either ends what it began, or it is of no account */
+static bool for_one_chat;		/* purge_chat_keys() either ends what it began, or it is of no account */
 
 #define READ_POLICY "SELECT external_envelopes FROM chatcrypt.chat WHERE chat_id = $1"
 
@@ -490,7 +490,7 @@ search_step(void *arg)
 }
 
 /*
- * Marks what is in use of the keys proposed.  False where patience ended before; where
+ * Marks what is in use of the keys proposed.  False where the deadline came first; where
  * it cannot be searched, nothing is proposed any more.
  */
 static bool
@@ -524,7 +524,7 @@ search_proposed(Run *run, TimestampTz until)
 	return false;
 }
 
-/* What was fenced, by this call or by an earlier one, if patience allows. */
+/* What was fenced, by this call or by an earlier one, if there is time left. */
 static bool
 finish(Run *run, TimestampTz until)
 {
@@ -592,33 +592,30 @@ require_lasting_snapshots(void)
 				 errhint("Set old_snapshot_threshold to -1 and restart the server.")));
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_purge_unused_deks);
+PG_FUNCTION_INFO_V1(chatcrypt_purge_unused_keys);
 
 /*
- * purge_unused_deks("limit" bigint, patience interval,
+ * purge_unused_keys(max_chats bigint, max_wait interval,
  *					 INOUT destroyed bigint, INOUT failed bigint, INOUT waiting_for bigint)
  */
 Datum
-chatcrypt_purge_unused_deks(PG_FUNCTION_ARGS)
+chatcrypt_purge_unused_keys(PG_FUNCTION_ARGS)
 {
-	ChatcryptArg limit = {INT8OID, PG_GETARG_DATUM(0), PG_ARGISNULL(0)};
+	ChatcryptArg max_chats = {INT8OID, (Datum) 0, false};
 	Run			run = {.forgiving = true};
 	TimestampTz until;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	require_lasting_snapshots();
-	if (!PG_ARGISNULL(0) && PG_GETARG_INT64(0) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the limit must not be negative")));
-	until = chatcrypt_end_of_patience(fcinfo, 1);
-	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_unused_deks()");
+	max_chats.value = Int64GetDatum(chatcrypt_limit_argument(fcinfo, 0, "max_chats"));
+	until = chatcrypt_fence_deadline(fcinfo, 1);
+	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_unused_keys()");
 	if (for_one_chat)
 		forget_all();
 	if (finish(&run, until))
 	{
 		forget_all();
-		propose_all(&run, limit);
+		propose_all(&run, max_chats);
 		(void) finish(&run, until);
 	}
 	chatcrypt_progress_end();
@@ -628,15 +625,15 @@ chatcrypt_purge_unused_deks(PG_FUNCTION_ARGS)
 }
 
 static Datum
-purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
+purge_chat_keys(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
 {
 	Run			run = {0};
 	TimestampTz until;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	require_lasting_snapshots();
-	until = chatcrypt_end_of_patience(fcinfo, 1);
-	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_chat()");
+	until = chatcrypt_fence_deadline(fcinfo, 1);
+	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_chat_keys()");
 	forget_all();
 	for_one_chat = true;
 	(void) take_step(&run, propose_step, chat_id);
@@ -652,19 +649,19 @@ purge_chat(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
 				 errmsg("no key of chat %s was destroyed: older transactions are running still",
 						chatcrypt_id_text(chat_id->data)),
 				 errdetail("There are %d of them.", left),
-				 errhint("Call again when they have ended, or with more patience.")));
+				 errhint("Call again when they have ended, or with a longer max_wait.")));
 	}
 	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.destroyed}, 1);
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_purge_chat);
+PG_FUNCTION_INFO_V1(chatcrypt_purge_chat_keys);
 
-/* purge_chat(chat any_id, patience interval, INOUT destroyed bigint) */
+/* purge_chat_keys(chat any_id, max_wait interval, INOUT destroyed bigint) */
 Datum
-chatcrypt_purge_chat(PG_FUNCTION_ARGS)
+chatcrypt_purge_chat_keys(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
 
-	return purge_chat(fcinfo, &id);
+	return purge_chat_keys(fcinfo, &id);
 }

@@ -1,7 +1,7 @@
 /*
  * reencrypt.c
  *		Moves envelopes to their chat's newest key: reencrypt_chat(), reencrypt_due(),
- *		and reseal() for envelopes that are kept elsewhere.
+ *		and reencrypt_envelope() for envelopes that are kept elsewhere.
  *
  * Each step of a pass (reencryption_pass.h) is a transaction of its own.
  *
@@ -253,7 +253,7 @@ due_chats(FunctionCallInfo fcinfo, uint64 *count)
 PG_FUNCTION_INFO_V1(chatcrypt_reencrypt_due);
 
 /*
- * reencrypt_due(replaced_for interval, "limit" bigint, batch integer,
+ * reencrypt_due(replaced_for interval, max_chats bigint, batch integer,
  *				 INOUT moved bigint, INOUT unreadable bigint, INOUT failed bigint)
  */
 Datum
@@ -265,10 +265,7 @@ chatcrypt_reencrypt_due(PG_FUNCTION_ARGS)
 	uint64		count;
 
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	if (!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the limit must not be negative")));
+	(void) chatcrypt_limit_argument(fcinfo, 1, "max_chats");
 	chatcrypt_work_begin(fcinfo, "chatcrypt.reencrypt_due()");
 	run.slice_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt slice",
 											  ALLOCSET_DEFAULT_SIZES);
@@ -307,20 +304,20 @@ reseal(FunctionCallInfo fcinfo, bool raises)
 	PG_RETURN_BYTEA_P(resealed);
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_reseal_envelope);
+PG_FUNCTION_INFO_V1(chatcrypt_reencrypt_envelope);
 
 /* reseal(chat any_id, message any_id, envelope bytea, aad bytea): raises for what does not open */
 Datum
-chatcrypt_reseal_envelope(PG_FUNCTION_ARGS)
+chatcrypt_reencrypt_envelope(PG_FUNCTION_ARGS)
 {
 	return reseal(fcinfo, true);
 }
 
-PG_FUNCTION_INFO_V1(chatcrypt_try_reseal_envelope);
+PG_FUNCTION_INFO_V1(chatcrypt_try_reencrypt_envelope);
 
 /* The same with NULL for what does not open. */
 Datum
-chatcrypt_try_reseal_envelope(PG_FUNCTION_ARGS)
+chatcrypt_try_reencrypt_envelope(PG_FUNCTION_ARGS)
 {
 	return reseal(fcinfo, false);
 }

@@ -385,7 +385,7 @@ move_row(Work *work, ChatcryptRowMover *mover, ItemPointer at, const bytea *head
 	return moved;
 }
 
-/* The same as move_rows(), for chatcrypt.message and without its locks. */
+/* The same as move_rows(), for chatcrypt.sealed_message and without its locks. */
 static uint64
 move_messages(Work *work, ChatcryptRowMover *mover, ItemPointer rows, int count)
 {

@@ -28,7 +28,7 @@
 #include "pg/upkeep/ownrows.h"
 #include "pg/upkeep/registry.h"
 
-/* A row of chatcrypt.protected_column. */
+/* A row of chatcrypt.envelope_column. */
 typedef struct Registration
 {
 	pg_uuid_t	registry_id;
@@ -74,7 +74,7 @@ read_registrations(void)
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_execute("SELECT registry_id, relation::oid, envelope_column, chat_column, "
 							"message_column, aad "
-							"FROM chatcrypt.protected_column ORDER BY relation, envelope_column",
+							"FROM chatcrypt.envelope_column ORDER BY relation, envelope_column",
 							NULL, 0);
 	MemoryContextSwitchTo(context);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -180,11 +180,11 @@ static const struct
 	char	   *envelope;
 	char	   *message;
 }			own_tables[] = {
-	[CHATCRYPT_PLACE_MESSAGES] = {"message", "chatcrypt.message", "encrypted_message",
+	[CHATCRYPT_PLACE_MESSAGES] = {"sealed_message", "chatcrypt.sealed_message", "encrypted_message",
 								  "message_id"},
-	[CHATCRYPT_PLACE_FILES] = {"attachment", "chatcrypt.attachment", "encrypted_metadata",
+	[CHATCRYPT_PLACE_FILES] = {"sealed_attachment", "chatcrypt.sealed_attachment", "encrypted_metadata",
 							   "file_id"},
-	[CHATCRYPT_PLACE_PARTS] = {"attachment_part", "chatcrypt.attachment_part", "sealed", "file_id"}
+	[CHATCRYPT_PLACE_PARTS] = {"sealed_attachment_part", "chatcrypt.sealed_attachment_part", "sealed", "file_id"}
 };
 
 /* The view would show rows of such tables, and nothing else here would know of them. */
@@ -309,7 +309,7 @@ require_owner(Oid relation)
 	Relation	table = relation_open(relation, AccessShareLock);
 	Oid			owner = table->rd_rel->relowner;
 
-	if (RelationGetNamespace(table) == get_rel_namespace(chatcrypt_store_relation("message")))
+	if (RelationGetNamespace(table) == get_rel_namespace(chatcrypt_store_relation("sealed_message")))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the tables of chatcrypt need no registration")));
@@ -340,7 +340,7 @@ refuse_what_can_be_exchanged(const Registration *registration, ChatcryptArg aad)
 		aad
 	};
 
-	if (chatcrypt_owner_execute("SELECT envelope_column FROM chatcrypt.protected_column "
+	if (chatcrypt_owner_execute("SELECT envelope_column FROM chatcrypt.envelope_column "
 								"WHERE relation = $1::regclass AND envelope_column <> $2 "
 								"AND chat_column = $3 AND message_column = $4 "
 								"AND coalesce(aad, '') = coalesce($5, '')",
@@ -391,7 +391,7 @@ chatcrypt_register_envelopes(PG_FUNCTION_ARGS)
 
 	chatcrypt_owner_begin(&scope);
 	refuse_what_can_be_exchanged(&registration, args[5]);
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.protected_column (registry_id, relation, "
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.envelope_column (registry_id, relation, "
 							"envelope_column, chat_column, "
 							"message_column, aad) VALUES ($1, $2::regclass, $3, $4, $5, $6)", args,
 							lengthof(args));
@@ -412,7 +412,7 @@ chatcrypt_unregister_envelopes(PG_FUNCTION_ARGS)
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	chatcrypt_owner_begin(&scope);
 	removed =
-		chatcrypt_owner_execute("DELETE FROM chatcrypt.protected_column WHERE registry_id = $1",
+		chatcrypt_owner_execute("DELETE FROM chatcrypt.envelope_column WHERE registry_id = $1",
 								&arg, 1);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_BOOL(removed > 0);

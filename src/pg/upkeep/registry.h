@@ -19,9 +19,9 @@
 
 typedef enum ChatcryptPlaceKind
 {
-	CHATCRYPT_PLACE_MESSAGES,	/* chatcrypt.message */
-	CHATCRYPT_PLACE_FILES,		/* chatcrypt.attachment: what is known of files */
-	CHATCRYPT_PLACE_PARTS,		/* chatcrypt.attachment_part: no envelopes, but parts, and its columns part and last */
+	CHATCRYPT_PLACE_MESSAGES,	/* chatcrypt.sealed_message */
+	CHATCRYPT_PLACE_FILES,		/* chatcrypt.sealed_attachment: what is known of files */
+	CHATCRYPT_PLACE_PARTS,		/* chatcrypt.sealed_attachment_part: no envelopes, but parts, and its columns part and last */
 	CHATCRYPT_PLACE_REGISTERED
 } ChatcryptPlaceKind;
 

@@ -58,7 +58,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_check_message);
 
 /*
  * check_message(chat uuid, message uuid, created_at timestamptz, sender text, envelope
- * bytea): the same of a row of chatcrypt.message.
+ * bytea): the same of a row of chatcrypt.sealed_message.
  */
 Datum
 chatcrypt_check_message(PG_FUNCTION_ARGS)
@@ -83,20 +83,23 @@ chatcrypt_check_message(PG_FUNCTION_ARGS)
 
 /* ---------- one chat ---------- */
 
-/* A finding but for the chat's id, which verify_chat() was given. */
+/* As a row of chatcrypt.verification_finding would have it. */
 static void
-put_finding(ReturnSetInfo *result, Oid relation, const ChatcryptFinding *finding)
+put_finding(ReturnSetInfo *result, Oid relation, const pg_uuid_t *chat_id,
+			const ChatcryptFinding *finding)
 {
-	Datum		values[] = {ObjectIdGetDatum(relation), finding->values[1], finding->values[2],
-							finding->values[3]};
-	bool		nulls[] = {false, finding->nulls[1], finding->nulls[2], finding->nulls[3]};
+	Datum		values[] = {
+		ObjectIdGetDatum(relation), UUIDPGetDatum(chat_id), finding->values[1],
+		finding->values[2], finding->values[3], TimestampTzGetDatum(GetCurrentTransactionStartTimestamp())
+	};
+	bool		nulls[] = {false, false, finding->nulls[1], finding->nulls[2], finding->nulls[3], false};
 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_verify_chat);
 
-/* verify_chat(chat any_id, "limit" bigint) */
+/* verify_chat(chat_id any_id, max_findings bigint) */
 Datum
 chatcrypt_verify_chat(PG_FUNCTION_ARGS)
 {
@@ -106,11 +109,11 @@ chatcrypt_verify_chat(PG_FUNCTION_ARGS)
 	ListCell   *cell;
 
 	chatcrypt_require_steward();
+	scope.limit = chatcrypt_limit_argument(fcinfo, 1, "max_findings");
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	scope.chat_id = PG_GETARG_UUID_P(0)->data;
-	scope.limit = PG_ARGISNULL(1) ? PG_INT64_MAX : Max(PG_GETARG_INT64(1), 0);
 	foreach(place, chatcrypt_places(AccessShareLock))
 	{
 		List	   *findings;
@@ -118,7 +121,7 @@ chatcrypt_verify_chat(PG_FUNCTION_ARGS)
 		scope.place = lfirst(place);
 		findings = chatcrypt_find_unopened(&scope);
 		foreach(cell, findings)
-			put_finding(result, scope.place->relation, lfirst(cell));
+			put_finding(result, scope.place->relation, PG_GETARG_UUID_P(0), lfirst(cell));
 		scope.limit -= list_length(findings);
 	}
 	return (Datum) 0;
@@ -137,7 +140,7 @@ keep_finding(Oid relation, const ChatcryptFinding *finding)
 		{TEXTOID, finding->values[3], finding->nulls[3]}
 	};
 
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.unopened (relation, chat_id, message_id, "
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.verification_finding (relation, chat_id, message_id, "
 							"dek_version, reason) "
 							"VALUES ($1, $2, $3, $4, $5)", args, lengthof(args));
 }
@@ -252,7 +255,7 @@ forget_findings(void)
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	chatcrypt_owner_begin(&owner);
-	chatcrypt_owner_execute("DELETE FROM chatcrypt.unopened", NULL, 0);
+	chatcrypt_owner_execute("DELETE FROM chatcrypt.verification_finding", NULL, 0);
 	chatcrypt_owner_end(&owner);
 	PopActiveSnapshot();
 	chatcrypt_work_commit();
@@ -264,13 +267,13 @@ PG_FUNCTION_INFO_V1(chatcrypt_verify_all);
  * Where the key cache holds all keys, they are unwrapped first, and parallel workers find
  * them there; else each batch of rows has its own unwrapped.
  *
- * verify_all(max_rate integer, "limit" bigint, INOUT failed bigint)
+ * verify_all(max_rate integer, max_findings bigint, INOUT failed bigint)
  */
 Datum
 chatcrypt_verify_all(PG_FUNCTION_ARGS)
 {
 	int			max_rate = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
-	int64		limit = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
+	int64		limit = chatcrypt_limit_argument(fcinfo, 1, "max_findings");
 	int64		failed = 0;
 	ChatcryptWarming warming = {0};
 	bool		all_warm;
@@ -278,10 +281,10 @@ chatcrypt_verify_all(PG_FUNCTION_ARGS)
 	List	   *places;
 
 	chatcrypt_require_steward();
-	if ((!PG_ARGISNULL(0) && max_rate < 1) || limit < 0)
+	if (!PG_ARGISNULL(0) && max_rate < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the rate is at least 1 megabyte a second, and the limit not negative")));
+				 errmsg("max_rate must be at least 1 megabyte a second")));
 	chatcrypt_work_begin(fcinfo, "chatcrypt.verify_all()");
 	warming.outages.context = CurrentMemoryContext;
 	places = chatcrypt_places(AccessShareLock);

@@ -281,7 +281,7 @@ class Session(threading.Thread):
 
     def read_file(self, what, thing):
         begin = time.monotonic()
-        if self.ask("SELECT 1 FROM chatcrypt.attachment WHERE file_id = %s AND completed_at IS NOT NULL", thing.name) == []:
+        if self.ask("SELECT 1 FROM chatcrypt.sealed_attachment WHERE file_id = %s AND completed_at IS NOT NULL", thing.name) == []:
             self.oracle.compare(what, thing, ABSENT, begin, time.monotonic())
             return
         destroyed = thing.chat.shred_begin <= time.monotonic()
@@ -336,16 +336,16 @@ class Session(threading.Thread):
         self.ask("UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = %s", chat.name)
 
     def rewrap(self):
-        self.ask('CALL chatcrypt.rewrap("limit" => 100)')
+        self.ask('CALL chatcrypt.rewrap(max_keys => 100)')
 
     def reencrypt(self):
         self.ask("CALL chatcrypt.reencrypt_chat(%s::uuid)", self.any_chat().name)
 
     def rotate_due(self):
-        self.ask('CALL chatcrypt.rotate_due("limit" => 20)')
+        self.ask('CALL chatcrypt.rotate_due(max_chats => 20)')
 
     def purge(self):
-        self.ask("CALL chatcrypt.purge_unused_deks(20, '1 second')")
+        self.ask("CALL chatcrypt.purge_unused_keys(20, '1 second')")
 
     def retain(self):
         self.ask("CALL chatcrypt.apply_retention()")
@@ -494,7 +494,7 @@ class Soak:
                 self.oracle.problem(f"check: chat {name} was made by nobody")
             else:
                 self.oracle.chats[name].exists = True
-        for (name,) in self.checker.ask("SELECT message_id FROM chatcrypt.message AS m WHERE NOT EXISTS "
+        for (name,) in self.checker.ask("SELECT message_id FROM chatcrypt.sealed_message AS m WHERE NOT EXISTS "
                                         "(SELECT FROM chatcrypt.chat AS c WHERE c.chat_id = m.chat_id)"):
             self.oracle.problem(f"check: message {name} has no chat")
 

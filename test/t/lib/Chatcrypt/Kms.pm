@@ -49,14 +49,14 @@ sub make_chats
 	return $node->safe_psql('postgres', <<"SQL");
 SELECT chatcrypt.create_chats(array_agg(n), tenant => '$tenant') FROM generate_series($first\::bigint, $last) AS n;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body)
-	SELECT chatcrypt.id(n), chatcrypt.id(n), 'body ' || n FROM generate_series($first\::bigint, $last) AS n;
+	SELECT chatcrypt.to_uuid(n), chatcrypt.to_uuid(n), 'body ' || n FROM generate_series($first\::bigint, $last) AS n;
 SQL
 }
 
 sub read_chat
 {
 	my ($number) = @_;
-	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.id($number)";
+	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($number)";
 }
 
 # How many of these chats say what they should.  Ids first: a function of a column is not pushed
@@ -66,7 +66,7 @@ sub count_read
 	my ($node, @chats) = @_;
 	my $list = join ', ', @chats;
 	return $node->safe_psql('postgres', <<"SQL");
-SELECT count(*) FROM (SELECT n, chatcrypt.id(n) AS chat_id FROM unnest(ARRAY[$list]) AS n OFFSET 0) AS c
+SELECT count(*) FROM (SELECT n, chatcrypt.to_uuid(n) AS chat_id FROM unnest(ARRAY[$list]) AS n OFFSET 0) AS c
 WHERE (SELECT body FROM chatcrypt.messages AS m WHERE m.chat_id = c.chat_id) = 'body ' || n
 SQL
 }
@@ -113,7 +113,7 @@ sub status
 {
 	my ($node, $columns, $uri) = @_;
 	$uri //= 'vault:transit/chat';
-	return $node->safe_psql('postgres', "SELECT $columns FROM chatcrypt.kms_status WHERE key_uri = '$uri'");
+	return $node->safe_psql('postgres', "SELECT $columns FROM chatcrypt.kms_status WHERE kms_key = '$uri'");
 }
 
 # How long it took until a chat could be read; undef where it never could.

@@ -3,8 +3,8 @@
 #
 #   my $monitoring = Chatcrypt::Monitoring->start_or_skip($node);   # skips the file where a program is
 #                                                                   # missing; dies instead where CI is true
-#   $monitoring->metrics                     # scraped now: { 'chatcrypt_kms_usable{key_uri="..."}' => 1, ... }
-#   $monitoring->value('chatcrypt_kms_usable', key_uri => 'vault:transit/chat')
+#   $monitoring->metrics                     # scraped now: { 'chatcrypt_kms_usable{kms_key="..."}' => 1, ... }
+#   $monitoring->value('chatcrypt_kms_usable', kms_key => 'vault:transit/chat')
 #   $monitoring->query('sum(chatcrypt_cache_entries)')
 #   $monitoring->alerts                      # what Prometheus has: [ { name, state, labels, annotations }, ... ]
 #   ok($monitoring->fires('ChatcryptKmsDown'));          # within 30 s, or so many as a second argument says

@@ -4,7 +4,7 @@
 #
 #   my $bao = Chatcrypt::OpenBao->start_or_skip;   # skips the whole file where there is none;
 #                                                  # dies instead where CI is true
-#   $bao->address  $bao->ca_file  $bao->key_uri
+#   $bao->address  $bao->ca_file  $bao->kms_key
 #   $bao->token_file  $bao->role_id_file  $bao->secret_id_file
 #   $bao->settings                                 # lines for postgresql.conf: login by token
 #   $bao->cli('write', '-f', 'transit/keys/chat/rotate')        # as root; dies if it fails
@@ -127,7 +127,7 @@ sub log_text
 
 sub address { my ($self) = @_; return "https://127.0.0.1:$self->{port}"; }
 sub ca_file { my ($self) = @_; return $self->{ca_file}; }
-sub key_uri { my ($self, $key) = @_; return "vault:$MOUNT/" . ($key // $KEY); }
+sub kms_key { my ($self, $key) = @_; return "vault:$MOUNT/" . ($key // $KEY); }
 sub token_file { my ($self) = @_; return "$self->{folder}/token"; }
 sub role_id_file { my ($self) = @_; return "$self->{folder}/role_id"; }
 sub secret_id_file { my ($self) = @_; return "$self->{folder}/secret_id"; }
@@ -216,7 +216,7 @@ sub add_key
 	$self->cli('write', '-f', "$MOUNT/keys/$key", @properties ? @properties : 'derived=true');
 	push @{ $self->{more_keys} }, $key;
 	$self->set_policy($KEY, @{ $self->{more_keys} });
-	return $self->key_uri($key);
+	return $self->kms_key($key);
 }
 
 sub new_token
@@ -248,7 +248,7 @@ sub settings
 	return join '', map { "$_\n" } "chatcrypt.vault_addr = '$address'",
 	  "chatcrypt.vault_ca_file = '$ca_file'",
 	  "chatcrypt.vault_token_file = '" . $self->token_file . "'",
-	  "chatcrypt.default_kms_key = '" . $self->key_uri . "'";
+	  "chatcrypt.default_kms_key = '" . $self->kms_key . "'";
 }
 
 # The same with a login by AppRole.

@@ -61,7 +61,7 @@ my %network = (
 my %process = (
 	'worker stopped' => { longest => 1.2, begin => sub { $_[0]->signal_worker('STOP') }, end => sub { $_[0]->signal_worker('CONT', 1) } },
 	'a session terminated' => { begin => sub { $_[0]->end_a_session('SELECT pg_terminate_backend(%d)') } },
-	'a statement cancelled' => { states => ['57014'], begin => sub { $_[0]->end_a_session('SELECT pg_cancel_backend(%d)') } },
+	'a statement canceled' => { states => ['57014'], begin => sub { $_[0]->end_a_session('SELECT pg_cancel_backend(%d)') } },
 	reload => { begin => sub { $_[0]{node}->reload } },
 );
 
