@@ -29,11 +29,24 @@ CREATE TABLE chatcrypt.tenant (
 	rotate_on_removal boolean NOT NULL DEFAULT false,
 	retention interval CHECK (retention > interval '0'),
 	created_at timestamptz NOT NULL DEFAULT now(),
-	updated_at timestamptz NOT NULL DEFAULT now()
+	updated_at timestamptz NOT NULL DEFAULT now(),
+	attachment_quota bigint CHECK (attachment_quota >= 0),
+	reencrypt_after interval CHECK (reencrypt_after >= interval '0'),
+	search_mode text COLLATE "C" CHECK (search_mode = ANY (ARRAY['blind', 'plain'])),
+	search_config text,
+	search_prefixes integer CHECK (search_prefixes BETWEEN 0 AND 16),
+	search_trigrams boolean,
+	search_bits integer CHECK (search_bits BETWEEN 8 AND 64),
+	search_feed boolean CONSTRAINT tenant_plain_search_is_fed CHECK (search_feed OR search_mode <> 'plain'),
+	CONSTRAINT tenant_search_is_all_or_nothing CHECK
+		(num_nulls(search_mode, search_config, search_prefixes, search_trigrams, search_bits, search_feed) IN (0, 6))
 );
 COMMENT ON TABLE chatcrypt.tenant IS
 	'Tenants: groups of chats, for example of a customer or a region, with policies that their '
 	'chats inherit and a KMS key if they have one of their own.';
+COMMENT ON COLUMN chatcrypt.tenant.tenant IS 'The name of the tenant.';
+COMMENT ON COLUMN chatcrypt.tenant.kms_key IS
+	'The KMS key that wraps new data keys, or NULL for chatcrypt.default_kms_key.';
 COMMENT ON COLUMN chatcrypt.tenant.rotate_after IS
 	'The age at which a data key is due for rotation, or NULL for no such limit.';
 COMMENT ON COLUMN chatcrypt.tenant.rotate_messages IS
@@ -45,9 +58,24 @@ COMMENT ON COLUMN chatcrypt.tenant.retention IS
 	'How long after created_at a message expires, or NULL for never.';
 COMMENT ON COLUMN chatcrypt.tenant.created_at IS 'When the tenant was created.';
 COMMENT ON COLUMN chatcrypt.tenant.updated_at IS 'When the row was last changed.';
-COMMENT ON COLUMN chatcrypt.tenant.tenant IS 'The name of the tenant.';
-COMMENT ON COLUMN chatcrypt.tenant.kms_key IS
-	'The KMS key that wraps new data keys, or NULL for chatcrypt.default_kms_key.';
+COMMENT ON COLUMN chatcrypt.tenant.attachment_quota IS
+	'How many bytes the stored attachments of each chat of the tenant may take, or NULL for any '
+	'number.';
+COMMENT ON COLUMN chatcrypt.tenant.reencrypt_after IS
+	'How long after a data key was replaced reencrypt_due() moves what it encrypted, or NULL for '
+	'never.';
+COMMENT ON COLUMN chatcrypt.tenant.search_mode IS
+	'How new chats can be searched: blind, plain, or NULL for not at all. set_tenant_search() '
+	'writes this and the following columns.';
+COMMENT ON COLUMN chatcrypt.tenant.search_config IS
+	'The text search configuration of new chats.';
+COMMENT ON COLUMN chatcrypt.tenant.search_prefixes IS
+	'The shortest prefix of a word with a token of its own in new chats; 0 for none.';
+COMMENT ON COLUMN chatcrypt.tenant.search_trigrams IS
+	'Whether new chats have tokens of the trigrams of words.';
+COMMENT ON COLUMN chatcrypt.tenant.search_bits IS 'How many bits of a token new chats keep.';
+COMMENT ON COLUMN chatcrypt.tenant.search_feed IS
+	'Whether messages of new chats go to the feed of an external search engine.';
 
 CREATE TABLE chatcrypt.chat (
 	chat_id uuid CONSTRAINT chat_pkey PRIMARY KEY,
@@ -60,11 +88,23 @@ CREATE TABLE chatcrypt.chat (
 	rotate_on_removal boolean,
 	retention interval CHECK (retention > interval '0'),
 	created_at timestamptz NOT NULL DEFAULT now(),
-	updated_at timestamptz NOT NULL DEFAULT now()
+	updated_at timestamptz NOT NULL DEFAULT now(),
+	attachment_quota bigint CHECK (attachment_quota >= 0),
+	reencrypt_after interval CHECK (reencrypt_after >= interval '0'),
+	moderation text COLLATE "C" NOT NULL DEFAULT 'own'
+		CHECK (moderation = ANY (ARRAY['own', 'participants']))
 );
 COMMENT ON TABLE chatcrypt.chat IS
 	'Chats, and the policies in which they differ from their tenant. The view chatcrypt.chats '
 	'also shows the participants.';
+COMMENT ON COLUMN chatcrypt.chat.chat_id IS 'The id of the chat.';
+COMMENT ON COLUMN chatcrypt.chat.tenant IS 'Its tenant.';
+COMMENT ON COLUMN chatcrypt.chat.mode IS
+	'managed: the server encrypts. conversation_key: the server encrypts with a key that clients '
+	'may hold. e2ee: the clients encrypt, and plaintext is refused.';
+COMMENT ON COLUMN chatcrypt.chat.external_envelopes IS
+	'Whether envelopes of this chat may exist outside of this database. While it is true, no key '
+	'of the chat is purged.';
 COMMENT ON COLUMN chatcrypt.chat.rotate_after IS
 	'The age at which a data key is due for rotation, or NULL for the policy of the tenant.';
 COMMENT ON COLUMN chatcrypt.chat.rotate_messages IS
@@ -77,14 +117,15 @@ COMMENT ON COLUMN chatcrypt.chat.retention IS
 	'How long after created_at a message expires, or NULL for the policy of the tenant.';
 COMMENT ON COLUMN chatcrypt.chat.created_at IS 'When the chat was created.';
 COMMENT ON COLUMN chatcrypt.chat.updated_at IS 'When the row was last changed.';
-COMMENT ON COLUMN chatcrypt.chat.chat_id IS 'The id of the chat.';
-COMMENT ON COLUMN chatcrypt.chat.tenant IS 'Its tenant.';
-COMMENT ON COLUMN chatcrypt.chat.mode IS
-	'managed: the server encrypts. conversation_key: the server encrypts with a key that clients '
-	'may hold. e2ee: the clients encrypt, and plaintext is refused.';
-COMMENT ON COLUMN chatcrypt.chat.external_envelopes IS
-	'Whether envelopes of this chat may exist outside of this database. While it is true, no key '
-	'of the chat is purged.';
+COMMENT ON COLUMN chatcrypt.chat.attachment_quota IS
+	'How many bytes the stored attachments of the chat may take, or NULL for the policy of the '
+	'tenant.';
+COMMENT ON COLUMN chatcrypt.chat.reencrypt_after IS
+	'How long after a data key was replaced reencrypt_due() moves what it encrypted, or NULL for '
+	'the policy of the tenant.';
+COMMENT ON COLUMN chatcrypt.chat.moderation IS
+	'own: an actor changes and deletes only what it sent, and removes only itself from the chat. '
+	'participants: every participant may do so for all.';
 
 CREATE INDEX chat_by_tenant ON chatcrypt.chat (tenant);
 CREATE INDEX chat_rotating ON chatcrypt.chat (rotate_after) WHERE rotate_after IS NOT NULL;

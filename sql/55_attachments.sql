@@ -74,15 +74,6 @@ CREATE POLICY participants ON chatcrypt.sealed_attachment_part
 COMMENT ON POLICY participants ON chatcrypt.sealed_attachment_part IS
 	'An actor sees the files of its own chats.';
 
-ALTER TABLE chatcrypt.tenant ADD COLUMN attachment_quota bigint CHECK (attachment_quota >= 0);
-ALTER TABLE chatcrypt.chat ADD COLUMN attachment_quota bigint CHECK (attachment_quota >= 0);
-COMMENT ON COLUMN chatcrypt.tenant.attachment_quota IS
-	'How many bytes the stored attachments of each chat of the tenant may take, or NULL for any '
-	'number.';
-COMMENT ON COLUMN chatcrypt.chat.attachment_quota IS
-	'How many bytes the stored attachments of the chat may take, or NULL for the policy of the '
-	'tenant.';
-
 -- Files go with their message.  One statement for all that one statement deletes.
 CREATE FUNCTION chatcrypt_internal.delete_attachments_of_messages() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_delete_attachments_of_messages';

@@ -68,16 +68,6 @@ COMMENT ON COLUMN chatcrypt.upkeep.reencrypted_to IS
 COMMENT ON COLUMN chatcrypt.upkeep.unreadable IS
 	'How many envelopes of the chat did not open then; verify_chat() lists them.';
 
--- When old messages are moved without being asked for.
-ALTER TABLE chatcrypt.tenant ADD COLUMN reencrypt_after interval CHECK (reencrypt_after >= interval '0');
-ALTER TABLE chatcrypt.chat ADD COLUMN reencrypt_after interval CHECK (reencrypt_after >= interval '0');
-COMMENT ON COLUMN chatcrypt.tenant.reencrypt_after IS
-	'How long after a data key was replaced reencrypt_due() moves what it encrypted, or NULL for '
-	'never.';
-COMMENT ON COLUMN chatcrypt.chat.reencrypt_after IS
-	'How long after a data key was replaced reencrypt_due() moves what it encrypted, or NULL for '
-	'the policy of the tenant.';
-
 CREATE INDEX dek_replaced ON chatcrypt.dek (chat_id) WHERE state = 'decrypt_only';
 
 CREATE FUNCTION chatcrypt.reencrypt_envelope(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, envelope bytea,

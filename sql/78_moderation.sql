@@ -1,11 +1,5 @@
 -- Whose messages and files an actor may change: its own, and others' where the chat says so.
 
-ALTER TABLE chatcrypt.chat ADD COLUMN moderation text COLLATE "C" NOT NULL DEFAULT 'own'
-	CHECK (moderation = ANY (ARRAY['own', 'participants']));
-COMMENT ON COLUMN chatcrypt.chat.moderation IS
-	'own: an actor changes and deletes only what it sent, and removes only itself from the chat. '
-	'participants: every participant may do so for all.';
-
 CREATE FUNCTION chatcrypt.may_change(chat_id chatcrypt.any_id, sender text)
 	RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_may_change';
