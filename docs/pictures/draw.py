@@ -74,10 +74,10 @@ def overview():
     p = Picture("overview", "Three processes and three levels of keys", 860, 330)
     p.room(150, 14, 470, 302, "PostgreSQL server")
     p.box(10, 84, 110, 60, "Application", "SQL, plaintext")
-    p.box(176, 50, 190, 116, "Session", "seals and opens bodies", "with message keys that it", "derives, and forgets")
+    p.box(176, 50, 190, 116, "Session", "encrypts and decrypts", "bodies with message keys,", "which it derives")
     p.box(176, 236, 190, 64, "Tables", "envelopes, wrapped keys", css="sealed")
     p.box(420, 50, 180, 60, "Key cache", "data keys in locked memory", css="secret")
-    p.box(420, 128, 180, 60, "KMS worker", "alone has credentials")
+    p.box(420, 128, 180, 60, "KMS worker", "has the credentials")
     p.box(420, 236, 180, 64, "Maintenance", "rotates, re-encrypts, purges,", "seals the history")
     p.box(690, 100, 150, 90, "KMS", "wraps data keys with", "a key that never", "leaves it", css="secret")
     p.arrow((120, 114), (176, 114))
@@ -97,11 +97,11 @@ def overview():
 def message():
     p = Picture("message", "A message's way to disk and back", 860, 360)
     p.text(20, 26, "INSERT INTO chatcrypt.messages", "title", "start")
-    steps = [("view's trigger", "row checked:", "chat, sender, actor"),
+    steps = [("view's trigger", "checks the chat, the", "sender and the actor"),
              ("keyring", "the chat's active", "data key"),
              ("HKDF", "key of this message,", "from its id and a salt"),
-             ("AES-256-GCM", "seals the body; ids,", "sender, time are bound"),
-             ("heap and WAL", "the envelope,", "no plaintext ever")]
+             ("AES-256-GCM", "encrypts the body; ids,", "sender, time are bound"),
+             ("heap and WAL", "hold the envelope,", "never a plaintext")]
     x = 20
     for n, (title, *lines) in enumerate(steps):
         css = "secret" if n in (1, 2) else "sealed" if n == 4 else "box"
@@ -110,11 +110,11 @@ def message():
             p.arrow((x - 20, 90), (x, 90))
         x += 168
     p.text(20, 196, "SELECT body FROM chatcrypt.messages", "title", "start")
-    steps = [("heap", "rows by chat, under", "the caller's policies"),
-             ("the actor", "sees chats that it", "takes part in"),
+    steps = [("heap", "the rows that the", "query asks for"),
+             ("row-level security", "only chats in which the", "actor takes part"),
              ("keyring", "the data key of the", "envelope's version"),
-             ("AES-256-GCM", "right key and right tag,", "or nothing is shown"),
-             ("text", "to this statement,", "in its memory alone")]
+             ("AES-256-GCM", "checks key and tag", "before it decrypts"),
+             ("text", "only in the memory", "of this statement")]
     x = 20
     for n, (title, *lines) in enumerate(steps):
         css = "sealed" if n == 0 else "secret" if n == 2 else "box"
@@ -122,7 +122,7 @@ def message():
         if n:
             p.arrow((x - 20, 260), (x, 260))
         x += 168
-    p.text(20, 340, "Orange holds a key in plaintext; blue is what a thief of the disk has.", "small", "start")
+    p.text(20, 340, "Orange boxes hold a key in plaintext. Blue boxes are on disk: a thief of the disk has only these.", "small", "start")
     return p
 
 
@@ -130,16 +130,16 @@ def cold_key():
     p = Picture("cold-key", "A cold key's way to the KMS and back", 860, 400)
     p.room(14, 14, 270, 370, "Session")
     p.room(300, 14, 360, 370, "KMS worker")
-    p.box(34, 48, 230, 58, "keyring misses,", "and so does the key cache")
+    p.box(34, 48, 230, 58, "key is not in memory", "not in the keyring, not in the cache")
     p.box(34, 142, 230, 58, "row of chatcrypt.dek", "wrapped key and its check value", css="sealed")
-    p.box(34, 236, 230, 58, "fills a request slot", "and sleeps; can be canceled")
-    p.box(34, 314, 230, 58, "key, ready for use", "in the keyring, and in the key cache", css="secret")
+    p.box(34, 236, 230, 58, "request slot", "the session sleeps until it is filled")
+    p.box(34, 314, 230, 58, "key is ready for use", "in the keyring and in the key cache", css="secret")
     p.arrow((149, 106), (149, 142))
     p.arrow((149, 200), (149, 236))
-    p.box(320, 48, 320, 58, "flight", "one for each key, however many wait for it")
-    p.box(320, 128, 320, 58, "line", "one for each KMS key; what it refused, holds")
+    p.box(320, 48, 320, 58, "flight", "one for each key that sessions wait for")
+    p.box(320, 128, 320, 58, "line", "one for each KMS key: queues, refusals, breaker")
     p.box(320, 208, 320, 58, "batch", "up to 256 keys in one call, after a short delay")
-    p.box(320, 314, 320, 58, "check value compared", "another key than the pinned one is refused", css="secret")
+    p.box(320, 314, 320, 58, "check value is compared", "a key that the row does not pin is refused", css="secret")
     p.arrow((264, 265), (292, 265), (292, 77), (320, 77))
     p.arrow((480, 106), (480, 128))
     p.arrow((480, 186), (480, 208))

@@ -2,7 +2,7 @@
  * eventseal.h
  *		The bytes of the event chain: what of an event and of a seal goes into a digest
  *		and a MAC.  Shared by whoever seals (eventseal.c) and whoever verifies
- *		(eventverify.c).  docs/maintenance.md has the format.
+ *		(eventverify.c).  docs/format.md has the format.
  */
 #ifndef CHATCRYPT_EVENTSEAL_H
 #define CHATCRYPT_EVENTSEAL_H
