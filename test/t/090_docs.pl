@@ -68,7 +68,7 @@ while ($doctor =~ /'($level)'(?: AS severity)?, '(\w+)'/g)
 {
 	$severity{$2} = $1 unless $2 =~ /^$level$/;
 }
-my ($statement_log) = $doctor =~ /FUNCTION chatcrypt\.doctor_statement_log\(\)(.*?)COMMENT/s;
+my ($statement_log) = $doctor =~ /FUNCTION chatcrypt_internal\.doctor_statement_log\(\)(.*?)COMMENT/s;
 $severity{$_} = 'critical' foreach $statement_log =~ /\('(\w+)', '[^']*', '[^']*'\)/g;
 
 my %explained = rows_of('monitoring.md', qr/[a-z_]+/);
