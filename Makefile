@@ -4,7 +4,7 @@ EXTENSION = chatcrypt
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" chatcrypt.control)
 
 MODULE_big = chatcrypt
-SOURCES := $(wildcard src/core/*.c src/kms/*.c src/worker/*.c src/pg/*.c src/pg/*/*.c)
+SOURCES := $(wildcard src/core/*.c src/kms/*.c src/kms/*/*.c src/worker/*.c src/pg/*.c src/pg/*/*.c)
 OBJS = $(SOURCES:.c=.o)
 
 # A second library, of one file, which is there where the first is not loaded.
@@ -48,7 +48,7 @@ include $(PGXS)
 PG_PROVE_FLAGS += -I test/t/lib
 
 # Debian's PostgreSQL is built without --enable-depend.
-$(OBJS) $(MODULES:=.o): $(wildcard src/*/*.h src/pg/*/*.h) Makefile
+$(OBJS) $(MODULES:=.o): $(wildcard src/*/*.h src/*/*/*.h) Makefile
 
 sql/chatcrypt--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9][0-9]_*.sql)) chatcrypt.control
 	cat $(filter %.sql,$^) > $@

@@ -13,6 +13,14 @@
 #define CC_HTTP_HEADERS			6
 #define CC_HTTP_REPLY_MAX		(1024 * 1024)
 
+/* Files that the transport sets TLS up with; NULL or "" for none. */
+typedef struct cc_http_tls
+{
+	char	   *ca_file;		/* the only authorities that may vouch for the server */
+	char	   *cert_file;		/* a certificate of the client's, and its key */
+	char	   *key_file;
+} cc_http_tls;
+
 typedef struct cc_http_request
 {
 	const char *method;			/* "GET" or "POST": static */
@@ -21,6 +29,7 @@ typedef struct cc_http_request
 	int			nheaders;
 	char	   *body;			/* owned, secret; NULL for none */
 	size_t		body_len;
+	cc_http_tls tls;			/* the session's strings */
 	uint64_t	login;			/* which login of the session it uses: goes back in the reply */
 } cc_http_request;
 

@@ -18,6 +18,7 @@
 
 #include "core/bytes.h"
 #include "kms/http.h"
+#include "kms/outcome.h"
 
 #define CC_KMS_URI_MAX		512		/* with the terminator */
 #define CC_KMS_WRAPPED_MAX	1024
@@ -32,35 +33,6 @@ typedef enum cc_kms_op
 	CC_KMS_GENERATE,			/* -> dek and wrapped */
 	CC_KMS_REWRAP				/* wrapped -> wrapped, under the newest version; no plaintext */
 } cc_kms_op;
-
-/* How a call ended, for one item or for the whole batch. */
-typedef enum cc_kms_outcome
-{
-	CC_KMS_OK = 0,
-	CC_KMS_TRANSIENT,			/* no answer, reset, 412, 429, 5xx: try again */
-	CC_KMS_TIMEOUT,				/* no answer in time: try again */
-	CC_KMS_SEALED,				/* up, but sealed or standing by: opens the breaker */
-	CC_KMS_BAD_REPLY,			/* an answer that is not what was asked for: tried again, never believed */
-	CC_KMS_DENIED,				/* 403 after a fresh login, or the login itself: permanent */
-	CC_KMS_REJECTED,			/* 400: version too old, or whatever else it says no to: permanent */
-	CC_KMS_NOT_OPENED,			/* the key is there and does not open it: another key, another context, damage */
-	CC_KMS_NO_KEY,				/* 404: no such key, mount or file: configuration */
-	CC_KMS_CONFIG,				/* settings or files that cannot be used; the error says which */
-	CC_KMS_LOGIN_AGAIN,			/* batch and key only: send it again, after an exchange if one is due now */
-	CC_KMS_SPLIT				/* batch only: 413, send it in halves */
-} cc_kms_outcome;
-
-#define CC_KMS_OUTCOMES	(CC_KMS_SPLIT + 1)
-
-/* True for those that may be tried again and that keep warm keys going. */
-extern bool cc_kms_outcome_is_transient(cc_kms_outcome outcome);
-
-/* True where the KMS refuses one item for what it is, and not the key's use. */
-extern bool cc_kms_outcome_is_of_item(cc_kms_outcome outcome);
-extern const char *cc_kms_outcome_text(cc_kms_outcome outcome);
-
-/* One or two words, for counters. */
-extern const char *cc_kms_outcome_name(cc_kms_outcome outcome);
 
 typedef struct cc_kms_item
 {
@@ -94,23 +66,35 @@ typedef enum cc_session_state
 	CC_SESSION_EXCHANGE			/* batches must wait for an exchange */
 } cc_session_state;
 
-/* What the server's settings and files say.  Strings are the caller's, "" where unset. */
+/*
+ * A setting that a provider brings.  Whoever drives the provider defines it, keeps its value,
+ * and knows no more of it than this.
+ */
+typedef enum cc_kms_setting_kind
+{
+	CC_KMS_SETTING_TEXT,
+	CC_KMS_SETTING_FLAG
+} cc_kms_setting_kind;
+
+typedef struct cc_kms_setting
+{
+	const char *name;			/* in full, so that a search finds it: "chatcrypt.vault_addr" */
+	const char *about;			/* one sentence */
+	cc_kms_setting_kind kind;
+	const char *initial;		/* of a text; a flag is off at first */
+} cc_kms_setting;
+
+typedef union cc_kms_value
+{
+	const char *text;			/* "" where it is not set */
+	bool		flag;
+} cc_kms_value;
+
+/* What a session is opened with; the strings are the caller's. */
 typedef struct cc_kms_config
 {
-	const char *local_key_dir;
-	const char *data_directory; /* local keys inside it are refused */
-	const char *vault_addr;
-	const char *vault_namespace;
-	const char *vault_token_file;
-	const char *vault_role_id_file;
-	const char *vault_secret_id_file;
-	const char *vault_approle_mount;	/* "approle" */
-	const char *vault_kubernetes_role;
-	const char *vault_kubernetes_mount; /* "kubernetes" */
-	const char *vault_kubernetes_token_file;
-	const char *vault_cert_role;	/* TLS certificate login, with the transport's client certificate */
-	const char *vault_cert_mount;	/* "cert" */
-	bool		vault_allow_underived;
+	const cc_kms_value *values; /* of the provider's settings, in their order */
+	const char *data_directory; /* the server's: no key may lie in it */
 	bool		allow_http;
 } cc_kms_config;
 
@@ -131,6 +115,9 @@ typedef struct cc_kms_provider
 	const char *scheme;
 	int			batch_max;		/* items in one request */
 	int			batch_max_wrapped;	/* the same where they come wrapped: unwrap and re-wrap */
+
+	const cc_kms_setting *settings;
+	int			nsettings;
 
 	/* Is this a key URI of ours?  Checks all of it, and touches nothing. */
 	cc_status	(*check_uri) (const char *kms_key);
@@ -193,11 +180,5 @@ typedef struct cc_kms_provider
 	/* What the server calls the request in its own log: printable ASCII; "" where it does not say. */
 	void		(*request_id) (const cc_http_reply *reply, char id[CC_KMS_REQUEST_ID_MAX]);
 } cc_kms_provider;
-
-/* At least 1, and no more than CC_KMS_BATCH_MAX. */
-extern int	cc_kms_batch_max(const cc_kms_provider *provider, cc_kms_op op);
-
-/* The provider of a URI's scheme, or NULL; CC_ERR_SYNTAX from check_uri for the rest. */
-extern const cc_kms_provider *cc_kms_provider_for(const char *kms_key);
 
 #endif

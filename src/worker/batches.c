@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "kms/providers.h"
 #include "pg/base/settings.h"
 #include "worker/dispatch.h"
 #include "worker/watchdog.h"

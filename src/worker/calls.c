@@ -82,9 +82,6 @@ chatcrypt_call_send(KmsCall *call, int64 timeout_ms, const char **error)
 {
 	ChatcryptTransportConfig config = {
 		.certificate_not_after = &call->endpoint->certificate_not_after,
-		.ca_file = chatcrypt_vault_ca_file,
-		.cert_file = chatcrypt_vault_cert_file,
-		.key_file = chatcrypt_vault_key_file,
 		.proxy = chatcrypt_kms_proxy,
 		.allow_http = chatcrypt_allow_http,
 	};

@@ -5,7 +5,9 @@
  */
 #include "postgres.h"
 
+#include "kms/providers.h"
 #include "pg/base/clock.h"
+#include "pg/base/kmssettings.h"
 #include "pg/base/settings.h"
 #include "worker/dispatch.h"
 #include "worker/watchdog.h"
@@ -113,7 +115,7 @@ chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms)
 		return true;
 	if (now_ms < endpoint->failure.until_ms)
 		return false;
-	chatcrypt_settings_kms_config(&config);
+	chatcrypt_kmssettings_config(endpoint->provider, &config);
 	chatcrypt_watchdog_enter(endpoint->provider->scheme);
 	endpoint->session = endpoint->provider->open(&config, error);
 	chatcrypt_watchdog_leave();

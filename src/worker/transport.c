@@ -297,6 +297,12 @@ add_headers(ChatcryptTransfer *transfer, const cc_http_request *request)
 	return add_header(transfer, "Expect:");
 }
 
+static bool
+is_set(const char *file)
+{
+	return file != NULL && file[0] != '\0';
+}
+
 /* setopt results are or-ed: CURLE_OK is 0, and any other says that the request cannot go out. */
 
 /*
@@ -309,14 +315,14 @@ add_headers(ChatcryptTransfer *transfer, const cc_http_request *request)
 static int
 set_authorities(CURL *easy, const char *ca_file)
 {
-	if (ca_file[0] == '\0')
+	if (!is_set(ca_file))
 		return CURLE_OK;
 	return curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) |
 		curl_easy_setopt(easy, CURLOPT_CAPATH, "/dev/null");
 }
 
 static int
-set_safety(CURL *easy, const ChatcryptTransportConfig *config)
+set_safety(CURL *easy, const ChatcryptTransportConfig *config, const cc_http_tls *tls)
 {
 	int			failed = 0;
 
@@ -335,7 +341,7 @@ set_safety(CURL *easy, const ChatcryptTransportConfig *config)
 	failed |= curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	failed |= curl_easy_setopt(easy, CURLOPT_PROXY, config->proxy);
 	failed |= curl_easy_setopt(easy, CURLOPT_NOPROXY, config->proxy[0] == '\0' ? "*" : "");
-	failed |= set_authorities(easy, config->ca_file);
+	failed |= set_authorities(easy, tls->ca_file);
 	if (sees_certificates)
 	{
 		failed |= curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, watch_certificates);
@@ -344,10 +350,10 @@ set_safety(CURL *easy, const ChatcryptTransportConfig *config)
 
 	/* a session that is resumed shows no certificate, and one that has expired would do */
 	failed |= curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
-	if (config->cert_file[0] != '\0')
-		failed |= curl_easy_setopt(easy, CURLOPT_SSLCERT, config->cert_file);
-	if (config->key_file[0] != '\0')
-		failed |= curl_easy_setopt(easy, CURLOPT_SSLKEY, config->key_file);
+	if (is_set(tls->cert_file))
+		failed |= curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->cert_file);
+	if (is_set(tls->key_file))
+		failed |= curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->key_file);
 #if LIBCURL_VERSION_NUM >= 0x075700
 	failed |= curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	failed |= curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
@@ -409,9 +415,9 @@ chatcrypt_transport_send(const ChatcryptTransportConfig *config, const cc_http_r
 	if (transfer->easy != NULL && add_headers(transfer, request))
 	{
 		*error =
-			"libcurl refuses the request: its address or a setting of chatcrypt.vault_*_file "
-			"cannot be used";
-		sent = set_safety(transfer->easy, config) == 0 &&
+			"libcurl refuses the request: its address, or a file that is set for it, cannot be "
+			"used";
+		sent = set_safety(transfer->easy, config, &request->tls) == 0 &&
 			set_request(transfer->easy, transfer, request, connect_timeout_ms, timeout_ms) == 0 &&
 			curl_multi_add_handle(multi, transfer->easy) == CURLM_OK;
 	}

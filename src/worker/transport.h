@@ -13,13 +13,10 @@
 
 #include "kms/http.h"
 
-/* Read at every send: the strings stay the caller's. "" for what is not set. */
+/* Read at every send: the string stays the caller's. */
 typedef struct ChatcryptTransportConfig
 {
-	const char *ca_file;
-	const char *cert_file;
-	const char *key_file;
-	const char *proxy;
+	const char *proxy;			/* "" for none */
 	bool		allow_http;
 
 	/*

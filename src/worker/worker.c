@@ -25,9 +25,8 @@
 #include "storage/ipc.h"
 #include "utils/guc.h"
 
-#include "core/kdf.h"
 #include "pg/base/clock.h"
-#include "pg/base/settings.h"
+#include "pg/base/kmssettings.h"
 #include "pg/cache/keycache.h"
 #include "pg/compat.h"
 #include "pg/service/failurelog.h"
@@ -96,26 +95,6 @@ leave(int code, Datum arg)
 	chatcrypt_slots_detach_worker();
 }
 
-/* Of all that a session or a connection is made from; what it says is not secret. */
-static void
-digest_settings(uint8 digest[CC_SHA256_LEN])
-{
-	char	   *text = psprintf("%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%d%d",
-								chatcrypt_local_key_dir, chatcrypt_vault_addr,
-								chatcrypt_vault_namespace, chatcrypt_vault_token_file,
-								chatcrypt_vault_role_id_file, chatcrypt_vault_secret_id_file,
-								chatcrypt_vault_approle_mount, chatcrypt_vault_kubernetes_role,
-								chatcrypt_vault_kubernetes_mount,
-								chatcrypt_vault_kubernetes_token_file, chatcrypt_vault_cert_role,
-								chatcrypt_vault_cert_mount, chatcrypt_vault_ca_file,
-								chatcrypt_vault_cert_file, chatcrypt_vault_key_file,
-								chatcrypt_kms_proxy, chatcrypt_vault_allow_underived,
-								chatcrypt_allow_http);
-
-	cc_sha256(text, strlen(text), digest);
-	pfree(text);
-}
-
 static void
 reload(void)
 {
@@ -123,9 +102,9 @@ reload(void)
 	uint8		after[CC_SHA256_LEN];
 
 	ConfigReloadPending = false;
-	digest_settings(before);
+	chatcrypt_kmssettings_digest(before);
 	ProcessConfigFile(PGC_SIGHUP);
-	digest_settings(after);
+	chatcrypt_kmssettings_digest(after);
 	chatcrypt_dispatch_reload(memcmp(before, after, sizeof(before)) != 0);
 }
 

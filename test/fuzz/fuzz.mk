@@ -8,8 +8,8 @@ FUZZ_JOBS = 2
 FUZZ_CC = clang
 FUZZ_DIR = build/fuzz
 FUZZ_TARGETS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
-FUZZ_OBJS := $(patsubst %.c,$(FUZZ_DIR)/%.o,$(wildcard src/core/*.c src/kms/*.c))
-FUZZ_HEADERS := $(wildcard src/core/*.h src/kms/*.h test/fuzz/*.h)
+FUZZ_OBJS := $(patsubst %.c,$(FUZZ_DIR)/%.o,$(wildcard src/core/*.c src/kms/*.c src/kms/*/*.c))
+FUZZ_HEADERS := $(wildcard src/core/*.h src/kms/*.h src/kms/*/*.h test/fuzz/*.h)
 FUZZ_LIBS = -lsodium -lcrypto -lpthread
 
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -g -O1 -Isrc -Itest/fuzz -Wall -Wextra -fno-omit-frame-pointer \

@@ -7,6 +7,7 @@
  */
 #include "fuzz.h"
 #include "kms/providers.h"
+#include "kms/vault/settings.h"
 
 #define ADDR "https://vault.example"
 
@@ -14,7 +15,12 @@ static cc_kms_session *
 session(void)
 {
 	static cc_kms_session *opened;
-	cc_kms_config config = {.vault_addr = ADDR, .vault_cert_role = "r", .vault_cert_mount = "cert"};
+	cc_kms_value values[VAULT_SETTINGS] = {
+		[VAULT_ADDR] = {.text = ADDR},
+		[VAULT_CERT_ROLE] = {.text = "r"},
+		[VAULT_CERT_MOUNT] = {.text = "cert"},
+	};
+	cc_kms_config config = {.values = values};
 	char		error[CC_KMS_ERROR_MAX];
 
 	if (opened == NULL)

@@ -8,6 +8,7 @@
  */
 #include "fuzz.h"
 #include "kms/providers.h"
+#include "kms/vault/settings.h"
 
 #define ITEMS_MAX	4
 #define WRAPPED		"vault:v1:YG/xTXXHTPocDJUyll0y3yCtw85wnLntVxG1y9BaLl18uJeN+rLeXRDOapqq/9FZgzR5o9I0ieyd/qp4"
@@ -31,8 +32,12 @@ check_text(const char *text)
 static cc_kms_session *
 new_session(void)
 {
-	cc_kms_config config = {.vault_addr = "https://vault.example", .vault_cert_role = "r",
-	.vault_cert_mount = "cert"};
+	cc_kms_value values[VAULT_SETTINGS] = {
+		[VAULT_ADDR] = {.text = "https://vault.example"},
+		[VAULT_CERT_ROLE] = {.text = "r"},
+		[VAULT_CERT_MOUNT] = {.text = "cert"},
+	};
+	cc_kms_config config = {.values = values};
 	char		error[CC_KMS_ERROR_MAX];
 	cc_kms_session *session = cc_kms_vault.open(&config, error);
 

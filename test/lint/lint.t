@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 #
 # Proves that scripts/lint refuses what it says that it refuses: every case is a small
-# tree of its own with one file in it, and names what the complaint must say, or that
+# tree of its own, mostly with one file in it, and names what the complaint must say, or that
 # there must be none.
 #
 use strict;
@@ -15,13 +15,17 @@ my $lint = dirname(__FILE__) . '/../../scripts/lint';
 
 sub lint_of
 {
-	my ($file, $text) = @_;
+	my (%texts) = @_;
 	my $tree = tempdir(CLEANUP => 1);
 
-	make_path("$tree/src", "$tree/" . dirname($file));
-	open my $out, '>', "$tree/$file" or die "$tree/$file: $!";
-	print $out $text;
-	close $out or die "$tree/$file: $!";
+	make_path("$tree/src");
+	foreach my $file (keys %texts)
+	{
+		make_path("$tree/" . dirname($file));
+		open my $out, '>', "$tree/$file" or die "$tree/$file: $!";
+		print $out $texts{$file};
+		close $out or die "$tree/$file: $!";
+	}
 	my $said = qx('$^X' '$lint' '$tree' 2>&1);
 	return ($? >> 8, $said);
 }
@@ -95,6 +99,35 @@ refuses('src/pg/keys/bad.c', "#include \"pg/init.h\"\n", 'a room of pg including
 refuses('src/pg/attic/bad.c', "#include \"pg/base/ids.h\"\n", 'a room of pg that is on no floor');
 refuses('src/pg/keys/bad.c', "#include \"pg/attic/old.h\"\n", 'a header of a room that is on no floor');
 accepts('src/pg/init.c', "#include \"pg/status/doctor.h\"\n", 'init.c including the highest room');
+
+# Circles of includes: a header and the C file of its name are one file.
+foreach my $room (qw(kms worker pg/service))
+{
+	my ($status, $complaint) = lint_of(
+		"src/$room/one.c" => "#include \"$room/one.h\"\n#include \"$room/two.h\"\n",
+		"src/$room/one.h" => "int one;\n",
+		"src/$room/two.h" => "int two;\n",
+		"src/$room/two.c" => "#include \"$room/two.h\"\n#include \"$room/three.h\"\n",
+		"src/$room/three.h" => "#include \"$room/one.h\"\n");
+	is($status, 1, "a circle of three files of $room fails");
+	like($complaint, qr{^src/$room/\w+\.[ch]:\d: a circle of includes: (?:src/$room/\w+ -> ){3}src/$room/\w+$}m,
+		"the complaint shows the circle in $room");
+	($status, $complaint) = lint_of(
+		"src/$room/one.c" => "#include \"$room/one.h\"\n#include \"$room/two.h\"\n#include \"$room/three.h\"\n",
+		"src/$room/one.h" => "int one;\n",
+		"src/$room/two.h" => "#include \"$room/three.h\"\n",
+		"src/$room/three.h" => "int three;\n");
+	is("$status$complaint", '0', "two ways down to one file of $room are no circle");
+}
+
+# A provider's folder.
+foreach my $file (qw(src/kms/providers.c src/kms/local/local.c src/worker/calls.c src/pg/base/settings.c))
+{
+	refuses($file, "#include \"kms/vault/settings.h\"\n", "$file including a file of the provider vault");
+}
+accepts('src/kms/vault/login.c', "#include \"kms/vault/session.h\"\n#include \"kms/http.h\"\n",
+	'a provider including its own files');
+refuses('src/kms/vault/login.c', "#include \"postgres.h\"\n", '"postgres.h" in a provider');
 
 # libcurl, AEAD and versions, each outside its one file.
 refuses('src/worker/loop.c', "#include <curl/multi.h>\n", 'libcurl\'s header in another file of worker');

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "kms/providers.h"
+#include "kms/vault/settings.h"
 
 #define ADDR "https://vault.example:8200"
 
@@ -42,16 +43,23 @@ make_file(char *template, const char *text)
 	write_file(template, text);
 }
 
+/* What the sessions are opened with. */
+static cc_kms_value values[VAULT_SETTINGS];
+
+/* Values as the server begins with, an address, and the login with a token; the caller may change them. */
 static inline cc_kms_config
 token_config(void)
 {
-	return (cc_kms_config) {
-		.local_key_dir = "", .data_directory = "", .vault_addr = ADDR, .vault_namespace = "",
-		.vault_token_file = token_file, .vault_role_id_file = "", .vault_secret_id_file = "",
-		.vault_approle_mount = "approle", .vault_kubernetes_role = "",
-		.vault_kubernetes_mount = "kubernetes", .vault_kubernetes_token_file = token_file,
-		.vault_cert_role = "", .vault_cert_mount = "cert",
-	};
+	memset(values, 0, sizeof(values));
+	for (int i = 0; i < VAULT_SETTINGS; i++)
+	{
+		if (vault_settings[i].kind == CC_KMS_SETTING_TEXT)
+			values[i].text = vault_settings[i].initial;
+	}
+	values[VAULT_ADDR].text = ADDR;
+	values[VAULT_TOKEN_FILE].text = token_file;
+	values[VAULT_KUBERNETES_TOKEN_FILE].text = token_file;
+	return (cc_kms_config) {.values = values, .data_directory = ""};
 }
 
 /* A reply whose body is of exactly its length; end_reply() frees it. */

@@ -112,7 +112,8 @@ reset(void)
 static cc_kms_outcome
 run_in(const char *dir, cc_kms_op op, const char *uri, cc_kms_item *item)
 {
-	cc_kms_config config = {.local_key_dir = dir, .data_directory = data};
+	cc_kms_value value = {.text = dir};
+	cc_kms_config config = {.values = &value, .data_directory = data};
 	char		error[CC_KMS_ERROR_MAX] = "";
 	cc_kms_session *session = cc_kms_local.open(&config, error);
 	cc_kms_batch batch = {.op = op, .items = &item, .nitems = 1};
@@ -215,7 +216,8 @@ generate(void)
 static void
 batch_with_bad_items(void)
 {
-	cc_kms_config config = {.local_key_dir = keys, .data_directory = data};
+	cc_kms_value value = {.text = keys};
+	cc_kms_config config = {.values = &value, .data_directory = data};
 	char		error[CC_KMS_ERROR_MAX];
 	cc_kms_session *session;
 	cc_kms_item items[5];
@@ -324,7 +326,8 @@ versions(void)
 static uint64_t
 wrapped_by(cc_kms_op op, cc_kms_item *item)
 {
-	cc_kms_config config = {.local_key_dir = keys, .data_directory = data};
+	cc_kms_value value = {.text = keys};
+	cc_kms_config config = {.values = &value, .data_directory = data};
 	char		error[CC_KMS_ERROR_MAX] = "";
 	cc_kms_session *session = cc_kms_local.open(&config, error);
 	cc_kms_batch batch = {.op = op, .items = &item, .nitems = 1};

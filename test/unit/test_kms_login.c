@@ -61,9 +61,9 @@ approle_config(void)
 {
 	cc_kms_config config = token_config();
 
-	config.vault_token_file = "";
-	config.vault_role_id_file = token_file;
-	config.vault_secret_id_file = secret_file;
+	values[VAULT_TOKEN_FILE].text = "";
+	values[VAULT_ROLE_ID_FILE].text = token_file;
+	values[VAULT_SECRET_ID_FILE].text = secret_file;
 	return config;
 }
 
@@ -122,19 +122,19 @@ addresses(void)
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 	{
-		config.vault_addr = good[i];
+		values[VAULT_ADDR].text = good[i];
 		CHECK_AT(accepted(&config), i);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
-		config.vault_addr = bad[i];
+		values[VAULT_ADDR].text = bad[i];
 		CHECK_AT(refused(&config, "is not an address"), i);
 	}
-	config.vault_addr = "";
+	values[VAULT_ADDR].text = "";
 	CHECK(refused(&config, "vault_addr is not set"));
-	config.vault_addr = "ftp://h";
+	values[VAULT_ADDR].text = "ftp://h";
 	CHECK(refused(&config, "must begin with https://"));
-	config.vault_addr = "http://h";
+	values[VAULT_ADDR].text = "http://h";
 	CHECK(refused(&config, "allow_http is off"));
 	config.allow_http = true;
 	CHECK(accepted(&config));
@@ -145,27 +145,27 @@ contradictory_logins(void)
 {
 	cc_kms_config config = token_config();
 
-	config.vault_token_file = "";
+	values[VAULT_TOKEN_FILE].text = "";
 	CHECK(refused(&config, "no Vault login is set"));
-	config.vault_role_id_file = "/r";
+	values[VAULT_ROLE_ID_FILE].text = "/r";
 	CHECK(refused(&config, "vault_secret_id_file"));
-	config.vault_secret_id_file = "/s";
+	values[VAULT_SECRET_ID_FILE].text = "/s";
 	CHECK(accepted(&config));
-	config.vault_kubernetes_role = "app";
+	values[VAULT_KUBERNETES_ROLE].text = "app";
 	CHECK(refused(&config, "two Vault logins are set"));
-	config.vault_role_id_file = config.vault_secret_id_file = "";
+	values[VAULT_ROLE_ID_FILE].text = values[VAULT_SECRET_ID_FILE].text = "";
 	CHECK(accepted(&config));
-	config.vault_cert_role = "app";
+	values[VAULT_CERT_ROLE].text = "app";
 	CHECK(refused(&config, "vault_kubernetes_role, and chatcrypt.vault_cert_role"));
-	config.vault_kubernetes_role = "";
+	values[VAULT_KUBERNETES_ROLE].text = "";
 	CHECK(accepted(&config));
-	config.vault_cert_mount = "../sys";
+	values[VAULT_CERT_MOUNT].text = "../sys";
 	CHECK(refused(&config, "the mount of the Vault login"));
-	config.vault_cert_mount = "";
+	values[VAULT_CERT_MOUNT].text = "";
 	CHECK(refused(&config, "the mount of the Vault login"));
-	config.vault_cert_mount = "team/cert";
+	values[VAULT_CERT_MOUNT].text = "team/cert";
 	CHECK(accepted(&config));
-	config.vault_namespace = "a/b\r\nX-Evil: 1";
+	values[VAULT_NAMESPACE].text = "a/b\r\nX-Evil: 1";
 	CHECK(refused(&config, "vault_namespace"));
 }
 
@@ -176,7 +176,7 @@ token_file_login(void)
 	cc_kms_session *session;
 	cc_http_request request;
 
-	config.vault_namespace = "team/app";
+	values[VAULT_NAMESPACE].text = "team/app";
 	write_file(token_file, "  \n");
 	session = open_with(&config);
 	CHECK(session != NULL);
@@ -241,9 +241,9 @@ kubernetes_login(void)
 	cc_kms_session *session;
 	cc_http_request request;
 
-	config.vault_token_file = "";
-	config.vault_kubernetes_role = "chat\"db";
-	config.vault_kubernetes_mount = "clusters/eu";
+	values[VAULT_TOKEN_FILE].text = "";
+	values[VAULT_KUBERNETES_ROLE].text = "chat\"db";
+	values[VAULT_KUBERNETES_MOUNT].text = "clusters/eu";
 	write_file(token_file, "eyJ.abc.def");
 	CHECK(chmod(token_file, 0644) == 0);	/* as the kubelet makes it */
 	session = open_with(&config);
@@ -262,8 +262,8 @@ cert_login(void)
 	cc_kms_session *session;
 	cc_http_request request;
 
-	config.vault_token_file = "";
-	config.vault_cert_role = "chatdb";
+	values[VAULT_TOKEN_FILE].text = "";
+	values[VAULT_CERT_ROLE].text = "chatdb";
 	session = open_with(&config);
 	CHECK(cc_kms_vault.session_request(session, &request, 0, error) == CC_KMS_OK);
 	CHECK(has_url(&request, "POST", "auth/cert/login"));

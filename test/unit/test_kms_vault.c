@@ -159,7 +159,7 @@ underived_keys_where_allowed(void)
 	cc_kms_session *session;
 	cc_kms_key_facts facts;
 
-	config.vault_allow_underived = true;
+	values[VAULT_ALLOW_UNDERIVED].flag = true;
 	session = logged_in_with(&config);
 	CHECK(key_answer(session, 200, KEY("aes256-gcm96", "false", "false", "false"), &facts) == CC_KMS_OK);
 	CHECK(facts.known && !facts.derived);

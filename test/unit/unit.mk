@@ -4,8 +4,8 @@
 # of several CPUs.  Everything that is built lies in build/unit.
 
 UNIT_DIR = build/unit
-UNIT_SOURCES := $(wildcard src/core/*.c src/kms/*.c)
-UNIT_HEADERS := $(wildcard src/core/*.h src/kms/*.h test/unit/*.h) $(UNIT_DIR)/envelope_vectors.h
+UNIT_SOURCES := $(wildcard src/core/*.c src/kms/*.c src/kms/*/*.c)
+UNIT_HEADERS := $(wildcard src/core/*.h src/kms/*.h src/kms/*/*.h test/unit/*.h) $(UNIT_DIR)/envelope_vectors.h
 UNIT_TESTS := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
 UNIT_LIBS = -lsodium -lcrypto -lpthread
 

@@ -1,36 +1,22 @@
 /*
  * settings.c
- *		Defines the chatcrypt.* settings.  No secret is ever a setting's value:
- *		credentials are files that the KMS worker reads.
+ *		Defines the chatcrypt.* settings, but for those of the key providers, which
+ *		kmssettings.c defines.  No secret is ever a setting's value: credentials are files
+ *		that the KMS worker reads.
  */
 #include "postgres.h"
 
 #include <limits.h>
 
-#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
+#include "kms/providers.h"
+#include "pg/base/kmssettings.h"
 #include "pg/base/settings.h"
 
 char	   *chatcrypt_default_kms_key;
-char	   *chatcrypt_local_key_dir;
-char	   *chatcrypt_vault_addr;
-char	   *chatcrypt_vault_namespace;
-char	   *chatcrypt_vault_token_file;
-char	   *chatcrypt_vault_role_id_file;
-char	   *chatcrypt_vault_secret_id_file;
-char	   *chatcrypt_vault_approle_mount;
-char	   *chatcrypt_vault_kubernetes_role;
-char	   *chatcrypt_vault_kubernetes_mount;
-char	   *chatcrypt_vault_kubernetes_token_file;
-char	   *chatcrypt_vault_cert_role;
-char	   *chatcrypt_vault_cert_mount;
-char	   *chatcrypt_vault_ca_file;
-char	   *chatcrypt_vault_cert_file;
-char	   *chatcrypt_vault_key_file;
 char	   *chatcrypt_kms_proxy;
-bool		chatcrypt_vault_allow_underived;
 bool		chatcrypt_allow_http;
 int			chatcrypt_kms_timeout;
 int			chatcrypt_kms_connect_timeout;
@@ -53,50 +39,6 @@ static const struct config_enum_entry on_decrypt_error_options[] = {
 	{"null", CHATCRYPT_ON_ERROR_NULL, false},
 	{"null_destroyed", CHATCRYPT_ON_ERROR_NULL_DESTROYED, false},
 	{NULL, 0, false}
-};
-
-typedef struct TextSetting
-{
-	const char *name;
-	char	  **variable;
-	const char *initial;
-	const char *about;
-} TextSetting;
-
-static const TextSetting text_settings[] = {
-	{"chatcrypt.local_key_dir", &chatcrypt_local_key_dir, "",
-	"Folder of the master key files of the local key provider."},
-	{"chatcrypt.vault_addr", &chatcrypt_vault_addr, "",
-	"Address of the Vault or OpenBao server, such as https://vault.example:8200."},
-	{"chatcrypt.vault_namespace", &chatcrypt_vault_namespace, "",
-	"Vault namespace of the Transit mounts and of the login."},
-	{"chatcrypt.vault_token_file", &chatcrypt_vault_token_file, "",
-	"File that holds a Vault token."},
-	{"chatcrypt.vault_role_id_file", &chatcrypt_vault_role_id_file, "",
-	"File that holds the role id of an AppRole login."},
-	{"chatcrypt.vault_secret_id_file", &chatcrypt_vault_secret_id_file, "",
-	"File that holds the secret id of an AppRole login."},
-	{"chatcrypt.vault_approle_mount", &chatcrypt_vault_approle_mount, "approle",
-	"Where the AppRole login is mounted."},
-	{"chatcrypt.vault_kubernetes_role", &chatcrypt_vault_kubernetes_role, "",
-	"Role of a Kubernetes login."},
-	{"chatcrypt.vault_kubernetes_mount", &chatcrypt_vault_kubernetes_mount, "kubernetes",
-	"Where the Kubernetes login is mounted."},
-	{"chatcrypt.vault_kubernetes_token_file", &chatcrypt_vault_kubernetes_token_file,
-		"/var/run/secrets/kubernetes.io/serviceaccount/token",
-	"File that holds the service account token of a Kubernetes login."},
-	{"chatcrypt.vault_cert_role", &chatcrypt_vault_cert_role, "",
-	"Role of a TLS certificate login."},
-	{"chatcrypt.vault_cert_mount", &chatcrypt_vault_cert_mount, "cert",
-	"Where the TLS certificate login is mounted."},
-	{"chatcrypt.vault_ca_file", &chatcrypt_vault_ca_file, "",
-	"File of the only certificate authorities that the Vault server's certificate may come from."},
-	{"chatcrypt.vault_cert_file", &chatcrypt_vault_cert_file, "",
-	"File of the client certificate for the Vault server."},
-	{"chatcrypt.vault_key_file", &chatcrypt_vault_key_file, "",
-	"File of the client certificate's private key."},
-	{"chatcrypt.kms_proxy", &chatcrypt_kms_proxy, "",
-	"Proxy for calls to the KMS; the environment's proxies are ignored."},
 };
 
 /* A key URI in a setting is checked when it is set, so that a typing error shows at once. */
@@ -166,16 +108,12 @@ chatcrypt_settings_define(void)
 							   "Key URI of the tenant \"default\" and of tenants that name none.",
 							   NULL, &chatcrypt_default_kms_key, "local:main",
 							   PGC_SIGHUP, 0, check_kms_key, NULL, NULL);
-	for (int i = 0; i < (int) lengthof(text_settings); i++)
-		DefineCustomStringVariable(text_settings[i].name, text_settings[i].about, NULL,
-								   text_settings[i].variable, text_settings[i].initial,
-								   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable("chatcrypt.kms_proxy",
+							   "Proxy for calls to the KMS; the environment's proxies are ignored.",
+							   NULL, &chatcrypt_kms_proxy, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	chatcrypt_kmssettings_define();
 
-	DefineCustomBoolVariable("chatcrypt.vault_allow_underived",
-							 "Accepts Transit keys that are not derived, "
-							 "whose context binds nothing.",
-							 NULL, &chatcrypt_vault_allow_underived, false,
-							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("chatcrypt.allow_http",
 							 "Allows a KMS address without TLS. For developers alone.",
 							 NULL, &chatcrypt_allow_http, false,
@@ -244,26 +182,4 @@ chatcrypt_settings_define(void)
 							 "destroyed.",
 							 NULL, &chatcrypt_allow_drop, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
-}
-
-void
-chatcrypt_settings_kms_config(cc_kms_config *config)
-{
-	*config = (cc_kms_config) {
-		.local_key_dir = chatcrypt_local_key_dir,
-		.data_directory = DataDir,
-		.vault_addr = chatcrypt_vault_addr,
-		.vault_namespace = chatcrypt_vault_namespace,
-		.vault_token_file = chatcrypt_vault_token_file,
-		.vault_role_id_file = chatcrypt_vault_role_id_file,
-		.vault_secret_id_file = chatcrypt_vault_secret_id_file,
-		.vault_approle_mount = chatcrypt_vault_approle_mount,
-		.vault_kubernetes_role = chatcrypt_vault_kubernetes_role,
-		.vault_kubernetes_mount = chatcrypt_vault_kubernetes_mount,
-		.vault_kubernetes_token_file = chatcrypt_vault_kubernetes_token_file,
-		.vault_cert_role = chatcrypt_vault_cert_role,
-		.vault_cert_mount = chatcrypt_vault_cert_mount,
-		.vault_allow_underived = chatcrypt_vault_allow_underived,
-		.allow_http = chatcrypt_allow_http,
-	};
 }

@@ -7,27 +7,9 @@
 
 #include "nodes/pg_list.h"
 
-#include "kms/provider.h"
-
-/* keys and providers: sighup */
+/* keys and providers: sighup; the settings of each provider are in kmssettings.h */
 extern char *chatcrypt_default_kms_key;
-extern char *chatcrypt_local_key_dir;
-extern char *chatcrypt_vault_addr;
-extern char *chatcrypt_vault_namespace;
-extern char *chatcrypt_vault_token_file;
-extern char *chatcrypt_vault_role_id_file;
-extern char *chatcrypt_vault_secret_id_file;
-extern char *chatcrypt_vault_approle_mount;
-extern char *chatcrypt_vault_kubernetes_role;
-extern char *chatcrypt_vault_kubernetes_mount;
-extern char *chatcrypt_vault_kubernetes_token_file;
-extern char *chatcrypt_vault_cert_role;
-extern char *chatcrypt_vault_cert_mount;
-extern char *chatcrypt_vault_ca_file;
-extern char *chatcrypt_vault_cert_file;
-extern char *chatcrypt_vault_key_file;
 extern char *chatcrypt_kms_proxy;
-extern bool chatcrypt_vault_allow_underived;
 extern bool chatcrypt_allow_http;
 
 /* the request path: sighup, milliseconds */
@@ -64,12 +46,6 @@ extern int	chatcrypt_on_decrypt_error;
 
 /* lets DROP EXTENSION take live keys with it: superusers */
 extern bool chatcrypt_allow_drop;
-
-/*
- * Fills a provider's view of the settings; strings stay the settings' own, valid until
- * the next reload.
- */
-extern void chatcrypt_settings_kms_config(cc_kms_config *config);
 
 /* The names in a list of databases, such as maintenance_databases; false where it is none. */
 extern bool chatcrypt_settings_parse_databases(const char *list, List **names);

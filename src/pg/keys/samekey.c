@@ -25,6 +25,7 @@
 #include "utils/uuid.h"
 
 #include "core/kdf.h"
+#include "kms/providers.h"
 #include "pg/access/access.h"
 #include "pg/keys/newdeks.h"
 #include "pg/keys/samekey.h"

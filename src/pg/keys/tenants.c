@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
+#include "kms/providers.h"
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/keys/tenants.h"

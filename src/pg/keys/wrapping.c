@@ -14,6 +14,7 @@
 #include "utils/uuid.h"
 
 #include "core/kdf.h"
+#include "kms/providers.h"
 #include "pg/cache/guarded.h"
 #include "pg/cache/keycache.h"
 #include "pg/keys/newdeks.h"

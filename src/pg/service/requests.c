@@ -13,12 +13,14 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 
+#include "kms/providers.h"
 #include "pg/base/clock.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
 #include "pg/service/failurelog.h"
 #include "pg/service/heartbeat.h"
 #include "pg/service/kms_stats.h"
+#include "pg/service/requests.h"
 #include "pg/service/slots.h"
 #include "pg/service/waits.h"
 

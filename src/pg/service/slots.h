@@ -22,7 +22,7 @@
 #include "datatype/timestamp.h"
 #include "storage/condition_variable.h"
 
-#include "pg/service/requests.h"
+#include "pg/service/kmsjob.h"
 
 #define CHATCRYPT_SLOTS		1024
 

@@ -13,9 +13,9 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "utils/guc.h"
 
 #include "pg/access/access.h"
-#include "pg/base/settings.h"
 
 #define NFACTS	3
 
@@ -49,11 +49,12 @@ cores_are_piped(void)
 static bool
 local_keys_on_data_volume(void)
 {
+	const char *key_dir = GetConfigOption("chatcrypt.local_key_dir", false, false);
 	struct stat keys;
 	struct stat data;
 
-	return chatcrypt_local_key_dir[0] != '\0' &&
-		stat(chatcrypt_local_key_dir, &keys) == 0 &&
+	return key_dir[0] != '\0' &&
+		stat(key_dir, &keys) == 0 &&
 		stat(DataDir, &data) == 0 &&
 		keys.st_dev == data.st_dev;
 }

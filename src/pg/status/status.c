@@ -12,10 +12,12 @@
 #include "utils/timestamp.h"
 
 #include "core/kdf.h"
+#include "kms/providers.h"
 #include "pg/access/access.h"
 #include "pg/base/clock.h"
 #include "pg/cache/keycache.h"
 #include "pg/service/heartbeat.h"
+#include "pg/service/requests.h"
 #include "pg/service/slots.h"
 #include "pg/service/waits.h"
 #include "pg/status/row.h"

@@ -17,10 +17,22 @@
 #include "core/localwrap.h"
 #include "core/random.h"
 #include "kms/errtext.h"
-#include "kms/keyfolder.h"
+#include "kms/local/keyfolder.h"
 #include "kms/providers.h"
 
 #define SCHEME "local:"
+
+enum
+{
+	KEY_DIR,
+	SETTINGS
+};
+
+static const cc_kms_setting settings[SETTINGS] = {
+	[KEY_DIR] = {"chatcrypt.local_key_dir",
+		"Folder of the master key files of the local key provider.",
+		CC_KMS_SETTING_TEXT, ""},
+};
 
 typedef struct local_session
 {
@@ -69,9 +81,10 @@ local_close(cc_kms_session *handle)
 static cc_kms_session *
 local_open(const cc_kms_config *config, char error[CC_KMS_ERROR_MAX])
 {
+	const char *key_dir = config->values[KEY_DIR].text;
 	local_session *session;
 
-	if (config->local_key_dir == NULL || config->local_key_dir[0] != '/')
+	if (key_dir == NULL || key_dir[0] != '/')
 	{
 		cc_kms_say(error, "chatcrypt.local_key_dir is not set to an absolute path");
 		return NULL;
@@ -79,7 +92,7 @@ local_open(const cc_kms_config *config, char error[CC_KMS_ERROR_MAX])
 	session = calloc(1, sizeof(*session));
 	if (session != NULL)
 	{
-		session->key_dir = strdup(config->local_key_dir);
+		session->key_dir = strdup(key_dir);
 		session->data_directory =
 			strdup(config->data_directory != NULL ? config->data_directory : "");
 		session->aead = cc_aead_new(CC_AEAD_AUTO);
@@ -296,6 +309,8 @@ const cc_kms_provider cc_kms_local = {
 	.scheme = "local",
 	.batch_max = CC_KMS_BATCH_MAX,
 	.batch_max_wrapped = CC_KMS_BATCH_MAX,
+	.settings = settings,
+	.nsettings = SETTINGS,
 	.check_uri = local_check_uri,
 	.wrapped_version = local_wrapped_version,
 	.open = local_open,

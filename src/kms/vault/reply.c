@@ -1,5 +1,5 @@
 /*
- * vault_reply.c
+ * reply.c
  *		What an HTTP status of Vault or OpenBao means to us, and the server's own
  *		words about it.
  *
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "kms/errtext.h"
-#include "kms/vault.h"
+#include "kms/vault/reply.h"
 
 bool
 vault_reply_member(const cc_http_reply *reply, const char *name, cc_json *value)
@@ -44,7 +44,7 @@ squeeze(char *text)
 }
 
 void
-vault_server_text(cc_json value, char text[VAULT_TEXT_MAX])
+vault_reply_text(cc_json value, char text[VAULT_TEXT_MAX])
 {
 	char		whole[2048];
 	size_t		len;
@@ -72,7 +72,7 @@ first_error(const cc_http_reply *reply, char text[VAULT_TEXT_MAX])
 		return;
 	walk = cc_json_elements(errors);
 	while (text[0] == '\0' && cc_json_next(&walk, &element))
-		vault_server_text(element, text);
+		vault_reply_text(element, text);
 }
 
 /* What a status means by itself, in words too. */
@@ -148,7 +148,7 @@ no_answer(const vault_session *session, const cc_http_reply *reply, const char *
 
 /* Transit says 400 and not 404 for a key that is not there; OpenBao can delete one softly. */
 bool
-vault_key_is_gone(const char *server)
+vault_reply_key_is_gone(const char *server)
 {
 	return strcmp(server, "encryption key not found") == 0 ||
 		strstr(server, "soft-deleted key") != NULL;
@@ -169,7 +169,7 @@ vault_reply_outcome(const vault_session *session, const cc_http_reply *reply, co
 
 	outcome = status_outcome(reply->status, &words);
 	first_error(reply, server);
-	if (reply->status == 400 && vault_key_is_gone(server))
+	if (reply->status == 400 && vault_reply_key_is_gone(server))
 		outcome = CC_KMS_NO_KEY;
 	if (server[0] != '\0')
 		cc_kms_say(error, "%s: status %ld: %s", what, reply->status, server);
@@ -179,7 +179,7 @@ vault_reply_outcome(const vault_session *session, const cc_http_reply *reply, co
 }
 
 void
-vault_request_id(const cc_http_reply *reply, char id[CC_KMS_REQUEST_ID_MAX])
+vault_reply_request_id(const cc_http_reply *reply, char id[CC_KMS_REQUEST_ID_MAX])
 {
 	cc_json		value;
 	size_t		len;
@@ -196,20 +196,4 @@ vault_request_id(const cc_http_reply *reply, char id[CC_KMS_REQUEST_ID_MAX])
 		if (*c < 0x20 || *c > 0x7e)
 			*c = '?';
 	}
-}
-
-cc_kms_outcome
-vault_token_refused(vault_session *session, const cc_http_reply *reply)
-{
-	/* it went out before the newest login, so it says nothing of that */
-	if (reply->login != 0 && reply->login != session->login)
-		return CC_KMS_LOGIN_AGAIN;
-	/* dropped already, by another reply of the same login */
-	if (session->token[0] == '\0')
-		return CC_KMS_LOGIN_AGAIN;
-	if (session->now_ms < session->trust_ms)
-		return CC_KMS_DENIED;
-	vault_session_drop((cc_kms_session *) session);
-	session->refused = true;
-	return CC_KMS_LOGIN_AGAIN;
 }

@@ -1,5 +1,5 @@
 /*
- * vault_batch.c
+ * batch.c
  *		Transit calls: datakey, encrypt, decrypt and rewrap, each item under its own
  *		context.
  *
@@ -17,7 +17,11 @@
 #include "core/base64.h"
 #include "core/random.h"
 #include "kms/errtext.h"
-#include "kms/vault.h"
+#include "kms/vault/batch.h"
+#include "kms/vault/reply.h"
+#include "kms/vault/request.h"
+#include "kms/vault/session.h"
+#include "kms/vault/uri.h"
 
 #define BASE64_SIZE(len)	(CC_BASE64_TEXT_LEN(len) + 1)
 
@@ -86,7 +90,7 @@ ciphertext_of(const uint8_t *wrapped, size_t len, char text[CC_KMS_WRAPPED_MAX +
 }
 
 uint32_t
-vault_wrapped_version(const uint8_t *wrapped, size_t len)
+vault_batch_wrapped_version(const uint8_t *wrapped, size_t len)
 {
 	char		text[CC_KMS_WRAPPED_MAX + 1];
 	unsigned long long version;
@@ -213,7 +217,7 @@ vault_batch_request(cc_kms_session *handle, const cc_kms_batch *batch, cc_http_r
 	cc_kms_outcome outcome;
 
 	memset(request, 0, sizeof(*request));
-	if (!vault_key_of(batch->kms_key, &key))
+	if (!vault_uri_key(batch->kms_key, &key))
 	{
 		cc_kms_say(error, "\"%s\" is not a key URI of the provider vault", batch->kms_key);
 		return CC_KMS_CONFIG;
@@ -319,7 +323,7 @@ item_error(cc_json result, char text[VAULT_TEXT_MAX])
 	text[0] = '\0';
 	if (!cc_json_member(result, "error", &value))
 		return false;
-	vault_server_text(value, text);
+	vault_reply_text(value, text);
 	return text[0] != '\0';
 }
 
@@ -335,7 +339,7 @@ outcome_of_error(const char *server, long status)
 	if (strstr(server, "message authentication failed") != NULL ||
 		strstr(server, "version is too new") != NULL)
 		return CC_KMS_NOT_OPENED;
-	return vault_key_is_gone(server) ? CC_KMS_NO_KEY : CC_KMS_REJECTED;
+	return vault_reply_key_is_gone(server) ? CC_KMS_NO_KEY : CC_KMS_REJECTED;
 }
 
 /*
@@ -416,7 +420,7 @@ whole_batch(vault_session *session, const cc_kms_batch *batch, const cc_http_rep
 		return CC_KMS_BAD_REPLY;
 	}
 	if (outcome == CC_KMS_DENIED)
-		return vault_token_refused(session, reply);
+		return vault_session_refused(session, reply);
 	if (outcome == CC_KMS_SPLIT && batch->nitems == 1)
 		return CC_KMS_CONFIG;	/* one item is as small as it gets */
 	return outcome;

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "kms/errtext.h"
-#include "kms/keyfolder.h"
+#include "kms/local/keyfolder.h"
 #include "kms/secretfile.h"
 
 #define KEY_HEX_LEN		(2 * CC_MASTER_KEY_LEN)

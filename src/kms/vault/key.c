@@ -1,5 +1,5 @@
 /*
- * vault_key.c
+ * key.c
  *		The check of a Transit key before its first use: it must bind what it wraps
  *		to the context (derived), stay inside the server, and be an AEAD of 256 bits.
  */
@@ -7,7 +7,11 @@
 #include <string.h>
 
 #include "kms/errtext.h"
-#include "kms/vault.h"
+#include "kms/vault/key.h"
+#include "kms/vault/reply.h"
+#include "kms/vault/request.h"
+#include "kms/vault/session.h"
+#include "kms/vault/uri.h"
 
 cc_kms_outcome
 vault_key_request(cc_kms_session *handle, const char *kms_key, cc_http_request *request,
@@ -19,7 +23,7 @@ vault_key_request(cc_kms_session *handle, const char *kms_key, cc_http_request *
 	cc_writer	writer;
 
 	memset(request, 0, sizeof(*request));
-	if (!vault_key_of(kms_key, &key))
+	if (!vault_uri_key(kms_key, &key))
 	{
 		cc_kms_say(error, "\"%s\" is not a key URI of the provider vault", kms_key);
 		return CC_KMS_CONFIG;
@@ -83,9 +87,9 @@ denied(vault_session *session, const cc_http_reply *reply, const char *kms_key, 
 	   char error[CC_KMS_ERROR_MAX])
 {
 	vault_key	key;
-	cc_kms_outcome outcome = again ? CC_KMS_DENIED : vault_token_refused(session, reply);
+	cc_kms_outcome outcome = again ? CC_KMS_DENIED : vault_session_refused(session, reply);
 
-	if (outcome == CC_KMS_DENIED && vault_key_of(kms_key, &key))
+	if (outcome == CC_KMS_DENIED && vault_uri_key(kms_key, &key))
 		cc_kms_say(error, "the key check of %s: status %ld: the policy of the login must allow "
 				   "read on %.*s/keys/%s", kms_key, reply->status, key.mount_len, key.mount,
 				   key.name);

@@ -1,5 +1,5 @@
 /*
- * vault_login.c
+ * login.c
  *		Logins and leases: token file, AppRole, Kubernetes and TLS certificate.
  *
  * One exchange at a time.  Without a token, or with one that has run out, batches
@@ -19,8 +19,13 @@
 
 #include "core/random.h"
 #include "kms/errtext.h"
-#include "kms/vault.h"
+#include "kms/vault/login.h"
+#include "kms/vault/reply.h"
+#include "kms/vault/request.h"
+#include "kms/vault/session.h"
 
+
+#define CREDENTIAL_SIZE	8192	/* a file: role id, secret id or service account token */
 #define LEASE_MAX_S		UINT64_C(315360000)	/* ten years, so that no sum overflows */
 #define RENEW_MIN_MS	1000
 #define RETRY_MIN_MS	5000	/* after a failed exchange, while the old token still holds */
@@ -66,7 +71,7 @@ has_token(const vault_session *session, int64_t now_ms)
 }
 
 cc_session_state
-vault_session_state(cc_kms_session *handle, int64_t now_ms)
+vault_login_state(cc_kms_session *handle, int64_t now_ms)
 {
 	vault_session *session = (vault_session *) handle;
 
@@ -80,19 +85,8 @@ vault_session_state(cc_kms_session *handle, int64_t now_ms)
 	return CC_SESSION_READY;
 }
 
-void
-vault_session_drop(cc_kms_session *handle)
-{
-	vault_session *session = (vault_session *) handle;
-
-	cc_wipe(session->token, sizeof(session->token));
-	session->renewable = false;
-	session->lease_ms = session->expires_ms = session->renew_ms = -1;
-	session->retry_ms = 0;
-}
-
 int64_t
-vault_session_lease_ms(cc_kms_session *handle, int64_t now_ms)
+vault_login_lease_ms(cc_kms_session *handle, int64_t now_ms)
 {
 	vault_session *session = (vault_session *) handle;
 
@@ -125,7 +119,7 @@ read_credential(vault_session *session, int number, char *text, size_t size,
 	char		shown[SHOWN_MAX];
 	size_t		len;
 
-	if (session->method == VAULT_KUBERNETES)
+	if (session->method == VAULT_LOGIN_KUBERNETES)
 		rule = CC_SECRETFILE_POD_TOKEN;
 	snprintf(shown, sizeof(shown), "the file of %s", file->setting);
 	if (cc_secretfile_read(AT_FDCWD, file->path, shown, rule, (uint8_t *) text, size - 1, &len,
@@ -184,18 +178,18 @@ put_login(cc_writer *w, const vault_session *session, const char *first, const c
 {
 	switch (session->method)
 	{
-		case VAULT_APPROLE:
+		case VAULT_LOGIN_APPROLE:
 			put_field(w, "{\"role_id\":", first);
 			put_field(w, ",\"secret_id\":", second);
 			break;
-		case VAULT_KUBERNETES:
+		case VAULT_LOGIN_KUBERNETES:
 			put_field(w, "{\"role\":", session->role);
 			put_field(w, ",\"jwt\":", first);
 			break;
-		case VAULT_CERT:
+		case VAULT_LOGIN_CERT:
 			put_field(w, "{\"name\":", session->role);
 			break;
-		case VAULT_TOKEN_FILE:
+		case VAULT_LOGIN_TOKEN:
 			break;
 	}
 	cc_json_put(w, "}");
@@ -204,7 +198,7 @@ put_login(cc_writer *w, const vault_session *session, const char *first, const c
 static cc_kms_outcome
 request_login(vault_session *session, cc_http_request *request, char error[CC_KMS_ERROR_MAX])
 {
-	char		text[2][VAULT_CREDENTIAL_SIZE] = {{0}, {0}};	/* secret */
+	char		text[2][CREDENTIAL_SIZE] = {{0}, {0}};	/* secret */
 	char		path[320];
 	size_t		size = 128;
 	cc_writer	writer;
@@ -243,7 +237,7 @@ postpone(vault_session *session, int64_t now_ms)
 }
 
 cc_kms_outcome
-vault_session_request(cc_kms_session *handle, cc_http_request *request, int64_t now_ms,
+vault_login_request(cc_kms_session *handle, cc_http_request *request, int64_t now_ms,
 					  char error[CC_KMS_ERROR_MAX])
 {
 	vault_session *session = (vault_session *) handle;
@@ -255,7 +249,7 @@ vault_session_request(cc_kms_session *handle, cc_http_request *request, int64_t 
 	session->sent_ms = now_ms;
 	if (has_token(session, now_ms) && session->renewable && !files_changed(session))
 		outcome = request_renewal(session, request, error);
-	else if (session->method == VAULT_TOKEN_FILE)
+	else if (session->method == VAULT_LOGIN_TOKEN)
 		outcome = request_lookup(session, request, error);
 	else
 		outcome = request_login(session, request, error);
@@ -429,7 +423,7 @@ failed_exchange(vault_session *session, vault_exchange exchange, cc_kms_outcome 
 }
 
 cc_kms_outcome
-vault_session_reply(cc_kms_session *handle, const cc_http_reply *reply, int64_t now_ms,
+vault_login_reply(cc_kms_session *handle, const cc_http_reply *reply, int64_t now_ms,
 					char error[CC_KMS_ERROR_MAX])
 {
 	vault_session *session = (vault_session *) handle;
