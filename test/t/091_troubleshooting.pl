@@ -111,7 +111,7 @@ my %meets = (
 	'permission denied for function …' => q{SET ROLE writer; SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept},
 	'permission denied for view …' => q{SET ROLE writer; SELECT body FROM chatcrypt.messages},
 	'permission denied for table chat' => q{SET ROLE writer; CREATE TABLE t (chat_id uuid REFERENCES chatcrypt.chat)},
-	'permission denied for table message' => q{SET ROLE writer; CREATE TABLE t (message_id uuid REFERENCES chatcrypt.sealed_message)},
+	'permission denied for table sealed_message' => q{SET ROLE writer; CREATE TABLE t (message_id uuid REFERENCES chatcrypt.sealed_message)},
 	'the current actor is not a participant of this chat' => "$as_bob; SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept",
 	'this transaction has no actor' => q{SET chatcrypt.require_actor = on; SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept},
 	'this transaction acts for somebody else' => "$as_bob; SELECT chatcrypt.act_as('alice')",

@@ -170,7 +170,7 @@ run_example($examples{sql}[3]);
 run_example("PREPARE import (bytea) AS $examples{sql}[4] EXECUTE import ('\\x$master');");
 # Past the view, which is for a superuser.
 my $superuser = ask($node, 'SELECT current_user');
-like(ask($node, "SET ROLE service; $examples{sql}[5]"), qr/permission denied for table message/, 'who writes for an application does not write past the view');
+like(ask($node, "SET ROLE service; $examples{sql}[5]"), qr/permission denied for table sealed_message/, 'who writes for an application does not write past the view');
 run_example("\\connect - $superuser\n$examples{sql}[5]");
 foreach my $conversation (@conversations)
 {

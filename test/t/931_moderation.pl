@@ -114,7 +114,7 @@ foreach my $sql (
 	q{INSERT INTO chatcrypt.sealed_message AS m (message_id, chat_id) VALUES (chatcrypt.to_uuid(11), chatcrypt.to_uuid(1)) ON CONFLICT (message_id) DO UPDATE SET expires_at = now()},
 	qq{COPY chatcrypt.sealed_message (message_id, chat_id, sender) FROM stdin;\n00000000-0000-8000-8000-00000000000f\t00000000-0000-8000-8000-000000000001\talice\n\\.\n})
 {
-	like(as_role('app', "BEGIN; $sql; ROLLBACK"), qr/permission denied for table message/, "to a role that writes it is refused: $sql");
+	like(as_role('app', "BEGIN; $sql; ROLLBACK"), qr/permission denied for table sealed_message/, "to a role that writes it is refused: $sql");
 }
 
 # Without an actor a service that moves messages in says who sent them, and when.
@@ -176,9 +176,9 @@ END $$;
 SQL
 foreach my $sql (split /;\s*/, $three_writes)
 {
-	like(attempt('app', 'carol', $sql), qr/permission denied for table message/, "code of somebody else in between has no right to write: $sql") unless $sql =~ /^UPDATE/;
+	like(attempt('app', 'carol', $sql), qr/permission denied for table sealed_message/, "code of somebody else in between has no right to write: $sql") unless $sql =~ /^UPDATE/;
 }
-like(attempt('app', 'carol', q{UPDATE chatcrypt.messages SET body = 'y' WHERE message_id = chatcrypt.to_uuid(12)}), qr/permission denied for table message/, 'nor in an UPDATE');
+like(attempt('app', 'carol', q{UPDATE chatcrypt.messages SET body = 'y' WHERE message_id = chatcrypt.to_uuid(12)}), qr/permission denied for table sealed_message/, 'nor in an UPDATE');
 $node->safe_psql('postgres', 'DROP TRIGGER note_writer ON chatcrypt.sealed_message');
 
 # Policies that somebody else adds hold for what the trigger writes, in each of its ways.
