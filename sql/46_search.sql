@@ -1,10 +1,11 @@
 -- Search in encrypted messages: docs/search.md.
 
--- Each change makes a new generation, and no number is used twice: what was indexed by
--- another policy is never taken for what this one says.
+-- Each change of a policy makes a new generation.  No number is used twice, so that tokens of an
+-- older policy are never taken for those of the current one.
 CREATE SEQUENCE chatcrypt.search_generation;
 
--- No row: off.  The configuration goes by its name, because pg_upgrade does not carry its oid.
+-- A chat without a row has no search.  The configuration is stored by its name, because its OID
+-- changes with pg_upgrade.
 CREATE TABLE chatcrypt.search_policy (
 	chat_id uuid CONSTRAINT search_policy_pkey PRIMARY KEY REFERENCES chatcrypt.chat ON DELETE CASCADE,
 	mode text COLLATE "C" NOT NULL CHECK (mode = ANY (ARRAY['blind', 'plain'])),
@@ -49,7 +50,7 @@ COMMENT ON COLUMN chatcrypt.search_policy.began_empty IS
 SELECT pg_extension_config_dump('chatcrypt.search_policy', '');
 SELECT pg_extension_config_dump('chatcrypt.search_generation', '');
 
--- Sessions remember also that a chat has none: src/pg/search/policy.c.
+-- Sessions remember policies, and also that a chat has none: src/pg/search/policy.c.
 CREATE TRIGGER invalidate BEFORE INSERT OR UPDATE OR DELETE ON chatcrypt.search_policy
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.search_policy
@@ -69,8 +70,9 @@ COMMENT ON FUNCTION chatcrypt.set_search(chatcrypt.any_id, text, regconfig, inte
 	'database) or plain (text in an external search engine). Returns true if the chat can be '
 	'searched at once, and false if reindex_search() must first go through its messages.';
 
--- One row for each message of a blind chat: what stands for its words.  An inverted index of
--- PostgreSQL's own, because twenty rows in a B-tree for each message cost more than all the rest.
+-- One row for each message of a blind chat, with the tokens that stand for its words.  They are in
+-- one array with a GIN index, because twenty rows in a B-tree for each message would cost more than
+-- everything else that is done for the message.
 CREATE TABLE chatcrypt.search_token (
 	message_id uuid CONSTRAINT search_token_pkey PRIMARY KEY,
 	chat_id uuid NOT NULL,
@@ -91,11 +93,11 @@ COMMENT ON COLUMN chatcrypt.search_token.tokens IS
 	'The tokens in order, each combined by XOR with a public hash of the chat.';
 SELECT pg_extension_config_dump('chatcrypt.search_token', '');
 
--- What search keeps of a message goes with it, whoever deletes it and how.
+-- The tokens of a message are deleted with it, whatever statement deletes the message.
 CREATE FUNCTION chatcrypt_internal.message_removed() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_message_removed';
 COMMENT ON FUNCTION chatcrypt_internal.message_removed() IS
-	'Trigger: takes deleted messages out of what search keeps of them.';
+	'Trigger: removes the tokens of deleted messages, and notes the deletions in the search feed.';
 
 CREATE TRIGGER message_removed AFTER DELETE ON chatcrypt.sealed_message
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.message_removed();
@@ -128,8 +130,9 @@ COMMENT ON FUNCTION chatcrypt.search_tokens(chatcrypt.any_id, text) IS
 	'Returns the tokens that every message with the words of the query has, in the form in which '
 	'drain_search_feed() writes them. Look for them in an external index.';
 
--- PL/pgSQL wants a variable for each argument that a procedure gives back, those with a default
--- included.  So there are two: one that gives nothing back, and one to which all arguments are given.
+-- PL/pgSQL needs a variable for each argument that a procedure returns, even for one with a default.
+-- There are therefore two procedures: one that returns nothing, and one that is called with all
+-- arguments.
 CREATE PROCEDURE chatcrypt.reindex_search(
 	chat_id chatcrypt.any_id, batch integer DEFAULT 1000, new_key boolean DEFAULT false,
 	max_wait interval DEFAULT '30 seconds')

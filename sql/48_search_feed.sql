@@ -1,10 +1,12 @@
 -- The feed of an external search engine: docs/search.md.
 --
--- An outbox of ids.  No body and no token is in it: they are read when a batch is drained, and
--- leave in its text alone.  Writers only ever add rows, so that none waits for a consumer.
+-- The feed is an outbox of ids.  It has no body and no token: these are read when a batch is drained,
+-- and are only in the text of the batch.  Writers only add rows, so that no writer waits for a
+-- consumer.
 
--- Chats whose messages are, or may still be, in the external index: a row comes with a policy that
--- feeds, and goes when there is none any more and all messages of the chat were handed out as deleted.
+-- Chats whose messages are, or may still be, in the external index.  A row is added with a policy
+-- that feeds, and deleted when no such policy is left and all messages of the chat were handed out
+-- as deleted.
 CREATE TABLE chatcrypt.search_feed_chat (
 	chat_id uuid CONSTRAINT search_feed_chat_pkey PRIMARY KEY
 );
@@ -48,20 +50,20 @@ COMMENT ON COLUMN chatcrypt.search_feed.fence IS
 CREATE INDEX search_feed_by_message ON chatcrypt.search_feed (message_id, position) WHERE message_id IS NOT NULL;
 CREATE INDEX search_feed_by_batch ON chatcrypt.search_feed (batch) WHERE batch IS NOT NULL;
 CREATE INDEX search_feed_chats ON chatcrypt.search_feed (position) WHERE message_id IS NULL;
--- Rows come and go: each is written, leased and deleted.
+-- Each row is soon updated and deleted, so the table is vacuumed early.
 ALTER TABLE chatcrypt.search_feed SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
 
 CREATE SEQUENCE chatcrypt.search_feed_batch;
 COMMENT ON SEQUENCE chatcrypt.search_feed_batch IS
-	'Numbers of batches, which are the versions of documents: no less than the milliseconds since '
-	'1970, so that a database that was restored goes on above what it gave out before.';
+	'Numbers of batches, which are the versions of documents. They are never less than the '
+	'milliseconds since 1970, so that they also rise when a database is restored.';
 
 SELECT pg_extension_config_dump('chatcrypt.search_feed_chat', '');
 SELECT pg_extension_config_dump('chatcrypt.search_feed', '');
 SELECT pg_extension_config_dump('chatcrypt.search_feed_position_seq', '');
 SELECT pg_extension_config_dump('chatcrypt.search_feed_batch', '');
 
--- Sessions remember whether a chat is fed, and no more: src/pg/search/feed.c.
+-- Sessions remember whether a chat is fed, and nothing else of the row: src/pg/search/feed.c.
 CREATE TRIGGER invalidate BEFORE INSERT OR DELETE ON chatcrypt.search_feed_chat
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.search_feed_chat
@@ -124,7 +126,7 @@ COMMENT ON COLUMN chatcrypt.search_feed_status.mode IS
 	'blind: tokens are fed. plain: text is fed. off: deletions from chats that are no longer fed.';
 COMMENT ON COLUMN chatcrypt.search_feed_status.waiting IS 'Changes that are in no batch yet.';
 COMMENT ON COLUMN chatcrypt.search_feed_status.leased IS
-	'Changes that a consumer has and has not acknowledged.';
+	'Changes that were handed out and are not acknowledged yet.';
 COMMENT ON COLUMN chatcrypt.search_feed_status.failing IS
 	'Changes that the index refused and that will be handed out again.';
 COMMENT ON COLUMN chatcrypt.search_feed_status.chats IS

@@ -1,4 +1,4 @@
--- How a chat is searched.
+-- Search policies of chats, and search().
 \set VERBOSITY terse
 \set home :DBNAME
 CREATE DATABASE regression_search;
@@ -9,7 +9,7 @@ CREATE EXTENSION chatcrypt;
 SELECT chatcrypt.create_chat(7000, mode => 'e2ee') IS NOT NULL AS made,
 	   chatcrypt.create_chat(7001) IS NOT NULL AS made;
 
--- What is refused.
+-- set_search() refuses bad arguments, and callers without the right.
 SELECT chatcrypt.set_search(7099, 'blind');
 SELECT chatcrypt.set_search(7000, 'blind');
 SELECT chatcrypt.set_search(7000, 'plain');
@@ -30,7 +30,7 @@ RESET ROLE;
 REVOKE EXECUTE ON FUNCTION chatcrypt.set_search(chatcrypt.any_id, text, regconfig, integer, boolean, integer, boolean) FROM chatcrypt_reader;
 SELECT count(*) FROM chatcrypt.search_policy;
 
--- A chat without messages is ready at once, and its index complete where this very transaction made it.
+-- A chat without messages can be searched at once, and its index is complete if the same transaction made the chat.
 SELECT chatcrypt.set_search(7001, 'blind') AS complete;
 BEGIN;
 SELECT chatcrypt.create_chat(7002) IS NOT NULL AS made;
@@ -44,7 +44,7 @@ FROM chatcrypt.search_policy ORDER BY chat_id;
 SELECT purpose, dek_version, state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(7001) ORDER BY purpose;
 SELECT detail FROM chatcrypt.key_event WHERE event = 'policy' AND chat_id = chatcrypt.to_uuid(7002) ORDER BY event_id;
 
--- Generations are used once, whatever comes between.
+-- No generation is used twice, whatever happens between two policies.
 SELECT generation AS before FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.to_uuid(7001) \gset
 SELECT chatcrypt.set_search(7001, 'off'), chatcrypt.set_search(7002, 'off');
 SELECT chatcrypt.set_search(7001, 'blind') AS complete;
@@ -67,7 +67,7 @@ SELECT query, found(query) FROM unnest(ARRAY['quick', 'QUICK Brown', '"quick bro
 	'fox or witted', 'lazy quick or überraschung', '-"quick brown" dog', 'quick*', 'qui*', '*icksil*', '*uick*', '-qui*', 'quick-witted', 'wit*', '12',
 	'zoë''s', 'fox nothere', 'nothere', '', '   ', '"', '""', '-', '- fox', 'or', 'or or fox', '"fox', '*', '**', '*fox', 'fo?', 'fox:*', 'a&b | !c']) AS query;
 
--- Prefixes and parts with tokens of their own, and few bits: the same is found.
+-- With tokens for prefixes and trigrams, and with few bits, queries find the same messages.
 SELECT query, found(query) AS before INTO TEMP before FROM unnest(ARRAY['quick', '"quick brown"', 'brown -dog', '-quick', 'quick*', 'qui*', 'qu*',
 	'quicksilver*', '*icksil*', '*ui*', '-qui*', '-*uick*', 'quick-witted', 'über*', '*rasch*', 'fox or *dog*']) AS query;
 SELECT chatcrypt.set_search(7011, 'blind', prefixes => 3, trigrams => true) AS complete;
@@ -75,7 +75,7 @@ CALL chatcrypt.reindex_search(7011, 1000, false, '30 s', NULL, NULL, NULL);
 SELECT count(*) AS asked, count(*) FILTER (WHERE found(query) IS NOT DISTINCT FROM before) AS same FROM before;
 SELECT chatcrypt.set_search(7011, 'blind', bits => 8) AS complete;
 CALL chatcrypt.reindex_search(7011, 3, false, '30 s', NULL, NULL, NULL);
--- In PL/pgSQL without variables for what it gives back, and with them.
+-- PL/pgSQL can call reindex_search() without variables for its results, and with them.
 SELECT generation AS before FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.to_uuid(7011) \gset
 DO $$ BEGIN CALL chatcrypt.reindex_search(chat_id => 7011); END $$;
 SELECT generation > :before AS made_anew, complete FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.to_uuid(7011);
@@ -97,7 +97,7 @@ SELECT max(cardinality(tokens)) <= 9 AS few,
 	   bool_and((t # (SELECT min(u) FROM chatcrypt.search_token x, unnest(x.tokens) AS u)) & ((1::bigint << 56) - 1) = 0) AS cut
 FROM chatcrypt.search_token, unnest(tokens) AS t GROUP BY message_id ORDER BY 1 LIMIT 1;
 
--- A language: stems and stop words.
+-- A configuration of a language has stems and stop words.
 SELECT chatcrypt.set_search(7011, 'blind', config => 'english') AS complete;
 CALL chatcrypt.reindex_search(7011, 1000, true, '30 s', NULL, NULL, NULL);
 SELECT query, found(query) FROM unnest(ARRAY['jumping', 'the', 'the fox', '-the', '"over the lazy"', '"over a lazy"', '"over lazy"', 'dogs -quick']) AS query;
@@ -115,7 +115,7 @@ SELECT chatcrypt.set_search(7011, 'blind') AS complete;
 SELECT found('jumps');
 CALL chatcrypt.reindex_search(7011, 1000, false, '30 s', NULL, NULL, NULL);
 
--- Tokens follow their message, and go with it.
+-- Tokens change with their message, and are deleted with it.
 UPDATE chatcrypt.messages SET body = 'A cat' WHERE message_id = chatcrypt.to_uuid(1);
 SELECT found('fox'), found('cat');
 UPDATE chatcrypt.messages SET sender = 'bob' WHERE message_id = chatcrypt.to_uuid(1);
@@ -147,18 +147,18 @@ COMMIT;
 SELECT found('brown'), found('quick'), count(*) = (SELECT count(*) FROM chatcrypt.sealed_message WHERE chat_id = chatcrypt.to_uuid(7011) AND encrypted_message IS NOT NULL) AS all
 FROM chatcrypt.search_token;
 
--- Many words: no more than the index bears, and found all the same.
+-- A message of very many words takes little room in the index, and is found all the same.
 SELECT chatcrypt.put_message(chatcrypt.to_uuid(7011), chatcrypt.to_uuid(30), string_agg('w' || n, ' ')) FROM generate_series(1, 12000) AS n;
 SELECT chatcrypt.put_message(chatcrypt.to_uuid(7011), chatcrypt.to_uuid(31), repeat('same words again ', 40000) || 'needle');
 SELECT right(message_id::text, 2) AS message, cardinality(tokens) FROM chatcrypt.search_token WHERE message_id IN (chatcrypt.to_uuid(30), chatcrypt.to_uuid(31)) ORDER BY 1;
 SELECT found('w11999'), found('w1 w12000'), found('w12001'), found('"w11998 w11999"'), found('needle'), found('"again needle"');
 DELETE FROM chatcrypt.messages WHERE message_id IN (chatcrypt.to_uuid(30), chatcrypt.to_uuid(31));
 
--- Expired messages are not shown, also before they are deleted.
+-- Expired messages are not shown, even before they are deleted.
 UPDATE chatcrypt.messages SET expires_at = '2020-01-01' WHERE message_id = chatcrypt.to_uuid(8);
 SELECT found('quick*');
 
--- Pages, over several chats: newest first, each message once.
+-- Pages over several chats have the newest messages first, and each message once.
 SELECT chatcrypt.set_search(7012, 'blind'), chatcrypt.set_search(7013, 'blind', config => 'english', bits => 16, prefixes => 1);
 CALL chatcrypt.reindex_search(7012, 1000, false, '30 s', NULL, NULL, NULL);
 CALL chatcrypt.reindex_search(chatcrypt.to_uuid(7013), 1000, false, '30 s', NULL, NULL, NULL);
@@ -177,13 +177,13 @@ SELECT page, cardinality(ids), array(SELECT right(id::text, 2) FROM unnest(ids) 
 SELECT count(*), count(DISTINCT message_id) FROM chatcrypt.search(ARRAY[chatcrypt.to_uuid(7012), chatcrypt.to_uuid(7013)], 'page');
 SELECT count(*) FROM chatcrypt.search('{}'::uuid[], 'page');
 
--- doctor() tells of chats that wait for reindex_search().
+-- doctor() reports chats that wait for reindex_search().
 SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding = 'search_incomplete';
 SELECT chatcrypt.set_search(7013, 'blind') AS complete;
 SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding = 'search_incomplete';
 CALL chatcrypt.reindex_search(7013, 1000, false, '30 s', NULL, NULL, NULL);
 
--- A chat without messages can be searched at once.  One that is found to have a message without tokens cannot.
+-- A chat without messages can be searched at once, but not if a message without tokens is found in it.
 SELECT chatcrypt.create_chat(7021) IS NOT NULL AS made;
 SELECT chatcrypt.set_search(7021, 'blind') AS ready;
 SELECT began_empty, complete FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.to_uuid(7021);
@@ -211,7 +211,7 @@ SELECT found('word', 7021);
 SELECT chatcrypt.set_search(7021, 'off');
 DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(7021);
 
--- What does not open is passed over, or raises.
+-- A message that cannot be opened is left out, or raises an error.
 UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 50, get_byte(encrypted_message, 50) # 1) WHERE message_id = chatcrypt.to_uuid(7);
 SELECT found('quick');
 SET chatcrypt.on_decrypt_error = 'null';
@@ -219,7 +219,7 @@ SELECT found('quick');
 RESET chatcrypt.on_decrypt_error;
 CALL chatcrypt.reindex_search(7011, 1000, false, '30 s', NULL, NULL, NULL);
 
--- Who may search, and where.
+-- search() refuses chats without an index, bad arguments, and callers without the right.
 SELECT * FROM chatcrypt.search(7001, 'quick');
 SELECT * FROM chatcrypt.search(7099, 'quick');
 SELECT * FROM chatcrypt.search(ARRAY[7012, 7000]::bigint[], 'quick');
@@ -255,7 +255,7 @@ SELECT chatcrypt.act_as('mallory');
 SELECT count(*) FROM chatcrypt.search(7099, 'page');
 ROLLBACK;
 RESET ROLE;
--- A policy of the application's own holds as for any SELECT.
+-- Row-level security of the application applies as in any SELECT.
 CREATE POLICY not_the_first ON chatcrypt.sealed_message AS RESTRICTIVE USING (message_id <> chatcrypt.to_uuid(103));
 SET ROLE chatcrypt_reader;
 SELECT count(*) FROM chatcrypt.search(ARRAY[7012, 7013]::bigint[], 'threes');
@@ -271,7 +271,7 @@ BEGIN;
 CALL chatcrypt.reindex_search(7012, 1000, false, '30 s', NULL, NULL, NULL);
 ROLLBACK;
 
--- Off, shredded, deleted: no token is left.
+-- No token is left of a chat whose search is off, or that was shredded or deleted.
 SELECT chatcrypt.set_search(7011, 'off');
 SELECT count(*) AS tokens FROM chatcrypt.search_token WHERE chat_id = chatcrypt.to_uuid(7011);
 SELECT found('brown');
@@ -290,7 +290,7 @@ SELECT chatcrypt.shred_tenant('gone', confirm => 'irreversible') > 0 AS shredded
 SELECT count(*) AS tokens FROM chatcrypt.search_token;
 SELECT count(*) AS policies FROM chatcrypt.search_policy;
 
--- A chat whose clients may hold its key is searched as any other.
+-- A chat whose clients may hold its key is searched like any other.
 BEGIN;
 SELECT chatcrypt.create_chat(7015, mode => 'conversation_key') IS NOT NULL AS made;
 SELECT chatcrypt.set_search(7015, 'blind') AS complete;
@@ -298,7 +298,7 @@ COMMIT;
 INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.to_uuid(7015), chatcrypt.to_uuid(50), 'with a conversation key');
 SELECT found('conversation', 7015);
 
--- Anything goes: random queries find what PostgreSQL's own search finds in the bodies, whatever the tokens are.
+-- Random queries find what PostgreSQL's own search finds in the bodies, with tokens of any kind.
 BEGIN;
 SELECT chatcrypt.create_chat(7016) IS NOT NULL AS made;
 SELECT chatcrypt.set_search(7016, 'blind') AS complete;
@@ -321,7 +321,7 @@ SELECT chatcrypt.set_search(7016, 'blind', bits => 8, prefixes => 1, trigrams =>
 CALL chatcrypt.reindex_search(7016, 1000, false, '30 s', NULL, NULL, NULL);
 SELECT mismatches();
 
--- Known answers: tokens are those of the format (test/vectors/blind.json), XORed with the hash of the chat.
+-- Known answers: tokens are those of the format (test/vectors/blind.json), each XORed with the hash of the chat.
 SELECT chatcrypt.create_chat('da142181-5468-0f87-6103-4ef5ad9e0cad'::uuid) IS NOT NULL AS made;
 SELECT chatcrypt.import_dek('da142181-5468-0f87-6103-4ef5ad9e0cad'::uuid, '\x930de0ab3afa18e87ef318404ea54e29e7f9a98f02979cd793687bf013c5022a', 3, 'search');
 SELECT chatcrypt.set_search('da142181-5468-0f87-6103-4ef5ad9e0cad'::uuid, 'blind', prefixes => 5) AS complete;
@@ -329,11 +329,11 @@ INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES ('da142181-546
 SELECT array(SELECT lpad(to_hex(t # x'a553db164ff6313f'::bigint), 16, '0') FROM unnest(tokens) AS t ORDER BY 1 DESC) AS word_and_prefix
 FROM chatcrypt.search_token WHERE message_id = chatcrypt.to_uuid(60);
 
--- A configuration that ends with its session would end the writing of others.
+-- A temporary configuration is refused, because other sessions could not write to the chat once it is gone.
 CREATE TEXT SEARCH CONFIGURATION pg_temp.passing (COPY = simple);
 SELECT chatcrypt.set_search(7011, 'blind', config => 'pg_temp.passing');
 
--- However often a chat is named.
+-- A chat that is named several times is searched once.
 SELECT chatcrypt.create_chat(7090) IS NOT NULL AS made;
 SELECT chatcrypt.set_search(7090, 'blind') AS complete;
 CALL chatcrypt.reindex_search(7090, 1000, false, '30 s', NULL, NULL, NULL);
@@ -347,7 +347,7 @@ SELECT count(*) FROM chatcrypt.search(NULL::bigint, 'large');
 SELECT count(*) FROM chatcrypt.search(7090, NULL);
 SELECT count(*) FROM chatcrypt.search('{}'::bigint[], 'large');
 
--- What was found is in no file.
+-- Messages that were found are written to no file.
 SET work_mem = '64kB';
 SELECT pg_stat_force_next_flush();
 SELECT temp_files AS before FROM pg_stat_database WHERE datname = current_database() \gset
@@ -360,12 +360,12 @@ SELECT pg_stat_force_next_flush();
 SELECT temp_files - :before AS files FROM pg_stat_database WHERE datname = current_database();
 RESET work_mem;
 
--- However much is asked.
+-- The length of a query and the number of its words are limited.
 SELECT count(*) FROM chatcrypt.search(7090, repeat('"" ', 6000));
 SELECT count(*) FROM chatcrypt.search(7090, repeat('"" ', 65));
 SELECT count(*) FROM chatcrypt.search(7090, repeat('"" ', 63) || 'large');
 
--- Of a very long message the beginning is searched.
+-- Only the beginning of a very long message is searched.
 SELECT chatcrypt.put_message(chatcrypt.to_uuid(7090), chatcrypt.to_uuid(9100), 'begins ' || repeat('ä ', 1400000) || 'ends');
 SELECT found('begins', 7090), found('begins -ends', 7090), found('ends', 7090);
 \c :home

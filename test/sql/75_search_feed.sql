@@ -11,7 +11,7 @@ CREATE ROLE operator; GRANT chatcrypt_admin TO operator;
 CREATE ROLE app; GRANT chatcrypt_writer, chatcrypt_reader TO app;
 CREATE ROLE indexer; GRANT chatcrypt_feeder TO indexer;
 
--- Lines of a batch, without its number, which is kept for ack().
+-- drained() gives the lines of a batch without its number, which it keeps for ack().
 CREATE FUNCTION drained(most integer DEFAULT 1000, lease interval DEFAULT '1 hour') RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
 	lines text;
@@ -37,7 +37,7 @@ SELECT chatcrypt.create_tenant('acme');
 SELECT chatcrypt.create_chats(ARRAY[1, 2, 3]::bigint[]);
 SELECT chatcrypt.create_chat(4, tenant => 'acme'), chatcrypt.create_chat(5, tenant => 'acme');
 
--- Nothing is noted of a chat that is not fed; all that is there is handed out when it is.
+-- Nothing is noted of a chat that is not fed; all of its messages are handed out once it is.
 SET ROLE app;
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body, created_at)
 SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(1), 'alice', 'before ' || i, '2026-01-02 03:04:05.678901' FROM generate_series(1, 3) AS i;
@@ -51,14 +51,14 @@ RESET ROLE;
 SELECT drained();
 SELECT * FROM feed;
 
--- A batch is nobody else's until it is acknowledged; then it is done.
+-- Messages of a batch are in no other one, and are done when the batch is acknowledged.
 SELECT drained();
 SELECT waiting, leased, failing, chats FROM chatcrypt.search_feed_status WHERE mode = 'plain';
 SELECT max(batch) AS batch FROM chatcrypt.search_feed \gset
 SELECT chatcrypt.ack_search_feed(:batch - 1), chatcrypt.ack_search_feed(NULL), chatcrypt.ack_search_feed(:batch), chatcrypt.ack_search_feed(:batch);
 SELECT * FROM feed;
 
--- Every change of a message is noted, and handed out once, as it is by then.
+-- Every change of a message is noted, and the message is handed out once, as it is at that time.
 SET ROLE app;
 UPDATE chatcrypt.messages SET body = 'changed' WHERE message_id = chatcrypt.to_uuid(1);
 UPDATE chatcrypt.messages SET body = 'changed again' WHERE message_id = chatcrypt.to_uuid(1);
@@ -77,7 +77,7 @@ RESET ROLE;
 SELECT count(*) FROM feed;
 SELECT drained();
 SELECT * FROM feed;
--- A change while it is leased stays, for when the lease is over or acknowledged.
+-- A message that changes while it is leased is handed out again when the lease has ended or was acknowledged.
 UPDATE chatcrypt.messages SET body = 'changed while leased' WHERE message_id = chatcrypt.to_uuid(1);
 SELECT batch() AS batch \gset
 SELECT drained();
@@ -88,7 +88,7 @@ SELECT drained(lease => '1 microsecond');
 SELECT drained(lease => '1 microsecond');
 SELECT chatcrypt.ack_search_feed(batch());
 
--- Moved to another id, to a chat that is not fed, and back.
+-- A message is moved to another id, to a chat that is not fed, and back.
 UPDATE chatcrypt.messages SET message_id = chatcrypt.to_uuid(40) WHERE message_id = chatcrypt.to_uuid(4);
 SELECT drained();
 UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(2) WHERE message_id = chatcrypt.to_uuid(40);
@@ -99,7 +99,7 @@ SELECT chatcrypt.ack_search_feed(batch());
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
 
--- What has expired, what does not open, and what is no text, is deleted.
+-- A message that has expired, cannot be opened or is not text becomes a deletion.
 UPDATE chatcrypt.messages SET expires_at = now() WHERE message_id = chatcrypt.to_uuid(1);
 SELECT drained();
 CALL chatcrypt.apply_retention();
@@ -110,7 +110,7 @@ SELECT chatcrypt.resend_search_feed(1), chatcrypt.resend_search_feed(2), chatcry
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
 
--- What the index did not take is handed out again, later; what it has already counts as taken.
+-- A message that the index did not take is handed out again later; one that it has already counts as taken.
 DELETE FROM chatcrypt.sealed_message;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(1), 'm' || i, '2026-02-03' FROM generate_series(1, 6) AS i;
 SELECT count(*) FROM drained();
@@ -133,7 +133,7 @@ SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch(), '{"errors": false}');
 SELECT count(*) FROM feed;
 
--- Slices: a limit of messages, and one of bytes; every character there is.
+-- A batch is limited in messages and in bytes, and can have every character of Unicode.
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(2), 'n' || i, '2026-01-01' FROM generate_series(101, 107) AS i;
 SELECT chatcrypt.set_search(2, 'plain');
 SELECT count(*) FROM drained(3);
@@ -150,7 +150,7 @@ SELECT count(*) BETWEEN 10 AND 16 AS full FROM documents;
 INSERT INTO documents SELECT line::jsonb FROM drained() AS line WHERE line LIKE '{"message_id"%';
 SELECT count(*) AS same FROM documents, planes WHERE document ->> 'message_id' = chatcrypt.to_uuid(1000 + plane)::text AND document ->> 'text' = body AND document ->> 'sender' = left(body, 300);
 SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM chatcrypt.search_feed) AS b;
--- A text that is too long for any search engine, times without a calendar, and one message that is larger than a batch.
+-- A text that is too long for search engines, times that have no date, and one message that is larger than a batch.
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.to_uuid(2001), chatcrypt.to_uuid(2), repeat('x', 4 * 1024 * 1024 + 1), '10000-01-01'),
 	(chatcrypt.to_uuid(2002), chatcrypt.to_uuid(2), repeat(U&'\20AC', 1398101), '4713-01-01 BC');
 SELECT left(regexp_replace(line, '(\\u20ac)+', '\1'), 300) FROM drained() AS line;
@@ -159,14 +159,14 @@ SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM ch
 SELECT regexp_replace(chatcrypt.drain_search_feed(index => E'a "strange" na\u00efve\nindex'), ':\d+,', ':N,') FROM (SELECT chatcrypt.put_message(chatcrypt.to_uuid(2), chatcrypt.to_uuid(101), 'x') OFFSET 0) AS p;
 DELETE FROM chatcrypt.search_feed;
 
--- A chat of the other kind that is not end-to-end, and one that is.
+-- A chat with a conversation key is fed like any other.
 SELECT chatcrypt.create_chat(6, mode => 'conversation_key');
 SELECT chatcrypt.set_search(6, 'plain');
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.to_uuid(600), chatcrypt.to_uuid(6), 'with a conversation key', '2026-01-01');
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
 
--- Off: everything of the chat is deleted, and the chat is forgotten.  On again: back.
+-- When the feed is turned off all messages of the chat become deletions, and the chat is forgotten; when it is turned on they come back.
 SELECT chatcrypt.set_search(6, 'off');
 SELECT waiting, chats FROM chatcrypt.search_feed_status WHERE mode = 'off';
 SELECT drained();
@@ -177,13 +177,13 @@ SELECT count(*) FROM feed;
 SELECT chatcrypt.set_search(6, 'plain');
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
--- Off, and a message goes before anybody was told.
+-- The feed is turned off, and a message is deleted before the deletions were handed out.
 SELECT chatcrypt.set_search(6, 'off');
 DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(6);
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
 
--- Tokens, and no text.  What is replaced is handed out again when reindex_search() comes to it.
+-- A blind chat is fed tokens and no text.  reindex_search() hands out again the messages whose tokens it replaces.
 SELECT chatcrypt.create_chat(7);
 SELECT chatcrypt.set_search(7, 'blind', feed => true);
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body, created_at) VALUES
@@ -200,7 +200,7 @@ SELECT chatcrypt.ack_search_feed(batch());
 CALL chatcrypt.reindex_search(7, 1000, false, '30 s', NULL, NULL, NULL);
 SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line WHERE line LIKE '%tokens%';
 SELECT chatcrypt.ack_search_feed(batch());
--- No key of a message is asked for; but one that was destroyed counts.
+-- Feeding tokens needs no key of a message, but a message whose key was destroyed becomes a deletion.
 SELECT chatcrypt.set_search(7, 'plain');
 SELECT line::jsonb -> 'text' AS text, line::jsonb ? 'tokens' AS tokens FROM drained() AS line WHERE line LIKE '%sender%';
 SELECT chatcrypt.ack_search_feed(batch());
@@ -209,13 +209,13 @@ CALL chatcrypt.reindex_search(7, 1000, false, '30 s', NULL, NULL, NULL);
 UPDATE chatcrypt.dek SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, valid_to = now() WHERE chat_id = chatcrypt.to_uuid(7) AND purpose = 'data';
 SELECT regexp_replace(line, '"[0-9a-f]{16}"', '"T"', 'g') FROM drained() AS line;
 SELECT chatcrypt.ack_search_feed(batch());
--- Blind, and fed no more.
+-- A blind chat that is no longer fed is deleted from the index.
 SELECT chatcrypt.set_search(7, 'blind', feed => false);
 SELECT drained();
 SELECT chatcrypt.ack_search_feed(batch());
 SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.to_uuid(7);
 
--- Shredded chats and tenants, and what comes to them after that.
+-- Shredded chats and tenants, and messages that are written to them afterwards.
 SELECT chatcrypt.set_search(3, 'plain'), chatcrypt.set_search(4, 'plain');
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) SELECT chatcrypt.to_uuid(100 * chat), chatcrypt.to_uuid(chat), 'secret', '2026-01-01' FROM generate_series(3, 5) AS chat;
 SELECT count(*) FROM drained();
@@ -235,7 +235,7 @@ SELECT sum(chatcrypt.ack_search_feed(batch)) FROM (SELECT DISTINCT batch FROM ch
 SELECT drained();
 SELECT count(*) FROM chatcrypt.search_feed_chat WHERE chat_id = chatcrypt.to_uuid(3);
 
--- Who may.
+-- Only feeders may drain, and only administrators may send all messages again.
 SET ROLE indexer;
 INSERT INTO documents SELECT NULL;
 SELECT chatcrypt.resend_search_feed();
@@ -259,7 +259,7 @@ SELECT chatcrypt.resend_search_feed();
 SELECT * FROM chatcrypt.search_feed;
 RESET ROLE;
 
--- How not to.
+-- Arguments and transactions that are refused.
 SELECT chatcrypt.drain_search_feed(0);
 SELECT chatcrypt.drain_search_feed(10001);
 SELECT chatcrypt.drain_search_feed(NULL);
@@ -288,7 +288,7 @@ SELECT chatcrypt.act_as('alice');
 SELECT chatcrypt.ack_search_feed(1);
 ROLLBACK;
 
--- A sender that no index takes keeps nobody from it.
+-- A sender that is too long for an index does not keep other messages from it.
 SELECT chatcrypt.create_chat(7590) IS NOT NULL AS made;
 SELECT chatcrypt.set_search(7590, 'plain');
 INSERT INTO chatcrypt.messages (chat_id, sender, body) SELECT chatcrypt.to_uuid(7590), repeat('s', n), 'signed' FROM unnest(ARRAY[5, 40000]) AS n;
@@ -296,7 +296,7 @@ SELECT max(length(line)) < 1000 AS short, count(*) FILTER (WHERE line LIKE '%"se
 FROM string_to_table(chatcrypt.drain_search_feed(), E'\n') AS line WHERE line LIKE '%"signed"%';
 DELETE FROM chatcrypt.search_feed;
 
--- No number is used twice, nor is one less than the time.
+-- No number of a batch is used twice, and none is less than the time in milliseconds.
 SELECT setval('chatcrypt.search_feed_batch', 1);
 SELECT chatcrypt.resend_search_feed() > 0 AS again;
 SELECT count(*) > 0 AS any FROM drained();

@@ -17,7 +17,7 @@ SELECT chatcrypt.to_uuid(chat), chatcrypt.to_uuid(n), body
 FROM (VALUES (7601, 1, 'The old lighthouse'), (7601, 2, 'An older light house'), (7601, 3, 'Überraschung'),
 			 (7602, 4, 'The old lighthouse'), (7602, 5, 'Meetings')) AS m (chat, n, body);
 
--- What an index outside has, and which of its documents have all tokens of a query.
+-- Which documents of an external index have all tokens of a query.
 CREATE TABLE outside AS
 SELECT line ->> 'chat_id' AS chat, line ->> 'message_id' AS message, line -> 'tokens' AS tokens
 FROM (SELECT string_to_table(rtrim(chatcrypt.drain_search_feed(), E'\n'), E'\n')::jsonb AS line) AS lines WHERE line ? 'tokens';
@@ -34,7 +34,7 @@ SELECT chatcrypt.search_tokens(7601, 'old') && chatcrypt.search_tokens(7602, 'ol
 SELECT chatcrypt.search_tokens(chatcrypt.to_uuid(7601), 'old') = chatcrypt.search_tokens(7601, 'old') AS same,
 	   chatcrypt.search_tokens(7601, NULL) IS NULL AS none;
 
--- What one list cannot say, and who is not told.
+-- Queries that one list of tokens cannot express, and callers without the right to read.
 SELECT chatcrypt.search_tokens(7601, 'old or new');
 SELECT chatcrypt.search_tokens(7601, 'old -new');
 SELECT chatcrypt.search_tokens(7601, string_agg('w' || n, ' ')) FROM generate_series(1, 65) AS n;
@@ -63,7 +63,7 @@ SELECT cardinality(chatcrypt.search_tokens(7601, 'old'));
 ROLLBACK;
 RESET ROLE;
 
--- Another key, other tokens; after a shred none.
+-- Another key makes other tokens, and there are none after a shred.
 SELECT chatcrypt.search_tokens(7601, 'old') AS before \gset
 CALL chatcrypt.reindex_search(7601, 1000, true, '30 s', NULL, NULL, NULL);
 SELECT chatcrypt.search_tokens(7601, 'old') && :'before'::text[] AS shared;

@@ -6,7 +6,7 @@ CREATE DATABASE regression_tenant_search;
 SET client_min_messages = warning;
 CREATE EXTENSION chatcrypt;
 
--- Before there is any chat, the tenant "default" can have one too.
+-- The tenant "default" can have a search policy even before there is any chat.
 SELECT chatcrypt.set_tenant_search('default', 'blind', prefixes => 4);
 SELECT chatcrypt.create_tenant('acme'), chatcrypt.create_tenant('plain'), chatcrypt.create_tenant('none');
 SELECT chatcrypt.create_chat(1, tenant => 'acme') IS NOT NULL AS made_before;
@@ -15,7 +15,7 @@ SELECT chatcrypt.set_tenant_search('plain', 'plain');
 SELECT tenant, search_mode, search_config, search_prefixes, search_trigrams, search_bits, search_feed FROM chatcrypt.tenant ORDER BY tenant COLLATE "C";
 SELECT tenant, detail FROM chatcrypt.key_event WHERE event = 'policy' AND tenant IS NOT NULL ORDER BY event_id;
 
--- What is refused.
+-- set_tenant_search() refuses bad arguments, and callers without the right.
 SELECT chatcrypt.set_tenant_search('nobody', 'blind');
 SELECT chatcrypt.set_tenant_search(NULL, 'blind');
 SELECT chatcrypt.set_tenant_search('acme', NULL);
@@ -61,7 +61,7 @@ SELECT event, purpose, dek_version, detail FROM chatcrypt.key_event WHERE chat_i
 SELECT chatcrypt.set_search(2, 'blind', config => 'english', prefixes => 3, trigrams => true, bits => 40) AS no_change;
 SELECT count(*) FROM chatcrypt.verify_keys();
 
--- The chat from before, those of other tenants, and those that the clients encrypt.
+-- Older chats, chats of other tenants, and chats that the clients encrypt get no search.
 SELECT chatcrypt.create_chat(6, tenant => 'none') IS NOT NULL AS made, chatcrypt.create_chat(7, tenant => 'acme', mode => 'e2ee') IS NOT NULL AS made,
 	   chatcrypt.create_chat(8, tenant => 'acme', mode => 'conversation_key') IS NOT NULL AS made, chatcrypt.create_chat(9) IS NOT NULL AS made;
 SELECT chatcrypt.number_of(chat_id) AS chat, prefixes FROM chatcrypt.search_policy WHERE chat_id NOT IN (SELECT chatcrypt.to_uuid(n) FROM generate_series(2, 5) AS n) ORDER BY 1;
@@ -69,7 +69,7 @@ SELECT * FROM chatcrypt.search(1, 'message');
 INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(8), 'For those who hold the key');
 SELECT body FROM chatcrypt.search(8, 'hold');
 
--- Chats that are fed.
+-- New chats are fed if the policy of their tenant says so.
 SELECT chatcrypt.create_chats('{11, 12}'::bigint[], tenant => 'plain');
 SELECT chatcrypt.number_of(chat_id) AS chat, mode, feed, complete FROM chatcrypt.search_policy JOIN chatcrypt.search_feed_chat USING (chat_id) ORDER BY 1;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(111), chatcrypt.to_uuid(11), 'To the index');
@@ -78,14 +78,14 @@ GRANT chatcrypt_feeder TO CURRENT_USER;
 SELECT chatcrypt.drain_search_feed(10, '1 minute') LIKE '%"text":"To the index"%' AS fed;
 SELECT count(*) AS search_keys FROM chatcrypt.dek WHERE purpose = 'search' AND chat_id IN (chatcrypt.to_uuid(11), chatcrypt.to_uuid(12));
 
--- A message that was stored past the view before there was a chat has no tokens, and is not passed over.
+-- A message that was stored in the table before its chat was created has no tokens, and search() does not ignore that.
 INSERT INTO chatcrypt.sealed_message (message_id, chat_id, encrypted_message, dek_version)
 SELECT chatcrypt.to_uuid(131), chatcrypt.to_uuid(13), chatcrypt.encrypt(2, 131, 'of another chat'), 1;
 SELECT chatcrypt.create_chat(13, tenant => 'acme') IS NOT NULL AS made;
 SELECT * FROM chatcrypt.search(13, 'another');
 DELETE FROM chatcrypt.sealed_message WHERE chat_id = chatcrypt.to_uuid(13);
 
--- A configuration that is gone when a chat is made: no chat.
+-- No chat is created if the configuration does not exist any more.
 CREATE SCHEMA own;
 CREATE TEXT SEARCH CONFIGURATION own."of chats" (COPY = simple);
 SELECT chatcrypt.set_tenant_search('acme', 'blind', config => 'own."of chats"');
@@ -98,7 +98,7 @@ SELECT chatcrypt.create_chats('{4, 5}'::bigint[], tenant => 'acme', if_not_exist
 SELECT count(*) AS made FROM chatcrypt.chat WHERE chat_id IN (chatcrypt.to_uuid(14), chatcrypt.to_uuid(15));
 SELECT chatcrypt.create_chat(14, tenant => 'acme', mode => 'e2ee') IS NOT NULL AS made_without_search;
 
--- Off again, for chats that come.
+-- Search is turned off again for new chats.
 SELECT chatcrypt.set_tenant_search('acme', 'off');
 SELECT chatcrypt.create_chat(16, tenant => 'acme') IS NOT NULL AS made;
 SELECT num_nulls(search_mode, search_config, search_prefixes, search_trigrams, search_bits, search_feed) AS nulls FROM chatcrypt.tenant WHERE tenant = 'acme';

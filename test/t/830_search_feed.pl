@@ -1,5 +1,5 @@
-# The feed of an external search engine, with the program that docs/search.md shows and a receiver that
-# takes versions as search engines do: whatever dies or fails on the way, the index ends as the database.
+# The feed of an external search engine, with the program of docs/search.md and a receiver that handles
+# versions as search engines do.  Whatever dies or fails, the index ends with what the database has.
 use strict;
 use warnings;
 use Chatcrypt::BulkReceiver;
@@ -16,7 +16,7 @@ make_key(keys_of($node), 'acme');
 my $receiver = Chatcrypt::BulkReceiver->start;
 my $folder = PostgreSQL::Test::Utils::tempdir();
 
-# The program, word for word as the page has it.
+# The program, as docs/search.md has it.
 my ($program) = slurp_file('docs/search.md') =~ /^```sh\n(#!\/bin\/sh\n.*?drain_search_feed.*?)^```$/ms;
 ok(defined $program, 'docs/search.md has a program');
 append_to_file("$folder/feed.sh", $program);
@@ -35,7 +35,7 @@ sub program_env
 	return (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => 'postgres', PGUSER => 'indexer', SEARCH_URL => $receiver->url);
 }
 
-# Runs the program; gives its exit status and what it said.
+# Runs the program, and returns its exit status and its output.
 sub feed
 {
 	my ($out, $err) = ('', '');
@@ -44,7 +44,7 @@ sub feed
 	return ($? >> 8, $out . $err);
 }
 
-# What a consumer has that takes its time.
+# A batch of a slow consumer.
 sub drain_by_hand
 {
 	return $node->safe_psql('postgres', q{SELECT chatcrypt.drain_search_feed(100, '2 seconds')}) =~ s/\n*\z/\n/r;
@@ -52,7 +52,7 @@ sub drain_by_hand
 
 my $left = 'SELECT count(*) FROM chatcrypt.search_feed';
 
-# Until nothing is left to be told, without the pauses after failures.
+# Runs the program until the outbox is empty, without the pauses after failures.
 sub feed_to_the_end
 {
 	return wait_until(60, sub {
@@ -81,37 +81,37 @@ sub in_database
 sub same
 {
 	my ($what) = @_;
-	ok(feed_to_the_end(), "$what: nothing is left");
-	is_deeply(in_index(), in_database(), "$what: the index is as the database");
-	is_deeply($receiver->state->{wrong}, [], "$what: every request was well formed");
+	ok(feed_to_the_end(), "$what, the outbox becomes empty");
+	is_deeply(in_index(), in_database(), "$what, the index has what the database has");
+	is_deeply($receiver->state->{wrong}, [], "$what, every request was well formed");
 	return;
 }
 
-# The receiver is as strict as it says.
+# The receiver refuses requests that a search engine would refuse.
 my $action = '{"index":{"_index":"i","_id":"a","version":1,"version_type":"external"}}';
 foreach my $case (
 	[ 'no newline', "$action\n{\"message_id\":\"a\"}", 'application/x-ndjson' ],
-	[ 'another type', "$action\n{\"message_id\":\"a\"}\n", 'application/json' ],
+	[ 'another content type', "$action\n{\"message_id\":\"a\"}\n", 'application/json' ],
 	[ 'an empty line', "$action\n{\"message_id\":\"a\"}\n\n", 'application/x-ndjson' ],
 	[ 'no document', "$action\n", 'application/x-ndjson' ],
 	[ 'no version', "{\"index\":{\"_index\":\"i\",\"_id\":\"a\"}}\n{}\n", 'application/x-ndjson' ],
 	[ 'a broken string', "$action\n{\"message_id\":\"a\",\"text\":\"\x01\"}\n", 'application/x-ndjson' ])
 {
 	my ($what, $body, $type) = @$case;
-	is(($receiver->post('_bulk', $body, $type))[0], 400, "the receiver refuses: $what");
+	is(($receiver->post('_bulk', $body, $type))[0], 400, "the receiver refuses a request with $what");
 }
-is_deeply($receiver->state->{documents}, {}, 'and keeps nothing of it');
+is_deeply($receiver->state->{documents}, {}, 'the receiver keeps nothing of requests that it refuses');
 $receiver->stop;
 $receiver = Chatcrypt::BulkReceiver->start;
 
-# What there is, and each kind of change.
-is(join('|', feed()), '0|', 'nothing to do');
+# Existing messages, and each kind of change.
+is(join('|', feed()), '0|', 'the program ends at once if there is nothing to do');
 $node->safe_psql('postgres', <<"SQL");
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body)
 	SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(1 + i % 4), 'alice', '$marker ' || i FROM generate_series(1, 2500) AS i;
 SQL
-is(join('|', feed()), '0|', 'three batches');
-is($receiver->state->{counts}{requests}, 3, 'that were three requests');
+is(join('|', feed()), '0|', 'the program feeds 2,500 messages');
+is($receiver->state->{counts}{requests}, 3, '2,500 messages take three requests');
 same('after inserts');
 $node->safe_psql('postgres', <<"SQL");
 UPDATE chatcrypt.messages SET body = '$marker, changed \\\\ " \xc3\xa9 \xf0\x9f\x91\x8b' WHERE message_id = chatcrypt.to_uuid(1);
@@ -120,32 +120,33 @@ DELETE FROM chatcrypt.messages WHERE message_id BETWEEN chatcrypt.to_uuid(3) AND
 SQL
 same('after changes');
 
-# A consumer that dies between drain and ack, before the request and after it.
+# A consumer dies between drain and ack, and its request arrives late.
 $node->safe_psql('postgres', "UPDATE chatcrypt.messages SET body = 'while one died' WHERE message_id = chatcrypt.to_uuid(1)");
 my $lines = drain_by_hand();
-like($lines, qr/while one died/, 'a consumer has it');
-is(join('|', feed()), '0|', 'others do not');
-unlike(join(' ', @{ in_index() }), qr/while one died/, 'so the index does not');
-ok(wait_until(20, sub { feed(); ask($node, $left) eq '0' }), 'when the lease is over they do');
-like(join(' ', @{ in_index() }), qr/while one died/, 'and the index');
+like($lines, qr/while one died/, 'a consumer has the changed message');
+is(join('|', feed()), '0|', 'other consumers have nothing to do while the message is leased');
+unlike(join(' ', @{ in_index() }), qr/while one died/, 'the index does not get the message while it is leased');
+ok(wait_until(20, sub { feed(); ask($node, $left) eq '0' }), 'other consumers get the message when the lease has ended');
+like(join(' ', @{ in_index() }), qr/while one died/, 'the index gets the message when the lease has ended');
 $node->safe_psql('postgres', 'DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(1)');
 same('after a deletion');
-is(($receiver->post('_bulk', $lines, 'application/x-ndjson'))[0], 200, 'the request of the dead one comes late');
-same('and it brings nothing back');
+is(($receiver->post('_bulk', $lines, 'application/x-ndjson'))[0], 200, 'the request of the dead consumer arrives late');
+same('after a late request');
 
-# The index is not there, answers with an error, or not at all.
+# The index cannot be reached.
 {
 	my $there = $receiver;
 	$node->safe_psql('postgres', "UPDATE chatcrypt.messages SET body = 'nobody there' WHERE message_id = chatcrypt.to_uuid(30)");
 	$receiver = bless { port => 1 }, 'Chatcrypt::BulkReceiver';
 	my ($status, $said) = feed();
-	isnt($status, 0, 'the program fails where the index is not there');
-	unlike($said, qr/nobody there/, 'and says nothing of messages');
+	isnt($status, 0, 'the program fails if the index cannot be reached');
+	unlike($said, qr/nobody there/, 'a failing program prints nothing of messages');
 	$receiver = $there;
-	same('and then it is');
+	same('when the index can be reached again');
 }
 
-# Random changes by several writers, consumers that are killed, an index that rejects and keeps silent.
+# Random changes by several writers, consumers that are killed, and an index that rejects messages or does
+# not answer.
 append_to_file("$folder/writes.sql", <<'SQL');
 \set message random(1, 400)
 \set chat random(1, 3)
@@ -187,101 +188,101 @@ while ($writers->pumpable)
 	$killed += 2;
 	$writers->pump_nb;
 }
-ok($writers->finish, 'the writers wrote') or diag($err);
+ok($writers->finish, 'the writers end without an error') or diag($err);
 $receiver->faults(reject => 0, mute => 0);
 my $counts = $receiver->state->{counts};
 note(join ', ', "killed: $killed", map { "$_: $counts->{$_}" } sort keys %$counts);
-cmp_ok($killed, '>', 10, 'consumers were killed');
-cmp_ok($counts->{conflicts}, '>', 0, 'requests came late');
-cmp_ok($counts->{rejected}, '>', 0, 'messages were rejected');
-cmp_ok($counts->{muted}, '>', 0, 'requests were not answered');
+cmp_ok($killed, '>', 10, 'some consumers were killed');
+cmp_ok($counts->{conflicts}, '>', 0, 'some requests arrived late');
+cmp_ok($counts->{rejected}, '>', 0, 'some messages were rejected');
+cmp_ok($counts->{muted}, '>', 0, 'some requests were not answered');
 same('after random changes');
 
-# Keys that are not to be had: others go on, and nothing is lost.
+# If a key cannot be unwrapped, other chats go on, and nothing is lost.
 $node->restart;
 rename keys_of($node) . '/acme.key', keys_of($node) . '/acme.away' or die;
 $node->safe_psql('postgres', "SELECT chatcrypt.put_message(chatcrypt.to_uuid(chat), chatcrypt.to_uuid(5000 + chat), 'key') FROM generate_series(1, 3) AS chat");
 $node->safe_psql('postgres', 'SELECT chatcrypt.resend_search_feed(4)');
 my ($status, $said) = feed();
-is($status, 0, 'a key that is missing does not end the program');
-like($said, qr/WARNING:  \d+ messages could not be opened and will be tried again/, 'which warns');
-like(join(' ', @{ in_index(1) }), qr/\|key/, 'other chats go on');
-is(ask($node, q{SELECT failing > 0, leased, problem IS NOT NULL FROM chatcrypt.search_feed_status WHERE mode = 'plain'}), 't|0|t', 'the status says what is left');
-is(ask($node, q{SELECT severity FROM chatcrypt.doctor() WHERE finding = 'search_feed'}), '', 'and the doctor says nothing yet');
+is($status, 0, 'a missing key does not end the program');
+like($said, qr/WARNING:  \d+ messages could not be opened and will be tried again/, 'the program prints a warning about a missing key');
+like(join(' ', @{ in_index(1) }), qr/\|key/, 'other chats are fed while a key is missing');
+is(ask($node, q{SELECT failing > 0, leased, problem IS NOT NULL FROM chatcrypt.search_feed_status WHERE mode = 'plain'}), 't|0|t', 'the status shows that messages are failing, and why');
+is(ask($node, q{SELECT severity FROM chatcrypt.doctor() WHERE finding = 'search_feed'}), '', 'doctor() does not report a feed that is only minutes behind');
 rename keys_of($node) . '/acme.away', keys_of($node) . '/acme.key' or die;
-same('with the key');
+same('when the key is back');
 
-# The doctor's bounds.
+# What doctor() reports.
 $node->safe_psql('postgres', "SELECT chatcrypt.resend_search_feed(1); UPDATE chatcrypt.search_feed SET noted_at = now() - interval '61 minutes'");
-is(ask($node, q{SELECT severity FROM chatcrypt.doctor() WHERE finding = 'search_feed'}), 'warning', 'the doctor warns of a feed that is an hour behind');
-like(ask($node, q{SELECT what FROM chatcrypt.doctor() WHERE finding = 'feeders'}), qr/indexer/, 'and names who drains');
-same('and then not');
+is(ask($node, q{SELECT severity FROM chatcrypt.doctor() WHERE finding = 'search_feed'}), 'warning', 'doctor() warns of a feed that is an hour behind');
+like(ask($node, q{SELECT what FROM chatcrypt.doctor() WHERE finding = 'feeders'}), qr/indexer/, 'doctor() names the roles that drain');
+same('after a warning of doctor()');
 
-# No plaintext on the way: in no file of the server, nor in a dump of the outbox.
+# No file of the server and no dump of the outbox has plaintext.
 $node->safe_psql('postgres', 'UPDATE chatcrypt.messages SET sender = $$bob$$ WHERE chat_id = chatcrypt.to_uuid(1)');
 $node->safe_psql('postgres', q{SELECT chatcrypt.drain_search_feed(10, '1 hour') IS NOT NULL});
 $node->safe_psql('postgres', 'CHECKPOINT');
 my $files = $node->data_dir;
-is(`grep -rl $marker $files`, '', 'no text of a message in any file');
-command_ok([ 'pg_dump', '-f', "$folder/dump.sql", $node->connstr('postgres') ], 'pg_dump');
-unlike(slurp_file("$folder/dump.sql"), qr/$marker/, 'nor in a dump');
+is(`grep -rl $marker $files`, '', 'no file of the server has text of a message');
+command_ok([ 'pg_dump', '-f', "$folder/dump.sql", $node->connstr('postgres') ], 'pg_dump runs');
+unlike(slurp_file("$folder/dump.sql"), qr/$marker/, 'a dump has no text of a message');
 
-# Restored elsewhere, the outbox goes on where it was, with higher numbers.
+# A restored outbox goes on where it was, with higher numbers.
 my $last = ask($node, 'SELECT max(batch) FROM chatcrypt.search_feed');
 my $outbox = q{SELECT md5(string_agg(f::text, '|' ORDER BY position)), (SELECT count(*) FROM chatcrypt.search_feed_chat) FROM chatcrypt.search_feed AS f};
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
-$node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', "$folder/dump.sql", $node->connstr('restored') ], 'restored');
-is(ask($node, $outbox, 'restored'), ask($node, $outbox), 'the outbox is the same');
+$node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', "$folder/dump.sql", $node->connstr('restored') ], 'the dump is restored');
+is(ask($node, $outbox, 'restored'), ask($node, $outbox), 'the restored outbox is the same');
 my ($version) = ask($node, q{SELECT chatcrypt.drain_search_feed(1, '1 hour')}, 'restored') =~ /"version":(\d+)/;
-cmp_ok($version, '>', $last, 'and its next batch is above the last one of the other');
+cmp_ok($version, '>', $last, 'the next batch of the restored outbox has a higher number');
 $node->safe_psql('postgres', 'DROP DATABASE restored');
-same('the first one goes on');
+same('after a restore into another database');
 
-# A chat that begins to be fed, while a writer does not know it: a prepared transaction, and one that rolls back.
+# A chat begins to be fed while a writer does not know of it, whose transaction is then prepared.
 $node->safe_psql('postgres', 'SELECT chatcrypt.create_chat(8)');
 my $writer = session($node);
 answer($writer, 'BEGIN');
 answer($writer, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(8), 'did not know')});
 $node->safe_psql('postgres', q{SELECT chatcrypt.set_search(8, 'plain')});
 feed();
-is_deeply(in_index(8), [], 'what nobody has committed is not in the index');
-is(ask($node, 'SELECT sum(chats) FROM chatcrypt.search_feed_status'), '1', 'and the chat waits for it');
+is_deeply(in_index(8), [], 'a message that is not committed is not in the index');
+is(ask($node, 'SELECT sum(chats) FROM chatcrypt.search_feed_status'), '1', 'the chat waits for a transaction that did not know of the feed');
 answer($writer, q{PREPARE TRANSACTION 'unknowing'});
 feed();
-is(ask($node, 'SELECT sum(chats) FROM chatcrypt.search_feed_status'), '1', 'when it is prepared too');
+is(ask($node, 'SELECT sum(chats) FROM chatcrypt.search_feed_status'), '1', 'the chat waits for that transaction when it is prepared, too');
 answer($writer, q{COMMIT PREPARED 'unknowing'});
-same('and then it is there');
-like(join(' ', @{ in_index(8) }), qr/did not know/, 'with the message of the one who did not know');
+same('after the transaction has committed');
+like(join(' ', @{ in_index(8) }), qr/did not know/, 'the index has the message of the transaction that did not know of the feed');
 
-# Off, shredded, deleted: gone from the index too.
-is(scalar @{ in_index($_) } > 0, 1, "chat $_ is in the index") foreach 1 .. 4;
+# Chats whose feed is turned off, or that are shredded or deleted, are deleted from the index.
+is(scalar @{ in_index($_) } > 0, 1, "the index has messages of chat $_") foreach 1 .. 4;
 $node->safe_psql('postgres', q{SELECT chatcrypt.set_search(1, 'off'); SELECT chatcrypt.shred_chat(2, 'irreversible'); SELECT chatcrypt.shred_tenant('acme', 'irreversible')});
 $node->safe_psql('postgres', q{CALL chatcrypt.delete_chat(3, 'irreversible')});
-ok(feed_to_the_end(), 'all is told');
-is_deeply(in_index($_), [], "nothing of chat $_ is left") foreach 1 .. 4;
-is_deeply($receiver->state->{wrong}, [], 'every request was well formed');
+ok(feed_to_the_end(), 'the outbox becomes empty after chats were turned off, shredded and deleted');
+is_deeply(in_index($_), [], "the index has nothing of chat $_ any more") foreach 1 .. 4;
+is_deeply($receiver->state->{wrong}, [], 'every request for deleted chats was well formed');
 is(ask($node, 'SELECT string_agg(chat_id::text, $$ $$) FROM chatcrypt.search_feed_chat'), ask($node, q{SELECT string_agg(chat_id::text, ' ') FROM chatcrypt.search_policy WHERE feed}),
-	'chats that are fed no more are forgotten');
+	'chats that are no longer fed are forgotten');
 
-# A standby says that it does not.
+# A standby refuses to drain.
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 Chatcrypt::Test->share_keys($standby, $node);
 $standby->start;
 my $read_only = qr/ERROR:  cannot execute chatcrypt\.\w+\(\) (in a read-only transaction|during recovery)/;
-like(ask($standby, "SELECT chatcrypt.$_"), $read_only, "on a standby: $_") foreach 'drain_search_feed()', 'ack_search_feed(1)', 'nack_search_feed(1)', 'resend_search_feed()';
-is(ask($standby, 'SELECT count(*) FROM chatcrypt.search_feed_status'), '3', 'but it shows the status');
+like(ask($standby, "SELECT chatcrypt.$_"), $read_only, "a standby refuses $_") foreach 'drain_search_feed()', 'ack_search_feed(1)', 'nack_search_feed(1)', 'resend_search_feed()';
+is(ask($standby, 'SELECT count(*) FROM chatcrypt.search_feed_status'), '3', 'a standby shows the status of the feed');
 $standby->stop;
 
-# Whoever may not be plaintext's client is not.
+# A client over an unencrypted connection gets no plaintext if chatcrypt.require_tls is on.
 $node->append_conf('postgresql.conf', "listen_addresses = '127.0.0.1'\nchatcrypt.require_tls = on\n");
 $node->append_conf('pg_hba.conf', "host all all 127.0.0.1/32 trust\n");
 $node->restart;
 my $port = $node->port;
 ($status, $out, $err) = (0, '', '');
 IPC::Run::run([ 'psql', '-XAtq', '-d', "host=127.0.0.1 port=$port dbname=postgres user=indexer sslmode=disable", '-c', 'SELECT chatcrypt.drain_search_feed()' ], '>', \$out, '2>', \$err);
-like($err, qr/messages are not encrypted or decrypted over an unencrypted connection/, 'require_tls holds for the feed');
+like($err, qr/messages are not encrypted or decrypted over an unencrypted connection/, 'chatcrypt.require_tls applies to drain_search_feed()');
 
 $node->stop;
 $receiver->stop;

@@ -1,12 +1,13 @@
 /*
  * chatpolicy.c
- *		set_search(): says how a chat is searched.  Not here: bringing what is there
- *		already in line with it, which is reindex_search()'s.
+ *		set_search(): sets the policy by which a chat is searched.  reindex_search() brings
+ *		messages that exist already in line with it (reindex.c).
  *
- * A transaction that is running, or begins before this one commits, may write a message
- * without knowing of the policy.  So the index of a chat without messages is not complete,
- * unless nobody else can write to it yet; but as nearly always there is no such message,
- * the policy says that the chat began empty, and search() looks for itself (search.c).
+ * A transaction that is running, or that begins before this one commits, may write a message
+ * without knowing the policy.  The index of a chat without messages is therefore not complete,
+ * unless the current transaction made the chat and no other one can write to it yet.  Such a
+ * message is rare, so the policy says that the chat began empty, and search() checks whether
+ * there is one (search.c).
  */
 #include "postgres.h"
 
@@ -46,7 +47,7 @@ require_searchable(const uint8 *chat_id)
 				 errhint("Its clients can search what they have decrypted.")));
 }
 
-/* Did this very transaction make the chat?  Then nobody else can have written to it. */
+/* Did the current transaction make the chat?  Then no other one can have written to it. */
 static bool
 is_new_chat(const uint8 *chat_id)
 {
@@ -63,11 +64,11 @@ has_messages(const uint8 *chat_id)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
-	return chatcrypt_owner_execute("SELECT FROM chatcrypt.sealed_message WHERE chat_id = $1 LIMIT 1", &arg,
-								   1) > 0;
+	return chatcrypt_owner_execute("SELECT FROM chatcrypt.sealed_message WHERE chat_id = $1 LIMIT 1",
+								   &arg, 1) > 0;
 }
 
-/* Must everything be indexed anew?  The feed sees to what was not fed by itself. */
+/* Must all messages be indexed again?  A change of feed alone is left to tell_feed(). */
 static bool
 needs_new_index(const ChatcryptSearchPolicy *before, const ChatcryptSearchPolicy *after)
 {
@@ -97,11 +98,10 @@ write_policy(const uint8 *chat_id, const ChatcryptPolicyRequest *request)
 							"(chat_id, mode, config, prefixes, trigrams, bits, feed, complete, "
 							"began_empty) "
 							"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
-							"ON CONFLICT (chat_id) DO UPDATE SET "
-							"mode = excluded.mode, config = excluded.config, "
-							"prefixes = excluded.prefixes, "
-							"trigrams = excluded.trigrams, bits = excluded.bits, "
-							"feed = excluded.feed, "
+							"ON CONFLICT (chat_id) DO UPDATE "
+							"SET mode = excluded.mode, config = excluded.config, "
+							"prefixes = excluded.prefixes, trigrams = excluded.trigrams, "
+							"bits = excluded.bits, feed = excluded.feed, "
 							"generation = excluded.generation, complete = excluded.complete, "
 							"began_empty = excluded.began_empty, updated_at = now()",
 							args, lengthof(args));
@@ -115,7 +115,8 @@ set_feed(const uint8 *chat_id, bool feed)
 						   {BOOLOID, BoolGetDatum(feed), false}};
 
 	chatcrypt_owner_execute("UPDATE chatcrypt.search_policy SET feed = $2, updated_at = now() "
-							"WHERE chat_id = $1 AND feed <> $2", args, lengthof(args));
+							"WHERE chat_id = $1 AND feed <> $2",
+							args, lengthof(args));
 }
 
 /* Inside an owner scope. */
@@ -128,7 +129,7 @@ turn_off(const uint8 *chat_id)
 	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_policy WHERE chat_id = $1", &arg, 1);
 }
 
-/* Inside an owner scope, once the policy is written: the index outside is told, of all messages. */
+/* Inside an owner scope, after the policy was written: tells the external index of all messages. */
 static void
 tell_feed(const uint8 *chat_id, bool was_fed, bool is_fed, bool is_new_index)
 {
@@ -138,7 +139,7 @@ tell_feed(const uint8 *chat_id, bool was_fed, bool is_fed, bool is_new_index)
 		chatcrypt_feed_again(chat_id);
 }
 
-/* Inside an owner scope: can all messages be found that there are? */
+/* Inside an owner scope: can search() find all messages that the chat has? */
 static bool
 is_ready(const uint8 *chat_id, const ChatcryptSearchPolicy *policy)
 {
@@ -146,7 +147,7 @@ is_ready(const uint8 *chat_id, const ChatcryptSearchPolicy *policy)
 								!chatcrypt_tokenrows_are_missing(chat_id, policy->generation));
 }
 
-/* Inside an owner scope, with the chat locked: does the policy hold for all messages at once? */
+/* Inside an owner scope, with the chat locked.  True if the chat can be searched at once. */
 static bool
 apply(const uint8 *chat_id, ChatcryptPolicyRequest *request, bool is_new)
 {
@@ -202,8 +203,8 @@ set_search(const uint8 *chat_id, ChatcryptPolicyRequest *request)
 PG_FUNCTION_INFO_V1(chatcrypt_set_search);
 
 /*
- * set_search(chat_id any_id, mode text, config, prefixes, trigrams, bits, feed): is the index
- * complete?
+ * set_search(chat_id any_id, mode text, config, prefixes, trigrams, bits, feed): true if the chat
+ * can be searched at once
  */
 Datum
 chatcrypt_set_search(PG_FUNCTION_ARGS)

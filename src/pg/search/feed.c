@@ -1,17 +1,17 @@
 /*
  * feed.c
- *		What goes into the outbox of the external search index: see feed.h.
+ *		Writes the outbox of the external search index: see feed.h.
  *
- * The outbox, chatcrypt.search_feed, holds ids and nothing else: a body never reaches a
- * page or the WAL by it.  What the index is to be told is found out when a batch is
- * drained, from the message as it is then, and so a row says no more than "look again".
+ * The outbox, chatcrypt.search_feed, holds ids and no text, so that no body reaches a page or
+ * the WAL through it.  A row says only that a message must be looked at again.  What the index
+ * is told is read from the message when a batch is drained.
  *
- * It is only ever added to here.  One row for each message, updated by each change, would
- * be smaller; but whoever edits or deletes a message would then wait for a consumer that
- * holds its row, or deadlock with it.  Rows of one message collapse when it is drained.
+ * Writers only add rows.  One row for each message, updated by each change, would take less
+ * room, but a transaction that edits or deletes a message would then wait for a consumer that
+ * holds the row, or deadlock with it.  A drain merges the rows of one message.
  *
- * For a change of a whole chat there is one row without a message, which the drain takes
- * apart: a chat of a million messages is shredded as fast as one of three.
+ * A change of a whole chat is one row without a message, which the drain takes apart.  A chat
+ * of a million messages is therefore shredded as fast as one of three.
  */
 #include "postgres.h"
 
@@ -53,7 +53,7 @@ enum
 static bool read_any_fed(const uint8 *unused, void *value);
 static bool read_fed(const uint8 *chat_id, void *value);
 
-/* Two, so that a database without a feed looks nothing up for each of its chats. */
+/* Two memories, so that a database without a feed looks nothing up for each of its chats. */
 static ChatcryptMemory any_fed = {.tables = {"search_feed_chat"}, .value_size = sizeof(bool),
 								  .read = read_any_fed};
 static ChatcryptMemory fed = {.tables = {"search_feed_chat"}, .value_size = sizeof(bool),
@@ -110,8 +110,8 @@ fill_row(TupleTableSlot *slot, const uint8 *chat_id, const uint8 *message_id)
 }
 
 /*
- * As the executor does it, without a statement and without asking who may: every message
- * pays for it.
+ * Inserts as the executor does, but without a statement and without checking rights, because
+ * every message of a chat that is fed pays for it.
  */
 static void
 add_row(const uint8 *chat_id, const uint8 *message_id)
@@ -136,8 +136,8 @@ add_row(const uint8 *chat_id, const uint8 *message_id)
 }
 
 /*
- * What says that the chat is not fed is believed only of a transaction that has an id:
- * see chatcrypt_feed_begin().
+ * The transaction gets its id before it looks whether the chat is fed, so that the fence of
+ * chatcrypt_feed_begin() waits for it if it is told no.
  */
 void
 chatcrypt_feed_note(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN])
@@ -148,24 +148,27 @@ chatcrypt_feed_note(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 }
 
 /*
- * A transaction that wrote a message before it could know that the chat is fed has not
- * noted it, and may commit after the messages of the chat were listed.  So where the chat
- * was not fed before they are listed only when everybody is gone who had a transaction id
- * by then: the fence, which the drain raises (feeddrain.c).
+ * A transaction that wrote a message before it could know that the chat is fed has not noted
+ * that message, and may commit after the messages of the chat were listed.  The messages of a
+ * chat that was not fed before are therefore listed only after all transactions have ended that
+ * had an id when its fence was raised, which the drain does (feedchats.c).
  *
- * The row is locked where it is there already, so that nobody removes it meanwhile.
+ * A row of search_feed_chat that exists already is locked, so that no drain removes it
+ * meanwhile.
  */
 void
 chatcrypt_feed_begin(Datum chats)
 {
 	ChatcryptArg arg = {UUIDARRAYOID, chats, false};
 
-	chatcrypt_owner_execute("WITH registered AS (INSERT INTO chatcrypt.search_feed_chat AS f "
+	chatcrypt_owner_execute("WITH registered AS ("
+							"INSERT INTO chatcrypt.search_feed_chat AS f "
 							"SELECT unnest($1) "
 							"ON CONFLICT (chat_id) DO UPDATE SET chat_id = f.chat_id "
 							"RETURNING chat_id, xmax = 0 AS is_new) "
 							"INSERT INTO chatcrypt.search_feed (chat_id, fence) "
-							"SELECT chat_id, CASE WHEN is_new THEN xid8 '0' END FROM registered",
+							"SELECT chat_id, CASE WHEN is_new THEN xid8 '0' END "
+							"FROM registered",
 							&arg, 1);
 }
 
@@ -176,7 +179,8 @@ chatcrypt_feed_again(const uint8 chat_id[CC_ID_LEN])
 
 	return chatcrypt_owner_execute("INSERT INTO chatcrypt.search_feed (chat_id) "
 								   "SELECT chat_id FROM chatcrypt.search_feed_chat "
-								   "WHERE chat_id = $1", &arg, 1);
+								   "WHERE chat_id = $1",
+								   &arg, 1);
 }
 
 uint64
@@ -184,7 +188,8 @@ chatcrypt_feed_tenant_again(const ChatcryptArg *tenant)
 {
 	return chatcrypt_owner_execute("INSERT INTO chatcrypt.search_feed (chat_id) "
 								   "SELECT f.chat_id FROM chatcrypt.search_feed_chat f "
-								   "JOIN chatcrypt.chat c USING (chat_id) WHERE c.tenant = $1",
+								   "JOIN chatcrypt.chat c USING (chat_id) "
+								   "WHERE c.tenant = $1",
 								   tenant, 1);
 }
 
@@ -207,7 +212,8 @@ chatcrypt_resend_search_feed(PG_FUNCTION_ARGS)
 	chatcrypt_owner_begin(&scope);
 	if (PG_NARGS() == 0)
 		chats = chatcrypt_owner_execute("INSERT INTO chatcrypt.search_feed (chat_id) "
-										"SELECT chat_id FROM chatcrypt.search_feed_chat", NULL, 0);
+										"SELECT chat_id FROM chatcrypt.search_feed_chat",
+										NULL, 0);
 	else
 		chats = chatcrypt_feed_again(PG_GETARG_UUID_P(0)->data);
 	chatcrypt_owner_end(&scope);

@@ -1,7 +1,6 @@
 /*
  * feed.h
- *		What goes into the outbox of the external search index.  What comes out of it is
- *		feeddrain.c's.
+ *		Writes the outbox of the external search index.  feeddrain.c reads it.
  */
 #ifndef CHATCRYPT_FEED_H
 #define CHATCRYPT_FEED_H
@@ -10,23 +9,22 @@
 #include "pg/store/owner.h"
 
 /*
- * A message was written or is gone, in this transaction: the index is told, where the
- * chat is or was fed.  Adds a row and so waits for nobody.
+ * Notes that the current transaction wrote or deleted a message, if the chat is or was fed.
+ * This only adds a row, and so waits for no other transaction.
  */
 extern void chatcrypt_feed_note(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]);
 
-/* Is, or was, any chat fed?  Where not there is nothing to note. */
+/* Is or was any chat of the database fed?  If not, nothing is noted. */
 extern bool chatcrypt_feed_is_on(void);
 
-/* The rest inside an owner scope. */
+/* Inside an owner scope: */
 
-/* The chats, uuid[], are fed from now on, with the messages that they have. */
+/* Feeds these chats (uuid[]) from now on, beginning with the messages that they have. */
 extern void chatcrypt_feed_begin(Datum chats);
 
 /*
- * Something holds for all messages of the chat, or of all chats of the tenant: another
- * policy, or that no key of theirs is left.  The index is told of each, where they were
- * fed.  How many chats that are.
+ * Tells the index again of all messages of the chat, or of all chats of the tenant, because
+ * their policy changed or their keys were destroyed.  The number of chats that are or were fed.
  */
 extern uint64 chatcrypt_feed_again(const uint8 chat_id[CC_ID_LEN]);
 extern uint64 chatcrypt_feed_tenant_again(const ChatcryptArg *tenant);

@@ -2,11 +2,12 @@
  * feedbatch.c
  *		The text of one batch for the external search index: see feedbatch.h.
  *
- * Messages are read through a cursor, a few at a time, and what was opened of one is
- * wiped before the next.  A message that is gone, has expired, cannot be opened or whose
- * chat is fed no more becomes a deletion.  Where the KMS does not give a key nothing is
- * known of a message, so it is put off and the others go on; after a few such chats the
- * batch ends, so that not each of a thousand chats waits for a KMS that is down.
+ * Messages are read through a cursor, a few at a time, and each body is wiped before the next
+ * message is opened.  A message becomes a deletion if it was deleted, has expired or cannot be
+ * opened, or if its chat is no longer fed.  If the key service does not give a key, nothing is
+ * known of the message, so it is put off and the batch goes on with others.  After a few such
+ * chats the batch ends, so that not each of a thousand chats waits for a key service that is
+ * down.
  */
 #include "postgres.h"
 
@@ -27,13 +28,16 @@
 #include "pg/service/requests.h"
 
 #define ROWS_AT_ONCE	50
-#define BYTES_AT_ONCE	(8 * 1024 * 1024)	/* of a batch, but for its last message */
-#define LONGEST_NAME	(32 * 1024)		/* search engines take no longer keyword */
-#define LONGEST_TEXT	(4 * 1024 * 1024)	/* of a message: search engines refuse requests of 100 MB and more */
+#define BYTES_AT_ONCE	(8 * 1024 * 1024)	/* of a batch; the first message may be longer */
+#define LONGEST_NAME	(32 * 1024)		/* search engines accept no longer keyword */
+
+/* The longest text of a message, because search engines refuse requests of 100 MB and more. */
+#define LONGEST_TEXT	(4 * 1024 * 1024)
 
 /*
- * JSON knows no infinity, and no search engine years beyond four digits.  Tokens show
- * nothing, and so are not opened to see whether they could be: the key must be there.
+ * created_at is NULL in the document if it is infinite, which JSON cannot express, or if its year
+ * does not have four digits, which search engines do not accept.  A message of which only tokens
+ * are shown is not opened.  It is enough that its key exists.
  */
 #define READ_MESSAGES \
 	"SELECT u.position, u.message_id, m.chat_id, s.mode, m.sender, m.encrypted_message, " \
@@ -42,12 +46,13 @@
 	"AND m.created_at < '9999-12-31 00:00:00+00' " \
 	"THEN to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') END, " \
 	"ARRAY(SELECT lpad(to_hex(token), 16, '0') FROM unnest(t.tokens) AS token), " \
-	"EXISTS (SELECT FROM chatcrypt.dek d WHERE d.chat_id = m.chat_id " \
-	"AND d.dek_version = m.dek_version " \
-	"AND d.purpose <> 'search' AND d.state <> 'destroyed'), m.created_at " \
+	"EXISTS (SELECT FROM chatcrypt.dek d " \
+	"WHERE d.chat_id = m.chat_id AND d.dek_version = m.dek_version " \
+	"AND d.purpose <> 'search' AND d.state <> 'destroyed'), " \
+	"m.created_at " \
 	"FROM unnest($1, $2) WITH ORDINALITY AS u (position, message_id, n) " \
-	"LEFT JOIN chatcrypt.sealed_message m ON m.message_id = u.message_id AND (m.expires_at IS NULL " \
-	"OR m.expires_at > clock_timestamp()) " \
+	"LEFT JOIN chatcrypt.sealed_message m ON m.message_id = u.message_id " \
+	"AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp()) " \
 	"LEFT JOIN chatcrypt.search_policy s ON s.chat_id = m.chat_id AND s.feed " \
 	"LEFT JOIN chatcrypt.search_token t ON t.message_id = m.message_id " \
 	"AND t.generation = s.generation AND s.mode = 'blind' " \
@@ -58,14 +63,14 @@ enum
 	ROW_POSITION,
 	ROW_MESSAGE_ID,
 	ROW_CHAT_ID,
-	ROW_MODE,					/* NULL where the chat is not fed */
+	ROW_MODE,					/* NULL if the chat is not fed */
 	ROW_SENDER,
 	ROW_ENVELOPE,
 	ROW_DEK_VERSION,
-	ROW_CREATED_AT,				/* in words */
+	ROW_CREATED_AT,				/* as text, for the document */
 	ROW_TOKENS,
 	ROW_HAS_KEY,
-	ROW_BOUND_TIME,				/* created_at as it is */
+	ROW_BOUND_TIME,				/* created_at as a timestamp, to which the envelope is bound */
 	ROW_COLUMNS
 };
 
@@ -75,7 +80,7 @@ typedef struct Row
 	bool		nulls[ROW_COLUMNS];
 } Row;
 
-/* What there is to say of a message. */
+/* What the batch says of a message. */
 typedef enum Saying
 {
 	SAY_DELETED,
@@ -83,7 +88,7 @@ typedef enum Saying
 	SAY_NO_TEXT,				/* the body is NULL */
 	SAY_TOO_LONG,
 	SAY_TOKENS,
-	SAY_NOTHING_YET				/* the KMS does not give the key */
+	SAY_NOTHING_YET				/* the key service did not give the key */
 } Saying;
 
 ChatcryptFeedBatch *
@@ -100,7 +105,7 @@ chatcrypt_feedbatch_new(const text *index)
 	return batch;
 }
 
-/* ---------- what there is to say ---------- */
+/* ---------- what the batch says of a message ---------- */
 
 static bool
 is_down(const ChatcryptFeedBatch *batch, const uint8 *chat_id)
@@ -121,7 +126,7 @@ note_down(ChatcryptFeedBatch *batch, const uint8 *chat_id, const ChatcryptKmsJob
 		cc_kms_outcome_text(failure->outcome);
 }
 
-/* The body, in UTF-8, is the caller's to wipe; NULL where there is none to say. */
+/* *body is the text in UTF-8, which the caller wipes; NULL if it was not opened. */
 static Saying
 open_body(ChatcryptFeedBatch *batch, const Row *row, bytea **body)
 {
@@ -135,7 +140,8 @@ open_body(ChatcryptFeedBatch *batch, const Row *row, bytea **body)
 		return SAY_NOTHING_YET;
 	*body = chatcrypt_probe(chat_id, DatumGetUUIDP(row->values[ROW_MESSAGE_ID])->data,
 							DatumGetByteaPP(row->values[ROW_ENVELOPE]),
-							chatcrypt_row_aad(&aad, DatumGetTimestampTz(row->values[ROW_BOUND_TIME]),
+							chatcrypt_row_aad(&aad,
+											  DatumGetTimestampTz(row->values[ROW_BOUND_TIME]),
 											  row->nulls[ROW_SENDER] ? NULL :
 											  DatumGetTextPP(row->values[ROW_SENDER])),
 							&failure);
@@ -178,7 +184,10 @@ put_id(ChatcryptFeedBatch *batch, const Row *row, int column)
 	put(batch, "\"");
 }
 
-/* Whoever writes may give a sender of any length: it must not keep the others from the index. */
+/*
+ * A writer may give a sender of any length.  One that is too long becomes null, so that the index
+ * does not refuse the request with all its other messages.
+ */
 static void
 put_text_or_null(ChatcryptFeedBatch *batch, const Row *row, int column)
 {
@@ -285,7 +294,7 @@ take(ChatcryptFeedBatch *batch, const Row *row)
 		cc_wipe(VARDATA(body), VARSIZE(body) - VARHDRSZ);
 }
 
-/* What was fetched; the memory of each row goes with the row, but for what the batch keeps. */
+/* Takes the rows that were fetched.  What the batch keeps of a row is not in row_context. */
 static void
 take_fetched(ChatcryptFeedBatch *batch, MemoryContext row_context)
 {

@@ -32,7 +32,7 @@ have_all_sessions_forget(void)
 	SendSharedInvalidMessages(&message, 1);
 }
 
-/* A fence that lies in the future was restored from a dump of another server, and is set anew. */
+/* A fence that lies in the future was restored from a dump of another server, and gets a new value. */
 void
 chatcrypt_feedchats_raise_fences(void)
 {

@@ -162,16 +162,16 @@ check_arguments(FunctionCallInfo fcinfo)
 	if (PG_GETARG_INT32(0) < 1 || PG_GETARG_INT32(0) > MOST_MESSAGES)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a batch has 1 to %d messages", MOST_MESSAGES)));
+				 errmsg("a batch of the search feed must have 1 to %d messages", MOST_MESSAGES)));
 	if (!DatumGetBool(DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(1),
 										  IntervalPGetDatum(&none))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a lease must be longer than nothing")));
+				 errmsg("the lease must be longer than zero")));
 	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the name of the index must not be empty")));
+				 errmsg("the name of the search index must not be empty")));
 }
 
 static TimestampTz

@@ -85,7 +85,8 @@ chatcrypt_feedleases_put_off(const ChatcryptFeedBatch *batch)
 	"ORDER BY id, status) " \
 	"UPDATE chatcrypt.search_feed f " \
 	"SET batch = NULL, failures = f.failures + 1, due_at = " NEXT_TRY ", " \
-	"problem = 'the index said ' || coalesce(said.status, 'nothing') " \
+	"problem = coalesce('the index answered with status ' || said.status, " \
+	"'the response has no status for the message') " \
 	"FROM chatcrypt.search_feed r LEFT JOIN said ON said.id = r.message_id::text " \
 	"WHERE r.batch = $1 AND f.batch = $1 AND f.position = r.position"
 
@@ -116,8 +117,8 @@ ack_response(const ChatcryptArg args[2])
 			return chatcrypt_owner_execute(DELETE_ALL, args, 1);
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the response says nothing of the messages of the batch"),
-				 errhint("Give what the _bulk API answered, with its items.")));
+				 errmsg("the response does not say what became of the messages of the batch"),
+				 errhint("Pass the answer of the _bulk API, with its items.")));
 	}
 	chatcrypt_owner_without_loops();
 	done = chatcrypt_owner_execute(DELETE_DONE, args, 2);

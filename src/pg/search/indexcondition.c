@@ -2,10 +2,10 @@
  * indexcondition.c
  *		From a query to a condition over tokens: see indexcondition.h.
  *
- * Two conditions are made of each node: one that is true for at least the messages that
- * match, and one that is true for at most those.  What negates swaps them.  An index by
- * tokens of all their bits knows single words exactly; everything else (phrases, tokens
- * that were cut, prefixes and parts that have no token) at least, or not at all.
+ * Each node of the query has two conditions: one that is true for at least the messages that
+ * match, and one that is true for at most those.  A negation swaps them.  Tokens of 64 bits tell
+ * exactly which messages have a single word.  Of everything else (phrases, shorter tokens,
+ * prefixes and parts that have no token) they tell the condition of the first kind, or nothing.
  */
 #include "postgres.h"
 
@@ -23,7 +23,7 @@ typedef enum Bound
 	AT_MOST
 } Bound;
 
-/* A condition on its way.  NULL sql is the one that the bound begins with: true, or false. */
+/* A condition of a part of the query.  NULL stands for true with AT_LEAST, false with AT_MOST. */
 typedef struct Piece
 {
 	char	   *sql;
@@ -57,8 +57,8 @@ holds(Maker *maker, ArrayType *terms)
 }
 
 /*
- * Adds the terms of one word; false where none tells whether it is there.  *exact: and
- * they tell it for certain.
+ * Adds the terms of one word; false if it has none.  *exact says whether every message with these
+ * terms has the word, if terms are not cut.
  */
 static bool
 add_word(ChatcryptTerms *terms, const ParsedWord *word, ChatcryptMatch match, bool *exact)
@@ -77,7 +77,7 @@ add_word(ChatcryptTerms *terms, const ParsedWord *word, ChatcryptMatch match, bo
 	pg_unreachable();
 }
 
-/* One variant of one position: all of its words. */
+/* The condition for all words of one variant of one position of the query. */
 static char *
 variant_condition(Maker *maker, const ChatcryptQuery *query, int first, int end, bool *exact)
 {
@@ -113,7 +113,7 @@ join(List *conditions, const char *operator)
 	return sql.data;
 }
 
-/* The variants of the position that begins at *first, which moves to the next one. */
+/* The variants of the position that begins at *first, which then moves to the next position. */
 static char *
 position_condition(Maker *maker, const ChatcryptQuery *query, int *first, bool *exact)
 {
@@ -176,8 +176,9 @@ negation(Maker *maker, const ChatcryptQuery *query, Bound bound)
 }
 
 /*
- * Where a part has no condition it is as true, or as false, as the bound allows: that
- * takes the part out, or makes the whole so.
+ * A part without a condition counts as true with AT_LEAST and as false with AT_MOST.  Depending
+ * on the kind of the combination, such a part is left out, or the whole combination has no
+ * condition either.
  */
 static Piece
 combination(Maker *maker, const ChatcryptQuery *query, Bound bound)
@@ -218,7 +219,7 @@ make_piece(Maker *maker, const ChatcryptQuery *query, Bound bound)
 	pg_unreachable();
 }
 
-/* Messages of too many words have the mark alone, and may hold anything. */
+/* A message of too many words has the mark as its only term, and may contain any word. */
 static char *
 or_marked(Maker *maker, const char *sql)
 {
@@ -255,7 +256,7 @@ add_variant(ChatcryptTerms *terms, const ChatcryptQuery *query, int first, int e
 	}
 }
 
-/* Where a position has several variants, a message may have any one of them. */
+/* Adds nothing for a position of several variants, because a message may have any one of them. */
 static void
 add_positions(ChatcryptTerms *terms, const ChatcryptQuery *query)
 {
@@ -285,8 +286,9 @@ chatcrypt_indexcondition_terms(const ChatcryptQuery *query, ChatcryptTerms *term
 	else if (query->kind != CHATCRYPT_QUERY_ALL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("one list of tokens cannot say \"or\" and \"not\""),
-				 errhint("Ask for the tokens of each side, and combine them in the query of the search engine.")));
+				 errmsg("one list of tokens cannot express \"or\" or \"not\""),
+				 errhint("Ask for the tokens of each side, and combine them in the query of the "
+						 "search engine.")));
 	else
 		foreach(cell, query->parts)
 			chatcrypt_indexcondition_terms(lfirst(cell), terms);

@@ -1,8 +1,8 @@
 /*
  * indexcondition.h
- *		What the index can say of a query: an SQL condition over the column tokens, true
- *		for every message that matches and for few others.  Those are sorted out when they
- *		have been opened.
+ *		What the index can tell of a query: an SQL condition over the column tokens that is
+ *		true for every message that matches, and for few others.  hits.c opens all of
+ *		these messages and leaves out the others.
  */
 #ifndef CHATCRYPT_INDEXCONDITION_H
 #define CHATCRYPT_INDEXCONDITION_H
@@ -14,21 +14,21 @@
 
 typedef struct ChatcryptIndexCondition
 {
-	char	   *sql;			/* NULL where the index says nothing */
-	bool		indexed;		/* does it name what must be there?  Else it only leaves some out */
-	List	   *arguments;		/* of ArrayType, bigint[]: $first and so on */
+	char	   *sql;			/* NULL if the index cannot tell anything */
+	bool		indexed;		/* can the index find the messages, and not only exclude some? */
+	List	   *arguments;		/* of ArrayType, bigint[]: the parameters from $first on */
 } ChatcryptIndexCondition;
 
-/* first: the number of its first parameter. */
+/* first is the number of the first parameter of the condition. */
 extern void chatcrypt_indexcondition_make(const ChatcryptQuery *query,
 										  const uint8 chat_id[CC_ID_LEN],
 										  const ChatcryptSearchPolicy *policy, int first,
 										  ChatcryptIndexCondition *condition);
 
 /*
- * Adds the terms that each message has that the query matches, and is not marked as one of
- * too many words; none of what no term tells for certain that it is there.  Raises for what
- * negates or has alternatives: one list cannot say that.
+ * Adds the terms that every message has that the query matches, unless the message is marked as
+ * one of too many words.  Adds no term for a part of the query that does not determine one.
+ * Raises an error for a query with "or" or "not", which one list of terms cannot express.
  */
 extern void chatcrypt_indexcondition_terms(const ChatcryptQuery *query, ChatcryptTerms *terms);
 

@@ -1,6 +1,6 @@
 /*
  * indexing.c
- *		Where messages and what search keeps of them meet: see indexing.h.
+ *		Keeps the index and the feed in step with messages: see indexing.h.
  */
 #include "postgres.h"
 
@@ -73,8 +73,10 @@ tenant_shredded(Datum tenant)
 	ChatcryptArg arg = {TEXTOID, tenant, false};
 
 	chatcrypt_tokenrows_remove_tenant(tenant);
-	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_policy p USING chatcrypt.chat c "
-							"WHERE c.tenant = $1 AND p.chat_id = c.chat_id", &arg, 1);
+	chatcrypt_owner_execute("DELETE FROM chatcrypt.search_policy p "
+							"USING chatcrypt.chat c "
+							"WHERE c.tenant = $1 AND p.chat_id = c.chat_id",
+							&arg, 1);
 	chatcrypt_feed_tenant_again(&arg);
 }
 
@@ -100,8 +102,9 @@ chatcrypt_indexing_observe(void)
 }
 
 /*
- * Does this statement's trigger have anything to do?  Asked once: all rows are deleted
- * by the time that the first of them comes here, so none gets tokens after this.
+ * Does the trigger of this statement have anything to do?  The answer for the first row holds for
+ * the others: all rows are deleted before the trigger is called for the first of them, so none
+ * gets tokens after that.
  */
 static bool
 has_work(FmgrInfo *trigger)
@@ -140,7 +143,7 @@ note_truncated(void)
 
 PG_FUNCTION_INFO_V1(chatcrypt_message_removed);
 
-/* Trigger on chatcrypt.sealed_message, ENABLE ALWAYS: after DELETE of a row, after TRUNCATE. */
+/* The trigger of chatcrypt.sealed_message, ENABLE ALWAYS, after DELETE of a row and after TRUNCATE. */
 Datum
 chatcrypt_message_removed(PG_FUNCTION_ARGS)
 {

@@ -14,7 +14,7 @@
 #define FIRST_ROOM		8192
 #define REPLACEMENT		0xFFFD
 
-/* Not repalloc: that would leave the old copy behind as it is. */
+/* Not by repalloc(), which would leave the old copy in memory without wiping it. */
 static void
 reserve(ChatcryptNdjson *out, Size more)
 {
@@ -120,8 +120,8 @@ chatcrypt_ndjson_put_utf8(ChatcryptNdjson *out, const char *utf8, Size len)
 }
 
 /*
- * As much of it as has characters in Unicode: the rest is of no use to the index, and no
- * reason to stop.
+ * Characters that Unicode does not have are left out or replaced.  They are of no use to the index,
+ * and no reason to raise an error.  The whole value is null if it cannot be converted at all.
  */
 static void
 put_converted(ChatcryptNdjson *out, const char *value, Size len)

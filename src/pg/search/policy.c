@@ -2,9 +2,9 @@
  * policy.c
  *		How a chat is searched: see policy.h.
  *
- * Every message asks for it, and nearly all are told that there is none.  So that a
- * chat has none is remembered too, and that the whole table is empty: a session that
- * writes to ever other chats of a database without search looks nothing up for them.
+ * Every message that is written asks for the policy of its chat, and most chats have none.  The
+ * session therefore remembers also that a chat has no policy, and that the whole table is empty.
+ * A session that writes to many chats of a database without search looks nothing up for them.
  */
 #include "postgres.h"
 
@@ -49,7 +49,9 @@ static bool read_policy(const uint8 *chat_id, void *value);
 static ChatcryptMemory policies = {
 	.tables = {"search_policy"}, .value_size = sizeof(ChatcryptSearchPolicy), .read = read_policy
 };
-static uint64 empty_at;			/* the generation of the memory in which the table was empty; 0 for none */
+
+/* The generation of the memory in which the table was empty; 0 for none. */
+static uint64 empty_at;
 
 const char *
 chatcrypt_policy_mode_text(ChatcryptSearchMode mode)
@@ -159,7 +161,9 @@ chatcrypt_policy_require_blind(const uint8 chat_id[CC_ID_LEN])
 		chatcrypt_no_such_chat(chat_id);
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("search of chat %s is %s", chatcrypt_id_text(chat_id),
-					policy == NULL ? "off" : "an external search engine's"),
-			 errhint("chatcrypt.set_search() says how a chat is searched.")));
+			 policy == NULL ?
+			 errmsg("search of chat %s is off", chatcrypt_id_text(chat_id)) :
+			 errmsg("chat %s is searched by an external search engine, and has no index here",
+					chatcrypt_id_text(chat_id)),
+			 errhint("Choose how the chat is searched with chatcrypt.set_search().")));
 }

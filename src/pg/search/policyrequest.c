@@ -1,6 +1,6 @@
 /*
  * policyrequest.c
- *		How somebody wants to search: see policyrequest.h.
+ *		Reads and checks a requested search policy: see policyrequest.h.
  */
 #include "postgres.h"
 
@@ -18,7 +18,7 @@
 #define FEWEST_BITS		8
 #define MOST_BITS		64
 
-/* Arguments as SQL has them, after the chat or the tenant. */
+/* Arguments in SQL, after the chat or the tenant. */
 enum
 {
 	ARG_MODE = 1,
@@ -43,7 +43,7 @@ parse_mode(const char *word)
 	for (ChatcryptSearchMode mode = CHATCRYPT_SEARCH_OFF; mode <= CHATCRYPT_SEARCH_PLAIN; mode++)
 		if (strcmp(word, chatcrypt_policy_mode_text(mode)) == 0)
 			return mode;
-	refuse("the mode of search is off, blind or plain");
+	refuse("the mode of search must be off, blind or plain");
 	pg_unreachable();
 }
 
@@ -58,8 +58,8 @@ config_name(Oid config)
 		refuse("there is no such text search configuration");
 	form = (Form_pg_ts_config) GETSTRUCT(tuple);
 	if (isAnyTempNamespace(form->cfgnamespace))
-		refuse("the text search configuration is temporary: "
-			   "the chat could not be written to when it is gone");
+		refuse("the text search configuration must not be temporary, "
+			   "because the chat could not be written to once it is gone");
 	name = quote_qualified_identifier(get_namespace_name(form->cfgnamespace),
 									  NameStr(form->cfgname));
 	ReleaseSysCache(tuple);
@@ -70,11 +70,11 @@ static void
 check(const ChatcryptSearchPolicy *policy)
 {
 	if (policy->prefixes < 0 || policy->prefixes > CHATCRYPT_LONGEST_PREFIX)
-		refuse("prefixes is the length of the shortest one, 1 to 16, or 0 for none");
+		refuse("prefixes must be the length of the shortest prefix, 1 to 16, or 0 for none");
 	if (policy->bits < FEWEST_BITS || policy->bits > MOST_BITS)
-		refuse("a token has 8 to 64 bits");
+		refuse("a search token must have 8 to 64 bits");
 	if (policy->mode == CHATCRYPT_SEARCH_PLAIN && !policy->feed)
-		refuse("plain search is what an external search engine does, and needs the feed");
+		refuse("plain search is done by an external search engine, and needs the feed");
 }
 
 void
@@ -85,7 +85,7 @@ chatcrypt_policyrequest_parse(FunctionCallInfo fcinfo, const char *function,
 
 	for (int i = 0; i < ARG_FEED; i++)
 		if (PG_ARGISNULL(i))
-			refuse(psprintf("of the arguments of %s only feed may be null", function));
+			refuse(psprintf("no argument of %s except feed may be null", function));
 	memset(request, 0, sizeof(*request));
 	policy->mode = parse_mode(text_to_cstring(PG_GETARG_TEXT_PP(ARG_MODE)));
 	policy->config = PG_GETARG_OID(ARG_CONFIG);

@@ -1,6 +1,6 @@
 /*
  * query.c
- *		Makes trees of queries, and compares messages with them: see query.h.
+ *		Parses queries and compares messages with them: see query.h.
  */
 #include "postgres.h"
 
@@ -9,10 +9,10 @@
 
 #include "pg/search/query.h"
 
-#define MOST_WORDS	64			/* of a query, and those that the configuration leaves out with them */
+#define MOST_WORDS	64			/* of a query, including words that the configuration leaves out */
 #define MOST_BYTES	16384
 
-/* Positions of a text end there, and all that come later are the last one. */
+/* The last position of a text, which PostgreSQL also gives to all words after it. */
 #define LAST_POSITION	(MAXENTRYPOS - 1)
 
 typedef struct Reader
@@ -45,7 +45,7 @@ make_node(ChatcryptQueryKind kind, List *parts)
 	return query;
 }
 
-/* A part of a word is looked for as it is written, in small letters. */
+/* A part of a word is searched for as it is written, but in lower case. */
 static void
 take_part(ParsedText *words, const char *text, Size len)
 {
@@ -55,7 +55,7 @@ take_part(ParsedText *words, const char *text, Size len)
 	words->words->len = (uint16) strlen(words->words->word);
 }
 
-/* NULL where no word is left. */
+/* NULL if the configuration leaves out all words. */
 static ChatcryptQuery *
 make_words(Reader *reader, const char *text, Size len, ChatcryptMatch match)
 {
@@ -136,7 +136,7 @@ read_item(Reader *reader)
 	return negated && item != NULL ? make_node(CHATCRYPT_QUERY_NONE, list_make1(item)) : item;
 }
 
-/* Something stands on both of its sides; else it is a word like any other. */
+/* Is this the operator "or"?  It is an ordinary word at the beginning and end of a query. */
 static bool
 is_or(const char *at, bool is_first)
 {
@@ -155,7 +155,7 @@ join(ChatcryptQueryKind kind, List *parts)
 	return list_length(parts) == 1 ? linitial(parts) : make_node(kind, parts);
 }
 
-/* What stands side by side, up to the end or an or. */
+/* Reads items side by side, up to an "or" or the end of the query. */
 static ChatcryptQuery *
 read_all(Reader *reader)
 {
@@ -227,7 +227,7 @@ word_matches(const ParsedWord *word, const ParsedWord *wanted, ChatcryptMatch ma
 	return memcmp(word->word, wanted->word, wanted->len) == 0;
 }
 
-/* The first word of a text that is at the position, or after it. */
+/* The first word of a text that is at this position or after it. */
 static int
 find_position(const ParsedText *words, int position)
 {
@@ -246,7 +246,7 @@ find_position(const ParsedText *words, int position)
 	return low;
 }
 
-/* Is one of the text's words at the position this one? */
+/* Does one of the words of the text at this position match the wanted one? */
 static bool
 has_at(const ParsedText *words, int position, const ParsedWord *wanted, ChatcryptMatch match)
 {
@@ -257,7 +257,7 @@ has_at(const ParsedText *words, int position, const ParsedWord *wanted, Chatcryp
 	return false;
 }
 
-/* All words of one variant of one position of the query. */
+/* Does the text have, at this position, all words from first to end: one variant of the query? */
 static bool
 has_variant_at(const ParsedText *words, int position, const ChatcryptQuery *query, int first,
 			   int end)
@@ -268,7 +268,7 @@ has_variant_at(const ParsedText *words, int position, const ChatcryptQuery *quer
 	return true;
 }
 
-/* The whole phrase, where its first position is at that one of the text. */
+/* Does the text have the whole phrase, beginning at this position? */
 static bool
 has_phrase_at(const ParsedText *words, int position, const ChatcryptQuery *query)
 {

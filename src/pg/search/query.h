@@ -1,15 +1,14 @@
 /*
  * query.h
- *		What a person writes to search, as a tree:
+ *		A query as a person writes it, parsed into a tree:
  *
  *			one two			both words			one or two		either
  *			-one			not this one		"one two"		one after the other
  *			on*				a word's beginning	*ne*			a part of a word
  *
- * or binds less than what stands side by side, as in websearch_to_tsquery().  Words go
- * through the text search configuration, as those of a message do.  Here is how a tree
- * is made and whether a message matches it; what of it an index decides is in
- * indexcondition.h.
+ * "or" binds less tightly than words side by side, as in websearch_to_tsquery().  Words go
+ * through the text search configuration, as those of a message do.  query.c parses a query and
+ * decides whether a message matches it; indexcondition.c decides what the index can tell of it.
  */
 #ifndef CHATCRYPT_QUERY_H
 #define CHATCRYPT_QUERY_H
@@ -20,10 +19,10 @@
 
 typedef enum ChatcryptQueryKind
 {
-	CHATCRYPT_QUERY_ALL,		/* of the parts */
-	CHATCRYPT_QUERY_ANY,
-	CHATCRYPT_QUERY_NONE,
-	CHATCRYPT_QUERY_WORDS		/* one after the other: a word, or a phrase */
+	CHATCRYPT_QUERY_ALL,		/* all parts match */
+	CHATCRYPT_QUERY_ANY,		/* at least one part matches */
+	CHATCRYPT_QUERY_NONE,		/* no part matches */
+	CHATCRYPT_QUERY_WORDS		/* the words follow each other: one word, or a phrase */
 } ChatcryptQueryKind;
 
 typedef enum ChatcryptMatch
@@ -38,16 +37,16 @@ typedef struct ChatcryptQuery
 	ChatcryptQueryKind kind;
 	List	   *parts;			/* of ChatcryptQuery */
 	ChatcryptMatch match;
-	ParsedText	words;			/* in order; those of one position are alternatives by nvariant */
+	ParsedText	words;			/* by position; the variants of a position are alternatives */
 } ChatcryptQuery;
 
-/* NULL where nothing of it can be searched for, as of words that the configuration leaves out. */
+/* NULL if nothing is left to search for, because the configuration leaves out all words. */
 extern ChatcryptQuery *chatcrypt_query_parse(Oid config, const char *plain);
 
-/* words: the message's, as chatcrypt_words_parse() gives them. */
+/* words are those of a message, from chatcrypt_words_parse(). */
 extern bool chatcrypt_query_matches(const ChatcryptQuery *query, const ParsedText *words);
 
-/* The words from first on that are at its position and of its variant: where they end. */
+/* The end of the words from first on that have the same position and variant as first. */
 extern int	chatcrypt_query_variant_end(const ParsedText *words, int first);
 
 #endif

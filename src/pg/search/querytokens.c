@@ -1,10 +1,10 @@
 /*
  * querytokens.c
- *		search_tokens(): what the words of a query are in an index outside that the feed
- *		gives the tokens of a blind chat.
+ *		search_tokens(): the tokens of the words of a query, to look for in an external
+ *		index that the feed gives the tokens of a blind chat.
  *
- * They come in the very form that the feed writes (feedbatch.c), of the policy and the key
- * of now.  Nothing is looked up in the index here, and so nothing asks whether it is complete.
+ * Tokens have the same form as in the feed (feedbatch.c), and are made with the current policy
+ * and key.  Nothing is read from the index of this database, so it need not be complete.
  */
 #include "postgres.h"
 
@@ -19,7 +19,7 @@
 #include "pg/search/indexcondition.h"
 #include "pg/search/policy.h"
 
-/* As lpad(to_hex(token), 16, '0') has it. */
+/* The same text as lpad(to_hex(token), 16, '0'), with which the feed writes tokens. */
 static Datum
 token_text(int64 term)
 {
@@ -54,6 +54,6 @@ chatcrypt_search_tokens(PG_FUNCTION_ARGS)
 	query = chatcrypt_query_parse(terms.policy.config, text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	if (query != NULL)
 		chatcrypt_indexcondition_terms(query, &terms);
-	Assert(!terms.too_many);	/* a query is not that long */
+	Assert(!terms.too_many);	/* the length of a query is limited */
 	PG_RETURN_ARRAYTYPE_P(token_array(&terms));
 }

@@ -3,17 +3,19 @@
  *		reindex_search(): brings the tokens of a chat's messages in line with its policy,
  *		while they are read and written.
  *
- *	1. policy	where a new key is asked for, or the index was complete: a new generation,
- *				which is not.  Writers that know it write by it from here on.
- *	2. fence	the transactions that are running are noted: they may know the older policy.
- *	3. pass		each message without tokens of this generation gets them, batch by batch.
- *				Each batch locks its messages, and passes over those that others hold.
- *	4. wait		for the transactions that were noted; then another pass, until one has
- *				passed over nothing.
- *	5. end		the index is complete, and search keys that were replaced are destroyed.
+ *	1. policy	If a new key is requested, or if the index is complete, the policy gets a
+ *				new generation, whose index is not complete.  Writers that know of the new
+ *				generation write its tokens from here on.
+ *	2. fence	The transactions that are running are noted, because they may know only the
+ *				older generation.
+ *	3. pass		Each message without tokens of this generation gets them, batch by batch.
+ *				Each batch locks its messages, and skips those that other transactions hold.
+ *	4. wait		The procedure waits for the transactions that were noted, and then makes
+ *				further passes until one of them has skipped no message.
+ *	5. end		The index is complete, and search keys that were replaced are destroyed.
  *
- * Whatever interrupts it, the next call goes on: a message with tokens of this generation
- * is not looked at again.  Two of them at once do each other no harm.
+ * If the procedure is interrupted, the next call goes on where it ended, because it does not look
+ * at messages that have tokens of this generation.  Two calls for one chat may run at once.
  */
 #include "postgres.h"
 
@@ -44,8 +46,8 @@
 #include "pg/search/policy.h"
 #include "pg/store/owner.h"
 
-#define INPUTS	4				/* arguments that the procedure does not give back */
-#define NAP		100				/* ms, before messages that others held are tried again */
+#define INPUTS	4				/* arguments that the procedure does not return */
+#define NAP		100				/* milliseconds before messages that were skipped are tried again */
 
 typedef struct Reindex
 {
@@ -55,11 +57,11 @@ typedef struct Reindex
 	MemoryContext batch_context;
 	ChatcryptSearchPolicy policy;	/* the one that this run is for */
 
-	/* One pass: the place of the last message that was looked at. */
+	/* In one pass, the last message that was looked at. */
 	TimestampTz after_time;
 	pg_uuid_t	after_id;
-	int			listed;			/* by the last batch */
-	bool		passed_over;
+	int			listed;			/* messages of the last batch, with those that it skipped */
+	bool		passed_over;	/* has this pass skipped a message? */
 
 	int64		indexed;
 	int64		unreadable;
@@ -79,7 +81,7 @@ run_step(Reindex *run, ChatcryptStep step)
 	chatcrypt_work_commit();
 }
 
-/* The policy as it is now; raises where there is no index, or none any more. */
+/* The current policy of the chat; raises an error if the chat has no index here. */
 static const ChatcryptSearchPolicy *
 current_policy(const Reindex *run)
 {
@@ -89,19 +91,22 @@ current_policy(const Reindex *run)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("search of chat %s is off", chatcrypt_id_text(run->chat_id.data)),
-				 errhint("chatcrypt.set_search() says how a chat is searched.")));
+				 errhint("Choose how the chat is searched with chatcrypt.set_search().")));
 	if (policy->mode != CHATCRYPT_SEARCH_BLIND)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("search of chat %s is an external search engine's, and has no index here",
+				 errmsg("chat %s is searched by an external search engine, and has no index here",
 						chatcrypt_id_text(run->chat_id.data)),
-				 errhint("chatcrypt.resend_search_feed() feeds all of its messages again.")));
+				 errhint("Feed all of its messages again with chatcrypt.resend_search_feed().")));
 	return policy;
 }
 
 /* ------------------------------------------------------------------------- before and after */
 
-/* A step.  A call that finds the index complete makes it anew, and so does one for another key. */
+/*
+ * A step.  Begins a new generation if the caller asked for a new key, or if the index is complete
+ * and is to be made again.
+ */
 static void
 begin_generation(void *arg)
 {
@@ -117,8 +122,10 @@ begin_generation(void *arg)
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(run->chat_id.data);
 	chatcrypt_owner_execute("UPDATE chatcrypt.search_policy "
-							"SET generation = DEFAULT, complete = false, "
-							"began_empty = false, updated_at = now() WHERE chat_id = $1", &chat, 1);
+							"SET generation = DEFAULT, complete = false, began_empty = false, "
+							"updated_at = now() "
+							"WHERE chat_id = $1",
+							&chat, 1);
 	chatcrypt_owner_end(&scope);
 	run->policy = *current_policy(run);
 }
@@ -141,7 +148,7 @@ destroy_replaced_keys(const ChatcryptOwnerScope *scope, const ChatcryptArg *chat
 	chatcrypt_evict_chat_at_commit(event.chat_id);
 }
 
-/* A step. */
+/* A step.  Another call may have begun a newer generation meanwhile, which stays incomplete. */
 static void
 complete(void *arg)
 {
@@ -156,15 +163,15 @@ complete(void *arg)
 	chatcrypt_lock_chat(run->chat_id.data);
 	if (chatcrypt_owner_execute("UPDATE chatcrypt.search_policy "
 								"SET complete = true, updated_at = now() "
-								"WHERE chat_id = $1 AND generation = $2 AND NOT complete", args,
-								lengthof(args)) > 0)
+								"WHERE chat_id = $1 AND generation = $2 AND NOT complete",
+								args, lengthof(args)) > 0)
 		destroy_replaced_keys(&scope, args);
 	chatcrypt_owner_end(&scope);
 }
 
 /* ------------------------------------------------------------------------- one batch */
 
-/* Messages that have no tokens of this generation, in the order of time. */
+/* Lists messages that have no tokens of this generation, from older to newer. */
 static uint64
 list_messages(const Reindex *run, Datum **ids)
 {
@@ -181,17 +188,18 @@ list_messages(const Reindex *run, Datum **ids)
 	count = chatcrypt_owner_execute("SELECT m.message_id, m.created_at FROM chatcrypt.sealed_message m "
 									"LEFT JOIN chatcrypt.search_token t USING (message_id) "
 									"WHERE m.chat_id = $1 AND m.encrypted_message IS NOT NULL "
-									"AND t.generation IS DISTINCT FROM $2 AND m.created_at >= $3 "
+									"AND t.generation IS DISTINCT FROM $2 "
+									"AND m.created_at >= $3 "
 									"AND (m.created_at, m.message_id) > ($3, $4) "
-									"ORDER BY m.created_at, m.message_id LIMIT $5", args,
-									lengthof(args));
+									"ORDER BY m.created_at, m.message_id LIMIT $5",
+									args, lengthof(args));
 	*ids = palloc(sizeof(Datum) * Max(count, 1));
 	for (uint64 i = 0; i < count; i++)
 		(*ids)[i] = chatcrypt_owner_column(i, 1, &isnull);
 	return count;
 }
 
-/* The next batch begins after the last one that was listed. */
+/* Notes the last message that was listed, after which the next batch begins. */
 static void
 note_place(Reindex *run, uint64 count)
 {
@@ -231,9 +239,10 @@ index_message(Reindex *run, uint64 row)
 }
 
 /*
- * A step.  Who holds a message will write its tokens by the policy of now, or may be one
- * of those that are waited for: it is looked at again.  No lock is waited for, so that
- * nobody's transaction ends in a deadlock with this one.
+ * A step.  A message that another transaction has locked is skipped and looked at in a later
+ * pass.  That transaction either writes its tokens under the current policy or is one of those
+ * that the procedure waits for.  This step waits for no lock, so that no other transaction can
+ * end in a deadlock with it.
  */
 static void
 index_batch(void *arg)
@@ -250,9 +259,9 @@ index_batch(void *arg)
 	if (current_policy(run)->generation != run->policy.generation)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("how chat %s is searched was changed while its index was made",
+				 errmsg("the search policy of chat %s was changed while its index was being made",
 						chatcrypt_id_text(run->chat_id.data)),
-				 errhint("CALL chatcrypt.reindex_search() again.")));
+				 errhint("Call chatcrypt.reindex_search() again.")));
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_by_index();
 	count = list_messages(run, &ids);
@@ -263,7 +272,8 @@ index_batch(void *arg)
 	};
 	locked = chatcrypt_owner_execute("SELECT message_id, created_at, sender, encrypted_message "
 									 "FROM chatcrypt.sealed_message "
-									 "WHERE message_id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED",
+									 "WHERE message_id = ANY ($1) "
+									 "FOR NO KEY UPDATE SKIP LOCKED",
 									 &messages, 1);
 	for (uint64 i = 0; i < locked; i++)
 		index_message(run, i);
@@ -288,7 +298,7 @@ pass(Reindex *run)
 	} while (run->listed == run->batch);
 }
 
-/* False where the deadline came before the last message was indexed. */
+/* False if the deadline came before a pass that skipped no message. */
 static bool
 pass_until_done(Reindex *run, TimestampTz until)
 {
@@ -307,7 +317,10 @@ pass_until_done(Reindex *run, TimestampTz until)
 	}
 }
 
-/* A purge that the same backend left waiting begins anew with its next call: its fence is gone. */
+/*
+ * A session has one fence.  If a purge in this session was waiting for its own, its next call
+ * begins from the start.
+ */
 static void
 reindex(Reindex *run, TimestampTz until)
 {
@@ -342,13 +355,14 @@ reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("the search index of chat %s is not complete yet",
 						chatcrypt_id_text(chat_id->data)),
-				 errdetail("Transactions that began before its change are running still."),
-				 errhint("Call again when they have ended, or with a longer max_wait.")));
+				 errdetail("Transactions that began before the change are still running."),
+				 errhint("Call chatcrypt.reindex_search() again when they have ended, or let it "
+						 "wait longer.")));
 	if (PG_NARGS() > INPUTS)
 		return chatcrypt_work_end(fcinfo,
 								  (int64[]) {run.indexed, run.unreadable, run.outstanding}, 3);
 	ereport(NOTICE,
-			(errmsg("indexed %lld messages of chat %s, and %lld do not open",
+			(errmsg("indexed %lld messages of chat %s; %lld could not be opened",
 					(long long) run.indexed, chatcrypt_id_text(chat_id->data),
 					(long long) run.unreadable)));
 	return chatcrypt_work_end(fcinfo, NULL, 0);

@@ -83,8 +83,9 @@ refuse_incomplete(const uint8 *chat_id)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the search index of chat %s is not complete", chatcrypt_id_text(chat_id)),
-			 errdetail("Messages from before its last change are not in it."),
-			 errhint("CALL chatcrypt.reindex_search(), or wait for it.")));
+			 errdetail("Messages from before its last change may be missing in it."),
+			 errhint("Call chatcrypt.reindex_search(), or wait until a call that is running has "
+					 "completed it.")));
 }
 
 /*
@@ -129,7 +130,7 @@ require_index(const ChatSearch *chat)
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("the search index of chat %s was made anew since this transaction began",
+				 errmsg("the search index of chat %s was made again after this transaction began",
 						chatcrypt_id_text(chat->chat_id)),
 				 errhint("Retry the transaction.")));
 	if (!DatumGetBool(chatcrypt_owner_value(&isnull)) &&
@@ -244,7 +245,7 @@ begin_search(FunctionCallInfo fcinfo, Search *search)
 
 	search->plain = text_to_cstring(PG_GETARG_TEXT_PP(ARG_QUERY));
 	if (max_messages < 1 || max_messages > LONGEST_PAGE)
-		refuse_argument("a page of a search has 1 to 1000 messages");
+		refuse_argument("max_messages of a search must be 1 to 1000");
 	search->before.created_at = PG_ARGISNULL(ARG_BEFORE) ? DT_NOEND :
 		PG_GETARG_TIMESTAMPTZ(ARG_BEFORE);
 	memset(&search->before.message_id, PG_ARGISNULL(ARG_BEFORE) ? 0xff : 0, UUID_LEN);
@@ -309,7 +310,7 @@ search_and_return(FunctionCallInfo fcinfo, pg_uuid_t *ids, int count)
 	PG_END_TRY();
 }
 
-/* Comes first: the arguments are read after this alone. */
+/* Called before any argument is read. */
 static void
 check_caller(FunctionCallInfo fcinfo)
 {
@@ -333,7 +334,7 @@ chatcrypt_search(PG_FUNCTION_ARGS)
 	check_caller(fcinfo);
 	chats = chatcrypt_chats_argument(fcinfo, &nchats);
 	if (nchats > MOST_CHATS)
-		refuse_argument("a search is in 10000 chats at most");
+		refuse_argument("a search can have at most 10000 chats");
 	search_and_return(fcinfo, (pg_uuid_t *) ARR_DATA_PTR(chats), nchats);
 	return (Datum) 0;
 }

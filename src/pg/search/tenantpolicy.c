@@ -2,8 +2,8 @@
  * tenantpolicy.c
  *		How new chats of a tenant are searched: see tenantpolicy.h.
  *
- * The policy of a new chat becomes visible together with the chat.  So nobody can have
- * written to the chat without the policy, and its index is complete from the beginning.
+ * The policy of a new chat becomes visible together with the chat.  No transaction can have
+ * written to the chat without knowing the policy, so its index is complete from the beginning.
  */
 #include "postgres.h"
 
@@ -25,13 +25,14 @@ refuse_missing_config(const char *tenant, const char *config)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("tenant \"%s\" wants its chats searched by the text search configuration %s, "
-					"which does not exist any more", tenant, config),
-			 errdetail("No chat was made."),
-			 errhint("Restore it, or have chatcrypt.set_tenant_search() name another.")));
+			 errmsg("the text search configuration %s for new chats of tenant \"%s\" does not "
+					"exist any more", config, tenant),
+			 errdetail("No chat was created."),
+			 errhint("Restore the configuration, or choose another with "
+					 "chatcrypt.set_tenant_search().")));
 }
 
-/* The columns of the last statement's row, in the caller's memory. */
+/* Reads the row of the last statement.  Its text is copied into the memory context. */
 static void
 fill_request(ChatcryptPolicyRequest *request, MemoryContext context)
 {
@@ -39,7 +40,8 @@ fill_request(ChatcryptPolicyRequest *request, MemoryContext context)
 	bool		isnull;
 	text	   *config = DatumGetTextPP(chatcrypt_owner_column(0, 2, &isnull));
 
-	policy->mode = strcmp(TextDatumGetCString(chatcrypt_owner_column(0, 1, &isnull)), "blind") == 0 ?
+	policy->mode =
+		strcmp(TextDatumGetCString(chatcrypt_owner_column(0, 1, &isnull)), "blind") == 0 ?
 		CHATCRYPT_SEARCH_BLIND : CHATCRYPT_SEARCH_PLAIN;
 	policy->config = chatcrypt_policy_config(config);
 	request->config = MemoryContextStrdup(context, text_to_cstring(config));
@@ -59,8 +61,10 @@ chatcrypt_tenantpolicy_read(const char *tenant, ChatcryptPolicyRequest *request)
 	memset(request, 0, sizeof(*request));
 	chatcrypt_owner_begin(&scope);
 	if (chatcrypt_owner_execute("SELECT search_mode, search_config, search_prefixes, "
-								"search_trigrams, search_bits, search_feed FROM chatcrypt.tenant "
-								"WHERE tenant = $1 AND search_mode IS NOT NULL", &arg, 1) > 0)
+								"search_trigrams, search_bits, search_feed "
+								"FROM chatcrypt.tenant "
+								"WHERE tenant = $1 AND search_mode IS NOT NULL",
+								&arg, 1) > 0)
 		fill_request(request, context);
 	chatcrypt_owner_end(&scope);
 	if (request->policy.mode != CHATCRYPT_SEARCH_OFF && !OidIsValid(request->policy.config))
@@ -68,14 +72,15 @@ chatcrypt_tenantpolicy_read(const char *tenant, ChatcryptPolicyRequest *request)
 }
 
 /*
- * Complete, but for messages that somebody stored past the view before there was a chat.  A
- * LIMIT, so that the planner looks for each chat, and never reads all messages instead.
+ * The index is complete unless somebody stored messages in the table before there was a chat.
+ * LIMIT makes the planner look for messages of each chat, instead of reading all messages.
  */
 #define INSERT_POLICIES \
 	"INSERT INTO chatcrypt.search_policy " \
 	"(chat_id, mode, config, prefixes, trigrams, bits, feed, complete) " \
-	"SELECT id, $2, $3, $4, $5, $6, $7, $2 <> 'blind' OR " \
-	"(SELECT true FROM chatcrypt.sealed_message m WHERE m.chat_id = id LIMIT 1) IS NULL " \
+	"SELECT id, $2, $3, $4, $5, $6, $7, " \
+	"$2 <> 'blind' " \
+	"OR (SELECT true FROM chatcrypt.sealed_message m WHERE m.chat_id = id LIMIT 1) IS NULL " \
 	"FROM unnest($1) AS id"
 
 void
@@ -117,10 +122,12 @@ write_default(const char *tenant, const ChatcryptPolicyRequest *request)
 	};
 
 	chatcrypt_tenant_make_default(tenant);
-	if (chatcrypt_owner_execute("UPDATE chatcrypt.tenant SET search_mode = $2, search_config = $3, "
-								"search_prefixes = $4, search_trigrams = $5, search_bits = $6, "
-								"search_feed = $7, updated_at = now() WHERE tenant = $1", args,
-								lengthof(args)) == 0)
+	if (chatcrypt_owner_execute("UPDATE chatcrypt.tenant "
+								"SET search_mode = $2, search_config = $3, search_prefixes = $4, "
+								"search_trigrams = $5, search_bits = $6, search_feed = $7, "
+								"updated_at = now() "
+								"WHERE tenant = $1",
+								args, lengthof(args)) == 0)
 		chatcrypt_no_such_tenant(tenant);
 }
 

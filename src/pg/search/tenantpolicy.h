@@ -1,6 +1,7 @@
 /*
  * tenantpolicy.h
- *		How new chats of a tenant are searched.
+ *		How new chats of a tenant are searched: set_tenant_search(), and what create_chat()
+ *		makes of it.
  */
 #ifndef CHATCRYPT_TENANTPOLICY_H
 #define CHATCRYPT_TENANTPOLICY_H
@@ -9,14 +10,14 @@
 #include "pg/store/owner.h"
 
 /*
- * What the tenant wants for new chats; of mode OFF where it wants nothing.  Raises where its
- * text search configuration is gone.
+ * The policy that new chats of the tenant get; its mode is OFF if they are not searched.  Raises
+ * an error if the text search configuration does not exist any more.
  */
 extern void chatcrypt_tenantpolicy_read(const char *tenant, ChatcryptPolicyRequest *request);
 
 /*
- * Inside an owner scope, in the transaction that makes the chats, uuid[], and their search
- * keys where the mode is BLIND: they are searched so.
+ * Gives new chats (uuid[]) their policy.  Called inside an owner scope, in the transaction that
+ * makes the chats, and their search keys if the mode is BLIND.
  */
 extern void chatcrypt_tenantpolicy_apply(const ChatcryptOwnerScope *scope, ArrayType *chats,
 										 const ChatcryptPolicyRequest *request);

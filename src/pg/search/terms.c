@@ -14,14 +14,14 @@
 #include "pg/search/words.h"
 
 /*
- * A message with more is marked instead, and opened by every search of its chat that
- * nothing else decides: one book must not cost the index what a year of talk does.
+ * A message with more terms gets the mark of its chat instead of them, and is a candidate of every
+ * search in its chat.  Otherwise one message could take as much room in the index as thousands.
  */
 #define MOST_TERMS		10000
 #define FIRST_ROOM		64
-#define MOST_ROOM		(FIRST_ROOM << 9)	/* more than twice that */
+#define MOST_ROOM		(FIRST_ROOM << 9)	/* more than twice MOST_TERMS, for duplicates */
 
-/* A lexeme in UTF-8, whatever the server's encoding. */
+/* A lexeme in UTF-8, whatever the encoding of the server. */
 typedef struct Utf8
 {
 	char	   *bytes;
@@ -29,7 +29,7 @@ typedef struct Utf8
 	bool		is_copy;
 } Utf8;
 
-/* A server without an encoding may cut a word anywhere: its bytes are taken as they are. */
+/* Under SQL_ASCII the bytes are taken as they are, because they may be in any encoding. */
 static Utf8
 to_utf8(const char *lexeme, Size len)
 {
@@ -53,10 +53,7 @@ wipe_utf8(Utf8 *word)
 	pfree(word->bytes);
 }
 
-/*
- * Bytes of the first so many characters; those of all where there are fewer, and then
- * *chars is less.
- */
+/* The length in bytes of the first *chars characters.  If there are fewer, *chars becomes less. */
 static Size
 first_chars(const char *bytes, Size len, int *chars)
 {
@@ -72,7 +69,7 @@ first_chars(const char *bytes, Size len, int *chars)
 	return at;
 }
 
-/* Finalizer of a 64-bit hash: every bit of the id moves every bit of the result. */
+/* The finalizer of a 64-bit hash: every bit of the input affects every bit of the result. */
 static uint64
 mix(uint64 value)
 {
@@ -90,7 +87,7 @@ load_be64(const uint8 *bytes)
 	return pg_ntoh64(number);
 }
 
-/* Kept in tables, and so the same on every machine. */
+/* The hash is stored in tables, so it must be the same on every machine. */
 static uint64
 hash_chat(const uint8 *chat_id)
 {

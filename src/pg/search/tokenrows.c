@@ -2,9 +2,9 @@
  * tokenrows.c
  *		The rows of chatcrypt.search_token: see tokenrows.h.
  *
- * Written the way the server writes its catalogs: the table is the extension's own, has
- * no trigger, constraint or generated column, and nobody has rights on it.  That costs a
- * third of an INSERT through SPI.
+ * Rows are written as the server writes its catalogs, which costs a third of an INSERT through
+ * SPI.  This is possible because the table belongs to the extension, has no trigger, constraint or
+ * generated column, and no role has rights on it.
  */
 #include "postgres.h"
 
@@ -49,7 +49,7 @@ chatcrypt_tokenrows_exist(void)
 	return exist;
 }
 
-/* Where the message's row is now; false where it has none. */
+/* Finds the row of a message; false if it has none. */
 static bool
 find_row(Relation table, const uint8 *message_id, Snapshot snapshot, ItemPointer at)
 {
@@ -69,8 +69,8 @@ find_row(Relation table, const uint8 *message_id, Snapshot snapshot, ItemPointer
 }
 
 /*
- * False where another transaction, one that removes a whole chat, came first: then it
- * must be looked again.
+ * False if another transaction, which removes the rows of a whole chat, removed the row first.
+ * Then the caller must look for the row again.
  */
 static bool
 try_remove(Relation table, const uint8 *message_id)
@@ -137,9 +137,9 @@ chatcrypt_tokenrows_are_missing(const uint8 chat_id[CC_ID_LEN], int64 generation
 	Oid			types[] = {UUIDOID, INT8OID};
 	Datum		values[] = {PointerGetDatum(chat_id), Int64GetDatum(generation)};
 
-	if (SPI_execute_with_args("SELECT FROM chatcrypt.sealed_message m WHERE m.chat_id = $1 "
-							  "AND m.encrypted_message IS NOT NULL AND NOT EXISTS "
-							  "(SELECT FROM chatcrypt.search_token t "
+	if (SPI_execute_with_args("SELECT FROM chatcrypt.sealed_message m "
+							  "WHERE m.chat_id = $1 AND m.encrypted_message IS NOT NULL "
+							  "AND NOT EXISTS (SELECT FROM chatcrypt.search_token t "
 							  "WHERE t.message_id = m.message_id AND t.generation = $2)",
 							  lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for messages without tokens");
@@ -147,8 +147,8 @@ chatcrypt_tokenrows_are_missing(const uint8 chat_id[CC_ID_LEN], int64 generation
 }
 
 /*
- * By way of the chat's messages: an index of the tokens by chat would cost every insert,
- * and serve this alone.
+ * Finds the rows through the messages of the chat.  An index by chat would cost time for each
+ * message that is inserted, and would be used for nothing else.
  */
 void
 chatcrypt_tokenrows_remove_chat(const uint8 chat_id[CC_ID_LEN])

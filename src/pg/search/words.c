@@ -9,11 +9,11 @@
 #include "core/bytes.h"
 #include "pg/search/words.h"
 
-#define BYTES_PER_WORD	6		/* a guess, for the first array */
+#define BYTES_PER_WORD	6		/* an estimate, for the size of the first array */
 
 /*
- * The words of a message are looked at in one go that cannot be interrupted, a second or two for
- * so many bytes, and take ten times its room.  Every search of the chat may do that again.
+ * Only this much of a message is searched.  Parsing cannot be interrupted, takes a second or two
+ * for so many bytes, and needs ten times their memory.  Each search of the chat may repeat it.
  */
 #define LONGEST_TEXT	(4 * 1024 * 1024)
 
