@@ -204,34 +204,58 @@ is(ask($node, q{SELECT min(last_start) = min(last_start) FILTER (WHERE task = 's
 answer($older, 'ROLLBACK');
 $older->quit;
 
-# One line of the log for a task that did something or failed in part, however many chats; none for the others.
+# What the log says of rounds since this moment.
+my $log;
+sub lines_of_rounds { return map { /LOG:  maintenance of database "postgres": (.*)/ } split /\n/, slurp_file($node->logfile, $log); }
+
+# One line of the log for a round, and one for a task that failed in part, however many chats; none for what did nothing.
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_tenant('away', 'local:main'); SELECT count(chatcrypt.create_chat(n, tenant => 'away')) FROM generate_series(100, 140) AS n;
 	SELECT count(chatcrypt.create_chat(n)) FROM generate_series(200, 240) AS n;
 	UPDATE chatcrypt.chat SET rotate_after = '1 microsecond' WHERE chat_id >= chatcrypt.to_uuid(100);
 	UPDATE chatcrypt.tenant SET kms_key = 'local:nosuchkey' WHERE tenant = 'away'});
+$node->safe_psql('postgres', q{INSERT INTO chatcrypt.messages (chat_id, body, expires_at) SELECT chatcrypt.to_uuid(1), 'old', '2020-01-01' FROM generate_series(1, 7)});
 answer($caller, 'BEGIN; SELECT FROM chatcrypt.chat WHERE chat_id BETWEEN chatcrypt.to_uuid(201) AND chatcrypt.to_uuid(205) FOR UPDATE');
-my $log = -s $node->logfile;
+$log = -s $node->logfile;
 ask($node, 'CALL chatcrypt.run_maintenance()');
-my @lines = grep { /rotate|chat |nosuchkey|seal_events|apply_retention/ } split /\n/, slurp_file($node->logfile, $log);
-@lines = grep { !/CALL chatcrypt\.run_maintenance/ } @lines;
-is(scalar(grep { /rotate_due/ } @lines), 1, 'one line for a task');
-like("@lines", qr/LOG:  maintenance of database "postgres": rotate_due did 36, but 46 of 82 failed; the first: /, 'it says how many of how many failed, and why');
-is(scalar(grep { /could not|keeps its key/ } @lines), 1, 'and nothing says so for each chat');
-is(scalar(grep { /apply_retention/ } @lines), 0, 'a task that had nothing to do says nothing');
+my @lines = lines_of_rounds();
+is(scalar(@lines), 2, 'a round in which one task fails in part is two lines') or diag(join "\n", @lines);
+like($lines[0], qr/^rotate_due did 36, but 46 of 82 failed; the first: /, 'one says how many of how many failed, and why');
+like($lines[1], qr/^seal_events did \d+, apply_retention did 7$/, 'the other names each other task that did something, and no more');
+is(scalar(grep { /could not|keeps its key/ } grep { !/CALL chatcrypt\.run_maintenance/ } split /\n/, slurp_file($node->logfile, $log)), 1,
+	'nothing says so for each chat');
 answer($caller, 'ROLLBACK');
 $caller->quit;
 
-# What fails again in the same way is counted each time, and logged once a minute.
-$node->safe_psql('postgres', 'UPDATE chatcrypt.chat SET rotate_after = NULL WHERE chat_id >= chatcrypt.to_uuid(200)');
+# What fails again in the same way is counted each time, and logged once a minute.  What the task did is told each time.
 $log = -s $node->logfile;
 my $partial = status('partial_failures', 'rotate_due');
 ask($node, 'CALL chatcrypt.run_maintenance()') foreach 1 .. 3;
 is(status('partial_failures', 'rotate_due') - $partial, 3, 'three rounds that fail in the same way are counted');
-my @again = slurp_file($node->logfile, $log) =~ /(LOG:  maintenance of database "postgres": rotate_due .*)/g;
+my @again = grep { /failed/ } lines_of_rounds();
 is(scalar(@again), 1, 'and are one line');
-like($again[0], qr/did 0, but 41 of 41 failed; the first: could not make the data key of chat 100 version 2, and the other keys of "local:nosuchkey" are left as they are: /,
+like($again[0], qr/^rotate_due did 41, but 41 of 82 failed; the first: could not make the data key of chat 100 version 2, and the other keys of "local:nosuchkey" are left as they are: /,
 	'that names the key');
+is_deeply([ map { s/seal_events did \d+/seal_events did N/r } grep { !/failed/ } lines_of_rounds() ],
+	[ 'seal_events did N', ('seal_events did N, rotate_due did 41') x 2 ], 'and each round has its own');
+
+# A round that finds nothing to do says nothing, and one that is ended tells what it did until then.
 $node->safe_psql('postgres', 'DELETE FROM chatcrypt.chat WHERE chat_id >= chatcrypt.to_uuid(100)');
+ask($node, 'CALL chatcrypt.run_maintenance()');
+$log = -s $node->logfile;
+ask($node, 'CALL chatcrypt.run_maintenance()');
+is_deeply([ lines_of_rounds() ], [], 'a round that finds nothing to do says nothing');
+$node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(1), chatcrypt.rotate_chat(1)');
+($caller, $older) = (session($node), session($node));
+answer($older, 'BEGIN; LOCK TABLE chatcrypt.sealed_message IN ACCESS EXCLUSIVE MODE');
+$log = -s $node->logfile;
+start($caller, 'CALL chatcrypt.run_maintenance()');
+ok(wait_until(30, sub { ask($node, q{SELECT count(*) FROM chatcrypt.progress WHERE waits_for > 0}) eq '1' }), 'a round that waits for a lock');
+is(ask($node, 'SELECT pg_terminate_backend(pid) FROM chatcrypt.progress'), 't', 'is ended');
+like(outcome($caller), qr/did not come to its end/, 'as its caller is told');
+like("@{[ lines_of_rounds() ]}", qr/^seal_events did \d+$/, 'and the log tells what it did');
+answer($older, 'ROLLBACK');
+$caller->quit;
+$older->quit;
 set('chatcrypt.maintenance_interval', q{'1s'});
 is(ask($node, 'CALL chatcrypt.run_maintenance()'), '', 'a round at the usual interval');
 $node->reload;

@@ -40,6 +40,7 @@
 #include "pg/compat.h"
 #include "pg/procedures/progress.h"
 #include "pg/procedures/work.h"
+#include "pg/upkeep/maintenance_log.h"
 #include "pg/upkeep/maintenance_status.h"
 
 /* Advisory locks of applications have 1 and 2 in their last field. */
@@ -251,25 +252,25 @@ what_went_wrong(const TaskResult *result)
 	return words.len > 0 ? words.data : NULL;
 }
 
-/* One line for the task, where it did anything or anything failed. */
+/*
+ * A task that failed in part has a line of its own.  Where the log has been told of the same
+ * failure just now, what the task did is still told with what the others did.
+ */
 static void
 note_end(const char *database, const Task *task, const TaskResult *result)
 {
 	char	   *wrong = what_went_wrong(result);
 	uint64		items = (uint64) Max(result->items, 0);
-	bool		to_be_logged = items > 0;
 
 	if (wrong == NULL)
 		chatcrypt_task_succeeded(database, task->name, items);
 	else if (chatcrypt_task_failed_in_part(database, task->name, items,
 										   (uint64) (result->failed + result->unreadable), wrong))
-		to_be_logged = true;
-	if (to_be_logged)
-		ereport(LOG,
-				(errmsg("maintenance of database \"%s\": %s did " UINT64_FORMAT "%s%s", database,
-						task->name, items, wrong != NULL ? ", but " : "",
-						wrong != NULL ? wrong : ""),
-				 errhidestmt(true)));
+	{
+		chatcrypt_maintenance_log_failure(task->name, items, wrong);
+		return;
+	}
+	chatcrypt_maintenance_log_note(task->name, items);
 }
 
 static void
@@ -397,6 +398,7 @@ chatcrypt_maintenance_round_main(Datum arg)
 	if (lock_database(forced))
 	{
 		pin_settings();
+		chatcrypt_maintenance_log_begin(database);
 		chatcrypt_tasks_bury(database);
 		chatcrypt_task_started(database, CHATCRYPT_ROUND);
 		if (is_installed())

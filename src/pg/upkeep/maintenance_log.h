@@ -1,0 +1,22 @@
+/*
+ * maintenance_log.h
+ *		What a round of maintenance says in the server's log: one line that names each
+ *		task that did anything, and a line for each task that failed in part, with the
+ *		reason.
+ *
+ * A round that finds nothing to do says nothing, because there is one every minute.  A task
+ * that fails as a whole is an ERROR, which PostgreSQL logs itself.
+ */
+#ifndef CHATCRYPT_MAINTENANCE_LOG_H
+#define CHATCRYPT_MAINTENANCE_LOG_H
+
+/* The line of the round is written when this process ends, however it does. */
+extern void chatcrypt_maintenance_log_begin(const char *database);
+
+/* To be named in the line of the round, unless it dealt with nothing. */
+extern void chatcrypt_maintenance_log_note(const char *task, uint64 items);
+
+/* A line of its own, now.  What it did nevertheless is in that line, and not in the other. */
+extern void chatcrypt_maintenance_log_failure(const char *task, uint64 items, const char *wrong);
+
+#endif
