@@ -174,6 +174,11 @@ note("log: $kinds{$_} times " . substr($_, 0, 200)) foreach @often;
 note(sprintf '%d lines of the log in %.1f minutes, %d with those of PostgreSQL', scalar @lines, $minutes, scalar(() = $log =~ /\n/g));
 cmp_ok(@lines / $minutes, '<', 20, 'what went wrong is told in fewer than 20 lines of the log a minute');
 
+# The sessions know one reason why a file may go while it is uploaded, and no other.
+my $vanished = told('vanish');
+is_deeply($vanished->{shredded}, [], 'an upload whose chat is shredded fails, as it should');
+like("@{ $vanished->{deleted} }", qr/^postgres check, vanish: 42704 ERROR:  attachment \S+ does not exist\s*$/, 'an upload whose file goes for no such reason is found');
+
 $in = '';
 $sessions->finish;
 $node->stop;

@@ -65,6 +65,7 @@ class Chat:
         self.messages = {}
         self.files = {}
         self.envelopes = []         # (message, envelope, thing)
+        self.excused = []           # errors that are none if the chat was shredded
         self.shred_begin = FOREVER  # before the statement was sent
         self.shred_end = FOREVER    # after it was known to be done
 
