@@ -13,11 +13,14 @@ use strict;
 use warnings;
 use Chatcrypt::Kms;
 use Chatcrypt::Test qw(write_secret);
-use List::Util qw(max);
+use List::Util qw(sum0);
 use PostgreSQL::Test::Utils;
 
 # SQLSTATEs beside 58030 that sessions may see: docs/kms.md.
 my ($DENIED, $REJECTED, $WRONG_KEY) = qw(28000 55000 XX001);
+
+# One that works for the application and is not the long-lived one.
+my $SOME_SESSION = q{(SELECT pid FROM pg_stat_activity WHERE application_name ~ '^soak_(admin|[0-9]+)$' ORDER BY random() LIMIT 1) AS s};
 
 my %service = (
 	sealed => { begin => sub { $_[0]{bao}->seal }, end => sub { $_[0]{bao}->unseal } },
@@ -60,8 +63,8 @@ my %network = (
 
 my %process = (
 	'worker stopped' => { longest => 1.2, begin => sub { $_[0]->signal_worker('STOP') }, end => sub { $_[0]->signal_worker('CONT', 1) } },
-	'a session terminated' => { begin => sub { $_[0]->end_a_session('SELECT pg_terminate_backend(%d)') } },
-	'a statement canceled' => { states => ['57014'], begin => sub { $_[0]->end_a_session('SELECT pg_cancel_backend(%d)') } },
+	'a session terminated' => { begin => sub { $_[0]->ask_if_there("SELECT pg_terminate_backend(pid) FROM $SOME_SESSION") } },
+	'a statement canceled' => { states => ['57014'], begin => sub { $_[0]->ask_if_there("SELECT pg_cancel_backend(pid) FROM $SOME_SESSION") } },
 	reload => { begin => sub { $_[0]{node}->reload } },
 );
 
@@ -69,9 +72,9 @@ my %process = (
 my %restarts = (
 	%process,
 	'worker stopped for long' => { longest => 9, begin => sub { $_[0]->signal_worker('STOP') }, end => sub { $_[0]->signal_worker('CONT', 1) } },
-	'worker terminated' => { begin => sub { $_[0]->signal_worker('TERM') } },
-	'worker killed' => { rare => 1, begin => sub { $_[0]->signal_worker('KILL') } },
-	'a session killed' => { rare => 1, begin => sub { $_[0]->kill_a_session } },
+	'worker terminated' => { forgets => 1, begin => sub { $_[0]->signal_worker('TERM') } },
+	'worker killed' => { rare => 1, forgets => 1, begin => sub { $_[0]->signal_worker('KILL') } },
+	'a session killed' => { rare => 1, forgets => 1, begin => sub { $_[0]->kill_a_session } },
 );
 
 my %fault = (%service, %network, %restarts);
@@ -142,6 +145,13 @@ sub take
 	return;
 }
 
+# How many faults so far have ended the server or its KMS worker, which forgets what it told the log.
+sub forgotten
+{
+	my ($self) = @_;
+	return sum0(map { $self->{taken}{$_} // 0 } grep { $fault{$_}{forgets} } keys %fault);
+}
+
 # What the faults do -------------------------------------------------------------------
 
 sub take_away
@@ -178,21 +188,10 @@ sub signal_worker
 	return;
 }
 
-# One that works for the application and is not the long-lived one.
-my $SOME_SESSION = q{SELECT pid FROM pg_stat_activity WHERE application_name ~ '^soak_(admin|[0-9]+)$' ORDER BY random() LIMIT 1};
-
-sub end_a_session
-{
-	my ($self, $sql) = @_;
-	my $pid = $self->ask_if_there($SOME_SESSION);
-	$self->ask_if_there(sprintf $sql, $pid) if $pid;
-	return;
-}
-
 sub kill_a_session
 {
 	my ($self) = @_;
-	my $pid = $self->ask_if_there($SOME_SESSION);
+	my $pid = $self->ask_if_there("SELECT pid FROM $SOME_SESSION");
 	kill 'KILL', $pid if $pid;
 	return;
 }
