@@ -1,7 +1,7 @@
 /*
  * batches.c
  *		Requests on their way: they wait in the queues of their line, travel in
- *		batches, and are handed to flights.c when the reply is there.
+ *		batches, and are handed to settling.c when the reply is there.
  *
  * A new request waits chatcrypt.kms_batch_delay for others to share its batch, unless
  * a batch is full before; one that failed in passing waits for its next try.  Whatever
@@ -11,7 +11,15 @@
 
 #include "kms/providers.h"
 #include "pg/base/settings.h"
-#include "worker/dispatch.h"
+#include "worker/batches.h"
+#include "worker/calls.h"
+#include "worker/endpoints.h"
+#include "worker/flights.h"
+#include "worker/keylooks.h"
+#include "worker/lines.h"
+#include "worker/outcomes.h"
+#include "worker/sessions.h"
+#include "worker/settling.h"
 #include "worker/watchdog.h"
 
 static void
@@ -23,9 +31,9 @@ batch_done(KmsCall *call, const cc_http_reply *reply)
 
 	outcome = endpoint->provider->batch_reply(endpoint->session, &call->batch, reply, error);
 	endpoint->batches--;
-	chatcrypt_call_note(call, outcome, error, reply);
-	chatcrypt_call_heed(call, outcome, reply);
-	chatcrypt_flights_settle(call, outcome, error);
+	chatcrypt_outcome_note(call, outcome, error, reply);
+	chatcrypt_outcome_heed(call, outcome, reply);
+	chatcrypt_settle(call, outcome, error);
 }
 
 static int
@@ -51,7 +59,8 @@ prepare(KmsLine *line, int op, int64 now_ms, int64 *wake_at_ms)
 	int			ready = 0;
 	bool		due = line->endpoint->provider->perform != NULL;
 
-	for (KmsFlight *flight = chatcrypt_take_queue(&line->queues[op]); flight != NULL; flight = next)
+	for (KmsFlight *flight = chatcrypt_line_take_queue(&line->queues[op]); flight != NULL;
+		 flight = next)
 	{
 		bool		wanted = chatcrypt_slot_wanted(flight->slot, &flight->deadline_ms);
 
@@ -61,7 +70,7 @@ prepare(KmsLine *line, int op, int64 now_ms, int64 *wake_at_ms)
 			chatcrypt_flight_expire(flight);
 			continue;
 		}
-		chatcrypt_enqueue(flight);
+		chatcrypt_line_enqueue(flight);
 		ready += may_go(flight, now_ms);
 		due |= flight->ready_at_ms <= now_ms;
 		*wake_at_ms = Min(*wake_at_ms, flight->deadline_ms);
@@ -82,14 +91,15 @@ fill_batch(KmsCall *call, int op, int64 now_ms)
 
 	call->batch.op = op;
 	strlcpy(call->batch.kms_key, line->stats.kms_key, CC_KMS_URI_MAX);
-	for (KmsFlight *flight = chatcrypt_take_queue(&line->queues[op]); flight != NULL; flight = next)
+	for (KmsFlight *flight = chatcrypt_line_take_queue(&line->queues[op]); flight != NULL;
+		 flight = next)
 	{
 		next = flight->next;
 		if (flight->max_batch > 0)
 			most = Min(most, Max(flight->max_batch, call->batch.nitems));
 		if (call->batch.nitems >= most || !may_go(flight, now_ms))
 		{
-			chatcrypt_enqueue(flight);
+			chatcrypt_line_enqueue(flight);
 			continue;
 		}
 		call->flights[call->batch.nitems] = flight;
@@ -114,60 +124,90 @@ perform(KmsCall *call)
 		first_failure = call->items[i]->outcome;
 		error = call->items[i]->error;
 	}
-	chatcrypt_call_note(call, first_failure, error, NULL);
-	chatcrypt_flights_settle(call, CC_KMS_OK, "");
+	chatcrypt_outcome_note(call, first_failure, error, NULL);
+	chatcrypt_settle(call, CC_KMS_OK, "");
 }
+
+static cc_kms_outcome
+build_batch(KmsCall *call, char error[CC_KMS_ERROR_MAX])
+{
+	return call->endpoint->provider->batch_request(call->endpoint->session, &call->batch,
+												   &call->request, error);
+}
+
+static void
+batch_refused(KmsCall *call, cc_kms_outcome outcome, const char *error)
+{
+	chatcrypt_line_note_error(call->line, outcome, error);
+	chatcrypt_line_note_refusal(call->line, call->batch.op, outcome, error);
+	chatcrypt_settle(call, outcome, error);
+}
+
+static const KmsCallKind batch = {build_batch, batch_done, batch_refused};
 
 /* False where no call is to be had now. */
 static bool
 send_batch(KmsLine *line, int op, int64 now_ms)
 {
-	KmsEndpoint *endpoint = line->endpoint;
-	KmsCall    *call = chatcrypt_call_new(endpoint, line, batch_done);
-	char		error[CC_KMS_ERROR_MAX] = "";
-	const char *refusal;
-	cc_kms_outcome outcome;
+	KmsCall    *call = chatcrypt_call_new(&batch, line->endpoint, line);
 	int64		timeout_ms;
 
 	if (call == NULL)
 		return false;
 	timeout_ms = fill_batch(call, op, now_ms);
-	if (endpoint->provider->perform != NULL)
-	{
+	if (line->endpoint->provider->perform != NULL)
 		perform(call);
-		return true;
-	}
-	outcome = endpoint->provider->batch_request(endpoint->session, &call->batch, &call->request,
-												error);
-	if (outcome == CC_KMS_OK)
-	{
-		if (chatcrypt_call_send(call, timeout_ms, &refusal))
-		{
-			endpoint->batches++;
-			return true;
-		}
-		outcome = CC_KMS_CONFIG;
-		strlcpy(error, refusal, CC_KMS_ERROR_MAX);
-	}
-	chatcrypt_line_note_error(line, outcome, error);
-	chatcrypt_line_note_refusal(line, op, outcome, error);
-	chatcrypt_flights_settle(call, outcome, error);
+	else if (chatcrypt_call_send(call, timeout_ms))
+		line->endpoint->batches++;
 	return true;
+}
+
+/* May batches go out?  Starts what is still missing for that. */
+static bool
+is_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
+{
+	KmsEndpoint *endpoint = line->endpoint;
+
+	if (endpoint->provider->perform != NULL)
+		return true;
+	if (endpoint->breaker.state != CC_BREAKER_CLOSED)
+		return false;
+	if (chatcrypt_endpoint_state(endpoint, now_ms) == CC_SESSION_EXCHANGE)
+	{
+		/* a session that was opened just now logs in with the next turn */
+		if (endpoint->session_call == NULL)
+			*wake_at_ms = Min(*wake_at_ms, Max(endpoint->session_try_at_ms, now_ms + 1));
+		return false;
+	}
+	if (now_ms < line->hold_until_ms)
+	{
+		*wake_at_ms = Min(*wake_at_ms, line->hold_until_ms);
+		return false;
+	}
+	if (line->held && line->calls > 0)
+		return false;			/* its answer says whether the others may follow */
+	if (line->key_known)
+		return true;
+	if (line->key_call == NULL && now_ms >= line->key_try_at_ms)
+		chatcrypt_key_look(line);
+	if (line->key_call == NULL)
+		*wake_at_ms = Min(*wake_at_ms, Max(line->key_try_at_ms, now_ms + 1));
+	return false;
 }
 
 static void
 step(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
 {
-	if (!chatcrypt_endpoint_open(line->endpoint, now_ms))
+	if (!chatcrypt_session_open(line->endpoint, now_ms))
 	{
-		chatcrypt_line_fail_all(line, &line->endpoint->failure);
+		chatcrypt_flights_fail_all(line, &line->endpoint->refusal);
 		return;
 	}
 	for (int op = 0; op < KMS_OPS; op++)
 	{
 		while (prepare(line, op, now_ms, wake_at_ms))
 		{
-			if (!chatcrypt_line_ready(line, now_ms, wake_at_ms))
+			if (!is_ready(line, now_ms, wake_at_ms))
 				break;
 			if (line->endpoint->batches >= chatcrypt_kms_max_inflight ||
 				!send_batch(line, op, now_ms))

@@ -1,24 +1,21 @@
 /*
  * calls.c
- *		The pool of calls under way.  Not here: what a reply says (the providers), and
- *		how a call ended (outcomes.c).
+ *		The pool of calls under way, and the one path on which a request is built and sent.
+ *		Not here: what a reply says (the providers), and how a call ended (outcomes.c).
  */
 #include "postgres.h"
 
-#include "kms/backoff.h"
 #include "pg/base/clock.h"
 #include "pg/base/settings.h"
-#include "worker/dispatch.h"
-
-/* However long the server wants to be left alone: it is asked again after this. */
-#define LONGEST_HOLD_MS	30000
+#include "worker/calls.h"
+#include "worker/lines.h"
+#include "worker/watchdog.h"
 
 static KmsCall calls[KMS_CALLS];
 
 /* NULL where all are in use; then what wanted one is tried again when one ends. */
 KmsCall *
-chatcrypt_call_new(KmsEndpoint *endpoint, KmsLine *line,
-				   void (*done) (KmsCall *call, const cc_http_reply *reply))
+chatcrypt_call_new(const KmsCallKind *kind, KmsEndpoint *endpoint, KmsLine *line)
 {
 	for (int i = 0; i < KMS_CALLS; i++)
 	{
@@ -28,7 +25,7 @@ chatcrypt_call_new(KmsEndpoint *endpoint, KmsLine *line,
 			continue;
 		memset(call, 0, sizeof(*call));
 		call->in_use = true;
-		call->done = done;
+		call->kind = kind;
 		call->endpoint = endpoint;
 		call->line = line;
 		call->batch.items = call->items;
@@ -66,6 +63,17 @@ chatcrypt_call_free(KmsCall *call)
 	call->in_use = false;
 }
 
+void
+chatcrypt_call_requeue(KmsCall *call, int64 now_ms)
+{
+	for (int i = 0; i < call->batch.nitems; i++)
+	{
+		call->flights[i]->ready_at_ms = now_ms;
+		chatcrypt_line_enqueue(call->flights[i]);
+	}
+	call->batch.nitems = 0;
+}
+
 static void
 transfer_done(void *owner, const cc_http_reply *transport_reply)
 {
@@ -74,11 +82,11 @@ transfer_done(void *owner, const cc_http_reply *transport_reply)
 
 	reply.login = call->request.login;
 	call->transfer = NULL;
-	call->done(call, &reply);
+	call->kind->done(call, &reply);
 }
 
-bool
-chatcrypt_call_send(KmsCall *call, int64 timeout_ms, const char **error)
+static bool
+hand_to_transport(KmsCall *call, int64 timeout_ms, const char **error)
 {
 	ChatcryptTransportConfig config = {
 		.certificate_not_after = &call->endpoint->certificate_not_after,
@@ -92,6 +100,27 @@ chatcrypt_call_send(KmsCall *call, int64 timeout_ms, const char **error)
 											  Min(chatcrypt_kms_connect_timeout, timeout_ms),
 											  timeout_ms, transfer_done, call, error);
 	return call->transfer != NULL;
+}
+
+bool
+chatcrypt_call_send(KmsCall *call, int64 timeout_ms)
+{
+	char		error[CC_KMS_ERROR_MAX] = "";
+	const char *no_transfer;
+	cc_kms_outcome outcome;
+
+	chatcrypt_watchdog_enter(call->endpoint->provider->scheme);
+	outcome = call->kind->build(call, error);
+	chatcrypt_watchdog_leave();
+	if (outcome == CC_KMS_OK)
+	{
+		if (hand_to_transport(call, timeout_ms, &no_transfer))
+			return true;
+		outcome = CC_KMS_CONFIG;
+		strlcpy(error, no_transfer, CC_KMS_ERROR_MAX);
+	}
+	call->kind->refused(call, outcome, error);
+	return false;
 }
 
 /* For new settings: what was asked is asked again. */
@@ -114,48 +143,7 @@ chatcrypt_calls_cancel(void)
 			call->line->key_call = NULL;
 		if (call->batch.nitems > 0)
 			call->endpoint->batches--;
-		chatcrypt_flights_requeue(call, now);
+		chatcrypt_call_requeue(call, now);
 		chatcrypt_call_free(call);
 	}
-}
-
-/* When the server allows the next call, if it said so; 0 where it did not. */
-int64
-chatcrypt_call_not_before_ms(cc_kms_outcome outcome, const cc_http_reply *reply)
-{
-	if (reply->retry_after_ms <= 0 || !cc_kms_outcome_is_transient(outcome))
-		return 0;
-	return chatcrypt_clock_ms() + Min(reply->retry_after_ms, LONGEST_HOLD_MS);
-}
-
-/* A hold begins, or the server has answered a call that was sent after it began. */
-void
-chatcrypt_call_heed(const KmsCall *call, cc_kms_outcome outcome, const cc_http_reply *reply)
-{
-	int64		not_before_ms = chatcrypt_call_not_before_ms(outcome, reply);
-
-	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
-	{
-		KmsLine    *line = chatcrypt_line_at(row);
-
-		if (line == NULL || line->endpoint != call->endpoint ||
-			(call->line != NULL && call->line != line))
-			continue;
-		if (not_before_ms > 0)
-			chatcrypt_line_hold(line, not_before_ms);
-		else if (line->held && !cc_kms_outcome_is_transient(outcome) &&
-				 call->started_us > line->held_at_us)
-			chatcrypt_line_release(line);
-	}
-}
-
-int64
-chatcrypt_retry_ms(int tries)
-{
-	uint32		random;
-
-	/* without random bytes, the longest wait is the safe one */
-	if (!pg_strong_random(&random, sizeof(random)))
-		random = PG_UINT32_MAX;
-	return cc_backoff_ms(tries, random);
 }

@@ -1,6 +1,8 @@
 /*
  * dispatch.h
- *		How the worker turns requests into calls to a KMS, and replies into answers.
+ *		What the worker keeps while it turns requests into calls to a KMS, and replies into
+ *		answers.  Types alone; each of the files below has its functions in a header of its
+ *		own.
  *
  * flight    one request, in one slot; queued until it is in a call, and again to be
  *           tried once more
@@ -10,16 +12,26 @@
  * call      one exchange with the KMS: a batch of flights, a step of the session, or
  *           the question for a key's properties
  *
- * flights.c takes requests in and settles them, batches.c sends them, lines.c keeps
- * their queues; endpoint.c logs in and probes, keylooks.c asks for keys; calls.c knows
- * what is under way, and outcomes.c tells how it ended.  All of it runs in one thread of
+ * From the ground up, and each knows only what stands before it:
+ *
+ * lines.c      the table of lines, with their queues and their rows in kms_status
+ * calls.c      what is under way: the one path on which a request is built and sent
+ * outcomes.c   how a call ended, for the breaker, the log and the views
+ * endpoints.c  the table of endpoints
+ * flights.c    the end of a flight
+ * arrivals.c   requests as they come in
+ * settling.c   what a reply means to the flights of its call
+ * keylooks.c   the question for a key's properties
+ * sessions.c   logging in, probing, and the new start after a reload
+ * batches.c    flights on their way
+ *
+ * When a call is tried again is kms/retrypolicy.h's to say.  All of it runs in one thread of
  * one process: nothing here is shared or locked but the slots.
  */
 #ifndef CHATCRYPT_DISPATCH_H
 #define CHATCRYPT_DISPATCH_H
 
-#include "kms/breaker.h"
-#include "kms/failures.h"
+#include "kms/retrypolicy.h"
 #include "pg/service/kms_stats.h"
 #include "pg/service/slots.h"
 #include "worker/transport.h"
@@ -56,7 +68,7 @@ typedef struct KmsEndpoint
 	int			row;			/* in kms_calls, for the logins */
 	cc_kms_session *session;	/* NULL until it is needed */
 	cc_breaker	breaker;
-	cc_failure	failure;		/* settings or login refused: holds for every line */
+	cc_refusal	refusal;		/* settings or login refused: holds for every line */
 	int64		refusal_logged_ms;	/* 0 for never */
 	KmsCall    *session_call;
 	int			session_tries;
@@ -82,11 +94,11 @@ struct KmsLine
 	int64		held_at_us;
 	int64		hold_logged_us; /* 0 for never */
 	int64		hold_until_ms;
-	cc_failure	failure;		/* of the key as a whole */
-	cc_failure	op_failures[KMS_OPS];	/* of one operation with it */
+	cc_refusal	key_refusal;		/* of the key as a whole */
+	cc_refusal	op_refusals[KMS_OPS];	/* of one operation with it */
 	uint64		wrapped_by;		/* of the last batch that wrapped */
 	uint64		suspicion;		/* another number after whatever may have changed the key */
-	char		refusal[CC_KMS_ERROR_MAX];	/* the text of the newest in stats.refused */
+	char		refusal_text[CC_KMS_ERROR_MAX];	/* the text of the newest in stats.refused */
 	bool		key_known;
 	KmsCall    *key_call;
 	int			key_tries;
@@ -97,11 +109,21 @@ struct KmsLine
 	int64		certificate_published;
 };
 
+/* What a call is for: how its request is built, and who is told of its end. */
+typedef struct KmsCallKind
+{
+	cc_kms_outcome (*build) (KmsCall *call, char error[CC_KMS_ERROR_MAX]);
+	void		(*done) (KmsCall *call, const cc_http_reply *reply);
+
+	/* In the place of done, where no request could be sent. */
+	void		(*refused) (KmsCall *call, cc_kms_outcome outcome, const char *error);
+} KmsCallKind;
+
 struct KmsCall
 {
 	bool		in_use;
 	bool		over;			/* no longer under way; its flights may wait to be settled */
-	void		(*done) (KmsCall *call, const cc_http_reply *reply);
+	const KmsCallKind *kind;
 	KmsEndpoint *endpoint;
 	KmsLine    *line;			/* NULL for a step of the session */
 	bool		again;			/* a look at a key that was known already */
@@ -113,64 +135,5 @@ struct KmsCall
 	cc_kms_item *items[CC_KMS_BATCH_MAX];
 	KmsFlight  *flights[CC_KMS_BATCH_MAX];
 };
-
-/* lines.c */
-extern KmsLine *chatcrypt_line_at(int row);	/* NULL for a row that is not in use */
-extern KmsLine *chatcrypt_line_for(const ChatcryptSlotRequest *request, KmsEndpoint *endpoint,
-								   int64 now_ms);
-extern bool chatcrypt_line_is_idle(const KmsLine *line);
-extern void chatcrypt_line_publish(KmsLine *line, int64 now_ms);
-extern void chatcrypt_lines_forget(void);
-extern void chatcrypt_line_suspect(KmsLine *line);
-extern void chatcrypt_lines_suspect(const KmsEndpoint *endpoint);
-extern void chatcrypt_line_hold(KmsLine *line, int64 until_ms);
-extern void chatcrypt_line_release(KmsLine *line);
-extern void chatcrypt_line_forget(KmsLine *line);
-extern void chatcrypt_enqueue(KmsFlight *flight);
-extern KmsFlight *chatcrypt_take_queue(KmsQueue *queue);
-
-/* flights.c */
-extern void chatcrypt_flights_accept(int64 now_ms);
-extern void chatcrypt_flights_requeue(KmsCall *call, int64 now_ms);
-extern void chatcrypt_flights_settle(KmsCall *call, cc_kms_outcome outcome, const char *error);
-extern void chatcrypt_flight_expire(KmsFlight *flight);
-extern void chatcrypt_line_fail_all(KmsLine *line, const cc_failure *failure);
-
-/* batches.c */
-extern void chatcrypt_batches_step(int64 now_ms, int64 *wake_at_ms);
-
-/* endpoint.c */
-extern KmsEndpoint *chatcrypt_endpoint_for(const char *kms_key);
-extern KmsEndpoint *chatcrypt_endpoint_at(int index);
-extern void chatcrypt_endpoints_step(int64 now_ms, int64 *wake_at_ms);
-extern bool chatcrypt_endpoint_refuses(KmsEndpoint *endpoint, int64 now_ms);
-extern bool chatcrypt_endpoint_open(KmsEndpoint *endpoint, int64 now_ms);
-extern bool chatcrypt_line_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms);
-extern cc_session_state chatcrypt_endpoint_state(const KmsEndpoint *endpoint, int64 now_ms);
-extern int64 chatcrypt_endpoint_timeout_ms(const KmsEndpoint *endpoint);
-extern void chatcrypt_dispatch_reload(bool config_changed);
-
-/* keylooks.c */
-extern void chatcrypt_key_look(KmsLine *line);
-extern void chatcrypt_key_look_aside(KmsLine *line, int64 now_ms);
-
-/* calls.c */
-extern KmsCall *chatcrypt_call_new(KmsEndpoint *endpoint, KmsLine *line,
-								   void (*done) (KmsCall *call, const cc_http_reply *reply));
-extern bool chatcrypt_call_send(KmsCall *call, int64 timeout_ms, const char **error);
-extern void chatcrypt_call_over(KmsCall *call);
-extern void chatcrypt_call_free(KmsCall *call);
-extern void chatcrypt_calls_cancel(void);
-
-/* outcomes.c: how a call ended, for the breaker, the log and the status views. */
-extern void chatcrypt_call_note(KmsCall *call, cc_kms_outcome outcome, const char *error,
-								const cc_http_reply *reply);
-extern void chatcrypt_line_note_error(KmsLine *line, cc_kms_outcome outcome, const char *error);
-extern void chatcrypt_line_note_refusal(KmsLine *line, int operation, cc_kms_outcome outcome,
-										const char *error);
-extern int64 chatcrypt_call_not_before_ms(cc_kms_outcome outcome, const cc_http_reply *reply);
-extern void chatcrypt_call_heed(const KmsCall *call, cc_kms_outcome outcome,
-								const cc_http_reply *reply);
-extern int64 chatcrypt_retry_ms(int tries);
 
 #endif

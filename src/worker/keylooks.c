@@ -12,25 +12,24 @@
 #include "utils/timestamp.h"
 
 #include "pg/base/clock.h"
-#include "worker/dispatch.h"
-
-#define AGAIN_MS			60000
-#define AGAIN_DENIED_MS		600000	/* the right to look may well stay away */
-#define IN_USE_MS			3600000
+#include "worker/calls.h"
+#include "worker/endpoints.h"
+#include "worker/flights.h"
+#include "worker/keylooks.h"
+#include "worker/lines.h"
+#include "worker/outcomes.h"
 
 static void
 look_failed(KmsLine *line, cc_kms_outcome outcome, const char *error)
 {
 	line->key_tries++;
-	line->key_try_at_ms = chatcrypt_clock_ms() + chatcrypt_retry_ms(line->key_tries);
+	line->key_try_at_ms = chatcrypt_clock_ms() + cc_backoff_random_ms(line->key_tries);
 	if (cc_kms_outcome_is_transient(outcome))
 		return;
-	line->failure.outcome = outcome;
-	line->failure.until_ms = chatcrypt_clock_ms() + CC_FAILURE_MS;
-	strlcpy(line->failure.error, error, CC_KMS_ERROR_MAX);
+	cc_refusal_begin(&line->key_refusal, outcome, error, chatcrypt_clock_ms());
 	chatcrypt_line_note_error(line, outcome, error);
 	chatcrypt_line_note_refusal(line, CHATCRYPT_KMS_LOOK, outcome, error);
-	chatcrypt_line_fail_all(line, &line->failure);
+	chatcrypt_flights_fail_all(line, &line->key_refusal);
 }
 
 static void
@@ -47,7 +46,7 @@ note_facts(KmsLine *line, cc_kms_outcome outcome, const cc_kms_key_facts *facts,
 		strlcpy(line->stats.facts_error, error[0] != '\0' ? error : cc_kms_outcome_text(outcome),
 				CC_KMS_ERROR_MAX);
 	line->key_again_at_ms = chatcrypt_clock_ms() +
-		(outcome == CC_KMS_DENIED ? AGAIN_DENIED_MS : AGAIN_MS);
+		(outcome == CC_KMS_DENIED ? CC_LOOK_DENIED_MS : CC_LOOK_AGAIN_MS);
 }
 
 static void
@@ -64,11 +63,11 @@ look_done(KmsCall *call, const cc_http_reply *reply)
 											&facts, error);
 	line->key_call = NULL;
 	note_facts(line, outcome, &facts, error);
-	chatcrypt_call_note(call, outcome, error, reply);
+	chatcrypt_outcome_note(call, outcome, error, reply);
 
 	/* a limit on looking is none on using a key that is known */
 	if (!again || endpoint->aside_call != call)
-		chatcrypt_call_heed(call, outcome, reply);
+		chatcrypt_outcome_heed(call, outcome, reply);
 	chatcrypt_call_free(call);
 	if (again)
 		return;
@@ -81,34 +80,35 @@ look_done(KmsCall *call, const cc_http_reply *reply)
 		look_failed(line, outcome, error);
 }
 
-/* Leaves line->key_call NULL where no call is to be had now. */
+static cc_kms_outcome
+build_look(KmsCall *call, char error[CC_KMS_ERROR_MAX])
+{
+	return call->endpoint->provider->key_request(call->endpoint->session, call->line->stats.kms_key,
+												 &call->request, error);
+}
+
+static void
+look_refused(KmsCall *call, cc_kms_outcome outcome, const char *error)
+{
+	KmsLine    *line = call->line;
+
+	chatcrypt_call_free(call);
+	if (!line->key_known)
+		look_failed(line, outcome, error);
+}
+
+static const KmsCallKind look = {build_look, look_done, look_refused};
+
 void
 chatcrypt_key_look(KmsLine *line)
 {
-	KmsEndpoint *endpoint = line->endpoint;
-	KmsCall    *call = chatcrypt_call_new(endpoint, line, look_done);
-	char		error[CC_KMS_ERROR_MAX] = "";
-	const char *refusal;
-	cc_kms_outcome outcome;
+	KmsCall    *call = chatcrypt_call_new(&look, line->endpoint, line);
 
 	if (call == NULL)
 		return;
 	call->again = line->key_known;
-	outcome = endpoint->provider->key_request(endpoint->session, line->stats.kms_key,
-											  &call->request, error);
-	if (outcome == CC_KMS_OK)
-	{
-		if (chatcrypt_call_send(call, chatcrypt_endpoint_timeout_ms(endpoint), &refusal))
-		{
-			line->key_call = call;
-			return;
-		}
-		outcome = CC_KMS_CONFIG;
-		strlcpy(error, refusal, CC_KMS_ERROR_MAX);
-	}
-	chatcrypt_call_free(call);
-	if (!line->key_known)
-		look_failed(line, outcome, error);
+	if (chatcrypt_call_send(call, chatcrypt_endpoint_timeout_ms(line->endpoint)))
+		line->key_call = call;
 }
 
 /*
@@ -120,13 +120,13 @@ chatcrypt_key_look_aside(KmsLine *line, int64 now_ms)
 {
 	KmsEndpoint *endpoint = line->endpoint;
 
-	if (now_ms < line->key_again_at_ms || now_ms - line->used_at_ms > IN_USE_MS ||
+	if (now_ms < line->key_again_at_ms || now_ms - line->used_at_ms > CC_LOOK_IN_USE_MS ||
 		endpoint->provider->perform != NULL || endpoint->aside_call != NULL ||
-		line->key_call != NULL || line->held || now_ms < line->failure.until_ms ||
+		line->key_call != NULL || line->held || cc_refusal_holds(&line->key_refusal, now_ms) ||
 		endpoint->session == NULL || endpoint->breaker.state != CC_BREAKER_CLOSED ||
 		chatcrypt_endpoint_state(endpoint, now_ms) == CC_SESSION_EXCHANGE)
 		return;
-	line->key_again_at_ms = now_ms + AGAIN_MS;
+	line->key_again_at_ms = now_ms + CC_LOOK_AGAIN_MS;
 	chatcrypt_key_look(line);
 	endpoint->aside_call = line->key_call;
 }

@@ -8,9 +8,7 @@
 #include "utils/timestamp.h"
 
 #include "pg/base/clock.h"
-#include "worker/dispatch.h"
-
-#define HOLD_LOG_US		60000000
+#include "worker/lines.h"
 
 static KmsLine lines[CHATCRYPT_KMS_KEYS];
 
@@ -109,7 +107,8 @@ chatcrypt_line_hold(KmsLine *line, int64 until_ms)
 	int64		now_us = chatcrypt_clock_us();
 	int64		left_ms = until_ms - now_us / 1000;
 
-	if (line->hold_logged_us == 0 || now_us - line->hold_logged_us >= HOLD_LOG_US)
+	if (line->hold_logged_us == 0 ||
+		now_us - line->hold_logged_us >= CC_LOG_AGAIN_MS * INT64CONST(1000))
 	{
 		line->hold_logged_us = now_us;
 		ereport(LOG,
@@ -139,9 +138,9 @@ chatcrypt_line_release(KmsLine *line)
 void
 chatcrypt_line_forget(KmsLine *line)
 {
-	line->failure.until_ms = 0;
+	line->key_refusal.until_ms = 0;
 	for (int op = 0; op < KMS_OPS; op++)
-		line->op_failures[op].until_ms = 0;
+		line->op_refusals[op].until_ms = 0;
 	line->hold_until_ms = 0;
 	line->stats.hold_until = 0;
 	line->key_try_at_ms = 0;
@@ -172,7 +171,7 @@ queue_of(KmsFlight *flight)
 }
 
 void
-chatcrypt_enqueue(KmsFlight *flight)
+chatcrypt_line_enqueue(KmsFlight *flight)
 {
 	KmsQueue   *queue = queue_of(flight);
 
@@ -188,12 +187,59 @@ chatcrypt_enqueue(KmsFlight *flight)
 
 /* Empties the queue; the caller goes through the list and puts back the flights that stay. */
 KmsFlight *
-chatcrypt_take_queue(KmsQueue *queue)
+chatcrypt_line_take_queue(KmsQueue *queue)
 {
 	KmsFlight  *first = queue->first;
 
 	*queue = (KmsQueue) {0};
 	return first;
+}
+
+/* ---------- what is told of a line ---------- */
+
+/* The words for an error, or for its outcome where there are none. */
+const char *
+chatcrypt_line_error_text(cc_kms_outcome outcome, const char *error)
+{
+	return error[0] != '\0' ? error : cc_kms_outcome_text(outcome);
+}
+
+void
+chatcrypt_line_note_error(KmsLine *line, cc_kms_outcome outcome, const char *error)
+{
+	line->stats.last_error_at = GetCurrentTimestamp();
+	strlcpy(line->stats.last_error, chatcrypt_line_error_text(outcome, error), CC_KMS_ERROR_MAX);
+	line->stats_changed = true;
+}
+
+/*
+ * What the KMS said last of an operation with this key, for the view alone: whether
+ * requests are refused is decided by the failures of the line, which end by time.
+ */
+void
+chatcrypt_line_note_refusal(KmsLine *line, int operation, cc_kms_outcome outcome, const char *error)
+{
+	cc_kms_outcome *refused = line->stats.refused;
+
+	switch (outcome)
+	{
+		case CC_KMS_OK:
+		case CC_KMS_NOT_OPENED: /* the key is there, and was used */
+			refused[operation] = CC_KMS_OK;
+			if (refused[CHATCRYPT_KMS_LOOK] == CC_KMS_NO_KEY)
+				refused[CHATCRYPT_KMS_LOOK] = CC_KMS_OK;
+			break;
+		case CC_KMS_DENIED:
+		case CC_KMS_NO_KEY:
+		case CC_KMS_CONFIG:
+			refused[operation] = outcome;
+			strlcpy(line->refusal_text, chatcrypt_line_error_text(outcome, error),
+					CC_KMS_ERROR_MAX);
+			break;
+		default:
+			break;
+	}
+	line->stats_changed = true;
 }
 
 /* ---------- status ---------- */
@@ -202,10 +248,10 @@ chatcrypt_take_queue(KmsQueue *queue)
 static TimestampTz
 refused_until(const KmsLine *line, int64 now_ms)
 {
-	int64		until_ms = Max(line->endpoint->failure.until_ms, line->failure.until_ms);
+	int64		until_ms = Max(line->endpoint->refusal.until_ms, line->key_refusal.until_ms);
 
 	for (int op = 0; op < KMS_OPS; op++)
-		until_ms = Max(until_ms, line->op_failures[op].until_ms);
+		until_ms = Max(until_ms, line->op_refusals[op].until_ms);
 	return until_ms > now_ms ? GetCurrentTimestamp() + (until_ms - now_ms) * 1000 : 0;
 }
 
@@ -215,13 +261,13 @@ trouble_of(const KmsLine *line)
 {
 	const KmsEndpoint *endpoint = line->endpoint;
 
-	if (endpoint->failure.outcome != CC_KMS_OK)
-		return endpoint->failure.error;
+	if (endpoint->refusal.outcome != CC_KMS_OK)
+		return endpoint->refusal.error;
 	if (endpoint->breaker.state != CC_BREAKER_CLOSED)
 		return endpoint->last_error;
 	for (int operation = 0; operation < CHATCRYPT_KMS_OPERATIONS; operation++)
 		if (line->stats.refused[operation] != CC_KMS_OK)
-			return line->refusal;
+			return line->refusal_text;
 	return line->stats.last_error;
 }
 
@@ -230,7 +276,7 @@ chatcrypt_line_publish(KmsLine *line, int64 now_ms)
 {
 	KmsEndpoint *endpoint = line->endpoint;
 
-	line->stats.refused[CHATCRYPT_KMS_LOGIN] = endpoint->failure.outcome;
+	line->stats.refused[CHATCRYPT_KMS_LOGIN] = endpoint->refusal.outcome;
 	line->stats.refused_until = refused_until(line, now_ms);
 	line->stats.key_known = line->key_known;
 	strlcpy(line->stats.trouble, trouble_of(line), CC_KMS_ERROR_MAX);

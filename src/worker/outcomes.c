@@ -1,7 +1,7 @@
 /*
  * outcomes.c
- *		How calls ended: what that means to the breaker, and what the log and the
- *		status views tell of it.  Not here: what it means to requests (flights.c).
+ *		How calls ended: what that means to the breaker and to holds, and what the log and the
+ *		status views tell of it.  Not here: what it means to requests (settling.c).
  */
 #include "postgres.h"
 
@@ -9,52 +9,8 @@
 
 #include "pg/base/clock.h"
 #include "pg/base/settings.h"
-#include "worker/dispatch.h"
-
-#define GONE_LOG_MS		60000
-
-static const char *
-text_of(cc_kms_outcome outcome, const char *error)
-{
-	return error[0] != '\0' ? error : cc_kms_outcome_text(outcome);
-}
-
-void
-chatcrypt_line_note_error(KmsLine *line, cc_kms_outcome outcome, const char *error)
-{
-	line->stats.last_error_at = GetCurrentTimestamp();
-	strlcpy(line->stats.last_error, text_of(outcome, error), CC_KMS_ERROR_MAX);
-	line->stats_changed = true;
-}
-
-/*
- * What the KMS said last of an operation with this key, for the view alone: whether
- * requests are refused is decided by the failures of the line, which end by time.
- */
-void
-chatcrypt_line_note_refusal(KmsLine *line, int operation, cc_kms_outcome outcome, const char *error)
-{
-	cc_kms_outcome *refused = line->stats.refused;
-
-	switch (outcome)
-	{
-		case CC_KMS_OK:
-		case CC_KMS_NOT_OPENED: /* the key is there, and was used */
-			refused[operation] = CC_KMS_OK;
-			if (refused[CHATCRYPT_KMS_LOOK] == CC_KMS_NO_KEY)
-				refused[CHATCRYPT_KMS_LOOK] = CC_KMS_OK;
-			break;
-		case CC_KMS_DENIED:
-		case CC_KMS_NO_KEY:
-		case CC_KMS_CONFIG:
-			refused[operation] = outcome;
-			strlcpy(line->refusal, text_of(outcome, error), CC_KMS_ERROR_MAX);
-			break;
-		default:
-			break;
-	}
-	line->stats_changed = true;
-}
+#include "worker/lines.h"
+#include "worker/outcomes.h"
 
 /* ---------- counters ---------- */
 
@@ -139,23 +95,6 @@ note_all_lines(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error,
 
 /* ---------- the end of a call ---------- */
 
-/* A server that says that it is busy is there, and so is one that refuses. */
-static bool
-was_reached(cc_kms_outcome outcome, const cc_http_reply *reply)
-{
-	if (!cc_kms_outcome_is_transient(outcome))
-		return true;
-	return reply != NULL && (reply->status == 429 || reply->status == 412);
-}
-
-/* A timeout is a sure sign only where the call was given time to answer. */
-static bool
-is_sure(const KmsCall *call, cc_kms_outcome outcome)
-{
-	return outcome == CC_KMS_SEALED ||
-		(outcome == CC_KMS_TIMEOUT && call->timeout_ms * 2 >= chatcrypt_kms_timeout);
-}
-
 /*
  * A KMS that comes and goes is logged as gone once a minute, and as back once for
  * each of these; one that stays away is logged as soon as that minute is over.
@@ -171,7 +110,8 @@ log_reach(KmsEndpoint *endpoint, bool reached, int64 now_ms)
 						endpoint->provider->scheme)));
 	}
 	else if (!reached && !endpoint->logged_as_gone &&
-			 (endpoint->gone_logged_ms == 0 || now_ms - endpoint->gone_logged_ms >= GONE_LOG_MS))
+			 (endpoint->gone_logged_ms == 0 ||
+			  now_ms - endpoint->gone_logged_ms >= CC_LOG_AGAIN_MS))
 	{
 		endpoint->logged_as_gone = true;
 		endpoint->gone_logged_ms = now_ms;
@@ -188,7 +128,10 @@ tell_breaker(const KmsCall *call, cc_kms_outcome outcome, bool reached)
 	int64		now_ms = chatcrypt_clock_ms();
 
 	if (!reached)
-		(void) cc_breaker_failure(&endpoint->breaker, is_sure(call, outcome), now_ms);
+		(void) cc_breaker_failure(&endpoint->breaker,
+								  cc_breaker_is_sure(outcome, call->timeout_ms,
+													 chatcrypt_kms_timeout),
+								  now_ms);
 	else if (cc_breaker_success(&endpoint->breaker, call->batch.nitems > 0))
 		chatcrypt_lines_suspect(endpoint);
 	if (reached == (endpoint->breaker.state == CC_BREAKER_CLOSED))
@@ -196,11 +139,11 @@ tell_breaker(const KmsCall *call, cc_kms_outcome outcome, bool reached)
 }
 
 void
-chatcrypt_call_note(KmsCall *call, cc_kms_outcome outcome, const char *error,
-					const cc_http_reply *reply)
+chatcrypt_outcome_note(KmsCall *call, cc_kms_outcome outcome, const char *error,
+					   const cc_http_reply *reply)
 {
 	KmsEndpoint *endpoint = call->endpoint;
-	bool		reached = was_reached(outcome, reply);
+	bool		reached = cc_breaker_was_reached(outcome, reply);
 	char		request_id[CC_KMS_REQUEST_ID_MAX] = "";
 
 	if (reply != NULL && endpoint->provider->request_id != NULL)
@@ -216,7 +159,28 @@ chatcrypt_call_note(KmsCall *call, cc_kms_outcome outcome, const char *error,
 	if (outcome == CC_KMS_OK)
 		endpoint->last_error[0] = '\0';
 	else if (!(call->again && outcome == CC_KMS_DENIED))
-		strlcpy(endpoint->last_error, text_of(outcome, error), CC_KMS_ERROR_MAX);
+		strlcpy(endpoint->last_error, chatcrypt_line_error_text(outcome, error), CC_KMS_ERROR_MAX);
 	if (endpoint->provider->perform == NULL)
 		tell_breaker(call, outcome, reached);
+}
+
+/* A hold begins, or the server has answered a call that was sent after it began. */
+void
+chatcrypt_outcome_heed(const KmsCall *call, cc_kms_outcome outcome, const cc_http_reply *reply)
+{
+	int64		not_before_ms = cc_hold_until_ms(outcome, reply, chatcrypt_clock_ms());
+
+	for (int row = 0; row < CHATCRYPT_KMS_KEYS; row++)
+	{
+		KmsLine    *line = chatcrypt_line_at(row);
+
+		if (line == NULL || line->endpoint != call->endpoint ||
+			(call->line != NULL && call->line != line))
+			continue;
+		if (not_before_ms > 0)
+			chatcrypt_line_hold(line, not_before_ms);
+		else if (line->held && !cc_kms_outcome_is_transient(outcome) &&
+				 call->started_us > line->held_at_us)
+			chatcrypt_line_release(line);
+	}
 }

@@ -31,7 +31,10 @@
 #include "pg/compat.h"
 #include "pg/service/failurelog.h"
 #include "pg/service/heartbeat.h"
-#include "worker/dispatch.h"
+#include "worker/arrivals.h"
+#include "worker/batches.h"
+#include "worker/sessions.h"
+#include "worker/transport.h"
 #include "worker/watchdog.h"
 
 #define SWEEP_MS	10000		/* keys past their limits leave the cache that soon */
@@ -105,7 +108,7 @@ reload(void)
 	chatcrypt_kmssettings_digest(before);
 	ProcessConfigFile(PGC_SIGHUP);
 	chatcrypt_kmssettings_digest(after);
-	chatcrypt_dispatch_reload(memcmp(before, after, sizeof(before)) != 0);
+	chatcrypt_sessions_reload(memcmp(before, after, sizeof(before)) != 0);
 }
 
 /* One turn of the loop; says when the next one is due at the latest. */
@@ -123,8 +126,8 @@ turn(int64 *sweep_at_ms)
 		*sweep_at_ms = now + SWEEP_MS;
 	}
 	wake_at = Min(*sweep_at_ms, now + CHATCRYPT_BEAT_MS);
-	chatcrypt_flights_accept(now);
-	chatcrypt_endpoints_step(now, &wake_at);
+	chatcrypt_arrivals_accept(now);
+	chatcrypt_sessions_step(now, &wake_at);
 	chatcrypt_batches_step(now, &wake_at);
 	return wake_at;
 }

@@ -19,6 +19,7 @@
 
 #include "core/random.h"
 #include "kms/errtext.h"
+#include "kms/retrypolicy.h"
 #include "kms/vault/login.h"
 #include "kms/vault/reply.h"
 #include "kms/vault/request.h"
@@ -28,9 +29,7 @@
 #define CREDENTIAL_SIZE	8192	/* a file: role id, secret id or service account token */
 #define LEASE_MAX_S		UINT64_C(315360000)	/* ten years, so that no sum overflows */
 #define RENEW_MIN_MS	1000
-#define RETRY_MIN_MS	5000	/* after a failed exchange, while the old token still holds */
 #define SHOWN_MAX		64		/* "the file of" and the name of a setting */
-#define TRUST_MS		30000	/* how long a token that followed a refusal counts as fresh */
 
 /* Below it, 0 where there is no randomness: the jitter is a courtesy. */
 static int64_t
@@ -231,7 +230,7 @@ request_login(vault_session *session, cc_http_request *request, char error[CC_KM
 static void
 postpone(vault_session *session, int64_t now_ms)
 {
-	session->retry_ms = now_ms + RETRY_MIN_MS + random_below(RETRY_MIN_MS);
+	session->retry_ms = now_ms + CC_LOGIN_RETRY_MS + random_below(CC_LOGIN_RETRY_MS);
 	if (session->renew_ms >= 0 && session->renew_ms < session->retry_ms)
 		session->renew_ms = session->retry_ms;
 }
@@ -300,7 +299,7 @@ use_token(vault_session *session, const char *token, int64_t now_ms)
 	cc_wipe(session->token, sizeof(session->token));
 	memcpy(session->token, token, len + 1);
 	session->login++;
-	session->trust_ms = session->refused ? now_ms + TRUST_MS : -1;
+	session->trust_ms = session->refused ? now_ms + CC_LOGIN_TRUST_MS : -1;
 	session->refused = false;
 }
 

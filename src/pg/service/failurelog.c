@@ -10,13 +10,13 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "kms/retrypolicy.h"
 #include "kms/provider.h"
 #include "pg/base/clock.h"
 #include "pg/service/failurelog.h"
 
 #define PLACES			64
 #define REST			PLACES	/* one more, for the failures that find the others taken */
-#define QUIET_MS		60000
 
 /* What makes two failures the same. */
 typedef struct Failure
@@ -62,7 +62,7 @@ chatcrypt_failurelog_startup(void)
 static bool
 is_quiet(const Place *place, int64 now_ms)
 {
-	return place->failure.sqlstate != 0 && now_ms - place->logged_ms < QUIET_MS;
+	return place->failure.sqlstate != 0 && now_ms - place->logged_ms < CC_LOG_AGAIN_MS;
 }
 
 static bool

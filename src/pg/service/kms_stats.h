@@ -11,7 +11,7 @@
 
 #include "datatype/timestamp.h"
 
-#include "kms/breaker.h"
+#include "kms/retrypolicy.h"
 #include "kms/provider.h"
 #include "pg/base/histogram.h"
 
