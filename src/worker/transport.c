@@ -4,8 +4,8 @@
  *
  * libcurl says which sockets it waits for (watch_socket) and when it wants to be
  * called at the latest (set_timer); both are called from inside curl_multi_*, and
- * touch plain memory only.  chatcrypt_transport_wait() sleeps on those sockets and
- * tells libcurl what happened.
+ * touch plain memory only.  chatcrypt_transport_wait() sleeps on those sockets
+ * (sockets.c) and tells libcurl what happened.
  *
  * Threads: libcurl resolves names in threads of its own.  They inherit the signal
  * mask, so all signals are blocked around every call that may start one, and no
@@ -19,21 +19,20 @@
 #include "postgres.h"
 
 #include <curl/curl.h>
-#include <openssl/ssl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 
-#include "miscadmin.h"
 #include "storage/latch.h"
 
 #include "kms/wipingmemory.h"
 #include "pg/base/clock.h"
-#include "pg/compat.h"
+#include "worker/certificates.h"
+#include "worker/sockets.h"
 #include "worker/transport.h"
 #include "worker/watchdog.h"
 
 #define FIRST_REPLY_SIZE	8192
-#define MOST_EVENTS			32
 #define CONNECTION_MAX_S	600		/* then a new handshake shows the certificate that is there now */
 
 struct ChatcryptTransfer
@@ -49,24 +48,11 @@ struct ChatcryptTransfer
 	char		error[CURL_ERROR_SIZE];
 };
 
-typedef struct Watched
-{
-	curl_socket_t socket;
-	uint32		events;
-} Watched;
-
 static CURLM *multi;
 static int	transfers;
 static bool renew_wanted;
 static bool sees_certificates;	/* libcurl stands on the OpenSSL that we stand on */
 static int64 timer_at_ms = -1;	/* when libcurl wants to be called; -1 for not at all */
-
-static Watched *watched;
-static int	nwatched;
-static int	watched_size;
-static bool watched_changed = true;
-static WaitEventSet *wait_set;
-static uint32 wait_event;
 
 /* ---------- what libcurl calls: plain memory only ---------- */
 
@@ -75,7 +61,6 @@ static int
 watch_socket(CURL *easy, curl_socket_t socket, int what, void *arg, void *per_socket)
 {
 	uint32		events = 0;
-	int			i = 0;
 
 	(void) easy;
 	(void) arg;
@@ -84,30 +69,7 @@ watch_socket(CURL *easy, curl_socket_t socket, int what, void *arg, void *per_so
 		events |= WL_SOCKET_READABLE;
 	if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
 		events |= WL_SOCKET_WRITEABLE;
-
-	while (i < nwatched && watched[i].socket != socket)
-		i++;
-	if (events == 0)
-	{
-		if (i < nwatched)
-			watched[i] = watched[--nwatched];
-	}
-	else
-	{
-		if (i == watched_size)
-		{
-			Watched    *larger = realloc(watched, sizeof(Watched) * (watched_size + 16));
-
-			if (larger == NULL)
-				return -1;
-			watched = larger;
-			watched_size += 16;
-		}
-		watched[i] = (Watched) {.socket = socket,.events = events};
-		nwatched = Max(nwatched, i + 1);
-	}
-	watched_changed = true;
-	return 0;
+	return chatcrypt_sockets_watch(socket, events) ? 0 : -1;
 }
 
 static int
@@ -149,68 +111,12 @@ receive(char *bytes, size_t size, size_t count, void *arg)
 	return len;
 }
 
-/* ---------- certificates: plain memory only, too ---------- */
-
-static int64
-expiry_of(const X509 *certificate)
-{
-	struct tm	parts;
-
-	if (certificate == NULL || !ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &parts))
-		return 0;
-	return timegm(&parts);
-}
-
-/* Of a chain that is genuine, root included: when the first of it expires. */
-static int64
-first_expiry(STACK_OF(X509) *chain)
-{
-	int64		first = 0;
-
-	for (int i = 0; i < sk_X509_num(chain); i++)
-	{
-		int64		expiry = expiry_of(sk_X509_value(chain, i));
-
-		if (i == 0 || expiry < first)
-			first = expiry;
-	}
-	return first;
-}
-
-/*
- * In place of X509_verify_cert(), which it calls: only to look.  Signatures are checked
- * before times, so that a certificate that has expired is as genuine as one that has not.
- */
-static int
-verify(X509_STORE_CTX *store, void *arg)
-{
-	int64	   *not_after = arg;
-	int			verified = X509_verify_cert(store);
-
-	if (verified == 1)
-		*not_after = first_expiry(X509_STORE_CTX_get0_chain(store));
-	else if (X509_STORE_CTX_get_error(store) == X509_V_ERR_CERT_HAS_EXPIRED)
-		*not_after = expiry_of(X509_STORE_CTX_get_current_cert(store));
-	return verified == 1;
-}
-
 static CURLcode
 watch_certificates(CURL *easy, void *ssl_ctx, void *arg)
 {
 	(void) easy;
-	SSL_CTX_set_cert_verify_callback(ssl_ctx, verify, arg);
+	chatcrypt_certificates_watch(ssl_ctx, arg);
 	return CURLE_OK;
-}
-
-/* libcurl may stand on another library, or another version of this one. */
-static bool
-libcurl_has_our_openssl(void)
-{
-	const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
-	char		ours[32];
-
-	snprintf(ours, sizeof(ours), "OpenSSL/%lu.", OpenSSL_version_num() >> 28);
-	return info->ssl_version != NULL && strncmp(info->ssl_version, ours, strlen(ours)) == 0;
 }
 
 /* ---------- threads ---------- */
@@ -263,7 +169,8 @@ chatcrypt_transport_start(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYSTEM_ERROR),
 				 errmsg("could not initialize libcurl: %s", curl_easy_strerror(result))));
-	sees_certificates = libcurl_has_our_openssl();
+	sees_certificates =
+		chatcrypt_certificates_are_seen(curl_version_info(CURLVERSION_NOW)->ssl_version);
 	multi = new_multi();
 }
 
@@ -470,8 +377,7 @@ renew_when_idle(void)
 	enter_libcurl(&before);
 	curl_multi_cleanup(multi);
 	leave_libcurl(&before);
-	nwatched = 0;
-	watched_changed = true;
+	chatcrypt_sockets_forget();
 	timer_at_ms = -1;
 	renew_wanted = false;
 	multi = new_multi();
@@ -513,7 +419,7 @@ hand_over(ChatcryptTransfer *transfer, CURLcode result)
 		(void) curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &reply.status);
 		if (curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after_s) == CURLE_OK &&
 			retry_after_s > 0)
-			reply.retry_after_ms = (long) Min(retry_after_s, 3600) * 1000;
+			reply.retry_after_ms = (long) Min(retry_after_s, LONG_MAX / 1000) * 1000;
 		reply.body = transfer->body;
 		reply.body_len = transfer->body_len;
 	}
@@ -544,20 +450,7 @@ hand_over_all(void)
 /* ---------- sleeping ---------- */
 
 static void
-rebuild_wait_set(void)
-{
-	if (wait_set != NULL)
-		FreeWaitEventSet(wait_set);
-	wait_set = chatcrypt_create_wait_event_set(nwatched + 2);
-	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	for (int i = 0; i < nwatched; i++)
-		AddWaitEventToSet(wait_set, watched[i].events, watched[i].socket, NULL, NULL);
-	watched_changed = false;
-}
-
-static void
-tell_libcurl(curl_socket_t socket, uint32 events)
+tell_libcurl(int socket, uint32 events)
 {
 	sigset_t	before;
 	int			what = 0;
@@ -584,23 +477,10 @@ run_timer(void)
 void
 chatcrypt_transport_wait(int64 timeout_ms)
 {
-	WaitEvent	events[MOST_EVENTS];
-	int			n;
-
 	renew_when_idle();
 	if (timer_at_ms >= 0)
 		timeout_ms = Min(timeout_ms, timer_at_ms - chatcrypt_clock_ms());
-	if (watched_changed)
-		rebuild_wait_set();
-	n = WaitEventSetWait(wait_set, Max(timeout_ms, 0), events, MOST_EVENTS,
-						 chatcrypt_wait_event(&wait_event, "ChatcryptKmsWorkerMain"));
-	for (int i = 0; i < n; i++)
-	{
-		if (events[i].events & WL_LATCH_SET)
-			ResetLatch(MyLatch);
-		else if (events[i].events & (WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE))
-			tell_libcurl(events[i].fd, events[i].events);
-	}
+	chatcrypt_sockets_wait(timeout_ms, tell_libcurl);
 	run_timer();
 	hand_over_all();
 }

@@ -1,8 +1,7 @@
 /*
  * transport.h
  *		Moves the bytes of requests to the KMS and of its replies: the only file of
- *		the tree that knows libcurl.  It also is the worker's one place to sleep,
- *		since libcurl's sockets, the latch and the postmaster are waited for together.
+ *		the tree that knows libcurl.
  *
  * HTTPS with host and certificate checks, TLS 1.2 or newer; no redirects, no proxy
  * but a configured one, no credentials from files or the environment; replies are
