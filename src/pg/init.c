@@ -18,6 +18,7 @@
 #include "pg/access/actor.h"
 #include "pg/access/copyguard.h"
 #include "pg/access/dropguard.h"
+#include "pg/base/kmssettings.h"
 #include "pg/base/settings.h"
 #include "pg/cache/keycache.h"
 #include "pg/chats/chatinsert.h"
@@ -102,6 +103,7 @@ _PG_init(void)
 				 errhint("Add chatcrypt to shared_preload_libraries in postgresql.conf, then restart the server.")));
 
 	chatcrypt_settings_define();
+	chatcrypt_kmssettings_define();
 	chatcrypt_actor_define_settings();
 	chatcrypt_access_define_settings();
 	MarkGUCPrefixReserved("chatcrypt");

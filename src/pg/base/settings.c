@@ -12,7 +12,6 @@
 #include "utils/varlena.h"
 
 #include "kms/providers.h"
-#include "pg/base/kmssettings.h"
 #include "pg/base/settings.h"
 
 char	   *chatcrypt_default_kms_key;
@@ -112,7 +111,6 @@ chatcrypt_settings_define(void)
 							   "Proxy for calls to the KMS; the environment's proxies are ignored.",
 							   NULL, &chatcrypt_kms_proxy, "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
-	chatcrypt_kmssettings_define();
 
 	DefineCustomBoolVariable("chatcrypt.allow_http",
 							 "Allows a KMS address without TLS. For developers alone.",
