@@ -1,7 +1,7 @@
 /*
  * slots.c
  *		The directory of request slots: who waits for what, and who owns which slot.
- *		Not here: the waiting (requests.c) and the asking (worker/flights.c).
+ *		Not here: the waiting (requests.c) and the asking (worker/arrivals.c).
  *		For states and locks see slots.h.
  */
 #include "postgres.h"

@@ -1,7 +1,7 @@
 /*
  * slots.h
  *		The request slots that backends and the KMS worker share.  requests.c is the
- *		backends' side of it, worker/flights.c the worker's.
+ *		backends' side of it, worker/arrivals.c the worker's.
  *
  * A slot is free, pending (filled by a backend), in flight (taken by the worker)
  * or done.  Every waiter of a slot counts; the last to leave frees it, except in
