@@ -140,7 +140,7 @@ CREATE PROCEDURE chatcrypt.reindex_search(
 COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean, interval) IS
 	'Indexes the messages of a chat for search, in batches that commit, with a new search key if '
 	'new_key is true. A notice says how many messages were indexed and how many do not open; a '
-	'warning says that older transactions were still running after the wait, and that the call '
+	'warning says that older transactions were still running after max_wait, and that the call '
 	'must be repeated.';
 
 CREATE PROCEDURE chatcrypt.reindex_search(
@@ -149,4 +149,4 @@ CREATE PROCEDURE chatcrypt.reindex_search(
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
 COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean, interval, bigint, bigint, bigint) IS
 	'Does the same, and returns how many messages were indexed, how many do not open, and how '
-	'many older transactions were still running after the wait.';
+	'many older transactions were still running after max_wait.';

@@ -7,5 +7,5 @@ CREATE FUNCTION chatcrypt.verify_keys(
 	LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'chatcrypt_verify_keys';
 COMMENT ON FUNCTION chatcrypt.verify_keys(text, text, bigint) IS
 	'Unwraps every data key anew and compares it with its key check value; returns a row for each '
-	'that is another key, does not unwrap, or could not be checked. With a limit it checks a '
+	'that is another key, does not unwrap, or could not be checked. With max_keys it checks a '
 	'sample, which begins at another place each time.';

@@ -113,7 +113,7 @@ CREATE PROCEDURE chatcrypt.purge_unused_keys(
 COMMENT ON PROCEDURE chatcrypt.purge_unused_keys(bigint, interval, bigint, bigint, bigint) IS
 	'Destroys replaced data keys that no stored envelope needs, in chats whose external_envelopes '
 	'is false. Returns how many were destroyed, how many chats failed, and how many older '
-	'transactions were still running after the wait; then the next call in the same session '
+	'transactions were still running after max_wait; then the next call in the same session '
 	'continues.';
 
 CREATE PROCEDURE chatcrypt.purge_chat_keys(

@@ -46,5 +46,6 @@ CREATE PROCEDURE chatcrypt.verify_all(
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_verify_all';
 COMMENT ON PROCEDURE chatcrypt.verify_all(integer, bigint, bigint) IS
 	'Opens every envelope in all registered tables, lists those that do not open in '
-	'chatcrypt.verification_finding, and returns how many they are. It uses parallel workers, or reads no '
-	'more than max_rate megabytes of table a second; the list is limited for each table.';
+	'chatcrypt.verification_finding, and returns how many they are. It uses parallel workers, or '
+	'reads no more than max_rate megabytes of table a second; no more than max_findings rows of '
+	'each table are listed.';

@@ -20,7 +20,7 @@ use JSON::PP qw(decode_json);
 my @topics = (
 	[ 'Chats and encryption' => qw(functions) ],
 	[ 'Writing messages' => qw(messages) ],
-	[ 'Participants and actors' => qw(access moderation chats) ],
+	[ 'Tenants, participants and actors' => qw(access moderation chats) ],
 	[ 'Storing attachments' => qw(attachments) ],
 	[ 'Searching' => qw(search tenant_search) ],
 	[ 'The feed of a search engine' => qw(search_feed) ],
@@ -117,21 +117,30 @@ sub quoted
 	return ($name =~ /^(?:limit|offset)$/ ? "\"$name\"" : $name) . ' ';
 }
 
-# An argument that a procedure gives back and that has a default is not written in a CALL.
+# What is written in a call; a CALL leaves out what a procedure gives back and has a default for.
 sub is_given
 {
-	my ($argument) = @_;
-	return $argument->{mode} =~ /^[iv]$/ || ($argument->{mode} eq 'b' && !defined $argument->{default});
+	my ($function, $argument) = @_;
+	return $argument->{mode} =~ /^[iv]$/
+	  || ($argument->{mode} eq 'b' && !($function->{procedure} && defined $argument->{default}));
+}
+
+# An argument of a procedure without a default is written in the CALL alone, as INOUT.
+sub is_given_back
+{
+	my ($function, $argument) = @_;
+	return $argument->{mode} =~ /^[ot]$/
+	  || ($argument->{mode} eq 'b' && !($function->{procedure} && is_given($function, $argument)));
 }
 
 # name(argument, ...) → result, one argument a line where one line is too long.
 sub signature
 {
 	my ($function) = @_;
-	my @arguments = map { ($_->{mode} eq 'b' ? 'INOUT ' : '') . quoted($_->{name}) . type_name($_->{type}) . default_of($_) }
-	  grep { is_given($_) } @{ $function->{arguments} };
-	my @given_back = map { "$_->{name} " . type_name($_->{type}) }
-	  grep { $_->{mode} =~ /^[ot]$/ || ($_->{mode} eq 'b' && !is_given($_)) } @{ $function->{arguments} };
+	my @arguments =
+	  map { ($function->{procedure} && $_->{mode} eq 'b' ? 'INOUT ' : '') . quoted($_->{name}) . type_name($_->{type}) . default_of($_) }
+	  grep { is_given($function, $_) } @{ $function->{arguments} };
+	my @given_back = map { "$_->{name} " . type_name($_->{type}) } grep { is_given_back($function, $_) } @{ $function->{arguments} };
 	my $result = @given_back > 1 || (@given_back && $function->{set}) ? '(' . join(', ', @given_back) . ')'
 	  : @given_back ? $given_back[0]
 	  : type_name(($function->{returns} // '') =~ s/^SETOF //r);
