@@ -105,9 +105,9 @@ def machine_section(machine):
     ["Settings", settings],
     ["Load when the run began", number(machine["load"], 2)],
 ])}
-Background work that would fall on one case and not on its neighbour is off (autovacuum; checkpoints are
-forced between cases); what a write costs is as PostgreSQL ships it (WAL, `fsync`, full pages). Keys come from
-the provider `local`.
+Background work that would affect one case and not the next is off (autovacuum; checkpoints are forced between cases).
+Settings that determine the cost of a write are PostgreSQL's defaults (WAL, `fsync`, full pages). Keys come from the provider
+`local`.
 """
 
 
@@ -132,20 +132,20 @@ def scan_section(scan):
     return f"""## Reading a whole table
 
 {number(scan["messages"])} messages of 128 bytes, chats at random, by a role under row-level security.
-Nanoseconds a message; all of it is in memory, and the time is the time that the process ran.
+The table shows nanoseconds for each message. Everything is in memory, and the time is the CPU time of the process.
 
 {table(["scan", "ns a row", "more than copying"], rows)}
 ![Decrypting a message](performance-decrypt.svg)
 
-Each less a copying scan of its own table. pgcrypto is spared finding the chat's key: its keys are constants
-of the query. `pgp_sym_decrypt` spends most of its time on stretching the passphrase.
+The time of a scan that copies is subtracted from each. pgcrypto does not have to find the chat's key, because its keys are
+constants of the query. `pgp_sym_decrypt` spends most of its time on stretching the passphrase.
 
 {table(["", "ns a message", "times chatcrypt"], against)}
 {GOALS_NOT_HERE}
 
-Two processes are the leader and one parallel worker, in seconds. What else the machine does takes a part of
-both: the other scans say how far two processes get on it at that time. Decrypting processes share no lock and no
-counter for a message, and each key is looked up once by each of them.
+Times are in seconds; two processes are the leader and one parallel worker. Other work on the machine slows down both: the
+other scans show what two processes achieve on it at that time. Decrypting processes share no lock and no counter for a
+message, and each of them looks up each key once.
 
 {table(["scan", "one process", "two", "times as fast"], both)}"""
 
@@ -172,13 +172,14 @@ def rows_section(rows):
         ("one message by its id, each on a new connection", "connect"))]
     return f"""## Rows and pages
 
-pgbench, 128-byte bodies, ids given, 1,000 chats at random; transactions a second, and what part of the plain
-table's that is. The plain table has the columns and indexes of `chatcrypt.sealed_message`, and neither its constraint
-nor its row-level security. *Function* is an INSERT into an own table with `chatcrypt.encrypt(…)`.
+Measured with pgbench: bodies of 128 bytes, given ids, 1,000 chats at random. The table shows transactions for each second,
+and in brackets their ratio to the plain table's. The plain table has the columns and indexes of
+`chatcrypt.sealed_message`, but neither its constraint nor its row-level security. *Function* is an INSERT into a table of
+one's own with `chatcrypt.encrypt(…)`.
 
 {table(["INSERT", "plain", "function", "view"], inserts)}
-With prepared statements PostgreSQL has less to do of its own, and the same microseconds are a larger part of it:
-for every statement the view's trigger checks the table's constraint, opens the table and its indexes once more,
+With prepared statements PostgreSQL itself has less to do, so that the same microseconds of chatcrypt are a larger part of
+the whole: for every statement the view's trigger checks the table's constraint, opens the table and its indexes once more,
 looks up the key and encrypts.
 
 ![INSERT against the plain table](performance-insert.svg)
@@ -217,8 +218,8 @@ def keys_section(keys):
     return f"""## Keys
 
 {table(["", ""], rows)}
-A statement that meets cold chats asks for one after the other, and waits `chatcrypt.kms_batch_delay` for each in
-case another session asks too: call `chatcrypt.warm_keys()` before a report over many chats.
+A statement that meets cold chats requests their keys one after the other, and waits `chatcrypt.kms_batch_delay` for each, in
+case other sessions have requests too: call `chatcrypt.warm_keys()` before a report over many chats.
 """
 
 
@@ -243,10 +244,10 @@ def scale_section(scale):
     calls = f", with {number(small['half_calls'])} calls to the KMS" if "half_calls" in small else ""
     return f"""## More chats
 
-The same {number(scale["messages"])} messages, in more and more chats, each at random. A process keeps 4,096 keys at hand,
-and asks the shared cache for others; of as many as 131,072 it remembers which they are (14 MB of the process by
-then), and beyond that a message reads its key's row first. The last three columns are against the plain table, as
-above.
+The same {number(scale["messages"])} messages, in more and more chats, each at random. A process keeps 4,096
+keys in its own memory, and takes others from the shared cache. It remembers the identity of up to 131,072 keys (which then
+take 14 MB of its memory); beyond that, opening a message reads the row of its key first. The last three columns are ratios
+to the plain table, as above.
 
 {table(["chats", "µs to make one", "µs to warm one", "ns a message in a scan, more than copying", "INSERT",
         "one by id", "page of 50"], rows)}
@@ -296,9 +297,9 @@ def markdown(numbers):
             add(goals, numbers[name])
     head = f"""# Performance
 
-Written by `bench/sql/run`, which measures all of this again on your machine. Cases that are compared take turns in
-one run; shown are medians, and for comparisons the median of each turn's own ratio. Absolute times are this
-machine's; the ratios travel better.
+`bench/sql/run` writes this page, and repeats all of these measurements on your machine. Cases that are compared take turns
+in one run. The tables show medians, and for comparisons the median of the ratios of each turn. Absolute times depend on
+the machine; ratios depend on it less.
 
 {table(["what", "value", "goal", "met"], [list(row) for row in goals.rows])}
 """
