@@ -3,118 +3,26 @@
  *		Who may do what: see access.h.
  *
  * The client's transport lives in a setting that only this file changes; the actor is
- * actor.c's.
+ * actor.c's, and roles are rights.c's.
  */
 #include "postgres.h"
 
-#include "catalog/pg_authid.h"
 #include "libpq/auth.h"
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
-#include "utils/inval.h"
-#include "utils/syscache.h"
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/access/memberships.h"
 #include "pg/access/ownsettings.h"
 #include "pg/base/settings.h"
-#include "pg/store/chatmemory.h"
-#include "pg/store/store.h"
 
 #define TRANSPORT_SETTING	"chatcrypt.client_transport"
-
-static const char *const role_names[CHATCRYPT_RIGHTS] = {
-	[CHATCRYPT_MAY_WRITE] = "chatcrypt_writer",
-	[CHATCRYPT_MAY_READ] = "chatcrypt_reader",
-	[CHATCRYPT_MAY_ADMINISTER] = "chatcrypt_admin",
-	[CHATCRYPT_MAY_AUDIT] = "chatcrypt_auditor",
-	[CHATCRYPT_MAY_HOLD_KEYS] = "chatcrypt_keyholder",
-	[CHATCRYPT_MAY_FEED] = "chatcrypt_feeder"
-};
 
 static char *client_transport;
 static bool acts_for_nobody;		/* the process: see chatcrypt_act_for_nobody() */
 
-/* What is known of the rights of one user, until a role or a membership changes. */
-static Oid	known_user = InvalidOid;
-static bool known[CHATCRYPT_RIGHTS];
-static bool allowed[CHATCRYPT_RIGHTS];
-
-static bool read_membership(const uint8 *chat_id, void *value);
-
-/* Whether the actor is a participant, by chat.  The view chats stands for the table participant. */
-static ChatcryptMemory memberships = {
-	.tables = {"chats", "chat"}, .value_size = sizeof(bool), .read = read_membership
-};
-
 static ClientAuthentication_hook_type previous_authentication_hook;
-
-static void
-forget_rights(Datum arg, int cacheid, uint32 hashvalue)
-{
-	(void) arg;
-	(void) cacheid;
-	(void) hashvalue;
-	known_user = InvalidOid;
-}
-
-static void
-watch_roles_once(void)
-{
-	static bool watching = false;
-
-	if (watching)
-		return;
-	CacheRegisterSyscacheCallback(AUTHOID, forget_rights, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_rights, (Datum) 0);
-	watching = true;
-}
-
-bool
-chatcrypt_has(ChatcryptRight right)
-{
-	Oid			user = GetUserId();
-	Oid			role;
-
-	if (user == known_user && known[right])
-		return allowed[right];
-
-	watch_roles_once();
-	role = get_role_oid(role_names[right], true);
-	if (user != known_user)
-		memset(known, 0, sizeof(known));
-	known_user = user;
-	known[right] = true;
-	allowed[right] = superuser_arg(user) || (OidIsValid(role) && has_privs_of_role(user, role));
-	return allowed[right];
-}
-
-void
-chatcrypt_require(ChatcryptRight right)
-{
-	if (chatcrypt_has(right))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied: \"%s\" is not a member of role %s",
-					GetUserNameFromId(GetUserId(), false), role_names[right]),
-			 errhint("An administrator can GRANT %s to it.", role_names[right])));
-}
-
-void
-chatcrypt_require_reader_or_writer(void)
-{
-	if (!chatcrypt_has(CHATCRYPT_MAY_WRITE))
-		chatcrypt_require(CHATCRYPT_MAY_READ);
-}
-
-void
-chatcrypt_require_steward(void)
-{
-	if (!chatcrypt_has(CHATCRYPT_MAY_AUDIT))
-		chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-}
 
 void
 chatcrypt_require_for_plaintext(ChatcryptRight right)
@@ -129,24 +37,12 @@ chatcrypt_require_for_plaintext(ChatcryptRight right)
 	chatcrypt_require_actor();
 }
 
-static bool
-read_membership(const uint8 *chat_id, void *value)
-{
-	bool		lasts;
-
-	*(bool *) value = chatcrypt_store_is_participant(chat_id, chatcrypt_actor(), &lasts);
-	return lasts;
-}
-
 bool
 chatcrypt_actor_may_see(const uint8 chat_id[CC_ID_LEN])
 {
-	const bool *participant;
-
 	if (chatcrypt_actor() == NULL)
 		return !chatcrypt_lacks_actor();
-	participant = chatcrypt_remember(&memberships, chat_id);
-	return participant != NULL && *participant;
+	return chatcrypt_memberships_has(chat_id, chatcrypt_actor());
 }
 
 void
@@ -183,12 +79,6 @@ chatcrypt_require_for_key(const uint8 chat_id[CC_ID_LEN])
 	chatcrypt_require_actor();
 	chatcrypt_require_for_plaintext(for_participant ? CHATCRYPT_MAY_READ : CHATCRYPT_MAY_HOLD_KEYS);
 	chatcrypt_require_participant(chat_id);
-}
-
-void
-chatcrypt_forget_memberships(void)
-{
-	chatcrypt_forget(&memberships);
 }
 
 void

@@ -1,38 +1,13 @@
 /*
  * access.h
- *		Who may do what: roles, participants, and the client's transport.
- *
- * GRANTs are the first fence; these checks are the second, and hold even where
- * EXECUTE was granted by mistake.
+ *		Who may do what: participants, the client's transport, and with rights.h roles.
  */
 #ifndef CHATCRYPT_ACCESS_H
 #define CHATCRYPT_ACCESS_H
 
 #include "core/bytes.h"
 #include "pg/access/actor.h"
-
-typedef enum ChatcryptRight
-{
-	CHATCRYPT_MAY_WRITE,		/* role chatcrypt_writer */
-	CHATCRYPT_MAY_READ,			/* role chatcrypt_reader */
-	CHATCRYPT_MAY_ADMINISTER,	/* role chatcrypt_admin */
-	CHATCRYPT_MAY_AUDIT,		/* role chatcrypt_auditor */
-	CHATCRYPT_MAY_HOLD_KEYS,	/* role chatcrypt_keyholder */
-	CHATCRYPT_MAY_FEED			/* role chatcrypt_feeder */
-} ChatcryptRight;
-
-#define CHATCRYPT_RIGHTS 6
-
-extern bool chatcrypt_has(ChatcryptRight right);
-
-/* Raises where the current user lacks the right. */
-extern void chatcrypt_require(ChatcryptRight right);
-
-/* Raises for who neither reads nor writes. */
-extern void chatcrypt_require_reader_or_writer(void);
-
-/* Raises for who is neither administrator nor auditor. */
-extern void chatcrypt_require_steward(void);
+#include "pg/access/rights.h"
 
 /*
  * Before plaintext goes to or comes from a client: the right, chatcrypt.require_tls, and an
@@ -64,9 +39,6 @@ extern void chatcrypt_require_for_key_use(const uint8 chat_id[CC_ID_LEN]);
 
 /* For a process without a client, once.  Nothing that SQL can call comes here. */
 extern void chatcrypt_act_for_nobody(void);
-
-/* When the actor has changed. */
-extern void chatcrypt_forget_memberships(void);
 
 extern void chatcrypt_access_define_settings(void);
 extern void chatcrypt_access_install_hooks(void);

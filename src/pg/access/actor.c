@@ -25,10 +25,11 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-#include "pg/access/access.h"
 #include "pg/access/actingroles.h"
 #include "pg/access/actor.h"
+#include "pg/access/memberships.h"
 #include "pg/access/ownsettings.h"
+#include "pg/access/rights.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
 
@@ -138,7 +139,7 @@ note_change(const char *newval, void *extra)
 {
 	(void) newval;
 	(void) extra;
-	chatcrypt_forget_memberships();	/* they were another actor's */
+	chatcrypt_memberships_forget();	/* they were another actor's */
 }
 
 void

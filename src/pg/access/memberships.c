@@ -1,0 +1,41 @@
+/*
+ * memberships.c
+ *		In which chats one participant takes part: see memberships.h.
+ */
+#include "postgres.h"
+
+#include "pg/access/memberships.h"
+#include "pg/store/chatmemory.h"
+#include "pg/store/store.h"
+
+static const char *participant; /* whom the look-up that is under way is about */
+
+static bool
+read_membership(const uint8 *chat_id, void *value)
+{
+	bool		lasts;
+
+	*(bool *) value = chatcrypt_store_is_participant(chat_id, participant, &lasts);
+	return lasts;
+}
+
+/* The view chats stands for the table participant: see invalidate.c. */
+static ChatcryptMemory memberships = {
+	.tables = {"chats", "chat"}, .value_size = sizeof(bool), .read = read_membership
+};
+
+bool
+chatcrypt_memberships_has(const uint8 chat_id[CC_ID_LEN], const char *name)
+{
+	const bool *takes_part;
+
+	participant = name;
+	takes_part = chatcrypt_remember(&memberships, chat_id);
+	return takes_part != NULL && *takes_part;
+}
+
+void
+chatcrypt_memberships_forget(void)
+{
+	chatcrypt_forget(&memberships);
+}

@@ -1,0 +1,34 @@
+/*
+ * rights.h
+ *		What the roles of the current user allow.
+ *
+ * GRANTs are the first fence; these checks are the second, and hold even where
+ * EXECUTE was granted by mistake.
+ */
+#ifndef CHATCRYPT_RIGHTS_H
+#define CHATCRYPT_RIGHTS_H
+
+typedef enum ChatcryptRight
+{
+	CHATCRYPT_MAY_WRITE,		/* role chatcrypt_writer */
+	CHATCRYPT_MAY_READ,			/* role chatcrypt_reader */
+	CHATCRYPT_MAY_ADMINISTER,	/* role chatcrypt_admin */
+	CHATCRYPT_MAY_AUDIT,		/* role chatcrypt_auditor */
+	CHATCRYPT_MAY_HOLD_KEYS,	/* role chatcrypt_keyholder */
+	CHATCRYPT_MAY_FEED			/* role chatcrypt_feeder */
+} ChatcryptRight;
+
+#define CHATCRYPT_RIGHTS 6
+
+extern bool chatcrypt_has(ChatcryptRight right);
+
+/* Raises where the current user lacks the right. */
+extern void chatcrypt_require(ChatcryptRight right);
+
+/* Raises for who neither reads nor writes. */
+extern void chatcrypt_require_reader_or_writer(void);
+
+/* Raises for who is neither administrator nor auditor. */
+extern void chatcrypt_require_steward(void);
+
+#endif
