@@ -41,4 +41,12 @@ typedef enum ChatcryptDekState
 	CHATCRYPT_DEK_DESTROYED
 } ChatcryptDekState;
 
+/* A key of this database; its check value is the caller's to fill in. */
+extern ChatcryptKeyId chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
+									   uint32 version);
+
+/* The words that the tables have for purposes; parsing says false for any other. */
+extern const char *chatcrypt_purpose_text(ChatcryptPurpose purpose);
+extern bool chatcrypt_purpose_parse(const char *text, ChatcryptPurpose *purpose);
+
 #endif

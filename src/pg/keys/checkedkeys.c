@@ -8,8 +8,6 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-
 #include "pg/keys/checkedkeys.h"
 #include "pg/store/memo.h"
 
@@ -49,11 +47,7 @@ chatcrypt_checkedkeys_find(const ChatcryptAsked *asked, ChatcryptCheckedAt now, 
 
 	if (key == NULL || key->at.generation != now.generation || key->at.epoch != now.epoch)
 		return false;
-	memset(id, 0, sizeof(*id));
-	id->database = MyDatabaseId;
-	id->version = key->version;
-	id->purpose = key->purpose;
-	memcpy(id->chat_id, asked->chat_id, CC_ID_LEN);
+	*id = chatcrypt_key_id(asked->chat_id, key->purpose, key->version);
 	memcpy(id->kcv, key->kcv, CC_KCV_LEN);
 	return true;
 }

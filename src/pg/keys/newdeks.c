@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-
 #include "core/kdf.h"
 #include "pg/base/errors.h"
 #include "pg/cache/keycache.h"
@@ -16,19 +14,6 @@
 #include "pg/service/requests.h"
 
 #define AT_ONCE 1024
-
-ChatcryptKeyId
-chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version)
-{
-	ChatcryptKeyId id;
-
-	memset(&id, 0, sizeof(id));
-	id.database = MyDatabaseId;
-	id.version = version;
-	id.purpose = purpose;
-	memcpy(id.chat_id, chat_id, CC_ID_LEN);
-	return id;
-}
 
 /* A job whose wrapped key goes where the new row will have it. */
 static void

@@ -53,8 +53,4 @@ extern void chatcrypt_wrap_deks(const uint8 deployment_id[CC_ID_LEN], char *cons
 extern void chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN],
 							   ChatcryptNewDek *new_dek);
 
-/* One id for the whole key: what names it in the cache and in errors. */
-extern ChatcryptKeyId chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
-									   uint32 version);
-
 #endif

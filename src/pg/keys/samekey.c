@@ -27,7 +27,7 @@
 #include "core/kdf.h"
 #include "kms/providers.h"
 #include "pg/access/access.h"
-#include "pg/keys/newdeks.h"
+#include "pg/base/keytypes.h"
 #include "pg/keys/samekey.h"
 #include "pg/store/owner.h"
 #include "pg/store/store.h"

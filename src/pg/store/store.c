@@ -246,40 +246,6 @@ chatcrypt_store_owner(void)
 	return owner;
 }
 
-const char *
-chatcrypt_purpose_text(ChatcryptPurpose purpose)
-{
-	switch (purpose)
-	{
-		case CHATCRYPT_PURPOSE_DATA:
-			return "data";
-		case CHATCRYPT_PURPOSE_SEARCH:
-			return "search";
-		case CHATCRYPT_PURPOSE_CONVERSATION:
-			return "conversation";
-		case CHATCRYPT_PURPOSE_EVENTS:
-			return "events";
-	}
-	pg_unreachable();
-}
-
-bool
-chatcrypt_purpose_parse(const char *text, ChatcryptPurpose *purpose)
-{
-	static const ChatcryptPurpose all[] = {
-		CHATCRYPT_PURPOSE_DATA, CHATCRYPT_PURPOSE_SEARCH, CHATCRYPT_PURPOSE_CONVERSATION
-	};
-
-	for (int i = 0; i < (int) lengthof(all); i++)
-	{
-		if (strcmp(text, chatcrypt_purpose_text(all[i])) != 0)
-			continue;
-		*purpose = all[i];
-		return true;
-	}
-	return false;
-}
-
 static void
 key_on(ScanKey key, AttrNumber column, Oid type_collation, RegProcedure equal, Datum value)
 {

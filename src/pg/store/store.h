@@ -66,10 +66,6 @@ extern HeapTuple chatcrypt_find_row(const char *table, const char *index, Oid co
 /* The same for a table as a whole: is there no row at all? */
 extern bool chatcrypt_has_no_rows(const char *table);
 
-/* Words for the purposes and modes, as the tables have them. */
-extern const char *chatcrypt_purpose_text(ChatcryptPurpose purpose);
-extern bool chatcrypt_purpose_parse(const char *text, ChatcryptPurpose *purpose);
-
 /*
  * Moves whenever a row of chatcrypt.dek that may have been remembered is changed or
  * removed, in the same session or, once it is committed, in any.  The caller has
