@@ -10,6 +10,7 @@
 #include "utils/uuid.h"
 
 #include "pg/messages/messagerow.h"
+#include "pg/messages/rowdefaults.h"
 #include "pg/messages/rowstatements.h"
 #include "pg/messages/rowwriter.h"
 #include "pg/messages/upsert.h"
@@ -95,7 +96,7 @@ chatcrypt_view_insert(ChatcryptViewWrite *query, MemoryContext query_memory, con
 					  Row *stored)
 {
 	*stored = *given;
-	chatcrypt_row_fill_defaults(stored);
+	chatcrypt_rowdefaults_fill(stored);
 	chatcrypt_row_seal(stored);
 	if (!(query->ignores_duplicates ? insert_or_ignore(stored) :
 		  store_message(writer_of(query, query_memory), stored)))
@@ -113,7 +114,7 @@ chatcrypt_insert_message(const Row *given, bytea *envelope, pg_uuid_t *id)
 {
 	Row			stored = *given;
 
-	chatcrypt_row_fill_defaults(&stored);
+	chatcrypt_rowdefaults_fill(&stored);
 	if (envelope != NULL)
 		chatcrypt_row_put_envelope(&stored, envelope);
 	else

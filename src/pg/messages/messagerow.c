@@ -4,14 +4,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "pg/messages/actorrules.h"
 #include "pg/messages/messagerow.h"
-#include "pg/messages/retention.h"
 #include "pg/messages/seal.h"
 #include "pg/store/observer.h"
 
@@ -70,40 +66,6 @@ chatcrypt_row_seal(Row *row)
 												   DatumGetUUIDP(row->values[MESSAGE_ID])->data,
 												   DatumGetTextPP(row->values[MESSAGE_BODY]),
 												   chatcrypt_row_aad_for(&aad, row)));
-}
-
-static void
-set_expiry(Row *row)
-{
-	TimestampTz expires_at;
-
-	if (!chatcrypt_expiry(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data,
-						  DatumGetTimestampTz(row->values[MESSAGE_CREATED_AT]), &expires_at))
-		return;
-	row->values[MESSAGE_EXPIRES_AT] = TimestampTzGetDatum(expires_at);
-	row->nulls[MESSAGE_EXPIRES_AT] = false;
-}
-
-void
-chatcrypt_row_fill_defaults(Row *row)
-{
-	chatcrypt_row_refuse_null(row, MESSAGE_CHAT_ID, "chat_id");
-	chatcrypt_write_as_actor(row);
-	if (!row->nulls[MESSAGE_DEK_VERSION])
-		chatcrypt_row_refuse_dek_version();
-	if (row->nulls[MESSAGE_ID])
-	{
-		row->values[MESSAGE_ID] = DirectFunctionCall1(chatcrypt_new_message_id, (Datum) 0);
-		row->nulls[MESSAGE_ID] = false;
-	}
-	if (row->nulls[MESSAGE_CREATED_AT])
-	{
-		row->values[MESSAGE_CREATED_AT] =
-			TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-		row->nulls[MESSAGE_CREATED_AT] = false;
-	}
-	if (row->nulls[MESSAGE_EXPIRES_AT])
-		set_expiry(row);
 }
 
 text *

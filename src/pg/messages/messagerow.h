@@ -1,6 +1,6 @@
 /*
  * messagerow.h
- *		A row of the view messages on its way into the table: its defaults, its
+ *		A row of the view messages on its way into the table: its columns, its
  *		envelope, and what search is told of it.
  */
 #ifndef CHATCRYPT_MESSAGEROW_H
@@ -20,9 +20,6 @@ extern text *chatcrypt_row_body(const ChatcryptMessageRow *row);
 
 extern bool chatcrypt_rows_differ(const ChatcryptMessageRow *a, const ChatcryptMessageRow *b,
 								  int column);
-
-/* Fills in the defaults of a new message, and sets what an actor has no choice about. */
-extern void chatcrypt_row_fill_defaults(ChatcryptMessageRow *row);
 
 /* The additional data to seal the row's body with. */
 extern const ChatcryptAad *chatcrypt_row_aad_for(ChatcryptRowAad *aad,

@@ -15,6 +15,7 @@
 #include "pg/access/access.h"
 #include "pg/access/moderation.h"
 #include "pg/messages/messagerow.h"
+#include "pg/messages/rowdefaults.h"
 #include "pg/messages/rowstatements.h"
 #include "pg/messages/upsert.h"
 #include "pg/store/statement.h"
@@ -111,7 +112,7 @@ put_message(const Row *given, Row *stored)
 		Existing	existing;
 
 		*stored = *given;
-		chatcrypt_row_fill_defaults(stored);
+		chatcrypt_rowdefaults_fill(stored);
 		existing = take_what_stays(stored);
 		if (existing == OF_ANOTHER_CHAT)
 			return false;
@@ -134,7 +135,7 @@ chatcrypt_put(const Row *given, bool replace)
 	ChatcryptPutOutcome outcome;
 
 	chatcrypt_row_refuse_null(given, MESSAGE_ID, "message_id");
-	chatcrypt_row_fill_defaults(&stored);
+	chatcrypt_rowdefaults_fill(&stored);
 	chatcrypt_row_seal(&stored);
 	outcome = chatcrypt_insert_unless_there(&stored);
 	if (outcome == CHATCRYPT_PUT_IGNORED && replace)

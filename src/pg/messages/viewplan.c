@@ -17,8 +17,7 @@
  * join, where PostgreSQL locks no rows.  Nor is there a LockRows node at that place
  * where the view's subquery is planned by itself, as that of a security barrier is.
  * So the trigger does not trust that its rows are locked: when the query starts, the
- * plan is looked at, and the trigger told what it says (in fn_extra, the place that a
- * function has for itself for the length of a query).
+ * plan is looked at, and the trigger told what it says (viewwrite.h).
  */
 #include "postgres.h"
 
@@ -39,6 +38,7 @@
 #include "pg/messages/numberplan.h"
 #include "pg/messages/viewplan.h"
 #include "pg/messages/viewtrigger.h"
+#include "pg/messages/viewwrite.h"
 #include "pg/store/store.h"
 
 static planner_hook_type previous_planner;
@@ -215,14 +215,6 @@ start_query(QueryDesc *query, int flags)
 		tell_triggers((ModifyTableState *) query->planstate);
 	foreach(cell, query->estate->es_auxmodifytables)
 		tell_triggers(lfirst(cell));
-}
-
-ChatcryptViewWrite *
-chatcrypt_view_write(FmgrInfo *trigger)
-{
-	if (trigger->fn_extra == NULL)
-		trigger->fn_extra = MemoryContextAllocZero(trigger->fn_mcxt, sizeof(ChatcryptViewWrite));
-	return trigger->fn_extra;
 }
 
 void

@@ -6,7 +6,7 @@
 #define CHATCRYPT_VIEWTRIGGER_H
 
 #include "pg/messages/messages.h"
-#include "pg/messages/viewplan.h"
+#include "pg/messages/viewwrite.h"
 
 /*
  * Stores the row that was given, with its plaintext; *stored is what the table has.  False

@@ -1,0 +1,31 @@
+/*
+ * viewwrite.h
+ *		What the trigger of the view messages knows of its query, and where it keeps that: in
+ *		fn_extra, the place that a function has for itself for the length of a query.
+ */
+#ifndef CHATCRYPT_VIEWWRITE_H
+#define CHATCRYPT_VIEWWRITE_H
+
+#include "fmgr.h"
+
+#include "pg/messages/rowwriter.h"
+
+/* It is kept from one row to the next. */
+typedef struct ChatcryptViewWrite
+{
+	bool		rows_are_locked;	/* by the plan: each row is its newest version */
+	bool		ignores_duplicates; /* ON CONFLICT DO NOTHING */
+	bool		sought_writer;
+	ChatcryptRowWriter *writer; /* NULL where SQL must be used */
+} ChatcryptViewWrite;
+
+/* Of the query that called the trigger; nothing is known of one without a plan, as COPY. */
+static inline ChatcryptViewWrite *
+chatcrypt_view_write(FmgrInfo *trigger)
+{
+	if (trigger->fn_extra == NULL)
+		trigger->fn_extra = MemoryContextAllocZero(trigger->fn_mcxt, sizeof(ChatcryptViewWrite));
+	return (ChatcryptViewWrite *) trigger->fn_extra;
+}
+
+#endif
