@@ -17,7 +17,6 @@
 #include "utils/tuplestore.h"
 
 #include "pg/base/settings.h"
-#include "pg/upkeep/maintenance.h"
 #include "pg/upkeep/maintenance_status.h"
 
 #define LONGEST_DELAY_S	600		/* between two tries of what fails, unless the interval is longer */

@@ -10,7 +10,7 @@
 #ifndef CHATCRYPT_OWNROWS_H
 #define CHATCRYPT_OWNROWS_H
 
-#include "pg/upkeep/registry.h"
+#include "pg/upkeep/place.h"
 
 /* Raises where a statement would go elsewhere: one that reads, or also one that writes. */
 extern void chatcrypt_require_own_rows(const ChatcryptPlace *place, bool to_write);

@@ -12,34 +12,9 @@
 
 #include "nodes/pg_list.h"
 #include "storage/lockdefs.h"
-#include "utils/uuid.h"
 
 #include "core/bytes.h"
-#include "pg/messages/seal.h"
-
-typedef enum ChatcryptPlaceKind
-{
-	CHATCRYPT_PLACE_MESSAGES,	/* chatcrypt.sealed_message */
-	CHATCRYPT_PLACE_FILES,		/* chatcrypt.sealed_attachment: what is known of files */
-	CHATCRYPT_PLACE_PARTS,		/* chatcrypt.sealed_attachment_part: no envelopes, but parts, and its columns part and last */
-	CHATCRYPT_PLACE_REGISTERED
-} ChatcryptPlaceKind;
-
-/* One column of one table.  Texts are SQL: quoted, and qualified with a schema where a table. */
-typedef struct ChatcryptPlace
-{
-	ChatcryptPlaceKind kind;
-	pg_uuid_t	registry_id;	/* where it is registered */
-	Oid			relation;		/* a table with rows of its own: leaves, where it is partitioned */
-	Oid			owner;
-	char	   *table;
-	char	   *envelope;
-	char	   *chat;
-	Oid			chat_type;		/* uuid or an integer */
-	char	   *message;
-	Oid			message_type;
-	const ChatcryptAad *aad;	/* NULL for none, and where each row has its own: messages */
-} ChatcryptPlace;
+#include "pg/upkeep/place.h"
 
 /*
  * All of them, each locked for the rest of the transaction; raises where the rows of one are
