@@ -97,13 +97,12 @@ plaintext_len_of(uint8_t suite, size_t len, size_t *plaintext_len)
 	return CC_OK;
 }
 
-cc_status
-cc_envelope_inspect(const uint8_t *envelope, size_t len, cc_envelope_info *info)
+static inline cc_status
+read_header(const uint8_t *bytes, size_t len, cc_envelope_info *info)
 {
-	cc_reader	r = cc_reader_init(envelope, len);
+	cc_reader	r = cc_reader_init(bytes, len);
 	uint8_t		suite = cc_read_u8(&r);
 	uint32_t	version;
-	size_t		ignored;
 
 	if (!cc_reader_ok(&r))
 		return CC_ERR_TRUNCATED;
@@ -118,9 +117,35 @@ cc_envelope_inspect(const uint8_t *envelope, size_t len, cc_envelope_info *info)
 	info->suite = suite;
 	info->dek_version = version;
 	info->plaintext_len = 0;
-	if (suite == CC_SUITE_ATTACHMENT)
+	return CC_OK;
+}
+
+cc_status
+cc_envelope_read_header(const uint8_t *bytes, size_t len, cc_envelope_info *info)
+{
+	return read_header(bytes, len, info);
+}
+
+void
+cc_envelope_write_header(uint8_t suite, uint32_t version, uint8_t header[CC_HEADER_LEN])
+{
+	cc_writer	w = cc_writer_init(header, CC_HEADER_LEN);
+
+	cc_write_u8(&w, suite);
+	cc_write_u32(&w, version);
+}
+
+cc_status
+cc_envelope_inspect(const uint8_t *envelope, size_t len, cc_envelope_info *info)
+{
+	cc_status	status = read_header(envelope, len, info);
+	size_t		ignored;
+
+	if (status != CC_OK)
+		return status;
+	if (info->suite == CC_SUITE_ATTACHMENT)
 		return cc_part_plaintext_len(len, &ignored);
-	return plaintext_len_of(suite, len, &info->plaintext_len);
+	return plaintext_len_of(info->suite, len, &info->plaintext_len);
 }
 
 cc_status

@@ -46,6 +46,15 @@ extern CC_MUST_CHECK cc_status cc_message_keys_derive(cc_message_keys *keys,
 													  const uint8_t chat_id[CC_ID_LEN],
 													  uint32_t version);
 
+/*
+ * The first five bytes of any of the formats.  Reading them says nothing of the length of what
+ * follows, and leaves plaintext_len 0.
+ */
+extern CC_MUST_CHECK cc_status cc_envelope_read_header(const uint8_t *bytes, size_t len,
+													   cc_envelope_info *info);
+extern void cc_envelope_write_header(uint8_t suite, uint32_t version,
+									 uint8_t header[CC_HEADER_LEN]);
+
 /* Reads suite, version and length of any of the formats; derives and decrypts nothing. */
 extern CC_MUST_CHECK cc_status cc_envelope_inspect(const uint8_t *envelope, size_t len,
 												   cc_envelope_info *info);

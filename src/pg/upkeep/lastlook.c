@@ -29,10 +29,10 @@
 #include "utils/typcache.h"
 #include "utils/varlena.h"
 
-#include "core/bytes.h"
 #include "core/envelope.h"
 #include "pg/compat.h"
 #include "pg/upkeep/lastlook.h"
+#include "pg/upkeep/namedkey.h"
 #include "pg/upkeep/registry.h"
 
 /* What a place is kept in. */
@@ -179,29 +179,18 @@ is_readable_since(const Look *look)
 		!TransactionIdDidAbort(inserter);
 }
 
-/*
- * What a row of chatcrypt.dek is called in the first bytes of an envelope, and of an
- * attachment's part.
- */
+/* Marks the key that the first bytes of an envelope name. */
 static void
 mark_named(const Look *look, int n, const pg_uuid_t *chat_id, const bytea *header)
 {
-	cc_reader	reader = cc_reader_init((const uint8 *) VARDATA_ANY(header),
-										VARSIZE_ANY_EXHDR(header));
-	uint8		suite = cc_read_u8(&reader);
-	uint32		version = cc_read_u32(&reader);
+	ChatcryptPurpose purpose;
+	uint32		version;
 
-	if (!cc_reader_ok(&reader))
+	if (!chatcrypt_namedkey_read(header, &purpose, &version))
 		return;
 	for (; is_key_of(look, n, chat_id); n++)
-	{
-		ChatcryptSoughtKey *key = look->keys[n];
-		bool		sealed_so = key->purpose == CHATCRYPT_PURPOSE_DATA ?
-			suite == CC_SUITE_MESSAGE ||
-				suite == CC_SUITE_ATTACHMENT : suite == CC_SUITE_CONVERSATION;
-
-		key->found |= sealed_so && key->version == version;
-	}
+		look->keys[n]->found |= look->keys[n]->purpose == purpose &&
+			look->keys[n]->version == version;
 }
 
 /*

@@ -29,12 +29,9 @@ static bytea *
 header_of(uint8 suite, uint32 version)
 {
 	bytea	   *header = palloc(VARHDRSZ + CC_HEADER_LEN);
-	uint8	   *bytes = (uint8 *) VARDATA(header);
 
 	SET_VARSIZE(header, VARHDRSZ + CC_HEADER_LEN);
-	bytes[0] = suite;
-	for (int i = 0; i < 4; i++)
-		bytes[1 + i] = (uint8) (version >> (8 * (3 - i)));
+	cc_envelope_write_header(suite, version, (uint8 *) VARDATA(header));
 	return header;
 }
 
