@@ -17,7 +17,6 @@
 #include "access/genam.h"
 #include "access/skey.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
@@ -35,33 +34,9 @@
 #include "guard/chatcrypt_guard.h"
 #include "pg/access/dropguard.h"
 #include "pg/base/settings.h"
-#include "pg/cache/keycache.h"
+#include "pg/cache/eviction.h"
 
 static object_access_hook_type previous_object_access;
-static Oid	database_to_evict = InvalidOid;
-
-static void
-evict_after_commit(XactEvent event, void *arg)
-{
-	(void) arg;
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
-		return;
-	if (event == XACT_EVENT_COMMIT && OidIsValid(database_to_evict))
-		chatcrypt_keycache_evict_database(database_to_evict);
-	database_to_evict = InvalidOid;
-}
-
-/* One is enough: DROP DATABASE has a transaction of its own. */
-static void
-evict_database_at_commit(Oid database)
-{
-	static bool registered = false;
-
-	if (!registered)
-		RegisterXactCallback(evict_after_commit, NULL);
-	registered = true;
-	database_to_evict = database;
-}
 
 static bool
 is_our_table_of_keys(Oid relation)
@@ -111,12 +86,12 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 	if (access != OAT_DROP || sub_id != 0)
 		return;
 	if (class_id == DatabaseRelationId)
-		evict_database_at_commit(object_id);
+		chatcrypt_eviction_note_database(object_id);
 	if (class_id == RelationRelationId && is_our_table_of_keys(object_id))
 	{
 		if (!chatcrypt_allow_drop && holds_live_key(object_id))
 			refuse_to_lose_keys();
-		evict_database_at_commit(MyDatabaseId);
+		chatcrypt_eviction_note_database(MyDatabaseId);
 	}
 }
 

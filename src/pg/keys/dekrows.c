@@ -1,6 +1,6 @@
 /*
  * dekrows.c
- *		New rows of chatcrypt.dek: see dekrows.h.
+ *		Rows of chatcrypt.dek: see dekrows.h.
  *		Not here: the KMS, and who may (keys.c, masterimport.c); first keys (chats.c).
  *
  * Statements for all rows at once: a changed row has the server forget what it knows
@@ -138,4 +138,17 @@ chatcrypt_write_deks(const ChatcryptNewDek *deks, char *const *kms_keys, int cou
 							args, lengthof(args));
 	if (purpose == CHATCRYPT_PURPOSE_CONVERSATION)
 		announce(args[6], args[2]);
+}
+
+uint64
+chatcrypt_dekrows_destroy(const char *condition, const ChatcryptArg *args, int nargs)
+{
+	return chatcrypt_owner_execute(psprintf("UPDATE chatcrypt.dek AS d "
+											"SET state = 'destroyed', "
+											"encrypted_dek = NULL, "
+											"kcv = NULL, "
+											"valid_to = coalesce(d.valid_to, "
+											"greatest(d.valid_from, clock_timestamp())) "
+											"WHERE d.state <> 'destroyed' AND (%s)", condition),
+								   args, nargs);
 }

@@ -1,6 +1,7 @@
 /*
  * dekrows.h
- *		New rows of chatcrypt.dek, for one chat or many, inside an owner scope.
+ *		Rows of chatcrypt.dek, of one chat or many, inside an owner scope: new keys, and keys
+ *		that are destroyed.
  */
 #ifndef CHATCRYPT_DEKROWS_H
 #define CHATCRYPT_DEKROWS_H
@@ -20,5 +21,12 @@ extern ChatcryptArg chatcrypt_dek_kcvs(const ChatcryptNewDek *deks, int count);
  * are told when the transaction commits.
  */
 extern void chatcrypt_write_deks(const ChatcryptNewDek *deks, char *const *kms_keys, int count);
+
+/*
+ * Destroys the keys for which an SQL condition on chatcrypt.dek AS d holds, and that are not
+ * destroyed yet; how many they were.  Their rows stay.  The caller has locked their chats, and
+ * has the keys leave the shared cache (pg/cache/eviction.h).
+ */
+extern uint64 chatcrypt_dekrows_destroy(const char *condition, const ChatcryptArg *args, int nargs);
 
 #endif

@@ -23,59 +23,12 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/cache/keycache.h"
+#include "pg/cache/eviction.h"
 #include "pg/history/events.h"
+#include "pg/keys/dekrows.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/shred.h"
 #include "pg/store/observer.h"
-
-/* Chats whose keys leave the shared cache when the transaction commits; in its own memory. */
-static pg_uuid_t *evictions;
-static Size eviction_count;
-static Size eviction_room;
-
-/* Allocates nothing: what fails after the commit would be a PANIC. */
-static void
-evict_after_commit(XactEvent event, void *arg)
-{
-	(void) arg;
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
-		return;
-	if (event == XACT_EVENT_COMMIT && eviction_count > 0)
-		chatcrypt_keycache_evict_chats(MyDatabaseId, evictions[0].data, eviction_count);
-	evictions = NULL;			/* it goes with its memory context */
-	eviction_count = 0;
-	eviction_room = 0;
-}
-
-static void
-make_room(void)
-{
-	static bool registered = false;
-
-	if (!registered)
-		RegisterXactCallback(evict_after_commit, NULL);
-	registered = true;
-	if (eviction_count < eviction_room)
-		return;
-	eviction_room = Max(2 * eviction_room, 16);
-	if (evictions == NULL)
-		evictions = MemoryContextAlloc(TopTransactionContext, eviction_room * sizeof(pg_uuid_t));
-	else
-		evictions = repalloc_huge(evictions, eviction_room * sizeof(pg_uuid_t));
-}
-
-/*
- * A rolled back savepoint leaves its chat in the list: one eviction too many is
- * only a cache miss.  After PREPARE the keys stay until they age out, and match no
- * row once the transaction is committed.
- */
-void
-chatcrypt_evict_chat_at_commit(const uint8 chat_id[CC_ID_LEN])
-{
-	make_room();
-	memcpy(evictions[eviction_count++].data, chat_id, CC_ID_LEN);
-}
 
 bool
 chatcrypt_is_confirmed(FunctionCallInfo fcinfo)
@@ -104,14 +57,10 @@ chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files, const ch
 
 	chatcrypt_owner_begin_deleting(&scope);
 	chatcrypt_lock_chat(chat_id);
-	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek "
-										"SET state = 'destroyed', encrypted_dek = NULL, "
-										"kcv = NULL, "
-										"valid_to = coalesce(valid_to, greatest(valid_from, "
-										"clock_timestamp())) "
-										"WHERE chat_id = $1 AND state <> 'destroyed'", &arg, 1);
-	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = $1", &arg,
-							1);
+	destroyed = chatcrypt_dekrows_destroy("d.chat_id = $1", &arg, 1);
+	chatcrypt_owner_execute("UPDATE chatcrypt.chat "
+							"SET updated_at = now() "
+							"WHERE chat_id = $1", &arg, 1);
 	chatcrypt_observer()->chat_shredded(chat_id);
 	if (with_files)
 		chatcrypt_owner_execute_on_latest("DELETE FROM chatcrypt.sealed_attachment WHERE chat_id = $1",
@@ -119,7 +68,7 @@ chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files, const ch
 	event.detail = psprintf("%s" UINT64_FORMAT " keys destroyed", because, destroyed);
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);
-	chatcrypt_evict_chat_at_commit(chat_id);
+	chatcrypt_eviction_note_chat(chat_id);
 	return (int) destroyed;
 }
 
@@ -157,7 +106,7 @@ evict_chats_at_commit(void)
 		bool		isnull;
 		Datum		id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
 
-		chatcrypt_evict_chat_at_commit(DatumGetUUIDP(id)->data);
+		chatcrypt_eviction_note_chat(DatumGetUUIDP(id)->data);
 	}
 }
 
@@ -178,13 +127,9 @@ destroy_all(const ChatcryptOwnerScope *scope, const ChatcryptArg *tenant)
 							1);
 	chatcrypt_owner_execute("DELETE FROM chatcrypt.sealed_attachment a USING chatcrypt.chat c "
 							"WHERE c.tenant = $1 AND a.chat_id = c.chat_id", args, 1);
-	return chatcrypt_owner_execute("UPDATE chatcrypt.dek d "
-								   "SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL, "
-								   "valid_to = coalesce(valid_to, greatest(valid_from, "
-								   "clock_timestamp())) "
-								   "FROM chatcrypt.chat c WHERE c.tenant = $1 "
-								   "AND d.chat_id = c.chat_id "
-								   "AND d.state <> 'destroyed'", args, 1);
+	return chatcrypt_dekrows_destroy("d.chat_id IN (SELECT c.chat_id "
+									 "FROM chatcrypt.chat c "
+									 "WHERE c.tenant = $1)", args, 1);
 }
 
 static uint64

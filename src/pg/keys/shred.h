@@ -10,13 +10,6 @@
 #include "core/bytes.h"
 
 /*
- * For whoever destroys or deletes keys of a chat: they leave the shared cache when
- * the transaction commits, and no cache of any session is believed before it asked
- * again.  However many chats, it is one walk of the cache.
- */
-extern void chatcrypt_evict_chat_at_commit(const uint8 chat_id[CC_ID_LEN]);
-
-/*
  * Destroys all keys of a chat, records that and evicts them; how many they were.  Deletes
  * the chat's files as well, unless the caller goes on to do so, in steps of its own.  What is
  * recorded begins with because, which may be empty.  The caller has checked rights.

@@ -33,10 +33,11 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
+#include "pg/cache/eviction.h"
 #include "pg/compat.h"
 #include "pg/history/events.h"
+#include "pg/keys/dekrows.h"
 #include "pg/keys/keys.h"
-#include "pg/keys/shred.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
 #include "pg/procedures/fence.h"
@@ -137,15 +138,14 @@ destroy_replaced_keys(const ChatcryptOwnerScope *scope, const ChatcryptArg *chat
 							.purpose = "search"};
 	uint64		destroyed;
 
-	destroyed = chatcrypt_owner_execute("UPDATE chatcrypt.dek "
-										"SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL "
-										"WHERE chat_id = $1 AND purpose = 'search' "
-										"AND state = 'decrypt_only'", chat, 1);
+	destroyed = chatcrypt_dekrows_destroy("d.chat_id = $1 "
+										  "AND d.purpose = 'search' "
+										  "AND d.state = 'decrypt_only'", chat, 1);
 	if (destroyed == 0)
 		return;
 	event.detail = psprintf(UINT64_FORMAT " keys destroyed", destroyed);
 	chatcrypt_event_record(scope, &event);
-	chatcrypt_evict_chat_at_commit(event.chat_id);
+	chatcrypt_eviction_note_chat(event.chat_id);
 }
 
 /* A step.  Another call may have begun a newer generation meanwhile, which stays incomplete. */

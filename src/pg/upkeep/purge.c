@@ -1,6 +1,8 @@
 /*
  * purge.c
  *		Destroys keys that nothing needs: purge_unused_keys() and purge_chat_keys().
+ *		Not here: how the keys of one chat are found and destroyed (unusedkeys.c), and how
+ *		versions of rows are looked at (lastlook.c).
  *
  * That no row names a key now does not mean that none will in a moment.  A
  * transaction may have sealed under the key before a rotation replaced it, and not
@@ -62,50 +64,19 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "core/envelope.h"
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/cache/keycache.h"
 #include "pg/compat.h"
-#include "pg/history/events.h"
-#include "pg/keys/keys.h"
 #include "pg/procedures/fence.h"
 #include "pg/procedures/progress.h"
 #include "pg/procedures/work.h"
 #include "pg/store/owner.h"
-#include "pg/store/store.h"
 #include "pg/upkeep/lastlook.h"
-#include "pg/upkeep/registry.h"
+#include "pg/upkeep/unusedkeys.h"
 
-/* A key, by what is its own alone: ids come again where an extension is made anew. */
-typedef struct Proposal
-{
-	ChatcryptSoughtKey key;
-	bytea	   *kcv;
-} Proposal;
-
-static List *proposals;			/* those of one chat together; in a context of their own */
+static List *proposals;			/* ChatcryptUnusedKey; those of one chat together, in a context of their own */
 static MemoryContext purge_context;
 static bool for_one_chat;		/* purge_chat_keys() either ends what it began, or it is of no account */
-
-#define READ_POLICY "SELECT external_envelopes FROM chatcrypt.chat WHERE chat_id = $1"
-
-/* Keys that leave the shared cache when their destruction is committed. */
-static List *evict_at_commit;
-
-static void
-evict_after_commit(XactEvent event, void *arg)
-{
-	ListCell   *cell;
-
-	(void) arg;
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
-		return;
-	if (event == XACT_EVENT_COMMIT)
-		foreach(cell, evict_at_commit)
-			chatcrypt_keycache_evict(lfirst(cell));
-	evict_at_commit = NIL;		/* the list itself goes with its memory context */
-}
 
 static void
 set_up_once(void)
@@ -116,7 +87,6 @@ set_up_once(void)
 		return;
 	purge_context = AllocSetContextCreate(TopMemoryContext, "chatcrypt purge",
 										  ALLOCSET_SMALL_SIZES);
-	RegisterXactCallback(evict_after_commit, NULL);
 	registered = true;
 }
 
@@ -130,141 +100,6 @@ forget_all(void)
 	chatcrypt_fence_lower();
 }
 
-/*
- * Reads the chat's policy, from its locked row where that is said: then other changes
- * of its keys, and of its policy, are kept away.  Waits for nobody.
- */
-static void
-require_purgeable(const uint8 *chat_id, bool lock)
-{
-	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
-	ChatcryptMode mode;
-	bool		isnull;
-
-	if (!chatcrypt_store_chat_mode(chat_id, &mode))
-		chatcrypt_no_such_chat(chat_id);
-	if (chatcrypt_owner_execute(lock ? READ_POLICY " FOR NO KEY UPDATE SKIP LOCKED" : READ_POLICY,
-								&arg, 1) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("chat %s is being changed by another transaction and keeps its keys",
-						chatcrypt_id_text(chat_id))));
-	if (DatumGetBool(chatcrypt_owner_value(&isnull)))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("keys of chat %s are not purged: envelopes of it may live outside this database",
-						chatcrypt_id_text(chat_id)),
-				 errhint("Where none do, set external_envelopes of the chat to false in chatcrypt.chat.")));
-}
-
-/*
- * The first bytes of all envelopes that a place holds of the chat, read as the place's
- * owner; NULL for none.
- */
-static ArrayType *
-headers_in_place(const ChatcryptPlace *place, const uint8 *chat_id)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ChatcryptOwnerScope scope;
-	ChatcryptArg arg;
-	Datum		chat_value;
-	Datum		headers;
-	bool		isnull;
-
-	if (!chatcrypt_place_chat_value(place, chat_id, &chat_value))
-		return NULL;
-	arg = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
-	chatcrypt_owner_begin_as(&scope, place->owner);
-	chatcrypt_owner_execute(psprintf("SELECT array_agg(DISTINCT substr(%s, 1, 5)) FROM ONLY %s "
-									 "WHERE %s = $1 AND %s IS NOT NULL",
-									 place->envelope, place->table, place->chat, place->envelope),
-									 &arg, 1);
-	headers = chatcrypt_owner_value(&isnull);
-	if (!isnull)
-	{
-		MemoryContextSwitchTo(context);
-		headers = PointerGetDatum(DatumGetArrayTypePCopy(headers));
-	}
-	chatcrypt_owner_end(&scope);
-	return isnull ? NULL : DatumGetArrayTypeP(headers);
-}
-
-/* The same of all places. */
-static ArrayType *
-keys_in_use(const uint8 *chat_id)
-{
-	List	   *places = chatcrypt_places(AccessShareLock);
-	Datum	   *used = NULL;
-	int			nused = 0;
-	ListCell   *cell;
-
-	foreach(cell, places)
-	{
-		ArrayType  *headers = headers_in_place(lfirst(cell), chat_id);
-		Datum	   *elements;
-		int			count;
-
-		if (headers == NULL)
-			continue;
-		deconstruct_array(headers, BYTEAOID, -1, false, TYPALIGN_INT, &elements, NULL, &count);
-		used = used ? repalloc(used, sizeof(Datum) * (nused + count)) :
-			palloc(sizeof(Datum) * (count + 1));
-		memcpy(used + nused, elements, sizeof(Datum) * count);
-		nused += count;
-	}
-	return nused == 0 ? construct_empty_array(BYTEAOID) :
-		construct_array(used, nused, BYTEAOID, -1, false, TYPALIGN_INT);
-}
-
-/*
- * What a row of chatcrypt.dek is called in the first bytes of an envelope, and of an
- * attachment's part.
- */
-#define NAMED_IN(headers) \
-	"(CASE d.purpose WHEN 'data' THEN " \
-	"decode('01' || lpad(to_hex(d.dek_version), 8, '0'), 'hex') = ANY (" headers ") " \
-	"OR decode('02' || lpad(to_hex(d.dek_version), 8, '0'), 'hex') = ANY (" headers ") " \
-	"ELSE decode('03' || lpad(to_hex(d.dek_version), 8, '0'), 'hex') = ANY (" headers ") END)"
-
-#define REPLACED_KEYS_NOT_IN_USE \
-	"FROM chatcrypt.dek AS d WHERE d.chat_id = $1 AND d.state = 'decrypt_only' " \
-	"AND d.purpose <> 'search' " \
-	"AND NOT " NAMED_IN("$2")
-
-/* A row of the statement below: kcv, purpose, version. */
-static Proposal *
-read_proposal(HeapTuple tuple, TupleDesc desc, const uint8 *chat_id)
-{
-	Proposal   *proposal = palloc0(sizeof(Proposal));
-	bool		isnull;
-
-	memcpy(proposal->key.chat_id.data, chat_id, CC_ID_LEN);
-	proposal->kcv = DatumGetByteaPCopy(SPI_getbinval(tuple, desc, 1, &isnull));
-	if (!chatcrypt_purpose_parse(TextDatumGetCString(SPI_getbinval(tuple, desc, 2, &isnull)),
-								 &proposal->key.purpose))
-		elog(ERROR, "a row of chatcrypt.dek is damaged");
-	proposal->key.version = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull));
-	return proposal;
-}
-
-static void
-propose(const uint8 *chat_id)
-{
-	ChatcryptArg args[] = {
-		{UUIDOID, PointerGetDatum(chat_id), false},
-		{BYTEAARRAYOID, PointerGetDatum(keys_in_use(chat_id)), false}
-	};
-	MemoryContext previous;
-
-	chatcrypt_owner_execute("SELECT d.kcv, d.purpose, d.dek_version " REPLACED_KEYS_NOT_IN_USE,
-							args, lengthof(args));
-	previous = MemoryContextSwitchTo(purge_context);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		proposals = lappend(proposals,
-							read_proposal(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, chat_id));
-	MemoryContextSwitchTo(previous);
-}
-
 /* A step: a chat that was looked at goes to the end of the line, whatever came of it. */
 static void
 note_looked_step(void *arg)
@@ -274,7 +109,8 @@ note_looked_step(void *arg)
 
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.upkeep (chat_id, looked_for_unused_at) "
-							"SELECT chat_id, clock_timestamp() FROM chatcrypt.chat "
+							"SELECT chat_id, clock_timestamp() "
+							"FROM chatcrypt.chat "
 							"WHERE chat_id = $1 "
 							"ON CONFLICT (chat_id) DO UPDATE "
 							"SET looked_for_unused_at = excluded.looked_for_unused_at", &chat, 1);
@@ -285,102 +121,30 @@ note_looked_step(void *arg)
 static void
 propose_step(void *arg)
 {
-	const pg_uuid_t *chat_id = arg;
-	ChatcryptOwnerScope scope;
+	MemoryContext previous;
+	List	   *found;
 
-	chatcrypt_owner_begin(&scope);
-	require_purgeable(chat_id->data, false);
-	propose(chat_id->data);
-	chatcrypt_owner_end(&scope);
+	found = chatcrypt_unusedkeys_find(((pg_uuid_t *) arg)->data, purge_context);
+	previous = MemoryContextSwitchTo(purge_context);
+	proposals = list_concat(proposals, found);
+	MemoryContextSwitchTo(previous);
 }
 
-/* The keys noted of a chat, by their key check values: bytea[]. */
-static ArrayType *
-proposed_keys(const uint8 *chat_id)
+/* Those that were noted of a chat and not found since, in the current memory context. */
+static List *
+proposals_of(const pg_uuid_t *chat_id)
 {
-	Datum	   *keys = palloc(sizeof(Datum) * (list_length(proposals) + 1));
-	int			count = 0;
+	List	   *keys = NIL;
 	ListCell   *cell;
 
 	foreach(cell, proposals)
 	{
-		Proposal   *proposal = lfirst(cell);
+		ChatcryptUnusedKey *key = lfirst(cell);
 
-		if (memcmp(proposal->key.chat_id.data, chat_id, CC_ID_LEN) == 0 && !proposal->key.found)
-			keys[count++] = PointerGetDatum(proposal->kcv);
+		if (memcmp(&key->sought.chat_id, chat_id, sizeof(pg_uuid_t)) == 0 && !key->sought.found)
+			keys = lappend(keys, key);
 	}
-	return construct_array(keys, count, BYTEAOID, -1, false, TYPALIGN_INT);
-}
-
-static void
-evict_this_at_commit(const ChatcryptKeyId *id)
-{
-	MemoryContext previous = MemoryContextSwitchTo(TopTransactionContext);
-	ChatcryptKeyId *copy = palloc(sizeof(ChatcryptKeyId));
-
-	*copy = *id;
-	evict_at_commit = lappend(evict_at_commit, copy);
-	MemoryContextSwitchTo(previous);
-}
-
-/* A row that is about to be destroyed: purpose, version, kms_key, kcv. */
-static ChatcryptEvent
-prepare_to_destroy(HeapTuple tuple, TupleDesc desc, const uint8 *chat_id)
-{
-	ChatcryptEvent event = {.event = "purge", .chat_id = chat_id};
-	ChatcryptKeyId id;
-	ChatcryptPurpose purpose;
-	bool		isnull;
-	bytea	   *kcv;
-
-	event.purpose = SPI_getvalue(tuple, desc, 1);
-	event.dek_version = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 2, &isnull));
-	event.kms_key = SPI_getvalue(tuple, desc, 3);
-	kcv = DatumGetByteaPP(SPI_getbinval(tuple, desc, 4, &isnull));
-	if (!chatcrypt_purpose_parse(event.purpose, &purpose) || VARSIZE_ANY_EXHDR(kcv) != CC_KCV_LEN)
-		elog(ERROR, "a row of chatcrypt.dek is damaged");
-	memset(&id, 0, sizeof(id));
-	id.database = MyDatabaseId;
-	id.version = event.dek_version;
-	id.purpose = purpose;
-	memcpy(id.chat_id, chat_id, CC_ID_LEN);
-	memcpy(id.kcv, VARDATA_ANY(kcv), CC_KCV_LEN);
-	evict_this_at_commit(&id);
-	return event;
-}
-
-/* Inside the owner's scope, with the chat locked. */
-static int
-destroy_unused(const ChatcryptOwnerScope *scope, const uint8 *chat_id)
-{
-	ChatcryptArg args[] = {
-		{UUIDOID, PointerGetDatum(chat_id), false},
-		{BYTEAARRAYOID, PointerGetDatum(keys_in_use(chat_id)), false},
-		{BYTEAARRAYOID, PointerGetDatum(proposed_keys(chat_id)), false}
-	};
-	SPITupleTable *found;
-	int			nfound;
-
-	nfound = (int) chatcrypt_owner_execute("SELECT d.purpose, d.dek_version, d.kms_key, "
-										   "d.kcv " REPLACED_KEYS_NOT_IN_USE
-										   " AND d.kcv = ANY ($3) ORDER BY d.dek_version "
-										   "FOR UPDATE",
-										   args, lengthof(args));
-	found = SPI_tuptable;
-	for (int i = 0; i < nfound; i++)
-	{
-		ChatcryptEvent event = prepare_to_destroy(found->vals[i], found->tupdesc, chat_id);
-
-		chatcrypt_event_record(scope, &event);
-	}
-	if (nfound > 0 &&
-		chatcrypt_owner_execute("UPDATE chatcrypt.dek AS d "
-								"SET state = 'destroyed', encrypted_dek = NULL, kcv = NULL "
-								"WHERE d.dek_id IN (SELECT d.dek_id "
-								REPLACED_KEYS_NOT_IN_USE " AND d.kcv = ANY ($3))",
-								args, lengthof(args)) != (uint64) nfound)
-		elog(ERROR, "keys changed while they were locked");
-	return nfound;
+	return keys;
 }
 
 /* One chat with proposals. */
@@ -395,13 +159,10 @@ static void
 destroy_step(void *arg)
 {
 	Destruction *destruction = arg;
-	ChatcryptOwnerScope scope;
 
 	Assert(chatcrypt_fence_is_up() && chatcrypt_fence_waits_for() == 0);
-	chatcrypt_owner_begin(&scope);
-	require_purgeable(destruction->chat_id.data, true);
-	destruction->destroyed = destroy_unused(&scope, destruction->chat_id.data);
-	chatcrypt_owner_end(&scope);
+	destruction->destroyed = chatcrypt_unusedkeys_destroy(destruction->chat_id.data,
+														  proposals_of(&destruction->chat_id));
 }
 
 /* What one run has come to. */
@@ -443,13 +204,12 @@ destroy_proposed(Run *run)
 
 	foreach(cell, proposals)
 	{
-		Proposal   *proposal = lfirst(cell);
-		Destruction destruction = {.chat_id = proposal->key.chat_id};
+		const ChatcryptSoughtKey *key = &((ChatcryptUnusedKey *) lfirst(cell))->sought;
+		Destruction destruction = {.chat_id = key->chat_id};
 
-		if (proposal->key.found ||
-			(last != NULL && memcmp(last, &proposal->key.chat_id, sizeof(pg_uuid_t)) == 0))
+		if (key->found || (last != NULL && memcmp(last, &key->chat_id, sizeof(pg_uuid_t)) == 0))
 			continue;
-		last = &proposal->key.chat_id;
+		last = &key->chat_id;
 		if (take_step(run, destroy_step, &destruction))
 			run->destroyed += destruction.destroyed;
 	}
@@ -484,7 +244,7 @@ search_step(void *arg)
 	ListCell   *cell;
 
 	foreach(cell, proposals)
-		keys[count++] = &((Proposal *) lfirst(cell))->key;
+		keys[count++] = &((ChatcryptUnusedKey *) lfirst(cell))->sought;
 	search->done = chatcrypt_last_look(search->files, keys, count, search->since);
 	pfree(keys);
 }
@@ -548,11 +308,13 @@ candidates(ChatcryptArg limit, uint64 *count)
 	bool		isnull;
 
 	chatcrypt_owner_begin(&scope);
-	*count = chatcrypt_owner_execute("SELECT c.chat_id FROM chatcrypt.chat c LEFT "
-									 "JOIN chatcrypt.upkeep u USING (chat_id) "
-									 "WHERE NOT c.external_envelopes AND EXISTS (SELECT "
-									 "FROM chatcrypt.dek d "
-									 "WHERE d.chat_id = c.chat_id AND d.state = 'decrypt_only' "
+	*count = chatcrypt_owner_execute("SELECT c.chat_id "
+									 "FROM chatcrypt.chat c "
+									 "LEFT JOIN chatcrypt.upkeep u USING (chat_id) "
+									 "WHERE NOT c.external_envelopes "
+									 "AND EXISTS (SELECT FROM chatcrypt.dek d "
+									 "WHERE d.chat_id = c.chat_id "
+									 "AND d.state = 'decrypt_only' "
 									 "AND d.purpose <> 'search') "
 									 "ORDER BY u.looked_for_unused_at NULLS FIRST, c.chat_id "
 									 "LIMIT $1", &limit, 1);

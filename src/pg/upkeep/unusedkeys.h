@@ -1,0 +1,27 @@
+/*
+ * unusedkeys.h
+ *		The keys of one chat that were replaced and that no row names now: finds and destroys
+ *		them.  Not here: the proof that no row will name them in a moment (purge.c).
+ */
+#ifndef CHATCRYPT_UNUSEDKEYS_H
+#define CHATCRYPT_UNUSEDKEYS_H
+
+#include "pg/upkeep/lastlook.h"
+
+/* A key, by what is its own alone: ids come again where an extension is made anew. */
+typedef struct ChatcryptUnusedKey
+{
+	ChatcryptSoughtKey sought;
+	bytea	   *kcv;
+} ChatcryptUnusedKey;
+
+/* Raises for a chat that keeps its keys.  The list and its keys are in the memory context. */
+extern List *chatcrypt_unusedkeys_find(const uint8 chat_id[CC_ID_LEN], MemoryContext context);
+
+/*
+ * Locks the chat, and destroys those of the keys that are unused still, with a record in the
+ * history; how many they were.  Waits for no other session: raises where one has the chat locked.
+ */
+extern int	chatcrypt_unusedkeys_destroy(const uint8 chat_id[CC_ID_LEN], const List *keys);
+
+#endif
