@@ -8,6 +8,7 @@
 #include "utils/builtins.h"
 
 #include "pg/attachments/attachmentstore.h"
+#include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/keys/keys.h"
 #include "pg/store/statement.h"

@@ -90,3 +90,12 @@ chatcrypt_raise_for_message(cc_status status, const uint8 *chat_id, const uint8 
 					 errmsg("could not encrypt or decrypt: %s", cc_status_text(status))));
 	}
 }
+
+void
+chatcrypt_no_such_chat(const uint8 chat_id[CC_ID_LEN])
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("chat %s does not exist", chatcrypt_id_text(chat_id)),
+			 errhint("Create it with chatcrypt.create_chat() first.")));
+}

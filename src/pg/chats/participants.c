@@ -14,6 +14,7 @@
 
 #include "pg/access/access.h"
 #include "pg/access/moderation.h"
+#include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/chats/participants.h"
 #include "pg/history/events.h"

@@ -20,6 +20,7 @@
 
 #include "core/kdf.h"
 #include "pg/access/access.h"
+#include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"

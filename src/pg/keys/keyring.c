@@ -37,6 +37,7 @@
 
 #include "core/random.h"
 #include "pg/access/access.h"
+#include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/cache/guarded.h"
 #include "pg/keys/checkedkeys.h"
@@ -631,10 +632,7 @@ raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 	ChatcryptDekRow row;
 
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("chat %s does not exist", chatcrypt_id_text(chat_id)),
-				 errhint("Create it with chatcrypt.create_chat() before its first message.")));
+		chatcrypt_no_such_chat(chat_id);
 	if (version != 0 && chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), version, &row))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -16,6 +16,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/compat.h"
 #include "pg/history/events.h"
@@ -27,14 +28,6 @@
 
 #define IMPORT_VERSION_MAX	1000000000
 #define TRIES				10
-
-void
-chatcrypt_no_such_chat(const uint8 chat_id[CC_ID_LEN])
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("chat %s does not exist", chatcrypt_id_text(chat_id))));
-}
 
 /* The newest version that a chat ever had for a purpose; 0 for none. */
 uint32

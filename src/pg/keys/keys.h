@@ -32,9 +32,6 @@ extern bool chatcrypt_has_sealing_key(const uint8 chat_id[CC_ID_LEN]);
  */
 extern bool chatcrypt_ensure_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose);
 
-/* Raises: there is no such chat. */
-pg_noreturn extern void chatcrypt_no_such_chat(const uint8 chat_id[CC_ID_LEN]);
-
 /*
  * Inside an owner scope: keeps two changes of one chat's keys apart, and no writer of
  * messages waiting.

@@ -20,6 +20,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/base/errors.h"
 #include "pg/base/settings.h"
 #include "pg/keys/keys.h"
 #include "pg/keys/tenants.h"

@@ -11,6 +11,7 @@
 #include "utils/uuid.h"
 
 #include "kms/providers.h"
+#include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/keys/tenants.h"
@@ -200,8 +201,6 @@ chatcrypt_chat_wrapping(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapp
 	chatcrypt_owner_end(&scope);
 
 	if (found == 0 || !chatcrypt_store_deployment_id(wrapping->deployment_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("chat %s does not exist", chatcrypt_id_text(chat_id))));
+		chatcrypt_no_such_chat(chat_id);
 	chatcrypt_check_kms_key(wrapping->kms_key);
 }

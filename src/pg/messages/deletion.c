@@ -21,6 +21,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"

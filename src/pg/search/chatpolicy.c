@@ -21,6 +21,7 @@
 #include "utils/uuid.h"
 
 #include "pg/access/access.h"
+#include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/history/events.h"
 #include "pg/keys/keys.h"

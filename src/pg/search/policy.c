@@ -22,6 +22,7 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+#include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/keys/keys.h"
 #include "pg/search/policy.h"
