@@ -125,7 +125,7 @@ static bool
 read_policy(const uint8 *chat_id, void *value)
 {
 	ChatcryptSearchPolicy *policy = value;
-	uint64		now = policies.generation;
+	uint64		now = policies.generation.now;
 	TupleDesc	desc;
 	HeapTuple	row;
 

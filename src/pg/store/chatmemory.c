@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
@@ -21,45 +20,6 @@ typedef struct Place
 	uint64		generation;		/* as of which the value was read */
 } Place;
 
-static ChatcryptMemory *memories;
-
-static void
-note_relcache_change(Datum arg, Oid relation)
-{
-	(void) arg;
-	for (ChatcryptMemory *memory = memories; memory != NULL; memory = memory->next)
-		if (relation == InvalidOid || relation == memory->relations[0] ||
-			relation == memory->relations[1])
-			memory->generation++;
-}
-
-/* What a transaction saw of its own changes is not remembered where they may not come to be. */
-static void
-forget_all(void)
-{
-	for (ChatcryptMemory *memory = memories; memory != NULL; memory = memory->next)
-		memory->generation++;
-}
-
-static void
-note_transaction(XactEvent event, void *arg)
-{
-	(void) arg;
-	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT ||
-		event == XACT_EVENT_PREPARE)
-		forget_all();
-}
-
-static void
-note_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
-{
-	(void) mine;
-	(void) parent;
-	(void) arg;
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		forget_all();
-}
-
 static void *
 value_at(Place *place)
 {
@@ -69,15 +29,7 @@ value_at(Place *place)
 static void
 open_memory(ChatcryptMemory *memory)
 {
-	static bool watching = false;
-
-	if (!watching)
-	{
-		CacheRegisterRelcacheCallback(note_relcache_change, (Datum) 0);
-		RegisterXactCallback(note_transaction, NULL);
-		RegisterSubXactCallback(note_subtransaction, NULL);
-		watching = true;
-	}
+	chatcrypt_generation_watch(&memory->generation);
 	memory->places = (ChatcryptMemo) {
 		.name = "chatcrypt memory of chats",
 		.key_len = CC_ID_LEN,
@@ -85,18 +37,15 @@ open_memory(ChatcryptMemory *memory)
 		.most = REMEMBERED
 	};
 	memory->just_read = MemoryContextAllocZero(TopMemoryContext, memory->value_size);
-	memory->generation = 1;
-	memory->next = memories;
-	memories = memory;
 }
 
 /* Before anything is read: a change from here on must be noticed. */
 static void
 find_tables(ChatcryptMemory *memory)
 {
-	for (int i = 0; i < CHATCRYPT_MEMORY_TABLES; i++)
+	for (int i = 0; i < CHATCRYPT_GENERATION_TABLES; i++)
 		if (memory->tables[i] != NULL)
-			memory->relations[i] = chatcrypt_store_relation(memory->tables[i]);
+			memory->generation.relations[i] = chatcrypt_store_relation(memory->tables[i]);
 }
 
 const void *
@@ -105,15 +54,15 @@ chatcrypt_remember(ChatcryptMemory *memory, const uint8 chat_id[CC_ID_LEN])
 	Place	   *place;
 	uint64		now;
 
-	if (unlikely(memory->generation == 0))
+	if (unlikely(memory->generation.now == 0))
 		open_memory(memory);
 	AcceptInvalidationMessages();
 	place = chatcrypt_memo_find(&memory->places, chat_id);
-	if (place != NULL && place->generation == memory->generation)
+	if (place != NULL && place->generation == memory->generation.now)
 		return value_at(place);
 
 	find_tables(memory);
-	now = memory->generation;
+	now = memory->generation.now;
 	if (!memory->read(chat_id, memory->just_read))
 		return NULL;
 	place = chatcrypt_memo_enter(&memory->places, chat_id);
@@ -125,6 +74,6 @@ chatcrypt_remember(ChatcryptMemory *memory, const uint8 chat_id[CC_ID_LEN])
 void
 chatcrypt_forget(ChatcryptMemory *memory)
 {
-	if (memory->generation != 0)
-		memory->generation++;
+	if (memory->generation.now != 0)
+		memory->generation.now++;
 }

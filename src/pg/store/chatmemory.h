@@ -11,9 +11,8 @@
 #define CHATCRYPT_CHATMEMORY_H
 
 #include "core/bytes.h"
+#include "pg/store/generation.h"
 #include "pg/store/memo.h"
-
-#define CHATCRYPT_MEMORY_TABLES 2
 
 /* Reads what there is to know of a chat.  False where that must not be remembered. */
 typedef bool (*ChatcryptReadChat) (const uint8 chat_id[CC_ID_LEN], void *value);
@@ -21,16 +20,14 @@ typedef bool (*ChatcryptReadChat) (const uint8 chat_id[CC_ID_LEN], void *value);
 /* One for each thing to remember: static, its first three members given. */
 typedef struct ChatcryptMemory
 {
-	const char *tables[CHATCRYPT_MEMORY_TABLES];	/* that the values come from */
+	const char *tables[CHATCRYPT_GENERATION_TABLES];	/* that the values come from */
 	Size		value_size;
 	ChatcryptReadChat read;
 
 	/* chatmemory.c's own */
-	Oid			relations[CHATCRYPT_MEMORY_TABLES];
-	uint64		generation;		/* 0 before first use */
+	ChatcryptGeneration generation; /* of those tables; not watched before first use */
 	ChatcryptMemo places;
 	void	   *just_read;
-	struct ChatcryptMemory *next;
 } ChatcryptMemory;
 
 /* What is known of the chat, valid until the next call; NULL where read said false. */

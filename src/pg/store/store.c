@@ -5,8 +5,6 @@
  * A key that was destroyed must not be used by a transaction whose snapshot is
  * older than the destruction, so every look-up takes a catalog snapshot, which is
  * new each time and is allowed in parallel workers and on standbys.
- *
- * Changes are noticed through relation-cache invalidation: see invalidate.c.
  */
 #include "postgres.h"
 
@@ -14,20 +12,13 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/uuid.h"
 
 #include "core/kdf.h"
@@ -61,190 +52,6 @@ enum
 };
 
 #define DEPLOYMENT_ID	2
-
-/* The relations, looked up by name once and again when one of them changes. */
-typedef struct Relations
-{
-	Oid			dek;
-	Oid			dek_by_version;
-	Oid			dek_active;
-	Oid			chat;
-	Oid			chat_pkey;
-	Oid			participant;
-	Oid			participant_pkey;
-	Oid			deployment;
-} Relations;
-
-static Relations relations;
-static bool relations_known;
-static uint64 dek_generation = 1;
-
-static void
-note_relcache_change(Datum arg, Oid relation)
-{
-	(void) arg;
-	if (relation == InvalidOid || relation == relations.dek)
-		dek_generation++;
-	if (relation == InvalidOid || relation == relations.dek || relation == relations.chat ||
-		relation == relations.dek_by_version || relation == relations.dek_active ||
-		relation == relations.chat_pkey || relation == relations.participant ||
-		relation == relations.participant_pkey || relation == relations.deployment)
-		relations_known = false;
-}
-
-/*
- * What a (sub)transaction saw of its own rows must not be remembered when it
- * aborts, nor when it is prepared: then nobody knows yet what becomes of it.
- */
-static void
-note_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
-{
-	(void) mine;
-	(void) parent;
-	(void) arg;
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		dek_generation++;
-}
-
-static void
-note_transaction(XactEvent event, void *arg)
-{
-	(void) arg;
-	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT ||
-		event == XACT_EVENT_PREPARE)
-		dek_generation++;
-}
-
-static void
-watch_once(void)
-{
-	static bool watching = false;
-
-	if (watching)
-		return;
-	CacheRegisterRelcacheCallback(note_relcache_change, (Datum) 0);
-	RegisterXactCallback(note_transaction, NULL);
-	RegisterSubXactCallback(note_subtransaction, NULL);
-	watching = true;
-}
-
-static Oid
-find_relation(Oid schema, const char *name)
-{
-	Oid			relation = get_relname_relid(name, schema);
-
-	if (!OidIsValid(relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation chatcrypt.%s does not exist", name),
-				 errhint("Run CREATE EXTENSION chatcrypt in this database.")));
-	return relation;
-}
-
-static const Relations *
-get_relations(void)
-{
-	Oid			schema;
-
-	watch_once();
-	if (relations_known)
-		return &relations;
-	schema = get_namespace_oid("chatcrypt", false);
-	relations.dek = find_relation(schema, "dek");
-	relations.dek_by_version = find_relation(schema, "dek_by_version");
-	relations.dek_active = find_relation(schema, "dek_active");
-	relations.chat = find_relation(schema, "chat");
-	relations.chat_pkey = find_relation(schema, "chat_pkey");
-	relations.participant = find_relation(schema, "participant");
-	relations.participant_pkey = find_relation(schema, "participant_pkey");
-	relations.deployment = find_relation(schema, "deployment");
-	relations_known = true;
-	return &relations;
-}
-
-/*
- * Opens one of the relations above.  Who waited for its lock behind DROP EXTENSION
- * looks for it again, and finds another or says so.
- */
-static Relation
-open_relation(const Oid *known)
-{
-	Relation	relation = try_table_open(*known, AccessShareLock);
-
-	if (relation != NULL)
-	{
-		/*
-		 * Its lock brought news: REINDEX CONCURRENTLY may have given it other indexes,
-		 * and from here on cannot.
-		 */
-		(void) get_relations();
-		return relation;
-	}
-	relations_known = false;
-	(void) get_relations();
-	return table_open(*known, AccessShareLock);
-}
-
-uint64
-chatcrypt_dek_generation(void)
-{
-	watch_once();
-	return dek_generation;
-}
-
-Oid
-chatcrypt_store_relation(const char *name)
-{
-	return find_relation(get_namespace_oid("chatcrypt", false), name);
-}
-
-bool
-chatcrypt_store_is_named(Oid relation, const char *name)
-{
-	char	   *its_name = get_rel_name(relation);
-
-	return its_name != NULL && strcmp(its_name, name) == 0 &&
-		get_rel_namespace(relation) == get_namespace_oid("chatcrypt", true);
-}
-
-Oid
-chatcrypt_store_function(const char *schema, const char *name, Oid argument)
-{
-	List	   *names = list_make2(makeString(pstrdup(schema)), makeString(pstrdup(name)));
-
-	return LookupFuncName(names, 1, &argument, false);
-}
-
-/* The function of the policy on chatcrypt.sealed_message. */
-Oid
-chatcrypt_store_function_may_see(void)
-{
-	List	   *name = list_make2(makeString("chatcrypt"), makeString("may_see"));
-
-	return LookupFuncName(name, -1, NULL, false);
-}
-
-/* The function of the trigger on chatcrypt.sealed_message that refuses to part a row from its envelope. */
-Oid
-chatcrypt_store_function_require_new_envelope(void)
-{
-	List	   *name = list_make2(makeString("chatcrypt_internal"), makeString("require_new_envelope"));
-
-	return LookupFuncName(name, 0, NULL, false);
-}
-
-Oid
-chatcrypt_store_owner(void)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(get_relations()->dek));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation chatcrypt.dek");
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
 
 static void
 key_on(ScanKey key, AttrNumber column, Oid type_collation, RegProcedure equal, Datum value)
@@ -316,8 +123,8 @@ bool
 chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
 					uint32 version, ChatcryptDekRow *row)
 {
-	const Relations *known = get_relations();
-	Relation	dek = open_relation(&known->dek);
+	const ChatcryptRelations *known = chatcrypt_relations();
+	Relation	dek = chatcrypt_relations_open(&known->dek);
 	uint64		epoch = chatcrypt_keycache_epoch();
 	ScanKeyData keys[3];
 	SysScanDesc scan;
@@ -395,8 +202,8 @@ chatcrypt_has_no_rows(const char *table)
 static HeapTuple
 fetch_chat(const uint8 chat_id[CC_ID_LEN], TupleDesc *desc)
 {
-	const Relations *known = get_relations();
-	Relation	chat = open_relation(&known->chat);
+	const ChatcryptRelations *known = chatcrypt_relations();
+	Relation	chat = chatcrypt_relations_open(&known->chat);
 	ScanKeyData key;
 	HeapTuple	tuple;
 
@@ -435,8 +242,8 @@ chatcrypt_store_chat_is_new(const uint8 chat_id[CC_ID_LEN], bool *exists)
 bool
 chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor, bool *lasts)
 {
-	const Relations *known = get_relations();
-	Relation	participant = open_relation(&known->participant);
+	const ChatcryptRelations *known = chatcrypt_relations();
+	Relation	participant = chatcrypt_relations_open(&known->participant);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	bool		found;
@@ -458,8 +265,8 @@ chatcrypt_store_is_participant(const uint8 chat_id[CC_ID_LEN], const char *actor
 bool
 chatcrypt_store_deployment_id(uint8 deployment_id[CC_ID_LEN])
 {
-	const Relations *known = get_relations();
-	Relation	deployment = open_relation(&known->deployment);
+	const ChatcryptRelations *known = chatcrypt_relations();
+	Relation	deployment = chatcrypt_relations_open(&known->deployment);
 	SysScanDesc scan = systable_beginscan(deployment, InvalidOid, false,
 										  GetCatalogSnapshot(known->deployment), 0, NULL);
 	HeapTuple	tuple = systable_getnext(scan);

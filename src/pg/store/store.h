@@ -14,6 +14,7 @@
 #include "kms/provider.h"
 #include "pg/base/keytypes.h"
 #include "pg/compat.h"
+#include "pg/store/relations.h"
 
 /* A row of chatcrypt.dek, copied out.  No secret: the DEK is wrapped. */
 typedef struct ChatcryptDekRow
@@ -65,24 +66,5 @@ extern HeapTuple chatcrypt_find_row(const char *table, const char *index, Oid co
 
 /* The same for a table as a whole: is there no row at all? */
 extern bool chatcrypt_has_no_rows(const char *table);
-
-/*
- * Moves whenever a row of chatcrypt.dek that may have been remembered is changed or
- * removed, in the same session or, once it is committed, in any.  The caller has
- * accepted invalidation messages.
- */
-extern uint64 chatcrypt_dek_generation(void);
-
-/* Who owns the extension's tables: the user that its own writes run as. */
-extern Oid	chatcrypt_store_owner(void);
-extern Oid	chatcrypt_store_relation(const char *name);
-
-/* Raises for nothing: databases without the extension come here too. */
-extern bool chatcrypt_store_is_named(Oid relation, const char *name);
-extern Oid	chatcrypt_store_function_may_see(void);
-extern Oid	chatcrypt_store_function_require_new_envelope(void);
-
-/* A function of ours that takes one argument of this type. */
-extern Oid	chatcrypt_store_function(const char *schema, const char *name, Oid argument);
 
 #endif
