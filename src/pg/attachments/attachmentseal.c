@@ -16,6 +16,7 @@
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/compat.h"
+#include "pg/keys/cipher.h"
 #include "pg/keys/failedopens.h"
 #include "pg/keys/keyring.h"
 
@@ -63,9 +64,9 @@ chatcrypt_part_seal(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const 
 		chatcrypt_raise_part(status, chat_id);
 	sealed = palloc(VARHDRSZ + sealed_len);
 	SET_VARSIZE(sealed, VARHDRSZ + sealed_len);
-	chatcrypt_keyring_fresh_randomness();
+	chatcrypt_cipher_fresh_randomness();
 	key = chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_ATTACHMENTS);
-	status = cc_part_seal(chatcrypt_keyring_aead(), key->secret.attachment, key->version, id,
+	status = cc_part_seal(chatcrypt_cipher_aead(), key->secret.attachment, key->version, id,
 						  plaintext, len, (uint8 *) VARDATA(sealed));
 	if (status != CC_OK)
 		chatcrypt_raise_part(status, chat_id);
@@ -109,7 +110,7 @@ allocate_plaintext(const bytea *sealed, bytea **plaintext)
 static cc_status
 open_whole(const ChatcryptKey *key, const cc_part_id *id, const bytea *sealed, bytea *plaintext)
 {
-	return cc_part_open_all(chatcrypt_keyring_aead(), key->secret.attachment, key->version, id,
+	return cc_part_open_all(chatcrypt_cipher_aead(), key->secret.attachment, key->version, id,
 							(const uint8 *) VARDATA_ANY(sealed), VARSIZE_ANY_EXHDR(sealed),
 							(uint8 *) VARDATA(plaintext));
 }
@@ -253,8 +254,8 @@ open_chunk(const cc_part *part, uint32 n, const uint8 *sealed, uint32 from, uint
 	cc_status	status;
 
 	if (from <= begin && end <= to)
-		return cc_part_open_chunk(chatcrypt_keyring_aead(), part, n, sealed, out + (begin - from));
-	status = cc_part_open_chunk(chatcrypt_keyring_aead(), part, n, sealed, room);
+		return cc_part_open_chunk(chatcrypt_cipher_aead(), part, n, sealed, out + (begin - from));
+	status = cc_part_open_chunk(chatcrypt_cipher_aead(), part, n, sealed, room);
 	if (status == CC_OK && wanted < Min(end, to))
 		memcpy(out + (wanted - from), room + (wanted - begin), Min(end, to) - wanted);
 	cc_wipe(room, CC_CHUNK_LEN);

@@ -8,6 +8,7 @@
 
 #include "core/attachment.h"
 #include "core/filemeta.h"
+#include "pg/compat.h"
 #include "pg/messages/seal.h"
 
 /* ---------- parts ---------- */

@@ -25,7 +25,7 @@ typedef struct ChatcryptAsked
 /* As of when a key was checked. */
 typedef struct ChatcryptCheckedAt
 {
-	uint64		generation;		/* of chatcrypt.dek: pg/store/store.h */
+	uint64		generation;		/* of chatcrypt.dek: pg/store/relations.h */
 	uint64		epoch;			/* of the shared cache: pg/cache/keycache.h */
 } ChatcryptCheckedAt;
 

@@ -1,40 +1,13 @@
 /*
  * keyring.h
- *		The keys that this process has at hand: the fast path of every message.
+ *		Keys for other rooms: the key that a chat seals with, or that an envelope names.
+ *		Participants' rights are checked here, and in every function that gives a key.
  */
 #ifndef CHATCRYPT_KEYRING_H
 #define CHATCRYPT_KEYRING_H
 
-#include "core/envelope.h"
-#include "pg/cache/keycache.h"
-#include "pg/service/requests.h"
-#include "pg/store/store.h"
-
-/* What a key is wanted for: which DEK that takes, and what is made of it. */
-typedef enum ChatcryptUse
-{
-	CHATCRYPT_FOR_MESSAGES,		/* K(message) and K(commit) of a data DEK */
-	CHATCRYPT_FOR_CONVERSATION, /* a conversation DEK itself */
-	CHATCRYPT_FOR_ATTACHMENTS,	/* K(attachment) of a data DEK */
-	CHATCRYPT_FOR_SEARCH		/* K(search) of a search DEK */
-} ChatcryptUse;
-
-/* The purpose of the DEK behind a use. */
-extern ChatcryptPurpose chatcrypt_purpose_of(ChatcryptUse use);
-
-/* One key, ready for use.  Secret: it stays in guarded memory, and is never copied out. */
-typedef struct ChatcryptKey
-{
-	uint32		version;
-	ChatcryptUse use;
-	union
-	{
-		cc_message_keys message;
-		uint8		conversation[CC_DEK_LEN];
-		uint8		attachment[CC_DEK_LEN];
-		cc_hmac_key search;
-	}			secret;
-} ChatcryptKey;
+#include "pg/keys/keyuse.h"
+#include "pg/service/kmsjob.h"
 
 /*
  * Each of these asks first whether the actor takes part in the chat, or whether one must be
@@ -69,17 +42,5 @@ extern void chatcrypt_keyring_note_no_key(const uint8 chat_id[CC_ID_LEN], Chatcr
  */
 extern const ChatcryptKey *chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
 												   uint32 version, ChatcryptKmsJob *failure);
-
-/* A job to unwrap the key of a row, which must stay. */
-extern void chatcrypt_keyring_job_for_row(const ChatcryptDekRow *row, ChatcryptKmsJob *job);
-
-/*
- * Drops randomness that an earlier statement drew ahead.  To be called before any
- * is drawn: two machines cloned from one between statements must not share salts.
- */
-extern void chatcrypt_keyring_fresh_randomness(void);
-
-/* This process's cipher context, re-keyed by each message. */
-extern cc_aead *chatcrypt_keyring_aead(void);
 
 #endif

@@ -5,7 +5,7 @@
  *
  * The wrapped keys are set to NULL in the rows, which stay.  No session opens
  * anything with them once that is committed: a local cache reads the row again
- * (store.c), and the shared cache holds nothing that matches it.  What it still
+ * (ring.c), and the shared cache holds nothing that matches it.  What it still
  * holds is wiped at commit.
  *
  * Files are deleted as well: how many bytes are stored of one tells its size, key or no

@@ -18,7 +18,8 @@
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
-#include "pg/keys/keyring.h"
+#include "pg/cache/keycache.h"
+#include "pg/keys/keyrow.h"
 #include "pg/keys/warm.h"
 #include "pg/keys/wrapping.h"
 #include "pg/procedures/progress.h"
@@ -110,7 +111,7 @@ warm_some(ChatcryptWarming *warming, RowOf row_of, const void *wanted, int first
 		if (!row_of(wanted, i, &rows[njobs]) || rows[njobs].state == CHATCRYPT_DEK_DESTROYED ||
 			!is_cold(&rows[njobs].id))
 			continue;
-		chatcrypt_keyring_job_for_row(&rows[njobs], &jobs[njobs]);
+		chatcrypt_keyrow_job(&rows[njobs], &jobs[njobs]);
 		njobs++;
 	}
 	if (njobs > 0)

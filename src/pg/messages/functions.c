@@ -21,6 +21,7 @@
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
+#include "pg/keys/cipher.h"
 #include "pg/keys/keyring.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/messages.h"
@@ -242,7 +243,7 @@ chatcrypt_new_message_id(PG_FUNCTION_ARGS)
 		(GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
 
 	(void) fcinfo;
-	chatcrypt_keyring_fresh_randomness();
+	chatcrypt_cipher_fresh_randomness();
 	if (cc_random_bytes(id->data + 6, UUID_LEN - 6) != CC_OK)
 		chatcrypt_raise(CC_ERR_RANDOM, NULL);
 	for (int i = 0; i < 6; i++)

@@ -18,9 +18,11 @@
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
+#include "pg/keys/cipher.h"
 #include "pg/keys/failedopens.h"
 #include "pg/keys/keyring.h"
 #include "pg/messages/seal.h"
+#include "pg/store/store.h"
 
 #define CACHE_LINE		64
 #define PREFETCH_MAX	512		/* beyond it the processor has noticed by itself */
@@ -62,7 +64,7 @@ seal_with(const ChatcryptKey *key, const uint8 *message_id, const ChatcryptAad *
 	if (aad->unbindable)
 		return CC_ERR_TOO_LARGE;
 	*out_len = len + CC_ENVELOPE_OVERHEAD;
-	return cc_envelope_seal(chatcrypt_keyring_aead(), &key->secret.message, key->version,
+	return cc_envelope_seal(chatcrypt_cipher_aead(), &key->secret.message, key->version,
 							message_id, aad->bytes, aad->len, plaintext, len, out);
 }
 
@@ -75,7 +77,7 @@ open_with(const ChatcryptKey *key, const uint8 *message_id, const ChatcryptAad *
 			cc_secretbox_open(key->secret.conversation, key->version, envelope, len, plaintext);
 	if (aad->unbindable)
 		return CC_ERR_AUTH;
-	return cc_envelope_open(chatcrypt_keyring_aead(), &key->secret.message, key->version,
+	return cc_envelope_open(chatcrypt_cipher_aead(), &key->secret.message, key->version,
 							message_id, aad->bytes, aad->len, envelope, len, plaintext);
 }
 
@@ -102,7 +104,7 @@ seal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const char
 	if (len > MaxAllocSize - VARHDRSZ - MOST_OVERHEAD)
 		chatcrypt_raise(CC_ERR_TOO_LARGE, chat_id);
 	envelope = palloc(VARHDRSZ + len + MOST_OVERHEAD);
-	chatcrypt_keyring_fresh_randomness();
+	chatcrypt_cipher_fresh_randomness();
 	status = seal_with(choose(chat_id), message_id, aad ? aad : &no_aad,
 					   (const uint8 *) plaintext, len, (uint8 *) VARDATA(envelope), &envelope_len);
 	if (status != CC_OK)

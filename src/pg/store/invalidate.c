@@ -2,7 +2,7 @@
  * invalidate.c
  *		The trigger that has every session forget what it remembers of our tables.
  *
- * Sessions remember rows of dek, chat, participant and other tables (keyring.c,
+ * Sessions remember rows of dek, chat, participant and other tables (ring.c,
  * chatmemory.c).  The trigger asks for relation-cache invalidation; PostgreSQL delivers it
  * at commit, in this cluster and by WAL on its standbys.  It fires before the UPDATE or
  * DELETE of a row, and after TRUNCATE.  Row triggers, because the apply worker of logical

@@ -20,6 +20,7 @@
 #include "pg/messages/rowmover.h"
 #include "pg/messages/seal.h"
 #include "pg/store/owner.h"
+#include "pg/store/store.h"
 #include "pg/upkeep/reencryption_pass.h"
 
 /* Envelopes that one UPDATE carries; an array of them must stay well below 1 GB. */
