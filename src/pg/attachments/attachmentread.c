@@ -29,6 +29,7 @@
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
+#include "pg/messages/utf8.h"
 #include "pg/store/statement.h"
 
 #define CHUNKS_AT_ONCE		64		/* 1 MB */

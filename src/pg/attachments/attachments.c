@@ -24,6 +24,7 @@
 #include "pg/keys/keys.h"
 #include "pg/messages/messages.h"
 #include "pg/messages/retention.h"
+#include "pg/messages/utf8.h"
 #include "pg/store/statement.h"
 
 /* Arguments of put_attachment() and begin_attachment() from the name on. */

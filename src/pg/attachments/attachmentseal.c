@@ -19,6 +19,7 @@
 #include "pg/keys/cipher.h"
 #include "pg/keys/failedopens.h"
 #include "pg/keys/keyring.h"
+#include "pg/messages/diagnosis.h"
 
 void
 chatcrypt_raise_part(cc_status status, const uint8 *chat_id)

@@ -29,6 +29,7 @@
 #include "pg/compat.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
+#include "pg/messages/utf8.h"
 
 #define UUID_TEXT_LEN 36
 

@@ -33,6 +33,7 @@
 #include "pg/keys/keys.h"
 #include "pg/messages/messages.h"
 #include "pg/messages/seal.h"
+#include "pg/messages/utf8.h"
 
 /* ---------- fields ---------- */
 

@@ -1,18 +1,17 @@
 /*
  * seal.c
  *		Sealing and opening of one message: see seal.h.
+ *		Not here: the text in it (utf8.c), and why it does not open (diagnosis.c).
  *
  * The order is always the same: allocate, fetch the key, work, and only then
  * report, so that no error passes over a key.
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "core/envelope.h"
 #include "core/secretbox.h"
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
@@ -22,6 +21,7 @@
 #include "pg/keys/failedopens.h"
 #include "pg/keys/keyring.h"
 #include "pg/messages/seal.h"
+#include "pg/messages/utf8.h"
 #include "pg/store/store.h"
 
 #define CACHE_LINE		64
@@ -127,22 +127,6 @@ chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC
 	return seal(data_key, chat_id, message_id, plaintext, len, aad);
 }
 
-char *
-chatcrypt_text_to_utf8(const text *given, Size *len)
-{
-	char	   *plain = VARDATA_ANY(given);
-	char	   *utf8;
-
-	*len = VARSIZE_ANY_EXHDR(given);
-	/* A server without an encoding takes any bytes; its own check would show some of them. */
-	if (GetDatabaseEncoding() == PG_SQL_ASCII && !pg_verify_mbstr(PG_UTF8, plain, *len, true))
-		return NULL;
-	utf8 = pg_server_to_any(plain, *len, PG_UTF8);
-	if (utf8 != plain)
-		*len = strlen(utf8);
-	return utf8;
-}
-
 bytea *
 chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 					const text *body, const ChatcryptAad *aad)
@@ -193,8 +177,7 @@ chatcrypt_fresh_envelope_version(const struct varlena *envelope)
 	return version;
 }
 
-/* Which key an envelope asks for; false where no such envelope can exist in any chat. */
-static cc_status
+static inline cc_status
 inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptUse *use)
 {
 	cc_status	status = cc_envelope_inspect((const uint8 *) VARDATA_ANY(envelope),
@@ -209,6 +192,12 @@ inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptUse *use)
 	*use = info->suite == CC_SUITE_CONVERSATION ? CHATCRYPT_FOR_CONVERSATION :
 		CHATCRYPT_FOR_MESSAGES;
 	return CC_OK;
+}
+
+cc_status
+chatcrypt_seal_inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptUse *use)
+{
+	return inspect(envelope, info, use);
 }
 
 /*
@@ -339,73 +328,11 @@ chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 
 bytea *
 chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-				const bytea *envelope, const ChatcryptAad *aad, ChatcryptKmsJob *failure)
+				const bytea *envelope, const ChatcryptAad *aad, ChatcryptKmsJob *failure,
+				cc_status *why)
 {
-	cc_status	why;
-
 	memset(failure, 0, sizeof(*failure));
-	return open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL, failure, &why);
-}
-
-/*
- * UTF-8 in the server's encoding, or NULL where that lacks a character.  PostgreSQL's
- * own conversion would raise, with bytes of the message in the error.
- */
-static text *
-convert_to_server(const char *utf8, Size len)
-{
-	Oid			conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
-	Size		room = (len + 1) * MAX_CONVERSION_GROWTH;
-	text	   *volatile result = NULL;
-	char	   *native;
-
-	if (!OidIsValid(conversion) || room > PG_INT32_MAX)
-		return NULL;
-	native = MemoryContextAllocHuge(CurrentMemoryContext, room);
-	PG_TRY();
-	{
-		if (pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(),
-										  (unsigned char *) utf8, (int) len,
-										  (unsigned char *) native, (int) room, true) == (int) len)
-			result = cstring_to_text(native);
-	}
-	PG_FINALLY();
-	{
-		cc_wipe(native, room);	/* a conversion that somebody made may raise whatever it was told */
-	}
-	PG_END_TRY();
-	pfree(native);
-	return result;
-}
-
-/* Is it text?  In the server's encoding, or as it is where that encoding is none. */
-static text *
-as_server_text(struct varlena *plaintext)
-{
-	Size		len = VARSIZE(plaintext) - VARHDRSZ;
-
-	if (!pg_verify_mbstr(PG_UTF8, VARDATA(plaintext), len, true))
-		return NULL;
-	if (len == 0 || GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
-		return plaintext;
-	return convert_to_server(VARDATA(plaintext), len);
-}
-
-text *
-chatcrypt_text_from_utf8(const char *utf8, Size len)
-{
-	if (!pg_verify_mbstr(PG_UTF8, utf8, len, true))
-		return NULL;
-	if (len == 0 || GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
-		return cstring_to_text_with_len(utf8, len);
-	return convert_to_server(utf8, len);
-}
-
-void
-chatcrypt_wipe_text(text *plaintext)
-{
-	if (plaintext != NULL)
-		cc_wipe(VARDATA_ANY(plaintext), VARSIZE_ANY_EXHDR(plaintext));
+	return open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL, failure, why);
 }
 
 static void
@@ -439,7 +366,7 @@ chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 
 	if (plaintext == NULL)
 		return NULL;
-	result = as_server_text(plaintext);
+	result = chatcrypt_utf8_as_text(plaintext);
 	if (result == plaintext)
 		return result;
 	is_utf8 = pg_verify_mbstr(PG_UTF8, VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ, true);
@@ -487,72 +414,4 @@ chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[
 						 const bytea *envelope, const ChatcryptAad *aad, cc_status *why)
 {
 	return reseal(data_key, chat_id, message_id, envelope, aad, why);
-}
-
-char *
-chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version,
-								 const ChatcryptKmsJob *failure)
-{
-	ChatcryptMode mode;
-	ChatcryptDekRow row;
-
-	if (failure->wrong_key)
-		return psprintf("wrong key: version %u unwraps to another key than the one that was "
-						"wrapped", version);
-	if (failure->outcome != CC_KMS_OK)
-		return psprintf("key not unwrapped: version %u: %s", version,
-						failure->error[0] != '\0' ? failure->error :
-						cc_kms_outcome_text(failure->outcome));
-	if (!chatcrypt_store_chat_mode(chat_id, &mode))
-		return pstrdup("no key: there is no such chat");
-	if (chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), version, &row))
-		return psprintf("key destroyed: version %u", version);
-	return psprintf("no key: the chat has none of version %u", version);
-}
-
-/* Whether the key or the bytes are the wrong ones is told to administrators and auditors alone. */
-static char *
-what_is_wrong_with_bytes(const ChatcryptKey *key, const uint8 *message_id, const bytea *envelope,
-						 const ChatcryptAad *aad, cc_status status)
-{
-	if (status != CC_ERR_AUTH)
-		return psprintf("not an envelope: %s", cc_status_text(status));
-	if (key->use == CHATCRYPT_FOR_CONVERSATION)
-		return pstrdup("damaged, or sealed under another key");
-	if (cc_envelope_is_committed(&key->secret.message, key->version, message_id,
-								 (const uint8 *) VARDATA_ANY(envelope),
-								 VARSIZE_ANY_EXHDR(envelope)))
-		return psprintf("damaged: the key and the message are right, %s are not",
-						aad != NULL && aad->of_row ? "the bytes, the sender or the time" :
-						"the bytes or the additional data");
-	return pstrdup("wrong key: sealed under another key or for another message, "
-				   "or damaged at its beginning");
-}
-
-char *
-chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-						const bytea *envelope, const ChatcryptAad *aad)
-{
-	const uint8 *bytes = (const uint8 *) VARDATA_ANY(envelope);
-	cc_envelope_info info;
-	ChatcryptUse use;
-	ChatcryptKmsJob failure;
-	const ChatcryptKey *key;
-	cc_status	status = inspect(envelope, &info, &use);
-	uint8	   *plaintext;
-
-	if (status == CC_ERR_SUITE)
-		return psprintf("unknown suite: %u", bytes[0]);
-	if (status != CC_OK)
-		return psprintf("not an envelope: %s", cc_status_text(status));
-	plaintext = palloc(info.plaintext_len + 1);
-	key = chatcrypt_keyring_probe(chat_id, use, info.dek_version, &failure);
-	if (key == NULL)
-		return chatcrypt_what_is_wrong_with_key(chat_id, use, info.dek_version, &failure);
-	status = open_with(key, message_id, aad ? aad : &no_aad, bytes, VARSIZE_ANY_EXHDR(envelope),
-					   plaintext);
-	cc_wipe(plaintext, info.plaintext_len);
-	pfree(plaintext);
-	return status == CC_OK ? NULL :
-		what_is_wrong_with_bytes(key, message_id, envelope, aad, status);
 }

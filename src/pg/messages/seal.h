@@ -5,7 +5,7 @@
 #ifndef CHATCRYPT_SEAL_H
 #define CHATCRYPT_SEAL_H
 
-#include "core/bytes.h"
+#include "core/envelope.h"
 #include "pg/keys/keyring.h"
 
 /* Additional data of an envelope.  A pointer to it may be NULL, for none. */
@@ -43,6 +43,10 @@ extern bytea *chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 me
 extern bytea *chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN],
 									 const uint8 message_id[CC_ID_LEN], const char *plaintext,
 									 Size len, const ChatcryptAad *aad);
+
+/* Which key an envelope asks for; an error where no such envelope can exist in any chat. */
+extern CC_MUST_CHECK cc_status chatcrypt_seal_inspect(const bytea *envelope, cc_envelope_info *info,
+													  ChatcryptUse *use);
 
 /* The key version that an envelope of any format names; 0 for what is no envelope. */
 extern int32 chatcrypt_envelope_version(const struct varlena *envelope);
@@ -85,10 +89,9 @@ extern text *chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 mes
  * the KMS does not give the key; then failure says so, as chatcrypt_keyring_probe()
  * does.  The plaintext is the caller's to wipe.
  */
-struct ChatcryptKmsJob;
 extern bytea *chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 							  const bytea *envelope, const ChatcryptAad *aad,
-							  struct ChatcryptKmsJob *failure);
+							  ChatcryptKmsJob *failure, cc_status *why);
 
 /*
  * Seals what an envelope holds anew, under the chat's active key.  The plaintext
@@ -99,29 +102,5 @@ extern bytea *chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 messa
 extern bytea *chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN],
 									   const uint8 message_id[CC_ID_LEN], const bytea *envelope,
 									   const ChatcryptAad *aad, cc_status *why);
-
-/* What keeps an envelope from opening, in words; NULL for nothing.  Raises for none of it. */
-extern char *chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN],
-									 const uint8 message_id[CC_ID_LEN], const bytea *envelope,
-									 const ChatcryptAad *aad);
-
-/* Why chatcrypt_keyring_probe() found no key, in words, from the failure that it filled. */
-extern char *chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
-											  uint32 version, const ChatcryptKmsJob *failure);
-
-/*
- * Text of the server's encoding as UTF-8: its own bytes where it is that already.  NULL
- * where a server without an encoding holds something else.  The caller wipes copies.
- */
-extern char *chatcrypt_text_to_utf8(const text *given, Size *len);
-
-/*
- * The reverse: a new text; NULL for what is no UTF-8, or cannot be shown in the server's
- * encoding.
- */
-extern text *chatcrypt_text_from_utf8(const char *utf8, Size len);
-
-/* For a caller that has opened a text and is done with it; NULL for none. */
-extern void chatcrypt_wipe_text(text *plaintext);
 
 #endif

@@ -25,6 +25,7 @@
 #include "pg/messages/rowstatements.h"
 #include "pg/messages/seal.h"
 #include "pg/messages/unopened.h"
+#include "pg/messages/utf8.h"
 #include "pg/messages/viewtrigger.h"
 #include "pg/store/observer.h"
 #include "pg/store/statement.h"

@@ -133,6 +133,7 @@ open_body(ChatcryptFeedBatch *batch, const Row *row, bytea **body)
 	const uint8 *chat_id = DatumGetUUIDP(row->values[ROW_CHAT_ID])->data;
 	ChatcryptRowAad aad;
 	ChatcryptKmsJob failure;
+	cc_status	why;
 
 	if (row->nulls[ROW_ENVELOPE])
 		return SAY_NO_TEXT;
@@ -144,7 +145,7 @@ open_body(ChatcryptFeedBatch *batch, const Row *row, bytea **body)
 											  DatumGetTimestampTz(row->values[ROW_BOUND_TIME]),
 											  row->nulls[ROW_SENDER] ? NULL :
 											  DatumGetTextPP(row->values[ROW_SENDER])),
-							&failure);
+							&failure, &why);
 	if (failure.outcome != CC_KMS_OK || failure.wrong_key)
 	{
 		note_down(batch, chat_id, &failure);

@@ -21,6 +21,7 @@
 #include "pg/base/settings.h"
 #include "pg/compat.h"
 #include "pg/messages/binding.h"
+#include "pg/messages/diagnosis.h"
 #include "pg/messages/seal.h"
 #include "pg/store/owner.h"
 #include "pg/upkeep/findings.h"

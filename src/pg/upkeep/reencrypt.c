@@ -24,6 +24,7 @@
 #include "pg/compat.h"
 #include "pg/keys/keyring.h"
 #include "pg/messages/seal.h"
+#include "pg/messages/utf8.h"
 #include "pg/procedures/progress.h"
 #include "pg/procedures/work.h"
 #include "pg/store/owner.h"

@@ -22,6 +22,7 @@
 #include "pg/access/access.h"
 #include "pg/compat.h"
 #include "pg/messages/binding.h"
+#include "pg/messages/diagnosis.h"
 #include "pg/messages/seal.h"
 #include "pg/procedures/progress.h"
 #include "pg/procedures/work.h"
