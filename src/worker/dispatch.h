@@ -33,7 +33,7 @@
 
 #include "kms/retrypolicy.h"
 #include "pg/service/kms_stats.h"
-#include "pg/service/slots.h"
+#include "pg/service/workerslots.h"
 #include "worker/transport.h"
 
 #define KMS_OPS			4

@@ -31,6 +31,8 @@
 #include "pg/compat.h"
 #include "pg/service/failurelog.h"
 #include "pg/service/heartbeat.h"
+#include "pg/service/slotdirectory.h"
+#include "pg/service/workerslots.h"
 #include "worker/arrivals.h"
 #include "worker/batches.h"
 #include "worker/sessions.h"

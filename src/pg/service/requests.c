@@ -21,6 +21,7 @@
 #include "pg/service/heartbeat.h"
 #include "pg/service/kms_stats.h"
 #include "pg/service/requests.h"
+#include "pg/service/slotdirectory.h"
 #include "pg/service/slots.h"
 #include "pg/service/waits.h"
 

@@ -2,7 +2,7 @@
  * requests.h
  *		How a backend asks the KMS worker for something and waits for the answer.
  *
- * A fixed array of slots (slots.h) carries requests; a backend fills
+ * A fixed array of slots (slotdirectory.h) carries requests; a backend fills
  * slots, sets the worker's latch and sleeps on each slot's condition variable
  * under a wait event of its own.  Cancel, statement_timeout, termination and an
  * ERROR at any point release the slots (a slot that the worker is working on is

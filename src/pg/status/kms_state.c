@@ -8,7 +8,7 @@
 #include "pg/base/clock.h"
 #include "pg/service/heartbeat.h"
 #include "pg/service/kms_stats.h"
-#include "pg/service/slots.h"
+#include "pg/service/slotdirectory.h"
 #include "pg/status/row.h"
 
 PG_FUNCTION_INFO_V1(chatcrypt_read_kms_status);

@@ -18,7 +18,7 @@
 #include "pg/cache/keycache.h"
 #include "pg/service/heartbeat.h"
 #include "pg/service/requests.h"
-#include "pg/service/slots.h"
+#include "pg/service/slotdirectory.h"
 #include "pg/service/waits.h"
 #include "pg/status/row.h"
 

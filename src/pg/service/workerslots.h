@@ -1,0 +1,23 @@
+/*
+ * workerslots.h
+ *		The worker's side of the request slots: what is pending is taken, and answered.
+ *		States and locks are in slotdirectory.h; the backends' side is slots.h.
+ */
+#ifndef CHATCRYPT_WORKERSLOTS_H
+#define CHATCRYPT_WORKERSLOTS_H
+
+#include "pg/service/slot.h"
+
+extern void chatcrypt_slots_attach_worker(void);
+extern void chatcrypt_slots_detach_worker(void);
+
+/* Hands over what is pending, oldest first. */
+extern int	chatcrypt_slots_take(int slots[CHATCRYPT_SLOTS]);
+extern const ChatcryptSlotRequest *chatcrypt_slot_request(int slot);
+extern cc_kms_item *chatcrypt_slot_item(int slot);
+
+/* False where nobody wants the answer any more; deadline_ms moves when others join. */
+extern bool chatcrypt_slot_wanted(int slot, int64 *deadline_ms);
+extern void chatcrypt_slot_finish(int slot, const ChatcryptSlotAnswer *answer);
+
+#endif
