@@ -32,12 +32,12 @@
 #include "pg/base/settings.h"
 #include "pg/cache/guarded.h"
 #include "pg/cache/keycache.h"
+#include "pg/cache/lives.h"
 
 #define WAYS		16
 #define PROTECTED	12			/* the others are for newcomers to show what they are */
 #define PARTITIONS	64
 #define SLACK_PERCENT	150
-#define LIFE_BUCKETS	1024
 
 typedef struct CacheEntry
 {
@@ -367,45 +367,73 @@ compare_chat_ids(const void *a, const void *b)
 	return memcmp(a, b, CC_ID_LEN);
 }
 
-/*
- * Walks all sets: rare, and each lock is held for one set only.  The epoch moves
- * before, so that no key is put behind our back, and after, because a local cache
- * may have asked in between for an entry that was still there.
- */
-void
-chatcrypt_keycache_evict_chats(Oid database, uint8 *chat_ids, Size count)
+/* Whether a key is one of those that a walk is for. */
+typedef bool (*Condition) (const CacheEntry *entry, const void *arg);
+
+/* Walks all sets: rare, and each lock is held for one set only. */
+static void
+wipe_where(Condition holds, const void *arg)
 {
-	qsort(chat_ids, count, CC_ID_LEN, compare_chat_ids);
-	pg_atomic_fetch_add_u64(&shared->epoch, 1);
 	for (uint32 number = 0; number < shared->nsets; number++)
 	{
 		LWLock	   *lock;
 		CacheSet   *set = lock_set(number, &lock);
 
 		for (int way = 0; way < WAYS; way++)
-			if (set->tags[way] != 0 && set->entries[way].id.database == database &&
-				bsearch(set->entries[way].id.chat_id, chat_ids, count, CC_ID_LEN,
-						compare_chat_ids) != NULL)
+			if (set->tags[way] != 0 && holds(&set->entries[way], arg))
 				wipe_way(set, way);
 		LWLockRelease(lock);
 	}
+}
+
+typedef struct Chats
+{
+	Oid			database;
+	const uint8 *ids;			/* sorted */
+	Size		count;
+} Chats;
+
+static bool
+is_of_chats(const CacheEntry *entry, const void *arg)
+{
+	const Chats *chats = arg;
+
+	return entry->id.database == chats->database &&
+		bsearch(entry->id.chat_id, chats->ids, chats->count, CC_ID_LEN, compare_chat_ids) != NULL;
+}
+
+/*
+ * The epoch moves before, so that no key is put behind our back, and after, because a local
+ * cache may have asked in between for an entry that was still there.
+ */
+void
+chatcrypt_keycache_evict_chats(Oid database, uint8 *chat_ids, Size count)
+{
+	Chats		chats = {.database = database, .ids = chat_ids, .count = count};
+
+	qsort(chat_ids, count, CC_ID_LEN, compare_chat_ids);
 	pg_atomic_fetch_add_u64(&shared->epoch, 1);
+	wipe_where(is_of_chats, &chats);
+	pg_atomic_fetch_add_u64(&shared->epoch, 1);
+}
+
+static bool
+is_of_database(const CacheEntry *entry, const void *arg)
+{
+	return entry->id.database == *(const Oid *) arg;
 }
 
 void
 chatcrypt_keycache_evict_database(Oid database)
 {
-	for (uint32 number = 0; number < shared->nsets; number++)
-	{
-		LWLock	   *lock;
-		CacheSet   *set = lock_set(number, &lock);
-
-		for (int way = 0; way < WAYS; way++)
-			if (set->tags[way] != 0 && set->entries[way].id.database == database)
-				wipe_way(set, way);
-		LWLockRelease(lock);
-	}
+	wipe_where(is_of_database, &database);
 	pg_atomic_fetch_add_u64(&shared->epoch, 1);
+}
+
+static bool
+is_past_its_limits(const CacheEntry *entry, const void *arg)
+{
+	return past_its_limits(entry, *(const int64 *) arg);
 }
 
 void
@@ -413,16 +441,7 @@ chatcrypt_keycache_sweep(void)
 {
 	int64		now = chatcrypt_now_ms();
 
-	for (uint32 number = 0; number < shared->nsets; number++)
-	{
-		LWLock	   *lock;
-		CacheSet   *set = lock_set(number, &lock);
-
-		for (int way = 0; way < WAYS; way++)
-			if (set->tags[way] != 0 && past_its_limits(&set->entries[way], now))
-				wipe_way(set, way);
-		LWLockRelease(lock);
-	}
+	wipe_where(is_past_its_limits, &now);
 }
 
 uint64
@@ -431,46 +450,12 @@ chatcrypt_keycache_epoch(void)
 	return pg_atomic_read_u64(&shared->epoch);
 }
 
-/* How long keys will stay, counted roughly: the median would take them all at once otherwise. */
-typedef struct Lives
-{
-	uint64		count;
-	int64		shortest;
-	int64		longest;
-	uint32		buckets[LIFE_BUCKETS];
-} Lives;
-
-static void
-count_life(Lives *lives, int64 left_ms)
-{
-	int64		max_age = (int64) chatcrypt_cache_max_age * 1000;
-
-	left_ms = Min(left_ms, max_age - 1);
-	if (lives->count == 0 || left_ms < lives->shortest)
-		lives->shortest = left_ms;
-	lives->longest = Max(lives->longest, left_ms);
-	lives->buckets[left_ms * LIFE_BUCKETS / max_age]++;
-	lives->count++;
-}
-
-static int64
-median_life(const Lives *lives)
-{
-	uint64		seen = 0;
-	int			bucket = 0;
-
-	while (bucket < LIFE_BUCKETS && (seen += lives->buckets[bucket]) * 2 < lives->count)
-		bucket++;
-	return Min(Max((int64) chatcrypt_cache_max_age * 1000 * bucket / LIFE_BUCKETS, lives->shortest),
-			   lives->longest);
-}
-
 void
 chatcrypt_keycache_stats(ChatcryptCacheStats *stats)
 {
 	int64		now = chatcrypt_now_ms();
 	uint64		entries = 0;
-	Lives		lives = {0};
+	ChatcryptLives lives = {0};
 
 	for (uint32 number = 0; number < shared->nsets; number++)
 	{
@@ -484,8 +469,8 @@ chatcrypt_keycache_stats(ChatcryptCacheStats *stats)
 			entries++;
 			if (past_its_limits(&set->entries[way], now))
 				continue;
-			count_life(&lives, set->entries[way].loaded_at +
-					   (int64) chatcrypt_cache_max_age * 1000 - now);
+			chatcrypt_lives_count(&lives, set->entries[way].loaded_at +
+								  (int64) chatcrypt_cache_max_age * 1000 - now);
 		}
 		LWLockRelease(lock);
 	}
@@ -502,7 +487,7 @@ chatcrypt_keycache_stats(ChatcryptCacheStats *stats)
 		.locked = shared->locked,
 		.dumpable = false,		/* the server does not start where the kernel refuses the advice */
 		.first_left_ms = lives.count > 0 ? lives.shortest : -1,
-		.half_left_ms = lives.count > 0 ? median_life(&lives) : -1,
+		.half_left_ms = lives.count > 0 ? chatcrypt_lives_median(&lives) : -1,
 		.all_left_ms = lives.count > 0 ? lives.longest : -1,
 	};
 }

@@ -74,7 +74,8 @@
 #include "pg/upkeep/lastlook.h"
 #include "pg/upkeep/unusedkeys.h"
 
-static List *proposals;			/* ChatcryptUnusedKey; those of one chat together, in a context of their own */
+/* ChatcryptUnusedKey, those of one chat together; in a context of their own. */
+static List *proposals;
 static MemoryContext purge_context;
 static bool for_one_chat;		/* purge_chat_keys() either ends what it began, or it is of no account */
 
