@@ -45,11 +45,14 @@ typedef struct StoredFile
 
 /* Operators by their schema: the search_path is the caller's. */
 #define FETCH_FILE \
-	"SELECT chat_id, encrypted_metadata FROM chatcrypt.sealed_attachment " \
+	"SELECT chat_id, encrypted_metadata " \
+	"FROM chatcrypt.sealed_attachment " \
 	"WHERE file_id OPERATOR(pg_catalog.=) $1 " \
 	"AND (expires_at IS NULL OR expires_at OPERATOR(pg_catalog.>) pg_catalog.now())"
 #define FETCH_PART \
-	"SELECT sealed FROM chatcrypt.sealed_attachment_part WHERE file_id OPERATOR(pg_catalog.=) $1 " \
+	"SELECT sealed " \
+	"FROM chatcrypt.sealed_attachment_part " \
+	"WHERE file_id OPERATOR(pg_catalog.=) $1 " \
 	"AND part OPERATOR(pg_catalog.=) $2"
 
 static void

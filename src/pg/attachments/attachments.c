@@ -252,7 +252,8 @@ chatcrypt_delete_attachment(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("chatcrypt.delete_attachment()");
 	chatcrypt_owner_begin_deleting(&scope);
 	if (chatcrypt_statement_run(&look_up,
-								"SELECT chat_id, sender FROM chatcrypt.sealed_attachment "
+								"SELECT chat_id, sender "
+								"FROM chatcrypt.sealed_attachment "
 								"WHERE file_id = $1", &arg, 1, false) > 0)
 	{
 		sender = chatcrypt_owner_column(0, 2, &isnull);

@@ -25,7 +25,8 @@ chatcrypt_no_such_file(const pg_uuid_t *file_id)
 
 #define FETCH \
 	"SELECT chat_id, encrypted_metadata, completed_at IS NOT NULL, sender " \
-	"FROM chatcrypt.sealed_attachment WHERE file_id = $1"
+	"FROM chatcrypt.sealed_attachment " \
+	"WHERE file_id = $1"
 
 void
 chatcrypt_file_fetch(ChatcryptFile *file, ChatcryptFileLock lock)
@@ -104,8 +105,8 @@ chatcrypt_file_complete(const ChatcryptFile *file, const cc_filemeta *meta)
 
 	chatcrypt_statement_run(&plan,
 							"UPDATE chatcrypt.sealed_attachment "
-							"SET encrypted_metadata = $2, dek_version = $3, "
-							"completed_at = now() WHERE file_id = $1", args, lengthof(args), false);
+							"SET encrypted_metadata = $2, dek_version = $3, completed_at = now() "
+							"WHERE file_id = $1", args, lengthof(args), false);
 }
 
 void
@@ -121,9 +122,10 @@ chatcrypt_file_store_part(const ChatcryptFile *file, const cc_part_id *id, const
 	};
 
 	chatcrypt_statement_run(&plan,
-							"INSERT INTO chatcrypt.sealed_attachment_part (file_id, part, chat_id, last, "
-							"sealed) "
-							"VALUES ($1, $2, $3, $4, $5) ON CONFLICT (file_id, part) DO UPDATE "
+							"INSERT INTO chatcrypt.sealed_attachment_part (file_id, part, chat_id, "
+							"last, sealed) "
+							"VALUES ($1, $2, $3, $4, $5) "
+							"ON CONFLICT (file_id, part) DO UPDATE "
 							"SET last = excluded.last, sealed = excluded.sealed, "
 							"stored_at = excluded.stored_at",
 							args, lengthof(args), false);
@@ -142,7 +144,8 @@ quota_of(const pg_uuid_t *chat_id)
 	if (chatcrypt_statement_run(&plan,
 								"SELECT coalesce(c.attachment_quota, t.attachment_quota) "
 								"FROM chatcrypt.chat AS c "
-								"JOIN chatcrypt.tenant AS t USING (tenant) WHERE c.chat_id = $1",
+								"JOIN chatcrypt.tenant AS t USING (tenant) "
+								"WHERE c.chat_id = $1",
 								&arg, 1, false) == 0)
 		chatcrypt_no_such_chat(chat_id->data);
 	quota = chatcrypt_owner_value(&isnull);
@@ -167,7 +170,9 @@ chatcrypt_file_enter_chat(const pg_uuid_t *chat_id)
 	int64		quota = chatcrypt_file_lock_quota(chat_id);
 
 	if (quota == CHATCRYPT_NO_QUOTA &&
-		chatcrypt_statement_run(&plan, "SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR SHARE",
+		chatcrypt_statement_run(&plan, "SELECT FROM chatcrypt.chat "
+									   "WHERE chat_id = $1 "
+									   "FOR SHARE",
 								&arg, 1, false) == 0)
 		chatcrypt_no_such_chat(chat_id->data);
 	return quota;

@@ -167,7 +167,8 @@ count_parts(const ChatcryptFile *file, Tally *tally)
 	SPIPlanPtr	plan = SPI_prepare_cursor(psprintf("SELECT part, last, octet_length(sealed), "
 												   "substr(sealed, 1, %d) "
 												   "FROM chatcrypt.sealed_attachment_part "
-												   "WHERE file_id = $1 ORDER BY part",
+												   "WHERE file_id = $1 "
+												   "ORDER BY part",
 												   CC_PART_HEADER_LEN), 1, types, 0);
 	Portal		cursor;
 

@@ -73,9 +73,12 @@ is_e2ee(const NewChats *chats)
 /* ---------- which ---------- */
 
 #define EXISTING_OR_TWICE \
-	"SELECT id, count(*) > 1 FROM unnest($1) AS id GROUP BY id " \
+	"SELECT id, count(*) > 1 " \
+	"FROM unnest($1) AS id " \
+	"GROUP BY id " \
 	"HAVING count(*) > 1 OR EXISTS (SELECT FROM chatcrypt.chat WHERE chat_id = id) " \
-	"ORDER BY 2, 1 LIMIT 1"
+	"ORDER BY 2, 1 " \
+	"LIMIT 1"
 
 pg_noreturn static void refuse_duplicate(ArrayType *ids);
 
@@ -126,10 +129,15 @@ leave_existing_out(NewChats *chats)
 
 /* In the order of their ids, so that two sessions cannot wait for each other. */
 #define INSERT_CHATS \
-	"WITH made AS (INSERT INTO chatcrypt.chat (chat_id, tenant, mode) " \
-	"SELECT id, $2, $3 FROM unnest($1) AS id ORDER BY id " \
-	"ON CONFLICT (chat_id) DO NOTHING RETURNING chat_id) " \
-	"SELECT coalesce(array_agg(chat_id ORDER BY chat_id), '{}') FROM made"
+	"WITH made AS (" \
+	"INSERT INTO chatcrypt.chat (chat_id, tenant, mode) " \
+	"SELECT id, $2, $3 " \
+	"FROM unnest($1) AS id " \
+	"ORDER BY id " \
+	"ON CONFLICT (chat_id) DO NOTHING " \
+	"RETURNING chat_id) " \
+	"SELECT coalesce(array_agg(chat_id ORDER BY chat_id), '{}') " \
+	"FROM made"
 
 /* The chats that were made: all, but for those that another session made while the KMS was asked. */
 static ArrayType *
@@ -151,8 +159,13 @@ write_chats(const NewChats *chats)
 
 #define INSERT_PARTICIPANTS \
 	"INSERT INTO chatcrypt.participant (participant, chat_id) " \
-	"SELECT name, id FROM unnest($1) AS id CROSS JOIN unnest($2) AS name " \
-	"UNION SELECT name, id FROM unnest($3, $4) AS member (id, name) WHERE id = ANY ($1)"
+	"SELECT name, id " \
+	"FROM unnest($1) AS id " \
+	"CROSS JOIN unnest($2) AS name " \
+	"UNION " \
+	"SELECT name, id " \
+	"FROM unnest($3, $4) AS member (id, name) " \
+	"WHERE id = ANY ($1)"
 
 static void
 write_participants(const NewChats *chats, ArrayType *made)
@@ -169,10 +182,11 @@ write_participants(const NewChats *chats, ArrayType *made)
 }
 
 #define INSERT_DEKS \
-	"INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, " \
-	"encrypted_dek, kcv) " \
+	"INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, encrypted_dek, " \
+	"kcv) " \
 	"SELECT id, $5, 1, 'active', $6, wrapped, kcv " \
-	"FROM unnest($2, $3, $4) AS k (id, wrapped, kcv) WHERE id = ANY ($1)"
+	"FROM unnest($2, $3, $4) AS k (id, wrapped, kcv) " \
+	"WHERE id = ANY ($1)"
 
 /* The keys of one purpose, and what the history says of them. */
 static void

@@ -14,20 +14,25 @@
 
 /* The messages that the view messages has. */
 #define MESSAGES \
-	"FROM chatcrypt.sealed_message m WHERE m.chat_id = c.chat_id " \
+	"FROM chatcrypt.sealed_message m " \
+	"WHERE m.chat_id = c.chat_id " \
 	"AND (m.expires_at IS NULL OR m.expires_at > now()) "
 
 /* $1 actor, $2 since when messages are counted. */
 #define CHATS_OF_ACTOR \
 	"SELECT c.chat_id, " \
-	"ARRAY(SELECT o.participant FROM chatcrypt.participant o WHERE o.chat_id = c.chat_id " \
+	"ARRAY(SELECT o.participant " \
+	"FROM chatcrypt.participant o " \
+	"WHERE o.chat_id = c.chat_id " \
 	"ORDER BY o.participant), " \
 	"c.mode, coalesce(c.retention, t.retention), " \
 	"coalesce(c.attachment_quota, t.attachment_quota), c.created_at, " \
 	"(SELECT m.created_at " MESSAGES "ORDER BY m.created_at DESC LIMIT 1) AS last_message_at, " \
 	"(SELECT count(*) " MESSAGES "AND m.created_at > $2) " \
-	"FROM chatcrypt.participant p JOIN chatcrypt.chat c USING (chat_id) " \
-	"JOIN chatcrypt.tenant t USING (tenant) WHERE p.participant = $1 " \
+	"FROM chatcrypt.participant p " \
+	"JOIN chatcrypt.chat c USING (chat_id) " \
+	"JOIN chatcrypt.tenant t USING (tenant) " \
+	"WHERE p.participant = $1 " \
 	"ORDER BY last_message_at DESC NULLS LAST, c.chat_id"
 
 static void

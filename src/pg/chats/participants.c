@@ -44,8 +44,8 @@ chatcrypt_create_tenant(PG_FUNCTION_ARGS)
 		chatcrypt_try_kms_keys(&uri, 1);
 	}
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant, kms_key) VALUES ($1, $2)", args,
-							lengthof(args));
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant, kms_key) "
+							"VALUES ($1, $2)", args, lengthof(args));
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_VOID();
 }
@@ -107,18 +107,27 @@ change_participants(const ChatcryptOwnerScope *scope, SPIPlanPtr *plan, const ch
 /* The verb and then the name, as JSON: whatever is in a name, it reads as nothing else. */
 #define RECORD_CHANGED \
 	"INSERT INTO chatcrypt.key_event (event, chat_id, detail, role) " \
-	"SELECT 'participant', $1, $3 || ' ' || to_json(participant), $4 FROM changed " \
+	"SELECT 'participant', $1, $3 || ' ' || to_json(participant), $4 " \
+	"FROM changed " \
 	"ORDER BY participant"
 
 /* In the order of their names, so that two sessions cannot wait for each other. */
 #define ADD_ALL \
-	"WITH changed AS (INSERT INTO chatcrypt.participant (participant, chat_id) " \
-	"SELECT DISTINCT name COLLATE \"C\", $1 FROM unnest($2) AS name ORDER BY 1 " \
-	"ON CONFLICT DO NOTHING RETURNING participant) " RECORD_CHANGED
+	"WITH changed AS (" \
+	"INSERT INTO chatcrypt.participant (participant, chat_id) " \
+	"SELECT DISTINCT name COLLATE \"C\", $1 " \
+	"FROM unnest($2) AS name " \
+	"ORDER BY 1 " \
+	"ON CONFLICT DO NOTHING " \
+	"RETURNING participant) " \
+	RECORD_CHANGED
 
 #define REMOVE_ALL \
-	"WITH changed AS (DELETE FROM chatcrypt.participant WHERE chat_id = $1 " \
-	"AND participant = ANY ($2) RETURNING participant) " RECORD_CHANGED
+	"WITH changed AS (" \
+	"DELETE FROM chatcrypt.participant " \
+	"WHERE chat_id = $1 AND participant = ANY ($2) " \
+	"RETURNING participant) " \
+	RECORD_CHANGED
 
 static uint64
 add_all(const uint8 *chat_id, ArrayType *names)
@@ -144,7 +153,8 @@ rotates_on_removal(const uint8 *chat_id)
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_execute("SELECT coalesce(c.rotate_on_removal, t.rotate_on_removal) "
 							"AND c.mode <> 'e2ee' "
-							"FROM chatcrypt.chat c JOIN chatcrypt.tenant t USING (tenant) "
+							"FROM chatcrypt.chat c "
+							"JOIN chatcrypt.tenant t USING (tenant) "
 							"WHERE c.chat_id = $1", &arg, 1);
 	rotates = DatumGetBool(chatcrypt_owner_value(&isnull));
 	chatcrypt_owner_end(&scope);
@@ -217,7 +227,8 @@ remove_one(const uint8 *chat_id, Datum participant)
 /* ---------- all ---------- */
 
 #define TO_BE_REMOVED \
-	"SELECT coalesce(array_agg(participant), '{}') FROM chatcrypt.participant " \
+	"SELECT coalesce(array_agg(participant), '{}') " \
+	"FROM chatcrypt.participant " \
 	"WHERE chat_id = $1 AND participant <> ALL ($2)"
 
 static ArrayType *

@@ -243,8 +243,8 @@ find_chats(Datum ids, uint32 version)
 	chats.count = (int)
 		chatcrypt_owner_execute("SELECT given.id, c.mode, t.kms_key "
 								"FROM (SELECT DISTINCT unnest($1) AS id) AS given "
-								"LEFT JOIN chatcrypt.chat c ON c.chat_id = given.id LEFT "
-								"JOIN chatcrypt.tenant t USING (tenant) "
+								"LEFT JOIN chatcrypt.chat c ON c.chat_id = given.id "
+								"LEFT JOIN chatcrypt.tenant t USING (tenant) "
 								"ORDER BY given.id", &arg, 1);
 	chats.deks = MemoryContextAlloc(context, sizeof(ChatcryptNewDek) * Max(chats.count, 1));
 	chats.kms_keys = MemoryContextAlloc(context, sizeof(char *) * Max(chats.count, 1));
@@ -258,8 +258,10 @@ find_chats(Datum ids, uint32 version)
 static void
 lock_chats(const ChatcryptArg *ids, int count)
 {
-	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = ANY ($1) "
-								"ORDER BY chat_id FOR NO KEY UPDATE",
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat "
+								"WHERE chat_id = ANY ($1) "
+								"ORDER BY chat_id "
+								"FOR NO KEY UPDATE",
 								ids, 1) != (uint64) count)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

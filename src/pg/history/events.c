@@ -57,6 +57,6 @@ chatcrypt_event_record_chats(const ChatcryptOwnerScope *scope, Datum ids,
 	Assert(event->chat_id == NULL);
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event (event, chat_id, tenant, purpose, "
 							"dek_version, kms_key, detail, role) "
-							"SELECT $2, id, $3, $4, $5, $6, $7, $8 FROM unnest($1) AS id", args,
-							lengthof(args));
+							"SELECT $2, id, $3, $4, $5, $6, $7, $8 "
+							"FROM unnest($1) AS id", args, lengthof(args));
 }

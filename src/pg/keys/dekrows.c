@@ -77,8 +77,9 @@ those_that_take_over(const ChatcryptArg *args)
 	bool		isnull;
 	Datum		ids;
 
-	chatcrypt_owner_execute("SELECT array_agg(id) FROM unnest($1) AS id WHERE NOT EXISTS (SELECT "
-							"FROM chatcrypt.dek d "
+	chatcrypt_owner_execute("SELECT array_agg(id) "
+							"FROM unnest($1) AS id "
+							"WHERE NOT EXISTS (SELECT FROM chatcrypt.dek d "
 							"WHERE d.chat_id = id AND d.purpose = $2 AND d.dek_version >= $3)",
 							args, 3);
 	ids = chatcrypt_owner_value(&isnull);
@@ -113,12 +114,15 @@ chatcrypt_write_deks(const ChatcryptNewDek *deks, char *const *kms_keys, int cou
 	ChatcryptArg old_ones[2];
 
 	/* Also for a key that never seals: who shreds under an older snapshot must not pass over it. */
-	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE chat_id = ANY ($1)",
+	chatcrypt_owner_execute("UPDATE chatcrypt.chat "
+							"SET updated_at = now() "
+							"WHERE chat_id = ANY ($1)",
 							args, 1);
 	args[6] = those_that_take_over(args);
 	old_ones[0] = args[6];
 	old_ones[1] = args[1];
-	chatcrypt_owner_execute("UPDATE chatcrypt.dek SET state = 'decrypt_only', "
+	chatcrypt_owner_execute("UPDATE chatcrypt.dek "
+							"SET state = 'decrypt_only', "
 							"valid_to = greatest(valid_from, clock_timestamp()) "
 							"WHERE chat_id = ANY ($1) AND purpose = $2 AND state = 'active'",
 							old_ones, lengthof(old_ones));
@@ -126,15 +130,17 @@ chatcrypt_write_deks(const ChatcryptNewDek *deks, char *const *kms_keys, int cou
 	/* The old key's end and the new one's beginning are the same moment. */
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, "
 							"kms_key, encrypted_dek, kcv, valid_from, valid_to) "
-							"SELECT k.id, $2, $3, CASE WHEN active.id IS NULL THEN 'decrypt_only' "
-							"ELSE 'active' END, k.kms_key, k.wrapped, k.kcv, "
+							"SELECT k.id, $2, $3, "
+							"CASE WHEN active.id IS NULL THEN 'decrypt_only' ELSE 'active' END, "
+							"k.kms_key, k.wrapped, k.kcv, "
 							"CASE WHEN active.id IS NULL THEN now() "
-							"ELSE coalesce((SELECT max(d.valid_to) FROM chatcrypt.dek d "
+							"ELSE coalesce((SELECT max(d.valid_to) "
+							"FROM chatcrypt.dek d "
 							"WHERE d.chat_id = k.id AND d.purpose = $2 "
 							"AND d.state <> 'destroyed'), clock_timestamp()) END, "
 							"CASE WHEN active.id IS NULL THEN now() END "
-							"FROM unnest($1, $4, $5, $6) AS k (id, kms_key, wrapped, kcv) LEFT "
-							"JOIN unnest($7) AS active (id) USING (id)",
+							"FROM unnest($1, $4, $5, $6) AS k (id, kms_key, wrapped, kcv) "
+							"LEFT JOIN unnest($7) AS active (id) USING (id)",
 							args, lengthof(args));
 	if (purpose == CHATCRYPT_PURPOSE_CONVERSATION)
 		announce(args[6], args[2]);

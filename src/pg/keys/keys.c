@@ -40,8 +40,9 @@ chatcrypt_newest_version(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpos
 	bool		isnull;
 	Datum		version;
 
-	chatcrypt_owner_execute("SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = $1 "
-							"AND purpose = $2",
+	chatcrypt_owner_execute("SELECT max(dek_version) "
+							"FROM chatcrypt.dek "
+							"WHERE chat_id = $1 AND purpose = $2",
 							args, lengthof(args));
 	version = chatcrypt_owner_value(&isnull);
 	return isnull ? 0 : (uint32) DatumGetInt32(version);
@@ -52,7 +53,9 @@ chatcrypt_lock_chat(const uint8 chat_id[CC_ID_LEN])
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
-	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR NO KEY UPDATE",
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat "
+								"WHERE chat_id = $1 "
+								"FOR NO KEY UPDATE",
 								&arg, 1) == 0)
 		chatcrypt_no_such_chat(chat_id);
 }

@@ -278,7 +278,8 @@ check_tenant(const ChatcryptArg *tenant)
 	uint64		found;
 
 	chatcrypt_owner_begin(&scope);
-	found = chatcrypt_owner_execute("SELECT FROM chatcrypt.tenant WHERE tenant = $1", tenant, 1);
+	found = chatcrypt_owner_execute("SELECT FROM chatcrypt.tenant "
+									"WHERE tenant = $1", tenant, 1);
 	chatcrypt_owner_end(&scope);
 	if (found == 0)
 		ereport(ERROR,
@@ -328,7 +329,8 @@ switch_tenants(void *arg)
 	ChatcryptOwnerScope scope;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("UPDATE chatcrypt.tenant SET kms_key = $2, updated_at = now() "
+	chatcrypt_owner_execute("UPDATE chatcrypt.tenant "
+							"SET kms_key = $2, updated_at = now() "
 							"WHERE kms_key = $1", uris, 2);
 	chatcrypt_owner_end(&scope);
 }
@@ -343,8 +345,9 @@ report_rest(const ChatcryptArg *from, const char *from_kms_key, const char *to_k
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("SELECT count(*) FROM chatcrypt.dek WHERE kms_key = $1 "
-							"AND state <> 'destroyed'", from, 1);
+	chatcrypt_owner_execute("SELECT count(*) "
+							"FROM chatcrypt.dek "
+							"WHERE kms_key = $1 AND state <> 'destroyed'", from, 1);
 	rest = DatumGetInt64(chatcrypt_owner_value(&isnull));
 	chatcrypt_owner_end(&scope);
 	PopActiveSnapshot();
@@ -439,10 +442,13 @@ chatcrypt_kms_key_usage(PG_FUNCTION_ARGS)
 {
 	chatcrypt_require_steward();
 	chatcrypt_owner_return_rows(fcinfo,
-								"SELECT d.kms_key, chatcrypt_internal.kms_key_version(d.kms_key, "
-								"d.encrypted_dek) AS key_version, "
-								"count(*), count(*) FILTER (WHERE d.state = 'active') "
-								"FROM chatcrypt.dek d WHERE d.state <> 'destroyed' GROUP BY 1, 2 "
+								"SELECT d.kms_key, "
+								"chatcrypt_internal.kms_key_version(d.kms_key, d.encrypted_dek) "
+								"AS key_version, count(*), "
+								"count(*) FILTER (WHERE d.state = 'active') "
+								"FROM chatcrypt.dek d "
+								"WHERE d.state <> 'destroyed' "
+								"GROUP BY 1, 2 "
 								"ORDER BY 1, 2", NULL, 0);
 	return (Datum) 0;
 }

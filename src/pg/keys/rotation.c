@@ -42,19 +42,23 @@
 	"SELECT d.dek_id, c.chat_id, c.tenant, t.kms_key, d.purpose, d.dek_version, d.valid_from, " \
 	"sealed.messages, " \
 	"CASE WHEN d.valid_from <= now() - policy.age THEN 'age' ELSE 'messages' END AS reason " \
-	"FROM chatcrypt.dek d JOIN chatcrypt.chat c USING (chat_id) JOIN chatcrypt.tenant t " \
-	"USING (tenant) " \
+	"FROM chatcrypt.dek d " \
+	"JOIN chatcrypt.chat c USING (chat_id) " \
+	"JOIN chatcrypt.tenant t USING (tenant) " \
 	"CROSS JOIN LATERAL (SELECT coalesce($1, c.rotate_after, t.rotate_after), " \
 	"coalesce($2, c.rotate_messages, t.rotate_messages)) AS policy (age, messages) " \
-	"CROSS JOIN LATERAL (SELECT count(*) FROM (SELECT FROM chatcrypt.sealed_message m " \
-	"WHERE policy.messages IS NOT NULL " \
-	"AND m.chat_id = c.chat_id AND m.created_at >= d.valid_from " \
+	"CROSS JOIN LATERAL (SELECT count(*) " \
+	"FROM (SELECT FROM chatcrypt.sealed_message m " \
+	"WHERE policy.messages IS NOT NULL AND m.chat_id = c.chat_id " \
+	"AND m.created_at >= d.valid_from " \
 	"LIMIT policy.messages) AS counted) AS sealed (messages) " \
 	"WHERE d.state = 'active' " \
-	"AND d.purpose = CASE c.mode WHEN 'managed' THEN 'data' " \
-	"WHEN 'conversation_key' THEN 'conversation' END " \
+	"AND d.purpose = " \
+	"CASE c.mode WHEN 'managed' THEN 'data' WHEN 'conversation_key' THEN 'conversation' END " \
 	"AND (d.valid_from <= now() - policy.age OR sealed.messages >= policy.messages) " \
-	"AND d.dek_id > $3 AND d.dek_id <= $4 ORDER BY d.dek_id LIMIT $5"
+	"AND d.dek_id > $3 AND d.dek_id <= $4 " \
+	"ORDER BY d.dek_id " \
+	"LIMIT $5"
 
 /* What both take as their first arguments. */
 typedef struct DueArguments
@@ -178,13 +182,14 @@ next_page(Run *run, Rotation *page)
 
 	chatcrypt_owner_begin(&scope);
 	count = (int) chatcrypt_owner_execute("SELECT due.dek_id, due.chat_id, a.purpose, "
-										  "(SELECT max(d.dek_version) FROM chatcrypt.dek d "
+										  "(SELECT max(d.dek_version) "
+										  "FROM chatcrypt.dek d "
 										  "WHERE d.chat_id = a.chat_id AND d.purpose = a.purpose), "
-										  "due.kms_key, due.reason, a.purpose <> due.purpose FROM ("
-										  DUE ") AS due JOIN chatcrypt.dek a "
-										  "ON a.chat_id = due.chat_id "
-										  "AND a.state = 'active' AND (a.purpose = due.purpose "
-										  "OR a.purpose = 'data') "
+										  "due.kms_key, due.reason, a.purpose <> due.purpose "
+										  "FROM (" DUE ") AS due "
+										  "JOIN chatcrypt.dek a ON a.chat_id = due.chat_id "
+										  "AND a.state = 'active' "
+										  "AND (a.purpose = due.purpose OR a.purpose = 'data') "
 										  "ORDER BY due.dek_id, a.purpose = 'conversation'", args,
 										  lengthof(args));
 	for (int i = 0; i < count; i++)
@@ -239,7 +244,8 @@ lock_free_chat(const uint8 *chat_id)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
-	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 "
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.chat "
+								"WHERE chat_id = $1 "
 								"FOR NO KEY UPDATE SKIP LOCKED", &arg, 1) > 0)
 		return;
 	ereport(ERROR,

@@ -165,8 +165,10 @@ read_samples(const char *kms_key, ChatcryptKmsJob samples[SAMPLES])
 	chatcrypt_owner_by_index();
 	count = (int)
 		chatcrypt_owner_execute("SELECT chat_id, purpose, dek_version, kcv, encrypted_dek "
-								"FROM chatcrypt.dek WHERE kms_key = $1 AND state <> 'destroyed' "
-								"ORDER BY dek_id DESC LIMIT $2", args, lengthof(args));
+								"FROM chatcrypt.dek "
+								"WHERE kms_key = $1 AND state <> 'destroyed' "
+								"ORDER BY dek_id DESC "
+								"LIMIT $2", args, lengthof(args));
 	for (int i = 0; i < count; i++)
 	{
 		memset(&samples[i], 0, sizeof(samples[i]));

@@ -87,12 +87,15 @@ shred_chat(const uint8 *chat_id, bool confirmed)
 static uint64
 lock_tenant(const ChatcryptArg *tenant)
 {
-	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.tenant WHERE tenant = $1 FOR UPDATE", tenant,
-								1) == 0)
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.tenant "
+								"WHERE tenant = $1 "
+								"FOR UPDATE", tenant, 1) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("tenant \"%s\" does not exist", TextDatumGetCString(tenant->value))));
-	return chatcrypt_owner_execute("SELECT chat_id FROM chatcrypt.chat WHERE tenant = $1 "
+	return chatcrypt_owner_execute("SELECT chat_id "
+								   "FROM chatcrypt.chat "
+								   "WHERE tenant = $1 "
 								   "ORDER BY chat_id "
 								   "FOR NO KEY UPDATE", tenant, 1);
 }
@@ -116,15 +119,18 @@ destroy_all(const ChatcryptOwnerScope *scope, const ChatcryptArg *tenant)
 {
 	ChatcryptArg args[] = {*tenant, chatcrypt_owner_caller(scope)};
 
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event "
-							"(event, chat_id, tenant, detail, role) "
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.key_event (event, chat_id, tenant, detail, "
+							"role) "
 							"SELECT 'shred', c.chat_id, $1, count(*) || ' keys destroyed', $2 "
-							"FROM chatcrypt.chat c JOIN chatcrypt.dek d USING (chat_id) "
-							"WHERE c.tenant = $1 AND d.state <> 'destroyed' GROUP BY c.chat_id "
+							"FROM chatcrypt.chat c "
+							"JOIN chatcrypt.dek d USING (chat_id) "
+							"WHERE c.tenant = $1 AND d.state <> 'destroyed' "
+							"GROUP BY c.chat_id "
 							"ORDER BY c.chat_id",
 							args, lengthof(args));
-	chatcrypt_owner_execute("UPDATE chatcrypt.chat SET updated_at = now() WHERE tenant = $1", args,
-							1);
+	chatcrypt_owner_execute("UPDATE chatcrypt.chat "
+							"SET updated_at = now() "
+							"WHERE tenant = $1", args, 1);
 	chatcrypt_owner_execute("DELETE FROM chatcrypt.sealed_attachment a USING chatcrypt.chat c "
 							"WHERE c.tenant = $1 AND a.chat_id = c.chat_id", args, 1);
 	return chatcrypt_dekrows_destroy("d.chat_id IN (SELECT c.chat_id "

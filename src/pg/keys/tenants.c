@@ -87,8 +87,11 @@ chatcrypt_try_kms_keys(char *const *uris, int count)
 }
 
 #define NEW_KEYS \
-	"SELECT DISTINCT a.kms_key FROM after AS a JOIN before AS b USING (tenant) " \
-	"WHERE a.kms_key <> coalesce(b.kms_key, '') ORDER BY 1"
+	"SELECT DISTINCT a.kms_key " \
+	"FROM after AS a " \
+	"JOIN before AS b USING (tenant) " \
+	"WHERE a.kms_key <> coalesce(b.kms_key, '') " \
+	"ORDER BY 1"
 
 PG_FUNCTION_INFO_V1(chatcrypt_try_tenant_keys);
 
@@ -135,8 +138,9 @@ chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wrapping)
 	uint64		found;
 
 	chatcrypt_owner_begin(&scope);
-	found = chatcrypt_owner_execute("SELECT kms_key FROM chatcrypt.tenant WHERE tenant = $1", &arg,
-									1);
+	found = chatcrypt_owner_execute("SELECT kms_key "
+									"FROM chatcrypt.tenant "
+									"WHERE tenant = $1", &arg, 1);
 	wrapping->kms_key = kms_key_of_result(context);
 	chatcrypt_owner_end(&scope);
 
@@ -152,7 +156,8 @@ void
 chatcrypt_tenant_make_default(const char *tenant)
 {
 	if (strcmp(tenant, default_tenant) == 0)
-		chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant) SELECT 'default' "
+		chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant) "
+								"SELECT 'default' "
 								"WHERE NOT EXISTS (SELECT FROM chatcrypt.tenant "
 								"WHERE tenant = 'default') "
 								"ON CONFLICT DO NOTHING", NULL, 0);
@@ -170,11 +175,12 @@ chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping *wrapping)
 		 * A restore that left it out: another id would bind new keys, and be in the way
 		 * of the right one.
 		 */
-		if (chatcrypt_owner_execute("SELECT FROM chatcrypt.dek WHERE NOT EXISTS (SELECT "
-									"FROM chatcrypt.deployment) "
+		if (chatcrypt_owner_execute("SELECT FROM chatcrypt.dek "
+									"WHERE NOT EXISTS (SELECT FROM chatcrypt.deployment) "
 									"LIMIT 1", NULL, 0) > 0)
 			chatcrypt_store_deployment_lost();
-		if (chatcrypt_owner_execute("INSERT INTO chatcrypt.deployment (deployment_id) VALUES ($1) "
+		if (chatcrypt_owner_execute("INSERT INTO chatcrypt.deployment (deployment_id) "
+									"VALUES ($1) "
 									"ON CONFLICT DO NOTHING", &id, 1) == 0)
 			return false;
 	}
@@ -194,7 +200,8 @@ chatcrypt_chat_wrapping(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapp
 	uint64		found;
 
 	chatcrypt_owner_begin(&scope);
-	found = chatcrypt_owner_execute("SELECT t.kms_key FROM chatcrypt.chat c "
+	found = chatcrypt_owner_execute("SELECT t.kms_key "
+									"FROM chatcrypt.chat c "
 									"JOIN chatcrypt.tenant t USING (tenant) "
 									"WHERE c.chat_id = $1", &arg, 1);
 	wrapping->kms_key = kms_key_of_result(context);

@@ -94,8 +94,10 @@ read_row(ChatcryptPage *page, uint64 row, MemoryContext context)
 
 /* Arguments 1 to 3 are those of ChatcryptWhichKeys. */
 #define WHICH_KEYS \
-	"FROM chatcrypt.dek d WHERE d.state <> 'destroyed' " \
-	"AND ($1 IS NULL OR d.chat_id IN (SELECT c.chat_id FROM chatcrypt.chat c " \
+	"FROM chatcrypt.dek d " \
+	"WHERE d.state <> 'destroyed' " \
+	"AND ($1 IS NULL OR d.chat_id IN (SELECT c.chat_id " \
+	"FROM chatcrypt.chat c " \
 	"WHERE c.tenant = $1)) " \
 	"AND ($2 IS NULL OR d.chat_id = $2) AND ($3 IS NULL OR d.kms_key = $3) "
 
@@ -371,9 +373,12 @@ lock_free_rows(const ChatcryptArg *dek_ids)
 	bool		isnull;
 	Datum		locked;
 
-	chatcrypt_owner_execute("SELECT array_agg(dek_id) FROM (SELECT dek_id FROM chatcrypt.dek "
+	chatcrypt_owner_execute("SELECT array_agg(dek_id) "
+							"FROM (SELECT dek_id "
+							"FROM chatcrypt.dek "
 							"WHERE dek_id = ANY ($1) "
-							"ORDER BY dek_id FOR NO KEY UPDATE SKIP LOCKED) AS free", dek_ids, 1);
+							"ORDER BY dek_id "
+							"FOR NO KEY UPDATE SKIP LOCKED) AS free", dek_ids, 1);
 	locked = chatcrypt_owner_value(&isnull);
 	return (ChatcryptArg) {INT8ARRAYOID, locked, isnull};
 }
@@ -398,8 +403,8 @@ chatcrypt_page_write(ChatcryptPage *page, const char *event)
 	page->count = (int)
 		chatcrypt_owner_execute("WITH done AS (UPDATE chatcrypt.dek d "
 								"SET encrypted_dek = w.new, kms_key = w.kms_key "
-								"FROM unnest($2, $3, $4, $5, $6) AS w (dek_id, old, new, kms_key, "
-								"detail) "
+								"FROM unnest($2, $3, $4, $5, $6) "
+								"AS w (dek_id, old, new, kms_key, detail) "
 								"WHERE d.dek_id = w.dek_id AND d.dek_id = ANY ($1) "
 								"AND d.encrypted_dek = w.old "
 								"RETURNING d.dek_id, d.chat_id, d.purpose, d.dek_version, "
@@ -407,7 +412,8 @@ chatcrypt_page_write(ChatcryptPage *page, const char *event)
 								"INSERT INTO chatcrypt.key_event (event, chat_id, purpose, "
 								"dek_version, kms_key, detail, role) "
 								"SELECT $7, chat_id, purpose, dek_version, kms_key, detail, $8 "
-								"FROM done ORDER BY dek_id",
+								"FROM done "
+								"ORDER BY dek_id",
 								args, lengthof(args));
 	chatcrypt_owner_end(&scope);
 }

@@ -43,46 +43,77 @@
 
 /* Due ones first; those that somebody holds are for the next time. */
 #define DELETE_EXPIRED \
-	"DELETE FROM chatcrypt.sealed_message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.sealed_message " \
-	"WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) " \
+	"DELETE FROM chatcrypt.sealed_message " \
+	"WHERE ctid = ANY (ARRAY(SELECT ctid " \
+	"FROM chatcrypt.sealed_message " \
+	"WHERE expires_at <= now() " \
+	"ORDER BY expires_at " \
+	"LIMIT $1 " \
+	"FOR UPDATE SKIP LOCKED)) " \
 	"AND expires_at <= now()"
 
 /* Of a chat everything goes: this waits for writers. */
 #define DELETE_OF_CHAT \
-	"DELETE FROM chatcrypt.sealed_message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.sealed_message " \
-	"WHERE chat_id = $2 LIMIT $1 FOR UPDATE)) AND chat_id = $2"
+	"DELETE FROM chatcrypt.sealed_message " \
+	"WHERE ctid = ANY (ARRAY(SELECT ctid " \
+	"FROM chatcrypt.sealed_message " \
+	"WHERE chat_id = $2 " \
+	"LIMIT $1 " \
+	"FOR UPDATE)) " \
+	"AND chat_id = $2"
 
 #define DELETE_OF_SENDER_IN_CHAT \
-	"DELETE FROM chatcrypt.sealed_message WHERE ctid = ANY (ARRAY(SELECT ctid FROM chatcrypt.sealed_message " \
-	"WHERE chat_id = $2 AND sender = $3 LIMIT $1 FOR UPDATE)) " \
+	"DELETE FROM chatcrypt.sealed_message " \
+	"WHERE ctid = ANY (ARRAY(SELECT ctid " \
+	"FROM chatcrypt.sealed_message " \
+	"WHERE chat_id = $2 AND sender = $3 " \
+	"LIMIT $1 " \
+	"FOR UPDATE)) " \
 	"AND chat_id = $2 AND sender = $3"
 
 #define DELETE_OF_SENDER_IN_BLOCKS \
-	"DELETE FROM chatcrypt.sealed_message WHERE ctid >= $1 AND ctid < $2 AND sender = $3"
+	"DELETE FROM chatcrypt.sealed_message " \
+	"WHERE ctid >= $1 AND ctid < $2 AND sender = $3"
 
 /* Files that one batch deletes: each with its parts. */
 #define FILES_AT_ONCE 100
 
 #define DELETE_FILES \
-	"DELETE FROM chatcrypt.sealed_attachment WHERE ctid = ANY (ARRAY(SELECT ctid " \
+	"DELETE FROM chatcrypt.sealed_attachment " \
+	"WHERE ctid = ANY (ARRAY(SELECT ctid " \
 	"FROM chatcrypt.sealed_attachment AS a "
 
 #define DELETE_EXPIRED_FILES \
-	DELETE_FILES "WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) " \
+	DELETE_FILES \
+	"WHERE expires_at <= now() " \
+	"ORDER BY expires_at " \
+	"LIMIT $1 " \
+	"FOR UPDATE SKIP LOCKED)) " \
 	"AND expires_at <= now()"
 
 /* Uploads of which nothing has come for $2 seconds. */
 #define DELETE_ABANDONED_UPLOADS \
-	DELETE_FILES "WHERE completed_at IS NULL AND created_at < now() - make_interval(secs => $2) " \
-	"AND NOT EXISTS (SELECT FROM chatcrypt.sealed_attachment_part AS p WHERE p.file_id = a.file_id " \
-	"AND p.stored_at >= now() - make_interval(secs => $2)) LIMIT $1 FOR UPDATE SKIP LOCKED)) " \
+	DELETE_FILES \
+	"WHERE completed_at IS NULL AND created_at < now() - make_interval(secs => $2) " \
+	"AND NOT EXISTS (SELECT FROM chatcrypt.sealed_attachment_part AS p " \
+	"WHERE p.file_id = a.file_id " \
+	"AND p.stored_at >= now() - make_interval(secs => $2)) " \
+	"LIMIT $1 " \
+	"FOR UPDATE SKIP LOCKED)) " \
 	"AND completed_at IS NULL AND created_at < now() - make_interval(secs => $2)"
 
 #define DELETE_FILES_OF_CHAT \
-	DELETE_FILES "WHERE chat_id = $2 LIMIT $1 FOR UPDATE)) AND chat_id = $2"
+	DELETE_FILES \
+	"WHERE chat_id = $2 " \
+	"LIMIT $1 " \
+	"FOR UPDATE)) " \
+	"AND chat_id = $2"
 
 #define DELETE_FILES_OF_SENDER \
-	DELETE_FILES "WHERE sender = $2 AND ($3 IS NULL OR chat_id = $3) LIMIT $1 FOR UPDATE)) " \
+	DELETE_FILES \
+	"WHERE sender = $2 AND ($3 IS NULL OR chat_id = $3) " \
+	"LIMIT $1 " \
+	"FOR UPDATE)) " \
 	"AND sender = $2 AND ($3 IS NULL OR chat_id = $3)"
 
 /* One statement as the tables' owner, in a transaction of its own; how many rows it deleted. */
@@ -180,7 +211,9 @@ delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	chatcrypt_owner_begin_deleting(&scope);
-	chatcrypt_owner_execute("SELECT FROM chatcrypt.chat WHERE chat_id = $1 FOR UPDATE", &arg, 1);
+	chatcrypt_owner_execute("SELECT FROM chatcrypt.chat "
+							"WHERE chat_id = $1 "
+							"FOR UPDATE", &arg, 1);
 	deleted += (int64) chatcrypt_owner_execute("DELETE FROM chatcrypt.sealed_message WHERE chat_id = $1",
 											   &arg, 1);
 	chatcrypt_observer()->chat_deleted(chat_id->data);

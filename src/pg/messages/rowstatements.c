@@ -57,7 +57,8 @@ static const Oid column_types[MESSAGE_COLUMNS + 1] = {
 
 #define INSERT_MESSAGE \
 	"INSERT INTO chatcrypt.sealed_message (message_id, chat_id, sender, encrypted_message, dek_version, " \
-	"created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+	"created_at, expires_at) " \
+	"VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
 bool
 chatcrypt_store_insert(const Row *row)
@@ -88,8 +89,8 @@ chatcrypt_store_update(const Row *row, Datum old_id)
 	memcpy(nulls, row->nulls, sizeof(row->nulls));
 	values[MESSAGE_COLUMNS] = old_id;
 	return run_statement(&plan,
-						 "UPDATE chatcrypt.sealed_message SET message_id = $1, chat_id = $2, sender = $3, "
-						 "encrypted_message = $4, "
+						 "UPDATE chatcrypt.sealed_message "
+						 "SET message_id = $1, chat_id = $2, sender = $3, encrypted_message = $4, "
 						 "dek_version = $5, created_at = $6, expires_at = $7 "
 						 "WHERE message_id OPERATOR(pg_catalog.=) $8" RETURNING_BOUND,
 						 MESSAGE_COLUMNS + 1, column_types, values, nulls, row) > 0;
@@ -110,8 +111,9 @@ chatcrypt_store_update_without_body(const Row *row)
 	};
 
 	return run_statement(&plan,
-						 "UPDATE chatcrypt.sealed_message SET sender = $2, created_at = $3, "
-						 "expires_at = $4 WHERE message_id OPERATOR(pg_catalog.=) $1",
+						 "UPDATE chatcrypt.sealed_message "
+						 "SET sender = $2, created_at = $3, expires_at = $4 "
+						 "WHERE message_id OPERATOR(pg_catalog.=) $1",
 						 lengthof(values), types, values, nulls, NULL) > 0;
 }
 
@@ -122,8 +124,8 @@ chatcrypt_store_upsert(const Row *row)
 
 	return run_statement(&plan,
 						 "INSERT INTO chatcrypt.sealed_message AS m (message_id, chat_id, sender, "
-						 "encrypted_message, dek_version, "
-						 "created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7) "
+						 "encrypted_message, dek_version, created_at, expires_at) "
+						 "VALUES ($1, $2, $3, $4, $5, $6, $7) "
 						 "ON CONFLICT (message_id) DO UPDATE "
 						 "SET encrypted_message = excluded.encrypted_message, "
 						 "dek_version = excluded.dek_version "

@@ -81,7 +81,8 @@ read_envelope(Datum message_id)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	if (chatcrypt_statement_run(&plan,
-								"SELECT encrypted_message FROM chatcrypt.sealed_message "
+								"SELECT encrypted_message "
+								"FROM chatcrypt.sealed_message "
 								"WHERE message_id OPERATOR(pg_catalog.=) $1", &id, 1, false) > 0)
 	{
 		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);

@@ -49,8 +49,10 @@ take_what_stays(Row *row)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	if (chatcrypt_statement_run(&plan,
-								"SELECT chat_id, sender, created_at FROM chatcrypt.sealed_message "
-								"WHERE message_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
+								"SELECT chat_id, sender, created_at "
+								"FROM chatcrypt.sealed_message "
+								"WHERE message_id OPERATOR(pg_catalog.=) $1 "
+								"FOR NO KEY UPDATE",
 								&id, 1, false) > 0)
 	{
 		found = SPI_tuptable->vals[0];

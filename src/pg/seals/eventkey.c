@@ -55,7 +55,8 @@ chatcrypt_event_key_read(ChatcryptEventKey *key)
 	bool		found;
 
 	chatcrypt_owner_begin(&scope);
-	found = chatcrypt_owner_execute("SELECT kms_key, encrypted_key, kcv FROM chatcrypt.event_chain",
+	found = chatcrypt_owner_execute("SELECT kms_key, encrypted_key, kcv "
+									"FROM chatcrypt.event_chain",
 									NULL, 0) > 0;
 	if (found)
 	{
@@ -173,7 +174,8 @@ chatcrypt_event_key_lock(const ChatcryptEventKey *key)
 {
 	ChatcryptArg arg = {BYTEAOID, PointerGetDatum(key->wrapped), false};
 
-	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.event_chain WHERE encrypted_key = $1 "
+	if (chatcrypt_owner_execute("SELECT FROM chatcrypt.event_chain "
+								"WHERE encrypted_key = $1 "
 								"FOR UPDATE", &arg, 1) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -255,7 +257,8 @@ chatcrypt_move_event_key(PG_FUNCTION_ARGS)
 	args[1] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(moved.wrapped), false};
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_event_key_lock(&key);
-	chatcrypt_owner_execute("UPDATE chatcrypt.event_chain SET kms_key = $1, encrypted_key = $2",
+	chatcrypt_owner_execute("UPDATE chatcrypt.event_chain "
+							"SET kms_key = $1, encrypted_key = $2",
 							args, lengthof(args));
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);

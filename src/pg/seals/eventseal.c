@@ -269,8 +269,10 @@ link_to_last(ChatcryptSeal *seal)
 	bytea	   *mac;
 
 	seal->number = 1;
-	if (chatcrypt_owner_execute("SELECT seal_id, mac FROM chatcrypt.event_seal "
-								"ORDER BY seal_id DESC LIMIT 1", NULL, 0) == 0)
+	if (chatcrypt_owner_execute("SELECT seal_id, mac "
+								"FROM chatcrypt.event_seal "
+								"ORDER BY seal_id DESC "
+								"LIMIT 1", NULL, 0) == 0)
 		return;
 	seal->number = DatumGetInt64(chatcrypt_owner_value(&isnull)) + 1;
 	mac = DatumGetByteaPP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
@@ -297,7 +299,8 @@ write_seal(const ChatcryptSeal *seal, const uint8 *mac)
 							"previous_mac, mac, sealed_at) "
 							"VALUES ($1, $2::int8multirange, $3, $4, $5, "
 							"CASE WHEN $1 > 1 THEN $6 END, $7, $8)", args, lengthof(args));
-	chatcrypt_owner_execute("UPDATE chatcrypt.event_chain SET sealed = sealed + $1::int8multirange",
+	chatcrypt_owner_execute("UPDATE chatcrypt.event_chain "
+							"SET sealed = sealed + $1::int8multirange",
 							&args[1], 1);
 }
 
@@ -330,9 +333,10 @@ seal_once(const ChatcryptEventKey *key, int64 limit)
 	chatcrypt_event_key_lock(key);
 	link_to_last(&seal);
 	count = chatcrypt_owner_execute("SELECT pg_snapshot_xmin(pg_current_snapshot()), "
-									"" CHATCRYPT_EVENT_COLUMNS
-									" FROM " UNSEALED("$1") " ORDER BY e.event_id LIMIT $1", &arg,
-									1);
+									CHATCRYPT_EVENT_COLUMNS " "
+									"FROM " UNSEALED("$1") " "
+									"ORDER BY e.event_id "
+									"LIMIT $1", &arg, 1);
 	if (count > 0)
 	{
 		take_rows(&seal, (uint64) limit);

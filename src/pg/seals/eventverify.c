@@ -103,11 +103,12 @@ static void
 check_events(Walk *walk, const ChatcryptSeal *seal)
 {
 	ChatcryptArg ids = {TEXTOID, CStringGetTextDatum(seal->event_ids), false};
-	uint64		count = chatcrypt_owner_execute("SELECT g.id, " CHATCRYPT_EVENT_COLUMNS
-												" FROM unnest($1::int8multirange) AS r, "
+	uint64		count = chatcrypt_owner_execute("SELECT g.id, " CHATCRYPT_EVENT_COLUMNS " "
+												"FROM unnest($1::int8multirange) AS r, "
 												"generate_series(lower(r), upper(r) - 1) AS g (id) "
 												"LEFT JOIN chatcrypt.key_event AS e "
-												"ON e.event_id = g.id ORDER BY g.id",
+												"ON e.event_id = g.id "
+												"ORDER BY g.id",
 												&ids, 1);
 
 	for (uint64 i = 0; i < count; i++)
@@ -165,9 +166,11 @@ check_next_seal(Walk *walk, MemoryContext seal_context)
 	SPITupleTable *row;
 
 	CHECK_FOR_INTERRUPTS();
-	if (chatcrypt_owner_execute("SELECT " CHATCRYPT_SEAL_COLUMNS
-								" FROM chatcrypt.event_seal AS s WHERE s.seal_id > $1 "
-								"ORDER BY s.seal_id LIMIT 1", &after, 1) == 0)
+	if (chatcrypt_owner_execute("SELECT " CHATCRYPT_SEAL_COLUMNS " "
+								"FROM chatcrypt.event_seal AS s "
+								"WHERE s.seal_id > $1 "
+								"ORDER BY s.seal_id "
+								"LIMIT 1", &after, 1) == 0)
 		return false;
 	row = SPI_tuptable;
 	previous = MemoryContextSwitchTo(seal_context);
@@ -191,11 +194,14 @@ check_unsealed(Walk *walk)
 
 	if (walk->horizon == 0 || walk->system_id != (int64) GetSystemIdentifier())
 		return;
-	chatcrypt_owner_execute("SELECT e.event_id FROM chatcrypt.key_event AS e "
-							"WHERE e.transaction_id < $1 AND NOT "
-							"(SELECT coalesce(range_agg(r), '{}') FROM (SELECT event_ids "
+	chatcrypt_owner_execute("SELECT e.event_id "
+							"FROM chatcrypt.key_event AS e "
+							"WHERE e.transaction_id < $1 "
+							"AND NOT (SELECT coalesce(range_agg(r), '{}') "
+							"FROM (SELECT event_ids "
 							"FROM chatcrypt.event_seal "
-							"UNION ALL SELECT sealed FROM chatcrypt.event_chain) AS s (ids), "
+							"UNION ALL SELECT sealed "
+							"FROM chatcrypt.event_chain) AS s (ids), "
 							"unnest(ids) AS r) @> e.event_id "
 							"ORDER BY 1", &arg, 1);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -209,7 +215,8 @@ check_end(Walk *walk)
 {
 	bool		isnull;
 
-	if (chatcrypt_owner_execute("SELECT (c.sealed - s.ids)::text FROM chatcrypt.event_chain AS c, "
+	if (chatcrypt_owner_execute("SELECT (c.sealed - s.ids)::text "
+								"FROM chatcrypt.event_chain AS c, "
 								"(SELECT coalesce(range_agg(r), '{}') "
 								"FROM chatcrypt.event_seal, unnest(event_ids) AS r) AS s (ids) "
 								"WHERE c.sealed - s.ids <> '{}'", NULL, 0) > 0)
@@ -245,7 +252,8 @@ any_seal(void)
 	bool		any;
 
 	chatcrypt_owner_begin(&scope);
-	any = chatcrypt_owner_execute("SELECT FROM chatcrypt.event_seal LIMIT 1", NULL, 0) > 0;
+	any = chatcrypt_owner_execute("SELECT FROM chatcrypt.event_seal "
+								  "LIMIT 1", NULL, 0) > 0;
 	chatcrypt_owner_end(&scope);
 	return any;
 }

@@ -324,7 +324,9 @@ find_in_table(ChatcryptScope *scope, MemoryContext context)
 
 	initStringInfo(&statement.sql);
 	appendStringInfo(&statement.sql,
-					 "SELECT %s, %s, %s%s FROM ONLY %s AS stored WHERE %s IS NOT NULL",
+					 "SELECT %s, %s, %s%s "
+					 "FROM ONLY %s AS stored "
+					 "WHERE %s IS NOT NULL",
 					 column_of(place->chat, place->chat_type),
 					 column_of(place->message, place->message_type), place->envelope,
 					 more_columns(place), place->table, place->envelope);

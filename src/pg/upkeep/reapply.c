@@ -80,7 +80,8 @@ refuse_what_is_no_event(const ChatcryptArg *events)
 	if (any_row("SELECT FROM unnest($1) AS e "
 				"WHERE e.event_id IS NULL OR e.event IS NULL OR e.transaction_id IS NULL "
 				"OR e.happened_at IS NULL OR NOT isfinite(e.happened_at) "
-				"OR (e.event = 'shred' AND e.chat_id IS NULL AND e.tenant IS NULL) LIMIT 1", events))
+				"OR (e.event = 'shred' AND e.chat_id IS NULL AND e.tenant IS NULL) "
+				"LIMIT 1", events))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the events hold a row that is no event of a history of keys"),
@@ -90,8 +91,9 @@ refuse_what_is_no_event(const ChatcryptArg *events)
 static void
 refuse_another_history(const ChatcryptArg *events)
 {
-	if (!any_row("SELECT FROM unnest($1) AS e JOIN chatcrypt.key_event AS k "
-				 "ON k.event_id = e.event_id AND k *= e LIMIT 1", events))
+	if (!any_row("SELECT FROM unnest($1) AS e "
+				 "JOIN chatcrypt.key_event AS k ON k.event_id = e.event_id AND k *= e "
+				 "LIMIT 1", events))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the events are not of the history of this database"),
@@ -105,11 +107,13 @@ refuse_half_a_history(const ChatcryptArg *events)
 {
 	bool		isnull;
 
-	if (any_row("SELECT t.tenant FROM unnest($1) AS t "
+	if (any_row("SELECT t.tenant "
+				"FROM unnest($1) AS t "
 				"WHERE t.event = 'shred' AND t.chat_id IS NULL AND t.detail NOT LIKE '0 keys %' "
-				"AND NOT EXISTS (SELECT FROM unnest($1) AS c WHERE c.event = 'shred' "
-				"AND c.chat_id IS NOT NULL AND c.tenant = t.tenant "
-				"AND c.transaction_id = t.transaction_id) LIMIT 1", events))
+				"AND NOT EXISTS (SELECT FROM unnest($1) AS c "
+				"WHERE c.event = 'shred' AND c.chat_id IS NOT NULL AND c.tenant = t.tenant "
+				"AND c.transaction_id = t.transaction_id) "
+				"LIMIT 1", events))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the events tell that tenant \"%s\" was shredded, and not of its chats",
@@ -125,7 +129,8 @@ static const char shreds_of_chats[] =
 	"coalesce(e.detail LIKE 'chat deleted, %', false), "
 	"format('event %s of %s again: ', e.event_id, "
 	"to_char(e.happened_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')) "
-	"FROM unnest($1) AS e WHERE e.event = 'shred' AND e.chat_id IS NOT NULL "
+	"FROM unnest($1) AS e "
+	"WHERE e.event = 'shred' AND e.chat_id IS NOT NULL "
 	"ORDER BY e.event_id";
 
 static Shred
@@ -327,8 +332,9 @@ was_applied(const Shred *shred)
 
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_lock_chat(shred->chat_id.data);
-	was = chatcrypt_owner_execute_on_latest("SELECT FROM chatcrypt.key_event WHERE chat_id = $1 "
-											"AND event = 'shred' AND starts_with(detail, $2)",
+	was = chatcrypt_owner_execute_on_latest("SELECT FROM chatcrypt.key_event "
+											"WHERE chat_id = $1 AND event = 'shred' "
+											"AND starts_with(detail, $2)",
 											args, lengthof(args)) > 0;
 	chatcrypt_owner_end(&scope);
 	return was;

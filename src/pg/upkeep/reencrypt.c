@@ -127,8 +127,9 @@ find_newest_dek(void *arg)
 	bool		isnull;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("SELECT dek_id FROM chatcrypt.dek WHERE chat_id = $1 AND purpose = $2 "
-							"AND dek_version = $3",
+	chatcrypt_owner_execute("SELECT dek_id "
+							"FROM chatcrypt.dek "
+							"WHERE chat_id = $1 AND purpose = $2 AND dek_version = $3",
 							args, lengthof(args));
 	upkeep->dek_id = DatumGetInt64(chatcrypt_owner_value(&isnull));
 	chatcrypt_owner_end(&scope);
@@ -147,14 +148,14 @@ note_upkeep(void *arg)
 	ChatcryptOwnerScope scope;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.upkeep AS u (chat_id, reencrypted_to, "
-							"reencrypted_at, unreadable) "
-							"SELECT chat_id, $2, clock_timestamp(), $3 FROM chatcrypt.chat "
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.upkeep "
+							"AS u (chat_id, reencrypted_to, reencrypted_at, unreadable) "
+							"SELECT chat_id, $2, clock_timestamp(), $3 "
+							"FROM chatcrypt.chat "
 							"WHERE chat_id = $1 "
 							"ON CONFLICT (chat_id) DO UPDATE "
 							"SET reencrypted_to = coalesce(excluded.reencrypted_to, "
-							"u.reencrypted_to), "
-							"reencrypted_at = excluded.reencrypted_at, "
+							"u.reencrypted_to), reencrypted_at = excluded.reencrypted_at, "
 							"unreadable = excluded.unreadable",
 							args, lengthof(args));
 	chatcrypt_owner_end(&scope);
@@ -216,17 +217,19 @@ chatcrypt_reencrypt_chat(PG_FUNCTION_ARGS)
  * as $1 or the policies say; those first that were looked at longest ago.  $2: how many.
  */
 #define DUE \
-	"SELECT c.chat_id FROM chatcrypt.dek d JOIN chatcrypt.chat c USING (chat_id) " \
+	"SELECT c.chat_id " \
+	"FROM chatcrypt.dek d " \
+	"JOIN chatcrypt.chat c USING (chat_id) " \
 	"JOIN chatcrypt.tenant t USING (tenant) " \
-	"LEFT JOIN chatcrypt.upkeep u USING (chat_id) LEFT JOIN chatcrypt.dek done " \
-	"ON done.dek_id = u.reencrypted_to " \
+	"LEFT JOIN chatcrypt.upkeep u USING (chat_id) " \
+	"LEFT JOIN chatcrypt.dek done ON done.dek_id = u.reencrypted_to " \
 	"WHERE d.state = 'decrypt_only' AND d.purpose <> 'search' AND c.mode <> 'e2ee' " \
-	"AND (done.state IS NULL " \
-	"OR done.state <> 'active' AND (d.dek_version >= done.dek_version " \
-	"OR d.purpose <> done.purpose)) " \
+	"AND (done.state IS NULL OR done.state <> 'active' " \
+	"AND (d.dek_version >= done.dek_version OR d.purpose <> done.purpose)) " \
 	"GROUP BY c.chat_id, t.tenant, u.chat_id " \
 	"HAVING min(d.valid_to) <= now() - coalesce($1, c.reencrypt_after, t.reencrypt_after) " \
-	"ORDER BY u.reencrypted_at NULLS FIRST, min(d.valid_to) LIMIT $2"
+	"ORDER BY u.reencrypted_at NULLS FIRST, min(d.valid_to) " \
+	"LIMIT $2"
 
 /* The chats that are due, in the current memory context. */
 static pg_uuid_t *

@@ -105,10 +105,12 @@ chatcrypt_pass_list(void *arg)
 	args[3] = (ChatcryptArg) {INT4OID, Int32GetDatum(CHATCRYPT_ROWS_LISTED), false};
 
 	chatcrypt_owner_begin_as(&scope, place->owner);
-	chatcrypt_owner_execute(psprintf("SELECT array_agg(at ORDER BY at) FROM (SELECT ctid AS at "
+	chatcrypt_owner_execute(psprintf("SELECT array_agg(at ORDER BY at) "
+									 "FROM (SELECT ctid AS at "
 									 "FROM ONLY %s "
 									 "WHERE %s = $1 AND substr(%s, 1, 5) <> $2 AND ctid > $3 "
-									 "ORDER BY ctid LIMIT $4) AS outdated",
+									 "ORDER BY ctid "
+									 "LIMIT $4) AS outdated",
 									 place->table, place->chat, place->envelope), args,
 									 lengthof(args));
 	rows = chatcrypt_owner_value(&isnull);
@@ -189,7 +191,8 @@ write_waiting(Work *work)
 	args[2] = waiting_envelopes(work, work->old);
 	args[3] = waiting_messages(work);
 	args[4] = work->chat;
-	written = chatcrypt_owner_execute(psprintf("UPDATE ONLY %s AS t SET %s = r.envelope%s "
+	written = chatcrypt_owner_execute(psprintf("UPDATE ONLY %s AS t "
+											   "SET %s = r.envelope%s "
 											   "FROM unnest($1, $2, $3, $4) "
 											   "AS r (at, envelope, old, message) "
 											   "WHERE t.ctid = r.at AND t.%s = $5 "
@@ -322,7 +325,8 @@ move_rows(Work *work, ArrayType *rows)
 	work->chat = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
 	args[1] = work->chat;
 	args[2] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(header), false};
-	nfound = chatcrypt_owner_execute(psprintf("SELECT ctid, %s%s, %s%s FROM ONLY %s "
+	nfound = chatcrypt_owner_execute(psprintf("SELECT ctid, %s%s, %s%s "
+											  "FROM ONLY %s "
 											  "WHERE ctid = ANY ($1) AND %s = $2 "
 											  "AND substr(%s, 1, 5) <> $3 AND %s IS NOT NULL "
 											  "FOR NO KEY UPDATE SKIP LOCKED",

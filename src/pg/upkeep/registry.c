@@ -74,7 +74,8 @@ read_registrations(void)
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_execute("SELECT registry_id, relation::oid, envelope_column, chat_column, "
 							"message_column, aad "
-							"FROM chatcrypt.envelope_column ORDER BY relation, envelope_column",
+							"FROM chatcrypt.envelope_column "
+							"ORDER BY relation, envelope_column",
 							NULL, 0);
 	MemoryContextSwitchTo(context);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -340,7 +341,8 @@ refuse_what_can_be_exchanged(const Registration *registration, ChatcryptArg aad)
 		aad
 	};
 
-	if (chatcrypt_owner_execute("SELECT envelope_column FROM chatcrypt.envelope_column "
+	if (chatcrypt_owner_execute("SELECT envelope_column "
+								"FROM chatcrypt.envelope_column "
 								"WHERE relation = $1::regclass AND envelope_column <> $2 "
 								"AND chat_column = $3 AND message_column = $4 "
 								"AND coalesce(aad, '') = coalesce($5, '')",
@@ -392,9 +394,8 @@ chatcrypt_register_envelopes(PG_FUNCTION_ARGS)
 	chatcrypt_owner_begin(&scope);
 	refuse_what_can_be_exchanged(&registration, args[5]);
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.envelope_column (registry_id, relation, "
-							"envelope_column, chat_column, "
-							"message_column, aad) VALUES ($1, $2::regclass, $3, $4, $5, $6)", args,
-							lengthof(args));
+							"envelope_column, chat_column, message_column, aad) "
+							"VALUES ($1, $2::regclass, $3, $4, $5, $6)", args, lengthof(args));
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_DATUM(PG_GETARG_DATUM(5));
 }
@@ -412,7 +413,8 @@ chatcrypt_unregister_envelopes(PG_FUNCTION_ARGS)
 	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
 	chatcrypt_owner_begin(&scope);
 	removed =
-		chatcrypt_owner_execute("DELETE FROM chatcrypt.envelope_column WHERE registry_id = $1",
+		chatcrypt_owner_execute("DELETE FROM chatcrypt.envelope_column "
+								"WHERE registry_id = $1",
 								&arg, 1);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_BOOL(removed > 0);
