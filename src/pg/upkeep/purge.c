@@ -53,12 +53,8 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "miscadmin.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -80,21 +76,11 @@ static MemoryContext purge_context;
 static bool for_one_chat;		/* purge_chat_keys() either ends what it began, or it is of no account */
 
 static void
-set_up_once(void)
-{
-	static bool registered = false;
-
-	if (registered)
-		return;
-	purge_context = AllocSetContextCreate(TopMemoryContext, "chatcrypt purge",
-										  ALLOCSET_SMALL_SIZES);
-	registered = true;
-}
-
-static void
 forget_all(void)
 {
-	set_up_once();
+	if (purge_context == NULL)
+		purge_context = AllocSetContextCreate(TopMemoryContext, "chatcrypt purge",
+											  ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(purge_context);
 	proposals = NIL;
 	for_one_chat = false;
