@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "core/attachment.h"
-#include "core/envelope.h"
+#include "core/header.h"
 #include "core/random.h"
 
 #define SEALED_CHUNK_LEN	(CC_CHUNK_LEN + CC_AEAD_TAG_LEN)
@@ -165,7 +165,6 @@ cc_part_seal_salted(cc_aead *aead, const uint8_t attachment_key[CC_DEK_LEN], uin
 					const cc_part_id *id, const uint8_t salt[CC_CHUNK_SALT_LEN],
 					const uint8_t *plaintext, size_t plaintext_len, uint8_t *out)
 {
-	cc_writer	w = cc_writer_init(out, CC_PART_HEADER_LEN);
 	cc_part		part;
 	cc_status	status;
 
@@ -174,9 +173,8 @@ cc_part_seal_salted(cc_aead *aead, const uint8_t attachment_key[CC_DEK_LEN], uin
 	if (plaintext_len > CC_PART_MAX || id->aad_len > CC_AAD_MAX)
 		return CC_ERR_TOO_LARGE;
 
-	cc_write_u8(&w, CC_SUITE_ATTACHMENT);
-	cc_write_u32(&w, version);
-	cc_write_bytes(&w, salt, CC_CHUNK_SALT_LEN);
+	cc_header_write(CC_SUITE_ATTACHMENT, version, out);
+	memcpy(out + SALT_AT, salt, CC_CHUNK_SALT_LEN);
 	status = derive_secrets(&part, out + COMMITMENT_AT, attachment_key, id, out);
 	set_lengths(&part, plaintext_len);
 	for (uint32_t n = 0; status == CC_OK && n < part.chunks; n++)
@@ -190,18 +188,12 @@ static cc_status
 check_header(uint32_t version, const cc_part_id *id, const uint8_t *header, size_t sealed_len,
 			 size_t *plaintext_len)
 {
-	cc_reader	r = cc_reader_init(header, sealed_len);
-	uint8_t		suite = cc_read_u8(&r);
 	uint32_t	sealed_version;
+	cc_status	status = cc_header_read_of(CC_SUITE_ATTACHMENT, header, sealed_len, &sealed_version);
 
-	if (!cc_reader_ok(&r))
-		return CC_ERR_TRUNCATED;
-	if (suite != CC_SUITE_ATTACHMENT)
-		return CC_ERR_SUITE;
-	sealed_version = cc_read_u32(&r);
-	if (!cc_reader_ok(&r))
-		return CC_ERR_TRUNCATED;
-	if (sealed_version == 0 || sealed_version != version)
+	if (status != CC_OK)
+		return status;
+	if (sealed_version != version)
 		return CC_ERR_VERSION;
 	if (id->aad_len > CC_AAD_MAX)
 		return CC_ERR_TOO_LARGE;

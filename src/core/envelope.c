@@ -85,67 +85,37 @@ join_aad(joined_aad *joined, const uint8_t header[CC_HEADER_LEN], const uint8_t 
 }
 
 static cc_status
-plaintext_len_of(uint8_t suite, size_t len, size_t *plaintext_len)
+message_plaintext_len(size_t len, size_t *plaintext_len)
 {
-	size_t		overhead = suite == CC_SUITE_MESSAGE ? CC_ENVELOPE_OVERHEAD : CC_SECRETBOX_OVERHEAD;
-
-	if (len < overhead)
+	if (len < CC_ENVELOPE_OVERHEAD)
 		return CC_ERR_TRUNCATED;
-	if (len - overhead > CC_MESSAGE_MAX)
+	if (len - CC_ENVELOPE_OVERHEAD > CC_MESSAGE_MAX)
 		return CC_ERR_TOO_LARGE;
-	*plaintext_len = len - overhead;
+	*plaintext_len = len - CC_ENVELOPE_OVERHEAD;
 	return CC_OK;
-}
-
-static inline cc_status
-read_header(const uint8_t *bytes, size_t len, cc_envelope_info *info)
-{
-	cc_reader	r = cc_reader_init(bytes, len);
-	uint8_t		suite = cc_read_u8(&r);
-	uint32_t	version;
-
-	if (!cc_reader_ok(&r))
-		return CC_ERR_TRUNCATED;
-	if (suite < CC_SUITE_MESSAGE || suite > CC_SUITE_CONVERSATION)
-		return CC_ERR_SUITE;
-	version = cc_read_u32(&r);
-	if (!cc_reader_ok(&r))
-		return CC_ERR_TRUNCATED;
-	if (version == 0)
-		return CC_ERR_VERSION;
-
-	info->suite = suite;
-	info->dek_version = version;
-	info->plaintext_len = 0;
-	return CC_OK;
-}
-
-cc_status
-cc_envelope_read_header(const uint8_t *bytes, size_t len, cc_envelope_info *info)
-{
-	return read_header(bytes, len, info);
-}
-
-void
-cc_envelope_write_header(uint8_t suite, uint32_t version, uint8_t header[CC_HEADER_LEN])
-{
-	cc_writer	w = cc_writer_init(header, CC_HEADER_LEN);
-
-	cc_write_u8(&w, suite);
-	cc_write_u32(&w, version);
 }
 
 cc_status
 cc_envelope_inspect(const uint8_t *envelope, size_t len, cc_envelope_info *info)
 {
-	cc_status	status = read_header(envelope, len, info);
+	cc_header	header;
+	cc_status	status = cc_header_read(envelope, len, &header);
 	size_t		ignored;
 
 	if (status != CC_OK)
 		return status;
-	if (info->suite == CC_SUITE_ATTACHMENT)
-		return cc_part_plaintext_len(len, &ignored);
-	return plaintext_len_of(info->suite, len, &info->plaintext_len);
+	info->suite = header.suite;
+	info->dek_version = header.dek_version;
+	info->plaintext_len = 0;
+	switch (header.suite)
+	{
+		case CC_SUITE_ATTACHMENT:
+			return cc_part_plaintext_len(len, &ignored);
+		case CC_SUITE_CONVERSATION:
+			return cc_secretbox_plaintext_len(len, &info->plaintext_len);
+		default:
+			return message_plaintext_len(len, &info->plaintext_len);
+	}
 }
 
 cc_status
@@ -182,7 +152,6 @@ cc_envelope_seal_salted(cc_aead *aead, const cc_message_keys *keys, uint32_t ver
 						const uint8_t *aad, size_t aad_len,
 						const uint8_t *plaintext, size_t plaintext_len, uint8_t *envelope)
 {
-	cc_writer	w = cc_writer_init(envelope, CIPHERTEXT_AT);
 	message_secrets secrets;
 	joined_aad	joined;
 	cc_status	status;
@@ -192,8 +161,7 @@ cc_envelope_seal_salted(cc_aead *aead, const cc_message_keys *keys, uint32_t ver
 	if (plaintext_len > CC_MESSAGE_MAX || aad_len > CC_AAD_MAX)
 		return CC_ERR_TOO_LARGE;
 
-	cc_write_u8(&w, CC_SUITE_MESSAGE);
-	cc_write_u32(&w, version);
+	cc_header_write(CC_SUITE_MESSAGE, version, envelope);
 	status = join_aad(&joined, envelope, aad, aad_len);
 	if (status != CC_OK)
 		return status;
@@ -201,8 +169,8 @@ cc_envelope_seal_salted(cc_aead *aead, const cc_message_keys *keys, uint32_t ver
 	status = derive_secrets(keys, salt, message_id, &secrets);
 	if (status == CC_OK)
 	{
-		cc_write_bytes(&w, salt, CC_SALT_LEN);
-		cc_write_bytes(&w, secrets.committed, CC_COMMITMENT_LEN);
+		memcpy(envelope + SALT_AT, salt, CC_SALT_LEN);
+		memcpy(envelope + COMMITMENT_AT, secrets.committed, CC_COMMITMENT_LEN);
 		status = cc_aead_seal(aead, secrets.key, secrets.committed + NONCE_IN, joined.bytes,
 							  joined.len, plaintext, plaintext_len, envelope + CIPHERTEXT_AT,
 							  envelope + CIPHERTEXT_AT + plaintext_len);

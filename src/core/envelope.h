@@ -13,19 +13,12 @@
 #define CC_ENVELOPE_H
 
 #include "core/aead.h"
+#include "core/header.h"
 #include "core/kdf.h"
 
-#define CC_SUITE_MESSAGE		0x01
-#define CC_SUITE_ATTACHMENT		0x02
-#define CC_SUITE_CONVERSATION	0x03
-
-#define CC_HEADER_LEN			5		/* suite and version */
 #define CC_SALT_LEN				12
 #define CC_COMMITMENT_LEN		16
 #define CC_ENVELOPE_OVERHEAD	(CC_HEADER_LEN + CC_SALT_LEN + CC_COMMITMENT_LEN + CC_AEAD_TAG_LEN)
-
-#define CC_MESSAGE_MAX			(UINT32_C(1) << 30)	/* 1 GiB, what a datum can hold */
-#define CC_AAD_MAX				(UINT32_C(1) << 16)
 
 /* What is kept of a cached DEK for messages.  As secret as the DEK: its owner wipes it. */
 typedef struct cc_message_keys
@@ -45,15 +38,6 @@ extern CC_MUST_CHECK cc_status cc_message_keys_derive(cc_message_keys *keys,
 													  const uint8_t dek[CC_DEK_LEN],
 													  const uint8_t chat_id[CC_ID_LEN],
 													  uint32_t version);
-
-/*
- * The first five bytes of any of the formats.  Reading them says nothing of the length of what
- * follows, and leaves plaintext_len 0.
- */
-extern CC_MUST_CHECK cc_status cc_envelope_read_header(const uint8_t *bytes, size_t len,
-													   cc_envelope_info *info);
-extern void cc_envelope_write_header(uint8_t suite, uint32_t version,
-									 uint8_t header[CC_HEADER_LEN]);
 
 /* Reads suite, version and length of any of the formats; derives and decrypts nothing. */
 extern CC_MUST_CHECK cc_status cc_envelope_inspect(const uint8_t *envelope, size_t len,

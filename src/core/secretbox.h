@@ -35,6 +35,8 @@ extern CC_MUST_CHECK cc_status cc_secretbox_assemble(uint32_t version,
 													 const uint8_t *box, size_t box_len,
 													 uint8_t *out);
 
+extern CC_MUST_CHECK cc_status cc_secretbox_plaintext_len(size_t len, size_t *plaintext_len);
+
 /* plaintext has len - CC_SECRETBOX_OVERHEAD bytes and is wiped on failure. */
 extern CC_MUST_CHECK cc_status cc_secretbox_open(const uint8_t dek[CC_DEK_LEN], uint32_t version,
 												 const uint8_t *message, size_t len,

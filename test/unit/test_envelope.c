@@ -407,23 +407,22 @@ a_header_is_read_as_it_was_written(void)
 {
 	static const uint32_t versions[] = {1, 0x01020304, UINT32_MAX};
 	uint8_t		header[CC_HEADER_LEN];
-	cc_envelope_info info;
+	cc_header	read;
 
 	for (uint8_t suite = CC_SUITE_MESSAGE; suite <= CC_SUITE_CONVERSATION; suite++)
 		for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++)
 		{
-			cc_envelope_write_header(suite, versions[i], header);
-			CHECK_AT(cc_envelope_read_header(header, sizeof(header), &info) == CC_OK, i);
-			CHECK_AT(info.suite == suite && info.dek_version == versions[i], i);
-			CHECK_AT(info.plaintext_len == 0, i);
+			cc_header_write(suite, versions[i], header);
+			CHECK_AT(cc_header_read(header, sizeof(header), &read) == CC_OK, i);
+			CHECK_AT(read.suite == suite && read.dek_version == versions[i], i);
 		}
-	cc_envelope_write_header(CC_SUITE_MESSAGE, VERSION, header);
+	cc_header_write(CC_SUITE_MESSAGE, VERSION, header);
 	CHECK(memcmp(header, sealed, sizeof(header)) == 0);
-	CHECK(cc_envelope_read_header(header, sizeof(header) - 1, &info) == CC_ERR_TRUNCATED);
-	cc_envelope_write_header(CC_SUITE_MESSAGE, 0, header);
-	CHECK(cc_envelope_read_header(header, sizeof(header), &info) == CC_ERR_VERSION);
-	cc_envelope_write_header(CC_SUITE_CONVERSATION + 1, 1, header);
-	CHECK(cc_envelope_read_header(header, sizeof(header), &info) == CC_ERR_SUITE);
+	CHECK(cc_header_read(header, sizeof(header) - 1, &read) == CC_ERR_TRUNCATED);
+	cc_header_write(CC_SUITE_MESSAGE, 0, header);
+	CHECK(cc_header_read(header, sizeof(header), &read) == CC_ERR_VERSION);
+	cc_header_write(CC_SUITE_CONVERSATION + 1, 1, header);
+	CHECK(cc_header_read(header, sizeof(header), &read) == CC_ERR_SUITE);
 }
 
 int

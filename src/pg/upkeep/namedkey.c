@@ -4,19 +4,19 @@
  */
 #include "postgres.h"
 
-#include "core/envelope.h"
+#include "core/header.h"
 #include "pg/upkeep/namedkey.h"
 
 bool
 chatcrypt_namedkey_read(const bytea *header, ChatcryptPurpose *purpose, uint32 *version)
 {
-	cc_envelope_info info;
+	cc_header	named;
 
-	if (cc_envelope_read_header((const uint8 *) VARDATA_ANY(header), VARSIZE_ANY_EXHDR(header),
-								&info) != CC_OK)
+	if (cc_header_read((const uint8 *) VARDATA_ANY(header), VARSIZE_ANY_EXHDR(header),
+					   &named) != CC_OK)
 		return false;
-	*purpose = info.suite == CC_SUITE_CONVERSATION ? CHATCRYPT_PURPOSE_CONVERSATION :
+	*purpose = named.suite == CC_SUITE_CONVERSATION ? CHATCRYPT_PURPOSE_CONVERSATION :
 		CHATCRYPT_PURPOSE_DATA;
-	*version = info.dek_version;
+	*version = named.dek_version;
 	return true;
 }

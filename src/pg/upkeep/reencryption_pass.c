@@ -32,7 +32,7 @@ header_of(uint8 suite, uint32 version)
 	bytea	   *header = palloc(VARHDRSZ + CC_HEADER_LEN);
 
 	SET_VARSIZE(header, VARHDRSZ + CC_HEADER_LEN);
-	cc_envelope_write_header(suite, version, (uint8 *) VARDATA(header));
+	cc_header_write(suite, version, (uint8 *) VARDATA(header));
 	return header;
 }
 
