@@ -101,7 +101,7 @@ refuses('src/pg/keys/bad.c', "#include \"pg/attic/old.h\"\n", 'a header of a roo
 accepts('src/pg/init.c', "#include \"pg/status/doctor.h\"\n", 'init.c including the highest room');
 
 # Circles of includes: a header and the C file of its name are one file.
-foreach my $room (qw(kms worker pg/service))
+foreach my $room (qw(core kms worker pg/base pg/service pg/upkeep))
 {
 	my ($status, $complaint) = lint_of(
 		"src/$room/one.c" => "#include \"$room/one.h\"\n#include \"$room/two.h\"\n",
