@@ -49,7 +49,7 @@ request_shared_memory(void)
 	chatcrypt_keycache_request();
 	chatcrypt_requests_request();
 	chatcrypt_samekey_request();
-	chatcrypt_failed_opens_request();
+	chatcrypt_failedopens_request();
 	chatcrypt_actingroles_request();
 	chatcrypt_progress_request();
 	chatcrypt_maintenance_status_request();
@@ -64,7 +64,7 @@ startup_shared_memory(void)
 	chatcrypt_keycache_startup();
 	chatcrypt_requests_startup();
 	chatcrypt_samekey_startup();
-	chatcrypt_failed_opens_startup();
+	chatcrypt_failedopens_startup();
 	chatcrypt_actingroles_startup();
 	chatcrypt_progress_startup();
 	chatcrypt_maintenance_status_startup();

@@ -66,8 +66,8 @@ turn_away(int slot, cc_kms_outcome outcome, const char *error)
 {
 	ChatcryptSlotAnswer answer = {.outcome = outcome};
 
-	strlcpy(chatcrypt_slot_item(slot)->error, error, CC_KMS_ERROR_MAX);
-	chatcrypt_slot_finish(slot, &answer);
+	strlcpy(chatcrypt_workerslots_item(slot)->error, error, CC_KMS_ERROR_MAX);
+	chatcrypt_workerslots_finish(slot, &answer);
 }
 
 /* The flight of a slot, on its line; NULL where the slot is finished already. */
@@ -75,15 +75,15 @@ static KmsFlight *
 new_flight(int slot, int64 now_ms)
 {
 	KmsFlight  *flight = &flights[slot];
-	const ChatcryptSlotRequest *request = chatcrypt_slot_request(slot);
+	const ChatcryptSlotRequest *request = chatcrypt_workerslots_request(slot);
 	KmsEndpoint *endpoint = chatcrypt_endpoint_for(request->kms_key);
 
 	memset(flight, 0, sizeof(*flight));
 	flight->slot = slot;
 	flight->request = request;
-	flight->item = chatcrypt_slot_item(slot);
+	flight->item = chatcrypt_workerslots_item(slot);
 	flight->ready_at_ms = now_ms + chatcrypt_kms_batch_delay;
-	if (!chatcrypt_slot_wanted(slot, &flight->deadline_ms))
+	if (!chatcrypt_workerslots_wanted(slot, &flight->deadline_ms))
 		turn_away(slot, CC_KMS_TIMEOUT, "");
 	else if (endpoint == NULL)
 		turn_away(slot, CC_KMS_CONFIG, "no provider knows a key URI of this form");
@@ -132,7 +132,7 @@ void
 chatcrypt_arrivals_accept(int64 now_ms)
 {
 	static int	slots[CHATCRYPT_SLOTS];
-	int			n = chatcrypt_slots_take(slots);
+	int			n = chatcrypt_workerslots_take(slots);
 
 	for (int i = 0; i < n; i++)
 		accept(slots[i], now_ms);

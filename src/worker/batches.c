@@ -33,7 +33,7 @@ batch_done(KmsCall *call, const cc_http_reply *reply)
 	endpoint->batches--;
 	chatcrypt_outcome_note(call, outcome, error, reply);
 	chatcrypt_outcome_heed(call, outcome, reply);
-	chatcrypt_settle(call, outcome, error);
+	chatcrypt_settling_run(call, outcome, error);
 }
 
 static int
@@ -62,7 +62,7 @@ prepare(KmsLine *line, int op, int64 now_ms, int64 *wake_at_ms)
 	for (KmsFlight *flight = chatcrypt_line_take_queue(&line->queues[op]); flight != NULL;
 		 flight = next)
 	{
-		bool		wanted = chatcrypt_slot_wanted(flight->slot, &flight->deadline_ms);
+		bool		wanted = chatcrypt_workerslots_wanted(flight->slot, &flight->deadline_ms);
 
 		next = flight->next;
 		if (!wanted || flight->deadline_ms <= now_ms)
@@ -125,7 +125,7 @@ perform(KmsCall *call)
 		error = call->items[i]->error;
 	}
 	chatcrypt_outcome_note(call, first_failure, error, NULL);
-	chatcrypt_settle(call, CC_KMS_OK, "");
+	chatcrypt_settling_run(call, CC_KMS_OK, "");
 }
 
 static cc_kms_outcome
@@ -140,7 +140,7 @@ batch_refused(KmsCall *call, cc_kms_outcome outcome, const char *error)
 {
 	chatcrypt_line_note_error(call->line, outcome, error);
 	chatcrypt_line_note_refusal(call->line, call->batch.op, outcome, error);
-	chatcrypt_settle(call, outcome, error);
+	chatcrypt_settling_run(call, outcome, error);
 }
 
 static const KmsCallKind batch = {build_batch, batch_done, batch_refused};
@@ -189,7 +189,7 @@ is_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
 	if (line->key_known)
 		return true;
 	if (line->key_call == NULL && now_ms >= line->key_try_at_ms)
-		chatcrypt_key_look(line);
+		chatcrypt_keylook_at(line);
 	if (line->key_call == NULL)
 		*wake_at_ms = Min(*wake_at_ms, Max(line->key_try_at_ms, now_ms + 1));
 	return false;
@@ -235,7 +235,7 @@ chatcrypt_batches_step(int64 now_ms, int64 *wake_at_ms)
 			continue;
 		if (!chatcrypt_line_is_idle(line))
 			step(line, now_ms, wake_at_ms);
-		chatcrypt_key_look_aside(line, now_ms);
+		chatcrypt_keylook_aside(line, now_ms);
 		if (is_news(line))
 			chatcrypt_line_publish(line, now_ms);
 	}

@@ -21,7 +21,7 @@ chatcrypt_flight_finish(KmsFlight *flight, const ChatcryptSlotAnswer *answer, co
 		cc_wipe(flight->item->dek, CC_DEK_LEN);
 	flight->line->stats_changed = true;
 	flight->line = NULL;
-	chatcrypt_slot_finish(flight->slot, answer);
+	chatcrypt_workerslots_finish(flight->slot, answer);
 }
 
 void

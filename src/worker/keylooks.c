@@ -100,7 +100,7 @@ look_refused(KmsCall *call, cc_kms_outcome outcome, const char *error)
 static const KmsCallKind look = {build_look, look_done, look_refused};
 
 void
-chatcrypt_key_look(KmsLine *line)
+chatcrypt_keylook_at(KmsLine *line)
 {
 	KmsCall    *call = chatcrypt_call_new(&look, line->endpoint, line);
 
@@ -116,7 +116,7 @@ chatcrypt_key_look(KmsLine *line)
  * reload.  Not while the KMS is away or wants to be left alone.
  */
 void
-chatcrypt_key_look_aside(KmsLine *line, int64 now_ms)
+chatcrypt_keylook_aside(KmsLine *line, int64 now_ms)
 {
 	KmsEndpoint *endpoint = line->endpoint;
 
@@ -127,6 +127,6 @@ chatcrypt_key_look_aside(KmsLine *line, int64 now_ms)
 		chatcrypt_endpoint_state(endpoint, now_ms) == CC_SESSION_EXCHANGE)
 		return;
 	line->key_again_at_ms = now_ms + CC_LOOK_AGAIN_MS;
-	chatcrypt_key_look(line);
+	chatcrypt_keylook_at(line);
 	endpoint->aside_call = line->key_call;
 }

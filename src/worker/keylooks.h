@@ -8,9 +8,9 @@
 #include "worker/dispatch.h"
 
 /* Leaves line->key_call NULL where no call is to be had now. */
-extern void chatcrypt_key_look(KmsLine *line);
+extern void chatcrypt_keylook_at(KmsLine *line);
 
 /* For no request: for the view, where it is time. */
-extern void chatcrypt_key_look_aside(KmsLine *line, int64 now_ms);
+extern void chatcrypt_keylook_aside(KmsLine *line, int64 now_ms);
 
 #endif

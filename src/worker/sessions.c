@@ -182,7 +182,7 @@ start_probe(KmsEndpoint *endpoint, int64 now_ms)
 	else if (line != NULL)
 	{
 		if (line->key_call == NULL)
-			chatcrypt_key_look(line);
+			chatcrypt_keylook_at(line);
 		if (line->key_call != NULL)
 			return;
 	}

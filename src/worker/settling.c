@@ -35,7 +35,7 @@ try_again(KmsFlight *flight, cc_kms_outcome outcome, const char *error, int64 at
 		strlcpy(flight->item->error, error, CC_KMS_ERROR_MAX);
 	flight->ready_at_ms = at_ms;
 	flight->line->stats.retries++;
-	if (!chatcrypt_slot_wanted(flight->slot, &flight->deadline_ms) ||
+	if (!chatcrypt_workerslots_wanted(flight->slot, &flight->deadline_ms) ||
 		flight->ready_at_ms >= flight->deadline_ms)
 		chatcrypt_flight_fail(flight, outcome, flight->item->error);
 	else
@@ -142,7 +142,7 @@ tell_first(KmsCall *call, cc_kms_outcome outcome, int64 now_ms)
 }
 
 void
-chatcrypt_settle(KmsCall *call, cc_kms_outcome outcome, const char *error)
+chatcrypt_settling_run(KmsCall *call, cc_kms_outcome outcome, const char *error)
 {
 	int64		now = chatcrypt_clock_ms();
 	int64		retry_at = next_try_ms(call, now);

@@ -8,6 +8,6 @@
 #include "worker/dispatch.h"
 
 /* Each flight of the call succeeds, fails, or is tried again; ends the call. */
-extern void chatcrypt_settle(KmsCall *call, cc_kms_outcome outcome, const char *error);
+extern void chatcrypt_settling_run(KmsCall *call, cc_kms_outcome outcome, const char *error);
 
 #endif

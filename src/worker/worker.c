@@ -97,7 +97,7 @@ leave(int code, Datum arg)
 {
 	(void) code;
 	(void) arg;
-	chatcrypt_slots_detach_worker();
+	chatcrypt_workerslots_detach();
 }
 
 static void
@@ -147,12 +147,12 @@ chatcrypt_kms_worker_main(Datum arg)
 	be_as_safe_as_the_postmaster();
 	stay_out_of_core_dumps();
 	chatcrypt_keycache_lock_memory();
-	chatcrypt_slots_lock_memory();
+	chatcrypt_slotdirectory_lock_memory();
 	chatcrypt_transport_start();
 	before_shmem_exit(leave, (Datum) 0);
 	chatcrypt_watchdog_start();
 	chatcrypt_kms_stats_clear();
-	chatcrypt_slots_attach_worker();
+	chatcrypt_workerslots_attach();
 
 	while (!ShutdownRequestPending)
 	{

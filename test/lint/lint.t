@@ -120,6 +120,17 @@ foreach my $room (qw(core kms worker pg/base pg/service pg/upkeep))
 	is("$status$complaint", '0', "two ways down to one file of $room are no circle");
 }
 
+# Names of what a header declares.
+foreach my $room (qw(pg/keys worker))
+{
+	refuses("src/$room/entries.h", "extern int chatcrypt_something_else(int\n x);\n", "a function of $room that is not named after its file");
+	refuses("src/$room/entries.h", "extern const char *const *other(void);\n", "a function of $room without the prefix");
+	accepts("src/$room/entries.h", "extern int chatcrypt_entries_count(void);\nextern int chatcrypt_entry_find(int x);\nextern int chatcrypt_entry(void);\n",
+		"functions of $room that are named after their file");
+}
+accepts('src/pg/keys/entries.h', "extern Datum chatcrypt_decrypt(PG_FUNCTION_ARGS);\nPG_FUNCTION_INFO_V1(chatcrypt_decrypt);\n",
+	'a function that SQL calls');
+
 # A provider's folder.
 foreach my $file (qw(src/kms/providers.c src/kms/local/local.c src/worker/calls.c src/pg/base/settings.c))
 {

@@ -93,7 +93,7 @@ sub gcore_after_kms
 	my ($session, $statement, $function, $name) = @_;
 	my $pid = answer($session, 'SELECT pg_backend_pid()');
 	my ($output, $file, $ready) = ('', "$folder/$name", "$folder/$name-ready");
-	my @steps = ('handle SIGUSR1 SIGURG nostop noprint pass', 'set use-coredump-filter on', 'break chatcrypt_kms_run',
+	my @steps = ('handle SIGUSR1 SIGURG nostop noprint pass', 'set use-coredump-filter on', 'break chatcrypt_requests_run',
 		"shell touch $ready", 'continue', 'finish', "break $function", 'continue', "gcore $file");
 	my $gdb = IPC::Run::start([ 'gdb', '--batch', '--nx', '-p', $pid, map { ('-ex', $_) } @steps ], '<', \undef, '>&', \$output, IPC::Run::timeout(120));
 
@@ -191,7 +191,7 @@ CONF
 	# A session that has just got keys from the KMS, one or many at once.
 	if ($huge eq 'off' && may_attach())
 	{
-		my %cold = ('reads a message' => [ read_chat(2), 'body 2', 'chatcrypt_now_ms' ],
+		my %cold = ('reads a message' => [ read_chat(2), 'body 2', 'chatcrypt_guarded_now_ms' ],
 			'warms keys' => [ 'SELECT (chatcrypt.warm_keys(ARRAY[1, 2, 3])).warmed', '3', 'MemoryContextReset' ]);
 		foreach my $does (sort keys %cold)
 		{

@@ -20,36 +20,36 @@
 #define TRANSPORT_SETTING	"chatcrypt.client_transport"
 
 static char *client_transport;
-static bool acts_for_nobody;		/* the process: see chatcrypt_act_for_nobody() */
+static bool acts_for_nobody;		/* the process: see chatcrypt_access_act_for_nobody() */
 
 static ClientAuthentication_hook_type previous_authentication_hook;
 
 void
-chatcrypt_require_for_plaintext(ChatcryptRight right)
+chatcrypt_access_require_for_plaintext(ChatcryptRight right)
 {
-	chatcrypt_require(right);
+	chatcrypt_rights_require(right);
 	if (chatcrypt_require_tls && strcmp(client_transport, "plain") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 				 errmsg("messages are not encrypted or decrypted over an unencrypted connection"),
 				 errdetail("chatcrypt.require_tls is on, and this client came over TCP without TLS."),
 				 errhint("Connect with sslmode=require or stricter.")));
-	chatcrypt_require_actor();
+	chatcrypt_actor_require();
 }
 
 bool
-chatcrypt_actor_may_see(const uint8 chat_id[CC_ID_LEN])
+chatcrypt_access_actor_may_see(const uint8 chat_id[CC_ID_LEN])
 {
 	if (chatcrypt_actor() == NULL)
-		return !chatcrypt_lacks_actor();
+		return !chatcrypt_actor_is_lacking();
 	return chatcrypt_memberships_has(chat_id, chatcrypt_actor());
 }
 
 void
-chatcrypt_require_participant(const uint8 chat_id[CC_ID_LEN])
+chatcrypt_access_require_participant(const uint8 chat_id[CC_ID_LEN])
 {
-	chatcrypt_require_actor();
-	if (chatcrypt_actor_may_see(chat_id))
+	chatcrypt_actor_require();
+	if (chatcrypt_access_actor_may_see(chat_id))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -59,35 +59,37 @@ chatcrypt_require_participant(const uint8 chat_id[CC_ID_LEN])
 }
 
 void
-chatcrypt_act_for_nobody(void)
+chatcrypt_access_act_for_nobody(void)
 {
 	acts_for_nobody = true;
 }
 
 void
-chatcrypt_require_for_key_use(const uint8 chat_id[CC_ID_LEN])
+chatcrypt_access_require_for_key_use(const uint8 chat_id[CC_ID_LEN])
 {
 	if (!acts_for_nobody)
-		chatcrypt_require_participant(chat_id);
+		chatcrypt_access_require_participant(chat_id);
 }
 
 void
-chatcrypt_require_for_key(const uint8 chat_id[CC_ID_LEN])
+chatcrypt_access_require_for_key(const uint8 chat_id[CC_ID_LEN])
 {
-	bool		for_participant = chatcrypt_actor() != NULL && !chatcrypt_has(CHATCRYPT_MAY_HOLD_KEYS);
+	bool		for_participant = chatcrypt_actor() != NULL &&
+		!chatcrypt_rights_has(CHATCRYPT_MAY_HOLD_KEYS);
 
-	chatcrypt_require_actor();
-	chatcrypt_require_for_plaintext(for_participant ? CHATCRYPT_MAY_READ : CHATCRYPT_MAY_HOLD_KEYS);
-	chatcrypt_require_participant(chat_id);
+	chatcrypt_actor_require();
+	chatcrypt_access_require_for_plaintext(for_participant ? CHATCRYPT_MAY_READ :
+										   CHATCRYPT_MAY_HOLD_KEYS);
+	chatcrypt_access_require_participant(chat_id);
 }
 
 void
 chatcrypt_access_define_settings(void)
 {
-	chatcrypt_define_own_string(TRANSPORT_SETTING,
-								"How the client is connected: local, "
-								"tls or plain. Set by the server alone.",
-								&client_transport, "local", NULL);
+	chatcrypt_ownsettings_define_string(TRANSPORT_SETTING,
+										"How the client is connected: local, "
+										"tls or plain. Set by the server alone.",
+										&client_transport, "local", NULL);
 }
 
 static const char *
@@ -110,7 +112,8 @@ note_transport(Port *port, int status)
 	if (previous_authentication_hook)
 		previous_authentication_hook(port, status);
 	if (status == STATUS_OK)
-		chatcrypt_set_own(TRANSPORT_SETTING, transport_of(port), PGC_S_OVERRIDE, GUC_ACTION_SET);
+		chatcrypt_ownsettings_set(TRANSPORT_SETTING, transport_of(port), PGC_S_OVERRIDE,
+								  GUC_ACTION_SET);
 }
 
 void
@@ -126,5 +129,5 @@ PG_FUNCTION_INFO_V1(chatcrypt_may_see);
 Datum
 chatcrypt_may_see(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(chatcrypt_actor_may_see(PG_GETARG_UUID_P(0)->data));
+	PG_RETURN_BOOL(chatcrypt_access_actor_may_see(PG_GETARG_UUID_P(0)->data));
 }

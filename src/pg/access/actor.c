@@ -51,7 +51,7 @@ chatcrypt_actor(void)
 }
 
 bool
-chatcrypt_is_actor(const text *name)
+chatcrypt_actor_is(const text *name)
 {
 	Size		len = strlen(actor);
 
@@ -66,15 +66,15 @@ is_due(void)
 }
 
 bool
-chatcrypt_lacks_actor(void)
+chatcrypt_actor_is_lacking(void)
 {
 	return actor[0] == '\0' && (chatcrypt_actor_is_required || is_due());
 }
 
 void
-chatcrypt_require_actor(void)
+chatcrypt_actor_require(void)
 {
-	if (likely(!chatcrypt_lacks_actor()))
+	if (likely(!chatcrypt_actor_is_lacking()))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -86,9 +86,9 @@ chatcrypt_require_actor(void)
 }
 
 void
-chatcrypt_refuse_actor(const char *function)
+chatcrypt_actor_refuse(const char *function)
 {
-	if (actor[0] == '\0' && !chatcrypt_lacks_actor())
+	if (actor[0] == '\0' && !chatcrypt_actor_is_lacking())
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -130,7 +130,8 @@ static void
 run_query(CHATCRYPT_EXECUTOR_RUN_PARAMETERS)
 {
 	if (unlikely(is_due() != due_for_workers) && !IsInParallelMode())
-		chatcrypt_set_own(DUE_SETTING, is_due() ? "on" : "off", PGC_S_SESSION, GUC_ACTION_LOCAL);
+		chatcrypt_ownsettings_set(DUE_SETTING, is_due() ? "on" : "off", PGC_S_SESSION,
+								  GUC_ACTION_LOCAL);
 	chatcrypt_call_executor_run(previous_executor_run);
 }
 
@@ -145,14 +146,14 @@ note_change(const char *newval, void *extra)
 void
 chatcrypt_actor_define_settings(void)
 {
-	chatcrypt_define_own_string(ACTOR_SETTING,
-								"Participant on whose behalf this transaction runs. Set by "
-								"chatcrypt.act_as() alone.",
-								&actor, "", note_change);
-	chatcrypt_define_own_bool(DUE_SETTING,
-							  "Tells parallel workers that the transaction has named an actor. "
-							  "Set by the server alone.",
-							  &due_for_workers);
+	chatcrypt_ownsettings_define_string(ACTOR_SETTING,
+										"Participant on whose behalf this transaction runs. Set by "
+										"chatcrypt.act_as() alone.",
+										&actor, "", note_change);
+	chatcrypt_ownsettings_define_bool(DUE_SETTING,
+									  "Tells parallel workers that the transaction has named an actor. "
+									  "Set by the server alone.",
+									  &due_for_workers);
 }
 
 void
@@ -193,7 +194,7 @@ chatcrypt_act_as(PG_FUNCTION_ARGS)
 {
 	char	   *name;
 
-	chatcrypt_require_reader_or_writer();
+	chatcrypt_rights_require_reader_or_writer();
 	refuse_restricted_operation();
 	if (PG_ARGISNULL(0))
 		refuse_name(ERRCODE_NULL_VALUE_NOT_ALLOWED, "the actor's name must not be null",
@@ -213,7 +214,7 @@ chatcrypt_act_as(PG_FUNCTION_ARGS)
 				 errhint("Call it inside BEGIN … COMMIT, before the statements that it is for.")));
 	chatcrypt_actingroles_note();
 	remember(name);
-	chatcrypt_set_own(ACTOR_SETTING, name, PGC_S_SESSION, GUC_ACTION_LOCAL);
+	chatcrypt_ownsettings_set(ACTOR_SETTING, name, PGC_S_SESSION, GUC_ACTION_LOCAL);
 	PG_RETURN_VOID();
 }
 

@@ -17,19 +17,19 @@
 extern const char *chatcrypt_actor(void);
 
 /* Is this the actor's name? */
-extern bool chatcrypt_is_actor(const text *name);
+extern bool chatcrypt_actor_is(const text *name);
 
 /*
  * True where no actor is named and one must be: chatcrypt.require_actor is on, or this
  * transaction has named one before.
  */
-extern bool chatcrypt_lacks_actor(void);
+extern bool chatcrypt_actor_is_lacking(void);
 
-/* Raises where chatcrypt_lacks_actor(). */
-extern void chatcrypt_require_actor(void);
+/* Raises where chatcrypt_actor_is_lacking(). */
+extern void chatcrypt_actor_require(void);
 
 /* For what goes over chats of everybody: raises while an actor is set, or must be. */
-extern void chatcrypt_refuse_actor(const char *function);
+extern void chatcrypt_actor_refuse(const char *function);
 
 extern void chatcrypt_actor_define_settings(void);
 extern void chatcrypt_actor_install_hooks(void);

@@ -30,12 +30,12 @@ chatcrypt_memberships_has(const uint8 chat_id[CC_ID_LEN], const char *name)
 	const bool *takes_part;
 
 	participant = name;
-	takes_part = chatcrypt_remember(&memberships, chat_id);
+	takes_part = chatcrypt_chatmemory_remember(&memberships, chat_id);
 	return takes_part != NULL && *takes_part;
 }
 
 void
 chatcrypt_memberships_forget(void)
 {
-	chatcrypt_forget(&memberships);
+	chatcrypt_chatmemory_forget(&memberships);
 }

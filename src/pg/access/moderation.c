@@ -33,8 +33,8 @@ static bool
 read_moderation(const uint8 *chat_id, void *value)
 {
 	TupleDesc	desc;
-	HeapTuple	row = chatcrypt_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ,
-										 PointerGetDatum(chat_id), &desc);
+	HeapTuple	row = chatcrypt_store_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ,
+											   PointerGetDatum(chat_id), &desc);
 	Datum		policy;
 	bool		isnull;
 
@@ -48,17 +48,17 @@ read_moderation(const uint8 *chat_id, void *value)
 static bool
 participants_moderate(const uint8 *chat_id)
 {
-	const bool *known = chatcrypt_remember(&moderated, chat_id);
+	const bool *known = chatcrypt_chatmemory_remember(&moderated, chat_id);
 
 	return known != NULL && *known;
 }
 
 const text *
-chatcrypt_sender(const text *given)
+chatcrypt_moderation_sender(const text *given)
 {
 	if (chatcrypt_actor() == NULL)
 		return given;
-	if (given != NULL && !chatcrypt_is_actor(given))
+	if (given != NULL && !chatcrypt_actor_is(given))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("the sender is not the current actor"),
@@ -67,20 +67,21 @@ chatcrypt_sender(const text *given)
 }
 
 bool
-chatcrypt_actor_may_change(const uint8 chat_id[CC_ID_LEN], const text *sender)
+chatcrypt_moderation_may_change(const uint8 chat_id[CC_ID_LEN], const text *sender)
 {
-	if (!chatcrypt_actor_may_see(chat_id))
+	if (!chatcrypt_access_actor_may_see(chat_id))
 		return false;
-	return chatcrypt_actor() == NULL || (sender != NULL && chatcrypt_is_actor(sender)) ||
+	return chatcrypt_actor() == NULL || (sender != NULL && chatcrypt_actor_is(sender)) ||
 		participants_moderate(chat_id);
 }
 
 void
-chatcrypt_require_own(const char *what, const uint8 chat_id[CC_ID_LEN], const text *sender)
+chatcrypt_moderation_require_own(const char *what, const uint8 chat_id[CC_ID_LEN],
+								 const text *sender)
 {
-	if (chatcrypt_actor_may_change(chat_id, sender))
+	if (chatcrypt_moderation_may_change(chat_id, sender))
 		return;
-	chatcrypt_require_participant(chat_id);
+	chatcrypt_access_require_participant(chat_id);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("the %s is not the current actor's", what),
@@ -89,10 +90,10 @@ chatcrypt_require_own(const char *what, const uint8 chat_id[CC_ID_LEN], const te
 }
 
 void
-chatcrypt_require_may_remove(const uint8 chat_id[CC_ID_LEN], const text *participant)
+chatcrypt_moderation_require_may_remove(const uint8 chat_id[CC_ID_LEN], const text *participant)
 {
-	if (chatcrypt_actor() == NULL || chatcrypt_is_actor(participant) ||
-		chatcrypt_has(CHATCRYPT_MAY_ADMINISTER) || participants_moderate(chat_id))
+	if (chatcrypt_actor() == NULL || chatcrypt_actor_is(participant) ||
+		chatcrypt_rights_has(CHATCRYPT_MAY_ADMINISTER) || participants_moderate(chat_id))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -108,6 +109,6 @@ chatcrypt_may_change(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	PG_RETURN_BOOL(chatcrypt_actor_may_change(PG_GETARG_UUID_P(0)->data,
-											  PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_BOOL(chatcrypt_moderation_may_change(PG_GETARG_UUID_P(0)->data,
+												   PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)));
 }

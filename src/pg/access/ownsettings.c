@@ -41,22 +41,22 @@ check_bool(bool *newval, void **extra, GucSource source)
 }
 
 void
-chatcrypt_define_own_string(const char *name, const char *about, char **variable,
-							const char *initial, GucStringAssignHook assign)
+chatcrypt_ownsettings_define_string(const char *name, const char *about, char **variable,
+									const char *initial, GucStringAssignHook assign)
 {
 	DefineCustomStringVariable(name, about, NULL, variable, initial, PGC_SUSET, FLAGS,
 							   check_string, assign, NULL);
 }
 
 void
-chatcrypt_define_own_bool(const char *name, const char *about, bool *variable)
+chatcrypt_ownsettings_define_bool(const char *name, const char *about, bool *variable)
 {
 	DefineCustomBoolVariable(name, about, NULL, variable, false, PGC_SUSET, FLAGS, check_bool,
 							 NULL, NULL);
 }
 
 void
-chatcrypt_set_own(const char *name, const char *value, GucSource source, GucAction action)
+chatcrypt_ownsettings_set(const char *name, const char *value, GucSource source, GucAction action)
 {
 	PG_TRY();
 	{

@@ -11,12 +11,13 @@
 #include "utils/guc.h"
 
 /* Defines one.  about, initial and the variable are as for DefineCustom…Variable(). */
-extern void chatcrypt_define_own_string(const char *name, const char *about, char **variable,
-										const char *initial, GucStringAssignHook assign);
-extern void chatcrypt_define_own_bool(const char *name, const char *about, bool *variable);
+extern void chatcrypt_ownsettings_define_string(const char *name, const char *about,
+												char **variable,
+												const char *initial, GucStringAssignHook assign);
+extern void chatcrypt_ownsettings_define_bool(const char *name, const char *about, bool *variable);
 
 /* Changes one, with the lifetime that the action says. */
-extern void chatcrypt_set_own(const char *name, const char *value, GucSource source,
-							  GucAction action);
+extern void chatcrypt_ownsettings_set(const char *name, const char *value, GucSource source,
+									  GucAction action);
 
 #endif

@@ -51,7 +51,7 @@ watch_roles_once(void)
 }
 
 bool
-chatcrypt_has(ChatcryptRight right)
+chatcrypt_rights_has(ChatcryptRight right)
 {
 	Oid			user = GetUserId();
 	Oid			role;
@@ -70,9 +70,9 @@ chatcrypt_has(ChatcryptRight right)
 }
 
 void
-chatcrypt_require(ChatcryptRight right)
+chatcrypt_rights_require(ChatcryptRight right)
 {
-	if (chatcrypt_has(right))
+	if (chatcrypt_rights_has(right))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -82,15 +82,15 @@ chatcrypt_require(ChatcryptRight right)
 }
 
 void
-chatcrypt_require_reader_or_writer(void)
+chatcrypt_rights_require_reader_or_writer(void)
 {
-	if (!chatcrypt_has(CHATCRYPT_MAY_WRITE))
-		chatcrypt_require(CHATCRYPT_MAY_READ);
+	if (!chatcrypt_rights_has(CHATCRYPT_MAY_WRITE))
+		chatcrypt_rights_require(CHATCRYPT_MAY_READ);
 }
 
 void
-chatcrypt_require_steward(void)
+chatcrypt_rights_require_steward(void)
 {
-	if (!chatcrypt_has(CHATCRYPT_MAY_AUDIT))
-		chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	if (!chatcrypt_rights_has(CHATCRYPT_MAY_AUDIT))
+		chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 }

@@ -20,15 +20,15 @@ typedef enum ChatcryptRight
 
 #define CHATCRYPT_RIGHTS 6
 
-extern bool chatcrypt_has(ChatcryptRight right);
+extern bool chatcrypt_rights_has(ChatcryptRight right);
 
 /* Raises where the current user lacks the right. */
-extern void chatcrypt_require(ChatcryptRight right);
+extern void chatcrypt_rights_require(ChatcryptRight right);
 
 /* Raises for who neither reads nor writes. */
-extern void chatcrypt_require_reader_or_writer(void);
+extern void chatcrypt_rights_require_reader_or_writer(void);
 
 /* Raises for who is neither administrator nor auditor. */
-extern void chatcrypt_require_steward(void);
+extern void chatcrypt_rights_require_steward(void);
 
 #endif

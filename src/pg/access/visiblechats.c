@@ -82,7 +82,7 @@ add_chat(Chats *chats, Datum id)
 static void
 add_chats_of_actor(Chats *chats, int most)
 {
-	Relation	participant = table_open(chatcrypt_store_relation("participant"), AccessShareLock);
+	Relation	participant = table_open(chatcrypt_relations_find("participant"), AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	row;
@@ -90,7 +90,7 @@ add_chats_of_actor(Chats *chats, int most)
 
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
 						   F_TEXTEQ, CStringGetTextDatum(chatcrypt_actor()));
-	scan = systable_beginscan(participant, chatcrypt_store_relation("participant_pkey"), true,
+	scan = systable_beginscan(participant, chatcrypt_relations_find("participant_pkey"), true,
 							  GetActiveSnapshot(), 1, &key);
 	while (chats->count < most && HeapTupleIsValid(row = systable_getnext(scan)))
 		add_chat(chats, heap_getattr(row, 2, RelationGetDescr(participant), &isnull));
@@ -248,7 +248,8 @@ make_condition(const IndexOptInfo *index, Oid equality, Node *column)
 {
 	Const	   *name = makeConst(REGCLASSOID, -1, InvalidOid, sizeof(Oid),
 								 ObjectIdGetDatum(index->indexoid), false, true);
-	FuncExpr   *chats = makeFuncExpr(chatcrypt_store_function("chatcrypt_internal", "visible_chats",
+	FuncExpr   *chats = makeFuncExpr(chatcrypt_relations_function("chatcrypt_internal",
+																  "visible_chats",
 														  REGCLASSOID),
 									 UUIDARRAYOID, list_make1(name), InvalidOid, InvalidOid,
 									 COERCE_SQL_SYNTAX);

@@ -64,6 +64,7 @@ fetch_file(StoredFile *file)
 	HeapTuple	tuple;
 	bool		isnull;
 	bytea	   *envelope;
+	bytea	   *opened;
 
 	if (chatcrypt_statement_run(&plan, FETCH_FILE, &arg, 1, true) == 0)
 		ereport(ERROR,
@@ -73,8 +74,9 @@ fetch_file(StoredFile *file)
 	tuple = SPI_tuptable->vals[0];
 	file->chat_id = *DatumGetUUIDP(SPI_getbinval(tuple, desc, 1, &isnull));
 	envelope = DatumGetByteaPP(SPI_getbinval(tuple, desc, 2, &isnull));
-	chatcrypt_filemeta_close(chatcrypt_filemeta_open(file->chat_id.data, file->id.data, envelope,
-													 CHATCRYPT_FAIL_RAISE, &file->meta));
+	opened = chatcrypt_attachmentseal_open_filemeta(file->chat_id.data, file->id.data, envelope,
+													CHATCRYPT_FAIL_RAISE, &file->meta);
+	chatcrypt_attachmentseal_close_filemeta(opened);
 	if (!file->meta.complete)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -127,7 +129,7 @@ read_chunks(const StoredFile *file, const cc_part_id *id, Datum sealed, uint32 f
 		chunks.count = Min(CHUNKS_AT_ONCE, end - chunks.first);
 		chunks.sealed = slice(sealed, CC_PART_HEADER_LEN + (Size) chunks.first * SEALED_CHUNK_LEN,
 							  (Size) chunks.count * SEALED_CHUNK_LEN);
-		chatcrypt_chunks_open(file->chat_id.data, id, &chunks, from, to, out);
+		chatcrypt_attachmentseal_open_chunks(file->chat_id.data, id, &chunks, from, to, out);
 		pfree((bytea *) chunks.sealed);
 	}
 	pfree((bytea *) chunks.header);
@@ -229,7 +231,7 @@ chatcrypt_read_attachment(PG_FUNCTION_ARGS)
 	bytea	   *result;
 	StoredFile	file;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_READ);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	refuse_negative(PG_GETARG_INT64(1), "first_byte");
@@ -261,7 +263,7 @@ chatcrypt_read_attachment_part(PG_FUNCTION_ARGS)
 	bytea	   *result;
 	StoredFile	file;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_READ);
 	refuse_negative(PG_GETARG_INT32(1), "the number of a part");
 	file.id = *PG_GETARG_UUID_P(0);
 	part = (uint32) PG_GETARG_INT32(1);
@@ -291,7 +293,7 @@ chatcrypt_read_attachment_part(PG_FUNCTION_ARGS)
 static bool
 text_of(const uint8 *utf8, Size len, Datum *value, bool *isnull)
 {
-	text	   *result = len == 0 ? NULL : chatcrypt_text_from_utf8((const char *) utf8, len);
+	text	   *result = len == 0 ? NULL : chatcrypt_utf8_to_text((const char *) utf8, len);
 
 	*value = PointerGetDatum(result);
 	*isnull = result == NULL;
@@ -329,17 +331,17 @@ chatcrypt_attachment_metadata(PG_FUNCTION_ARGS)
 	cc_filemeta meta;
 	bytea	   *known;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_READ);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "the function must give a row");
-	known = chatcrypt_filemeta_open(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
-									PG_GETARG_BYTEA_PP(2),
-									chatcrypt_on_failure_in_views(), &meta);
+	known = chatcrypt_attachmentseal_open_filemeta(PG_GETARG_UUID_P(0)->data,
+												   PG_GETARG_UUID_P(1)->data, PG_GETARG_BYTEA_PP(2),
+												   chatcrypt_seal_on_failure_in_views(), &meta);
 	if (known != NULL)
 	{
 		bool		shown = describe(&meta, values, nulls);
 
-		chatcrypt_filemeta_close(known);
+		chatcrypt_attachmentseal_close_filemeta(known);
 		if (!shown && !lenient)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),

@@ -50,7 +50,7 @@ utf8_argument(FunctionCallInfo fcinfo, int n, Size *len)
 	if (PG_ARGISNULL(n))
 		return palloc(1);
 	given = PG_GETARG_TEXT_PP(n);
-	utf8 = chatcrypt_text_to_utf8(given, len);
+	utf8 = chatcrypt_utf8_of_text(given, len);
 	if (utf8 == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
@@ -84,7 +84,8 @@ expiry_argument(FunctionCallInfo fcinfo, int n, const pg_uuid_t *chat_id)
 
 	if (!PG_ARGISNULL(n))
 		return (ChatcryptArg) {TIMESTAMPTZOID, PG_GETARG_DATUM(n), false};
-	if (!chatcrypt_expiry(chat_id->data, GetCurrentTransactionStartTimestamp(), &expires_at))
+	if (!chatcrypt_retention_expiry(chat_id->data, GetCurrentTransactionStartTimestamp(),
+									&expires_at))
 		return (ChatcryptArg) {TIMESTAMPTZOID, (Datum) 0, true};
 	return (ChatcryptArg) {TIMESTAMPTZOID, TimestampTzGetDatum(expires_at), false};
 }
@@ -93,7 +94,7 @@ expiry_argument(FunctionCallInfo fcinfo, int n, const pg_uuid_t *chat_id)
 static void
 read_ids(FunctionCallInfo fcinfo, ChatcryptFile *file)
 {
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_id_refuse_null(fcinfo, 0, "the id of the chat");
 	memset(file, 0, sizeof(*file));
 	file->chat_id = *PG_GETARG_UUID_P(0);
 	file->id = *DatumGetUUIDP(PG_ARGISNULL(1) ?
@@ -108,8 +109,8 @@ read_ids(FunctionCallInfo fcinfo, ChatcryptFile *file)
 static void
 insert_file(FunctionCallInfo fcinfo, int first, const ChatcryptFile *file, cc_filemeta *meta)
 {
-	const text *sender = chatcrypt_sender(PG_ARGISNULL(first + ARG_SENDER) ? NULL :
-										  PG_GETARG_TEXT_PP(first + ARG_SENDER));
+	const text *sender = chatcrypt_moderation_sender(PG_ARGISNULL(first + ARG_SENDER) ? NULL :
+													 PG_GETARG_TEXT_PP(first + ARG_SENDER));
 	ChatcryptFileArgs args = {
 		.message_id = {UUIDOID, PG_GETARG_DATUM(first + ARG_MESSAGE),
 					   PG_ARGISNULL(first + ARG_MESSAGE)},
@@ -124,7 +125,7 @@ insert_file(FunctionCallInfo fcinfo, int first, const ChatcryptFile *file, cc_fi
 	meta->content_type = content_type;
 	PG_TRY();
 	{
-		chatcrypt_file_insert(file, meta, &args);
+		chatcrypt_attachmentstore_insert(file, meta, &args);
 	}
 	PG_FINALLY();
 	{
@@ -146,8 +147,8 @@ store_content(const ChatcryptFile *file, const cc_filemeta *meta, const bytea *c
 		bytea	   *sealed;
 
 		CHECK_FOR_INTERRUPTS();
-		sealed = chatcrypt_part_seal(file->chat_id.data, &id, at, len);
-		chatcrypt_file_store_part(file, &id, sealed);
+		sealed = chatcrypt_attachmentseal_part(file->chat_id.data, &id, at, len);
+		chatcrypt_attachmentstore_put_part(file, &id, sealed);
 		pfree(sealed);
 		at += len;
 	}
@@ -158,8 +159,8 @@ static void
 prepare(const char *function, const ChatcryptFile *file)
 {
 	PreventCommandIfReadOnly(function);
-	chatcrypt_require_participant(file->chat_id.data);
-	(void) chatcrypt_ensure_dek(file->chat_id.data, CHATCRYPT_PURPOSE_DATA);
+	chatcrypt_access_require_participant(file->chat_id.data);
+	(void) chatcrypt_keys_ensure(file->chat_id.data, CHATCRYPT_PURPOSE_DATA);
 }
 
 static Datum
@@ -186,7 +187,7 @@ chatcrypt_put_attachment(PG_FUNCTION_ARGS)
 	bytea	   *content;
 	ChatcryptFile file;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	read_ids(fcinfo, &file);
 	if (PG_ARGISNULL(2))
 		ereport(ERROR,
@@ -199,8 +200,9 @@ chatcrypt_put_attachment(PG_FUNCTION_ARGS)
 	prepare("chatcrypt.put_attachment()", &file);
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_file_check_quota(&file, chatcrypt_file_enter_chat(&file.chat_id),
-							   (int64) chatcrypt_filemeta_stored_size(&meta), 0);
+	chatcrypt_attachmentstore_check_quota(&file,
+										  chatcrypt_attachmentstore_enter_chat(&file.chat_id),
+										  (int64) chatcrypt_attachmentseal_filemeta_size(&meta), 0);
 	insert_file(fcinfo, first, &file, &meta);
 	store_content(&file, &meta, content);
 	chatcrypt_owner_end(&scope);
@@ -221,13 +223,15 @@ chatcrypt_begin_attachment(PG_FUNCTION_ARGS)
 	cc_filemeta meta = {.complete = false};
 	ChatcryptFile file;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	read_ids(fcinfo, &file);
 	meta.part_size = part_size_argument(fcinfo, first + ARG_PART_SIZE);
 	prepare("chatcrypt.begin_attachment()", &file);
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_file_check_quota(&file, chatcrypt_file_enter_chat(&file.chat_id), 0, 0);
+	chatcrypt_attachmentstore_check_quota(&file,
+										  chatcrypt_attachmentstore_enter_chat(&file.chat_id), 0,
+										  0);
 	insert_file(fcinfo, first, &file, &meta);
 	chatcrypt_owner_end(&scope);
 	return id_of(&file);
@@ -248,7 +252,7 @@ chatcrypt_delete_attachment(PG_FUNCTION_ARGS)
 	bool		chat_isnull;
 	bool		deleted = false;
 
-	chatcrypt_require(CHATCRYPT_MAY_WRITE);
+	chatcrypt_rights_require(CHATCRYPT_MAY_WRITE);
 	PreventCommandIfReadOnly("chatcrypt.delete_attachment()");
 	chatcrypt_owner_begin_deleting(&scope);
 	if (chatcrypt_statement_run(&look_up,
@@ -257,8 +261,9 @@ chatcrypt_delete_attachment(PG_FUNCTION_ARGS)
 								"WHERE file_id = $1", &arg, 1, false) > 0)
 	{
 		sender = chatcrypt_owner_column(0, 2, &isnull);
-		chatcrypt_require_own("attachment", DatumGetUUIDP(chatcrypt_owner_value(&chat_isnull))->data,
-							  isnull ? NULL : DatumGetTextPP(sender));
+		chatcrypt_moderation_require_own("attachment",
+										 DatumGetUUIDP(chatcrypt_owner_value(&chat_isnull))->data,
+										 isnull ? NULL : DatumGetTextPP(sender));
 		deleted = chatcrypt_statement_run(&delete,
 										  "DELETE FROM chatcrypt.sealed_attachment WHERE file_id = $1",
 										  &arg, 1, false) > 0;
@@ -291,7 +296,8 @@ chatcrypt_delete_attachments_of_messages(PG_FUNCTION_ARGS)
 	chatcrypt_owner_begin_deleting(&scope);
 	if (SPI_register_trigger_data(trigger) != SPI_OK_TD_REGISTER)
 		elog(ERROR, "could not register the rows of a trigger");
-	chatcrypt_statement_run(&plan, "DELETE FROM chatcrypt.sealed_attachment AS a USING deleted AS d "
+	chatcrypt_statement_run(&plan,
+							"DELETE FROM chatcrypt.sealed_attachment AS a USING deleted AS d "
 							"WHERE a.message_id = d.message_id AND a.chat_id = d.chat_id "
 							"AND (chatcrypt.current_actor() IS NULL "
 							"OR chatcrypt.may_change(a.chat_id, a.sender))", NULL, 0, false);
@@ -309,10 +315,10 @@ chatcrypt_ensure_attachment_key(PG_FUNCTION_ARGS)
 {
 	const uint8 *chat_id = PG_GETARG_UUID_P(0)->data;
 
-	chatcrypt_require(CHATCRYPT_MAY_WRITE);
+	chatcrypt_rights_require(CHATCRYPT_MAY_WRITE);
 	PreventCommandIfReadOnly("chatcrypt.ensure_attachment_key()");
-	chatcrypt_require_participant(chat_id);
-	PG_RETURN_BOOL(chatcrypt_ensure_dek(chat_id, CHATCRYPT_PURPOSE_DATA));
+	chatcrypt_access_require_participant(chat_id);
+	PG_RETURN_BOOL(chatcrypt_keys_ensure(chat_id, CHATCRYPT_PURPOSE_DATA));
 }
 
 /* Arguments as SQL has them: chat, file, bytes, part, last, aad. */
@@ -346,14 +352,14 @@ chatcrypt_encrypt_attachment(PG_FUNCTION_ARGS)
 	cc_part_id	id;
 	bytea	   *content;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	if (PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	id = part_argument(fcinfo);
 	content = PG_GETARG_BYTEA_PP(2);
-	PG_RETURN_BYTEA_P(chatcrypt_part_seal(PG_GETARG_UUID_P(0)->data, &id,
-										  (const uint8 *) VARDATA_ANY(content),
-										  VARSIZE_ANY_EXHDR(content)));
+	PG_RETURN_BYTEA_P(chatcrypt_attachmentseal_part(PG_GETARG_UUID_P(0)->data, &id,
+													(const uint8 *) VARDATA_ANY(content),
+													VARSIZE_ANY_EXHDR(content)));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_decrypt_attachment);
@@ -363,9 +369,10 @@ chatcrypt_decrypt_attachment(PG_FUNCTION_ARGS)
 {
 	cc_part_id	id;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_READ);
 	if (PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	id = part_argument(fcinfo);
-	PG_RETURN_BYTEA_P(chatcrypt_part_open(PG_GETARG_UUID_P(0)->data, &id, PG_GETARG_BYTEA_PP(2)));
+	PG_RETURN_BYTEA_P(chatcrypt_attachmentseal_open_part(PG_GETARG_UUID_P(0)->data, &id,
+														 PG_GETARG_BYTEA_PP(2)));
 }

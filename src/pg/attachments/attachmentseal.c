@@ -24,7 +24,7 @@
 void
 chatcrypt_raise_part(cc_status status, const uint8 *chat_id)
 {
-	chatcrypt_failed_opens_note_bytes(status);
+	chatcrypt_failedopens_note_bytes(status);
 	switch (status)
 	{
 		case CC_ERR_AUTH:
@@ -53,8 +53,8 @@ chatcrypt_raise_part(cc_status status, const uint8 *chat_id)
 /* ---------- parts ---------- */
 
 bytea *
-chatcrypt_part_seal(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const uint8 *plaintext,
-					Size len)
+chatcrypt_attachmentseal_part(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+							  const uint8 *plaintext, Size len)
 {
 	Size		sealed_len;
 	cc_status	status = cc_part_sealed_len(len, &sealed_len);
@@ -117,7 +117,8 @@ open_whole(const ChatcryptKey *key, const cc_part_id *id, const bytea *sealed, b
 }
 
 bytea *
-chatcrypt_part_open(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const bytea *sealed)
+chatcrypt_attachmentseal_open_part(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+								   const bytea *sealed)
 {
 	uint32		version;
 	bytea	   *plaintext;
@@ -141,8 +142,8 @@ seal_and_wipe(const uint8 *chat_id, const cc_part_id *id, bytea *plaintext)
 
 	PG_TRY();
 	{
-		sealed = chatcrypt_part_seal(chat_id, id, (uint8 *) VARDATA(plaintext),
-									 VARSIZE(plaintext) - VARHDRSZ);
+		sealed = chatcrypt_attachmentseal_part(chat_id, id, (uint8 *) VARDATA(plaintext),
+											   VARSIZE(plaintext) - VARHDRSZ);
 	}
 	PG_CATCH();
 	{
@@ -156,8 +157,8 @@ seal_and_wipe(const uint8 *chat_id, const cc_part_id *id, bytea *plaintext)
 }
 
 bytea *
-chatcrypt_part_reseal(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id, const bytea *sealed,
-					  cc_status *why)
+chatcrypt_attachmentseal_reseal_part(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+									 const bytea *sealed, cc_status *why)
 {
 	const ChatcryptKey *key;
 	uint32		version;
@@ -197,8 +198,8 @@ fits(const ChatcryptKey *key, const cc_part_id *id, const bytea *header, Size se
 }
 
 bool
-chatcrypt_part_is_committed(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
-							const bytea *header, Size sealed_len)
+chatcrypt_attachmentseal_part_is_committed(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+										   const bytea *header, Size sealed_len)
 {
 	uint32		version;
 
@@ -209,8 +210,8 @@ chatcrypt_part_is_committed(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id
 
 /* Whether the key or the bytes are the wrong ones is told to administrators and auditors alone. */
 char *
-chatcrypt_what_is_wrong_with_part(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
-								  const bytea *sealed)
+chatcrypt_attachmentseal_diagnose_part(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+									   const bytea *sealed)
 {
 	uint32		version;
 	bytea	   *plaintext;
@@ -226,8 +227,8 @@ chatcrypt_what_is_wrong_with_part(const uint8 chat_id[CC_ID_LEN], const cc_part_
 	if (key == NULL)
 	{
 		pfree(plaintext);
-		return chatcrypt_what_is_wrong_with_key(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version,
-												&failure);
+		return chatcrypt_diagnosis_of_key(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version,
+										  &failure);
 	}
 	status = open_whole(key, id, sealed, plaintext);
 	cc_wipe(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
@@ -292,8 +293,9 @@ open_chunks(const ChatcryptKey *key, const cc_part_id *id, const ChatcryptChunks
 }
 
 void
-chatcrypt_chunks_open(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
-					  const ChatcryptChunks *chunks, uint32 from, uint32 to, uint8 *out)
+chatcrypt_attachmentseal_open_chunks(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
+									 const ChatcryptChunks *chunks, uint32 from, uint32 to,
+									 uint8 *out)
 {
 	uint8	   *room = palloc(CC_CHUNK_LEN);
 	uint32		version;
@@ -313,7 +315,7 @@ chatcrypt_chunks_open(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
 /* ---------- what is known of a file ---------- */
 
 const ChatcryptAad *
-chatcrypt_filemeta_aad(void)
+chatcrypt_attachmentseal_filemeta_aad(void)
 {
 	static const ChatcryptAad aad = {
 		.bytes = (const uint8 *) CC_FILE_AAD, .len = sizeof(CC_FILE_AAD)	/* with its 00 */
@@ -323,8 +325,8 @@ chatcrypt_filemeta_aad(void)
 }
 
 bytea *
-chatcrypt_filemeta_seal(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
-						const cc_filemeta *meta)
+chatcrypt_attachmentseal_filemeta(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
+								  const cc_filemeta *meta)
 {
 	Size		len = cc_filemeta_len(meta);
 	uint8	   *plaintext = palloc(len);
@@ -335,7 +337,7 @@ chatcrypt_filemeta_seal(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_I
 	{
 		if (status == CC_OK)
 			envelope = chatcrypt_seal_as_data(chat_id, file_id, (char *) plaintext, len,
-											  chatcrypt_filemeta_aad());
+											  chatcrypt_attachmentseal_filemeta_aad());
 	}
 	PG_FINALLY();
 	{
@@ -355,7 +357,7 @@ chatcrypt_filemeta_seal(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_I
 }
 
 void
-chatcrypt_filemeta_close(bytea *plaintext)
+chatcrypt_attachmentseal_close_filemeta(bytea *plaintext)
 {
 	cc_wipe(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
 	pfree(plaintext);
@@ -375,23 +377,26 @@ raise_unopened(const uint8 *chat_id, const bytea *envelope)
 }
 
 bytea *
-chatcrypt_filemeta_open(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
-						const bytea *envelope, ChatcryptOnFailure on_failure, cc_filemeta *meta)
+chatcrypt_attachmentseal_open_filemeta(const uint8 chat_id[CC_ID_LEN],
+									   const uint8 file_id[CC_ID_LEN],
+									   const bytea *envelope, ChatcryptOnFailure on_failure,
+									   cc_filemeta *meta)
 {
-	bytea	   *plaintext = chatcrypt_open(chat_id, file_id, envelope, chatcrypt_filemeta_aad(),
-										   CHATCRYPT_FAIL_NULL);
+	bytea	   *plaintext = chatcrypt_seal_open(chat_id, file_id, envelope,
+												chatcrypt_attachmentseal_filemeta_aad(),
+												CHATCRYPT_FAIL_NULL);
 	cc_status	status;
 
 	if (plaintext == NULL && on_failure != CHATCRYPT_FAIL_NULL &&
 		!(on_failure == CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_DESTROYED &&
-		  chatcrypt_was_destroyed(chat_id, envelope)))
+		  chatcrypt_seal_was_destroyed(chat_id, envelope)))
 		raise_unopened(chat_id, envelope);
 	if (plaintext == NULL)
 		return NULL;
 	status = cc_filemeta_read((uint8 *) VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ, meta);
 	if (status == CC_OK)
 		return plaintext;
-	chatcrypt_filemeta_close(plaintext);
+	chatcrypt_attachmentseal_close_filemeta(plaintext);
 	if (on_failure != CHATCRYPT_FAIL_NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
@@ -411,7 +416,7 @@ sealed_len_of(const cc_filemeta *meta, uint32 part)
 }
 
 uint64
-chatcrypt_filemeta_stored_size(const cc_filemeta *meta)
+chatcrypt_attachmentseal_filemeta_size(const cc_filemeta *meta)
 {
 	return (meta->parts - 1) * sealed_len_of(meta, 0) + sealed_len_of(meta, meta->parts - 1);
 }

@@ -29,7 +29,7 @@ chatcrypt_no_such_file(const pg_uuid_t *file_id)
 	"WHERE file_id = $1"
 
 void
-chatcrypt_file_fetch(ChatcryptFile *file, ChatcryptFileLock lock)
+chatcrypt_attachmentstore_fetch(ChatcryptFile *file, ChatcryptFileLock lock)
 {
 	static const char *const statements[] = {
 		[CHATCRYPT_FILE_UNLOCKED] = FETCH,
@@ -55,24 +55,25 @@ chatcrypt_file_fetch(ChatcryptFile *file, ChatcryptFileLock lock)
 }
 
 bytea *
-chatcrypt_file_open(const ChatcryptFile *file, cc_filemeta *meta)
+chatcrypt_attachmentstore_open(const ChatcryptFile *file, cc_filemeta *meta)
 {
-	return chatcrypt_filemeta_open(file->chat_id.data, file->id.data, file->envelope,
-								   CHATCRYPT_FAIL_RAISE, meta);
+	return chatcrypt_attachmentseal_open_filemeta(file->chat_id.data, file->id.data, file->envelope,
+												  CHATCRYPT_FAIL_RAISE, meta);
 }
 
 static ChatcryptArg
 version_argument(const bytea *envelope)
 {
-	return (ChatcryptArg) {INT4OID, Int32GetDatum(chatcrypt_fresh_envelope_version(envelope)), false};
+	return (ChatcryptArg) {INT4OID, Int32GetDatum(chatcrypt_seal_fresh_version(envelope)), false};
 }
 
 void
-chatcrypt_file_insert(const ChatcryptFile *file, const cc_filemeta *meta,
-					  const ChatcryptFileArgs *given)
+chatcrypt_attachmentstore_insert(const ChatcryptFile *file, const cc_filemeta *meta,
+								 const ChatcryptFileArgs *given)
 {
 	static SPIPlanPtr plan;
-	bytea	   *envelope = chatcrypt_filemeta_seal(file->chat_id.data, file->id.data, meta);
+	bytea	   *envelope = chatcrypt_attachmentseal_filemeta(file->chat_id.data, file->id.data,
+															 meta);
 	ChatcryptArg args[] = {
 		{UUIDOID, UUIDPGetDatum(&file->id), false},
 		{UUIDOID, UUIDPGetDatum(&file->chat_id), false},
@@ -93,10 +94,11 @@ chatcrypt_file_insert(const ChatcryptFile *file, const cc_filemeta *meta,
 }
 
 void
-chatcrypt_file_complete(const ChatcryptFile *file, const cc_filemeta *meta)
+chatcrypt_attachmentstore_complete(const ChatcryptFile *file, const cc_filemeta *meta)
 {
 	static SPIPlanPtr plan;
-	bytea	   *envelope = chatcrypt_filemeta_seal(file->chat_id.data, file->id.data, meta);
+	bytea	   *envelope = chatcrypt_attachmentseal_filemeta(file->chat_id.data, file->id.data,
+															 meta);
 	ChatcryptArg args[] = {
 		{UUIDOID, UUIDPGetDatum(&file->id), false},
 		{BYTEAOID, PointerGetDatum(envelope), false},
@@ -110,7 +112,8 @@ chatcrypt_file_complete(const ChatcryptFile *file, const cc_filemeta *meta)
 }
 
 void
-chatcrypt_file_store_part(const ChatcryptFile *file, const cc_part_id *id, const bytea *sealed)
+chatcrypt_attachmentstore_put_part(const ChatcryptFile *file, const cc_part_id *id,
+								   const bytea *sealed)
 {
 	static SPIPlanPtr plan;
 	ChatcryptArg args[] = {
@@ -153,21 +156,21 @@ quota_of(const pg_uuid_t *chat_id)
 }
 
 int64
-chatcrypt_file_lock_quota(const pg_uuid_t *chat_id)
+chatcrypt_attachmentstore_lock_quota(const pg_uuid_t *chat_id)
 {
 	int64		quota = quota_of(chat_id);
 
 	if (quota != CHATCRYPT_NO_QUOTA)
-		chatcrypt_lock_chat(chat_id->data);
+		chatcrypt_keys_lock_chat(chat_id->data);
 	return quota;
 }
 
 int64
-chatcrypt_file_enter_chat(const pg_uuid_t *chat_id)
+chatcrypt_attachmentstore_enter_chat(const pg_uuid_t *chat_id)
 {
 	static SPIPlanPtr plan;
 	ChatcryptArg arg = {UUIDOID, UUIDPGetDatum(chat_id), false};
-	int64		quota = chatcrypt_file_lock_quota(chat_id);
+	int64		quota = chatcrypt_attachmentstore_lock_quota(chat_id);
 
 	if (quota == CHATCRYPT_NO_QUOTA &&
 		chatcrypt_statement_run(&plan, "SELECT FROM chatcrypt.chat "
@@ -183,8 +186,8 @@ chatcrypt_file_enter_chat(const pg_uuid_t *chat_id)
  * in the rows: nothing of what is sealed is read.
  */
 void
-chatcrypt_file_check_quota(const ChatcryptFile *file, int64 quota, int64 incoming,
-						   int32 replaced_part)
+chatcrypt_attachmentstore_check_quota(const ChatcryptFile *file, int64 quota, int64 incoming,
+									  int32 replaced_part)
 {
 	ChatcryptArg args[] = {
 		{UUIDOID, UUIDPGetDatum(&file->chat_id), false},

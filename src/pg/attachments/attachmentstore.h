@@ -47,10 +47,10 @@ typedef enum ChatcryptFileLock
 } ChatcryptFileLock;
 
 /* Fills what its row says, from the id; raises where there is none. */
-extern void chatcrypt_file_fetch(ChatcryptFile *file, ChatcryptFileLock lock);
+extern void chatcrypt_attachmentstore_fetch(ChatcryptFile *file, ChatcryptFileLock lock);
 
 /* What is known of it.  The caller closes the plaintext, which is the result. */
-extern bytea *chatcrypt_file_open(const ChatcryptFile *file, cc_filemeta *meta);
+extern bytea *chatcrypt_attachmentstore_open(const ChatcryptFile *file, cc_filemeta *meta);
 
 pg_noreturn extern void chatcrypt_no_such_file(const pg_uuid_t *file_id);
 
@@ -59,19 +59,19 @@ pg_noreturn extern void chatcrypt_no_such_file(const pg_uuid_t *file_id);
  * A chat that is entered to make a file is locked in any case.
  */
 #define CHATCRYPT_NO_QUOTA	(-1)
-extern int64 chatcrypt_file_enter_chat(const pg_uuid_t *chat_id);
-extern int64 chatcrypt_file_lock_quota(const pg_uuid_t *chat_id);
+extern int64 chatcrypt_attachmentstore_enter_chat(const pg_uuid_t *chat_id);
+extern int64 chatcrypt_attachmentstore_lock_quota(const pg_uuid_t *chat_id);
 
 /* Raises where so many bytes more, in place of one part, would be too many. */
-extern void chatcrypt_file_check_quota(const ChatcryptFile *file, int64 quota, int64 incoming,
-									   int32 replaced_part);
+extern void chatcrypt_attachmentstore_check_quota(const ChatcryptFile *file, int64 quota,
+												  int64 incoming, int32 replaced_part);
 
-extern void chatcrypt_file_insert(const ChatcryptFile *file, const cc_filemeta *meta,
-								  const ChatcryptFileArgs *args);
-extern void chatcrypt_file_complete(const ChatcryptFile *file, const cc_filemeta *meta);
+extern void chatcrypt_attachmentstore_insert(const ChatcryptFile *file, const cc_filemeta *meta,
+											 const ChatcryptFileArgs *args);
+extern void chatcrypt_attachmentstore_complete(const ChatcryptFile *file, const cc_filemeta *meta);
 
 /* One that is there already is replaced. */
-extern void chatcrypt_file_store_part(const ChatcryptFile *file, const cc_part_id *id,
-									  const bytea *sealed);
+extern void chatcrypt_attachmentstore_put_part(const ChatcryptFile *file, const cc_part_id *id,
+											   const bytea *sealed);
 
 #endif

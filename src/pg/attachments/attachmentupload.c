@@ -28,7 +28,7 @@
 static void
 require_writing(const char *function)
 {
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	PreventCommandIfReadOnly(function);
 }
 
@@ -51,7 +51,7 @@ part_size_of(const ChatcryptFile *file)
 {
 	cc_filemeta meta;
 
-	chatcrypt_filemeta_close(chatcrypt_file_open(file, &meta));
+	chatcrypt_attachmentseal_close_filemeta(chatcrypt_attachmentstore_open(file, &meta));
 	return meta.part_size;
 }
 
@@ -95,19 +95,21 @@ chatcrypt_put_attachment_part(PG_FUNCTION_ARGS)
 	require_writing("chatcrypt.put_attachment_part()");
 	content = PG_GETARG_BYTEA_PP(2);
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_file_fetch(&file, CHATCRYPT_FILE_UNLOCKED);
-	chatcrypt_require_own("attachment", file.chat_id.data, file.sender);
-	quota = chatcrypt_file_lock_quota(&file.chat_id);
-	chatcrypt_file_fetch(&file, CHATCRYPT_FILE_SHARED);
+	chatcrypt_attachmentstore_fetch(&file, CHATCRYPT_FILE_UNLOCKED);
+	chatcrypt_moderation_require_own("attachment", file.chat_id.data, file.sender);
+	quota = chatcrypt_attachmentstore_lock_quota(&file.chat_id);
+	chatcrypt_attachmentstore_fetch(&file, CHATCRYPT_FILE_SHARED);
 	/* While the quota was waited for, it may have been deleted, and its id taken by another's. */
-	chatcrypt_require_own("attachment", file.chat_id.data, file.sender);
+	chatcrypt_moderation_require_own("attachment", file.chat_id.data, file.sender);
 	if (file.complete)
 		refuse_complete(&file);
 	check_part(&file, PG_GETARG_INT32(1), id.last, VARSIZE_ANY_EXHDR(content));
-	sealed = chatcrypt_part_seal(file.chat_id.data, &id, (const uint8 *) VARDATA_ANY(content),
-								 VARSIZE_ANY_EXHDR(content));
-	chatcrypt_file_check_quota(&file, quota, VARSIZE(sealed) - VARHDRSZ, PG_GETARG_INT32(1));
-	chatcrypt_file_store_part(&file, &id, sealed);
+	sealed = chatcrypt_attachmentseal_part(file.chat_id.data, &id,
+										   (const uint8 *) VARDATA_ANY(content),
+										   VARSIZE_ANY_EXHDR(content));
+	chatcrypt_attachmentstore_check_quota(&file, quota, VARSIZE(sealed) - VARHDRSZ,
+										  PG_GETARG_INT32(1));
+	chatcrypt_attachmentstore_put_part(&file, &id, sealed);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_VOID();
 }
@@ -145,7 +147,7 @@ count_part(const ChatcryptFile *file, Tally *tally, HeapTuple tuple, TupleDesc d
 	if (status == CC_OK && (len > tally->part_size || (len < tally->part_size && !id.last)))
 		status = CC_ERR_AUTH;
 	if (status == CC_OK &&
-		!chatcrypt_part_is_committed(file->chat_id.data, &id, header, sealed_len))
+		!chatcrypt_attachmentseal_part_is_committed(file->chat_id.data, &id, header, sealed_len))
 		status = CC_ERR_AUTH;
 	if (status != CC_OK)
 		chatcrypt_raise_part(status, file->chat_id.data);
@@ -195,18 +197,18 @@ static void
 complete(const ChatcryptFile *file, const Tally *tally)
 {
 	cc_filemeta meta;
-	bytea	   *known = chatcrypt_file_open(file, &meta);
+	bytea	   *known = chatcrypt_attachmentstore_open(file, &meta);
 
 	meta.complete = true;
 	meta.parts = tally->parts;
 	meta.size = tally->size;
 	PG_TRY();
 	{
-		chatcrypt_file_complete(file, &meta);
+		chatcrypt_attachmentstore_complete(file, &meta);
 	}
 	PG_FINALLY();
 	{
-		chatcrypt_filemeta_close(known);
+		chatcrypt_attachmentseal_close_filemeta(known);
 	}
 	PG_END_TRY();
 }
@@ -227,7 +229,7 @@ size_of(const ChatcryptFile *file)
 {
 	cc_filemeta meta;
 
-	chatcrypt_filemeta_close(chatcrypt_file_open(file, &meta));
+	chatcrypt_attachmentseal_close_filemeta(chatcrypt_attachmentstore_open(file, &meta));
 	return meta.size;
 }
 
@@ -246,8 +248,8 @@ chatcrypt_finish_attachment(PG_FUNCTION_ARGS)
 
 	require_writing("chatcrypt.finish_attachment()");
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_file_fetch(&file, CHATCRYPT_FILE_ALONE);
-	chatcrypt_require_own("attachment", file.chat_id.data, file.sender);
+	chatcrypt_attachmentstore_fetch(&file, CHATCRYPT_FILE_ALONE);
+	chatcrypt_moderation_require_own("attachment", file.chat_id.data, file.sender);
 	size = (int64) (file.complete ? size_of(&file) : finish(&file));
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_INT64(size);
@@ -263,10 +265,10 @@ chatcrypt_attachment_progress(PG_FUNCTION_ARGS)
 	ChatcryptFile file = {.id = *PG_GETARG_UUID_P(0)};
 	ChatcryptOwnerScope scope;
 
-	chatcrypt_require(CHATCRYPT_MAY_WRITE);
+	chatcrypt_rights_require(CHATCRYPT_MAY_WRITE);
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_file_fetch(&file, CHATCRYPT_FILE_UNLOCKED);
-	chatcrypt_require_participant(file.chat_id.data);
+	chatcrypt_attachmentstore_fetch(&file, CHATCRYPT_FILE_UNLOCKED);
+	chatcrypt_access_require_participant(file.chat_id.data);
 	chatcrypt_owner_end(&scope);
 	chatcrypt_owner_return_rows(fcinfo,
 								"SELECT part, sealed_chunks - 16 * (sealed_chunks / 16400 + 1), "

@@ -31,32 +31,32 @@ compare(const cc_filemeta *meta, const int64 *census)
 						meta->parts);
 	if (census[CENSUS_ENDS] != 1)
 		return pstrdup("incomplete: the highest part was not sealed as the last one");
-	if ((uint64) census[CENSUS_BYTES] != chatcrypt_filemeta_stored_size(meta))
+	if ((uint64) census[CENSUS_BYTES] != chatcrypt_attachmentseal_filemeta_size(meta))
 		return pstrdup("damaged: its parts are not as long as they were");
 	return NULL;
 }
 
 char *
-chatcrypt_what_is_wrong_with_file(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
-								  const bytea *envelope, HeapTuple tuple, TupleDesc desc)
+chatcrypt_attachmentverify_file(const uint8 chat_id[CC_ID_LEN], const uint8 file_id[CC_ID_LEN],
+								const bytea *envelope, HeapTuple tuple, TupleDesc desc)
 {
 	cc_filemeta meta;
 	bool		isnull;
 	ArrayType  *census = DatumGetArrayTypeP(SPI_getbinval(tuple, desc, 4, &isnull));
-	bytea	   *known = chatcrypt_filemeta_open(chat_id, file_id, envelope, CHATCRYPT_FAIL_NULL,
-												&meta);
+	bytea	   *known = chatcrypt_attachmentseal_open_filemeta(chat_id, file_id, envelope,
+															   CHATCRYPT_FAIL_NULL, &meta);
 
 	if (known == NULL)
 		return pstrdup("damaged: what is known of the file is not in its format");
-	chatcrypt_filemeta_close(known);
+	chatcrypt_attachmentseal_close_filemeta(known);
 	Assert(ArrayGetNItems(ARR_NDIM(census), ARR_DIMS(census)) == CENSUS_LEN);
 	return meta.complete ? compare(&meta, (const int64 *) ARR_DATA_PTR(census)) : NULL;
 }
 
 char *
-chatcrypt_what_is_wrong_with_row_of_part(const uint8 chat_id[CC_ID_LEN],
-										 const uint8 file_id[CC_ID_LEN], const bytea *sealed,
-										 HeapTuple tuple, TupleDesc desc)
+chatcrypt_attachmentverify_part(const uint8 chat_id[CC_ID_LEN],
+								const uint8 file_id[CC_ID_LEN], const bytea *sealed,
+								HeapTuple tuple, TupleDesc desc)
 {
 	bool		isnull;
 	cc_part_id	id = {
@@ -65,5 +65,5 @@ chatcrypt_what_is_wrong_with_row_of_part(const uint8 chat_id[CC_ID_LEN],
 		.last = DatumGetBool(SPI_getbinval(tuple, desc, 5, &isnull))
 	};
 
-	return chatcrypt_what_is_wrong_with_part(chat_id, &id, sealed);
+	return chatcrypt_attachmentseal_diagnose_part(chat_id, &id, sealed);
 }

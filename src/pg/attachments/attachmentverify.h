@@ -27,15 +27,15 @@
  * Whether all parts are there of a file whose envelope opens; the census is the fourth
  * column.  NULL for nothing.
  */
-extern char *chatcrypt_what_is_wrong_with_file(const uint8 chat_id[CC_ID_LEN],
-											   const uint8 file_id[CC_ID_LEN],
-											   const bytea *envelope, HeapTuple tuple,
-											   TupleDesc desc);
+extern char *chatcrypt_attachmentverify_file(const uint8 chat_id[CC_ID_LEN],
+											 const uint8 file_id[CC_ID_LEN],
+											 const bytea *envelope, HeapTuple tuple,
+											 TupleDesc desc);
 
 /* A row of chatcrypt.sealed_attachment_part; part and last are its fourth and fifth columns. */
-extern char *chatcrypt_what_is_wrong_with_row_of_part(const uint8 chat_id[CC_ID_LEN],
-													  const uint8 file_id[CC_ID_LEN],
-													  const bytea *sealed, HeapTuple tuple,
-													  TupleDesc desc);
+extern char *chatcrypt_attachmentverify_part(const uint8 chat_id[CC_ID_LEN],
+											 const uint8 file_id[CC_ID_LEN],
+											 const bytea *sealed, HeapTuple tuple,
+											 TupleDesc desc);
 
 #endif

@@ -21,14 +21,14 @@
 #define DIGITS_OF_BIGINT	19
 
 void
-chatcrypt_bigint_id(int64 number, uint8 id[CC_ID_LEN])
+chatcrypt_id_of_bigint(int64 number, uint8 id[CC_ID_LEN])
 {
 	if (cc_id_from_int64(0, number, id) != CC_OK)
 		elog(ERROR, "could not make an id of a bigint");
 }
 
 char *
-chatcrypt_uuid_text(const uint8 id[CC_ID_LEN])
+chatcrypt_id_uuid_text(const uint8 id[CC_ID_LEN])
 {
 	return DatumGetCString(DirectFunctionCall1(uuid_out, PointerGetDatum(id)));
 }
@@ -54,7 +54,7 @@ chatcrypt_id_text(const uint8 id[CC_ID_LEN])
 	int64		number;
 
 	return chatcrypt_id_number(id, &number) ? psprintf("%lld", (long long) number) :
-		chatcrypt_uuid_text(id);
+		chatcrypt_id_uuid_text(id);
 }
 
 /* ---------- text ---------- */
@@ -71,7 +71,7 @@ parse_number(const char *text, uint8 id[CC_ID_LEN])
 	number = strtoll(text, NULL, 10);
 	if (errno != 0)
 		return false;
-	chatcrypt_bigint_id(number, id);
+	chatcrypt_id_of_bigint(number, id);
 	return true;
 }
 
@@ -101,7 +101,7 @@ parse_uuid(const char *text, uint8 id[CC_ID_LEN])
 }
 
 void
-chatcrypt_parse_id(const char *text, uint8 id[CC_ID_LEN])
+chatcrypt_id_parse(const char *text, uint8 id[CC_ID_LEN])
 {
 	if (!parse_number(text, id) && !parse_uuid(text, id))
 		ereport(ERROR,
@@ -118,7 +118,7 @@ chatcrypt_any_id_in(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
-	chatcrypt_parse_id(PG_GETARG_CSTRING(0), id->data);
+	chatcrypt_id_parse(PG_GETARG_CSTRING(0), id->data);
 	PG_RETURN_UUID_P(id);
 }
 
@@ -137,7 +137,7 @@ number_id(int64 number)
 {
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
-	chatcrypt_bigint_id(number, id->data);
+	chatcrypt_id_of_bigint(number, id->data);
 	return UUIDPGetDatum(id);
 }
 
@@ -222,7 +222,7 @@ chatcrypt_number_in_space(PG_FUNCTION_ARGS)
 /* ---------- arguments ---------- */
 
 void
-chatcrypt_refuse_null(FunctionCallInfo fcinfo, int n, const char *what)
+chatcrypt_id_refuse_null(FunctionCallInfo fcinfo, int n, const char *what)
 {
 	if (PG_ARGISNULL(n))
 		ereport(ERROR,
@@ -231,18 +231,18 @@ chatcrypt_refuse_null(FunctionCallInfo fcinfo, int n, const char *what)
 }
 
 pg_uuid_t
-chatcrypt_chat_argument(FunctionCallInfo fcinfo)
+chatcrypt_id_chat_argument(FunctionCallInfo fcinfo)
 {
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_id_refuse_null(fcinfo, 0, "the id of the chat");
 	return *PG_GETARG_UUID_P(0);
 }
 
 ArrayType *
-chatcrypt_chats_argument(FunctionCallInfo fcinfo, int *count)
+chatcrypt_id_chats_argument(FunctionCallInfo fcinfo, int *count)
 {
 	ArrayType  *ids;
 
-	chatcrypt_refuse_null(fcinfo, 0, "the ids of the chats");
+	chatcrypt_id_refuse_null(fcinfo, 0, "the ids of the chats");
 	ids = PG_GETARG_ARRAYTYPE_P_COPY(0);
 	if (array_contains_nulls(ids))
 		ereport(ERROR,

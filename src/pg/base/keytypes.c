@@ -9,7 +9,7 @@
 #include "pg/base/keytypes.h"
 
 ChatcryptKeyId
-chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version)
+chatcrypt_keytypes_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint32 version)
 {
 	ChatcryptKeyId id;
 
@@ -22,7 +22,7 @@ chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose, uint3
 }
 
 const char *
-chatcrypt_purpose_text(ChatcryptPurpose purpose)
+chatcrypt_keytypes_purpose_text(ChatcryptPurpose purpose)
 {
 	switch (purpose)
 	{
@@ -39,7 +39,7 @@ chatcrypt_purpose_text(ChatcryptPurpose purpose)
 }
 
 bool
-chatcrypt_purpose_parse(const char *text, ChatcryptPurpose *purpose)
+chatcrypt_keytypes_parse_purpose(const char *text, ChatcryptPurpose *purpose)
 {
 	static const ChatcryptPurpose all[] = {
 		CHATCRYPT_PURPOSE_DATA, CHATCRYPT_PURPOSE_SEARCH, CHATCRYPT_PURPOSE_CONVERSATION
@@ -47,7 +47,7 @@ chatcrypt_purpose_parse(const char *text, ChatcryptPurpose *purpose)
 
 	for (int i = 0; i < (int) lengthof(all); i++)
 	{
-		if (strcmp(text, chatcrypt_purpose_text(all[i])) != 0)
+		if (strcmp(text, chatcrypt_keytypes_purpose_text(all[i])) != 0)
 			continue;
 		*purpose = all[i];
 		return true;

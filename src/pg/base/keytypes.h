@@ -42,11 +42,11 @@ typedef enum ChatcryptDekState
 } ChatcryptDekState;
 
 /* A key of this database; its check value is the caller's to fill in. */
-extern ChatcryptKeyId chatcrypt_key_id(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
-									   uint32 version);
+extern ChatcryptKeyId chatcrypt_keytypes_key_id(const uint8 chat_id[CC_ID_LEN],
+												ChatcryptPurpose purpose, uint32 version);
 
 /* The words that the tables have for purposes; parsing says false for any other. */
-extern const char *chatcrypt_purpose_text(ChatcryptPurpose purpose);
-extern bool chatcrypt_purpose_parse(const char *text, ChatcryptPurpose *purpose);
+extern const char *chatcrypt_keytypes_purpose_text(ChatcryptPurpose purpose);
+extern bool chatcrypt_keytypes_parse_purpose(const char *text, ChatcryptPurpose *purpose);
 
 #endif

@@ -51,7 +51,7 @@ chatcrypt_guarded_private(Size size)
 }
 
 int64
-chatcrypt_now_ms(void)
+chatcrypt_guarded_now_ms(void)
 {
 	struct timespec now;
 

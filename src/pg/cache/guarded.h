@@ -18,6 +18,6 @@ extern void *chatcrypt_guarded_private(Size size);
  * Milliseconds of a clock that all processes share and that never goes back; 4 ms coarse,
  * 5 ns to read.
  */
-extern int64 chatcrypt_now_ms(void);
+extern int64 chatcrypt_guarded_now_ms(void);
 
 #endif

@@ -239,7 +239,7 @@ find_live_way(CacheSet *set, uint32 hash, const ChatcryptKeyId *id, int64 now)
 ChatcryptCacheResult
 chatcrypt_keycache_get(const ChatcryptKeyId *id, uint8 dek[CC_DEK_LEN])
 {
-	int64		now = chatcrypt_now_ms();
+	int64		now = chatcrypt_guarded_now_ms();
 	uint32		hash = hash_id(id);
 	ChatcryptCacheResult result = CHATCRYPT_CACHE_MISS;
 	LWLock	   *lock;
@@ -261,7 +261,7 @@ chatcrypt_keycache_get(const ChatcryptKeyId *id, uint8 dek[CC_DEK_LEN])
 bool
 chatcrypt_keycache_touch(const ChatcryptKeyId *id, bool is_use, bool *stale)
 {
-	int64		now = chatcrypt_now_ms();
+	int64		now = chatcrypt_guarded_now_ms();
 	uint32		hash = hash_id(id);
 	LWLock	   *lock;
 	CacheSet   *set = lock_set_of(hash, &lock);
@@ -306,7 +306,7 @@ choose_way(CacheSet *set, uint32 hash, const ChatcryptKeyId *id)
 static void
 put_into(CacheSet *set, uint32 hash, const ChatcryptKeyId *id, const uint8 *dek)
 {
-	int64		now = chatcrypt_now_ms();
+	int64		now = chatcrypt_guarded_now_ms();
 	int			way = choose_way(set, hash, id);
 	CacheEntry *entry = &set->entries[way];
 
@@ -439,7 +439,7 @@ is_past_its_limits(const CacheEntry *entry, const void *arg)
 void
 chatcrypt_keycache_sweep(void)
 {
-	int64		now = chatcrypt_now_ms();
+	int64		now = chatcrypt_guarded_now_ms();
 
 	wipe_where(is_past_its_limits, &now);
 }
@@ -453,7 +453,7 @@ chatcrypt_keycache_epoch(void)
 void
 chatcrypt_keycache_stats(ChatcryptCacheStats *stats)
 {
-	int64		now = chatcrypt_now_ms();
+	int64		now = chatcrypt_guarded_now_ms();
 	uint64		entries = 0;
 	ChatcryptLives lives = {0};
 

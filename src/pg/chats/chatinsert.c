@@ -42,7 +42,7 @@ check_query(const Query *query)
 	if (query->commandType != CMD_INSERT)
 		return;
 	target = rt_fetch(query->resultRelation, query->rtable);
-	if (target->relkind == RELKIND_VIEW && chatcrypt_store_is_named(target->relid, "chats"))
+	if (target->relkind == RELKIND_VIEW && chatcrypt_relations_is_named(target->relid, "chats"))
 		refuse();
 }
 

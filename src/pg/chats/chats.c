@@ -193,12 +193,12 @@ static void
 write_first_deks(const ChatcryptOwnerScope *scope, const NewChats *chats, ArrayType *made,
 				 const char *kms_key, const ChatcryptNewDek *deks, int count)
 {
-	const char *purpose = chatcrypt_purpose_text(deks[0].id.purpose);
+	const char *purpose = chatcrypt_keytypes_purpose_text(deks[0].id.purpose);
 	ChatcryptArg args[] = {
 		uuids_arg(made),
-		chatcrypt_dek_chats(deks, count),
-		chatcrypt_dek_wrapped(deks, count),
-		chatcrypt_dek_kcvs(deks, count),
+		chatcrypt_dekrows_chats(deks, count),
+		chatcrypt_dekrows_wrapped(deks, count),
+		chatcrypt_dekrows_kcvs(deks, count),
 		{TEXTOID, CStringGetTextDatum(purpose), false},
 		{TEXTOID, CStringGetTextDatum(kms_key), false}
 	};
@@ -234,10 +234,10 @@ generate_first_deks(ArrayType *ids, const ChatcryptWrapping *wrapping, FirstDeks
 	count = first->nchats * first->npurposes;
 	first->deks = palloc0(sizeof(ChatcryptNewDek) * Max(count, 1));
 	for (int i = 0; i < count; i++)
-		first->deks[i].id = chatcrypt_key_id((uint8 *) ARR_DATA_PTR(ids) +
-											 (Size) (i % first->nchats) * CC_ID_LEN,
-											 first->purposes[i / first->nchats], 1);
-	chatcrypt_generate_deks(wrapping, first->deks, count);
+		first->deks[i].id = chatcrypt_keytypes_key_id((uint8 *) ARR_DATA_PTR(ids) +
+													  (Size) (i % first->nchats) * CC_ID_LEN,
+													  first->purposes[i / first->nchats], 1);
+	chatcrypt_newdeks_generate(wrapping, first->deks, count);
 }
 
 static void
@@ -317,7 +317,8 @@ make_batches(const NewChats *chats, uint8 *ids, int count)
 
 		batch.ids = chatcrypt_id_array(ids + (Size) start * CC_ID_LEN, Min(BATCH, count - start));
 		made = make_batch(&batch);
-		memcpy(ids + (Size) nmade * CC_ID_LEN, ARR_DATA_PTR(made), (Size) count_of(made) * CC_ID_LEN);
+		memcpy(ids + (Size) nmade * CC_ID_LEN, ARR_DATA_PTR(made),
+			   (Size) count_of(made) * CC_ID_LEN);
 		nmade += count_of(made);
 		MemoryContextSwitchTo(previous);
 		MemoryContextReset(context);
@@ -356,11 +357,11 @@ make_chats(NewChats *chats)
 static void
 read_common_arguments(FunctionCallInfo fcinfo, NewChats *chats)
 {
-	chatcrypt_refuse_null(fcinfo, 1, "participants");
-	chatcrypt_refuse_null(fcinfo, 2, "tenant");
-	chatcrypt_refuse_null(fcinfo, 3, "mode");
+	chatcrypt_id_refuse_null(fcinfo, 1, "participants");
+	chatcrypt_id_refuse_null(fcinfo, 2, "tenant");
+	chatcrypt_id_refuse_null(fcinfo, 3, "mode");
 	chats->participants = PG_GETARG_ARRAYTYPE_P(1);
-	chatcrypt_check_participants(chats->participants);
+	chatcrypt_participants_check(chats->participants);
 	chats->tenant = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	chats->mode = text_to_cstring(PG_GETARG_TEXT_PP(3));
 	chats->if_not_exists = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
@@ -397,7 +398,7 @@ read_participants_each(FunctionCallInfo fcinfo, NewChats *chats)
 	chats->member_chats = chatcrypt_owner_array(1);
 	chats->member_names = chatcrypt_owner_array(2);
 	chatcrypt_owner_end(&scope);
-	chatcrypt_check_participants(chats->member_names);
+	chatcrypt_participants_check(chats->member_names);
 }
 
 static Datum
@@ -405,8 +406,8 @@ make_one_chat(FunctionCallInfo fcinfo, const pg_uuid_t *id)
 {
 	NewChats	chats = {.ids = chatcrypt_id_array(id->data, 1)};
 
-	chatcrypt_require(CHATCRYPT_MAY_WRITE);
-	chatcrypt_require_actor();
+	chatcrypt_rights_require(CHATCRYPT_MAY_WRITE);
+	chatcrypt_actor_require();
 	read_common_arguments(fcinfo, &chats);
 	(void) make_chats(&chats);
 	PG_RETURN_UUID_P(id);
@@ -434,10 +435,10 @@ Datum
 chatcrypt_create_chats(PG_FUNCTION_ARGS)
 {
 	int			count;
-	NewChats	chats = {.ids = chatcrypt_chats_argument(fcinfo, &count)};
+	NewChats	chats = {.ids = chatcrypt_id_chats_argument(fcinfo, &count)};
 
-	chatcrypt_require(CHATCRYPT_MAY_WRITE);
-	chatcrypt_require_actor();
+	chatcrypt_rights_require(CHATCRYPT_MAY_WRITE);
+	chatcrypt_actor_require();
 	read_common_arguments(fcinfo, &chats);
 	read_participants_each(fcinfo, &chats);
 	PG_RETURN_INT32(make_chats(&chats));

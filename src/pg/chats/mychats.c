@@ -38,8 +38,8 @@
 static void
 require_actor(void)
 {
-	chatcrypt_require_reader_or_writer();
-	chatcrypt_require_actor();
+	chatcrypt_rights_require_reader_or_writer();
+	chatcrypt_actor_require();
 	if (chatcrypt_actor() == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -35,13 +35,13 @@ chatcrypt_create_tenant(PG_FUNCTION_ARGS)
 	};
 	ChatcryptOwnerScope scope;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	if (!PG_ARGISNULL(1))
 	{
 		char	   *uri = text_to_cstring(PG_GETARG_TEXT_PP(1));
 
-		chatcrypt_check_kms_key(uri);
-		chatcrypt_try_kms_keys(&uri, 1);
+		chatcrypt_tenant_check_kms_key(uri);
+		chatcrypt_tenant_try_kms_keys(&uri, 1);
 	}
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant, kms_key) "
@@ -54,7 +54,7 @@ chatcrypt_create_tenant(PG_FUNCTION_ARGS)
 #define LONGEST_NAME 1000
 
 void
-chatcrypt_check_participants(ArrayType *names)
+chatcrypt_participants_check(ArrayType *names)
 {
 	Datum	   *values;
 	bool	   *nulls;
@@ -83,10 +83,10 @@ check_caller(const uint8 *chat_id)
 {
 	ChatcryptMode mode;
 
-	chatcrypt_require(CHATCRYPT_MAY_WRITE);
+	chatcrypt_rights_require(CHATCRYPT_MAY_WRITE);
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
 		chatcrypt_no_such_chat(chat_id);
-	chatcrypt_require_participant(chat_id);
+	chatcrypt_access_require_participant(chat_id);
 }
 
 /* Inside an owner scope: $1 chat, $2 names, $3 verb, $4 role; how many were changed. */
@@ -169,7 +169,7 @@ require_may_remove(const uint8 *chat_id, ArrayType *names)
 
 	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &each, NULL, &count);
 	for (int i = 0; i < count; i++)
-		chatcrypt_require_may_remove(chat_id, DatumGetTextPP(each[i]));
+		chatcrypt_moderation_require_may_remove(chat_id, DatumGetTextPP(each[i]));
 }
 
 /*
@@ -184,8 +184,8 @@ remove_all(const uint8 *chat_id, ArrayType *names)
 	uint64		removed;
 
 	require_may_remove(chat_id, names);
-	if (rotates_on_removal(chat_id) && chatcrypt_has_sealing_key(chat_id))
-		chatcrypt_rotate(chat_id);
+	if (rotates_on_removal(chat_id) && chatcrypt_keys_chat_can_seal(chat_id))
+		chatcrypt_keys_rotate(chat_id);
 	chatcrypt_owner_begin(&scope);
 	removed = change_participants(&scope, &plan, REMOVE_ALL, chat_id, names, "removed");
 	chatcrypt_owner_end(&scope);
@@ -199,7 +199,7 @@ one_name(Datum name)
 {
 	ArrayType  *names = construct_array(&name, 1, TEXTOID, -1, false, TYPALIGN_INT);
 
-	chatcrypt_check_participants(names);
+	chatcrypt_participants_check(names);
 	return names;
 }
 
@@ -255,9 +255,9 @@ set_all(FunctionCallInfo fcinfo, const uint8 *chat_id)
 	ArrayType  *others;
 	uint64		changed = 0;
 
-	chatcrypt_refuse_null(fcinfo, 1, "participants");
+	chatcrypt_id_refuse_null(fcinfo, 1, "participants");
 	names = PG_GETARG_ARRAYTYPE_P(1);
-	chatcrypt_check_participants(names);
+	chatcrypt_participants_check(names);
 	check_caller(chat_id);
 	others = all_but(chat_id, names);
 	if (ArrayGetNItems(ARR_NDIM(others), ARR_DIMS(others)) > 0)
@@ -271,7 +271,7 @@ set_all(FunctionCallInfo fcinfo, const uint8 *chat_id)
 static Datum
 name_argument(FunctionCallInfo fcinfo)
 {
-	chatcrypt_refuse_null(fcinfo, 1, "the name of a participant");
+	chatcrypt_id_refuse_null(fcinfo, 1, "the name of a participant");
 	return PG_GETARG_DATUM(1);
 }
 
@@ -280,7 +280,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_add_participant);
 Datum
 chatcrypt_add_participant(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
+	pg_uuid_t	id = chatcrypt_id_chat_argument(fcinfo);
 
 	return add_one(id.data, name_argument(fcinfo));
 }
@@ -290,7 +290,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_remove_participant);
 Datum
 chatcrypt_remove_participant(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
+	pg_uuid_t	id = chatcrypt_id_chat_argument(fcinfo);
 
 	return remove_one(id.data, name_argument(fcinfo));
 }
@@ -301,7 +301,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_set_participants);
 Datum
 chatcrypt_set_participants(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
+	pg_uuid_t	id = chatcrypt_id_chat_argument(fcinfo);
 
 	return set_all(fcinfo, id.data);
 }

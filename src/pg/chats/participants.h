@@ -8,6 +8,6 @@
 #include "utils/array.h"
 
 /* Raises for a text[] with anything in it that can be no participant's name. */
-extern void chatcrypt_check_participants(ArrayType *names);
+extern void chatcrypt_participants_check(ArrayType *names);
 
 #endif

@@ -31,7 +31,7 @@ record_in_history(const uint8 *chat_id, uint32 version)
 	ChatcryptEvent event = {
 		.event = "hand_out",
 		.chat_id = chat_id,
-		.purpose = chatcrypt_purpose_text(CHATCRYPT_PURPOSE_CONVERSATION),
+		.purpose = chatcrypt_keytypes_purpose_text(CHATCRYPT_PURPOSE_CONVERSATION),
 		.dek_version = version
 	};
 	ChatcryptOwnerScope scope;
@@ -81,7 +81,7 @@ row_without_key(FunctionCallInfo fcinfo, uint32 version, uint8 **key)
 {
 	static const uint8 zeroes[CC_DEK_LEN];
 	Datum		values[] = {Int32GetDatum((int32) version),
-							chatcrypt_bytes_arg(zeroes, CC_DEK_LEN).value};
+							chatcrypt_owner_bytes_arg(zeroes, CC_DEK_LEN).value};
 	bool		nulls[lengthof(values)] = {false, false};
 	TupleDesc	desc;
 	HeapTuple	row;
@@ -101,7 +101,7 @@ hand_out(FunctionCallInfo fcinfo, const uint8 *chat_id)
 	uint8	   *place;
 	const ChatcryptKey *key;
 
-	chatcrypt_require_for_key(chat_id);
+	chatcrypt_access_require_for_key(chat_id);
 	PreventCommandIfReadOnly("chatcrypt.conversation_key()");
 	version = asked_version(fcinfo, chat_id);
 	row = row_without_key(fcinfo, version, &place);
@@ -118,6 +118,6 @@ PG_FUNCTION_INFO_V1(chatcrypt_conversation_key);
 Datum
 chatcrypt_conversation_key(PG_FUNCTION_ARGS)
 {
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_id_refuse_null(fcinfo, 0, "the id of the chat");
 	return hand_out(fcinfo, PG_GETARG_UUID_P(0)->data);
 }

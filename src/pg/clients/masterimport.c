@@ -224,8 +224,8 @@ read_chat(uint64 row, uint32 version, MemoryContext context, Chats *chats)
 				 errmsg("chat %s is not of mode conversation_key", chatcrypt_id_text(chat_id))));
 	kms_key = chatcrypt_owner_column(row, 3, &isnull);
 	chats->deks[row] =
-		(ChatcryptNewDek) {.id = chatcrypt_key_id(chat_id, CHATCRYPT_PURPOSE_CONVERSATION,
-												  version)};
+		(ChatcryptNewDek) {.id = chatcrypt_keytypes_key_id(chat_id, CHATCRYPT_PURPOSE_CONVERSATION,
+														   version)};
 	chats->kms_keys[row] = MemoryContextStrdup(context,
 											   isnull ? chatcrypt_default_kms_key :
 											   TextDatumGetCString(kms_key));
@@ -274,7 +274,7 @@ record(const ChatcryptOwnerScope *scope, const ChatcryptArg *ids, const Chatcryp
 {
 	ChatcryptArg args[] = {
 		*ids,
-		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(one->purpose)), false},
+		{TEXTOID, CStringGetTextDatum(chatcrypt_keytypes_purpose_text(one->purpose)), false},
 		{INT4OID, Int32GetDatum((int32) one->version), false},
 		chatcrypt_owner_caller(scope)
 	};
@@ -291,12 +291,12 @@ record(const ChatcryptOwnerScope *scope, const ChatcryptArg *ids, const Chatcryp
 static void
 install(const Chats *chats)
 {
-	ChatcryptArg ids = chatcrypt_dek_chats(chats->deks, chats->count);
+	ChatcryptArg ids = chatcrypt_dekrows_chats(chats->deks, chats->count);
 	ChatcryptOwnerScope scope;
 
 	chatcrypt_owner_begin(&scope);
 	lock_chats(&ids, chats->count);
-	chatcrypt_write_deks(chats->deks, chats->kms_keys, chats->count);
+	chatcrypt_dekrows_write(chats->deks, chats->kms_keys, chats->count);
 	record(&scope, &ids, &chats->deks[0].id);
 	chatcrypt_owner_end(&scope);
 }
@@ -314,15 +314,16 @@ chatcrypt_import_conversation_keys(PG_FUNCTION_ARGS)
 	Rule		rule;
 	Chats		chats;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.import_conversation_keys()");
 	rule = rule_argument(fcinfo);
-	chats = find_chats(PG_GETARG_DATUM(0), chatcrypt_import_version(PG_GETARG_INT32(5)));
+	chats = find_chats(PG_GETARG_DATUM(0), chatcrypt_keys_import_version(PG_GETARG_INT32(5)));
 	if (chats.count > 0)
 	{
 		if (!chatcrypt_store_deployment_id(deployment_id))
 			chatcrypt_store_deployment_lost();
-		chatcrypt_wrap_deks(deployment_id, chats.kms_keys, derive, &rule, chats.deks, chats.count);
+		chatcrypt_newdeks_wrap(deployment_id, chats.kms_keys, derive, &rule, chats.deks,
+							   chats.count);
 		install(&chats);
 	}
 	PG_RETURN_INT32(chats.count);

@@ -130,12 +130,12 @@ open_content(const uint8 *chat_id, const uint8 *message_id, TimestampTz created_
 {
 	ChatcryptRowAad aad;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_READ);
 	if (envelope == NULL)
 		return NULL;
-	return chatcrypt_open_text(chat_id, message_id, envelope,
-							   chatcrypt_row_aad(&aad, created_at, sender),
-							   chatcrypt_on_failure_in_views());
+	return chatcrypt_seal_open_text(chat_id, message_id, envelope,
+									chatcrypt_binding_aad(&aad, created_at, sender),
+									chatcrypt_seal_on_failure_in_views());
 }
 
 /* The object, whose last field is the content: a copy of ours, and gone whatever happens. */
@@ -152,11 +152,11 @@ end_with_content(ChatcryptJsonb *object, text *content)
 	}
 	PG_CATCH();
 	{
-		chatcrypt_wipe_text(content);
+		chatcrypt_utf8_wipe_text(content);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	chatcrypt_wipe_text(content);
+	chatcrypt_utf8_wipe_text(content);
 	return wire;
 }
 
@@ -187,16 +187,16 @@ chatcrypt_message_wire(PG_FUNCTION_ARGS)
 	bool		known = inspect(envelope, &info);
 	ChatcryptJsonb object = {0};
 
-	chatcrypt_require(CHATCRYPT_MAY_READ);
+	chatcrypt_rights_require(CHATCRYPT_MAY_READ);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(4))
 		PG_RETURN_NULL();
 	chat_id = PG_GETARG_UUID_P(0)->data;
 	message_id = PG_GETARG_UUID_P(1)->data;
-	chatcrypt_require_participant(chat_id);
+	chatcrypt_access_require_participant(chat_id);
 
 	chatcrypt_push_json(&object, WJB_BEGIN_OBJECT, NULL);
-	put(&object, "message_id", string_value(chatcrypt_uuid_text(message_id), UUID_TEXT_LEN));
-	put(&object, "chat_id", string_value(chatcrypt_uuid_text(chat_id), UUID_TEXT_LEN));
+	put(&object, "message_id", string_value(chatcrypt_id_uuid_text(message_id), UUID_TEXT_LEN));
+	put(&object, "chat_id", string_value(chatcrypt_id_uuid_text(chat_id), UUID_TEXT_LEN));
 	put_text(&object, "sender", sender);
 	put_version(&object, known ? &info : NULL);
 	put_time(&object, "created_at", PG_GETARG_TIMESTAMPTZ(4));

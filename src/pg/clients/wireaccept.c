@@ -100,9 +100,9 @@ id_field(Jsonb *wire, const char *key, pg_uuid_t *id)
 	if (value == NULL)
 		return false;
 	if (value->type == jbvNumeric)
-		chatcrypt_parse_id(digits(value), id->data);
+		chatcrypt_id_parse(digits(value), id->data);
 	else if (value->type == jbvString)
-		chatcrypt_parse_id(pnstrdup(value->val.string.val, value->val.string.len), id->data);
+		chatcrypt_id_parse(pnstrdup(value->val.string.val, value->val.string.len), id->data);
 	else
 		refuse_field(key, "must be a uuid or a number");
 	return true;
@@ -189,15 +189,15 @@ insert_and_wipe(ChatcryptMessageRow *row, text *body, bytea *envelope, pg_uuid_t
 	row->nulls[MESSAGE_BODY] = body == NULL;
 	PG_TRY();
 	{
-		chatcrypt_insert_message(row, envelope, id);
+		chatcrypt_message_insert(row, envelope, id);
 	}
 	PG_CATCH();
 	{
-		chatcrypt_wipe_text(body);
+		chatcrypt_utf8_wipe_text(body);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	chatcrypt_wipe_text(body);
+	chatcrypt_utf8_wipe_text(body);
 }
 
 static void
@@ -216,8 +216,8 @@ accept_encrypted(Jsonb *wire, const uint8 *chat_id, ChatcryptMessageRow *row, pg
 	active = chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_CONVERSATION)->version;
 	version = version_field(wire, active);
 	envelope = envelope_of(wire, version);
-	body = chatcrypt_open_text(chat_id, any_message, envelope, NULL,
-							   CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT);
+	body = chatcrypt_seal_open_text(chat_id, any_message, envelope, NULL,
+									CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT);
 	if (body == NULL)
 		refuse_field("encrypted_payload", "must hold text, and such as this database can store");
 	insert_and_wipe(row, body, version == active ? envelope : NULL, id);
@@ -226,7 +226,7 @@ accept_encrypted(Jsonb *wire, const uint8 *chat_id, ChatcryptMessageRow *row, pg
 static void
 accept_plain(Jsonb *wire, ChatcryptMessageRow *row, pg_uuid_t *id)
 {
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	if (field(wire, "encrypted_payload") != NULL || field(wire, "nonce") != NULL)
 		refuse_field("encrypted", "must be true where there is a payload or a nonce");
 	insert_and_wipe(row, text_field(wire, "content"), NULL, id);
@@ -245,7 +245,7 @@ set_column(ChatcryptMessageRow *row, int column, Datum value)
 static void
 set_sender(Jsonb *wire, ChatcryptMessageRow *row)
 {
-	const text *sender = chatcrypt_sender(text_field(wire, "sender"));
+	const text *sender = chatcrypt_moderation_sender(text_field(wire, "sender"));
 
 	if (sender != NULL)
 		set_column(row, MESSAGE_SENDER, PointerGetDatum(sender));
@@ -294,7 +294,7 @@ chatcrypt_accept_wire_message(PG_FUNCTION_ARGS)
 	pg_uuid_t  *chat_id;
 	Jsonb	   *wire;
 
-	chatcrypt_require(CHATCRYPT_MAY_WRITE);
+	chatcrypt_rights_require(CHATCRYPT_MAY_WRITE);
 	PreventCommandIfReadOnly("chatcrypt.accept_wire_message()");
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
@@ -306,7 +306,7 @@ chatcrypt_accept_wire_message(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a wire message is a JSON object")));
-	chatcrypt_require_participant(chat_id->data);
+	chatcrypt_access_require_participant(chat_id->data);
 	read_columns(wire, chat_id, &row);
 	if (bool_field(wire, "encrypted"))
 		accept_encrypted(wire, chat_id->data, &row, result);

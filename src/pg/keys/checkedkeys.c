@@ -47,7 +47,7 @@ chatcrypt_checkedkeys_find(const ChatcryptAsked *asked, ChatcryptCheckedAt now, 
 
 	if (key == NULL || key->at.generation != now.generation || key->at.epoch != now.epoch)
 		return false;
-	*id = chatcrypt_key_id(asked->chat_id, key->purpose, key->version);
+	*id = chatcrypt_keytypes_key_id(asked->chat_id, key->purpose, key->version);
 	memcpy(id->kcv, key->kcv, CC_KCV_LEN);
 	return true;
 }

@@ -29,7 +29,7 @@ array_arg(Oid type, Oid element, Datum *values, int count)
 }
 
 ChatcryptArg
-chatcrypt_dek_chats(const ChatcryptNewDek *deks, int count)
+chatcrypt_dekrows_chats(const ChatcryptNewDek *deks, int count)
 {
 	Datum	   *values = palloc(sizeof(Datum) * count);
 
@@ -39,7 +39,7 @@ chatcrypt_dek_chats(const ChatcryptNewDek *deks, int count)
 }
 
 ChatcryptArg
-chatcrypt_dek_wrapped(const ChatcryptNewDek *deks, int count)
+chatcrypt_dekrows_wrapped(const ChatcryptNewDek *deks, int count)
 {
 	Datum	   *values = palloc(sizeof(Datum) * count);
 
@@ -49,12 +49,12 @@ chatcrypt_dek_wrapped(const ChatcryptNewDek *deks, int count)
 }
 
 ChatcryptArg
-chatcrypt_dek_kcvs(const ChatcryptNewDek *deks, int count)
+chatcrypt_dekrows_kcvs(const ChatcryptNewDek *deks, int count)
 {
 	Datum	   *values = palloc(sizeof(Datum) * count);
 
 	for (int i = 0; i < count; i++)
-		values[i] = chatcrypt_bytes_arg(deks[i].id.kcv, CC_KCV_LEN).value;
+		values[i] = chatcrypt_owner_bytes_arg(deks[i].id.kcv, CC_KCV_LEN).value;
 	return array_arg(BYTEAARRAYOID, BYTEAOID, values, count);
 }
 
@@ -99,16 +99,16 @@ announce(ChatcryptArg chats, ChatcryptArg version)
 }
 
 void
-chatcrypt_write_deks(const ChatcryptNewDek *deks, char *const *kms_keys, int count)
+chatcrypt_dekrows_write(const ChatcryptNewDek *deks, char *const *kms_keys, int count)
 {
 	ChatcryptPurpose purpose = deks[0].id.purpose;
 	ChatcryptArg args[] = {
-		chatcrypt_dek_chats(deks, count),
-		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(purpose)), false},
+		chatcrypt_dekrows_chats(deks, count),
+		{TEXTOID, CStringGetTextDatum(chatcrypt_keytypes_purpose_text(purpose)), false},
 		{INT4OID, Int32GetDatum((int32) deks[0].id.version), false},
 		text_array(kms_keys, count),
-		chatcrypt_dek_wrapped(deks, count),
-		chatcrypt_dek_kcvs(deks, count),
+		chatcrypt_dekrows_wrapped(deks, count),
+		chatcrypt_dekrows_kcvs(deks, count),
 		{0}
 	};
 	ChatcryptArg old_ones[2];

@@ -10,9 +10,9 @@
 #include "pg/store/owner.h"
 
 /* Columns of new keys as arguments of a statement: chat_id, encrypted_dek and kcv. */
-extern ChatcryptArg chatcrypt_dek_chats(const ChatcryptNewDek *deks, int count);
-extern ChatcryptArg chatcrypt_dek_wrapped(const ChatcryptNewDek *deks, int count);
-extern ChatcryptArg chatcrypt_dek_kcvs(const ChatcryptNewDek *deks, int count);
+extern ChatcryptArg chatcrypt_dekrows_chats(const ChatcryptNewDek *deks, int count);
+extern ChatcryptArg chatcrypt_dekrows_wrapped(const ChatcryptNewDek *deks, int count);
+extern ChatcryptArg chatcrypt_dekrows_kcvs(const ChatcryptNewDek *deks, int count);
 
 /*
  * Writes new keys of chats that exist and are locked, all of one purpose and version.
@@ -20,7 +20,7 @@ extern ChatcryptArg chatcrypt_dek_kcvs(const ChatcryptNewDek *deks, int count);
  * one; any other only opens.  Clients that may hold an older key of a conversation
  * are told when the transaction commits.
  */
-extern void chatcrypt_write_deks(const ChatcryptNewDek *deks, char *const *kms_keys, int count);
+extern void chatcrypt_dekrows_write(const ChatcryptNewDek *deks, char *const *kms_keys, int count);
 
 /*
  * Destroys the keys for which an SQL condition on chatcrypt.dek AS d holds, and that are not

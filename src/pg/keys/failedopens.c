@@ -25,13 +25,13 @@ typedef struct Row
 static Row *rows;
 
 void
-chatcrypt_failed_opens_request(void)
+chatcrypt_failedopens_request(void)
 {
 	RequestAddinShmemSpace(MAXALIGN(sizeof(Row) * DATABASES));
 }
 
 void
-chatcrypt_failed_opens_startup(void)
+chatcrypt_failedopens_startup(void)
 {
 	bool		found;
 
@@ -66,7 +66,7 @@ row_of_database(bool claim)
 }
 
 void
-chatcrypt_failed_opens_note(ChatcryptFailedOpen reason)
+chatcrypt_failedopens_note(ChatcryptFailedOpen reason)
 {
 	Row		   *row = row_of_database(true);
 
@@ -77,7 +77,7 @@ chatcrypt_failed_opens_note(ChatcryptFailedOpen reason)
 }
 
 void
-chatcrypt_failed_opens_note_bytes(cc_status status)
+chatcrypt_failedopens_note_bytes(cc_status status)
 {
 	switch (status)
 	{
@@ -86,7 +86,7 @@ chatcrypt_failed_opens_note_bytes(cc_status status)
 		case CC_ERR_TRAILING:
 		case CC_ERR_SUITE:
 		case CC_ERR_VERSION:
-			chatcrypt_failed_opens_note(CHATCRYPT_FAILED_OPEN_DAMAGED);
+			chatcrypt_failedopens_note(CHATCRYPT_FAILED_OPEN_DAMAGED);
 			break;
 		default:
 			break;
@@ -94,7 +94,7 @@ chatcrypt_failed_opens_note_bytes(cc_status status)
 }
 
 void
-chatcrypt_failed_opens_read(ChatcryptFailedOpens *counts)
+chatcrypt_failedopens_read(ChatcryptFailedOpens *counts)
 {
 	Row		   *row = row_of_database(false);
 

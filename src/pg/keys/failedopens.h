@@ -29,16 +29,16 @@ typedef struct ChatcryptFailedOpens
 	TimestampTz last_at;		/* 0 for never */
 } ChatcryptFailedOpens;
 
-extern void chatcrypt_failed_opens_note(ChatcryptFailedOpen reason);
+extern void chatcrypt_failedopens_note(ChatcryptFailedOpen reason);
 
 /* Notes a status that says that the bytes are at fault, and no other. */
-extern void chatcrypt_failed_opens_note_bytes(cc_status status);
+extern void chatcrypt_failedopens_note_bytes(cc_status status);
 
 /* Of this database, since the server started. */
-extern void chatcrypt_failed_opens_read(ChatcryptFailedOpens *counts);
+extern void chatcrypt_failedopens_read(ChatcryptFailedOpens *counts);
 
 /* Postmaster start-up: from shmem_request_hook and shmem_startup_hook. */
-extern void chatcrypt_failed_opens_request(void);
-extern void chatcrypt_failed_opens_startup(void);
+extern void chatcrypt_failedopens_request(void);
+extern void chatcrypt_failedopens_startup(void);
 
 #endif

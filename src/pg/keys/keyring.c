@@ -25,7 +25,7 @@ raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
 		chatcrypt_no_such_chat(chat_id);
-	if (version != 0 && chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), version, &row))
+	if (version != 0 && chatcrypt_store_dek(chat_id, chatcrypt_keyuse_purpose(use), version, &row))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the data key of chat %s version %u was destroyed",
@@ -39,7 +39,7 @@ raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("chat %s has no active %s key", chatcrypt_id_text(chat_id),
-					chatcrypt_purpose_text(chatcrypt_purpose_of(use))),
+					chatcrypt_keytypes_purpose_text(chatcrypt_keyuse_purpose(use))),
 			 errdetail("Its keys were destroyed, or it was never given one."),
 			 use == CHATCRYPT_FOR_CONVERSATION ?
 			 errhint("Only chats of mode conversation_key, which create_chat() makes, have one.") :
@@ -53,7 +53,7 @@ active_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_versio
 {
 	const ChatcryptKey *key;
 
-	chatcrypt_require_for_key_use(chat_id);
+	chatcrypt_access_require_for_key_use(chat_id);
 	key = chatcrypt_ring_get(chat_id, use, asked_version, NULL);
 	if (unlikely(key == NULL))
 		raise_no_key(chat_id, use, 0);
@@ -75,7 +75,7 @@ chatcrypt_keyring_active(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use)
 const ChatcryptKey *
 chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 {
-	chatcrypt_require_for_key_use(chat_id);
+	chatcrypt_access_require_for_key_use(chat_id);
 	return chatcrypt_ring_get(chat_id, use, version, NULL);
 }
 
@@ -86,7 +86,7 @@ chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32
 	const ChatcryptKey *key;
 
 	memset(failure, 0, sizeof(*failure));
-	chatcrypt_require_for_key_use(chat_id);
+	chatcrypt_access_require_for_key_use(chat_id);
 	key = chatcrypt_ring_get(chat_id, use, version, failure);
 	failure->kms_key = NULL;	/* these pointed to what is gone by now */
 	failure->wrapped = NULL;
@@ -98,7 +98,8 @@ chatcrypt_keyring_note_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, 
 {
 	ChatcryptDekRow row;
 
-	chatcrypt_failed_opens_note(chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), version, &row) ?
+	chatcrypt_failedopens_note(chatcrypt_store_dek(chat_id, chatcrypt_keyuse_purpose(use), version,
+												   &row) ?
 							CHATCRYPT_FAILED_OPEN_DESTROYED : CHATCRYPT_FAILED_OPEN_NO_KEY);
 }
 

@@ -11,7 +11,7 @@
 
 /*
  * Each of these asks first whether the actor takes part in the chat, or whether one must be
- * named (chatcrypt_require_for_key_use()).  Roles are the business of the caller.
+ * named (chatcrypt_access_require_for_key_use()).  Roles are the business of the caller.
  */
 
 /*

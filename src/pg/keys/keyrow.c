@@ -15,21 +15,21 @@ chatcrypt_keyrow_read(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 a
 	ChatcryptMode mode;
 
 	if (chatcrypt_keyrow_is_version(asked_version))
-		return chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), asked_version, row);
+		return chatcrypt_store_dek(chat_id, chatcrypt_keyuse_purpose(use), asked_version, row);
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
 		return false;
 	if (mode == CHATCRYPT_MODE_E2EE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 asked_version == CHATCRYPT_THE_ACTIVE_ONE &&
-				 chatcrypt_purpose_of(use) == CHATCRYPT_PURPOSE_CONVERSATION ?
+				 chatcrypt_keyuse_purpose(use) == CHATCRYPT_PURPOSE_CONVERSATION ?
 				 errmsg("chat %s is end-to-end encrypted and has no key here",
 						chatcrypt_id_text(chat_id)) :
 				 errmsg("chat %s is end-to-end encrypted and takes no plaintext",
 						chatcrypt_id_text(chat_id)),
 				 errhint("Its clients encrypt; the server only stores what they send.")));
 	if (asked_version == CHATCRYPT_THE_ACTIVE_ONE)
-		return chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), 0, row);
+		return chatcrypt_store_dek(chat_id, chatcrypt_keyuse_purpose(use), 0, row);
 	return chatcrypt_store_dek(chat_id,
 							   mode == CHATCRYPT_MODE_MANAGED ? CHATCRYPT_PURPOSE_DATA :
 							   CHATCRYPT_PURPOSE_CONVERSATION, 0, row);
@@ -53,5 +53,5 @@ chatcrypt_keyrow_refresh(const ChatcryptDekRow *row)
 	ChatcryptKmsJob job;
 
 	chatcrypt_keyrow_job(row, &job);
-	chatcrypt_kms_refresh(&job);
+	chatcrypt_requests_refresh(&job);
 }

@@ -31,11 +31,11 @@
 
 /* The newest version that a chat ever had for a purpose; 0 for none. */
 uint32
-chatcrypt_newest_version(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
+chatcrypt_keys_newest_version(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 {
 	ChatcryptArg args[] = {
 		{UUIDOID, PointerGetDatum(chat_id), false},
-		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(purpose)), false}
+		{TEXTOID, CStringGetTextDatum(chatcrypt_keytypes_purpose_text(purpose)), false}
 	};
 	bool		isnull;
 	Datum		version;
@@ -49,7 +49,7 @@ chatcrypt_newest_version(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpos
 }
 
 void
-chatcrypt_lock_chat(const uint8 chat_id[CC_ID_LEN])
+chatcrypt_keys_lock_chat(const uint8 chat_id[CC_ID_LEN])
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 
@@ -83,7 +83,7 @@ record(const ChatcryptOwnerScope *scope, const char *what, const ChatcryptNewDek
 	ChatcryptEvent event = {
 		.event = what,
 		.chat_id = dek->id.chat_id,
-		.purpose = chatcrypt_purpose_text(dek->id.purpose),
+		.purpose = chatcrypt_keytypes_purpose_text(dek->id.purpose),
 		.dek_version = dek->id.version,
 		.kms_key = kms_key,
 		.detail = detail
@@ -101,7 +101,7 @@ has_active_key(const uint8 *chat_id, ChatcryptPurpose purpose)
 }
 
 bool
-chatcrypt_has_sealing_key(const uint8 chat_id[CC_ID_LEN])
+chatcrypt_keys_chat_can_seal(const uint8 chat_id[CC_ID_LEN])
 {
 	return has_active_key(chat_id, sealing_purpose(chat_id));
 }
@@ -119,13 +119,13 @@ refuse_new_life(const uint8 *chat_id)
 }
 
 bool
-chatcrypt_take_over(const ChatcryptOwnerScope *scope, const ChatcryptNewDek *dek,
-					const char *kms_key, const char *why)
+chatcrypt_keys_take_over(const ChatcryptOwnerScope *scope, const ChatcryptNewDek *dek,
+						 const char *kms_key, const char *why)
 {
-	if (chatcrypt_newest_version(dek->id.chat_id, dek->id.purpose) != dek->id.version - 1 ||
+	if (chatcrypt_keys_newest_version(dek->id.chat_id, dek->id.purpose) != dek->id.version - 1 ||
 		!has_active_key(dek->id.chat_id, dek->id.purpose))
 		return false;
-	chatcrypt_write_deks(dek, (char *const *) &kms_key, 1);
+	chatcrypt_dekrows_write(dek, (char *const *) &kms_key, 1);
 	record(scope, "rotate", dek, kms_key, why);
 	return true;
 }
@@ -143,26 +143,26 @@ try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
 	if (!has_active_key(chat_id, purpose))
 		refuse_new_life(chat_id);
 	chatcrypt_owner_begin(&scope);
-	newest = chatcrypt_newest_version(chat_id, purpose);
+	newest = chatcrypt_keys_newest_version(chat_id, purpose);
 	chatcrypt_owner_end(&scope);
 	if (newest >= PG_INT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("chat %s has used all of its key versions", chatcrypt_id_text(chat_id))));
 
-	chatcrypt_chat_wrapping(chat_id, &wrapping);
-	dek.id = chatcrypt_key_id(chat_id, purpose, newest + 1);
-	chatcrypt_generate_deks(&wrapping, &dek, 1);
+	chatcrypt_tenant_wrapping_of_chat(chat_id, &wrapping);
+	dek.id = chatcrypt_keytypes_key_id(chat_id, purpose, newest + 1);
+	chatcrypt_newdeks_generate(&wrapping, &dek, 1);
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_lock_chat(chat_id);
-	settled = chatcrypt_take_over(&scope, &dek, wrapping.kms_key, NULL);
+	chatcrypt_keys_lock_chat(chat_id);
+	settled = chatcrypt_keys_take_over(&scope, &dek, wrapping.kms_key, NULL);
 	chatcrypt_owner_end(&scope);
 	return settled ? newest + 1 : 0;
 }
 
 uint32
-chatcrypt_rotate_purpose(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
+chatcrypt_keys_rotate_purpose(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 {
 	/* Before the KMS is asked for a key that could not be stored. */
 	PreventCommandIfReadOnly("making a key of a chat");
@@ -180,7 +180,7 @@ chatcrypt_rotate_purpose(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpos
 }
 
 uint32
-chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN])
+chatcrypt_keys_rotate(const uint8 chat_id[CC_ID_LEN])
 {
 	ChatcryptPurpose purpose = sealing_purpose(chat_id);
 
@@ -189,12 +189,12 @@ chatcrypt_rotate(const uint8 chat_id[CC_ID_LEN])
 	 * latter alone.
 	 */
 	if (purpose != CHATCRYPT_PURPOSE_DATA && has_active_key(chat_id, CHATCRYPT_PURPOSE_DATA))
-		(void) chatcrypt_rotate_purpose(chat_id, CHATCRYPT_PURPOSE_DATA);
-	return chatcrypt_rotate_purpose(chat_id, purpose);
+		(void) chatcrypt_keys_rotate_purpose(chat_id, CHATCRYPT_PURPOSE_DATA);
+	return chatcrypt_keys_rotate_purpose(chat_id, purpose);
 }
 
 bool
-chatcrypt_ensure_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
+chatcrypt_keys_ensure(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 {
 	ChatcryptNewDek dek = {0};
 	ChatcryptWrapping wrapping;
@@ -204,23 +204,23 @@ chatcrypt_ensure_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 
 	if (has_active_key(chat_id, purpose))
 		return false;
-	if (!chatcrypt_has_sealing_key(chat_id))
+	if (!chatcrypt_keys_chat_can_seal(chat_id))
 		refuse_new_life(chat_id);
 	PreventCommandIfReadOnly("making a key of a chat");
 	chatcrypt_owner_begin(&scope);
-	newest = chatcrypt_newest_version(chat_id, purpose);
+	newest = chatcrypt_keys_newest_version(chat_id, purpose);
 	chatcrypt_owner_end(&scope);
-	chatcrypt_chat_wrapping(chat_id, &wrapping);
-	dek.id = chatcrypt_key_id(chat_id, purpose, newest + 1);
-	chatcrypt_generate_deks(&wrapping, &dek, 1);
+	chatcrypt_tenant_wrapping_of_chat(chat_id, &wrapping);
+	dek.id = chatcrypt_keytypes_key_id(chat_id, purpose, newest + 1);
+	chatcrypt_newdeks_generate(&wrapping, &dek, 1);
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_lock_chat(chat_id);
-	is_ours = chatcrypt_newest_version(chat_id, purpose) == newest &&
-		chatcrypt_has_sealing_key(chat_id);
+	chatcrypt_keys_lock_chat(chat_id);
+	is_ours = chatcrypt_keys_newest_version(chat_id, purpose) == newest &&
+		chatcrypt_keys_chat_can_seal(chat_id);
 	if (is_ours)
 	{
-		chatcrypt_write_deks(&dek, &wrapping.kms_key, 1);
+		chatcrypt_dekrows_write(&dek, &wrapping.kms_key, 1);
 		record(&scope, "create", &dek, wrapping.kms_key, NULL);
 	}
 	chatcrypt_owner_end(&scope);
@@ -233,8 +233,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_rotate_chat);
 Datum
 chatcrypt_rotate_chat(PG_FUNCTION_ARGS)
 {
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	PG_RETURN_INT32((int32) chatcrypt_rotate(PG_GETARG_UUID_P(0)->data));
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
+	PG_RETURN_INT32((int32) chatcrypt_keys_rotate(PG_GETARG_UUID_P(0)->data));
 }
 
 static void
@@ -250,7 +250,7 @@ purpose_for_import(const uint8 *chat_id, const char *text)
 {
 	ChatcryptPurpose purpose;
 
-	if (!chatcrypt_purpose_parse(text, &purpose))
+	if (!chatcrypt_keytypes_parse_purpose(text, &purpose))
 		refuse_import("the purpose of a key is data, search or conversation");
 	if (sealing_purpose(chat_id) == CHATCRYPT_PURPOSE_DATA &&
 		purpose == CHATCRYPT_PURPOSE_CONVERSATION)
@@ -259,7 +259,7 @@ purpose_for_import(const uint8 *chat_id, const char *text)
 }
 
 uint32
-chatcrypt_import_version(int32 version)
+chatcrypt_keys_import_version(int32 version)
 {
 	if (version < 1 || version > IMPORT_VERSION_MAX)
 		refuse_import("the version of an imported key is 1 to 1000000000");
@@ -269,15 +269,15 @@ chatcrypt_import_version(int32 version)
 static void
 import(const uint8 *chat_id, const uint8 *key, uint32 version, ChatcryptPurpose purpose)
 {
-	ChatcryptNewDek dek = {.id = chatcrypt_key_id(chat_id, purpose, version)};
+	ChatcryptNewDek dek = {.id = chatcrypt_keytypes_key_id(chat_id, purpose, version)};
 	ChatcryptWrapping wrapping;
 	ChatcryptOwnerScope scope;
 
-	chatcrypt_chat_wrapping(chat_id, &wrapping);
-	chatcrypt_wrap_dek(&wrapping, key, &dek);
+	chatcrypt_tenant_wrapping_of_chat(chat_id, &wrapping);
+	chatcrypt_newdeks_wrap_one(&wrapping, key, &dek);
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_lock_chat(chat_id);
-	chatcrypt_write_deks(&dek, &wrapping.kms_key, 1);
+	chatcrypt_keys_lock_chat(chat_id);
+	chatcrypt_dekrows_write(&dek, &wrapping.kms_key, 1);
 	record(&scope, "import", &dek, wrapping.kms_key, NULL);
 	chatcrypt_owner_end(&scope);
 }
@@ -289,13 +289,13 @@ import_arguments(FunctionCallInfo fcinfo, const uint8 *chat_id)
 	bytea	   *key = PG_GETARG_BYTEA_PP(1);
 	ChatcryptPurpose purpose;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.import_dek()");
 	purpose = purpose_for_import(chat_id, text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	if (VARSIZE_ANY_EXHDR(key) != CC_DEK_LEN)
 		refuse_import("a data key is 32 bytes long");
-	import(chat_id, (const uint8 *) VARDATA_ANY(key), chatcrypt_import_version(PG_GETARG_INT32(2)),
-		   purpose);
+	import(chat_id, (const uint8 *) VARDATA_ANY(key),
+		   chatcrypt_keys_import_version(PG_GETARG_INT32(2)), purpose);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_import_dek);

@@ -7,7 +7,7 @@
 #include "pg/keys/keyuse.h"
 
 ChatcryptPurpose
-chatcrypt_purpose_of(ChatcryptUse use)
+chatcrypt_keyuse_purpose(ChatcryptUse use)
 {
 	switch (use)
 	{

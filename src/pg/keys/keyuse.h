@@ -17,7 +17,7 @@ typedef enum ChatcryptUse
 } ChatcryptUse;
 
 /* The purpose of the DEK behind a use. */
-extern ChatcryptPurpose chatcrypt_purpose_of(ChatcryptUse use);
+extern ChatcryptPurpose chatcrypt_keyuse_purpose(ChatcryptUse use);
 
 /* One key, ready for use.  Secret: it stays in guarded memory, and is never copied out. */
 typedef struct ChatcryptKey

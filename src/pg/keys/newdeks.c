@@ -25,7 +25,8 @@ prepare_job(const char *kms_key, const uint8 deployment_id[CC_ID_LEN], Chatcrypt
 	job->kms_key = kms_key;
 	dek->wrapped = palloc(VARHDRSZ + CC_KMS_WRAPPED_MAX);
 	job->wrapped_out = (uint8 *) VARDATA(dek->wrapped);
-	if (cc_wrap_context(deployment_id, dek->id.chat_id, chatcrypt_purpose_text(dek->id.purpose),
+	if (cc_wrap_context(deployment_id, dek->id.chat_id,
+						chatcrypt_keytypes_purpose_text(dek->id.purpose),
 						dek->id.version, job->context) != CC_OK)
 		elog(ERROR, "could not make the context of a data key");
 }
@@ -39,7 +40,7 @@ run_jobs(cc_kms_op op, ChatcryptNewDek *deks, ChatcryptKmsJob *jobs, int count)
 {
 	cc_status	status = CC_OK;
 
-	chatcrypt_kms_run(op, jobs, count);
+	chatcrypt_requests_run(op, jobs, count);
 	for (int i = 0; i < count; i++)
 	{
 		if (jobs[i].outcome == CC_KMS_OK && status == CC_OK)
@@ -72,7 +73,7 @@ raise_first_failure(cc_kms_op op, const ChatcryptKmsJob *jobs, int count)
 }
 
 void
-chatcrypt_generate_deks(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks, int count)
+chatcrypt_newdeks_generate(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks, int count)
 {
 	ChatcryptKmsJob *jobs = palloc(sizeof(ChatcryptKmsJob) * Min(count, AT_ONCE));
 
@@ -89,8 +90,8 @@ chatcrypt_generate_deks(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks
 }
 
 ChatcryptKmsJob *
-chatcrypt_try_generate_deks(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
-							ChatcryptNewDek *deks, int count)
+chatcrypt_newdeks_try_generate(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
+							   ChatcryptNewDek *deks, int count)
 {
 	ChatcryptKmsJob *jobs = palloc(sizeof(ChatcryptKmsJob) * Max(count, 1));
 
@@ -123,8 +124,8 @@ wrap_known(ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks, Chat
 }
 
 void
-chatcrypt_wrap_deks(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
-					ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks, int count)
+chatcrypt_newdeks_wrap(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
+					   ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks, int count)
 {
 	ChatcryptKmsJob *jobs = palloc(sizeof(ChatcryptKmsJob) * Min(count, AT_ONCE));
 
@@ -148,8 +149,8 @@ copy_dek(const ChatcryptKeyId *id, const void *arg, uint8 dek[CC_DEK_LEN])
 }
 
 void
-chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN],
-				   ChatcryptNewDek *new_dek)
+chatcrypt_newdeks_wrap_one(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN],
+						   ChatcryptNewDek *new_dek)
 {
-	chatcrypt_wrap_deks(wrapping->deployment_id, &wrapping->kms_key, copy_dek, dek, new_dek, 1);
+	chatcrypt_newdeks_wrap(wrapping->deployment_id, &wrapping->kms_key, copy_dek, dek, new_dek, 1);
 }

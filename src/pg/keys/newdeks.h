@@ -27,16 +27,16 @@ typedef struct ChatcryptWrapping
  * Has the KMS generate count keys and warms the shared cache with them.  Raises
  * where any of them fails.
  */
-extern void chatcrypt_generate_deks(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks,
-									int count);
+extern void chatcrypt_newdeks_generate(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks,
+									   int count);
 
 /*
  * The same as far as it goes, each under its own KMS key: where the KMS did not make
  * one, its wrapped is NULL, and its job (of the array that comes back) says why.
  */
-extern ChatcryptKmsJob *chatcrypt_try_generate_deks(const uint8 deployment_id[CC_ID_LEN],
-													char *const *kms_keys, ChatcryptNewDek *deks,
-													int count);
+extern ChatcryptKmsJob *chatcrypt_newdeks_try_generate(const uint8 deployment_id[CC_ID_LEN],
+													   char *const *kms_keys, ChatcryptNewDek *deks,
+													   int count);
 
 /*
  * The same as the first for keys that exist already, each under its own KMS key.
@@ -45,12 +45,12 @@ extern ChatcryptKmsJob *chatcrypt_try_generate_deks(const uint8 deployment_id[CC
 typedef cc_status (*ChatcryptKnownDek) (const ChatcryptKeyId *id, const void *arg,
 										uint8 dek[CC_DEK_LEN]);
 
-extern void chatcrypt_wrap_deks(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
-								ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks,
-								int count);
+extern void chatcrypt_newdeks_wrap(const uint8 deployment_id[CC_ID_LEN], char *const *kms_keys,
+								   ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks,
+								   int count);
 
 /* The same for one.  The caller wipes dek, also where this raises. */
-extern void chatcrypt_wrap_dek(const ChatcryptWrapping *wrapping, const uint8 dek[CC_DEK_LEN],
-							   ChatcryptNewDek *new_dek);
+extern void chatcrypt_newdeks_wrap_one(const ChatcryptWrapping *wrapping,
+									   const uint8 dek[CC_DEK_LEN], ChatcryptNewDek *new_dek);
 
 #endif

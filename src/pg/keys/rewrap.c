@@ -69,8 +69,8 @@ newest_version(Run *run, const char *kms_key, uint32 *version)
 			return true;
 		}
 	}
-	if (chatcrypt_is_out(&run->outages, kms_key) ||
-		!chatcrypt_try_kms_key(kms_key, &run->outages, version))
+	if (chatcrypt_work_is_out(&run->outages, kms_key) ||
+		!chatcrypt_wrapping_try_kms_key(kms_key, &run->outages, version))
 		return false;
 	previous = MemoryContextSwitchTo(run->context);
 	found = palloc(sizeof(Newest));
@@ -88,7 +88,7 @@ static bool
 wants_rewrap(Run *run, ChatcryptWrapped *row)
 {
 	uint32		newest;
-	uint32		version = chatcrypt_wrapped_version(row->kms_key, row->old);
+	uint32		version = chatcrypt_wrapping_version(row->kms_key, row->old);
 
 	if (!newest_version(run, row->kms_key, &newest))
 	{
@@ -105,8 +105,8 @@ wants_rewrap(Run *run, ChatcryptWrapped *row)
 static bool
 wants_move(Run *run, ChatcryptWrapped *row)
 {
-	if (chatcrypt_is_out(&run->outages, row->kms_key) ||
-		chatcrypt_is_out(&run->outages, run->move_to))
+	if (chatcrypt_work_is_out(&run->outages, row->kms_key) ||
+		chatcrypt_work_is_out(&run->outages, run->move_to))
 	{
 		run->failed++;
 		return false;
@@ -130,7 +130,7 @@ choose(Run *run, ChatcryptPage *page)
 	}
 	for (int i = page->count - 1; i >= 0; i--)
 		if (page->rows[i].detail == NULL)
-			chatcrypt_page_leave_out(page, i);
+			chatcrypt_wrapping_leave_out(page, i);
 }
 
 /* ---------- a page ---------- */
@@ -139,8 +139,8 @@ static void
 read_page(Run *run, ChatcryptPage *page)
 {
 	PushActiveSnapshot(GetTransactionSnapshot());
-	chatcrypt_page_begin(page);
-	run->cursor = chatcrypt_page_read(page, &run->which, run->cursor, CHATCRYPT_WRAPPING_PAGE);
+	chatcrypt_wrapping_begin(page);
+	run->cursor = chatcrypt_wrapping_read(page, &run->which, run->cursor, CHATCRYPT_WRAPPING_PAGE);
 	PopActiveSnapshot();
 }
 
@@ -148,13 +148,13 @@ static void
 ask_kms(Run *run, ChatcryptPage *page)
 {
 	if (run->move_to == NULL)
-		chatcrypt_page_rewrap(page);
+		chatcrypt_wrapping_rewrap(page);
 	else
 	{
-		chatcrypt_page_unwrap(page);
-		chatcrypt_page_wrap(page, run->move_to);
+		chatcrypt_wrapping_unwrap(page);
+		chatcrypt_wrapping_wrap(page, run->move_to);
 	}
-	chatcrypt_page_check(page);
+	chatcrypt_wrapping_check(page);
 }
 
 typedef struct Write
@@ -168,7 +168,7 @@ write_page(void *arg)
 {
 	Write	   *write = arg;
 
-	chatcrypt_page_write(write->page, write->event);
+	chatcrypt_wrapping_write(write->page, write->event);
 }
 
 /*
@@ -213,7 +213,7 @@ do_page(Run *run)
 	write_checked(run, &page);
 	run->failed += page.nfailures;
 	for (int i = 0; i < page.nfailures; i++)
-		chatcrypt_note_failure(&run->outages, page.failures[i].op, &page.failures[i].job);
+		chatcrypt_work_note_failure(&run->outages, page.failures[i].op, &page.failures[i].job);
 	chatcrypt_work_commit();
 	note_progress(run);
 	return !last && run->left > 0;
@@ -224,7 +224,7 @@ static void
 count_keys(Run *run)
 {
 	PushActiveSnapshot(GetTransactionSnapshot());
-	run->total = chatcrypt_count_keys(&run->which);
+	run->total = chatcrypt_wrapping_count_keys(&run->which);
 	PopActiveSnapshot();
 	note_progress(run);
 }
@@ -232,7 +232,7 @@ count_keys(Run *run)
 static void
 report(Run *run)
 {
-	chatcrypt_report_failures(&run->outages);
+	chatcrypt_work_report_failures(&run->outages);
 	if (run->busy > 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
@@ -264,7 +264,7 @@ do_all(Run *run)
 static void
 start(FunctionCallInfo fcinfo, Run *run, int max_keys, const char *name)
 {
-	run->limit = chatcrypt_limit_argument(fcinfo, max_keys, "max_keys");
+	run->limit = chatcrypt_work_limit_argument(fcinfo, max_keys, "max_keys");
 	run->left = run->limit;
 	chatcrypt_work_begin(fcinfo, name);
 	run->context = CurrentMemoryContext;
@@ -300,7 +300,7 @@ which_to_rewrap(FunctionCallInfo fcinfo, ChatcryptWhichKeys *which)
 	if (!PG_ARGISNULL(1) && !chatcrypt_store_chat_mode(PG_GETARG_UUID_P(1)->data, &mode))
 		chatcrypt_no_such_chat(PG_GETARG_UUID_P(1)->data);
 	if (!PG_ARGISNULL(2))
-		chatcrypt_check_kms_key(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+		chatcrypt_tenant_check_kms_key(text_to_cstring(PG_GETARG_TEXT_PP(2)));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_rewrap);
@@ -314,7 +314,7 @@ chatcrypt_rewrap(PG_FUNCTION_ARGS)
 {
 	Run			run = {0};
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	which_to_rewrap(fcinfo, &run.which);
 	start(fcinfo, &run, 3, "chatcrypt.rewrap()");
 	do_all(&run);
@@ -354,7 +354,8 @@ report_rest(const ChatcryptArg *from, const char *from_kms_key, const char *to_k
 	if (rest > 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("%lld data keys are still wrapped by \"%s\"", (long long) rest, from_kms_key),
+				 errmsg("%lld data keys are still wrapped by \"%s\"", (long long) rest,
+						from_kms_key),
 				 errhint("Call chatcrypt.move_kms_key() again; keep that key until none is left.")));
 	if (strcmp(chatcrypt_default_kms_key, from_kms_key) == 0)
 		ereport(WARNING,
@@ -370,7 +371,7 @@ move_all(Run *run, ChatcryptArg uris[2], const char *from_kms_key)
 	uint32		version;
 
 	/* first, so that nothing new comes under the old key while the old ones leave it */
-	if (!chatcrypt_try_kms_key(run->move_to, &run->outages, &version))
+	if (!chatcrypt_wrapping_try_kms_key(run->move_to, &run->outages, &version))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no key was moved, because \"%s\" cannot be used", run->move_to)));
@@ -394,15 +395,15 @@ chatcrypt_move_kms_key(PG_FUNCTION_ARGS)
 	ChatcryptArg uris[2];
 	char	   *from_kms_key;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the key URIs must not be null")));
 	from_kms_key = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	run.move_to = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	chatcrypt_check_kms_key(from_kms_key);
-	chatcrypt_check_kms_key(run.move_to);
+	chatcrypt_tenant_check_kms_key(from_kms_key);
+	chatcrypt_tenant_check_kms_key(run.move_to);
 	if (strcmp(from_kms_key, run.move_to) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -426,8 +427,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_kms_key_version);
 Datum
 chatcrypt_kms_key_version(PG_FUNCTION_ARGS)
 {
-	uint32		version = chatcrypt_wrapped_version(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-													PG_GETARG_BYTEA_PP(1));
+	uint32		version = chatcrypt_wrapping_version(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+													 PG_GETARG_BYTEA_PP(1));
 
 	if (version == 0)
 		PG_RETURN_NULL();
@@ -440,7 +441,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_kms_key_usage);
 Datum
 chatcrypt_kms_key_usage(PG_FUNCTION_ARGS)
 {
-	chatcrypt_require_steward();
+	chatcrypt_rights_require_steward();
 	chatcrypt_owner_return_rows(fcinfo,
 								"SELECT d.kms_key, "
 								"chatcrypt_internal.kms_key_version(d.kms_key, d.encrypted_dek) "

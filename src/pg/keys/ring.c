@@ -202,7 +202,7 @@ choose_victim(int set)
 static ChatcryptCheckedAt
 as_of_now(void)
 {
-	return (ChatcryptCheckedAt) {.generation = chatcrypt_dek_generation(),
+	return (ChatcryptCheckedAt) {.generation = chatcrypt_relations_dek_generation(),
 								 .epoch = chatcrypt_keycache_epoch()};
 }
 
@@ -300,14 +300,14 @@ load_slot(RingSlot slot, const ChatcryptDekRow *row, ChatcryptUse use, uint32 as
 	if (cached == CHATCRYPT_CACHE_MISS)
 	{
 		chatcrypt_keyrow_job(row, &job);
-		chatcrypt_kms_run(CC_KMS_UNWRAP, &job, 1);
+		chatcrypt_requests_run(CC_KMS_UNWRAP, &job, 1);
 		if (job.outcome == CC_KMS_OK)
 			fill_slot(slot, &row->id, use, asked_version, job.dek);
 		cc_wipe(job.dek, sizeof(job.dek));
 		if (job.outcome != CC_KMS_OK && failure == NULL)
 		{
 			if (chatcrypt_keyrow_is_version(asked_version))
-				chatcrypt_failed_opens_note(CHATCRYPT_FAILED_OPEN_KMS);
+				chatcrypt_failedopens_note(CHATCRYPT_FAILED_OPEN_KMS);
 			chatcrypt_kms_raise(CC_KMS_UNWRAP, &job);
 		}
 		if (job.outcome != CC_KMS_OK)
@@ -329,7 +329,7 @@ mark_checked(RingEntry *entry, ChatcryptCheckedAt at)
 {
 	entry->generation = at.generation;
 	entry->epoch = at.epoch;
-	entry->checked_at = chatcrypt_now_ms();
+	entry->checked_at = chatcrypt_guarded_now_ms();
 	publish_own_hits();
 }
 
@@ -359,7 +359,8 @@ refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, ui
 	bool		known = slot.way >= 0;
 	ChatcryptDekRow row;
 
-	if (!chatcrypt_keyrow_read(chat_id, use, asked_version, &row) || row.state == CHATCRYPT_DEK_DESTROYED)
+	if (!chatcrypt_keyrow_read(chat_id, use, asked_version, &row) ||
+		row.state == CHATCRYPT_DEK_DESTROYED)
 	{
 		if (known)
 			empty_slot(slot);
@@ -444,9 +445,9 @@ is_still_good(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, u
 static inline bool
 is_fresh(const RingEntry *entry)
 {
-	return entry->generation == chatcrypt_dek_generation() &&
+	return entry->generation == chatcrypt_relations_dek_generation() &&
 		entry->epoch == chatcrypt_keycache_epoch() &&
-		chatcrypt_now_ms() - entry->checked_at < RECHECK_MS;
+		chatcrypt_guarded_now_ms() - entry->checked_at < RECHECK_MS;
 }
 
 /* Whatever the ring alone does not answer. */

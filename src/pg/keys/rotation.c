@@ -98,7 +98,7 @@ read_arguments(FunctionCallInfo fcinfo, DueArguments *due)
 {
 	due->age = (ChatcryptArg) {INTERVALOID, PG_GETARG_DATUM(0), PG_ARGISNULL(0)};
 	due->messages = (ChatcryptArg) {INT8OID, PG_GETARG_DATUM(1), PG_ARGISNULL(1)};
-	due->max_chats = chatcrypt_limit_argument(fcinfo, 2, "max_chats");
+	due->max_chats = chatcrypt_work_limit_argument(fcinfo, 2, "max_chats");
 	if (!PG_ARGISNULL(1) && PG_GETARG_INT64(1) <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -114,7 +114,7 @@ chatcrypt_due_for_rotation(PG_FUNCTION_ARGS)
 	DueArguments due;
 	ChatcryptArg args[5];
 
-	chatcrypt_require_steward();
+	chatcrypt_rights_require_steward();
 	read_arguments(fcinfo, &due);
 	args[0] = due.age;
 	args[1] = due.messages;
@@ -144,14 +144,15 @@ read_rotation(uint64 row, MemoryContext context, Rotation *rotation)
 	Datum		kms_key;
 	Datum		reason;
 
-	if (!chatcrypt_purpose_parse(TextDatumGetCString(chatcrypt_owner_column(row, 3, &isnull)),
-								 &purpose))
+	if (!chatcrypt_keytypes_parse_purpose(TextDatumGetCString(chatcrypt_owner_column(row, 3,
+																					 &isnull)),
+										  &purpose))
 		elog(ERROR, "a key has no purpose");
 	memset(rotation, 0, sizeof(*rotation));
 	chat_id = chatcrypt_owner_column(row, 2, &isnull);
 	version = DatumGetInt32(chatcrypt_owner_column(row, 4, &isnull));
-	rotation->dek.id = chatcrypt_key_id(DatumGetUUIDP(chat_id)->data, purpose,
-										(uint32) version + 1);
+	rotation->dek.id = chatcrypt_keytypes_key_id(DatumGetUUIDP(chat_id)->data, purpose,
+												 (uint32) version + 1);
 	kms_key = chatcrypt_owner_column(row, 5, &isnull);
 	rotation->kms_key = MemoryContextStrdup(context,
 											isnull ? chatcrypt_default_kms_key :
@@ -218,7 +219,7 @@ make_keys(Run *run, Rotation *page, int count)
 	int			kept = 0;
 
 	for (int i = 0; i < count; i++)
-		if (!chatcrypt_is_out(&run->outages, page[i].kms_key))
+		if (!chatcrypt_work_is_out(&run->outages, page[i].kms_key))
 			page[kept++] = page[i];
 	run->failed += count - kept;
 	run->done += count - kept;
@@ -229,7 +230,7 @@ make_keys(Run *run, Rotation *page, int count)
 		deks[i] = page[i].dek;
 		kms_keys[i] = page[i].kms_key;
 	}
-	jobs = chatcrypt_try_generate_deks(deployment_id, kms_keys, deks, kept);
+	jobs = chatcrypt_newdeks_try_generate(deployment_id, kms_keys, deks, kept);
 	for (int i = 0; i < kept; i++)
 	{
 		page[i].dek = deks[i];
@@ -263,8 +264,8 @@ install(void *arg)
 
 	chatcrypt_owner_begin(&scope);
 	lock_free_chat(rotation->dek.id.chat_id);
-	rotation->done = chatcrypt_take_over(&scope, &rotation->dek, rotation->kms_key,
-										 psprintf("due by %s", rotation->reason));
+	rotation->done = chatcrypt_keys_take_over(&scope, &rotation->dek, rotation->kms_key,
+											  psprintf("due by %s", rotation->reason));
 	chatcrypt_owner_end(&scope);
 }
 
@@ -273,7 +274,7 @@ rotate_one(Run *run, Rotation *rotation)
 {
 	if (rotation->dek.wrapped == NULL)
 	{
-		chatcrypt_note_failure(&run->outages, CC_KMS_GENERATE, rotation->job);
+		chatcrypt_work_note_failure(&run->outages, CC_KMS_GENERATE, rotation->job);
 		run->failed++;
 	}
 	else if (!chatcrypt_work_try(install, rotation))
@@ -366,7 +367,7 @@ chatcrypt_rotate_due(PG_FUNCTION_ARGS)
 	MemoryContext work;
 	MemoryContext page;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	read_arguments(fcinfo, &run.due);
 	run.left = run.due.max_chats;
 	run.last = newest_dek_id();
@@ -380,7 +381,7 @@ chatcrypt_rotate_due(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(page);
 	} while (rotate_page(&run));
 	MemoryContextSwitchTo(work);
-	chatcrypt_report_failures(&run.outages);
+	chatcrypt_work_report_failures(&run.outages);
 	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.rotated, run.failed}, 2);
 }

@@ -135,11 +135,14 @@ read_sample(uint64 row, MemoryContext context, ChatcryptKmsJob *job)
 	uint8	   *copy = MemoryContextAlloc(context, VARSIZE_ANY_EXHDR(wrapped));
 
 	/* what else it may be is the table's constraints' business */
-	(void) chatcrypt_purpose_parse(TextDatumGetCString(chatcrypt_owner_column(row, 2, &isnull)),
-								   &purpose);
-	job->id = chatcrypt_key_id(DatumGetUUIDP(chatcrypt_owner_column(row, 1, &isnull))->data,
-							   purpose,
-							   (uint32) DatumGetInt32(chatcrypt_owner_column(row, 3, &isnull)));
+	(void) chatcrypt_keytypes_parse_purpose(TextDatumGetCString(chatcrypt_owner_column(row, 2,
+																					   &isnull)),
+											&purpose);
+	job->id = chatcrypt_keytypes_key_id(DatumGetUUIDP(chatcrypt_owner_column(row, 1,
+																			 &isnull))->data,
+										purpose,
+										(uint32) DatumGetInt32(chatcrypt_owner_column(row, 3,
+																					  &isnull)));
 	memcpy(job->id.kcv, VARDATA_ANY(DatumGetByteaPP(chatcrypt_owner_column(row, 4, &isnull))),
 		   CC_KCV_LEN);
 	memcpy(copy, VARDATA_ANY(wrapped), VARSIZE_ANY_EXHDR(wrapped));
@@ -232,7 +235,7 @@ compare(ChatcryptKmsJob *jobs, int nsamples)
 {
 	Verdict		verdict;
 
-	chatcrypt_kms_run(CC_KMS_UNWRAP, jobs, 2);
+	chatcrypt_requests_run(CC_KMS_UNWRAP, jobs, 2);
 	if (does_not_open(&jobs[0]))
 		return ANOTHER;			/* it changed just now */
 	if (jobs[0].outcome != CC_KMS_OK)
@@ -240,7 +243,7 @@ compare(ChatcryptKmsJob *jobs, int nsamples)
 	verdict = verdict_on(&jobs[1], 1);
 	if (verdict != ANOTHER || nsamples == 1)
 		return verdict;
-	chatcrypt_kms_run(CC_KMS_UNWRAP, &jobs[2], nsamples - 1);
+	chatcrypt_requests_run(CC_KMS_UNWRAP, &jobs[2], nsamples - 1);
 	return verdict_on(&jobs[1], nsamples);
 }
 
@@ -337,11 +340,11 @@ chatcrypt_kms_key_opens(PG_FUNCTION_ARGS)
 	Verdict		verdict = NOTHING_SAID;
 	int			count;
 
-	chatcrypt_require(CHATCRYPT_MAY_AUDIT);
+	chatcrypt_rights_require(CHATCRYPT_MAY_AUDIT);
 	count = read_samples(text_to_cstring(PG_GETARG_TEXT_PP(0)), samples);
 	if (count > 0)
 	{
-		chatcrypt_kms_run(CC_KMS_UNWRAP, samples, count);
+		chatcrypt_requests_run(CC_KMS_UNWRAP, samples, count);
 		verdict = verdict_on(samples, count);
 	}
 	if (verdict == NOTHING_SAID)

@@ -29,7 +29,7 @@
 #include "pg/store/observer.h"
 
 bool
-chatcrypt_is_confirmed(FunctionCallInfo fcinfo)
+chatcrypt_shred_is_confirmed(FunctionCallInfo fcinfo)
 {
 	return !PG_ARGISNULL(1) && strcmp(text_to_cstring(PG_GETARG_TEXT_PP(1)), "irreversible") == 0;
 }
@@ -46,7 +46,7 @@ require_confirmation(bool confirmed, const char *what)
 }
 
 int
-chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files, const char *because)
+chatcrypt_shred_keys(const uint8 chat_id[CC_ID_LEN], bool with_files, const char *because)
 {
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
 	ChatcryptOwnerScope scope;
@@ -54,7 +54,7 @@ chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files, const ch
 	uint64		destroyed;
 
 	chatcrypt_owner_begin_deleting(&scope);
-	chatcrypt_lock_chat(chat_id);
+	chatcrypt_keys_lock_chat(chat_id);
 	destroyed = chatcrypt_dekrows_destroy("d.chat_id = $1", &arg, 1);
 	chatcrypt_owner_execute("UPDATE chatcrypt.chat "
 							"SET updated_at = now() "
@@ -73,9 +73,9 @@ chatcrypt_destroy_keys(const uint8 chat_id[CC_ID_LEN], bool with_files, const ch
 static Datum
 shred_chat(const uint8 *chat_id, bool confirmed)
 {
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	require_confirmation(confirmed, "chat");
-	PG_RETURN_INT32(chatcrypt_destroy_keys(chat_id, true, ""));
+	PG_RETURN_INT32(chatcrypt_shred_keys(chat_id, true, ""));
 }
 
 /*
@@ -165,7 +165,7 @@ chatcrypt_shred_chat(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	return shred_chat(PG_GETARG_UUID_P(0)->data, chatcrypt_is_confirmed(fcinfo));
+	return shred_chat(PG_GETARG_UUID_P(0)->data, chatcrypt_shred_is_confirmed(fcinfo));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_shred_tenant);
@@ -176,8 +176,8 @@ chatcrypt_shred_tenant(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	require_confirmation(chatcrypt_is_confirmed(fcinfo), "tenant");
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
+	require_confirmation(chatcrypt_shred_is_confirmed(fcinfo), "tenant");
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),

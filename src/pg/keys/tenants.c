@@ -31,7 +31,7 @@ kms_key_of_result(MemoryContext context)
 }
 
 void
-chatcrypt_check_kms_key(const char *uri)
+chatcrypt_tenant_check_kms_key(const char *uri)
 {
 	const cc_kms_provider *provider = cc_kms_provider_for(uri);
 
@@ -48,7 +48,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_is_kms_key);
 Datum
 chatcrypt_is_kms_key(PG_FUNCTION_ARGS)
 {
-	chatcrypt_check_kms_key(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	chatcrypt_tenant_check_kms_key(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_BOOL(true);
 }
 
@@ -65,7 +65,7 @@ warn_of_key(const ChatcryptKmsJob *job)
 }
 
 void
-chatcrypt_try_kms_keys(char *const *uris, int count)
+chatcrypt_tenant_try_kms_keys(char *const *uris, int count)
 {
 	ChatcryptKmsJob *jobs = palloc0(sizeof(ChatcryptKmsJob) * (count + 1));
 	uint8	   *wrapped = palloc(CC_KMS_WRAPPED_MAX * (count + 1));
@@ -76,7 +76,7 @@ chatcrypt_try_kms_keys(char *const *uris, int count)
 		jobs[i].wrapped_out = wrapped + (Size) i * CC_KMS_WRAPPED_MAX;
 		jobs[i].fresh = true;
 	}
-	chatcrypt_kms_run(CC_KMS_GENERATE, jobs, count);
+	chatcrypt_requests_run(CC_KMS_GENERATE, jobs, count);
 	for (int i = 0; i < count; i++)
 		cc_wipe(jobs[i].dek, CC_DEK_LEN);
 	for (int i = 0; i < count; i++)
@@ -115,7 +115,7 @@ chatcrypt_try_tenant_keys(PG_FUNCTION_ARGS)
 	uris = palloc(sizeof(char *) * (count + 1));
 	for (int i = 0; i < count; i++)
 		uris[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-	chatcrypt_try_kms_keys(uris, count);
+	chatcrypt_tenant_try_kms_keys(uris, count);
 	chatcrypt_owner_end(&scope);
 	PG_RETURN_POINTER(NULL);
 }
@@ -146,7 +146,7 @@ chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wrapping)
 
 	if (found == 0 && strcmp(tenant, default_tenant) != 0)
 		chatcrypt_no_such_tenant(tenant);
-	chatcrypt_check_kms_key(wrapping->kms_key);
+	chatcrypt_tenant_check_kms_key(wrapping->kms_key);
 	if (!chatcrypt_store_deployment_id(wrapping->deployment_id))
 		memcpy(wrapping->deployment_id,
 			   DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0))->data, CC_ID_LEN);
@@ -192,7 +192,7 @@ chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping *wrapping)
 }
 
 void
-chatcrypt_chat_wrapping(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapping)
+chatcrypt_tenant_wrapping_of_chat(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapping)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ChatcryptArg arg = {UUIDOID, PointerGetDatum(chat_id), false};
@@ -209,5 +209,5 @@ chatcrypt_chat_wrapping(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapp
 
 	if (found == 0 || !chatcrypt_store_deployment_id(wrapping->deployment_id))
 		chatcrypt_no_such_chat(chat_id);
-	chatcrypt_check_kms_key(wrapping->kms_key);
+	chatcrypt_tenant_check_kms_key(wrapping->kms_key);
 }

@@ -27,12 +27,13 @@ extern void chatcrypt_tenant_make_default(const char *tenant);
 pg_noreturn extern void chatcrypt_no_such_tenant(const char *tenant);
 
 /* Raises for what is no key URI of any provider. */
-extern void chatcrypt_check_kms_key(const char *uri);
+extern void chatcrypt_tenant_check_kms_key(const char *uri);
 
 /* Has each key make a data key, which is dropped; a WARNING where it does not. */
-extern void chatcrypt_try_kms_keys(char *const *uris, int count);
+extern void chatcrypt_tenant_try_kms_keys(char *const *uris, int count);
 
 /* The wrapping of a chat that exists; its tenant and deployment do too. */
-extern void chatcrypt_chat_wrapping(const uint8 chat_id[CC_ID_LEN], ChatcryptWrapping *wrapping);
+extern void chatcrypt_tenant_wrapping_of_chat(const uint8 chat_id[CC_ID_LEN],
+											  ChatcryptWrapping *wrapping);
 
 #endif

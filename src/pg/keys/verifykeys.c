@@ -47,10 +47,11 @@ record(const ChatcryptKmsJob *job)
 	ChatcryptEvent event = {
 		.event = "unwrap_failed",
 		.chat_id = job->id.chat_id,
-		.purpose = chatcrypt_purpose_text(job->id.purpose),
+		.purpose = chatcrypt_keytypes_purpose_text(job->id.purpose),
 		.dek_version = job->id.version,
 		.kms_key = job->kms_key,
-		.detail = psprintf("%s: %s", chatcrypt_kms_reason(job, not_checked), chatcrypt_kms_detail(job))
+		.detail = psprintf("%s: %s", chatcrypt_kms_error_reason(job, not_checked),
+						   chatcrypt_kms_error_detail(job))
 	};
 	ChatcryptOwnerScope scope;
 
@@ -67,10 +68,10 @@ report(Verification *verification, const ChatcryptKmsJob *job)
 
 	values[0] = CStringGetTextDatum(job->kms_key);
 	values[1] = UUIDPGetDatum((const pg_uuid_t *) job->id.chat_id);
-	values[2] = CStringGetTextDatum(chatcrypt_purpose_text(job->id.purpose));
+	values[2] = CStringGetTextDatum(chatcrypt_keytypes_purpose_text(job->id.purpose));
 	values[3] = Int32GetDatum((int32) job->id.version);
-	values[4] = CStringGetTextDatum(chatcrypt_kms_reason(job, not_checked));
-	values[5] = CStringGetTextDatum(chatcrypt_kms_detail(job));
+	values[4] = CStringGetTextDatum(chatcrypt_kms_error_reason(job, not_checked));
+	values[5] = CStringGetTextDatum(chatcrypt_kms_error_detail(job));
 	tuplestore_putvalues(verification->result->setResult, verification->result->setDesc, values,
 						 nulls);
 	if (verification->records && (job->wrong_key || cc_kms_outcome_is_of_item(job->outcome)))
@@ -85,7 +86,7 @@ pass_over_outages(Verification *verification, ChatcryptPage *page)
 {
 	for (int i = page->count - 1; i >= 0; i--)
 	{
-		const ChatcryptKmsJob *outage = chatcrypt_outage_of(&verification->outages,
+		const ChatcryptKmsJob *outage = chatcrypt_work_outage_of(&verification->outages,
 															 page->jobs[i].kms_key);
 		ChatcryptKmsJob failed = page->jobs[i];
 
@@ -94,7 +95,7 @@ pass_over_outages(Verification *verification, ChatcryptPage *page)
 		failed.outcome = outage->outcome;
 		strlcpy(failed.error, outage->error, sizeof(failed.error));
 		report(verification, &failed);
-		chatcrypt_page_leave_out(page, i);
+		chatcrypt_wrapping_leave_out(page, i);
 	}
 }
 
@@ -113,20 +114,20 @@ verify_page(Verification *verification, int64 *after, int64 up_to)
 
 	if (verification->left == 0)
 		return false;
-	chatcrypt_page_begin(&page);
-	*after = chatcrypt_page_read(&page, &verification->which, *after, verification->left);
+	chatcrypt_wrapping_begin(&page);
+	*after = chatcrypt_wrapping_read(&page, &verification->which, *after, verification->left);
 	more = page.count > 0 && *after < up_to;
 	for (int i = page.count - 1; i >= 0; i--)
 		if (page.rows[i].dek_id > up_to)
-			chatcrypt_page_leave_out(&page, i);
+			chatcrypt_wrapping_leave_out(&page, i);
 	verification->left -= page.count;
 	verification->done += page.count;
 	pass_over_outages(verification, &page);
-	chatcrypt_page_check(&page);
+	chatcrypt_wrapping_check(&page);
 	for (int i = 0; i < page.nfailures; i++)
 	{
-		chatcrypt_note_failure(&verification->outages, page.failures[i].op,
-							   &page.failures[i].job);
+		chatcrypt_work_note_failure(&verification->outages, page.failures[i].op,
+									&page.failures[i].job);
 		report(verification, &page.failures[i].job);
 	}
 	note_progress(verification);
@@ -154,7 +155,7 @@ verify_range(Verification *verification, int64 after, int64 up_to)
 static void
 verify_all_ranges(Verification *verification, bool all)
 {
-	const int64 start = all ? PG_INT64_MIN : chatcrypt_some_dek_id(&verification->which);
+	const int64 start = all ? PG_INT64_MIN : chatcrypt_wrapping_some_dek_id(&verification->which);
 
 	PG_TRY();
 	{
@@ -190,10 +191,10 @@ chatcrypt_verify_keys(PG_FUNCTION_ARGS)
 		.records = !XactReadOnly
 	};
 
-	chatcrypt_require_steward();
-	verification.left = chatcrypt_limit_argument(fcinfo, 2, "max_keys");
+	chatcrypt_rights_require_steward();
+	verification.left = chatcrypt_work_limit_argument(fcinfo, 2, "max_keys");
 	InitMaterializedSRF(fcinfo, 0);
-	verification.total = Min(chatcrypt_count_keys(&verification.which), verification.left);
+	verification.total = Min(chatcrypt_wrapping_count_keys(&verification.which), verification.left);
 	note_progress(&verification);
 	verify_all_ranges(&verification, PG_ARGISNULL(2));
 	return (Datum) 0;

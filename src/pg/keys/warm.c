@@ -43,7 +43,7 @@ note_not_warmed(ChatcryptWarming *warming, const ChatcryptKmsJob *job)
 static bool
 is_out(ChatcryptWarming *warming, const ChatcryptKmsJob *job)
 {
-	const ChatcryptKmsJob *outage = chatcrypt_outage_of(&warming->outages, job->kms_key);
+	const ChatcryptKmsJob *outage = chatcrypt_work_outage_of(&warming->outages, job->kms_key);
 	ChatcryptKmsJob failed = *job;
 
 	if (outage == NULL)
@@ -71,7 +71,7 @@ static void
 run_jobs(ChatcryptWarming *warming, ChatcryptKmsJob *jobs, int njobs)
 {
 	njobs = leave_out_outages(warming, jobs, njobs);
-	chatcrypt_kms_run(CC_KMS_UNWRAP, jobs, njobs);
+	chatcrypt_requests_run(CC_KMS_UNWRAP, jobs, njobs);
 	for (int i = 0; i < njobs; i++)
 		cc_wipe(jobs[i].dek, CC_DEK_LEN);
 	for (int i = 0; i < njobs; i++)
@@ -81,7 +81,7 @@ run_jobs(ChatcryptWarming *warming, ChatcryptKmsJob *jobs, int njobs)
 			warming->warmed++;
 			continue;
 		}
-		chatcrypt_note_failure(&warming->outages, CC_KMS_UNWRAP, &jobs[i]);
+		chatcrypt_work_note_failure(&warming->outages, CC_KMS_UNWRAP, &jobs[i]);
 		note_not_warmed(warming, &jobs[i]);
 	}
 }
@@ -142,7 +142,7 @@ row_of_chat(const void *wanted, int i, ChatcryptDekRow *row)
 	const uint8 *chat_id = (const uint8 *) wanted + (Size) i * CC_ID_LEN;
 	ChatcryptMode mode;
 
-	chatcrypt_require_for_key_use(chat_id);
+	chatcrypt_access_require_for_key_use(chat_id);
 	return chatcrypt_store_chat_mode(chat_id, &mode) && mode != CHATCRYPT_MODE_E2EE &&
 		chatcrypt_store_dek(chat_id, mode == CHATCRYPT_MODE_MANAGED ? CHATCRYPT_PURPOSE_DATA :
 							CHATCRYPT_PURPOSE_CONVERSATION, 0, row);
@@ -159,7 +159,7 @@ row_of_name(const void *wanted, int i, ChatcryptDekRow *row)
 {
 	const ChatcryptNamedKey *key = (const ChatcryptNamedKey *) wanted + i;
 
-	chatcrypt_require_for_key_use(key->chat_id);
+	chatcrypt_access_require_for_key_use(key->chat_id);
 	return chatcrypt_store_dek(key->chat_id, key->purpose, key->version, row);
 }
 
@@ -193,14 +193,14 @@ warm_page(ChatcryptWarming *warming, int64 *cursor)
 	int			count;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	chatcrypt_page_begin(&page);
-	*cursor = chatcrypt_page_read(&page, &all, *cursor, CHATCRYPT_WRAPPING_PAGE);
+	chatcrypt_wrapping_begin(&page);
+	*cursor = chatcrypt_wrapping_read(&page, &all, *cursor, CHATCRYPT_WRAPPING_PAGE);
 	PopActiveSnapshot();
 	count = page.count;
 	for (int i = count - 1; i >= 0; i--)
 		if (page.jobs[i].id.purpose == CHATCRYPT_PURPOSE_SEARCH || !is_cold(&page.jobs[i].id))
-			chatcrypt_page_leave_out(&page, i);
-	chatcrypt_page_point_to_old(&page);
+			chatcrypt_wrapping_leave_out(&page, i);
+	chatcrypt_wrapping_point_to_old(&page);
 	run_jobs(warming, page.jobs, page.count);
 	chatcrypt_work_commit();
 	return count;
@@ -214,7 +214,7 @@ count_all(void)
 	int64		count;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	count = chatcrypt_count_keys(&all);
+	count = chatcrypt_wrapping_count_keys(&all);
 	PopActiveSnapshot();
 	return count;
 }
@@ -256,10 +256,10 @@ put_not_warmed(void *arg, const ChatcryptKmsJob *job)
 	tuplestore_putvalues(result->setResult, result->setDesc, (Datum[]) {
 		Int32GetDatum(0),
 		UUIDPGetDatum((const pg_uuid_t *) job->id.chat_id),
-		CStringGetTextDatum(chatcrypt_purpose_text(job->id.purpose)),
+		CStringGetTextDatum(chatcrypt_keytypes_purpose_text(job->id.purpose)),
 		Int32GetDatum((int32) job->id.version),
-		CStringGetTextDatum(chatcrypt_kms_reason(job, "key service unavailable")),
-		CStringGetTextDatum(chatcrypt_kms_detail(job))
+		CStringGetTextDatum(chatcrypt_kms_error_reason(job, "key service unavailable")),
+		CStringGetTextDatum(chatcrypt_kms_error_detail(job))
 	}, nulls);
 }
 
@@ -285,9 +285,9 @@ chatcrypt_warm_keys(PG_FUNCTION_ARGS)
 		.arg = result
 	};
 	int			count;
-	ArrayType  *chats = chatcrypt_chats_argument(fcinfo, &count);
+	ArrayType  *chats = chatcrypt_id_chats_argument(fcinfo, &count);
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	InitMaterializedSRF(fcinfo, 0);
 	chatcrypt_warm_chats(&warming, (const uint8 *) ARR_DATA_PTR(chats), count);
 	put_warmed(result, warming.warmed);

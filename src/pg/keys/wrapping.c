@@ -22,7 +22,7 @@
 #include "pg/keys/wrapping.h"
 
 void
-chatcrypt_page_begin(ChatcryptPage *page)
+chatcrypt_wrapping_begin(ChatcryptPage *page)
 {
 	static ChatcryptKmsJob *jobs;
 
@@ -62,10 +62,12 @@ read_id(uint64 row)
 	bool		isnull;
 
 	/* what else it may be is the table's constraints' business */
-	(void) chatcrypt_purpose_parse(TextDatumGetCString(chatcrypt_owner_column(row, 3, &isnull)),
-								   &purpose);
-	id = chatcrypt_key_id(DatumGetUUIDP(chatcrypt_owner_column(row, 2, &isnull))->data, purpose,
-						  (uint32) DatumGetInt32(chatcrypt_owner_column(row, 4, &isnull)));
+	(void) chatcrypt_keytypes_parse_purpose(TextDatumGetCString(chatcrypt_owner_column(row, 3,
+																					   &isnull)),
+											&purpose);
+	id = chatcrypt_keytypes_key_id(DatumGetUUIDP(chatcrypt_owner_column(row, 2, &isnull))->data,
+								   purpose,
+								   (uint32) DatumGetInt32(chatcrypt_owner_column(row, 4, &isnull)));
 	memcpy(id.kcv, VARDATA_ANY(DatumGetByteaPP(chatcrypt_owner_column(row, 7, &isnull))),
 		   CC_KCV_LEN);
 	return id;
@@ -102,7 +104,8 @@ read_row(ChatcryptPage *page, uint64 row, MemoryContext context)
 	"AND ($2 IS NULL OR d.chat_id = $2) AND ($3 IS NULL OR d.kms_key = $3) "
 
 int64
-chatcrypt_page_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, int64 after, int64 limit)
+chatcrypt_wrapping_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, int64 after,
+						int64 limit)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ChatcryptArg args[] = {
@@ -146,7 +149,7 @@ number_of_keys(const char *statement, const ChatcryptWhichKeys *which, bool *isn
 }
 
 int64
-chatcrypt_count_keys(const ChatcryptWhichKeys *which)
+chatcrypt_wrapping_count_keys(const ChatcryptWhichKeys *which)
 {
 	bool		isnull;
 
@@ -154,7 +157,7 @@ chatcrypt_count_keys(const ChatcryptWhichKeys *which)
 }
 
 int64
-chatcrypt_some_dek_id(const ChatcryptWhichKeys *which)
+chatcrypt_wrapping_some_dek_id(const ChatcryptWhichKeys *which)
 {
 	bool		isnull;
 	int64		dek_id = number_of_keys("SELECT min(d.dek_id) + (random() * (max(d.dek_id) - "
@@ -164,7 +167,7 @@ chatcrypt_some_dek_id(const ChatcryptWhichKeys *which)
 }
 
 void
-chatcrypt_page_leave_out(ChatcryptPage *page, int i)
+chatcrypt_wrapping_leave_out(ChatcryptPage *page, int i)
 {
 	int			last = --page->count;
 
@@ -176,14 +179,15 @@ chatcrypt_page_leave_out(ChatcryptPage *page, int i)
 /* ---------- the KMS ---------- */
 
 void
-chatcrypt_page_point_to_old(ChatcryptPage *page)
+chatcrypt_wrapping_point_to_old(ChatcryptPage *page)
 {
 	for (int i = 0; i < page->count; i++)
 	{
 		Size		len = VARSIZE(page->rows[i].old) - VARHDRSZ;
 
 		page->jobs[i].wrapped = (const uint8 *) VARDATA(page->rows[i].old);
-		page->jobs[i].wrapped_len = (uint16) Min(len, CC_KMS_WRAPPED_MAX + 1);	/* a constraint forbids longer ones */
+		page->jobs[i].wrapped_len = (uint16) Min(len,
+												 CC_KMS_WRAPPED_MAX + 1);	/* a constraint forbids longer ones */
 	}
 }
 
@@ -209,35 +213,35 @@ set_failures_aside(ChatcryptPage *page, cc_kms_op op)
 		cc_wipe(page->jobs[i].dek, CC_DEK_LEN);
 		page->failures[page->nfailures++] = (ChatcryptFailure) {op, page->jobs[i],
 																page->rows[i].dek_id};
-		chatcrypt_page_leave_out(page, i);
+		chatcrypt_wrapping_leave_out(page, i);
 	}
 }
 
 /* Nothing in here may raise once the KMS has answered: there may be keys in the page. */
 void
-chatcrypt_page_run(ChatcryptPage *page, cc_kms_op op)
+chatcrypt_wrapping_run(ChatcryptPage *page, cc_kms_op op)
 {
-	chatcrypt_kms_run(op, page->jobs, page->count);
+	chatcrypt_requests_run(op, page->jobs, page->count);
 	set_failures_aside(page, op);
 }
 
 void
-chatcrypt_page_unwrap(ChatcryptPage *page)
+chatcrypt_wrapping_unwrap(ChatcryptPage *page)
 {
 	make_room_for_new(page);	/* now, because nothing may raise between unwrap and wrap */
-	chatcrypt_page_point_to_old(page);
+	chatcrypt_wrapping_point_to_old(page);
 	for (int i = 0; i < page->count; i++)
 		page->jobs[i].uncached = true;
-	chatcrypt_page_run(page, CC_KMS_UNWRAP);
+	chatcrypt_wrapping_run(page, CC_KMS_UNWRAP);
 }
 
-/* Where it raises, chatcrypt_kms_run() has wiped the keys. */
+/* Where it raises, chatcrypt_requests_run() has wiped the keys. */
 void
-chatcrypt_page_wrap(ChatcryptPage *page, const char *kms_key)
+chatcrypt_wrapping_wrap(ChatcryptPage *page, const char *kms_key)
 {
 	for (int i = 0; i < page->count; i++)
 		page->jobs[i].kms_key = kms_key;
-	chatcrypt_page_run(page, CC_KMS_WRAP);
+	chatcrypt_wrapping_run(page, CC_KMS_WRAP);
 	for (int i = 0; i < page->count; i++)
 		cc_wipe(page->jobs[i].dek, CC_DEK_LEN);
 	chatcrypt_samekey_check(page->jobs, page->count);
@@ -245,17 +249,17 @@ chatcrypt_page_wrap(ChatcryptPage *page, const char *kms_key)
 }
 
 void
-chatcrypt_page_rewrap(ChatcryptPage *page)
+chatcrypt_wrapping_rewrap(ChatcryptPage *page)
 {
 	make_room_for_new(page);
-	chatcrypt_page_point_to_old(page);
-	chatcrypt_page_run(page, CC_KMS_REWRAP);
+	chatcrypt_wrapping_point_to_old(page);
+	chatcrypt_wrapping_run(page, CC_KMS_REWRAP);
 }
 
 void
-chatcrypt_page_check(ChatcryptPage *page)
+chatcrypt_wrapping_check(ChatcryptPage *page)
 {
-	chatcrypt_page_point_to_old(page);
+	chatcrypt_wrapping_point_to_old(page);
 	for (int i = 0; i < page->count; i++)
 	{
 		ChatcryptKmsJob *job = &page->jobs[i];
@@ -268,11 +272,11 @@ chatcrypt_page_check(ChatcryptPage *page)
 		job->fresh = true;
 		job->check_only = true;
 	}
-	chatcrypt_page_run(page, CC_KMS_UNWRAP);
+	chatcrypt_wrapping_run(page, CC_KMS_UNWRAP);
 }
 
 uint32
-chatcrypt_wrapped_version(const char *kms_key, const bytea *wrapped)
+chatcrypt_wrapping_version(const char *kms_key, const bytea *wrapped)
 {
 	const cc_kms_provider *provider = cc_kms_provider_for(kms_key);
 
@@ -284,23 +288,23 @@ chatcrypt_wrapped_version(const char *kms_key, const bytea *wrapped)
 static bool
 run_trial(cc_kms_op op, ChatcryptKmsJob *job, ChatcryptOutages *outages)
 {
-	chatcrypt_kms_run(op, job, 1);
+	chatcrypt_requests_run(op, job, 1);
 	cc_wipe(job->dek, CC_DEK_LEN);
 	if (op == CC_KMS_WRAP)
 		chatcrypt_samekey_check(job, 1);
 	if (job->outcome != CC_KMS_OK)
-		chatcrypt_note_outage(outages, job);
+		chatcrypt_work_note_outage(outages, job);
 	return job->outcome == CC_KMS_OK;
 }
 
 bool
-chatcrypt_try_kms_key(const char *kms_key, ChatcryptOutages *outages, uint32 *version)
+chatcrypt_wrapping_try_kms_key(const char *kms_key, ChatcryptOutages *outages, uint32 *version)
 {
 	static const uint8 no_chat[CC_ID_LEN];
 	uint8		wrapped[CC_KMS_WRAPPED_MAX];
 	ChatcryptKmsJob job = {.kms_key = kms_key, .wrapped_out = wrapped, .fresh = true};
 
-	job.id = chatcrypt_key_id(no_chat, CHATCRYPT_PURPOSE_DATA, 1);
+	job.id = chatcrypt_keytypes_key_id(no_chat, CHATCRYPT_PURPOSE_DATA, 1);
 	if (!pg_strong_random(job.dek, CC_DEK_LEN) ||
 		cc_dek_kcv(job.dek, no_chat, 1, job.id.kcv) != CC_OK)
 	{
@@ -388,7 +392,7 @@ lock_free_rows(const ChatcryptArg *dek_ids)
  * destroyed meanwhile stays destroyed.
  */
 void
-chatcrypt_page_write(ChatcryptPage *page, const char *event)
+chatcrypt_wrapping_write(ChatcryptPage *page, const char *event)
 {
 	ChatcryptArg args[8];
 	ChatcryptOwnerScope scope;

@@ -45,7 +45,7 @@ typedef struct ChatcryptPage
 } ChatcryptPage;
 
 /* In the current memory context, and empty. */
-extern void chatcrypt_page_begin(ChatcryptPage *page);
+extern void chatcrypt_wrapping_begin(ChatcryptPage *page);
 
 /*
  * Reads up to limit keys that are not destroyed, in the order of dek_id and after
@@ -59,46 +59,47 @@ typedef struct ChatcryptWhichKeys
 	ChatcryptArg kms_key;
 } ChatcryptWhichKeys;
 
-extern int64 chatcrypt_page_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, int64 after,
-								 int64 limit);
+extern int64 chatcrypt_wrapping_read(ChatcryptPage *page, const ChatcryptWhichKeys *which,
+									 int64 after, int64 limit);
 
 /* How many there are. */
-extern int64 chatcrypt_count_keys(const ChatcryptWhichKeys *which);
+extern int64 chatcrypt_wrapping_count_keys(const ChatcryptWhichKeys *which);
 
 /* Any dek_id between the first and the last of them. */
-extern int64 chatcrypt_some_dek_id(const ChatcryptWhichKeys *which);
+extern int64 chatcrypt_wrapping_some_dek_id(const ChatcryptWhichKeys *which);
 
 /* Leaves out row i; the last one takes its place. */
-extern void chatcrypt_page_leave_out(ChatcryptPage *page, int i);
+extern void chatcrypt_wrapping_leave_out(ChatcryptPage *page, int i);
 
 /* Has the jobs unwrap, or re-wrap, what the rows have. */
-extern void chatcrypt_page_point_to_old(ChatcryptPage *page);
+extern void chatcrypt_wrapping_point_to_old(ChatcryptPage *page);
 
 /* One operation of the KMS on all that is left; what fails goes to the failures. */
-extern void chatcrypt_page_run(ChatcryptPage *page, cc_kms_op op);
+extern void chatcrypt_wrapping_run(ChatcryptPage *page, cc_kms_op op);
 
 /*
  * The steps, each on what the one before left.  unwrap: as the row has it; the keys
  * stay in the page until they are wrapped, or something raises.  rewrap and wrap:
  * the new wrapping, by the same KMS key and by another.
  */
-extern void chatcrypt_page_unwrap(ChatcryptPage *page);
-extern void chatcrypt_page_wrap(ChatcryptPage *page, const char *kms_key);
-extern void chatcrypt_page_rewrap(ChatcryptPage *page);
+extern void chatcrypt_wrapping_unwrap(ChatcryptPage *page);
+extern void chatcrypt_wrapping_wrap(ChatcryptPage *page, const char *kms_key);
+extern void chatcrypt_wrapping_rewrap(ChatcryptPage *page);
 
 /* Unwraps what a step made, or else what the rows have, and compares; no key leaves the worker. */
-extern void chatcrypt_page_check(ChatcryptPage *page);
+extern void chatcrypt_wrapping_check(ChatcryptPage *page);
 
 /* A step of work: writes what was checked.  Says in page->count how many rows took it. */
-extern void chatcrypt_page_write(ChatcryptPage *page, const char *event);
+extern void chatcrypt_wrapping_write(ChatcryptPage *page, const char *event);
 
 /*
  * Wraps and unwraps a throw-away key: the version of the KMS's key that wraps now,
  * 0 where the KMS does not say.  False where it failed, and the outages say so.
  */
-extern bool chatcrypt_try_kms_key(const char *kms_key, ChatcryptOutages *outages, uint32 *version);
+extern bool chatcrypt_wrapping_try_kms_key(const char *kms_key, ChatcryptOutages *outages,
+										   uint32 *version);
 
 /* The version that wrapped the row's key; 0 where that cannot be told. */
-extern uint32 chatcrypt_wrapped_version(const char *kms_key, const bytea *wrapped);
+extern uint32 chatcrypt_wrapping_version(const char *kms_key, const bytea *wrapped);
 
 #endif

@@ -20,12 +20,13 @@ typedef ChatcryptMessageRow Row;
  * a message without a body asks for no key, and policies do not hold for superusers.
  */
 void
-chatcrypt_write_as_actor(Row *row)
+chatcrypt_actorrules_write(Row *row)
 {
 	if (chatcrypt_actor() == NULL)
 		return;
-	chatcrypt_require_participant(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data);
-	row->values[MESSAGE_SENDER] = PointerGetDatum(chatcrypt_sender(chatcrypt_row_sender(row)));
+	chatcrypt_access_require_participant(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data);
+	row->values[MESSAGE_SENDER] =
+		PointerGetDatum(chatcrypt_moderation_sender(chatcrypt_messagerow_sender(row)));
 	row->nulls[MESSAGE_SENDER] = false;
 	row->nulls[MESSAGE_CREATED_AT] = true;
 }
@@ -35,19 +36,20 @@ chatcrypt_write_as_actor(Row *row)
  * it goes to, and cannot make somebody else its sender.
  */
 void
-chatcrypt_check_change_by_actor(const Row *old, const Row *given)
+chatcrypt_actorrules_check_change(const Row *old, const Row *given)
 {
-	const text *sender = chatcrypt_row_sender(given);
+	const text *sender = chatcrypt_messagerow_sender(given);
 
-	chatcrypt_require_own("message", DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
-						  chatcrypt_row_sender(old));
+	chatcrypt_moderation_require_own("message", DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
+									 chatcrypt_messagerow_sender(old));
 	if (chatcrypt_actor() == NULL)
 		return;
-	if (chatcrypt_rows_differ(old, given, MESSAGE_SENDER))
-		(void) chatcrypt_sender(sender != NULL ? sender : cstring_to_text(""));
-	if (chatcrypt_rows_differ(old, given, MESSAGE_CREATED_AT))
+	if (chatcrypt_messagerow_differs(old, given, MESSAGE_SENDER))
+		(void) chatcrypt_moderation_sender(sender != NULL ? sender : cstring_to_text(""));
+	if (chatcrypt_messagerow_differs(old, given, MESSAGE_CREATED_AT))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("an actor does not change created_at of a message")));
-	chatcrypt_require_own("message", DatumGetUUIDP(given->values[MESSAGE_CHAT_ID])->data, sender);
+	chatcrypt_moderation_require_own("message", DatumGetUUIDP(given->values[MESSAGE_CHAT_ID])->data,
+									 sender);
 }

@@ -8,10 +8,10 @@
 #include "pg/messages/messages.h"
 
 /* For a new message. */
-extern void chatcrypt_write_as_actor(ChatcryptMessageRow *row);
+extern void chatcrypt_actorrules_write(ChatcryptMessageRow *row);
 
 /* For one that is there. */
-extern void chatcrypt_check_change_by_actor(const ChatcryptMessageRow *old,
-											const ChatcryptMessageRow *given);
+extern void chatcrypt_actorrules_check_change(const ChatcryptMessageRow *old,
+											  const ChatcryptMessageRow *given);
 
 #endif

@@ -45,7 +45,8 @@ static const struct
 	[MESSAGE_EXPIRES_AT] = {true, sizeof(TimestampTz)}
 };
 
-static const int bound_columns[] = {MESSAGE_ID, MESSAGE_CHAT_ID, MESSAGE_SENDER, MESSAGE_CREATED_AT};
+static const int bound_columns[] = {MESSAGE_ID, MESSAGE_CHAT_ID, MESSAGE_SENDER,
+									MESSAGE_CREATED_AT};
 
 /* ---------- the additional data ---------- */
 
@@ -132,14 +133,14 @@ make_aad(ChatcryptRowAad *row, TimestampTz created_at, const text *sender)
 }
 
 const ChatcryptAad *
-chatcrypt_row_aad(ChatcryptRowAad *row, TimestampTz created_at, const text *sender)
+chatcrypt_binding_aad(ChatcryptRowAad *row, TimestampTz created_at, const text *sender)
 {
 	row->aad.unbindable = make_aad(row, created_at, sender) != BINDABLE;
 	return &row->aad;
 }
 
 const ChatcryptAad *
-chatcrypt_row_aad_to_seal(ChatcryptRowAad *row, TimestampTz created_at, const text *sender)
+chatcrypt_binding_aad_to_seal(ChatcryptRowAad *row, TimestampTz created_at, const text *sender)
 {
 	switch (make_aad(row, created_at, sender))
 	{
@@ -164,7 +165,7 @@ chatcrypt_row_aad_to_seal(ChatcryptRowAad *row, TimestampTz created_at, const te
 }
 
 void
-chatcrypt_row_aad_free(ChatcryptRowAad *row)
+chatcrypt_binding_free_aad(ChatcryptRowAad *row)
 {
 	if (row->allocated != NULL)
 		pfree(row->allocated);
@@ -185,8 +186,8 @@ chatcrypt_row_aad_of(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("created_at of a message must not be null")));
-	aad = chatcrypt_row_aad_to_seal(&row, PG_GETARG_TIMESTAMPTZ(0),
-									PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
+	aad = chatcrypt_binding_aad_to_seal(&row, PG_GETARG_TIMESTAMPTZ(0),
+										PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
 	result = palloc(VARHDRSZ + aad->len);
 	SET_VARSIZE(result, VARHDRSZ + aad->len);
 	memcpy(VARDATA(result), aad->bytes, aad->len);
@@ -196,7 +197,7 @@ chatcrypt_row_aad_of(PG_FUNCTION_ARGS)
 /* ---------- what would part a row from its envelope ---------- */
 
 bool
-chatcrypt_same_column(int column, Datum a, bool a_null, Datum b, bool b_null)
+chatcrypt_binding_same_column(int column, Datum a, bool a_null, Datum b, bool b_null)
 {
 	if (a_null || b_null)
 		return a_null == b_null;
@@ -204,15 +205,15 @@ chatcrypt_same_column(int column, Datum a, bool a_null, Datum b, bool b_null)
 }
 
 void
-chatcrypt_require_bound_as_sealed(const Datum *sealed, const bool *sealed_nulls,
-								  const Datum *stored, const bool *stored_nulls)
+chatcrypt_binding_require_as_sealed(const Datum *sealed, const bool *sealed_nulls,
+									const Datum *stored, const bool *stored_nulls)
 {
 	for (int i = 0; i < (int) lengthof(bound_columns); i++)
 	{
 		int			column = bound_columns[i];
 
-		if (!chatcrypt_same_column(column, sealed[column], sealed_nulls[column], stored[column],
-								   stored_nulls[column]))
+		if (!chatcrypt_binding_same_column(column, sealed[column], sealed_nulls[column],
+										   stored[column], stored_nulls[column]))
 			ereport(ERROR,
 					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 					 errmsg("a trigger changed an id, the sender or the time of a message after it was sealed"),
@@ -234,13 +235,14 @@ static bool
 opens(const Datum *values, const bool *nulls)
 {
 	ChatcryptRowAad aad;
-	const ChatcryptAad *bound = chatcrypt_row_aad(&aad, DatumGetTimestampTz(values[MESSAGE_CREATED_AT]),
-												  nulls[MESSAGE_SENDER] ? NULL :
-												  DatumGetTextPP(values[MESSAGE_SENDER]));
-	bytea	   *plaintext = chatcrypt_open(DatumGetUUIDP(values[MESSAGE_CHAT_ID])->data,
-										   DatumGetUUIDP(values[MESSAGE_ID])->data,
-										   DatumGetByteaPP(values[MESSAGE_BODY]), bound,
-										   CHATCRYPT_FAIL_NULL);
+	const ChatcryptAad *bound = chatcrypt_binding_aad(&aad,
+													  DatumGetTimestampTz(values[MESSAGE_CREATED_AT]),
+													  nulls[MESSAGE_SENDER] ? NULL :
+													  DatumGetTextPP(values[MESSAGE_SENDER]));
+	bytea	   *plaintext = chatcrypt_seal_open(DatumGetUUIDP(values[MESSAGE_CHAT_ID])->data,
+												DatumGetUUIDP(values[MESSAGE_ID])->data,
+												DatumGetByteaPP(values[MESSAGE_BODY]), bound,
+												CHATCRYPT_FAIL_NULL);
 
 	if (plaintext == NULL)
 		return false;
@@ -261,8 +263,9 @@ require_new_envelope(const TriggerData *trigger)
 
 	read_row(trigger->tg_trigtuple, table, before, nulls_before);
 	read_row(trigger->tg_newtuple, table, after, nulls_after);
-	if (chatcrypt_same_column(MESSAGE_BODY, before[MESSAGE_BODY], nulls_before[MESSAGE_BODY],
-							  after[MESSAGE_BODY], nulls_after[MESSAGE_BODY]))
+	if (chatcrypt_binding_same_column(MESSAGE_BODY, before[MESSAGE_BODY],
+									  nulls_before[MESSAGE_BODY],
+									  after[MESSAGE_BODY], nulls_after[MESSAGE_BODY]))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION),
 				 errmsg("message_id, chat_id, sender and created_at of a message do not change without a new envelope"),
@@ -289,7 +292,7 @@ chatcrypt_require_new_envelope(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
 		!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
-		RelationGetRelid(trigger->tg_relation) != chatcrypt_store_relation("sealed_message"))
+		RelationGetRelid(trigger->tg_relation) != chatcrypt_relations_find("sealed_message"))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("chatcrypt_internal.require_new_envelope() must be called as the trigger of chatcrypt.sealed_message")));

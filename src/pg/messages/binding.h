@@ -28,24 +28,25 @@ typedef struct ChatcryptRowAad
  * sealed for (no finite time, a sender that is too long) does not open.  sender is NULL
  * for none.
  */
-extern const ChatcryptAad *chatcrypt_row_aad(ChatcryptRowAad *row, TimestampTz created_at,
-											 const text *sender);
+extern const ChatcryptAad *chatcrypt_binding_aad(ChatcryptRowAad *row, TimestampTz created_at,
+												 const text *sender);
 
 /* For sealing: raises for such a row. */
-extern const ChatcryptAad *chatcrypt_row_aad_to_seal(ChatcryptRowAad *row, TimestampTz created_at,
-													 const text *sender);
+extern const ChatcryptAad *chatcrypt_binding_aad_to_seal(ChatcryptRowAad *row,
+														 TimestampTz created_at,
+														 const text *sender);
 
 /* For loops whose memory context is not reset between two rows. */
-extern void chatcrypt_row_aad_free(ChatcryptRowAad *row);
+extern void chatcrypt_binding_free_aad(ChatcryptRowAad *row);
 
 /*
  * Raises where a row was stored with another id, chat, sender or time than it was sealed
  * for, as a trigger of somebody's can have it.  Both in the order of the table's columns.
  */
-extern void chatcrypt_require_bound_as_sealed(const Datum *sealed, const bool *sealed_nulls,
-											  const Datum *stored, const bool *stored_nulls);
+extern void chatcrypt_binding_require_as_sealed(const Datum *sealed, const bool *sealed_nulls,
+												const Datum *stored, const bool *stored_nulls);
 
 /* Are these columns of two rows the same, byte for byte? */
-extern bool chatcrypt_same_column(int column, Datum a, bool a_null, Datum b, bool b_null);
+extern bool chatcrypt_binding_same_column(int column, Datum a, bool a_null, Datum b, bool b_null);
 
 #endif

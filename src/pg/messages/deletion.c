@@ -159,13 +159,13 @@ PG_FUNCTION_INFO_V1(chatcrypt_apply_retention);
 Datum
 chatcrypt_apply_retention(PG_FUNCTION_ARGS)
 {
-	int64		most = chatcrypt_limit_argument(fcinfo, 0, "max_rows");
-	int			batch = chatcrypt_batch_argument(fcinfo, 1);
+	int64		most = chatcrypt_work_limit_argument(fcinfo, 0, "max_rows");
+	int			batch = chatcrypt_work_batch_argument(fcinfo, 1);
 	int			files = Min(batch, FILES_AT_ONCE);
 	int64		deleted;
 	ChatcryptArg args[2];
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.apply_retention()");
 	args[1] = (ChatcryptArg) {FLOAT8OID, Float8GetDatum(chatcrypt_attachment_upload_time), false};
 	deleted = delete_in_batches("delete expired messages", NULL, DELETE_EXPIRED, args, 1, batch,
@@ -193,7 +193,7 @@ static void
 destroy_keys_and_commit(const pg_uuid_t *chat_id)
 {
 	PushActiveSnapshot(GetTransactionSnapshot());
-	(void) chatcrypt_destroy_keys(chat_id->data, false, "");
+	(void) chatcrypt_shred_keys(chat_id->data, false, "");
 	PopActiveSnapshot();
 	chatcrypt_work_commit();
 }
@@ -229,7 +229,7 @@ delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
 static void
 require_confirmation(FunctionCallInfo fcinfo)
 {
-	if (chatcrypt_is_confirmed(fcinfo))
+	if (chatcrypt_shred_is_confirmed(fcinfo))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -241,12 +241,12 @@ require_confirmation(FunctionCallInfo fcinfo)
 static Datum
 delete_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 {
-	int			batch = chatcrypt_batch_argument(fcinfo, 2);
+	int			batch = chatcrypt_work_batch_argument(fcinfo, 2);
 	ChatcryptArg args[2];
 	bool		exists;
 	int64		deleted;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	require_confirmation(fcinfo);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.delete_chat()");
 	exists = chat_exists(chat_id->data);
@@ -271,7 +271,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_delete_chat);
 Datum
 chatcrypt_delete_chat(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
+	pg_uuid_t	id = chatcrypt_id_chat_argument(fcinfo);
 
 	return delete_chat(fcinfo, &id);
 }
@@ -281,7 +281,7 @@ chatcrypt_delete_chat(PG_FUNCTION_ARGS)
 static BlockNumber
 blocks_of_messages(void)
 {
-	Relation	table = table_open(chatcrypt_store_relation("sealed_message"), AccessShareLock);
+	Relation	table = table_open(chatcrypt_relations_find("sealed_message"), AccessShareLock);
 	BlockNumber blocks = RelationGetNumberOfBlocks(table);
 
 	table_close(table, AccessShareLock);
@@ -338,8 +338,8 @@ chatcrypt_delete_messages_of(PG_FUNCTION_ARGS)
 	Datum		sender;
 	int64		deleted;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	chatcrypt_refuse_null(fcinfo, 0, "the participant");
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_id_refuse_null(fcinfo, 0, "the participant");
 	if (!everywhere)
 		chat_id = *PG_GETARG_UUID_P(1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.delete_messages_of()");

@@ -9,8 +9,8 @@
 #include "pg/store/store.h"
 
 char *
-chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version,
-								 const ChatcryptKmsJob *failure)
+chatcrypt_diagnosis_of_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version,
+						   const ChatcryptKmsJob *failure)
 {
 	ChatcryptMode mode;
 	ChatcryptDekRow row;
@@ -24,7 +24,7 @@ chatcrypt_what_is_wrong_with_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse us
 						cc_kms_outcome_text(failure->outcome));
 	if (!chatcrypt_store_chat_mode(chat_id, &mode))
 		return pstrdup("no key: there is no such chat");
-	if (chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), version, &row))
+	if (chatcrypt_store_dek(chat_id, chatcrypt_keyuse_purpose(use), version, &row))
 		return psprintf("key destroyed: version %u", version);
 	return psprintf("no key: the chat has none of version %u", version);
 }
@@ -49,8 +49,8 @@ what_is_wrong_with_bytes(const ChatcryptKey *key, const uint8 *message_id, const
 }
 
 char *
-chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-						const bytea *envelope, const ChatcryptAad *aad)
+chatcrypt_diagnosis_of_envelope(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+								const bytea *envelope, const ChatcryptAad *aad)
 {
 	cc_envelope_info info;
 	ChatcryptUse use;
@@ -63,7 +63,7 @@ chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[C
 		return psprintf("unknown suite: %u", *(const uint8 *) VARDATA_ANY(envelope));
 	if (status != CC_OK)
 		return psprintf("not an envelope: %s", cc_status_text(status));
-	plaintext = chatcrypt_probe(chat_id, message_id, envelope, aad, &failure, &status);
+	plaintext = chatcrypt_seal_probe(chat_id, message_id, envelope, aad, &failure, &status);
 	if (plaintext != NULL)
 	{
 		cc_wipe(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
@@ -73,6 +73,6 @@ chatcrypt_what_is_wrong(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[C
 	key = status == CC_ERR_NO_KEY ? NULL :
 		chatcrypt_keyring_probe(chat_id, use, info.dek_version, &failure);
 	return key == NULL ?
-		chatcrypt_what_is_wrong_with_key(chat_id, use, info.dek_version, &failure) :
+		chatcrypt_diagnosis_of_key(chat_id, use, info.dek_version, &failure) :
 		what_is_wrong_with_bytes(key, message_id, envelope, aad, status);
 }

@@ -41,7 +41,8 @@ id_argument(FunctionCallInfo fcinfo, int n)
 static inline const ChatcryptAad *
 aad_argument(FunctionCallInfo fcinfo, int n, ChatcryptAad *room)
 {
-	return PG_NARGS() <= n || PG_ARGISNULL(n) ? NULL : chatcrypt_aad(room, PG_GETARG_BYTEA_PP(n));
+	return PG_NARGS() <= n || PG_ARGISNULL(n) ? NULL : chatcrypt_seal_aad(room,
+																		  PG_GETARG_BYTEA_PP(n));
 }
 
 /*
@@ -52,7 +53,7 @@ static void
 refuse_reserved(const ChatcryptAad *aad)
 {
 	if (aad == NULL || !cc_aad_is_reserved(aad->bytes, aad->len) ||
-		(chatcrypt_actor() == NULL && chatcrypt_has(CHATCRYPT_MAY_ADMINISTER)))
+		(chatcrypt_actor() == NULL && chatcrypt_rights_has(CHATCRYPT_MAY_ADMINISTER)))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -70,7 +71,7 @@ encrypt(FunctionCallInfo fcinfo, bool is_text)
 	const ChatcryptAad *aad;
 	bytea	   *body;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	if (PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	chat_id = id_argument(fcinfo, 0);
@@ -88,8 +89,8 @@ encrypt(FunctionCallInfo fcinfo, bool is_text)
 static Datum
 unopened(FunctionCallInfo fcinfo)
 {
-	if (chatcrypt_messages_updating())
-		chatcrypt_messages_note_unopened();
+	if (chatcrypt_unopened_is_updating())
+		chatcrypt_unopened_note();
 	PG_RETURN_NULL();
 }
 
@@ -103,7 +104,7 @@ decrypt(FunctionCallInfo fcinfo, bool is_text, ChatcryptOnFailure on_failure)
 	bytea	   *envelope;
 	struct varlena *plaintext;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_READ);
 	if (PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	chat_id = id_argument(fcinfo, 0);
@@ -111,8 +112,8 @@ decrypt(FunctionCallInfo fcinfo, bool is_text, ChatcryptOnFailure on_failure)
 	envelope = PG_GETARG_BYTEA_PP(2);
 	aad = aad_argument(fcinfo, 3, &aad_room);
 	plaintext = is_text ?
-		chatcrypt_open_text(chat_id, message_id, envelope, aad, on_failure) :
-		chatcrypt_open(chat_id, message_id, envelope, aad, on_failure);
+		chatcrypt_seal_open_text(chat_id, message_id, envelope, aad, on_failure) :
+		chatcrypt_seal_open(chat_id, message_id, envelope, aad, on_failure);
 	if (plaintext == NULL)
 		return unopened(fcinfo);
 	PG_RETURN_POINTER(plaintext);
@@ -175,20 +176,22 @@ PG_FUNCTION_INFO_V1(chatcrypt_message_body);
 Datum
 chatcrypt_message_body(PG_FUNCTION_ARGS)
 {
-	bool		updating = chatcrypt_messages_updating();
+	bool		updating = chatcrypt_unopened_is_updating();
 	ChatcryptRowAad aad;
 	text	   *body;
 
-	if (updating && !chatcrypt_has(CHATCRYPT_MAY_READ))
+	if (updating && !chatcrypt_rights_has(CHATCRYPT_MAY_READ))
 		return unopened(fcinfo);
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_READ);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(4))
 		PG_RETURN_NULL();
-	body = chatcrypt_open_text(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
-							   PG_GETARG_BYTEA_PP(4),
-							   chatcrypt_row_aad(&aad, PG_GETARG_TIMESTAMPTZ(2),
-												 PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3)),
-							   updating ? CHATCRYPT_FAIL_NULL : chatcrypt_on_failure_in_views());
+	body = chatcrypt_seal_open_text(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
+									PG_GETARG_BYTEA_PP(4),
+									chatcrypt_binding_aad(&aad, PG_GETARG_TIMESTAMPTZ(2),
+														  PG_ARGISNULL(3) ? NULL :
+														  PG_GETARG_TEXT_PP(3)),
+									updating ? CHATCRYPT_FAIL_NULL :
+									chatcrypt_seal_on_failure_in_views());
 	if (body == NULL)
 		return unopened(fcinfo);
 	PG_RETURN_TEXT_P(body);
@@ -200,7 +203,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_dek_version);
 Datum
 chatcrypt_dek_version(PG_FUNCTION_ARGS)
 {
-	int32		version = chatcrypt_envelope_version(PG_GETARG_VARLENA_PP(0));
+	int32		version = chatcrypt_seal_version(PG_GETARG_VARLENA_PP(0));
 
 	if (version == 0)
 		PG_RETURN_NULL();
@@ -217,7 +220,8 @@ Datum
 chatcrypt_is_sealed(PG_FUNCTION_ARGS)
 {
 	bool		sealed = PG_ARGISNULL(0) || PG_ARGISNULL(1) ? PG_ARGISNULL(0) && PG_ARGISNULL(1) :
-		PG_GETARG_INT32(1) != 0 && chatcrypt_envelope_version(PG_GETARG_VARLENA_PP(0)) == PG_GETARG_INT32(1);
+		PG_GETARG_INT32(1) != 0 &&
+		chatcrypt_seal_version(PG_GETARG_VARLENA_PP(0)) == PG_GETARG_INT32(1);
 
 	if (unlikely(!sealed))
 		ereport(ERROR,

@@ -28,13 +28,14 @@ typedef ChatcryptMessageRow Row;
  * into the chat, or the INSERT would have raised an error.
  */
 ChatcryptPutOutcome
-chatcrypt_insert_unless_there(Row *row)
+chatcrypt_upsert_insert_unless_there(Row *row)
 {
-	for (int round = 0; !chatcrypt_store_insert_unless_there(row); round++)
+	for (int round = 0; !chatcrypt_rowstatements_insert_unless_there(row); round++)
 	{
 		TupleDesc	desc;
-		HeapTuple	there = chatcrypt_find_row("sealed_message", "sealed_message_pkey", InvalidOid, F_UUID_EQ,
-											   row->values[MESSAGE_ID], &desc);
+		HeapTuple	there = chatcrypt_store_find_row("sealed_message", "sealed_message_pkey",
+													 InvalidOid, F_UUID_EQ,
+													 row->values[MESSAGE_ID], &desc);
 		bool		isnull;
 		Datum		chat_id;
 
@@ -71,7 +72,7 @@ static bool
 store_message(ChatcryptRowWriter *writer, Row *stored)
 {
 	if (writer == NULL)
-		return chatcrypt_store_insert(stored);
+		return chatcrypt_rowstatements_insert(stored);
 	chatcrypt_rowwriter_insert(writer, stored->values, stored->nulls);
 	return true;
 }
@@ -80,28 +81,29 @@ store_message(ChatcryptRowWriter *writer, Row *stored)
 static bool
 insert_or_ignore(Row *stored)
 {
-	switch (chatcrypt_insert_unless_there(stored))
+	switch (chatcrypt_upsert_insert_unless_there(stored))
 	{
 		case CHATCRYPT_PUT_IGNORED:
 			return false;
 		case CHATCRYPT_PUT_REFUSED:
-			return chatcrypt_store_insert(stored);	/* raises, in PostgreSQL's words for a duplicate */
+			/* raises, in PostgreSQL's words for a duplicate */
+			return chatcrypt_rowstatements_insert(stored);
 		default:
 			return true;
 	}
 }
 
 bool
-chatcrypt_view_insert(ChatcryptViewWrite *query, MemoryContext query_memory, const Row *given,
-					  Row *stored)
+chatcrypt_viewtrigger_insert(ChatcryptViewWrite *query, MemoryContext query_memory,
+							 const Row *given, Row *stored)
 {
 	*stored = *given;
 	chatcrypt_rowdefaults_fill(stored);
-	chatcrypt_row_seal(stored);
+	chatcrypt_messagerow_seal(stored);
 	if (!(query->ignores_duplicates ? insert_or_ignore(stored) :
 		  store_message(writer_of(query, query_memory), stored)))
 		return false;
-	chatcrypt_row_note_written(stored, chatcrypt_row_body(given));
+	chatcrypt_messagerow_note_written(stored, chatcrypt_messagerow_body(given));
 	return true;
 }
 
@@ -110,16 +112,16 @@ chatcrypt_view_insert(ChatcryptViewWrite *query, MemoryContext query_memory, con
  * as an expression of PL/pgSQL across the savepoints of its transaction.
  */
 void
-chatcrypt_insert_message(const Row *given, bytea *envelope, pg_uuid_t *id)
+chatcrypt_message_insert(const Row *given, bytea *envelope, pg_uuid_t *id)
 {
 	Row			stored = *given;
 
 	chatcrypt_rowdefaults_fill(&stored);
 	if (envelope != NULL)
-		chatcrypt_row_put_envelope(&stored, envelope);
+		chatcrypt_messagerow_put_envelope(&stored, envelope);
 	else
-		chatcrypt_row_seal(&stored);
+		chatcrypt_messagerow_seal(&stored);
 	if (store_message(NULL, &stored))
-		chatcrypt_row_note_written(&stored, chatcrypt_row_body(given));
+		chatcrypt_messagerow_note_written(&stored, chatcrypt_messagerow_body(given));
 	*id = *DatumGetUUIDP(stored.values[MESSAGE_ID]);
 }

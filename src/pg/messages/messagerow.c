@@ -15,7 +15,7 @@
 typedef ChatcryptMessageRow Row;
 
 void
-chatcrypt_row_refuse_null(const Row *row, int column, const char *name)
+chatcrypt_messagerow_refuse_null(const Row *row, int column, const char *name)
 {
 	if (row->nulls[column])
 		ereport(ERROR,
@@ -24,7 +24,7 @@ chatcrypt_row_refuse_null(const Row *row, int column, const char *name)
 }
 
 void
-chatcrypt_row_refuse_dek_version(void)
+chatcrypt_messagerow_refuse_dek_version(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_GENERATED_ALWAYS),
@@ -32,28 +32,28 @@ chatcrypt_row_refuse_dek_version(void)
 }
 
 void
-chatcrypt_row_put_envelope(Row *row, bytea *envelope)
+chatcrypt_messagerow_put_envelope(Row *row, bytea *envelope)
 {
 	row->values[MESSAGE_BODY] = PointerGetDatum(envelope);
-	row->values[MESSAGE_DEK_VERSION] = Int32GetDatum(chatcrypt_fresh_envelope_version(envelope));
+	row->values[MESSAGE_DEK_VERSION] = Int32GetDatum(chatcrypt_seal_fresh_version(envelope));
 	row->nulls[MESSAGE_DEK_VERSION] = false;
 }
 
 const text *
-chatcrypt_row_sender(const Row *row)
+chatcrypt_messagerow_sender(const Row *row)
 {
 	return row->nulls[MESSAGE_SENDER] ? NULL : DatumGetTextPP(row->values[MESSAGE_SENDER]);
 }
 
 const ChatcryptAad *
-chatcrypt_row_aad_for(ChatcryptRowAad *aad, const Row *row)
+chatcrypt_messagerow_aad(ChatcryptRowAad *aad, const Row *row)
 {
-	return chatcrypt_row_aad_to_seal(aad, DatumGetTimestampTz(row->values[MESSAGE_CREATED_AT]),
-									 chatcrypt_row_sender(row));
+	return chatcrypt_binding_aad_to_seal(aad, DatumGetTimestampTz(row->values[MESSAGE_CREATED_AT]),
+										 chatcrypt_messagerow_sender(row));
 }
 
 void
-chatcrypt_row_seal(Row *row)
+chatcrypt_messagerow_seal(Row *row)
 {
 	ChatcryptRowAad aad;
 
@@ -62,21 +62,21 @@ chatcrypt_row_seal(Row *row)
 		row->nulls[MESSAGE_DEK_VERSION] = true;
 		return;
 	}
-	chatcrypt_row_put_envelope(row,
-							   chatcrypt_seal_text(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data,
-												   DatumGetUUIDP(row->values[MESSAGE_ID])->data,
-												   DatumGetTextPP(row->values[MESSAGE_BODY]),
-												   chatcrypt_row_aad_for(&aad, row)));
+	chatcrypt_messagerow_put_envelope(row,
+									  chatcrypt_seal_text(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data,
+														  DatumGetUUIDP(row->values[MESSAGE_ID])->data,
+														  DatumGetTextPP(row->values[MESSAGE_BODY]),
+														  chatcrypt_messagerow_aad(&aad, row)));
 }
 
 text *
-chatcrypt_row_body(const Row *given)
+chatcrypt_messagerow_body(const Row *given)
 {
 	return given->nulls[MESSAGE_BODY] ? NULL : DatumGetTextPP(given->values[MESSAGE_BODY]);
 }
 
 void
-chatcrypt_row_note_written(const Row *stored, const text *body)
+chatcrypt_messagerow_note_written(const Row *stored, const text *body)
 {
 	chatcrypt_observer()->message_written(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
 										  DatumGetUUIDP(stored->values[MESSAGE_ID])->data,
@@ -85,8 +85,8 @@ chatcrypt_row_note_written(const Row *stored, const text *body)
 }
 
 bool
-chatcrypt_rows_differ(const Row *a, const Row *b, int column)
+chatcrypt_messagerow_differs(const Row *a, const Row *b, int column)
 {
-	return !chatcrypt_same_column(column, a->values[column], a->nulls[column], b->values[column],
-								  b->nulls[column]);
+	return !chatcrypt_binding_same_column(column, a->values[column], a->nulls[column],
+										  b->values[column], b->nulls[column]);
 }

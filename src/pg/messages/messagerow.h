@@ -10,28 +10,29 @@
 #include "pg/messages/messages.h"
 
 /* Raises where the column, which has this name, is NULL. */
-extern void chatcrypt_row_refuse_null(const ChatcryptMessageRow *row, int column, const char *name);
+extern void chatcrypt_messagerow_refuse_null(const ChatcryptMessageRow *row, int column,
+											 const char *name);
 
-extern void chatcrypt_row_refuse_dek_version(void);
+extern void chatcrypt_messagerow_refuse_dek_version(void);
 
 /* NULL for none; and so is a body. */
-extern const text *chatcrypt_row_sender(const ChatcryptMessageRow *row);
-extern text *chatcrypt_row_body(const ChatcryptMessageRow *row);
+extern const text *chatcrypt_messagerow_sender(const ChatcryptMessageRow *row);
+extern text *chatcrypt_messagerow_body(const ChatcryptMessageRow *row);
 
-extern bool chatcrypt_rows_differ(const ChatcryptMessageRow *a, const ChatcryptMessageRow *b,
-								  int column);
+extern bool chatcrypt_messagerow_differs(const ChatcryptMessageRow *a, const ChatcryptMessageRow *b,
+										 int column);
 
 /* The additional data to seal the row's body with. */
-extern const ChatcryptAad *chatcrypt_row_aad_for(ChatcryptRowAad *aad,
-												 const ChatcryptMessageRow *row);
+extern const ChatcryptAad *chatcrypt_messagerow_aad(ChatcryptRowAad *aad,
+													const ChatcryptMessageRow *row);
 
 /* Puts an envelope, and its key version, where the plaintext was. */
-extern void chatcrypt_row_put_envelope(ChatcryptMessageRow *row, bytea *envelope);
+extern void chatcrypt_messagerow_put_envelope(ChatcryptMessageRow *row, bytea *envelope);
 
 /* Seals the body for the chat, the id, the sender and the time that the row has. */
-extern void chatcrypt_row_seal(ChatcryptMessageRow *row);
+extern void chatcrypt_messagerow_seal(ChatcryptMessageRow *row);
 
 /* The row is stored, and search follows; body is NULL where there is no text. */
-extern void chatcrypt_row_note_written(const ChatcryptMessageRow *stored, const text *body);
+extern void chatcrypt_messagerow_note_written(const ChatcryptMessageRow *stored, const text *body);
 
 #endif

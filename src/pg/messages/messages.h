@@ -22,7 +22,7 @@ typedef struct ChatcryptMessageRow
  * current user; its id.  The row is as the view has it, with the plaintext.  It is
  * sealed, unless there is an envelope that holds it already.
  */
-extern void chatcrypt_insert_message(const ChatcryptMessageRow *given, bytea *envelope,
+extern void chatcrypt_message_insert(const ChatcryptMessageRow *given, bytea *envelope,
 									 pg_uuid_t *id);
 
 /* The default of message_id: an SQL function that C calls as well. */

@@ -115,7 +115,8 @@ compares_integers(Oid operator)
 static Expr *
 call(Oid function, Oid result, Node *argument, CoercionForm form)
 {
-	return (Expr *) makeFuncExpr(function, result, list_make1(argument), InvalidOid, InvalidOid, form);
+	return (Expr *) makeFuncExpr(function, result, list_make1(argument), InvalidOid, InvalidOid,
+								 form);
 }
 
 /* to_uuid(number), of an expression of any integer type. */
@@ -127,7 +128,7 @@ id_of(Node *number)
 	if (type == INT4OID || type == INT2OID)
 		number = (Node *) call(type == INT4OID ? F_INT8_INT4 : F_INT8_INT2, INT8OID, number,
 							   COERCE_IMPLICIT_CAST);
-	return call(chatcrypt_store_function("chatcrypt", "to_uuid", INT8OID), UUIDOID, number,
+	return call(chatcrypt_relations_function("chatcrypt", "to_uuid", INT8OID), UUIDOID, number,
 				COERCE_EXPLICIT_CALL);
 }
 
@@ -242,12 +243,12 @@ visit(Node *node, void *context)
 		return false;
 	if (!IsA(node, Query))
 		return expression_tree_walker(node, visit, context);
-	chatcrypt_plan_numbers((Query *) node);
+	chatcrypt_numberplan_rewrite((Query *) node);
 	return false;
 }
 
 void
-chatcrypt_plan_numbers(Query *query)
+chatcrypt_numberplan_rewrite(Query *query)
 {
 	Node	  **merge_condition = chatcrypt_merge_condition(query);
 	ListCell   *cell;
@@ -258,9 +259,9 @@ chatcrypt_plan_numbers(Query *query)
 		*merge_condition = plan_condition(query, *merge_condition);
 	foreach(cell, query->rtable)
 		if (lfirst_node(RangeTblEntry, cell)->rtekind == RTE_SUBQUERY)
-			chatcrypt_plan_numbers(lfirst_node(RangeTblEntry, cell)->subquery);
+			chatcrypt_numberplan_rewrite(lfirst_node(RangeTblEntry, cell)->subquery);
 	foreach(cell, query->cteList)
-		chatcrypt_plan_numbers(castNode(Query, lfirst_node(CommonTableExpr, cell)->ctequery));
+		chatcrypt_numberplan_rewrite(castNode(Query, lfirst_node(CommonTableExpr, cell)->ctequery));
 	if (query->hasSubLinks)
 		(void) query_tree_walker(query, visit, NULL,
 								 QTW_IGNORE_RT_SUBQUERIES | QTW_IGNORE_CTE_SUBQUERIES);

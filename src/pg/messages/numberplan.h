@@ -9,6 +9,6 @@
 #include "nodes/parsenodes.h"
 
 /* Before planning; the query is changed in place.  Raises for nothing. */
-extern void chatcrypt_plan_numbers(Query *query);
+extern void chatcrypt_numberplan_rewrite(Query *query);
 
 #endif

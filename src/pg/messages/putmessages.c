@@ -71,7 +71,7 @@ take_arguments(FunctionCallInfo fcinfo, Messages *messages)
 	for (int n = 0; n < (int) lengthof(arguments); n++)
 	{
 		if (!arguments[n].optional)
-			chatcrypt_refuse_null(fcinfo, n, arguments[n].name);
+			chatcrypt_id_refuse_null(fcinfo, n, arguments[n].name);
 		if (!PG_ARGISNULL(n))
 			take_array(messages, n, PG_GETARG_ARRAYTYPE_P(n));
 	}
@@ -111,7 +111,7 @@ put_all(const Messages *messages, bool replace, int64 counts[CHATCRYPT_PUT_OUTCO
 	{
 		CHECK_FOR_INTERRUPTS();
 		message_at(messages, i, &row);
-		counts[chatcrypt_put(&row, replace)]++;
+		counts[chatcrypt_upsert_put(&row, replace)]++;
 		MemoryContextReset(row_context);
 	}
 	MemoryContextSwitchTo(outer);
@@ -133,7 +133,7 @@ chatcrypt_put_messages(PG_FUNCTION_ARGS)
 	bool		nulls[CHATCRYPT_PUT_OUTCOMES] = {0};
 	TupleDesc	desc;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "the function must give a row");
 	take_arguments(fcinfo, &messages);

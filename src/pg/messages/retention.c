@@ -48,15 +48,15 @@ read_policy(const uint8 *chat_id, void *value)
 	Datum		retention;
 	bool		isnull;
 
-	row = chatcrypt_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ, PointerGetDatum(chat_id),
-							 &desc);
+	row = chatcrypt_store_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ,
+								   PointerGetDatum(chat_id), &desc);
 	if (row == NULL)
 		return false;
 	retention = heap_getattr(row, CHAT_RETENTION, desc, &isnull);
 	if (!isnull)
 		return fill_policy(value, retention, false);
-	row = chatcrypt_find_row("tenant", "tenant_pkey", DEFAULT_COLLATION_OID, F_TEXTEQ,
-							 heap_getattr(row, CHAT_TENANT, desc, &isnull), &desc);
+	row = chatcrypt_store_find_row("tenant", "tenant_pkey", DEFAULT_COLLATION_OID, F_TEXTEQ,
+								   heap_getattr(row, CHAT_TENANT, desc, &isnull), &desc);
 	if (row == NULL)
 		return false;
 	retention = heap_getattr(row, TENANT_RETENTION, desc, &isnull);
@@ -67,9 +67,10 @@ static ChatcryptMemory policies = {.tables = {"chat", "tenant"}, .value_size = s
 								   .read = read_policy};
 
 bool
-chatcrypt_expiry(const uint8 chat_id[CC_ID_LEN], TimestampTz created_at, TimestampTz *expires_at)
+chatcrypt_retention_expiry(const uint8 chat_id[CC_ID_LEN], TimestampTz created_at,
+						   TimestampTz *expires_at)
 {
-	const Policy *policy = chatcrypt_remember(&policies, chat_id);
+	const Policy *policy = chatcrypt_chatmemory_remember(&policies, chat_id);
 
 	if (policy == NULL || policy->keeps_for_ever)
 		return false;
@@ -87,8 +88,9 @@ chatcrypt_default_expiry(PG_FUNCTION_ARGS)
 {
 	TimestampTz expires_at;
 
-	chatcrypt_require_participant(PG_GETARG_UUID_P(0)->data);
-	if (!chatcrypt_expiry(PG_GETARG_UUID_P(0)->data, PG_GETARG_TIMESTAMPTZ(1), &expires_at))
+	chatcrypt_access_require_participant(PG_GETARG_UUID_P(0)->data);
+	if (!chatcrypt_retention_expiry(PG_GETARG_UUID_P(0)->data, PG_GETARG_TIMESTAMPTZ(1),
+									&expires_at))
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(expires_at);
 }

@@ -14,7 +14,7 @@
  * or else of its tenant.  False where neither has one.  What a row writes by itself
  * goes before.
  */
-extern bool chatcrypt_expiry(const uint8 chat_id[CC_ID_LEN], TimestampTz created_at,
-							 TimestampTz *expires_at);
+extern bool chatcrypt_retention_expiry(const uint8 chat_id[CC_ID_LEN], TimestampTz created_at,
+									   TimestampTz *expires_at);
 
 #endif

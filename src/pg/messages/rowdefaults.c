@@ -20,8 +20,9 @@ set_expiry(Row *row)
 {
 	TimestampTz expires_at;
 
-	if (!chatcrypt_expiry(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data,
-						  DatumGetTimestampTz(row->values[MESSAGE_CREATED_AT]), &expires_at))
+	if (!chatcrypt_retention_expiry(DatumGetUUIDP(row->values[MESSAGE_CHAT_ID])->data,
+									DatumGetTimestampTz(row->values[MESSAGE_CREATED_AT]),
+									&expires_at))
 		return;
 	row->values[MESSAGE_EXPIRES_AT] = TimestampTzGetDatum(expires_at);
 	row->nulls[MESSAGE_EXPIRES_AT] = false;
@@ -30,10 +31,10 @@ set_expiry(Row *row)
 void
 chatcrypt_rowdefaults_fill(Row *row)
 {
-	chatcrypt_row_refuse_null(row, MESSAGE_CHAT_ID, "chat_id");
-	chatcrypt_write_as_actor(row);
+	chatcrypt_messagerow_refuse_null(row, MESSAGE_CHAT_ID, "chat_id");
+	chatcrypt_actorrules_write(row);
 	if (!row->nulls[MESSAGE_DEK_VERSION])
-		chatcrypt_row_refuse_dek_version();
+		chatcrypt_messagerow_refuse_dek_version();
 	if (row->nulls[MESSAGE_ID])
 	{
 		row->values[MESSAGE_ID] = DirectFunctionCall1(chatcrypt_new_message_id, (Datum) 0);

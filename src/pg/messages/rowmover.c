@@ -43,7 +43,7 @@ struct ChatcryptRowMover
 static bool
 has_update_triggers(const TriggerDesc *triggers)
 {
-	Oid			ours = chatcrypt_store_function_require_new_envelope();
+	Oid			ours = chatcrypt_relations_require_new_envelope();
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 		if (TRIGGER_FOR_UPDATE(triggers->triggers[i].tgtype) &&
@@ -68,7 +68,7 @@ is_as_we_made_it(Relation table)
 ChatcryptRowMover *
 chatcrypt_rowmover_open(void)
 {
-	Relation	table = table_open(chatcrypt_store_relation("sealed_message"), RowExclusiveLock);
+	Relation	table = table_open(chatcrypt_relations_find("sealed_message"), RowExclusiveLock);
 	ChatcryptRowMover *mover;
 
 	if (!is_as_we_made_it(table))

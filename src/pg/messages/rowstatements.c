@@ -26,7 +26,7 @@ require_bound_as_sealed(const Row *sealed)
 	for (int i = 0; i < (int) lengthof(columns); i++)
 		stored.values[columns[i]] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
 												  i + 1, &stored.nulls[columns[i]]);
-	chatcrypt_require_bound_as_sealed(sealed->values, sealed->nulls, stored.values, stored.nulls);
+	chatcrypt_binding_require_as_sealed(sealed->values, sealed->nulls, stored.values, stored.nulls);
 }
 
 /*
@@ -61,7 +61,7 @@ static const Oid column_types[MESSAGE_COLUMNS + 1] = {
 	"VALUES ($1, $2, $3, $4, $5, $6, $7)"
 
 bool
-chatcrypt_store_insert(const Row *row)
+chatcrypt_rowstatements_insert(const Row *row)
 {
 	static SPIPlanPtr plan;
 
@@ -70,16 +70,17 @@ chatcrypt_store_insert(const Row *row)
 }
 
 bool
-chatcrypt_store_insert_unless_there(const Row *row)
+chatcrypt_rowstatements_insert_unless_there(const Row *row)
 {
 	static SPIPlanPtr plan;
 
-	return run_statement(&plan, INSERT_MESSAGE " ON CONFLICT (message_id) DO NOTHING" RETURNING_BOUND,
+	return run_statement(&plan,
+						 INSERT_MESSAGE " ON CONFLICT (message_id) DO NOTHING" RETURNING_BOUND,
 						 MESSAGE_COLUMNS, column_types, row->values, row->nulls, row) > 0;
 }
 
 bool
-chatcrypt_store_update(const Row *row, Datum old_id)
+chatcrypt_rowstatements_update(const Row *row, Datum old_id)
 {
 	static SPIPlanPtr plan;
 	Datum		values[MESSAGE_COLUMNS + 1];
@@ -97,7 +98,7 @@ chatcrypt_store_update(const Row *row, Datum old_id)
 }
 
 bool
-chatcrypt_store_update_without_body(const Row *row)
+chatcrypt_rowstatements_update_without_body(const Row *row)
 {
 	static const Oid types[] = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
 	static SPIPlanPtr plan;
@@ -118,7 +119,7 @@ chatcrypt_store_update_without_body(const Row *row)
 }
 
 bool
-chatcrypt_store_upsert(const Row *row)
+chatcrypt_rowstatements_upsert(const Row *row)
 {
 	static SPIPlanPtr plan;
 

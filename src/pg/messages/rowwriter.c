@@ -148,7 +148,7 @@ static bool
 is_ours(const RowSecurityPolicy *policy)
 {
 	return policy->polcmd == '*' && policy->permissive && is_for_everybody(policy) &&
-		is_our_qual((Node *) policy->with_check_qual, chatcrypt_store_function_may_see());
+		is_our_qual((Node *) policy->with_check_qual, chatcrypt_relations_may_see());
 }
 
 /* Is the extension's own policy the only one that an INSERT is asked by? */
@@ -231,7 +231,7 @@ has_btrees_alone(const ResultRelInfo *result)
 ChatcryptRowWriter *
 chatcrypt_rowwriter_open(MemoryContext query_context)
 {
-	Oid			relid = chatcrypt_store_relation("sealed_message");
+	Oid			relid = chatcrypt_relations_find("sealed_message");
 	Relation	table = table_open(relid, RowExclusiveLock);
 	ResourceOwner outer_owner = CurrentResourceOwner;
 	MemoryContext outer_context = CurrentMemoryContext;
@@ -274,7 +274,7 @@ void
 chatcrypt_rowwriter_insert(ChatcryptRowWriter *writer, const Datum *values, const bool *nulls)
 {
 	if (writer->check_policy &&
-		!chatcrypt_actor_may_see(DatumGetUUIDP(values[MESSAGE_CHAT_ID])->data))
+		!chatcrypt_access_actor_may_see(DatumGetUUIDP(values[MESSAGE_CHAT_ID])->data))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("new row violates row-level security policy for table \"%s\"",

@@ -33,7 +33,7 @@
 static const ChatcryptAad no_aad;
 
 const ChatcryptAad *
-chatcrypt_aad(ChatcryptAad *aad, const bytea *given)
+chatcrypt_seal_aad(ChatcryptAad *aad, const bytea *given)
 {
 	if (given == NULL)
 		return NULL;
@@ -132,7 +132,7 @@ chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 					const text *body, const ChatcryptAad *aad)
 {
 	Size		len;
-	char	   *utf8 = chatcrypt_text_to_utf8(body, &len);
+	char	   *utf8 = chatcrypt_utf8_of_text(body, &len);
 	bytea	   *volatile envelope = NULL;
 
 	if (utf8 == NULL)
@@ -156,7 +156,7 @@ chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 }
 
 int32
-chatcrypt_envelope_version(const struct varlena *envelope)
+chatcrypt_seal_version(const struct varlena *envelope)
 {
 	cc_envelope_info info;
 
@@ -168,9 +168,9 @@ chatcrypt_envelope_version(const struct varlena *envelope)
 }
 
 int32
-chatcrypt_fresh_envelope_version(const struct varlena *envelope)
+chatcrypt_seal_fresh_version(const struct varlena *envelope)
 {
-	int32		version = chatcrypt_envelope_version(envelope);
+	int32		version = chatcrypt_seal_version(envelope);
 
 	if (version == 0)
 		elog(ERROR, "a fresh envelope cannot be read");
@@ -223,7 +223,8 @@ prefetch(const bytea *envelope)
  * for what the KMS answers unless there is a failure to fill.
  */
 static struct varlena *
-open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, const ChatcryptAad *aad,
+open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope,
+		  const ChatcryptAad *aad,
 		  ChatcryptOnFailure on_failure, ChatcryptKmsJob *failure, cc_status *why)
 {
 	cc_envelope_info info;
@@ -254,7 +255,7 @@ open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope, 
 }
 
 ChatcryptOnFailure
-chatcrypt_on_failure_in_views(void)
+chatcrypt_seal_on_failure_in_views(void)
 {
 	switch (chatcrypt_on_decrypt_error)
 	{
@@ -268,16 +269,16 @@ chatcrypt_on_failure_in_views(void)
 }
 
 bool
-chatcrypt_was_destroyed(const uint8 chat_id[CC_ID_LEN], const bytea *envelope)
+chatcrypt_seal_was_destroyed(const uint8 chat_id[CC_ID_LEN], const bytea *envelope)
 {
 	cc_envelope_info info;
 	ChatcryptUse use;
 	ChatcryptDekRow row;
 
 	return inspect(envelope, &info, &use) == CC_OK &&
-		chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), info.dek_version, &row) &&
+		chatcrypt_store_dek(chat_id, chatcrypt_keyuse_purpose(use), info.dek_version, &row) &&
 		row.state == CHATCRYPT_DEK_DESTROYED &&
-		!chatcrypt_store_dek(chat_id, chatcrypt_purpose_of(use), 0, &row);
+		!chatcrypt_store_dek(chat_id, chatcrypt_keyuse_purpose(use), 0, &row);
 }
 
 /* Where the key is not there and that raises, the ring notes it. */
@@ -290,12 +291,12 @@ note_failed_open(const uint8 *chat_id, const bytea *envelope, cc_status why)
 	if (why == CC_ERR_NO_KEY && inspect(envelope, &info, &use) == CC_OK)
 		chatcrypt_keyring_note_no_key(chat_id, use, info.dek_version);
 	else
-		chatcrypt_failed_opens_note_bytes(why);
+		chatcrypt_failedopens_note_bytes(why);
 }
 
 bytea *
-chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-			   const bytea *envelope, const ChatcryptAad *aad, ChatcryptOnFailure on_failure)
+chatcrypt_seal_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+					const bytea *envelope, const ChatcryptAad *aad, ChatcryptOnFailure on_failure)
 {
 	cc_status	why;
 	struct varlena *plaintext = open_into(chat_id, message_id, envelope, aad, on_failure, NULL,
@@ -310,7 +311,7 @@ chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 	}
 	if (why == CC_ERR_NO_KEY)
 	{
-		if (chatcrypt_was_destroyed(chat_id, envelope))
+		if (chatcrypt_seal_was_destroyed(chat_id, envelope))
 		{
 			note_failed_open(chat_id, envelope, why);
 			return NULL;
@@ -327,9 +328,9 @@ chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]
 }
 
 bytea *
-chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-				const bytea *envelope, const ChatcryptAad *aad, ChatcryptKmsJob *failure,
-				cc_status *why)
+chatcrypt_seal_probe(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+					 const bytea *envelope, const ChatcryptAad *aad, ChatcryptKmsJob *failure,
+					 cc_status *why)
 {
 	memset(failure, 0, sizeof(*failure));
 	return open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_NULL, failure, why);
@@ -355,12 +356,13 @@ raise_not_text(bool is_utf8, const uint8 *chat_id, const uint8 *message_id)
 }
 
 text *
-chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-					const bytea *envelope, const ChatcryptAad *aad, ChatcryptOnFailure on_failure)
+chatcrypt_seal_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+						 const bytea *envelope, const ChatcryptAad *aad,
+						 ChatcryptOnFailure on_failure)
 {
-	struct varlena *plaintext = chatcrypt_open(chat_id, message_id, envelope, aad,
-											   on_failure == CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT ?
-											   CHATCRYPT_FAIL_RAISE : on_failure);
+	struct varlena *plaintext = chatcrypt_seal_open(chat_id, message_id, envelope, aad,
+													on_failure == CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT ?
+													CHATCRYPT_FAIL_RAISE : on_failure);
 	text	   *result;
 	bool		is_utf8;
 
@@ -403,15 +405,15 @@ reseal(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const by
 }
 
 bytea *
-chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-				 const bytea *envelope, const ChatcryptAad *aad, cc_status *why)
+chatcrypt_seal_again(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+					 const bytea *envelope, const ChatcryptAad *aad, cc_status *why)
 {
 	return reseal(chatcrypt_keyring_seal, chat_id, message_id, envelope, aad, why);
 }
 
 bytea *
-chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-						 const bytea *envelope, const ChatcryptAad *aad, cc_status *why)
+chatcrypt_seal_again_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+							 const bytea *envelope, const ChatcryptAad *aad, cc_status *why)
 {
 	return reseal(data_key, chat_id, message_id, envelope, aad, why);
 }

@@ -23,7 +23,7 @@ typedef struct ChatcryptAad
 } ChatcryptAad;
 
 /* What a caller gave, which stays where it is; NULL for NULL. */
-extern const ChatcryptAad *chatcrypt_aad(ChatcryptAad *aad, const bytea *given);
+extern const ChatcryptAad *chatcrypt_seal_aad(ChatcryptAad *aad, const bytea *given);
 
 /*
  * Seals len bytes of plaintext under the chat's active key.  aad may be NULL.
@@ -49,10 +49,10 @@ extern CC_MUST_CHECK cc_status chatcrypt_seal_inspect(const bytea *envelope, cc_
 													  ChatcryptUse *use);
 
 /* The key version that an envelope of any format names; 0 for what is no envelope. */
-extern int32 chatcrypt_envelope_version(const struct varlena *envelope);
+extern int32 chatcrypt_seal_version(const struct varlena *envelope);
 
 /* The same of one that was just made: raises where that cannot be read. */
-extern int32 chatcrypt_fresh_envelope_version(const struct varlena *envelope);
+extern int32 chatcrypt_seal_fresh_version(const struct varlena *envelope);
 
 /*
  * What is to become of an envelope that does not open: an error, or NULL.  A KMS
@@ -63,44 +63,47 @@ typedef enum ChatcryptOnFailure
 {
 	CHATCRYPT_FAIL_RAISE,
 	CHATCRYPT_FAIL_NULL,
-	CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_DESTROYED,	/* as chatcrypt_was_destroyed() says */
+	CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_DESTROYED,	/* as chatcrypt_seal_was_destroyed() says */
 	CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT
 } ChatcryptOnFailure;
 
 /* What chatcrypt.on_decrypt_error wants of the views. */
-extern ChatcryptOnFailure chatcrypt_on_failure_in_views(void);
+extern ChatcryptOnFailure chatcrypt_seal_on_failure_in_views(void);
 
 /*
  * Was what the envelope holds destroyed on purpose, with all keys of its chat?  A key that
  * was destroyed while the chat has a newer one was purged because nothing named it: an
  * envelope that does is damage.
  */
-extern bool chatcrypt_was_destroyed(const uint8 chat_id[CC_ID_LEN], const bytea *envelope);
+extern bool chatcrypt_seal_was_destroyed(const uint8 chat_id[CC_ID_LEN], const bytea *envelope);
 
-extern bytea *chatcrypt_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-							 const bytea *envelope, const ChatcryptAad *aad,
-							 ChatcryptOnFailure on_failure);
-extern text *chatcrypt_open_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-								 const bytea *envelope, const ChatcryptAad *aad,
-								 ChatcryptOnFailure on_failure);
+extern bytea *chatcrypt_seal_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+								  const bytea *envelope, const ChatcryptAad *aad,
+								  ChatcryptOnFailure on_failure);
+extern text *chatcrypt_seal_open_text(const uint8 chat_id[CC_ID_LEN],
+									  const uint8 message_id[CC_ID_LEN],
+									  const bytea *envelope, const ChatcryptAad *aad,
+									  ChatcryptOnFailure on_failure);
 
 /*
  * For what must go on while a KMS is down: NULL where it does not open, and where
  * the KMS does not give the key; then failure says so, as chatcrypt_keyring_probe()
  * does.  The plaintext is the caller's to wipe.
  */
-extern bytea *chatcrypt_probe(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-							  const bytea *envelope, const ChatcryptAad *aad,
-							  ChatcryptKmsJob *failure, cc_status *why);
+extern bytea *chatcrypt_seal_probe(const uint8 chat_id[CC_ID_LEN],
+								   const uint8 message_id[CC_ID_LEN],
+								   const bytea *envelope, const ChatcryptAad *aad,
+								   ChatcryptKmsJob *failure, cc_status *why);
 
 /*
  * Seals what an envelope holds anew, under the chat's active key.  The plaintext
  * never leaves this function.  NULL, with why, where it does not open.
  */
-extern bytea *chatcrypt_reseal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-							   const bytea *envelope, const ChatcryptAad *aad, cc_status *why);
-extern bytea *chatcrypt_reseal_as_data(const uint8 chat_id[CC_ID_LEN],
-									   const uint8 message_id[CC_ID_LEN], const bytea *envelope,
-									   const ChatcryptAad *aad, cc_status *why);
+extern bytea *chatcrypt_seal_again(const uint8 chat_id[CC_ID_LEN],
+								   const uint8 message_id[CC_ID_LEN],
+								   const bytea *envelope, const ChatcryptAad *aad, cc_status *why);
+extern bytea *chatcrypt_seal_again_as_data(const uint8 chat_id[CC_ID_LEN],
+										   const uint8 message_id[CC_ID_LEN], const bytea *envelope,
+										   const ChatcryptAad *aad, cc_status *why);
 
 #endif

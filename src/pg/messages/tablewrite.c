@@ -29,7 +29,7 @@ without_right_to_write(const PlannedStmt *plan)
 	PlannedStmt *copy = makeNode(PlannedStmt);
 
 	memcpy(copy, plan, sizeof(PlannedStmt));
-	chatcrypt_ask_no_right_to_write(copy, chatcrypt_store_relation("sealed_message"));
+	chatcrypt_ask_no_right_to_write(copy, chatcrypt_relations_find("sealed_message"));
 	return copy;
 }
 

@@ -19,13 +19,13 @@ static bool updating;
 static bool some_did_not_open;	/* in the innermost query */
 
 bool
-chatcrypt_messages_updating(void)
+chatcrypt_unopened_is_updating(void)
 {
 	return updating;
 }
 
 void
-chatcrypt_messages_note_unopened(void)
+chatcrypt_unopened_note(void)
 {
 	some_did_not_open = true;
 }
@@ -43,7 +43,7 @@ updates_the_view(QueryDesc *query)
 		return false;
 	plan = (const ModifyTable *) query->plannedstmt->planTree;
 	target = rt_fetch(linitial_int(plan->resultRelations), query->plannedstmt->rtable);
-	return target->relkind == RELKIND_VIEW && chatcrypt_is_messages_view(target->relid);
+	return target->relkind == RELKIND_VIEW && chatcrypt_viewplan_is_messages(target->relid);
 }
 
 static void
@@ -84,7 +84,7 @@ chatcrypt_unopened_install_hooks(void)
  * the same statement reads: that must not take the place of a body that is there.
  */
 void
-chatcrypt_refuse_to_erase_unread(const Row *old, const Row *given)
+chatcrypt_unopened_refuse_to_erase(const Row *old, const Row *given)
 {
 	if (old->nulls[MESSAGE_BODY] || !given->nulls[MESSAGE_BODY] || !some_did_not_open)
 		return;

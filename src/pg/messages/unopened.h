@@ -12,14 +12,14 @@
  * computes every column of the old row, wanted or not: a body that does not open
  * must not keep the rest of its row from being changed.
  */
-extern bool chatcrypt_messages_updating(void);
+extern bool chatcrypt_unopened_is_updating(void);
 
 /* Tells that such a query read NULL for a body that does not open. */
-extern void chatcrypt_messages_note_unopened(void);
+extern void chatcrypt_unopened_note(void);
 
 /* Raises where the new row would erase a body because another did not open. */
-extern void chatcrypt_refuse_to_erase_unread(const ChatcryptMessageRow *old,
-											 const ChatcryptMessageRow *given);
+extern void chatcrypt_unopened_refuse_to_erase(const ChatcryptMessageRow *old,
+											   const ChatcryptMessageRow *given);
 
 extern void chatcrypt_unopened_install_hooks(void);
 

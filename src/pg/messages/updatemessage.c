@@ -40,7 +40,7 @@ typedef ChatcryptMessageRow Row;
 static bool
 lock_row_as_read(Datum message_id)
 {
-	Relation	table = table_open(chatcrypt_store_relation("sealed_message"), RowExclusiveLock);
+	Relation	table = table_open(chatcrypt_relations_find("sealed_message"), RowExclusiveLock);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
 	TM_FailureData failure;
 	ScanKeyData key;
@@ -49,7 +49,7 @@ lock_row_as_read(Datum message_id)
 	TM_Result	result = TM_SelfModified;
 
 	ScanKeyInit(&key, MESSAGE_ID + 1, BTEqualStrategyNumber, F_UUID_EQ, message_id);
-	scan = systable_beginscan(table, chatcrypt_store_relation("sealed_message_pkey"), true,
+	scan = systable_beginscan(table, chatcrypt_relations_find("sealed_message_pkey"), true,
 							  GetActiveSnapshot(), 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -110,19 +110,22 @@ reseal_unread(const Row *old, Row *stored)
 	bytea	   *plaintext;
 	text	   *volatile body = NULL;
 
-	plaintext = chatcrypt_open(DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
-							   DatumGetUUIDP(old->values[MESSAGE_ID])->data, envelope,
-							   chatcrypt_row_aad(&aad, DatumGetTimestampTz(old->values[MESSAGE_CREATED_AT]),
-												 chatcrypt_row_sender(old)), CHATCRYPT_FAIL_RAISE);
+	plaintext = chatcrypt_seal_open(DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
+									DatumGetUUIDP(old->values[MESSAGE_ID])->data, envelope,
+									chatcrypt_binding_aad(&aad,
+														  DatumGetTimestampTz(old->values[MESSAGE_CREATED_AT]),
+														  chatcrypt_messagerow_sender(old)),
+									CHATCRYPT_FAIL_RAISE);
 	PG_TRY();
 	{
-		chatcrypt_row_put_envelope(stored,
-								   chatcrypt_seal(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
-												  DatumGetUUIDP(stored->values[MESSAGE_ID])->data,
-												  VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ,
-												  chatcrypt_row_aad_for(&aad, stored)));
+		chatcrypt_messagerow_put_envelope(stored,
+										  chatcrypt_seal(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
+														 DatumGetUUIDP(stored->values[MESSAGE_ID])->data,
+														 VARDATA(plaintext),
+														 VARSIZE(plaintext) - VARHDRSZ,
+														 chatcrypt_messagerow_aad(&aad, stored)));
 		stored->nulls[MESSAGE_BODY] = false;
-		body = chatcrypt_text_from_utf8(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
+		body = chatcrypt_utf8_to_text(VARDATA(plaintext), VARSIZE(plaintext) - VARHDRSZ);
 	}
 	PG_FINALLY();
 	{
@@ -147,19 +150,19 @@ static Change
 change_of(const Row *old, const Row *given)
 {
 	Change		change = {
-		.moved = chatcrypt_rows_differ(old, given, MESSAGE_ID) ||
-			chatcrypt_rows_differ(old, given, MESSAGE_CHAT_ID),
-		.edited = chatcrypt_rows_differ(old, given, MESSAGE_BODY),
-		.dated = chatcrypt_rows_differ(old, given, MESSAGE_CREATED_AT)
+		.moved = chatcrypt_messagerow_differs(old, given, MESSAGE_ID) ||
+			chatcrypt_messagerow_differs(old, given, MESSAGE_CHAT_ID),
+		.edited = chatcrypt_messagerow_differs(old, given, MESSAGE_BODY),
+		.dated = chatcrypt_messagerow_differs(old, given, MESSAGE_CREATED_AT)
 	};
 
 	change.rebound = change.moved || change.dated ||
-		chatcrypt_rows_differ(old, given, MESSAGE_SENDER);
+		chatcrypt_messagerow_differs(old, given, MESSAGE_SENDER);
 	change.unread = !change.edited && old->nulls[MESSAGE_BODY] && !old->nulls[MESSAGE_DEK_VERSION];
 	return change;
 }
 
-/* The row is stored, and search follows; as chatcrypt_row_note_written(). */
+/* The row is stored, and search follows; as chatcrypt_messagerow_note_written(). */
 static void
 note_changed(const Change *change, const Row *old, const Row *stored, const text *body)
 {
@@ -167,7 +170,7 @@ note_changed(const Change *change, const Row *old, const Row *stored, const text
 		chatcrypt_observer()->message_removed(DatumGetUUIDP(old->values[MESSAGE_CHAT_ID])->data,
 											  DatumGetUUIDP(old->values[MESSAGE_ID])->data);
 	if (change->moved || change->edited || change->dated)
-		chatcrypt_row_note_written(stored, body);
+		chatcrypt_messagerow_note_written(stored, body);
 	else
 		chatcrypt_observer()->message_touched(DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
 											  DatumGetUUIDP(stored->values[MESSAGE_ID])->data);
@@ -181,45 +184,46 @@ note_changed(const Change *change, const Row *old, const Row *stored, const text
 static bool
 store_change(const Change *change, const Row *old, Row *stored)
 {
-	text	   *body = chatcrypt_row_body(stored);
+	text	   *body = chatcrypt_messagerow_body(stored);
 	text	   *unread = NULL;
 	volatile bool done = false;
 
 	if (change->rebound && change->unread)
 		body = unread = reseal_unread(old, stored);
 	else if (change->rebound || change->edited)
-		chatcrypt_row_seal(stored);
+		chatcrypt_messagerow_seal(stored);
 	PG_TRY();
 	{
 		done = change->rebound || change->edited ?
-			chatcrypt_store_update(stored, old->values[MESSAGE_ID]) :
-			chatcrypt_store_update_without_body(stored);
+			chatcrypt_rowstatements_update(stored, old->values[MESSAGE_ID]) :
+			chatcrypt_rowstatements_update_without_body(stored);
 		if (done)
 			note_changed(change, old, stored, body);
 	}
 	PG_FINALLY();
 	{
-		chatcrypt_wipe_text(unread);
+		chatcrypt_utf8_wipe_text(unread);
 	}
 	PG_END_TRY();
 	return done;
 }
 
 bool
-chatcrypt_view_update(const ChatcryptViewWrite *query, const Row *old, const Row *given, Row *stored)
+chatcrypt_viewtrigger_update(const ChatcryptViewWrite *query, const Row *old, const Row *given,
+							 Row *stored)
 {
 	Change		change;
 
-	chatcrypt_row_refuse_null(given, MESSAGE_ID, "message_id");
-	chatcrypt_row_refuse_null(given, MESSAGE_CHAT_ID, "chat_id");
-	chatcrypt_row_refuse_null(given, MESSAGE_CREATED_AT, "created_at");
-	if (chatcrypt_rows_differ(old, given, MESSAGE_DEK_VERSION))
-		chatcrypt_row_refuse_dek_version();
+	chatcrypt_messagerow_refuse_null(given, MESSAGE_ID, "message_id");
+	chatcrypt_messagerow_refuse_null(given, MESSAGE_CHAT_ID, "chat_id");
+	chatcrypt_messagerow_refuse_null(given, MESSAGE_CREATED_AT, "created_at");
+	if (chatcrypt_messagerow_differs(old, given, MESSAGE_DEK_VERSION))
+		chatcrypt_messagerow_refuse_dek_version();
 	if (!query->rows_are_locked && !lock_row_as_read(old->values[MESSAGE_ID]))
 		return false;
-	chatcrypt_check_change_by_actor(old, given);
+	chatcrypt_actorrules_check_change(old, given);
 
-	chatcrypt_refuse_to_erase_unread(old, given);
+	chatcrypt_unopened_refuse_to_erase(old, given);
 	change = change_of(old, given);
 	*stored = *given;
 	return store_change(&change, old, stored);

@@ -86,18 +86,19 @@ static bool
 hidden_in_another_chat(const Row *row)
 {
 	TupleDesc	desc;
-	HeapTuple	message = chatcrypt_find_row("sealed_message", "sealed_message_pkey", InvalidOid, F_UUID_EQ,
-											 row->values[MESSAGE_ID], &desc);
+	HeapTuple	message = chatcrypt_store_find_row("sealed_message", "sealed_message_pkey",
+												   InvalidOid, F_UUID_EQ,
+												   row->values[MESSAGE_ID], &desc);
 	Row			there;
 
 	if (message == NULL)
 		return false;
 	for (int i = MESSAGE_ID; i <= MESSAGE_SENDER; i++)
 		there.values[i] = heap_getattr(message, i + 1, desc, &there.nulls[i]);
-	if (chatcrypt_rows_differ(row, &there, MESSAGE_CHAT_ID))
+	if (chatcrypt_messagerow_differs(row, &there, MESSAGE_CHAT_ID))
 		return true;
-	chatcrypt_require_own("message", DatumGetUUIDP(there.values[MESSAGE_CHAT_ID])->data,
-						  chatcrypt_row_sender(&there));
+	chatcrypt_moderation_require_own("message", DatumGetUUIDP(there.values[MESSAGE_CHAT_ID])->data,
+									 chatcrypt_messagerow_sender(&there));
 	return false;
 }
 
@@ -119,31 +120,32 @@ put_message(const Row *given, Row *stored)
 		if (existing == OF_ANOTHER_CHAT)
 			return false;
 		if (existing == OF_THIS_CHAT)
-			chatcrypt_require_own("message", DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
-								  chatcrypt_row_sender(stored));
+			chatcrypt_moderation_require_own("message",
+											 DatumGetUUIDP(stored->values[MESSAGE_CHAT_ID])->data,
+											 chatcrypt_messagerow_sender(stored));
 		else if (chatcrypt_actor() != NULL && hidden_in_another_chat(stored))
 			return false;
-		chatcrypt_row_seal(stored);
-		if (chatcrypt_store_upsert(stored))
+		chatcrypt_messagerow_seal(stored);
+		if (chatcrypt_rowstatements_upsert(stored))
 			return true;
 	}
 	return false;
 }
 
 ChatcryptPutOutcome
-chatcrypt_put(const Row *given, bool replace)
+chatcrypt_upsert_put(const Row *given, bool replace)
 {
 	Row			stored = *given;
 	ChatcryptPutOutcome outcome;
 
-	chatcrypt_row_refuse_null(given, MESSAGE_ID, "message_id");
+	chatcrypt_messagerow_refuse_null(given, MESSAGE_ID, "message_id");
 	chatcrypt_rowdefaults_fill(&stored);
-	chatcrypt_row_seal(&stored);
-	outcome = chatcrypt_insert_unless_there(&stored);
+	chatcrypt_messagerow_seal(&stored);
+	outcome = chatcrypt_upsert_insert_unless_there(&stored);
 	if (outcome == CHATCRYPT_PUT_IGNORED && replace)
 		outcome = put_message(given, &stored) ? CHATCRYPT_PUT_REPLACED : CHATCRYPT_PUT_REFUSED;
 	if (outcome == CHATCRYPT_PUT_INSERTED || outcome == CHATCRYPT_PUT_REPLACED)
-		chatcrypt_row_note_written(&stored, chatcrypt_row_body(given));
+		chatcrypt_messagerow_note_written(&stored, chatcrypt_messagerow_body(given));
 	return outcome;
 }
 
@@ -163,16 +165,16 @@ chatcrypt_put_message(PG_FUNCTION_ARGS)
 	Row			given;
 	Row			stored;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	given.nulls[MESSAGE_DEK_VERSION] = true;
 	for (int i = 0; i < (int) lengthof(columns); i++)
 	{
 		given.nulls[columns[i]] = PG_ARGISNULL(i);
 		given.values[columns[i]] = PG_GETARG_DATUM(i);
 	}
-	chatcrypt_row_refuse_null(&given, MESSAGE_ID, "message_id");
+	chatcrypt_messagerow_refuse_null(&given, MESSAGE_ID, "message_id");
 	if (!put_message(&given, &stored))
 		PG_RETURN_NULL();
-	chatcrypt_row_note_written(&stored, chatcrypt_row_body(&given));
+	chatcrypt_messagerow_note_written(&stored, chatcrypt_messagerow_body(&given));
 	PG_RETURN_BOOL(true);
 }

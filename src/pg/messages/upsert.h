@@ -21,10 +21,10 @@ typedef enum ChatcryptPutOutcome
  * Inserts a message whose id is given, or does with the one that has this id what the
  * caller wants; as the current user.  The row is as the view has it.
  */
-extern ChatcryptPutOutcome chatcrypt_put(const ChatcryptMessageRow *given, bool replace);
+extern ChatcryptPutOutcome chatcrypt_upsert_put(const ChatcryptMessageRow *given, bool replace);
 
 /* Stores a row as the table has it, unless its id is there: never CHATCRYPT_PUT_REPLACED. */
-extern ChatcryptPutOutcome chatcrypt_insert_unless_there(ChatcryptMessageRow *row);
+extern ChatcryptPutOutcome chatcrypt_upsert_insert_unless_there(ChatcryptMessageRow *row);
 
 #endif
 

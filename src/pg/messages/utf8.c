@@ -13,7 +13,7 @@
 #include "pg/messages/utf8.h"
 
 char *
-chatcrypt_text_to_utf8(const text *given, Size *len)
+chatcrypt_utf8_of_text(const text *given, Size *len)
 {
 	char	   *plain = VARDATA_ANY(given);
 	char	   *utf8;
@@ -72,7 +72,7 @@ chatcrypt_utf8_as_text(struct varlena *plaintext)
 }
 
 text *
-chatcrypt_text_from_utf8(const char *utf8, Size len)
+chatcrypt_utf8_to_text(const char *utf8, Size len)
 {
 	if (!pg_verify_mbstr(PG_UTF8, utf8, len, true))
 		return NULL;
@@ -82,7 +82,7 @@ chatcrypt_text_from_utf8(const char *utf8, Size len)
 }
 
 void
-chatcrypt_wipe_text(text *plaintext)
+chatcrypt_utf8_wipe_text(text *plaintext)
 {
 	if (plaintext != NULL)
 		cc_wipe(VARDATA_ANY(plaintext), VARSIZE_ANY_EXHDR(plaintext));

@@ -10,13 +10,13 @@
  * Text of the server's encoding as UTF-8: its own bytes where it is that already.  NULL
  * where a server without an encoding holds something else.  The caller wipes copies.
  */
-extern char *chatcrypt_text_to_utf8(const text *given, Size *len);
+extern char *chatcrypt_utf8_of_text(const text *given, Size *len);
 
 /*
  * The reverse: a new text; NULL for what is no UTF-8, or cannot be shown in the server's
  * encoding.
  */
-extern text *chatcrypt_text_from_utf8(const char *utf8, Size len);
+extern text *chatcrypt_utf8_to_text(const char *utf8, Size len);
 
 /*
  * The same of a plaintext that is the caller's: itself, where it is in the server's encoding
@@ -25,6 +25,6 @@ extern text *chatcrypt_text_from_utf8(const char *utf8, Size len);
 extern text *chatcrypt_utf8_as_text(struct varlena *plaintext);
 
 /* For a caller that has opened a text and is done with it; NULL for none. */
-extern void chatcrypt_wipe_text(text *plaintext);
+extern void chatcrypt_utf8_wipe_text(text *plaintext);
 
 #endif

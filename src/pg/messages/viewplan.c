@@ -45,15 +45,15 @@ static planner_hook_type previous_planner;
 static ExecutorStart_hook_type previous_executor_start;
 
 bool
-chatcrypt_is_messages_view(Oid relation)
+chatcrypt_viewplan_is_messages(Oid relation)
 {
-	return chatcrypt_store_is_named(relation, "messages");
+	return chatcrypt_relations_is_named(relation, "messages");
 }
 
 static bool
 is_target(const RangeTblEntry *entry)
 {
-	return entry->relkind == RELKIND_VIEW && chatcrypt_is_messages_view(entry->relid);
+	return entry->relkind == RELKIND_VIEW && chatcrypt_viewplan_is_messages(entry->relid);
 }
 
 /* ---------- planning ---------- */
@@ -84,7 +84,7 @@ subquery_of_target(const Query *update)
 static void
 lock_rows_of(Query *view)
 {
-	Oid			table = chatcrypt_store_relation("sealed_message");
+	Oid			table = chatcrypt_relations_find("sealed_message");
 	ListCell   *cell;
 
 	foreach(cell, view->jointree->fromlist)
@@ -161,7 +161,7 @@ static PlannedStmt *
 plan_query(CHATCRYPT_PLANNER_PARAMETERS)
 {
 	prepare_query(parse);
-	chatcrypt_plan_numbers(parse);
+	chatcrypt_numberplan_rewrite(parse);
 	return chatcrypt_call_planner(previous_planner);
 }
 
@@ -196,8 +196,9 @@ tell_triggers(const ModifyTableState *write)
 	{
 		ResultRelInfo *target = &write->resultRelInfo[i];
 
-		if (target->ri_RelationDesc->rd_rel->relkind == RELKIND_VIEW && target->ri_TrigDesc != NULL &&
-			chatcrypt_is_messages_view(RelationGetRelid(target->ri_RelationDesc)))
+		if (target->ri_RelationDesc->rd_rel->relkind == RELKIND_VIEW &&
+			target->ri_TrigDesc != NULL &&
+			chatcrypt_viewplan_is_messages(RelationGetRelid(target->ri_RelationDesc)))
 			tell_trigger(write, target);
 	}
 }

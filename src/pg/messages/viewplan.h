@@ -7,7 +7,7 @@
 #define CHATCRYPT_VIEWPLAN_H
 
 /* Raises for nothing: databases without the extension come here too. */
-extern bool chatcrypt_is_messages_view(Oid relation);
+extern bool chatcrypt_viewplan_is_messages(Oid relation);
 
 extern void chatcrypt_viewplan_install_hooks(void);
 

@@ -132,7 +132,8 @@ insert_row(TriggerData *trigger, FmgrInfo *function)
 
 	take_row(trigger->tg_trigtuple, view, &shown, &given);
 	check_numbers(&shown, &nothing);
-	if (!chatcrypt_view_insert(chatcrypt_view_write(function), function->fn_mcxt, &given, &stored))
+	if (!chatcrypt_viewtrigger_insert(chatcrypt_view_write(function), function->fn_mcxt, &given,
+									  &stored))
 		return NULL;
 	return row_for_returning(view, &given, &stored);
 }
@@ -150,7 +151,7 @@ update_row(TriggerData *trigger, FmgrInfo *function)
 	take_row(trigger->tg_trigtuple, view, &before, &old);
 	take_row(trigger->tg_newtuple, view, &after, &given);
 	check_numbers(&after, &before);
-	if (!chatcrypt_view_update(chatcrypt_view_write(function), &old, &given, &stored))
+	if (!chatcrypt_viewtrigger_update(chatcrypt_view_write(function), &old, &given, &stored))
 		return NULL;
 	return row_for_returning(view, &given, &stored);
 }
@@ -168,7 +169,7 @@ chatcrypt_write_message(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("chatcrypt_internal.write_message() must be called as the trigger of chatcrypt.messages")));
 	check_columns(RelationGetDescr(trigger->tg_relation));
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_WRITE);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_WRITE);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		return PointerGetDatum(insert_row(trigger, fcinfo->flinfo));
 	return PointerGetDatum(update_row(trigger, fcinfo->flinfo));

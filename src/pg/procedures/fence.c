@@ -84,8 +84,8 @@ chatcrypt_fence_lower(void)
 void
 chatcrypt_fence_raise(void)
 {
-	CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("dek"));
-	CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("search_policy"));
+	CacheInvalidateRelcacheByRelid(chatcrypt_relations_find("dek"));
+	CacheInvalidateRelcacheByRelid(chatcrypt_relations_find("search_policy"));
 	chatcrypt_work_commit();
 	note_running(InvalidTransactionId);
 	hold_time = FIRST_HOLD;

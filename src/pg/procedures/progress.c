@@ -202,7 +202,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_note_progress);
 Datum
 chatcrypt_note_progress(PG_FUNCTION_ARGS)
 {
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	if (PG_ARGISNULL(0))
 		chatcrypt_progress_end();
 	else

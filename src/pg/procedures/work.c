@@ -168,7 +168,7 @@ chatcrypt_work_try(ChatcryptStep step, void *arg)
 }
 
 bool
-chatcrypt_is_out(const ChatcryptOutages *outages, const char *kms_key)
+chatcrypt_work_is_out(const ChatcryptOutages *outages, const char *kms_key)
 {
 	ListCell   *cell;
 
@@ -179,7 +179,7 @@ chatcrypt_is_out(const ChatcryptOutages *outages, const char *kms_key)
 }
 
 bool
-chatcrypt_is_outage(const ChatcryptKmsJob *job)
+chatcrypt_work_is_outage(const ChatcryptKmsJob *job)
 {
 	return job->another_key ||
 		(!job->wrong_key && !cc_kms_outcome_is_of_item(job->outcome) &&
@@ -222,7 +222,7 @@ find_failure(const ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJo
 }
 
 const ChatcryptKmsJob *
-chatcrypt_outage_of(const ChatcryptOutages *outages, const char *kms_key)
+chatcrypt_work_outage_of(const ChatcryptOutages *outages, const char *kms_key)
 {
 	ListCell   *cell;
 
@@ -230,7 +230,8 @@ chatcrypt_outage_of(const ChatcryptOutages *outages, const char *kms_key)
 	{
 		const Failure *failure = lfirst(cell);
 
-		if (chatcrypt_is_outage(&failure->first) && strcmp(failure->first.kms_key, kms_key) == 0)
+		if (chatcrypt_work_is_outage(&failure->first) && strcmp(failure->first.kms_key,
+																kms_key) == 0)
 			return &failure->first;
 	}
 	return NULL;
@@ -255,17 +256,17 @@ add_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJob *job)
 }
 
 void
-chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJob *job)
+chatcrypt_work_note_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJob *job)
 {
 	Failure    *failure;
 
-	if (chatcrypt_is_out(outages, job->kms_key))
+	if (chatcrypt_work_is_out(outages, job->kms_key))
 		return;
 	failure = find_failure(outages, op, job);
 	if (failure == NULL)
 		failure = add_failure(outages, op, job);
 	failure->count++;
-	if (chatcrypt_is_outage(job))
+	if (chatcrypt_work_is_outage(job))
 		put_out(outages, job->kms_key);
 }
 
@@ -282,7 +283,7 @@ report_failure(Failure *failure)
 {
 	ErrorData  *error = error_of(raise_failure, failure);
 
-	if (chatcrypt_is_outage(&failure->first))
+	if (chatcrypt_work_is_outage(&failure->first))
 		error->message = psprintf("%s, and the other keys of \"%s\" are left as they are",
 								  error->message, failure->first.kms_key);
 	else if (failure->count > 1)
@@ -292,7 +293,7 @@ report_failure(Failure *failure)
 }
 
 void
-chatcrypt_report_failures(ChatcryptOutages *outages)
+chatcrypt_work_report_failures(ChatcryptOutages *outages)
 {
 	ListCell   *cell;
 
@@ -308,7 +309,7 @@ raise_outage(void *arg)
 }
 
 void
-chatcrypt_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job)
+chatcrypt_work_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job)
 {
 	ChatcryptKmsJob failed = *job;
 
@@ -318,7 +319,7 @@ chatcrypt_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job)
 }
 
 int
-chatcrypt_batch_argument(FunctionCallInfo fcinfo, int n)
+chatcrypt_work_batch_argument(FunctionCallInfo fcinfo, int n)
 {
 	if (PG_ARGISNULL(n) || PG_GETARG_INT32(n) < 1)
 		ereport(ERROR,
@@ -328,7 +329,7 @@ chatcrypt_batch_argument(FunctionCallInfo fcinfo, int n)
 }
 
 int64
-chatcrypt_limit_argument(FunctionCallInfo fcinfo, int n, const char *name)
+chatcrypt_work_limit_argument(FunctionCallInfo fcinfo, int n, const char *name)
 {
 	if (PG_ARGISNULL(n))
 		return PG_INT64_MAX;

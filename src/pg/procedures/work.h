@@ -55,28 +55,28 @@ typedef struct ChatcryptOutages
 } ChatcryptOutages;
 
 /* Did the job fail for a reason of its own, or would every other with this key? */
-extern bool chatcrypt_is_outage(const ChatcryptKmsJob *job);
+extern bool chatcrypt_work_is_outage(const ChatcryptKmsJob *job);
 
 /* A job that failed with a key service that is out of order; NULL where none was noted. */
-extern const ChatcryptKmsJob *chatcrypt_outage_of(const ChatcryptOutages *outages,
-												  const char *kms_key);
+extern const ChatcryptKmsJob *chatcrypt_work_outage_of(const ChatcryptOutages *outages,
+													   const char *kms_key);
 
-extern bool chatcrypt_is_out(const ChatcryptOutages *outages, const char *kms_key);
+extern bool chatcrypt_work_is_out(const ChatcryptOutages *outages, const char *kms_key);
 
 /* A job that failed, perhaps because its whole key service is out of order. */
-extern void chatcrypt_note_failure(ChatcryptOutages *outages, cc_kms_op op,
-								   const ChatcryptKmsJob *job);
+extern void chatcrypt_work_note_failure(ChatcryptOutages *outages, cc_kms_op op,
+										const ChatcryptKmsJob *job);
 
 /* At the end: one WARNING for each KMS key and reason. */
-extern void chatcrypt_report_failures(ChatcryptOutages *outages);
+extern void chatcrypt_work_report_failures(ChatcryptOutages *outages);
 
 /* A job that says of the whole key that it cannot be used: a WARNING, and it is out. */
-extern void chatcrypt_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job);
+extern void chatcrypt_work_note_outage(ChatcryptOutages *outages, const ChatcryptKmsJob *job);
 
 /* An argument that says how many rows a batch has; raises for NULL and for less than one. */
-extern int	chatcrypt_batch_argument(FunctionCallInfo fcinfo, int n);
+extern int	chatcrypt_work_batch_argument(FunctionCallInfo fcinfo, int n);
 
 /* An argument such as max_keys: the largest number there is for NULL; raises for less than 0. */
-extern int64 chatcrypt_limit_argument(FunctionCallInfo fcinfo, int n, const char *name);
+extern int64 chatcrypt_work_limit_argument(FunctionCallInfo fcinfo, int n, const char *name);
 
 #endif

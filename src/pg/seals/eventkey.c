@@ -29,7 +29,7 @@ key_id(void)
 {
 	static const uint8 no_chat[CC_ID_LEN];
 
-	return chatcrypt_key_id(no_chat, CHATCRYPT_PURPOSE_EVENTS, KEY_VERSION);
+	return chatcrypt_keytypes_key_id(no_chat, CHATCRYPT_PURPOSE_EVENTS, KEY_VERSION);
 }
 
 /* A value of the first row of the last statement, copied out of SPI's memory. */
@@ -47,7 +47,7 @@ bytes_of_result(MemoryContext context, int column)
 }
 
 bool
-chatcrypt_event_key_read(ChatcryptEventKey *key)
+chatcrypt_eventkey_read(ChatcryptEventKey *key)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ChatcryptOwnerScope scope;
@@ -64,7 +64,8 @@ chatcrypt_event_key_read(ChatcryptEventKey *key)
 		key->kms_key = MemoryContextStrdup(context,
 										   TextDatumGetCString(chatcrypt_owner_value(&isnull)));
 		key->wrapped = bytes_of_result(context, 2);
-		memcpy(key->id.kcv, VARDATA(bytes_of_result(context, 3)), CC_KCV_LEN);	/* CHECKed to be that long */
+		memcpy(key->id.kcv, VARDATA(bytes_of_result(context, 3)),
+			   CC_KCV_LEN);	/* CHECKed to be that long */
 	}
 	chatcrypt_owner_end(&scope);
 	return found;
@@ -76,11 +77,11 @@ wrapping_of_server(ChatcryptWrapping *wrapping)
 {
 	chatcrypt_tenant_wrapping("default", wrapping);
 	wrapping->kms_key = pstrdup(chatcrypt_default_kms_key);
-	chatcrypt_check_kms_key(wrapping->kms_key);
+	chatcrypt_tenant_check_kms_key(wrapping->kms_key);
 }
 
 void
-chatcrypt_event_key_make(void)
+chatcrypt_eventkey_make(void)
 {
 	ChatcryptNewDek key = {.id = key_id()};
 	ChatcryptWrapping wrapping;
@@ -88,10 +89,10 @@ chatcrypt_event_key_make(void)
 	ChatcryptArg args[3];
 
 	wrapping_of_server(&wrapping);
-	chatcrypt_generate_deks(&wrapping, &key, 1);
+	chatcrypt_newdeks_generate(&wrapping, &key, 1);
 	args[0] = (ChatcryptArg) {TEXTOID, CStringGetTextDatum(wrapping.kms_key), false};
 	args[1] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(key.wrapped), false};
-	args[2] = chatcrypt_bytes_arg(key.id.kcv, CC_KCV_LEN);
+	args[2] = chatcrypt_owner_bytes_arg(key.id.kcv, CC_KCV_LEN);
 
 	chatcrypt_owner_begin(&scope);
 	if (!chatcrypt_tenant_settle("default", &wrapping))
@@ -116,7 +117,7 @@ unwrap(const ChatcryptEventKey *key)
 	};
 
 	chatcrypt_store_context(&key->id, job.context);
-	chatcrypt_kms_run(CC_KMS_UNWRAP, &job, 1);
+	chatcrypt_requests_run(CC_KMS_UNWRAP, &job, 1);
 	if (job.outcome == CC_KMS_OK && !job.wrong_key)
 		chatcrypt_keycache_put(&key->id, job.dek);
 	cc_wipe(job.dek, CC_DEK_LEN);
@@ -143,7 +144,7 @@ try_mac(const ChatcryptKeyId *id, const void *data, Size len, uint8 mac[CC_SHA25
 }
 
 void
-chatcrypt_event_key_warm(const ChatcryptEventKey *key)
+chatcrypt_eventkey_warm(const ChatcryptEventKey *key)
 {
 	uint8		nothing[CC_SHA256_LEN];
 
@@ -153,8 +154,8 @@ chatcrypt_event_key_warm(const ChatcryptEventKey *key)
 }
 
 void
-chatcrypt_event_key_mac(const ChatcryptEventKey *key, const void *data, Size len,
-						uint8 mac[CC_SHA256_LEN])
+chatcrypt_eventkey_mac(const ChatcryptEventKey *key, const void *data, Size len,
+					   uint8 mac[CC_SHA256_LEN])
 {
 	/* It was warm a moment ago: a miss is rare, and then the KMS is asked again. */
 	for (int try = 0; try < TRIES; try++)
@@ -170,7 +171,7 @@ chatcrypt_event_key_mac(const ChatcryptEventKey *key, const void *data, Size len
 }
 
 void
-chatcrypt_event_key_lock(const ChatcryptEventKey *key)
+chatcrypt_eventkey_lock(const ChatcryptEventKey *key)
 {
 	ChatcryptArg arg = {BYTEAOID, PointerGetDatum(key->wrapped), false};
 
@@ -197,7 +198,7 @@ wrap_again(const ChatcryptEventKey *key, const ChatcryptWrapping *wrapping, Chat
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("the key of the event chain left the key cache"),
 					 errhint("Try again.")));
-		chatcrypt_wrap_dek(wrapping, secret, moved);
+		chatcrypt_newdeks_wrap_one(wrapping, secret, moved);
 	}
 	PG_CATCH();
 	{
@@ -222,7 +223,7 @@ check_wrapped(const ChatcryptNewDek *moved, const char *kms_key)
 	};
 
 	chatcrypt_store_context(&moved->id, job.context);
-	chatcrypt_kms_run(CC_KMS_UNWRAP, &job, 1);
+	chatcrypt_requests_run(CC_KMS_UNWRAP, &job, 1);
 	if (job.outcome != CC_KMS_OK || job.wrong_key)
 		chatcrypt_kms_raise(CC_KMS_UNWRAP, &job);
 }
@@ -238,16 +239,16 @@ chatcrypt_move_event_key(PG_FUNCTION_ARGS)
 	ChatcryptWrapping wrapping;
 	ChatcryptOwnerScope scope;
 	ChatcryptEvent event = {.event = "move",
-							.purpose = chatcrypt_purpose_text(CHATCRYPT_PURPOSE_EVENTS)};
+							.purpose = chatcrypt_keytypes_purpose_text(CHATCRYPT_PURPOSE_EVENTS)};
 	ChatcryptArg args[2];
 
 	(void) fcinfo;
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.move_event_key()");
-	if (!chatcrypt_event_key_read(&key))
+	if (!chatcrypt_eventkey_read(&key))
 		PG_RETURN_BOOL(false);
 	wrapping_of_server(&wrapping);
-	chatcrypt_event_key_warm(&key);
+	chatcrypt_eventkey_warm(&key);
 	wrap_again(&key, &wrapping, &moved);
 	check_wrapped(&moved, wrapping.kms_key);
 
@@ -256,7 +257,7 @@ chatcrypt_move_event_key(PG_FUNCTION_ARGS)
 	args[0] = (ChatcryptArg) {TEXTOID, CStringGetTextDatum(wrapping.kms_key), false};
 	args[1] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(moved.wrapped), false};
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_event_key_lock(&key);
+	chatcrypt_eventkey_lock(&key);
 	chatcrypt_owner_execute("UPDATE chatcrypt.event_chain "
 							"SET kms_key = $1, encrypted_key = $2",
 							args, lengthof(args));

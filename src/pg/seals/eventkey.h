@@ -21,18 +21,18 @@ typedef struct ChatcryptEventKey
 } ChatcryptEventKey;
 
 /* False where there is none yet.  In the current memory context. */
-extern bool chatcrypt_event_key_read(ChatcryptEventKey *key);
+extern bool chatcrypt_eventkey_read(ChatcryptEventKey *key);
 
 /* Has the KMS make it, and writes the row; another session may have been faster. */
-extern void chatcrypt_event_key_make(void);
+extern void chatcrypt_eventkey_make(void);
 
 /* Asks the KMS for it, unless it is cached: to be called before anything is locked. */
-extern void chatcrypt_event_key_warm(const ChatcryptEventKey *key);
+extern void chatcrypt_eventkey_warm(const ChatcryptEventKey *key);
 
-extern void chatcrypt_event_key_mac(const ChatcryptEventKey *key, const void *data, Size len,
-									uint8 mac[CC_SHA256_LEN]);
+extern void chatcrypt_eventkey_mac(const ChatcryptEventKey *key, const void *data, Size len,
+								   uint8 mac[CC_SHA256_LEN]);
 
 /* Inside an owner scope: one sealer at a time.  Raises where the key is not this one any more. */
-extern void chatcrypt_event_key_lock(const ChatcryptEventKey *key);
+extern void chatcrypt_eventkey_lock(const ChatcryptEventKey *key);
 
 #endif

@@ -94,7 +94,7 @@ append_value(StringInfo buf, Oid type, Datum value)
 }
 
 void
-chatcrypt_event_digest(HeapTuple row, TupleDesc columns, int first, uint8 digest[CC_SHA256_LEN])
+chatcrypt_eventseal_digest(HeapTuple row, TupleDesc columns, int first, uint8 digest[CC_SHA256_LEN])
 {
 	static const char label[] = "chatcrypt/v1/key_event";
 	StringInfoData buf;
@@ -116,8 +116,8 @@ chatcrypt_event_digest(HeapTuple row, TupleDesc columns, int first, uint8 digest
 }
 
 void
-chatcrypt_seal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal,
-				   uint8 mac[CC_SHA256_LEN])
+chatcrypt_eventseal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal,
+						uint8 mac[CC_SHA256_LEN])
 {
 	static const char label[] = "chatcrypt/v1/event_seal";
 	StringInfoData buf;
@@ -131,7 +131,7 @@ chatcrypt_seal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal,
 	append_int64(&buf, seal->sealed_at);
 	append_bytes(&buf, seal->event_ids, strlen(seal->event_ids));
 	append_bytes(&buf, seal->digests, seal->digests_len);
-	chatcrypt_event_key_mac(key, buf.data, buf.len, mac);
+	chatcrypt_eventkey_mac(key, buf.data, buf.len, mac);
 	pfree(buf.data);
 }
 
@@ -160,7 +160,8 @@ has_what_a_seal_has(HeapTuple row, TupleDesc columns)
 }
 
 bool
-chatcrypt_seal_read(HeapTuple row, TupleDesc columns, ChatcryptSeal *seal, uint8 mac[CC_SHA256_LEN])
+chatcrypt_eventseal_read(HeapTuple row, TupleDesc columns, ChatcryptSeal *seal,
+						 uint8 mac[CC_SHA256_LEN])
 {
 	const bytea *digests = bytes_column(row, columns, 3);
 	const bytea *previous = bytes_column(row, columns, 6);
@@ -248,7 +249,7 @@ take_rows(ChatcryptSeal *seal, uint64 limit)
 		HeapTuple	row = SPI_tuptable->vals[i];
 
 		ids[i] = DatumGetInt64(SPI_getbinval(row, columns, 2, &isnull));
-		chatcrypt_event_digest(row, columns, 2, digests + i * CC_SHA256_LEN);
+		chatcrypt_eventseal_digest(row, columns, 2, digests + i * CC_SHA256_LEN);
 	}
 	if (count < limit)
 		{
@@ -286,11 +287,11 @@ write_seal(const ChatcryptSeal *seal, const uint8 *mac)
 	ChatcryptArg args[] = {
 		{INT8OID, Int64GetDatum(seal->number), false},
 		{TEXTOID, CStringGetTextDatum(seal->event_ids), false},
-		chatcrypt_bytes_arg(seal->digests, seal->digests_len),
+		chatcrypt_owner_bytes_arg(seal->digests, seal->digests_len),
 		{XID8OID, FullTransactionIdGetDatum(horizon), seal->horizon == 0},
 		{INT8OID, Int64GetDatum(seal->system_id), false},
-		chatcrypt_bytes_arg(seal->previous_mac, CC_SHA256_LEN),
-		chatcrypt_bytes_arg(mac, CC_SHA256_LEN),
+		chatcrypt_owner_bytes_arg(seal->previous_mac, CC_SHA256_LEN),
+		chatcrypt_owner_bytes_arg(mac, CC_SHA256_LEN),
 		{TIMESTAMPTZOID, TimestampTzGetDatum(seal->sealed_at), false}
 	};
 
@@ -311,7 +312,7 @@ notify(const ChatcryptSeal *seal, const uint8 *mac)
 	ChatcryptArg args[] = {
 		{INT8OID, Int64GetDatum(seal->number), false},
 		{TEXTOID, CStringGetTextDatum(seal->event_ids), strlen(seal->event_ids) > NOTIFY_IDS_MAX},
-		chatcrypt_bytes_arg(mac, CC_SHA256_LEN)
+		chatcrypt_owner_bytes_arg(mac, CC_SHA256_LEN)
 	};
 
 	chatcrypt_owner_execute("SELECT pg_notify('chatcrypt_key_event', json_build_object("
@@ -330,7 +331,7 @@ seal_once(const ChatcryptEventKey *key, int64 limit)
 	uint64		count;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_event_key_lock(key);
+	chatcrypt_eventkey_lock(key);
 	link_to_last(&seal);
 	count = chatcrypt_owner_execute("SELECT pg_snapshot_xmin(pg_current_snapshot()), "
 									CHATCRYPT_EVENT_COLUMNS " "
@@ -341,7 +342,7 @@ seal_once(const ChatcryptEventKey *key, int64 limit)
 	{
 		take_rows(&seal, (uint64) limit);
 		seal.sealed_at = GetCurrentTimestamp();
-		chatcrypt_seal_mac(key, &seal, mac);
+		chatcrypt_eventseal_mac(key, &seal, mac);
 		write_seal(&seal, mac);
 		notify(&seal, mac);
 	}
@@ -358,7 +359,7 @@ chatcrypt_seal_events(PG_FUNCTION_ARGS)
 	int64		limit = PG_GETARG_INT64(0);
 	ChatcryptEventKey key;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.seal_events()");
 	if (limit < 1 || limit > MOST_AT_ONCE)
 		ereport(ERROR,
@@ -367,11 +368,11 @@ chatcrypt_seal_events(PG_FUNCTION_ARGS)
 	if (!anything_to_seal())
 		PG_RETURN_INT64(0);
 
-	if (!chatcrypt_event_key_read(&key))
+	if (!chatcrypt_eventkey_read(&key))
 	{
-		chatcrypt_event_key_make();
-		(void) chatcrypt_event_key_read(&key);
+		chatcrypt_eventkey_make();
+		(void) chatcrypt_eventkey_read(&key);
 	}
-	chatcrypt_event_key_warm(&key);
+	chatcrypt_eventkey_warm(&key);
 	PG_RETURN_INT64((int64) seal_once(&key, limit));
 }

@@ -34,23 +34,23 @@ typedef struct ChatcryptSeal
 	Size		digests_len;
 } ChatcryptSeal;
 
-/* The columns of a seal, for chatcrypt_seal_read(). */
+/* The columns of a seal, for chatcrypt_eventseal_read(). */
 #define CHATCRYPT_SEAL_COLUMNS \
 	"s.seal_id, s.event_ids::text, s.event_digests, s.horizon, s.system_id, s.previous_mac, s.mac, " \
 	"s.sealed_at"
 
 /* Of the CHATCRYPT_EVENT_COLUMNS of a row, which begin at column first. */
-extern void chatcrypt_event_digest(HeapTuple row, TupleDesc columns, int first,
-								   uint8 digest[CC_SHA256_LEN]);
+extern void chatcrypt_eventseal_digest(HeapTuple row, TupleDesc columns, int first,
+									   uint8 digest[CC_SHA256_LEN]);
 
-extern void chatcrypt_seal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal,
-							   uint8 mac[CC_SHA256_LEN]);
+extern void chatcrypt_eventseal_mac(const ChatcryptEventKey *key, const ChatcryptSeal *seal,
+									uint8 mac[CC_SHA256_LEN]);
 
 /*
  * Of a row of CHATCRYPT_SEAL_COLUMNS, which may come from outside: the seal, and the MAC
  * that it claims.  False where the row cannot be a seal.  In the current memory context.
  */
-extern bool chatcrypt_seal_read(HeapTuple row, TupleDesc columns, ChatcryptSeal *seal,
-								uint8 mac[CC_SHA256_LEN]);
+extern bool chatcrypt_eventseal_read(HeapTuple row, TupleDesc columns, ChatcryptSeal *seal,
+									 uint8 mac[CC_SHA256_LEN]);
 
 #endif

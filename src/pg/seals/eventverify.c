@@ -84,7 +84,7 @@ check_event(Walk *walk, const ChatcryptSeal *seal, HeapTuple row, const uint8 *s
 		report(walk, "removed", event_id, seal->number, "The event was sealed, and is not there.");
 		return;
 	}
-	chatcrypt_event_digest(row, SPI_tuptable->tupdesc, 2, digest);
+	chatcrypt_eventseal_digest(row, SPI_tuptable->tupdesc, 2, digest);
 	if (!cc_equal(digest, sealed_digest, CC_SHA256_LEN))
 	{
 		report(walk, "altered", event_id, seal->number, "The event is not as it was sealed.");
@@ -135,11 +135,11 @@ check_seal(Walk *walk, HeapTuple row)
 	ChatcryptSeal seal = {0};
 	uint8		written[CC_SHA256_LEN];
 	uint8		right[CC_SHA256_LEN];
-	bool		readable = chatcrypt_seal_read(row, SPI_tuptable->tupdesc, &seal, written);
+	bool		readable = chatcrypt_eventseal_read(row, SPI_tuptable->tupdesc, &seal, written);
 	bool		isnull;
 
 	if (readable)
-		chatcrypt_seal_mac(&walk->key, &seal, right);
+		chatcrypt_eventseal_mac(&walk->key, &seal, right);
 	if (!readable || !cc_equal(written, right, CC_SHA256_LEN))
 	{
 		seal.number = DatumGetInt64(column(row, 1, &isnull));
@@ -266,13 +266,13 @@ chatcrypt_verify_events(PG_FUNCTION_ARGS)
 {
 	Walk		walk = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
 
-	chatcrypt_require(CHATCRYPT_MAY_AUDIT);
+	chatcrypt_rights_require(CHATCRYPT_MAY_AUDIT);
 	InitMaterializedSRF(fcinfo, 0);
 	if (!PG_ARGISNULL(0))
 		walk.known_mac = PG_GETARG_BYTEA_PP(0);
-	if (chatcrypt_event_key_read(&walk.key))
+	if (chatcrypt_eventkey_read(&walk.key))
 	{
-		chatcrypt_event_key_warm(&walk.key);
+		chatcrypt_eventkey_warm(&walk.key);
 		verify(&walk);
 	}
 	else if (any_seal() || walk.known_mac != NULL)

@@ -53,8 +53,8 @@ static bool
 is_new_chat(const uint8 *chat_id)
 {
 	TupleDesc	desc;
-	HeapTuple	row = chatcrypt_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ,
-										 PointerGetDatum(chat_id), &desc);
+	HeapTuple	row = chatcrypt_store_find_row("chat", "chat_pkey", InvalidOid, F_UUID_EQ,
+											   PointerGetDatum(chat_id), &desc);
 
 	return row != NULL && !(row->t_data->t_infomask & HEAP_UPDATED) &&
 		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row->t_data));
@@ -192,9 +192,9 @@ set_search(const uint8 *chat_id, ChatcryptPolicyRequest *request)
 	require_searchable(chat_id);
 	is_new = is_new_chat(chat_id);
 	if (request->policy.mode == CHATCRYPT_SEARCH_BLIND)
-		chatcrypt_ensure_dek(chat_id, CHATCRYPT_PURPOSE_SEARCH);
+		chatcrypt_keys_ensure(chat_id, CHATCRYPT_PURPOSE_SEARCH);
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_lock_chat(chat_id);
+	chatcrypt_keys_lock_chat(chat_id);
 	complete = apply(chat_id, request, is_new);
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);
@@ -212,7 +212,7 @@ chatcrypt_set_search(PG_FUNCTION_ARGS)
 {
 	ChatcryptPolicyRequest request;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.set_search()");
 	chatcrypt_policyrequest_parse(fcinfo, "set_search()", &request);
 	PG_RETURN_BOOL(set_search(PG_GETARG_UUID_P(0)->data, &request));

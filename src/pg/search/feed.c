@@ -63,7 +63,7 @@ static bool
 read_any_fed(const uint8 *unused, void *value)
 {
 	(void) unused;
-	*(bool *) value = !chatcrypt_has_no_rows("search_feed_chat");
+	*(bool *) value = !chatcrypt_store_has_no_rows("search_feed_chat");
 	return true;
 }
 
@@ -72,7 +72,7 @@ read_fed(const uint8 *chat_id, void *value)
 {
 	TupleDesc	desc;
 
-	*(bool *) value = chatcrypt_find_row("search_feed_chat", "search_feed_chat_pkey", InvalidOid,
+	*(bool *) value = chatcrypt_store_find_row("search_feed_chat", "search_feed_chat_pkey", InvalidOid,
 										 F_UUID_EQ, PointerGetDatum(chat_id), &desc) != NULL;
 	return true;
 }
@@ -82,13 +82,13 @@ chatcrypt_feed_is_on(void)
 {
 	static const uint8 all_chats[CC_ID_LEN];
 
-	return *(const bool *) chatcrypt_remember(&any_fed, all_chats);
+	return *(const bool *) chatcrypt_chatmemory_remember(&any_fed, all_chats);
 }
 
 static bool
 is_fed(const uint8 *chat_id)
 {
-	return chatcrypt_feed_is_on() && *(const bool *) chatcrypt_remember(&fed, chat_id);
+	return chatcrypt_feed_is_on() && *(const bool *) chatcrypt_chatmemory_remember(&fed, chat_id);
 }
 
 static void
@@ -97,7 +97,7 @@ fill_row(TupleTableSlot *slot, const uint8 *chat_id, const uint8 *message_id)
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, FEED_COLUMNS * sizeof(bool));
 	slot->tts_values[FEED_POSITION] =
-		Int64GetDatum(nextval_internal(chatcrypt_store_relation("search_feed_position_seq"),
+		Int64GetDatum(nextval_internal(chatcrypt_relations_find("search_feed_position_seq"),
 									   false));
 	slot->tts_values[FEED_CHAT_ID] = PointerGetDatum(chat_id);
 	slot->tts_values[FEED_MESSAGE_ID] = PointerGetDatum(message_id);
@@ -116,7 +116,7 @@ fill_row(TupleTableSlot *slot, const uint8 *chat_id, const uint8 *message_id)
 static void
 add_row(const uint8 *chat_id, const uint8 *message_id)
 {
-	Relation	table = table_open(chatcrypt_store_relation("search_feed"), RowExclusiveLock);
+	Relation	table = table_open(chatcrypt_relations_find("search_feed"), RowExclusiveLock);
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *result = makeNode(ResultRelInfo);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(table),
@@ -205,10 +205,10 @@ chatcrypt_resend_search_feed(PG_FUNCTION_ARGS)
 	ChatcryptOwnerScope scope;
 	uint64		chats;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.resend_search_feed()");
 	if (PG_NARGS() > 0)
-		chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
+		chatcrypt_id_refuse_null(fcinfo, 0, "the id of the chat");
 	chatcrypt_owner_begin(&scope);
 	if (PG_NARGS() == 0)
 		chats = chatcrypt_owner_execute("INSERT INTO chatcrypt.search_feed (chat_id) "

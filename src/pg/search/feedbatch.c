@@ -139,12 +139,12 @@ open_body(ChatcryptFeedBatch *batch, const Row *row, bytea **body)
 		return SAY_NO_TEXT;
 	if (is_down(batch, chat_id))
 		return SAY_NOTHING_YET;
-	*body = chatcrypt_probe(chat_id, DatumGetUUIDP(row->values[ROW_MESSAGE_ID])->data,
+	*body = chatcrypt_seal_probe(chat_id, DatumGetUUIDP(row->values[ROW_MESSAGE_ID])->data,
 							DatumGetByteaPP(row->values[ROW_ENVELOPE]),
-							chatcrypt_row_aad(&aad,
-											  DatumGetTimestampTz(row->values[ROW_BOUND_TIME]),
-											  row->nulls[ROW_SENDER] ? NULL :
-											  DatumGetTextPP(row->values[ROW_SENDER])),
+							chatcrypt_binding_aad(&aad,
+												  DatumGetTimestampTz(row->values[ROW_BOUND_TIME]),
+												  row->nulls[ROW_SENDER] ? NULL :
+												  DatumGetTextPP(row->values[ROW_SENDER])),
 							&failure, &why);
 	if (failure.outcome != CC_KMS_OK || failure.wrong_key)
 	{
@@ -181,7 +181,7 @@ static void
 put_id(ChatcryptFeedBatch *batch, const Row *row, int column)
 {
 	put(batch, "\"");
-	put(batch, chatcrypt_uuid_text(DatumGetUUIDP(row->values[column])->data));
+	put(batch, chatcrypt_id_uuid_text(DatumGetUUIDP(row->values[column])->data));
 	put(batch, "\"");
 }
 

@@ -28,7 +28,7 @@ have_all_sessions_forget(void)
 	memset(&message, 0, sizeof(message));
 	message.rc.id = SHAREDINVALRELCACHE_ID;
 	message.rc.dbId = MyDatabaseId;
-	message.rc.relId = chatcrypt_store_relation("search_feed_chat");
+	message.rc.relId = chatcrypt_relations_find("search_feed_chat");
 	SendSharedInvalidMessages(&message, 1);
 }
 

@@ -54,7 +54,7 @@ unix_ms(void)
 static int64
 draw_number(void)
 {
-	Oid			sequence = chatcrypt_store_relation("search_feed_batch");
+	Oid			sequence = chatcrypt_relations_find("search_feed_batch");
 	int64		least = unix_ms();
 	int64		number = nextval_internal(sequence, false);
 
@@ -217,13 +217,13 @@ chatcrypt_drain_search_feed(PG_FUNCTION_ARGS)
 	text	   *lines;
 
 	chatcrypt_feedleases_require("chatcrypt.drain_search_feed()");
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_FEED);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_FEED);
 	require_read_committed();
 	check_arguments(fcinfo);
 	batch = chatcrypt_feedbatch_new(PG_GETARG_TEXT_PP(2));
 	PG_TRY();
 	{
-		chatcrypt_owner_begin_as(&scope, chatcrypt_store_owner());
+		chatcrypt_owner_begin_as(&scope, chatcrypt_relations_owner());
 		drain(batch, PG_GETARG_INT32(0), PG_GETARG_INTERVAL_P(1));
 		chatcrypt_owner_end(&scope);
 	}

@@ -28,8 +28,8 @@
 void
 chatcrypt_feedleases_require(const char *function)
 {
-	chatcrypt_require(CHATCRYPT_MAY_FEED);
-	chatcrypt_refuse_actor(function);
+	chatcrypt_rights_require(CHATCRYPT_MAY_FEED);
+	chatcrypt_actor_refuse(function);
 	PreventCommandIfReadOnly(function);
 }
 

@@ -144,10 +144,10 @@ try_message(ChatcryptHits *page, const uint8 *chat_id, Oid config, const Chatcry
 	hit->place.created_at = DatumGetTimestampTz(values[ROW_CREATED_AT]);
 	memcpy(hit->chat_id.data, chat_id, CC_ID_LEN);
 	sender = nulls[ROW_SENDER] ? NULL : DatumGetTextPP(values[ROW_SENDER]);
-	body = chatcrypt_open_text(chat_id, hit->place.message_id.data,
-							   DatumGetByteaPP(values[ROW_ENVELOPE]),
-							   chatcrypt_row_aad(&aad, hit->place.created_at, sender),
-							   chatcrypt_on_failure_in_views());
+	body = chatcrypt_seal_open_text(chat_id, hit->place.message_id.data,
+									DatumGetByteaPP(values[ROW_ENVELOPE]),
+									chatcrypt_binding_aad(&aad, hit->place.created_at, sender),
+									chatcrypt_seal_on_failure_in_views());
 	if (body == NULL)
 		return;
 	PG_TRY();

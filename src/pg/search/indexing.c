@@ -151,7 +151,7 @@ chatcrypt_message_removed(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
 		(fcinfo->flinfo->fn_extra == NULL &&
-		 RelationGetRelid(trigger->tg_relation) != chatcrypt_store_relation("sealed_message")))
+		 RelationGetRelid(trigger->tg_relation) != chatcrypt_relations_find("sealed_message")))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("chatcrypt_internal.message_removed() must be called as the trigger of chatcrypt.sealed_message")));

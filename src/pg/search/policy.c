@@ -75,7 +75,7 @@ forget_configs(Datum arg, int cacheid, uint32 hashvalue)
 	(void) arg;
 	(void) cacheid;
 	(void) hashvalue;
-	chatcrypt_forget(&policies);
+	chatcrypt_chatmemory_forget(&policies);
 }
 
 static void
@@ -133,11 +133,11 @@ read_policy(const uint8 *chat_id, void *value)
 	watch_configs_once();
 	if (empty_at == now)
 		return true;
-	row = chatcrypt_find_row("search_policy", "search_policy_pkey", InvalidOid, F_UUID_EQ,
-							 PointerGetDatum(chat_id), &desc);
+	row = chatcrypt_store_find_row("search_policy", "search_policy_pkey", InvalidOid, F_UUID_EQ,
+								   PointerGetDatum(chat_id), &desc);
 	if (row != NULL)
 		fill_policy(policy, row, desc);
-	else if (chatcrypt_has_no_rows("search_policy"))
+	else if (chatcrypt_store_has_no_rows("search_policy"))
 		empty_at = now;
 	return true;
 }
@@ -145,7 +145,7 @@ read_policy(const uint8 *chat_id, void *value)
 const ChatcryptSearchPolicy *
 chatcrypt_policy_find(const uint8 chat_id[CC_ID_LEN])
 {
-	const ChatcryptSearchPolicy *policy = chatcrypt_remember(&policies, chat_id);
+	const ChatcryptSearchPolicy *policy = chatcrypt_chatmemory_remember(&policies, chat_id);
 
 	return policy->mode == CHATCRYPT_SEARCH_OFF ? NULL : policy;
 }

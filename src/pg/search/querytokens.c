@@ -48,8 +48,8 @@ chatcrypt_search_tokens(PG_FUNCTION_ARGS)
 	ChatcryptTerms terms;
 	ChatcryptQuery *query;
 
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
-	chatcrypt_require_participant(chat_id);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_READ);
+	chatcrypt_access_require_participant(chat_id);
 	chatcrypt_terms_begin(&terms, chat_id, chatcrypt_policy_require_blind(chat_id));
 	query = chatcrypt_query_parse(terms.policy.config, text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	if (query != NULL)

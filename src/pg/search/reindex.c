@@ -117,11 +117,11 @@ begin_generation(void *arg)
 
 	run->policy = *current_policy(run);
 	if (run->new_key)
-		(void) chatcrypt_rotate_purpose(run->chat_id.data, CHATCRYPT_PURPOSE_SEARCH);
+		(void) chatcrypt_keys_rotate_purpose(run->chat_id.data, CHATCRYPT_PURPOSE_SEARCH);
 	else if (!run->policy.complete)
 		return;
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_lock_chat(run->chat_id.data);
+	chatcrypt_keys_lock_chat(run->chat_id.data);
 	chatcrypt_owner_execute("UPDATE chatcrypt.search_policy "
 							"SET generation = DEFAULT, complete = false, began_empty = false, "
 							"updated_at = now() "
@@ -160,7 +160,7 @@ complete(void *arg)
 	ChatcryptOwnerScope scope;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_lock_chat(run->chat_id.data);
+	chatcrypt_keys_lock_chat(run->chat_id.data);
 	if (chatcrypt_owner_execute("UPDATE chatcrypt.search_policy "
 								"SET complete = true, updated_at = now() "
 								"WHERE chat_id = $1 AND generation = $2 AND NOT complete",
@@ -220,12 +220,12 @@ index_message(Reindex *run, uint64 row)
 	TimestampTz created_at = DatumGetTimestampTz(chatcrypt_owner_column(row, 2, &isnull));
 	Datum		sender = chatcrypt_owner_column(row, 3, &isnull);
 	ChatcryptRowAad aad;
-	const ChatcryptAad *bound = chatcrypt_row_aad(&aad, created_at,
-												  isnull ? NULL : DatumGetTextPP(sender));
+	const ChatcryptAad *bound = chatcrypt_binding_aad(&aad, created_at,
+													  isnull ? NULL : DatumGetTextPP(sender));
 	Datum		envelope = chatcrypt_owner_column(row, 4, &isnull);
 	text	   *body = isnull ? NULL :
-		chatcrypt_open_text(run->chat_id.data, id->data, DatumGetByteaPP(envelope), bound,
-							CHATCRYPT_FAIL_NULL);
+		chatcrypt_seal_open_text(run->chat_id.data, id->data, DatumGetByteaPP(envelope), bound,
+								 CHATCRYPT_FAIL_NULL);
 
 	if (body == NULL)
 	{
@@ -339,11 +339,11 @@ reindex(Reindex *run, TimestampTz until)
 static Datum
 reindex_search(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 {
-	Reindex		run = {.chat_id = *chat_id, .batch = chatcrypt_batch_argument(fcinfo, 1)};
+	Reindex		run = {.chat_id = *chat_id, .batch = chatcrypt_work_batch_argument(fcinfo, 1)};
 	TimestampTz until = chatcrypt_fence_deadline(fcinfo, 3);
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	chatcrypt_require_participant(chat_id->data);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_access_require_participant(chat_id->data);
 	run.new_key = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.reindex_search()");
 	run.batch_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt reindex batch",
@@ -377,7 +377,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_reindex_search);
 Datum
 chatcrypt_reindex_search(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
+	pg_uuid_t	id = chatcrypt_id_chat_argument(fcinfo);
 
 	return reindex_search(fcinfo, &id);
 }

@@ -97,7 +97,7 @@ begin_chat(const char *plain, ChatSearch *chat, const ChatSearch *previous, cons
 {
 	const ChatcryptSearchPolicy *policy;
 
-	chatcrypt_require_participant(chat_id);
+	chatcrypt_access_require_participant(chat_id);
 	policy = chatcrypt_policy_require_blind(chat_id);
 	if (!policy->complete && !policy->began_empty)
 		refuse_incomplete(chat_id);
@@ -314,7 +314,7 @@ search_and_return(FunctionCallInfo fcinfo, pg_uuid_t *ids, int count)
 static void
 check_caller(FunctionCallInfo fcinfo)
 {
-	chatcrypt_require_for_plaintext(CHATCRYPT_MAY_READ);
+	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_READ);
 	if (PG_ARGISNULL(ARG_CHATS) || PG_ARGISNULL(ARG_QUERY) || PG_ARGISNULL(ARG_MAX_MESSAGES))
 		refuse_argument("the chats, the query and max_messages of a search must not be null");
 }
@@ -332,7 +332,7 @@ chatcrypt_search(PG_FUNCTION_ARGS)
 	int			nchats;
 
 	check_caller(fcinfo);
-	chats = chatcrypt_chats_argument(fcinfo, &nchats);
+	chats = chatcrypt_id_chats_argument(fcinfo, &nchats);
 	if (nchats > MOST_CHATS)
 		refuse_argument("a search can have at most 10000 chats");
 	search_and_return(fcinfo, (pg_uuid_t *) ARR_DATA_PTR(chats), nchats);

@@ -143,7 +143,7 @@ chatcrypt_set_tenant_search(PG_FUNCTION_ARGS)
 	ChatcryptPolicyRequest request;
 	ChatcryptOwnerScope scope;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.set_tenant_search()");
 	chatcrypt_policyrequest_parse(fcinfo, "set_tenant_search()", &request);
 	chatcrypt_owner_begin(&scope);

@@ -42,7 +42,7 @@ enum
 bool
 chatcrypt_tokenrows_exist(void)
 {
-	Relation	table = table_open(chatcrypt_store_relation("search_token"), AccessShareLock);
+	Relation	table = table_open(chatcrypt_relations_find("search_token"), AccessShareLock);
 	bool		exist = RelationGetNumberOfBlocks(table) > 0;
 
 	table_close(table, AccessShareLock);
@@ -59,7 +59,7 @@ find_row(Relation table, const uint8 *message_id, Snapshot snapshot, ItemPointer
 
 	ScanKeyInit(&key, TOKEN_MESSAGE_ID + 1, BTEqualStrategyNumber, F_UUID_EQ,
 				PointerGetDatum(message_id));
-	scan = systable_beginscan(table, chatcrypt_store_relation("search_token_pkey"), true, snapshot,
+	scan = systable_beginscan(table, chatcrypt_relations_find("search_token_pkey"), true, snapshot,
 							  1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -96,7 +96,7 @@ remove_row(Relation table, const uint8 *message_id)
 void
 chatcrypt_tokenrows_remove(const uint8 message_id[CC_ID_LEN])
 {
-	Relation	table = table_open(chatcrypt_store_relation("search_token"), RowExclusiveLock);
+	Relation	table = table_open(chatcrypt_relations_find("search_token"), RowExclusiveLock);
 
 	remove_row(table, message_id);
 	table_close(table, NoLock);
@@ -117,7 +117,7 @@ void
 chatcrypt_tokenrows_write(const uint8 message_id[CC_ID_LEN], TimestampTz created_at,
 						  const ChatcryptTerms *terms)
 {
-	Relation	table = table_open(chatcrypt_store_relation("search_token"), RowExclusiveLock);
+	Relation	table = table_open(chatcrypt_relations_find("search_token"), RowExclusiveLock);
 	Datum		values[TOKEN_COLUMNS];
 	bool		nulls[TOKEN_COLUMNS] = {false};
 

@@ -149,7 +149,7 @@ chatcrypt_kms_raise_key(const ChatcryptKmsJob *job)
 }
 
 const char *
-chatcrypt_kms_reason(const ChatcryptKmsJob *job, const char *unavailable)
+chatcrypt_kms_error_reason(const ChatcryptKmsJob *job, const char *unavailable)
 {
 	if (job->wrong_key)
 		return "wrong key";
@@ -159,7 +159,7 @@ chatcrypt_kms_reason(const ChatcryptKmsJob *job, const char *unavailable)
 }
 
 const char *
-chatcrypt_kms_detail(const ChatcryptKmsJob *job)
+chatcrypt_kms_error_detail(const ChatcryptKmsJob *job)
 {
 	if (job->wrong_key)
 		return "the key service unwraps it to another key than the one that the row pins";

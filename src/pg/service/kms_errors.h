@@ -18,7 +18,7 @@ pg_noreturn extern void chatcrypt_kms_raise_key(const ChatcryptKmsJob *job);
  * Why a job to unwrap failed, as a short word and in full.  unavailable is the word for a
  * key service that failed, and not for this key alone.
  */
-extern const char *chatcrypt_kms_reason(const ChatcryptKmsJob *job, const char *unavailable);
-extern const char *chatcrypt_kms_detail(const ChatcryptKmsJob *job);
+extern const char *chatcrypt_kms_error_reason(const ChatcryptKmsJob *job, const char *unavailable);
+extern const char *chatcrypt_kms_error_detail(const ChatcryptKmsJob *job);
 
 #endif

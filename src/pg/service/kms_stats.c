@@ -24,7 +24,7 @@ static KmsStatus *status;
 static LWLock *lock;
 
 void
-chatcrypt_latency_add(ChatcryptLatency *latency, int64 us)
+chatcrypt_kms_stats_latency_add(ChatcryptLatency *latency, int64 us)
 {
 	double		limit = FIRST_BUCKET_US;
 	int			bucket = 0;
@@ -44,7 +44,7 @@ chatcrypt_latency_add(ChatcryptLatency *latency, int64 us)
 }
 
 double
-chatcrypt_latency_ms(const ChatcryptLatency *latency, double share)
+chatcrypt_kms_stats_latency_ms(const ChatcryptLatency *latency, double share)
 {
 	double		limit = FIRST_BUCKET_US;
 	double		left = share * latency->total;
@@ -96,7 +96,7 @@ chatcrypt_kms_stats_publish(int row, const ChatcryptKmsStats *stats)
 }
 
 void
-chatcrypt_kms_logins_publish(int row, const ChatcryptKmsLogins *logins)
+chatcrypt_kms_stats_publish_logins(int row, const ChatcryptKmsLogins *logins)
 {
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	status->logins[row] = *logins;
@@ -116,7 +116,7 @@ chatcrypt_kms_stats_read(int row, ChatcryptKmsStats *stats)
 }
 
 bool
-chatcrypt_kms_logins_read(int row, ChatcryptKmsLogins *logins)
+chatcrypt_kms_stats_read_logins(int row, ChatcryptKmsLogins *logins)
 {
 	LWLockAcquire(lock, LW_SHARED);
 	*logins = status->logins[row];

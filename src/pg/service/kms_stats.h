@@ -39,10 +39,10 @@ typedef struct ChatcryptLatency
 	uint32		counts[CHATCRYPT_LATENCY_BUCKETS];
 } ChatcryptLatency;
 
-extern void chatcrypt_latency_add(ChatcryptLatency *latency, int64 us);
+extern void chatcrypt_kms_stats_latency_add(ChatcryptLatency *latency, int64 us);
 
 /* Milliseconds that the given share of calls stayed under; -1 where there were none. */
-extern double chatcrypt_latency_ms(const ChatcryptLatency *latency, double share);
+extern double chatcrypt_kms_stats_latency_ms(const ChatcryptLatency *latency, double share);
 
 /* Calls by how they ended, and what was in them by how that ended. */
 typedef struct ChatcryptKmsCount
@@ -112,10 +112,10 @@ extern void chatcrypt_kms_stats_startup(void);
 extern void chatcrypt_kms_stats_clear(void);
 extern void chatcrypt_kms_stats_publish(int row, const ChatcryptKmsStats *stats);
 
-extern void chatcrypt_kms_logins_publish(int row, const ChatcryptKmsLogins *logins);
+extern void chatcrypt_kms_stats_publish_logins(int row, const ChatcryptKmsLogins *logins);
 
 /* False for a row that is not in use. */
 extern bool chatcrypt_kms_stats_read(int row, ChatcryptKmsStats *stats);
-extern bool chatcrypt_kms_logins_read(int row, ChatcryptKmsLogins *logins);
+extern bool chatcrypt_kms_stats_read_logins(int row, ChatcryptKmsLogins *logins);
 
 #endif

@@ -54,7 +54,7 @@ static uint32 wait_event;
 void
 chatcrypt_requests_request(void)
 {
-	chatcrypt_slots_request();
+	chatcrypt_slotdirectory_request();
 	chatcrypt_heartbeat_request();
 	chatcrypt_waits_request();
 	chatcrypt_failurelog_request();
@@ -64,7 +64,7 @@ chatcrypt_requests_request(void)
 void
 chatcrypt_requests_startup(void)
 {
-	chatcrypt_slots_startup();
+	chatcrypt_slotdirectory_startup();
 	chatcrypt_heartbeat_startup();
 	chatcrypt_waits_startup();
 	chatcrypt_failurelog_startup();
@@ -149,7 +149,7 @@ why_no_answer(void)
 {
 	ChatcryptWorkerStatus status;
 
-	chatcrypt_slots_status(&status);
+	chatcrypt_slotdirectory_status(&status);
 	if (status.pid == 0)
 		return "the chatcrypt KMS worker is not running";
 	if (chatcrypt_heartbeat_is_missing())
@@ -300,7 +300,7 @@ run_all(Run *run)
 }
 
 void
-chatcrypt_kms_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs)
+chatcrypt_requests_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs)
 {
 	Run		   *run;
 
@@ -335,7 +335,7 @@ chatcrypt_kms_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs)
 }
 
 void
-chatcrypt_kms_refresh(const ChatcryptKmsJob *job)
+chatcrypt_requests_refresh(const ChatcryptKmsJob *job)
 {
 	if (!IsUnderPostmaster)
 		return;

@@ -24,10 +24,10 @@
  * in the jobs.  What CC_KMS_UNWRAP brings is checked against id.kcv, unless the job is
  * unpinned.
  */
-extern void chatcrypt_kms_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs);
+extern void chatcrypt_requests_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs);
 
 /* Asks for a refresh of a key that is still good, and does not wait. */
-extern void chatcrypt_kms_refresh(const ChatcryptKmsJob *job);
+extern void chatcrypt_requests_refresh(const ChatcryptKmsJob *job);
 
 /*
  * Postmaster start-up.  What carries keys goes into chatcrypt_guarded_shared(), made

@@ -20,7 +20,7 @@ cc_kms_item *chatcrypt_slot_items;	/* guarded, inherited from the postmaster */
 LWLock	   *chatcrypt_slots_lock;
 
 void
-chatcrypt_slots_request(void)
+chatcrypt_slotdirectory_request(void)
 {
 	RequestAddinShmemSpace(MAXALIGN(sizeof(ChatcryptSlotDirectory)));
 	RequestNamedLWLockTranche("ChatcryptRequests", 1);
@@ -28,7 +28,7 @@ chatcrypt_slots_request(void)
 
 /* Runs again after a crash, with the mapping wiped: everything starts from nothing. */
 void
-chatcrypt_slots_startup(void)
+chatcrypt_slotdirectory_startup(void)
 {
 	bool		found;
 
@@ -48,7 +48,7 @@ chatcrypt_slots_startup(void)
 }
 
 void
-chatcrypt_slots_lock_memory(void)
+chatcrypt_slotdirectory_lock_memory(void)
 {
 	if (mlock(chatcrypt_slot_items, ITEMS_SIZE) != 0)
 		ereport(WARNING,
@@ -91,7 +91,7 @@ note_age(ChatcryptWorkerStatus *status, int slot, int64 now_ms)
 }
 
 void
-chatcrypt_slots_status(ChatcryptWorkerStatus *status)
+chatcrypt_slotdirectory_status(ChatcryptWorkerStatus *status)
 {
 	int64		now_ms = chatcrypt_clock_ms();
 

@@ -89,12 +89,12 @@ typedef struct ChatcryptWorkerStatus
 	uint64		refreshes;
 } ChatcryptWorkerStatus;
 
-extern void chatcrypt_slots_status(ChatcryptWorkerStatus *status);
+extern void chatcrypt_slotdirectory_status(ChatcryptWorkerStatus *status);
 
-extern void chatcrypt_slots_request(void);
-extern void chatcrypt_slots_startup(void);
+extern void chatcrypt_slotdirectory_request(void);
+extern void chatcrypt_slotdirectory_startup(void);
 
 /* For the worker; a warning where the limit forbids it. */
-extern void chatcrypt_slots_lock_memory(void);
+extern void chatcrypt_slotdirectory_lock_memory(void);
 
 #endif

@@ -32,7 +32,7 @@ take_back(void)
 }
 
 void
-chatcrypt_slots_attach_worker(void)
+chatcrypt_workerslots_attach(void)
 {
 	LWLockAcquire(chatcrypt_slots_lock, LW_EXCLUSIVE);
 	take_back();
@@ -51,7 +51,7 @@ chatcrypt_slots_attach_worker(void)
  * timeouts.
  */
 void
-chatcrypt_slots_detach_worker(void)
+chatcrypt_workerslots_detach(void)
 {
 	LWLockAcquire(chatcrypt_slots_lock, LW_EXCLUSIVE);
 	chatcrypt_slots->worker_procno = CHATCRYPT_NO_WORKER;
@@ -68,7 +68,7 @@ older_first(const void *a, const void *b)
 }
 
 int
-chatcrypt_slots_take(int slots[CHATCRYPT_SLOTS])
+chatcrypt_workerslots_take(int slots[CHATCRYPT_SLOTS])
 {
 	int			n = 0;
 
@@ -90,19 +90,19 @@ chatcrypt_slots_take(int slots[CHATCRYPT_SLOTS])
 }
 
 const ChatcryptSlotRequest *
-chatcrypt_slot_request(int slot)
+chatcrypt_workerslots_request(int slot)
 {
 	return &chatcrypt_slots->slots[slot].request;
 }
 
 cc_kms_item *
-chatcrypt_slot_item(int slot)
+chatcrypt_workerslots_item(int slot)
 {
 	return &chatcrypt_slot_items[slot];
 }
 
 bool
-chatcrypt_slot_wanted(int slot, int64 *deadline_ms)
+chatcrypt_workerslots_wanted(int slot, int64 *deadline_ms)
 {
 	bool		wanted;
 
@@ -114,7 +114,7 @@ chatcrypt_slot_wanted(int slot, int64 *deadline_ms)
 }
 
 void
-chatcrypt_slot_finish(int slot, const ChatcryptSlotAnswer *answer)
+chatcrypt_workerslots_finish(int slot, const ChatcryptSlotAnswer *answer)
 {
 	bool		waited_for;
 

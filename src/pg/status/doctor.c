@@ -69,7 +69,7 @@ chatcrypt_host_facts(PG_FUNCTION_ARGS)
 	Datum		values[NFACTS];
 	bool		nulls[NFACTS] = {false};
 
-	chatcrypt_require(CHATCRYPT_MAY_AUDIT);
+	chatcrypt_rights_require(CHATCRYPT_MAY_AUDIT);
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE ||
 		tupdesc->natts != NFACTS)
 		elog(ERROR, "host_facts() does not return what it should");

@@ -99,7 +99,7 @@ trouble_of_worker(void)
 {
 	ChatcryptWorkerStatus worker;
 
-	chatcrypt_slots_status(&worker);
+	chatcrypt_slotdirectory_status(&worker);
 	if (worker.pid == 0)
 		return "the KMS worker is not running";
 	if (chatcrypt_heartbeat_silent_ms() >= CHATCRYPT_SILENCE_MS)
@@ -129,8 +129,8 @@ put_usable(Row *row, const ChatcryptKmsStats *stats, const char *worker_trouble,
 static void
 put_counters(Row *row, const ChatcryptKmsStats *stats)
 {
-	put_ms(row, chatcrypt_latency_ms(&stats->latency, 0.50));
-	put_ms(row, chatcrypt_latency_ms(&stats->latency, 0.99));
+	put_ms(row, chatcrypt_kms_stats_latency_ms(&stats->latency, 0.50));
+	put_ms(row, chatcrypt_kms_stats_latency_ms(&stats->latency, 0.99));
 	put(row, Int32GetDatum(stats->in_flight), true);
 	put(row, Int32GetDatum(stats->waiting), true);
 	put(row, Int64GetDatum(stats->calls), true);
@@ -229,7 +229,7 @@ chatcrypt_read_kms_calls(PG_FUNCTION_ARGS)
 			for (int operation = 0; operation < CHATCRYPT_KMS_OPERATIONS; operation++)
 				store_counts(fcinfo, stats.kms_key, operation, stats.counts[operation]);
 	for (int i = 0; i < CHATCRYPT_KMS_ENDPOINTS; i++)
-		if (chatcrypt_kms_logins_read(i, &logins))
+		if (chatcrypt_kms_stats_read_logins(i, &logins))
 			store_counts(fcinfo, logins.provider, CHATCRYPT_KMS_LOGIN, logins.counts);
 	return (Datum) 0;
 }

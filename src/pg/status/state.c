@@ -23,11 +23,11 @@ chatcrypt_read_failed_opens(PG_FUNCTION_ARGS)
 	Datum		values[CHATCRYPT_FAILED_OPEN_REASONS + 1];
 	bool		nulls[CHATCRYPT_FAILED_OPEN_REASONS + 1] = {false};
 
-	chatcrypt_require(CHATCRYPT_MAY_AUDIT);
+	chatcrypt_rights_require(CHATCRYPT_MAY_AUDIT);
 	if (get_call_result_type(fcinfo, NULL, &columns) != TYPEFUNC_COMPOSITE ||
 		columns->natts != lengthof(values))
 		elog(ERROR, "read_failed_opens() does not return what it should");
-	chatcrypt_failed_opens_read(&counts);
+	chatcrypt_failedopens_read(&counts);
 	for (int reason = 0; reason < CHATCRYPT_FAILED_OPEN_REASONS; reason++)
 		values[reason] = Int64GetDatum(counts.counts[reason]);
 	values[CHATCRYPT_FAILED_OPEN_REASONS] = TimestampTzGetDatum(counts.last_at);

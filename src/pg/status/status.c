@@ -36,7 +36,7 @@ chatcrypt_read_kms_worker(PG_FUNCTION_ARGS)
 	int64		silent_ms = chatcrypt_heartbeat_silent_ms();
 	Row			row = {.n = 0};
 
-	chatcrypt_slots_status(&status);
+	chatcrypt_slotdirectory_status(&status);
 	put(&row, Int32GetDatum(status.pid), status.pid != 0);
 	put_time(&row, status.pid != 0 ? status.started_at : 0);
 	put(&row, Int32GetDatum(status.slots_pending), true);
@@ -159,7 +159,7 @@ run_job(cc_kms_op op, ChatcryptKmsJob *job)
 {
 	int64		start = chatcrypt_clock_us();
 
-	chatcrypt_kms_run(op, job, 1);
+	chatcrypt_requests_run(op, job, 1);
 	return (chatcrypt_clock_us() - start) / 1000.0;
 }
 
@@ -250,7 +250,7 @@ check_worker_and_uri(Check *check)
 	const cc_kms_provider *provider = cc_kms_provider_for(check->kms_key);
 	ChatcryptWorkerStatus status;
 
-	chatcrypt_slots_status(&status);
+	chatcrypt_slotdirectory_status(&status);
 	report(check, "KMS worker", status.pid != 0,
 		   status.pid != 0 ? psprintf("running as process %d", status.pid) :
 		   "not running: see the server's log", -1);
@@ -271,7 +271,7 @@ chatcrypt_kms_check(PG_FUNCTION_ARGS)
 	Check		check = {.fcinfo = fcinfo};
 	cc_kms_outcome made;
 
-	chatcrypt_require_steward();
+	chatcrypt_rights_require_steward();
 	check.kms_key = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	InitMaterializedSRF(fcinfo, 0);
 	if (!pg_strong_random(check.context, CC_CONTEXT_LEN))

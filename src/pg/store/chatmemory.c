@@ -45,11 +45,11 @@ find_tables(ChatcryptMemory *memory)
 {
 	for (int i = 0; i < CHATCRYPT_GENERATION_TABLES; i++)
 		if (memory->tables[i] != NULL)
-			memory->generation.relations[i] = chatcrypt_store_relation(memory->tables[i]);
+			memory->generation.relations[i] = chatcrypt_relations_find(memory->tables[i]);
 }
 
 const void *
-chatcrypt_remember(ChatcryptMemory *memory, const uint8 chat_id[CC_ID_LEN])
+chatcrypt_chatmemory_remember(ChatcryptMemory *memory, const uint8 chat_id[CC_ID_LEN])
 {
 	Place	   *place;
 	uint64		now;
@@ -72,7 +72,7 @@ chatcrypt_remember(ChatcryptMemory *memory, const uint8 chat_id[CC_ID_LEN])
 }
 
 void
-chatcrypt_forget(ChatcryptMemory *memory)
+chatcrypt_chatmemory_forget(ChatcryptMemory *memory)
 {
 	if (memory->generation.now != 0)
 		memory->generation.now++;

@@ -31,9 +31,10 @@ typedef struct ChatcryptMemory
 } ChatcryptMemory;
 
 /* What is known of the chat, valid until the next call; NULL where read said false. */
-extern const void *chatcrypt_remember(ChatcryptMemory *memory, const uint8 chat_id[CC_ID_LEN]);
+extern const void *chatcrypt_chatmemory_remember(ChatcryptMemory *memory,
+												 const uint8 chat_id[CC_ID_LEN]);
 
 /* For what is no table: everything will be read again. */
-extern void chatcrypt_forget(ChatcryptMemory *memory);
+extern void chatcrypt_chatmemory_forget(ChatcryptMemory *memory);
 
 #endif

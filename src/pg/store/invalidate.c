@@ -33,7 +33,7 @@
 static bool
 is_on(const TriggerData *trigger, const char *table)
 {
-	return RelationGetRelid(trigger->tg_relation) == chatcrypt_store_relation(table);
+	return RelationGetRelid(trigger->tg_relation) == chatcrypt_relations_find(table);
 }
 
 /* Does this UPDATE of a chat change how it is encrypted, and so which key seals? */
@@ -81,9 +81,9 @@ chatcrypt_invalidate(PG_FUNCTION_ARGS)
 	if (!is_on(trigger, "participant"))
 		CacheInvalidateRelcache(trigger->tg_relation);
 	else if (!joins_new_chat(trigger))
-		CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("chats"));
+		CacheInvalidateRelcacheByRelid(chatcrypt_relations_find("chats"));
 	if (changes_mode(trigger))
-		CacheInvalidateRelcacheByRelid(chatcrypt_store_relation("dek"));
+		CacheInvalidateRelcacheByRelid(chatcrypt_relations_find("dek"));
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 		PG_RETURN_POINTER(NULL);
 	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple :

@@ -44,14 +44,14 @@ begin_as(ChatcryptOwnerScope *scope, Oid user)
 void
 chatcrypt_owner_begin(ChatcryptOwnerScope *scope)
 {
-	begin_as(scope, chatcrypt_store_owner());
+	begin_as(scope, chatcrypt_relations_owner());
 }
 
 /* Does a foreign key lead from a table of somebody else to this one of ours? */
 static bool
 is_referred_to(const char *name)
 {
-	Relation	table = table_open(chatcrypt_store_relation(name), AccessShareLock);
+	Relation	table = table_open(chatcrypt_relations_find(name), AccessShareLock);
 	const TriggerDesc *triggers = table->trigdesc;
 	bool		found = false;
 
@@ -65,13 +65,13 @@ is_referred_to(const char *name)
 void
 chatcrypt_owner_begin_deleting(ChatcryptOwnerScope *scope)
 {
-	if (is_referred_to("sealed_message") || is_referred_to("sealed_attachment") || is_referred_to("chat"))
-		chatcrypt_defer_nothing();
+	if (is_referred_to("sealed_message") || is_referred_to("sealed_attachment") ||
+		is_referred_to("chat")) chatcrypt_owner_defer_nothing();
 	chatcrypt_owner_begin(scope);
 }
 
 void
-chatcrypt_defer_nothing(void)
+chatcrypt_owner_defer_nothing(void)
 {
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
@@ -110,7 +110,7 @@ chatcrypt_owner_without_loops(void)
 }
 
 ChatcryptArg
-chatcrypt_bytes_arg(const void *bytes, Size len)
+chatcrypt_owner_bytes_arg(const void *bytes, Size len)
 {
 	bytea	   *value = palloc(VARHDRSZ + len);
 

@@ -33,7 +33,7 @@ extern void chatcrypt_owner_end(ChatcryptOwnerScope *scope);
 
 /*
  * The same for deleting messages, files or chats.  Where tables of others refer to them
- * it calls chatcrypt_defer_nothing() first.
+ * it calls chatcrypt_owner_defer_nothing() first.
  */
 extern void chatcrypt_owner_begin_deleting(ChatcryptOwnerScope *scope);
 
@@ -51,7 +51,7 @@ extern void chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner
  * one of a foreign key.  What has been put off so far is checked now, and before a scope
  * begins, so that its code does not run as anybody but the caller.
  */
-extern void chatcrypt_defer_nothing(void);
+extern void chatcrypt_owner_defer_nothing(void);
 
 /*
  * From here to the end of the scope statements go by index where there is one, whatever
@@ -74,7 +74,7 @@ typedef struct ChatcryptArg
 } ChatcryptArg;
 
 /* A bytea argument: a copy, in the current memory context. */
-extern ChatcryptArg chatcrypt_bytes_arg(const void *bytes, Size len);
+extern ChatcryptArg chatcrypt_owner_bytes_arg(const void *bytes, Size len);
 
 /* Runs one statement between begin and end; the number of rows it touched. */
 extern uint64 chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs);

@@ -101,20 +101,20 @@ chatcrypt_relations_open(const Oid *known)
 }
 
 uint64
-chatcrypt_dek_generation(void)
+chatcrypt_relations_dek_generation(void)
 {
 	watch_once();
 	return deks.now;
 }
 
 Oid
-chatcrypt_store_relation(const char *name)
+chatcrypt_relations_find(const char *name)
 {
 	return find_relation(get_namespace_oid("chatcrypt", false), name);
 }
 
 bool
-chatcrypt_store_is_named(Oid relation, const char *name)
+chatcrypt_relations_is_named(Oid relation, const char *name)
 {
 	char	   *its_name = get_rel_name(relation);
 
@@ -123,7 +123,7 @@ chatcrypt_store_is_named(Oid relation, const char *name)
 }
 
 Oid
-chatcrypt_store_function(const char *schema, const char *name, Oid argument)
+chatcrypt_relations_function(const char *schema, const char *name, Oid argument)
 {
 	List	   *names = list_make2(makeString(pstrdup(schema)), makeString(pstrdup(name)));
 
@@ -132,7 +132,7 @@ chatcrypt_store_function(const char *schema, const char *name, Oid argument)
 
 /* The function of the policy on chatcrypt.sealed_message. */
 Oid
-chatcrypt_store_function_may_see(void)
+chatcrypt_relations_may_see(void)
 {
 	List	   *name = list_make2(makeString("chatcrypt"), makeString("may_see"));
 
@@ -141,15 +141,16 @@ chatcrypt_store_function_may_see(void)
 
 /* The function of the trigger on chatcrypt.sealed_message that refuses to part a row from its envelope. */
 Oid
-chatcrypt_store_function_require_new_envelope(void)
+chatcrypt_relations_require_new_envelope(void)
 {
-	List	   *name = list_make2(makeString("chatcrypt_internal"), makeString("require_new_envelope"));
+	List	   *name = list_make2(makeString("chatcrypt_internal"),
+								  makeString("require_new_envelope"));
 
 	return LookupFuncName(name, 0, NULL, false);
 }
 
 Oid
-chatcrypt_store_owner(void)
+chatcrypt_relations_owner(void)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(chatcrypt_relations()->dek));
 	Oid			owner;

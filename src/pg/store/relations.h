@@ -32,18 +32,18 @@ extern Relation chatcrypt_relations_open(const Oid *known);
  * removed, in the same session or, once it is committed, in any.  The caller has
  * accepted invalidation messages.
  */
-extern uint64 chatcrypt_dek_generation(void);
+extern uint64 chatcrypt_relations_dek_generation(void);
 
 /* Who owns the extension's tables: the user that its own writes run as. */
-extern Oid	chatcrypt_store_owner(void);
-extern Oid	chatcrypt_store_relation(const char *name);
+extern Oid	chatcrypt_relations_owner(void);
+extern Oid	chatcrypt_relations_find(const char *name);
 
 /* Raises for nothing: databases without the extension come here too. */
-extern bool chatcrypt_store_is_named(Oid relation, const char *name);
-extern Oid	chatcrypt_store_function_may_see(void);
-extern Oid	chatcrypt_store_function_require_new_envelope(void);
+extern bool chatcrypt_relations_is_named(Oid relation, const char *name);
+extern Oid	chatcrypt_relations_may_see(void);
+extern Oid	chatcrypt_relations_require_new_envelope(void);
 
 /* A function of ours that takes one argument of this type. */
-extern Oid	chatcrypt_store_function(const char *schema, const char *name, Oid argument);
+extern Oid	chatcrypt_relations_function(const char *schema, const char *name, Oid argument);
 
 #endif

@@ -133,7 +133,7 @@ chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
 
 	key_on(&keys[0], DEK_CHAT_ID, InvalidOid, F_UUID_EQ, PointerGetDatum(chat_id));
 	key_on(&keys[1], DEK_PURPOSE, C_COLLATION_OID, F_TEXTEQ,
-		   CStringGetTextDatum(chatcrypt_purpose_text(purpose)));
+		   CStringGetTextDatum(chatcrypt_keytypes_purpose_text(purpose)));
 	key_on(&keys[2], DEK_VERSION, InvalidOid, F_INT4EQ, Int32GetDatum((int32) version));
 
 	scan = systable_beginscan(dek, version == 0 ? known->dek_active : known->dek_by_version, true,
@@ -172,23 +172,23 @@ copy_row(Relation relation, Oid index, ScanKey key, TupleDesc *desc)
 }
 
 HeapTuple
-chatcrypt_find_row(const char *table, const char *index, Oid collation, RegProcedure equal,
-				   Datum key, TupleDesc *desc)
+chatcrypt_store_find_row(const char *table, const char *index, Oid collation, RegProcedure equal,
+						 Datum key, TupleDesc *desc)
 {
-	Relation	relation = table_open(chatcrypt_store_relation(table), AccessShareLock);
+	Relation	relation = table_open(chatcrypt_relations_find(table), AccessShareLock);
 	ScanKeyData scan_key;
 	HeapTuple	tuple;
 
 	key_on(&scan_key, 1, collation, equal, key);
-	tuple = copy_row(relation, chatcrypt_store_relation(index), &scan_key, desc);
+	tuple = copy_row(relation, chatcrypt_relations_find(index), &scan_key, desc);
 	table_close(relation, AccessShareLock);
 	return tuple;
 }
 
 bool
-chatcrypt_has_no_rows(const char *table)
+chatcrypt_store_has_no_rows(const char *table)
 {
-	Relation	relation = table_open(chatcrypt_store_relation(table), AccessShareLock);
+	Relation	relation = table_open(chatcrypt_relations_find(table), AccessShareLock);
 	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false,
 										  GetCatalogSnapshot(RelationGetRelid(relation)), 0, NULL);
 	bool		empty = !HeapTupleIsValid(systable_getnext(scan));
@@ -198,7 +198,7 @@ chatcrypt_has_no_rows(const char *table)
 	return empty;
 }
 
-/* The same as chatcrypt_find_row() for a chat, by what is remembered of its table. */
+/* The same as chatcrypt_store_find_row() for a chat, by what is remembered of its table. */
 static HeapTuple
 fetch_chat(const uint8 chat_id[CC_ID_LEN], TupleDesc *desc)
 {
@@ -300,7 +300,7 @@ chatcrypt_store_context(const ChatcryptKeyId *id, uint8 context[CC_CONTEXT_LEN])
 
 	if (!chatcrypt_store_deployment_id(deployment_id))
 		chatcrypt_store_deployment_lost();
-	if (cc_wrap_context(deployment_id, id->chat_id, chatcrypt_purpose_text(id->purpose),
+	if (cc_wrap_context(deployment_id, id->chat_id, chatcrypt_keytypes_purpose_text(id->purpose),
 						id->version, context) != CC_OK)
 		elog(ERROR, "could not make the context of a data key");
 }

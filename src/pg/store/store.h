@@ -61,10 +61,10 @@ extern void chatcrypt_store_context(const ChatcryptKeyId *id, uint8 context[CC_C
  * The row that a unique index finds by its first column, under a fresh snapshot: a
  * copy, in the current memory context, as *desc is.  NULL where there is none.
  */
-extern HeapTuple chatcrypt_find_row(const char *table, const char *index, Oid collation,
-									RegProcedure equal, Datum key, TupleDesc *desc);
+extern HeapTuple chatcrypt_store_find_row(const char *table, const char *index, Oid collation,
+										  RegProcedure equal, Datum key, TupleDesc *desc);
 
 /* The same for a table as a whole: is there no row at all? */
-extern bool chatcrypt_has_no_rows(const char *table);
+extern bool chatcrypt_store_has_no_rows(const char *table);
 
 #endif

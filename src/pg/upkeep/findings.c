@@ -33,7 +33,8 @@
 
 const char *const chatcrypt_no_id = "no id: the chat's or the message's is null";
 
-static const int16 finding_lengths[CHATCRYPT_FINDING_COLUMNS] = {UUID_LEN, UUID_LEN, sizeof(int32), -1};
+static const int16 finding_lengths[CHATCRYPT_FINDING_COLUMNS] = {UUID_LEN, UUID_LEN, sizeof(int32),
+																 -1};
 
 /* A statement that is being put together. */
 typedef struct Statement
@@ -67,10 +68,10 @@ append_scope(Statement *statement, const ChatcryptScope *scope)
 
 	if (scope->chat_id != NULL)
 	{
-		if (!chatcrypt_place_chat_value(scope->place, scope->chat_id, &chat_value))
+		if (!chatcrypt_registry_chat_value(scope->place, scope->chat_id, &chat_value))
 			return false;
 		append_condition(statement, psprintf("%s =", scope->place->chat),
-						 chatcrypt_place_id_type(scope->place->chat_type), chat_value);
+						 chatcrypt_registry_id_type(scope->place->chat_type), chat_value);
 	}
 	if (scope->to > 0)
 	{
@@ -182,9 +183,11 @@ what_is_wrong_with_message(const pg_uuid_t *ids, const bytea *envelope, HeapTupl
 	Datum		created_at = SPI_getbinval(tuple, desc, 4, &isnull);
 	Datum		sender = SPI_getbinval(tuple, desc, 5, &no_sender);
 
-	return chatcrypt_what_is_wrong(ids[0].data, ids[1].data, envelope,
-								   chatcrypt_row_aad(&aad, DatumGetTimestampTz(created_at),
-													 no_sender ? NULL : DatumGetTextPP(sender)));
+	return chatcrypt_diagnosis_of_envelope(ids[0].data, ids[1].data, envelope,
+										   chatcrypt_binding_aad(&aad,
+																 DatumGetTimestampTz(created_at),
+																 no_sender ? NULL :
+																 DatumGetTextPP(sender)));
 }
 
 static char *
@@ -194,13 +197,13 @@ what_is_wrong(const ChatcryptPlace *place, const pg_uuid_t *ids, const bytea *en
 	char	   *wrong;
 
 	if (place->kind == CHATCRYPT_PLACE_PARTS)
-		return chatcrypt_what_is_wrong_with_row_of_part(ids[0].data, ids[1].data, envelope, tuple,
-														desc);
+		return chatcrypt_attachmentverify_part(ids[0].data, ids[1].data, envelope, tuple,
+											   desc);
 	if (place->kind == CHATCRYPT_PLACE_MESSAGES)
 		return what_is_wrong_with_message(ids, envelope, tuple, desc);
-	wrong = chatcrypt_what_is_wrong(ids[0].data, ids[1].data, envelope, place->aad);
+	wrong = chatcrypt_diagnosis_of_envelope(ids[0].data, ids[1].data, envelope, place->aad);
 	if (wrong == NULL && place->kind == CHATCRYPT_PLACE_FILES)
-		wrong = chatcrypt_what_is_wrong_with_file(ids[0].data, ids[1].data, envelope, tuple, desc);
+		wrong = chatcrypt_attachmentverify_file(ids[0].data, ids[1].data, envelope, tuple, desc);
 	return wrong;
 }
 
@@ -222,7 +225,7 @@ check_row(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, Chatcryp
 		Datum		id = SPI_getbinval(tuple, desc, i + 1, &finding->nulls[i]);
 
 		if (!finding->nulls[i])
-			chatcrypt_place_id(types[i], id, ids[i].data);
+			chatcrypt_registry_id(types[i], id, ids[i].data);
 		finding->values[i] = UUIDPGetDatum(&ids[i]);
 	}
 	wrong = finding->nulls[0] || finding->nulls[1] ? chatcrypt_no_id :
@@ -230,7 +233,7 @@ check_row(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, Chatcryp
 	if (wrong == NULL)
 		return NULL;
 	finding->values[2] = place->kind == CHATCRYPT_PLACE_MESSAGES ?
-		SPI_getbinval(tuple, desc, 6, &isnull) : Int32GetDatum(chatcrypt_envelope_version(envelope));
+		SPI_getbinval(tuple, desc, 6, &isnull) : Int32GetDatum(chatcrypt_seal_version(envelope));
 	finding->nulls[2] = DatumGetInt32(finding->values[2]) == 0;
 	finding->values[3] = CStringGetTextDatum(wrong);
 	finding->nulls[3] = false;
@@ -262,7 +265,7 @@ named_key(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, Chatcryp
 							size_of_envelope(tuple, desc) - VARHDRSZ, &info) != CC_OK ||
 		info.dek_version > PG_INT32_MAX)
 		return false;
-	chatcrypt_place_id(place->chat_type, chat_id, key->chat_id);
+	chatcrypt_registry_id(place->chat_type, chat_id, key->chat_id);
 	key->purpose = info.suite == CC_SUITE_CONVERSATION ? CHATCRYPT_PURPOSE_CONVERSATION :
 		CHATCRYPT_PURPOSE_DATA;
 	key->version = info.dek_version;
@@ -287,7 +290,8 @@ warm_fetched(const ChatcryptScope *scope, MemoryContext batch_context)
 
 /* What the cursor holds now; the memory of each row goes with the row. */
 static List *
-check_fetched(ChatcryptScope *scope, List *findings, MemoryContext context, MemoryContext row_context)
+check_fetched(ChatcryptScope *scope, List *findings, MemoryContext context,
+			  MemoryContext row_context)
 {
 	for (uint64 i = 0; i < SPI_processed && list_length(findings) < scope->limit; i++)
 	{
@@ -346,7 +350,7 @@ find_in_table(ChatcryptScope *scope, MemoryContext context)
 }
 
 List *
-chatcrypt_find_unopened(ChatcryptScope *scope)
+chatcrypt_findings_list(ChatcryptScope *scope)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ChatcryptOwnerScope owner;

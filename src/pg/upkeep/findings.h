@@ -43,6 +43,6 @@ typedef struct ChatcryptFinding
 extern const char *const chatcrypt_no_id;
 
 /* A list of findings, in the current memory context. */
-extern List *chatcrypt_find_unopened(ChatcryptScope *scope);
+extern List *chatcrypt_findings_list(ChatcryptScope *scope);
 
 #endif

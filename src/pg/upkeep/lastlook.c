@@ -66,10 +66,10 @@ file_of(Oid relation)
 }
 
 List *
-chatcrypt_files_of_places(void)
+chatcrypt_lastlook_files(void)
 {
 	MemoryContext context = CurrentMemoryContext;
-	List	   *places = chatcrypt_places(AccessShareLock);
+	List	   *places = chatcrypt_registry_places(AccessShareLock);
 	List	   *files = NIL;
 	ListCell   *cell;
 
@@ -152,7 +152,7 @@ read_chat(const Look *look, pg_uuid_t *chat_id)
 		value = Int64GetDatum(DatumGetInt16(value));
 	else if (look->chat_type == INT4OID)
 		value = Int64GetDatum(DatumGetInt32(value));
-	chatcrypt_place_id(look->chat_type, value, chat_id->data);
+	chatcrypt_registry_id(look->chat_type, value, chat_id->data);
 	return true;
 }
 
@@ -258,7 +258,7 @@ column_value(const ChatcryptPlace *place, const pg_uuid_t *chat_id, Datum *value
 {
 	int64		number;
 
-	if (!chatcrypt_place_chat_value(place, chat_id->data, value))
+	if (!chatcrypt_registry_chat_value(place, chat_id->data, value))
 		return false;
 	if (place->chat_type != INT2OID && place->chat_type != INT4OID)
 		return true;
@@ -356,9 +356,9 @@ look_through(const ChatcryptPlace *place, ChatcryptSoughtKey **keys, int nkeys, 
 }
 
 bool
-chatcrypt_last_look(List *files, ChatcryptSoughtKey **keys, int nkeys, Snapshot since)
+chatcrypt_lastlook_run(List *files, ChatcryptSoughtKey **keys, int nkeys, Snapshot since)
 {
-	List	   *places = chatcrypt_places(AccessShareLock);
+	List	   *places = chatcrypt_registry_places(AccessShareLock);
 	ListCell   *cell;
 
 	foreach(cell, files)

@@ -27,13 +27,14 @@ typedef struct ChatcryptSoughtKey
 } ChatcryptSoughtKey;
 
 /* The files that all places have now, in the current memory context. */
-extern List *chatcrypt_files_of_places(void);
+extern List *chatcrypt_lastlook_files(void);
 
 /*
  * Marks the keys that were found; changes the order of the array.  False, and then
  * nothing is known, where a place of that list has another file now, or is none any
  * more.
  */
-extern bool chatcrypt_last_look(List *files, ChatcryptSoughtKey **keys, int nkeys, Snapshot since);
+extern bool chatcrypt_lastlook_run(List *files, ChatcryptSoughtKey **keys, int nkeys,
+								   Snapshot since);
 
 #endif

@@ -149,8 +149,8 @@ start_round(Database *database)
 		return;
 	}
 	database->handle = NULL;
-	chatcrypt_task_failed(database->name, CHATCRYPT_ROUND,
-						  "there was no free background worker: raise max_worker_processes");
+	chatcrypt_maintenance_status_failed(database->name, CHATCRYPT_ROUND,
+										"there was no free background worker: raise max_worker_processes");
 	if (!said_no_room)
 		ereport(WARNING,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
@@ -172,12 +172,12 @@ has_ended(Database *database)
 	database->handle = NULL;
 
 	/* A round says itself how it ends; one that never began cannot. */
-	chatcrypt_tasks_bury(database->name);
-	(void) chatcrypt_task_find(database->name, CHATCRYPT_ROUND, &round);
+	chatcrypt_maintenance_status_bury(database->name);
+	(void) chatcrypt_maintenance_status_find(database->name, CHATCRYPT_ROUND, &round);
 	if (round.pid == 0 && round.last_start < database->started_at &&
 		round.last_error_at < database->started_at)
-		chatcrypt_task_failed(database->name, CHATCRYPT_ROUND,
-							  "the worker could not connect: see the server log");
+		chatcrypt_maintenance_status_failed(database->name, CHATCRYPT_ROUND,
+											"the worker could not connect: see the server log");
 	if (!database->wanted)
 		database->name[0] = '\0';
 	return true;
@@ -196,7 +196,7 @@ look_after(Database *database)
 		return LOOK_MS;
 	if (!database->wanted)
 		return IDLE_MS;
-	(void) chatcrypt_task_find(database->name, CHATCRYPT_ROUND, &round);
+	(void) chatcrypt_maintenance_status_find(database->name, CHATCRYPT_ROUND, &round);
 	if (round.pid != 0)
 		return LOOK_MS;			/* somebody has called run_maintenance() */
 	if (round.next_due > now)

@@ -29,7 +29,7 @@ check_call(FunctionCallInfo fcinfo)
 {
 	CallContext *call = (CallContext *) fcinfo->context;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.run_maintenance()");
 	if (call == NULL || !IsA(call, CallContext) || call->atomic)
 		ereport(ERROR,
@@ -91,15 +91,16 @@ tell(const char *database, TimestampTz since)
 {
 	ChatcryptTaskStatus status;
 
-	chatcrypt_tasks_bury(database);
+	chatcrypt_maintenance_status_bury(database);
 	for (int i = 0; i < CHATCRYPT_TASK_ROWS; i++)
 	{
-		if (chatcrypt_task_read(i, &status) && strcmp(status.database, database) == 0 &&
+		if (chatcrypt_maintenance_status_read(i, &status) && strcmp(status.database,
+																	database) == 0 &&
 			status.last_error_at >= since && strcmp(status.task, CHATCRYPT_ROUND) != 0)
 			ereport(WARNING_CLIENT_ONLY,	/* the worker has logged it */
 					(errmsg("maintenance task %s: %s", status.task, status.last_error)));
 	}
-	(void) chatcrypt_task_find(database, CHATCRYPT_ROUND, &status);
+	(void) chatcrypt_maintenance_status_find(database, CHATCRYPT_ROUND, &status);
 	if (status.last_success < since)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

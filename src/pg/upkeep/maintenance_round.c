@@ -225,9 +225,10 @@ note_failure(const char *database, const Task *task, MemoryContext context)
 	QueryCancelPending = false;
 	pgstat_report_activity(STATE_IDLE, NULL);
 	MemoryContextSwitchTo(context);
-	chatcrypt_task_failed(database, task->name,
-						  error->detail ? psprintf("%s: %s", error->message, error->detail) :
-						  error->message);
+	chatcrypt_maintenance_status_failed(database, task->name,
+										error->detail ? psprintf("%s: %s", error->message,
+																 error->detail) :
+										error->message);
 	RESUME_INTERRUPTS();
 }
 
@@ -263,9 +264,9 @@ note_end(const char *database, const Task *task, const TaskResult *result)
 	uint64		items = (uint64) Max(result->items, 0);
 
 	if (wrong == NULL)
-		chatcrypt_task_succeeded(database, task->name, items);
-	else if (chatcrypt_task_failed_in_part(database, task->name, items,
-										   (uint64) (result->failed + result->unreadable), wrong))
+		chatcrypt_maintenance_status_succeeded(database, task->name, items);
+	else if (chatcrypt_maintenance_status_failed_in_part(database, task->name, items,
+														 (uint64) (result->failed + result->unreadable), wrong))
 	{
 		chatcrypt_maintenance_log_failure(task->name, items, wrong);
 		return;
@@ -297,7 +298,7 @@ run_task(const char *database, const Task *task, MemoryContext context)
 		statement = statement_of(task, context);
 		if (statement != NULL)
 		{
-			chatcrypt_task_started(database, task->name);
+			chatcrypt_maintenance_status_started(database, task->name);
 			chatcrypt_work_collect();
 			SetConfigOption("lock_timeout", task->lock_timeout, PGC_SUSET, PGC_S_SESSION);
 			chatcrypt_progress_note(task->name, NULL, 0, CHATCRYPT_TOTAL_UNKNOWN);
@@ -375,7 +376,7 @@ run_round(const char *database, bool forced)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		(void) chatcrypt_task_find(database, tasks[i].name, &status);
+		(void) chatcrypt_maintenance_status_find(database, tasks[i].name, &status);
 		if (forced || status.failures_in_a_row == 0 || status.next_due <= GetCurrentTimestamp())
 			run_task(database, &tasks[i], context);
 	}
@@ -394,21 +395,21 @@ chatcrypt_maintenance_round_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(database, NULL, 0);
 
-	chatcrypt_act_for_nobody();
+	chatcrypt_access_act_for_nobody();
 	if (lock_database(forced))
 	{
 		pin_settings();
 		chatcrypt_maintenance_log_begin(database);
-		chatcrypt_tasks_bury(database);
-		chatcrypt_task_started(database, CHATCRYPT_ROUND);
+		chatcrypt_maintenance_status_bury(database);
+		chatcrypt_maintenance_status_started(database, CHATCRYPT_ROUND);
 		if (is_installed())
 		{
 			run_round(database, forced);
-			chatcrypt_task_succeeded(database, CHATCRYPT_ROUND, 0);
+			chatcrypt_maintenance_status_succeeded(database, CHATCRYPT_ROUND, 0);
 		}
 		else
-			chatcrypt_task_failed(database, CHATCRYPT_ROUND,
-								  "this database does not have the extension chatcrypt");
+			chatcrypt_maintenance_status_failed(database, CHATCRYPT_ROUND,
+												"this database does not have the extension chatcrypt");
 	}
 	proc_exit(0);
 }

@@ -107,7 +107,7 @@ due_after_failure(const ChatcryptTaskStatus *row)
 }
 
 void
-chatcrypt_task_started(const char *database, const char *task)
+chatcrypt_maintenance_status_started(const char *database, const char *task)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ChatcryptTaskStatus *row = lock_row(database, task);
@@ -139,7 +139,7 @@ end_run(ChatcryptTaskStatus *row, uint64 items)
 }
 
 void
-chatcrypt_task_succeeded(const char *database, const char *task, uint64 items)
+chatcrypt_maintenance_status_succeeded(const char *database, const char *task, uint64 items)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ChatcryptTaskStatus *row = lock_row(database, task);
@@ -150,8 +150,8 @@ chatcrypt_task_succeeded(const char *database, const char *task, uint64 items)
 }
 
 bool
-chatcrypt_task_failed_in_part(const char *database, const char *task, uint64 items,
-							  uint64 failed, const char *error)
+chatcrypt_maintenance_status_failed_in_part(const char *database, const char *task, uint64 items,
+											uint64 failed, const char *error)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ChatcryptTaskStatus *row = lock_row(database, task);
@@ -182,7 +182,7 @@ fail(ChatcryptTaskStatus *row, const char *error, TimestampTz now)
 }
 
 void
-chatcrypt_task_failed(const char *database, const char *task, const char *error)
+chatcrypt_maintenance_status_failed(const char *database, const char *task, const char *error)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -191,7 +191,7 @@ chatcrypt_task_failed(const char *database, const char *task, const char *error)
 }
 
 void
-chatcrypt_tasks_bury(const char *database)
+chatcrypt_maintenance_status_bury(const char *database)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -204,7 +204,8 @@ chatcrypt_tasks_bury(const char *database)
 }
 
 bool
-chatcrypt_task_find(const char *database, const char *task, ChatcryptTaskStatus *status)
+chatcrypt_maintenance_status_find(const char *database, const char *task,
+								  ChatcryptTaskStatus *status)
 {
 	const ChatcryptTaskStatus *row;
 
@@ -218,7 +219,7 @@ chatcrypt_task_find(const char *database, const char *task, ChatcryptTaskStatus 
 }
 
 bool
-chatcrypt_task_read(int row, ChatcryptTaskStatus *status)
+chatcrypt_maintenance_status_read(int row, ChatcryptTaskStatus *status)
 {
 	LWLockAcquire(lock, LW_SHARED);
 	*status = rows[row];
@@ -259,7 +260,7 @@ chatcrypt_read_maintenance_status(PG_FUNCTION_ARGS)
 	{
 		bool		nulls[13] = {false};
 
-		if (!chatcrypt_task_read(i, &row))
+		if (!chatcrypt_maintenance_status_read(i, &row))
 			continue;
 		nulls[3] = row.last_start == 0;
 		nulls[4] = row.last_success == 0;

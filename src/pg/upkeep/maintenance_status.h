@@ -39,29 +39,32 @@ typedef struct ChatcryptTaskStatus
 	int			failures_in_a_row;
 } ChatcryptTaskStatus;
 
-extern void chatcrypt_task_started(const char *database, const char *task);
+extern void chatcrypt_maintenance_status_started(const char *database, const char *task);
 
-extern void chatcrypt_task_succeeded(const char *database, const char *task, uint64 items);
+extern void chatcrypt_maintenance_status_succeeded(const char *database, const char *task,
+												   uint64 items);
 
 /*
  * It came to its end, and some items failed.  The next try is due at the usual time.  True
  * where that should be logged: the same words are not more than once a minute.
  */
-extern bool chatcrypt_task_failed_in_part(const char *database, const char *task, uint64 items,
-										  uint64 failed, const char *error);
+extern bool chatcrypt_maintenance_status_failed_in_part(const char *database, const char *task,
+														uint64 items,
+														uint64 failed, const char *error);
 
 /* The next try is due later and later. */
-extern void chatcrypt_task_failed(const char *database, const char *task, const char *error);
+extern void chatcrypt_maintenance_status_failed(const char *database, const char *task,
+												const char *error);
 
 /* Tasks of processes that are no more have failed. */
-extern void chatcrypt_tasks_bury(const char *database);
+extern void chatcrypt_maintenance_status_bury(const char *database);
 
 /* A copy of the row; false where there is none, and then the copy is all zeroes. */
-extern bool chatcrypt_task_find(const char *database, const char *task,
-								ChatcryptTaskStatus *status);
+extern bool chatcrypt_maintenance_status_find(const char *database, const char *task,
+											  ChatcryptTaskStatus *status);
 
 /* False for a row that is not in use. */
-extern bool chatcrypt_task_read(int row, ChatcryptTaskStatus *status);
+extern bool chatcrypt_maintenance_status_read(int row, ChatcryptTaskStatus *status);
 
 extern void chatcrypt_maintenance_status_request(void);
 extern void chatcrypt_maintenance_status_startup(void);

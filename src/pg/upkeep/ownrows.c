@@ -82,7 +82,7 @@ has_own_rows(const ChatcryptPlace *place, bool to_write)
 }
 
 void
-chatcrypt_require_own_rows(const ChatcryptPlace *place, bool to_write)
+chatcrypt_ownrows_require(const ChatcryptPlace *place, bool to_write)
 {
 	ChatcryptOwnerScope scope;
 	bool		has;

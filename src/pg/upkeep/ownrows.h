@@ -13,6 +13,6 @@
 #include "pg/upkeep/place.h"
 
 /* Raises where a statement would go elsewhere: one that reads, or also one that writes. */
-extern void chatcrypt_require_own_rows(const ChatcryptPlace *place, bool to_write);
+extern void chatcrypt_ownrows_require(const ChatcryptPlace *place, bool to_write);
 
 #endif

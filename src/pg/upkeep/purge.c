@@ -217,7 +217,7 @@ note_files_step(void *arg)
 	Search	   *search = arg;
 	MemoryContext previous = MemoryContextSwitchTo(purge_context);
 
-	search->files = chatcrypt_files_of_places();
+	search->files = chatcrypt_lastlook_files();
 	MemoryContextSwitchTo(previous);
 }
 
@@ -232,7 +232,7 @@ search_step(void *arg)
 
 	foreach(cell, proposals)
 		keys[count++] = &((ChatcryptUnusedKey *) lfirst(cell))->sought;
-	search->done = chatcrypt_last_look(search->files, keys, count, search->since);
+	search->done = chatcrypt_lastlook_run(search->files, keys, count, search->since);
 	pfree(keys);
 }
 
@@ -354,9 +354,9 @@ chatcrypt_purge_unused_keys(PG_FUNCTION_ARGS)
 	Run			run = {.forgiving = true};
 	TimestampTz until;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	require_lasting_snapshots();
-	max_chats.value = Int64GetDatum(chatcrypt_limit_argument(fcinfo, 0, "max_chats"));
+	max_chats.value = Int64GetDatum(chatcrypt_work_limit_argument(fcinfo, 0, "max_chats"));
 	until = chatcrypt_fence_deadline(fcinfo, 1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_unused_keys()");
 	if (for_one_chat)
@@ -379,7 +379,7 @@ purge_chat_keys(FunctionCallInfo fcinfo, pg_uuid_t *chat_id)
 	Run			run = {0};
 	TimestampTz until;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	require_lasting_snapshots();
 	until = chatcrypt_fence_deadline(fcinfo, 1);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.purge_chat_keys()");
@@ -410,7 +410,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_purge_chat_keys);
 Datum
 chatcrypt_purge_chat_keys(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
+	pg_uuid_t	id = chatcrypt_id_chat_argument(fcinfo);
 
 	return purge_chat_keys(fcinfo, &id);
 }

@@ -62,7 +62,7 @@ typedef struct Reapplying
 static ChatcryptArg
 rows_argument(FunctionCallInfo fcinfo, int n, const char *table)
 {
-	Oid			row_type = get_rel_type_id(chatcrypt_store_relation(table));
+	Oid			row_type = get_rel_type_id(chatcrypt_relations_find(table));
 
 	return (ChatcryptArg) {get_array_type(row_type), PG_GETARG_DATUM(n), false};
 }
@@ -143,9 +143,10 @@ read_shred(const Reapplying *call, uint64 row)
 	shred.event_id = DatumGetInt64(chatcrypt_owner_column(row, 1, &isnull));
 	shred.chat_id = *DatumGetUUIDP(chatcrypt_owner_column(row, 3, &isnull));
 	shred.happened_at = DatumGetTimestampTz(chatcrypt_owner_column(row, 12, &isnull));
-	chatcrypt_event_digest(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, shred.digest);
+	chatcrypt_eventseal_digest(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, shred.digest);
 	shred.known = DatumGetBool(chatcrypt_owner_column(row, CHATCRYPT_EVENT_NCOLUMNS + 1, &isnull));
-	shred.deleted = DatumGetBool(chatcrypt_owner_column(row, CHATCRYPT_EVENT_NCOLUMNS + 2, &isnull));
+	shred.deleted = DatumGetBool(chatcrypt_owner_column(row, CHATCRYPT_EVENT_NCOLUMNS + 2,
+														&isnull));
 	shred.mark = MemoryContextStrdup(call->context, TextDatumGetCString(mark));
 	return shred;
 }
@@ -270,9 +271,9 @@ check_seal(Reapplying *call, const ChatcryptEventKey *key, HeapTuple row)
 	uint8		written[CC_SHA256_LEN];
 	uint8		right[CC_SHA256_LEN];
 
-	if (!chatcrypt_seal_read(row, SPI_tuptable->tupdesc, &seal, written))
+	if (!chatcrypt_eventseal_read(row, SPI_tuptable->tupdesc, &seal, written))
 		refuse_seal();
-	chatcrypt_seal_mac(key, &seal, right);
+	chatcrypt_eventseal_mac(key, &seal, right);
 	if (!cc_equal(written, right, CC_SHA256_LEN))
 		refuse_seal();
 	compare_with_ranges(call, &seal);
@@ -307,13 +308,13 @@ believe_seals_alone(Reapplying *call, const ChatcryptArg *seals)
 {
 	ChatcryptEventKey key;
 
-	if (!chatcrypt_event_key_read(&key))
+	if (!chatcrypt_eventkey_read(&key))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this database has no key that seals could be checked with"),
 				 errdetail("Its history was not sealed before the moment that it was recovered to."),
 				 errhint("Leave the seals out if you trust the copy of the history without them.")));
-	chatcrypt_event_key_warm(&key);
+	chatcrypt_eventkey_warm(&key);
 	call->with_seals = true;
 	check_seals(call, &key, seals);
 }
@@ -331,7 +332,7 @@ was_applied(const Shred *shred)
 	bool		was;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_lock_chat(shred->chat_id.data);
+	chatcrypt_keys_lock_chat(shred->chat_id.data);
 	was = chatcrypt_owner_execute_on_latest("SELECT FROM chatcrypt.key_event "
 											"WHERE chat_id = $1 AND event = 'shred' "
 											"AND starts_with(detail, $2)",
@@ -357,7 +358,7 @@ apply(const Reapplying *call, const Shred *shred, const char **outcome)
 	else
 	{
 		*outcome = "shredded";
-		return chatcrypt_destroy_keys(shred->chat_id.data, true, shred->mark);
+		return chatcrypt_shred_keys(shred->chat_id.data, true, shred->mark);
 	}
 	return -1;
 }
@@ -397,7 +398,7 @@ apply_all(const Reapplying *call)
 static void
 require_confirmation(FunctionCallInfo fcinfo)
 {
-	if (chatcrypt_is_confirmed(fcinfo))
+	if (chatcrypt_shred_is_confirmed(fcinfo))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -417,8 +418,8 @@ chatcrypt_reapply_shreds(PG_FUNCTION_ARGS)
 	Reapplying	call = {.result = (ReturnSetInfo *) fcinfo->resultinfo,
 		.context = CurrentMemoryContext};
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	chatcrypt_refuse_null(fcinfo, 0, "the events");
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_id_refuse_null(fcinfo, 0, "the events");
 	require_confirmation(fcinfo);
 	PreventCommandIfReadOnly("chatcrypt.reapply_shreds()");
 	InitMaterializedSRF(fcinfo, 0);

@@ -84,12 +84,12 @@ pass_over_place(Run *run, Tally *tally, ChatcryptPass *pass)
 
 	do
 	{
-		if (!take_step(run, chatcrypt_pass_list, pass))
+		if (!take_step(run, chatcrypt_reencryption_pass_list, pass))
 			return false;
 		for (slice.first = 0; slice.first < pass->nrows; slice.first += slice.count)
 		{
 			slice.count = Min(batch, pass->nrows - slice.first);
-			if (!take_step(run, chatcrypt_pass_move, &slice))
+			if (!take_step(run, chatcrypt_reencryption_pass_move, &slice))
 				return false;
 			run->moved += slice.moved;
 			tally->unreadable += slice.unreadable;
@@ -119,7 +119,8 @@ find_newest_dek(void *arg)
 	const ChatcryptKey *key = chatcrypt_keyring_seal(upkeep->chat_id);
 	ChatcryptArg args[] = {
 		{UUIDOID, PointerGetDatum(upkeep->chat_id), false},
-		{TEXTOID, CStringGetTextDatum(chatcrypt_purpose_text(chatcrypt_purpose_of(key->use))),
+		{TEXTOID,
+		 CStringGetTextDatum(chatcrypt_keytypes_purpose_text(chatcrypt_keyuse_purpose(key->use))),
 		 false},
 		{INT4OID, Int32GetDatum((int32) key->version), false}
 	};
@@ -188,14 +189,14 @@ reencrypt(Run *run, const uint8 *chat_id, List *places)
 static Datum
 reencrypt_chat(FunctionCallInfo fcinfo, const pg_uuid_t *chat_id)
 {
-	Run			run = {.batch = chatcrypt_batch_argument(fcinfo, 1)};
+	Run			run = {.batch = chatcrypt_work_batch_argument(fcinfo, 1)};
 	List	   *places;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	chatcrypt_work_begin(fcinfo, "chatcrypt.reencrypt_chat()");
 	run.slice_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt slice",
 											  ALLOCSET_DEFAULT_SIZES);
-	places = chatcrypt_places(AccessShareLock);
+	places = chatcrypt_registry_places(AccessShareLock);
 	reencrypt(&run, chat_id->data, places);
 	chatcrypt_progress_end();
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.moved, run.unreadable}, 2);
@@ -207,7 +208,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_reencrypt_chat);
 Datum
 chatcrypt_reencrypt_chat(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id = chatcrypt_chat_argument(fcinfo);
+	pg_uuid_t	id = chatcrypt_id_chat_argument(fcinfo);
 
 	return reencrypt_chat(fcinfo, &id);
 }
@@ -263,17 +264,17 @@ PG_FUNCTION_INFO_V1(chatcrypt_reencrypt_due);
 Datum
 chatcrypt_reencrypt_due(PG_FUNCTION_ARGS)
 {
-	Run			run = {.batch = chatcrypt_batch_argument(fcinfo, 2), .forgiving = true};
+	Run			run = {.batch = chatcrypt_work_batch_argument(fcinfo, 2), .forgiving = true};
 	List	   *places;
 	pg_uuid_t  *chats;
 	uint64		count;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
-	(void) chatcrypt_limit_argument(fcinfo, 1, "max_chats");
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
+	(void) chatcrypt_work_limit_argument(fcinfo, 1, "max_chats");
 	chatcrypt_work_begin(fcinfo, "chatcrypt.reencrypt_due()");
 	run.slice_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt slice",
 											  ALLOCSET_DEFAULT_SIZES);
-	places = chatcrypt_places(AccessShareLock);
+	places = chatcrypt_registry_places(AccessShareLock);
 	chats = due_chats(fcinfo, &count);
 	for (uint64 i = 0; i < count; i++)
 		reencrypt(&run, chats[i].data, places);
@@ -290,20 +291,22 @@ reseal(FunctionCallInfo fcinfo, bool raises)
 	cc_status	why;
 	bytea	   *resealed;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	if (PG_ARGISNULL(2))
 		PG_RETURN_NULL();
-	chatcrypt_refuse_null(fcinfo, 0, "the id of the chat");
-	chatcrypt_refuse_null(fcinfo, 1, "the id of the message");
-	aad = PG_ARGISNULL(3) ? NULL : chatcrypt_aad(&room, PG_GETARG_BYTEA_PP(3));
-	while ((resealed = chatcrypt_reseal(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
-										PG_GETARG_BYTEA_PP(2), aad, &why)) == NULL)
+	chatcrypt_id_refuse_null(fcinfo, 0, "the id of the chat");
+	chatcrypt_id_refuse_null(fcinfo, 1, "the id of the message");
+	aad = PG_ARGISNULL(3) ? NULL : chatcrypt_seal_aad(&room, PG_GETARG_BYTEA_PP(3));
+	while ((resealed = chatcrypt_seal_again(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
+											PG_GETARG_BYTEA_PP(2), aad, &why)) == NULL)
 	{
 		if (!raises)
 			PG_RETURN_NULL();
 		/* Raises in the words of decrypt(); where it opens by now, it is sealed in the next round. */
-		chatcrypt_wipe_text(chatcrypt_open(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
-										   PG_GETARG_BYTEA_PP(2), aad, CHATCRYPT_FAIL_RAISE));
+		chatcrypt_utf8_wipe_text(chatcrypt_seal_open(PG_GETARG_UUID_P(0)->data,
+													 PG_GETARG_UUID_P(1)->data,
+													 PG_GETARG_BYTEA_PP(2), aad,
+													 CHATCRYPT_FAIL_RAISE));
 	}
 	PG_RETURN_BYTEA_P(resealed);
 }

@@ -67,7 +67,7 @@ newest_header_in(const ChatcryptPlace *place, const uint8 *chat_id)
 static ChatcryptPlace *
 place_of(const ChatcryptPass *pass, LOCKMODE lockmode)
 {
-	return chatcrypt_place(pass->known, lockmode);
+	return chatcrypt_registry_place(pass->known, lockmode);
 }
 
 static ItemPointerData *
@@ -85,7 +85,7 @@ copy_rows(Datum array, MemoryContext context, int *nrows)
 }
 
 void
-chatcrypt_pass_list(void *arg)
+chatcrypt_reencryption_pass_list(void *arg)
 {
 	ChatcryptPass *pass = arg;
 	ChatcryptPlace *place = place_of(pass, AccessShareLock);
@@ -97,9 +97,9 @@ chatcrypt_pass_list(void *arg)
 	bool		isnull;
 
 	pass->nrows = 0;
-	if (header == NULL || !chatcrypt_place_chat_value(place, pass->chat_id, &chat_value))
+	if (header == NULL || !chatcrypt_registry_chat_value(place, pass->chat_id, &chat_value))
 		return;
-	args[0] = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
+	args[0] = (ChatcryptArg) {chatcrypt_registry_id_type(place->chat_type), chat_value, false};
 	args[1] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(header), false};
 	args[2] = (ChatcryptArg) {TIDOID, PointerGetDatum(&pass->after), false};
 	args[3] = (ChatcryptArg) {INT4OID, Int32GetDatum(CHATCRYPT_ROWS_LISTED), false};
@@ -238,11 +238,12 @@ reseal_message(const uint8 *chat_id, const uint8 *message_id, Datum created_at, 
 	cc_status	why;
 	bytea	   *resealed;
 
-	resealed = chatcrypt_reseal(chat_id, message_id, envelope,
-								chatcrypt_row_aad(&aad, DatumGetTimestampTz(created_at),
-												  no_sender ? NULL : DatumGetTextPP(sender)),
-								&why);
-	chatcrypt_row_aad_free(&aad);
+	resealed = chatcrypt_seal_again(chat_id, message_id, envelope,
+									chatcrypt_binding_aad(&aad, DatumGetTimestampTz(created_at),
+														  no_sender ? NULL :
+														  DatumGetTextPP(sender)),
+									&why);
+	chatcrypt_binding_free_aad(&aad);
 	return resealed;
 }
 
@@ -263,12 +264,12 @@ reseal(const Work *work, const uint8 *message_id, const bytea *envelope, HeapTup
 	switch (work->place->kind)
 	{
 		case CHATCRYPT_PLACE_FILES:
-			return chatcrypt_reseal_as_data(work->chat_id, message_id, envelope, work->place->aad,
-											&why);
+			return chatcrypt_seal_again_as_data(work->chat_id, message_id, envelope,
+												work->place->aad, &why);
 		case CHATCRYPT_PLACE_PARTS:
 			part.part = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 4, &isnull));
 			part.last = DatumGetBool(SPI_getbinval(tuple, desc, 5, &isnull));
-			return chatcrypt_part_reseal(work->chat_id, &part, envelope, &why);
+			return chatcrypt_attachmentseal_reseal_part(work->chat_id, &part, envelope, &why);
 		case CHATCRYPT_PLACE_MESSAGES:
 			created_at = SPI_getbinval(tuple, desc, 4, &isnull);
 			sender = SPI_getbinval(tuple, desc, 5, &isnull);
@@ -276,7 +277,7 @@ reseal(const Work *work, const uint8 *message_id, const bytea *envelope, HeapTup
 		case CHATCRYPT_PLACE_REGISTERED:
 			break;
 	}
-	return chatcrypt_reseal(work->chat_id, message_id, envelope, work->place->aad, &why);
+	return chatcrypt_seal_again(work->chat_id, message_id, envelope, work->place->aad, &why);
 }
 
 static void
@@ -288,8 +289,8 @@ reseal_row(Work *work, HeapTuple tuple, TupleDesc desc)
 	bytea	   *envelope;
 	bytea	   *resealed;
 
-	chatcrypt_place_id(work->place->message_type, SPI_getbinval(tuple, desc, 2, &isnull),
-					   message_id);
+	chatcrypt_registry_id(work->place->message_type, SPI_getbinval(tuple, desc, 2, &isnull),
+						  message_id);
 	value = SPI_getbinval(tuple, desc, 3, &isnull);
 	envelope = DatumGetByteaPP(value);
 	resealed = reseal(work, message_id, envelope, tuple, desc);
@@ -319,10 +320,10 @@ move_rows(Work *work, ArrayType *rows)
 	bytea	   *header = newest_header_in(place, work->chat_id);
 	Datum		chat_value;
 
-	if (header == NULL || !chatcrypt_place_chat_value(place, work->chat_id, &chat_value))
+	if (header == NULL || !chatcrypt_registry_chat_value(place, work->chat_id, &chat_value))
 		return 0;
 	args[0] = (ChatcryptArg) {TIDARRAYOID, PointerGetDatum(rows), false};
-	work->chat = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
+	work->chat = (ChatcryptArg) {chatcrypt_registry_id_type(place->chat_type), chat_value, false};
 	args[1] = work->chat;
 	args[2] = (ChatcryptArg) {BYTEAOID, PointerGetDatum(header), false};
 	nfound = chatcrypt_owner_execute(psprintf("SELECT ctid, %s%s, %s%s "
@@ -379,7 +380,8 @@ move_row(Work *work, ChatcryptRowMover *mover, ItemPointer at, const bytea *head
 		work->unreadable++;
 		return true;
 	}
-	moved = chatcrypt_rowmover_replace(mover, at, resealed, (uint32) chatcrypt_fresh_envelope_version(resealed));
+	moved = chatcrypt_rowmover_replace(mover, at, resealed,
+									   (uint32) chatcrypt_seal_fresh_version(resealed));
 	work->moved += moved;
 	pfree(resealed);
 	if (DatumGetPointer(values[MESSAGE_BODY]) != (Pointer) envelope)
@@ -413,7 +415,7 @@ array_of_rows(ItemPointer rows, int count)
 }
 
 void
-chatcrypt_pass_move(void *arg)
+chatcrypt_reencryption_pass_move(void *arg)
 {
 	ChatcryptSlice *slice = arg;
 	const ChatcryptPass *pass = slice->pass;
@@ -424,7 +426,7 @@ chatcrypt_pass_move(void *arg)
 	ChatcryptRowMover *mover;
 
 	work.place = place_of(pass, RowExclusiveLock);
-	chatcrypt_defer_nothing();
+	chatcrypt_owner_defer_nothing();
 	chatcrypt_owner_begin_as(&scope, work.place->owner);
 	mover = work.place->kind == CHATCRYPT_PLACE_MESSAGES ? chatcrypt_rowmover_open() : NULL;
 	if (mover != NULL)

@@ -10,7 +10,7 @@
  * undone.  It takes the rows that it can have at once and passes over those that others
  * hold: it waits for no writer, and writers wait for one slice at most.  A body that
  * somebody changed in between is sealed under the newest key already, or is passed
- * over.  The plaintext never leaves chatcrypt_reseal().
+ * over.  The plaintext never leaves chatcrypt_seal_again().
  */
 #ifndef CHATCRYPT_REENCRYPTION_PASS_H
 #define CHATCRYPT_REENCRYPTION_PASS_H
@@ -43,7 +43,7 @@ typedef struct ChatcryptSlice
 } ChatcryptSlice;
 
 /* Steps: see pg/procedures/work.h.  The argument is a ChatcryptPass, a ChatcryptSlice. */
-extern void chatcrypt_pass_list(void *pass);
-extern void chatcrypt_pass_move(void *slice);
+extern void chatcrypt_reencryption_pass_list(void *pass);
+extern void chatcrypt_reencryption_pass_move(void *slice);
 
 #endif

@@ -60,7 +60,7 @@ copy_registration(HeapTuple tuple)
 	copy->message = name_of(tuple, 5);
 	aad = SPI_getbinval(tuple, desc, 6, &isnull);
 	if (!isnull)
-		copy->aad = chatcrypt_aad(palloc(sizeof(ChatcryptAad)), DatumGetByteaPCopy(aad));
+		copy->aad = chatcrypt_seal_aad(palloc(sizeof(ChatcryptAad)), DatumGetByteaPCopy(aad));
 	return copy;
 }
 
@@ -183,9 +183,11 @@ static const struct
 }			own_tables[] = {
 	[CHATCRYPT_PLACE_MESSAGES] = {"sealed_message", "chatcrypt.sealed_message", "encrypted_message",
 								  "message_id"},
-	[CHATCRYPT_PLACE_FILES] = {"sealed_attachment", "chatcrypt.sealed_attachment", "encrypted_metadata",
+	[CHATCRYPT_PLACE_FILES] = {"sealed_attachment", "chatcrypt.sealed_attachment",
+							   "encrypted_metadata",
 							   "file_id"},
-	[CHATCRYPT_PLACE_PARTS] = {"sealed_attachment_part", "chatcrypt.sealed_attachment_part", "sealed", "file_id"}
+	[CHATCRYPT_PLACE_PARTS] = {"sealed_attachment_part", "chatcrypt.sealed_attachment_part",
+							   "sealed", "file_id"}
 };
 
 /* The view would show rows of such tables, and nothing else here would know of them. */
@@ -206,21 +208,21 @@ place_of_ours(ChatcryptPlaceKind kind, LOCKMODE lockmode)
 	ChatcryptPlace *place = palloc0(sizeof(ChatcryptPlace));
 
 	place->kind = kind;
-	place->relation = chatcrypt_store_relation(own_tables[kind].name);
+	place->relation = chatcrypt_relations_find(own_tables[kind].name);
 	LockRelationOid(place->relation, lockmode);
-	place->owner = chatcrypt_store_owner();
+	place->owner = chatcrypt_relations_owner();
 	place->table = own_tables[kind].table;
 	place->envelope = own_tables[kind].envelope;
 	place->chat = "chat_id";
 	place->message = own_tables[kind].message;
 	place->chat_type = place->message_type = UUIDOID;
-	place->aad = kind == CHATCRYPT_PLACE_FILES ? chatcrypt_filemeta_aad() : NULL;
+	place->aad = kind == CHATCRYPT_PLACE_FILES ? chatcrypt_attachmentseal_filemeta_aad() : NULL;
 	refuse_heirs(place);
 	return place;
 }
 
 List *
-chatcrypt_places(LOCKMODE lockmode)
+chatcrypt_registry_places(LOCKMODE lockmode)
 {
 	List	   *places = NIL;
 	ListCell   *cell;
@@ -230,7 +232,7 @@ chatcrypt_places(LOCKMODE lockmode)
 	foreach(cell, read_registrations())
 		places = list_concat(places, places_of_registration(lfirst(cell), lockmode));
 	foreach(cell, places)
-		chatcrypt_require_own_rows(lfirst(cell), false);
+		chatcrypt_ownrows_require(lfirst(cell), false);
 	return places;
 }
 
@@ -241,7 +243,7 @@ find_place(const ChatcryptPlace *known, LOCKMODE lockmode)
 	ListCell   *inner;
 
 	if (known->kind != CHATCRYPT_PLACE_REGISTERED &&
-		known->relation == chatcrypt_store_relation(own_tables[known->kind].name))
+		known->relation == chatcrypt_relations_find(own_tables[known->kind].name))
 		return place_of_ours(known->kind, lockmode);
 	foreach(cell, read_registrations())
 	{
@@ -259,17 +261,17 @@ find_place(const ChatcryptPlace *known, LOCKMODE lockmode)
 }
 
 ChatcryptPlace *
-chatcrypt_place(const ChatcryptPlace *known, LOCKMODE lockmode)
+chatcrypt_registry_place(const ChatcryptPlace *known, LOCKMODE lockmode)
 {
 	ChatcryptPlace *place = find_place(known, lockmode);
 
-	chatcrypt_require_own_rows(place, lockmode >= RowExclusiveLock);
+	chatcrypt_ownrows_require(place, lockmode >= RowExclusiveLock);
 	return place;
 }
 
 bool
-chatcrypt_place_chat_value(const ChatcryptPlace *place, const uint8 chat_id[CC_ID_LEN],
-						   Datum *value)
+chatcrypt_registry_chat_value(const ChatcryptPlace *place, const uint8 chat_id[CC_ID_LEN],
+							  Datum *value)
 {
 	uint64		space;
 	int64		number;
@@ -286,18 +288,18 @@ chatcrypt_place_chat_value(const ChatcryptPlace *place, const uint8 chat_id[CC_I
 }
 
 Oid
-chatcrypt_place_id_type(Oid column_type)
+chatcrypt_registry_id_type(Oid column_type)
 {
 	return column_type == UUIDOID ? UUIDOID : INT8OID;
 }
 
 void
-chatcrypt_place_id(Oid column_type, Datum value, uint8 id[CC_ID_LEN])
+chatcrypt_registry_id(Oid column_type, Datum value, uint8 id[CC_ID_LEN])
 {
 	if (column_type == UUIDOID)
 		memcpy(id, DatumGetUUIDP(value)->data, CC_ID_LEN);
 	else
-		chatcrypt_bigint_id(DatumGetInt64(value), id);
+		chatcrypt_id_of_bigint(DatumGetInt64(value), id);
 }
 
 /*
@@ -310,7 +312,8 @@ require_owner(Oid relation)
 	Relation	table = relation_open(relation, AccessShareLock);
 	Oid			owner = table->rd_rel->relowner;
 
-	if (RelationGetNamespace(table) == get_rel_namespace(chatcrypt_store_relation("sealed_message")))
+	if (RelationGetNamespace(table) ==
+		get_rel_namespace(chatcrypt_relations_find("sealed_message")))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the tables of chatcrypt need no registration")));
@@ -377,7 +380,7 @@ chatcrypt_register_envelopes(PG_FUNCTION_ARGS)
 		{BYTEAOID, PG_GETARG_DATUM(4), PG_ARGISNULL(4)}
 	};
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	for (int i = 0; i < PG_NARGS(); i++)
 		if (PG_ARGISNULL(i) && i != 4)
 			ereport(ERROR,
@@ -389,7 +392,7 @@ chatcrypt_register_envelopes(PG_FUNCTION_ARGS)
 	registration.chat = name_argument(fcinfo, 2);
 	registration.message = name_argument(fcinfo, 3);
 	foreach(cell, places_of_registration(&registration, AccessShareLock))
-		chatcrypt_require_own_rows(lfirst(cell), true);
+		chatcrypt_ownrows_require(lfirst(cell), true);
 
 	chatcrypt_owner_begin(&scope);
 	refuse_what_can_be_exchanged(&registration, args[5]);
@@ -410,7 +413,7 @@ chatcrypt_unregister_envelopes(PG_FUNCTION_ARGS)
 	ChatcryptOwnerScope scope;
 	uint64		removed;
 
-	chatcrypt_require(CHATCRYPT_MAY_ADMINISTER);
+	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
 	chatcrypt_owner_begin(&scope);
 	removed =
 		chatcrypt_owner_execute("DELETE FROM chatcrypt.envelope_column "

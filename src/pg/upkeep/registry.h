@@ -20,20 +20,20 @@
  * All of them, each locked for the rest of the transaction; raises where the rows of one are
  * not its own (ownrows.h).
  */
-extern List *chatcrypt_places(LOCKMODE lockmode);
+extern List *chatcrypt_registry_places(LOCKMODE lockmode);
 
 /* The same place as it is now; raises where it is none any more. */
-extern ChatcryptPlace *chatcrypt_place(const ChatcryptPlace *known, LOCKMODE lockmode);
+extern ChatcryptPlace *chatcrypt_registry_place(const ChatcryptPlace *known, LOCKMODE lockmode);
 
 /*
  * The chat's id as a value of the place's chat column: false where that is a number
  * and the id stands for none, so that the place holds nothing of the chat.
  */
-extern bool chatcrypt_place_chat_value(const ChatcryptPlace *place, const uint8 chat_id[CC_ID_LEN],
-									   Datum *value);
-extern Oid	chatcrypt_place_id_type(Oid column_type);
+extern bool chatcrypt_registry_chat_value(const ChatcryptPlace *place,
+										  const uint8 chat_id[CC_ID_LEN], Datum *value);
+extern Oid	chatcrypt_registry_id_type(Oid column_type);
 
-/* Back: an id that was selected as chatcrypt_place_id_type() says. */
-extern void chatcrypt_place_id(Oid column_type, Datum value, uint8 id[CC_ID_LEN]);
+/* Back: an id that was selected as chatcrypt_registry_id_type() says. */
+extern void chatcrypt_registry_id(Oid column_type, Datum value, uint8 id[CC_ID_LEN]);
 
 #endif

@@ -67,9 +67,9 @@ headers_in_place(const ChatcryptPlace *place, const uint8 *chat_id)
 	Datum		headers;
 	bool		isnull;
 
-	if (!chatcrypt_place_chat_value(place, chat_id, &chat_value))
+	if (!chatcrypt_registry_chat_value(place, chat_id, &chat_value))
 		return NULL;
-	arg = (ChatcryptArg) {chatcrypt_place_id_type(place->chat_type), chat_value, false};
+	arg = (ChatcryptArg) {chatcrypt_registry_id_type(place->chat_type), chat_value, false};
 	chatcrypt_owner_begin_as(&scope, place->owner);
 	chatcrypt_owner_execute(psprintf("SELECT array_agg(DISTINCT substr(%s, 1, 5)) "
 									 "FROM ONLY %s "
@@ -113,7 +113,7 @@ versions_in_use(const uint8 *chat_id)
 	NamedVersions named = {0};
 	ListCell   *cell;
 
-	foreach(cell, chatcrypt_places(AccessShareLock))
+	foreach(cell, chatcrypt_registry_places(AccessShareLock))
 	{
 		ArrayType  *headers = headers_in_place(lfirst(cell), chat_id);
 		Datum	   *elements;
@@ -163,8 +163,9 @@ read_key(uint64 row, const uint8 *chat_id)
 
 	memcpy(key->sought.chat_id.data, chat_id, CC_ID_LEN);
 	key->kcv = DatumGetByteaPCopy(chatcrypt_owner_column(row, 1, &isnull));
-	if (!chatcrypt_purpose_parse(TextDatumGetCString(chatcrypt_owner_column(row, 2, &isnull)),
-								 &key->sought.purpose))
+	if (!chatcrypt_keytypes_parse_purpose(TextDatumGetCString(chatcrypt_owner_column(row, 2,
+																					 &isnull)),
+										  &key->sought.purpose))
 		elog(ERROR, "a row of chatcrypt.dek is damaged");
 	key->sought.version = (uint32) DatumGetInt32(chatcrypt_owner_column(row, 3, &isnull));
 	return key;
@@ -238,9 +239,9 @@ prepare_to_destroy(HeapTuple tuple, TupleDesc desc, const uint8 *chat_id)
 	event.dek_version = (uint32) DatumGetInt32(SPI_getbinval(tuple, desc, 2, &isnull));
 	event.kms_key = SPI_getvalue(tuple, desc, 3);
 	kcv = DatumGetByteaPP(SPI_getbinval(tuple, desc, 4, &isnull));
-	if (!chatcrypt_purpose_parse(event.purpose, &purpose) || VARSIZE_ANY_EXHDR(kcv) != CC_KCV_LEN)
-		elog(ERROR, "a row of chatcrypt.dek is damaged");
-	id = chatcrypt_key_id(chat_id, purpose, event.dek_version);
+	if (!chatcrypt_keytypes_parse_purpose(event.purpose, &purpose) ||
+		VARSIZE_ANY_EXHDR(kcv) != CC_KCV_LEN) elog(ERROR, "a row of chatcrypt.dek is damaged");
+	id = chatcrypt_keytypes_key_id(chat_id, purpose, event.dek_version);
 	memcpy(id.kcv, VARDATA_ANY(kcv), CC_KCV_LEN);
 	chatcrypt_eviction_note_key(&id);
 	return event;

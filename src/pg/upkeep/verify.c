@@ -41,15 +41,15 @@ chatcrypt_check_envelope(PG_FUNCTION_ARGS)
 	ChatcryptAad aad;
 	char	   *wrong;
 
-	chatcrypt_require_steward();
+	chatcrypt_rights_require_steward();
 	if (PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_TEXT_P(cstring_to_text(chatcrypt_no_id));
-	wrong = chatcrypt_what_is_wrong(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
-									PG_GETARG_BYTEA_PP(2),
-									PG_ARGISNULL(3) ? NULL :
-									chatcrypt_aad(&aad, PG_GETARG_BYTEA_PP(3)));
+	wrong = chatcrypt_diagnosis_of_envelope(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
+											PG_GETARG_BYTEA_PP(2),
+											PG_ARGISNULL(3) ? NULL :
+											chatcrypt_seal_aad(&aad, PG_GETARG_BYTEA_PP(3)));
 	if (wrong == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(wrong));
@@ -67,16 +67,16 @@ chatcrypt_check_message(PG_FUNCTION_ARGS)
 	ChatcryptRowAad aad;
 	char	   *wrong;
 
-	chatcrypt_require_steward();
+	chatcrypt_rights_require_steward();
 	if (PG_ARGISNULL(4))
 		PG_RETURN_NULL();
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_TEXT_P(cstring_to_text(chatcrypt_no_id));
-	wrong = chatcrypt_what_is_wrong(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
-									PG_GETARG_BYTEA_PP(4),
-									chatcrypt_row_aad(&aad, PG_GETARG_TIMESTAMPTZ(2),
-													  PG_ARGISNULL(3) ? NULL :
-													  PG_GETARG_TEXT_PP(3)));
+	wrong = chatcrypt_diagnosis_of_envelope(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
+											PG_GETARG_BYTEA_PP(4),
+											chatcrypt_binding_aad(&aad, PG_GETARG_TIMESTAMPTZ(2),
+																  PG_ARGISNULL(3) ? NULL :
+																  PG_GETARG_TEXT_PP(3)));
 	if (wrong == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(wrong));
@@ -91,9 +91,11 @@ put_finding(ReturnSetInfo *result, Oid relation, const pg_uuid_t *chat_id,
 {
 	Datum		values[] = {
 		ObjectIdGetDatum(relation), UUIDPGetDatum(chat_id), finding->values[1],
-		finding->values[2], finding->values[3], TimestampTzGetDatum(GetCurrentTransactionStartTimestamp())
+		finding->values[2], finding->values[3],
+							TimestampTzGetDatum(GetCurrentTransactionStartTimestamp())
 	};
-	bool		nulls[] = {false, false, finding->nulls[1], finding->nulls[2], finding->nulls[3], false};
+	bool		nulls[] = {false, false, finding->nulls[1], finding->nulls[2], finding->nulls[3],
+						   false};
 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
@@ -109,18 +111,18 @@ chatcrypt_verify_chat(PG_FUNCTION_ARGS)
 	ListCell   *place;
 	ListCell   *cell;
 
-	chatcrypt_require_steward();
-	scope.limit = chatcrypt_limit_argument(fcinfo, 1, "max_findings");
+	chatcrypt_rights_require_steward();
+	scope.limit = chatcrypt_work_limit_argument(fcinfo, 1, "max_findings");
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	scope.chat_id = PG_GETARG_UUID_P(0)->data;
-	foreach(place, chatcrypt_places(AccessShareLock))
+	foreach(place, chatcrypt_registry_places(AccessShareLock))
 	{
 		List	   *findings;
 
 		scope.place = lfirst(place);
-		findings = chatcrypt_find_unopened(&scope);
+		findings = chatcrypt_findings_list(&scope);
 		foreach(cell, findings)
 			put_finding(result, scope.place->relation, PG_GETARG_UUID_P(0), lfirst(cell));
 		scope.limit -= list_length(findings);
@@ -156,7 +158,7 @@ verify_and_commit(ChatcryptScope *scope)
 	int64		found;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	findings = chatcrypt_find_unopened(scope);
+	findings = chatcrypt_findings_list(scope);
 	found = list_length(findings);
 	chatcrypt_owner_begin(&owner);
 	foreach(cell, findings)
@@ -211,7 +213,8 @@ end_of_stretch(const ChatcryptScope *scope, TimestampTz start, int max_rate)
 static int64
 verify_slowly(ChatcryptScope *scope, int max_rate)
 {
-	MemoryContext step_context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt verify step",
+	MemoryContext step_context = AllocSetContextCreate(CurrentMemoryContext,
+													   "chatcrypt verify step",
 													   ALLOCSET_DEFAULT_SIZES);
 	const ChatcryptPlace *known = scope->place;
 	BlockNumber blocks = blocks_of(scope->place);
@@ -224,7 +227,7 @@ verify_slowly(ChatcryptScope *scope, int max_rate)
 		MemoryContext previous = MemoryContextSwitchTo(step_context);
 
 		scope->to = scope->from + Min(at_once, blocks - scope->from);
-		scope->place = chatcrypt_place(known, AccessShareLock);
+		scope->place = chatcrypt_registry_place(known, AccessShareLock);
 		failed += verify_and_commit(scope);
 		MemoryContextSwitchTo(previous);
 		MemoryContextReset(step_context);
@@ -241,7 +244,7 @@ verify_place(const ChatcryptPlace *place, int64 limit, int max_rate, ChatcryptWa
 	ChatcryptScope scope = {.limit = limit, .warming = warming};
 
 	/* It may have been changed since, and the lock of then is gone. */
-	now = chatcrypt_place(place, AccessShareLock);
+	now = chatcrypt_registry_place(place, AccessShareLock);
 	scope.place = now;
 	if (max_rate > 0)
 		return verify_slowly(&scope, max_rate);
@@ -274,21 +277,21 @@ Datum
 chatcrypt_verify_all(PG_FUNCTION_ARGS)
 {
 	int			max_rate = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
-	int64		limit = chatcrypt_limit_argument(fcinfo, 1, "max_findings");
+	int64		limit = chatcrypt_work_limit_argument(fcinfo, 1, "max_findings");
 	int64		failed = 0;
 	ChatcryptWarming warming = {0};
 	bool		all_warm;
 	ListCell   *cell;
 	List	   *places;
 
-	chatcrypt_require_steward();
+	chatcrypt_rights_require_steward();
 	if (!PG_ARGISNULL(0) && max_rate < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_rate must be at least 1 megabyte a second")));
 	chatcrypt_work_begin(fcinfo, "chatcrypt.verify_all()");
 	warming.outages.context = CurrentMemoryContext;
-	places = chatcrypt_places(AccessShareLock);
+	places = chatcrypt_registry_places(AccessShareLock);
 	forget_findings();
 	all_warm = max_rate == 0 && chatcrypt_warm_all(&warming, limit);
 	foreach(cell, places)
