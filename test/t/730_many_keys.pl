@@ -96,7 +96,7 @@ foreach my $how ([ 'room for all keys', 65536, $verify ], [ 'a small key cache',
 	cmp_ok($requests, '<=', $size < $chats ? $chats / 3 : $few, "asks for many at once, with $name");
 	push @found, ask($node, $listed);
 }
-like($found[0], qr/^chatcrypt\.message\|7\|7\|1\|key not unwrapped: .*\nchatcrypt\.message\|8\|8\|1\|wrong key: .*\nchatcrypt\.message\|9\|9\|1\|.*\nchatcrypt\.message\|10\|10\|1\|damaged: .*sender or the time/,
+like($found[0], qr/^chatcrypt\.sealed_message\|7\|7\|1\|key not unwrapped: .*\nchatcrypt\.sealed_message\|8\|8\|1\|wrong key: .*\nchatcrypt\.sealed_message\|9\|9\|1\|.*\nchatcrypt\.sealed_message\|10\|10\|1\|damaged: .*sender or the time/,
 	'it lists what does not open');
 is($found[$_], $found[0], 'and the same whichever way it goes') foreach 1, 2;
 
