@@ -1,6 +1,7 @@
 /*
  * compat.h
- *		The one place that knows how PostgreSQL 15 to 19 differ.
+ *		Hides the differences between PostgreSQL 15 to 19: nothing outside this file tests
+ *		the version of PostgreSQL.
  */
 #ifndef CHATCRYPT_COMPAT_H
 #define CHATCRYPT_COMPAT_H
@@ -21,12 +22,12 @@
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
-/* Before the rest of a declaration, in all versions. */
+/* Stands before the rest of a declaration, as in PostgreSQL 18. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn __attribute__((noreturn))
 #endif
 
-/* VARDATA() and its kin came with postgres.h before. */
+/* VARDATA() and related macros came with postgres.h before 16. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -44,7 +45,7 @@
 	 standard_ExecutorRun(queryDesc, direction, count, execute_once))
 #endif
 
-/* From 19 on EXPLAIN has a state that planning may fill. */
+/* From 19 on the planner also takes the state of EXPLAIN, which it may fill. */
 #if PG_VERSION_NUM >= 190000
 #define CHATCRYPT_PLANNER_PARAMETERS \
 	Query *parse, const char *query_string, int cursor_options, ParamListInfo params, ExplainState *explain
@@ -59,7 +60,7 @@
 	 standard_planner(parse, query_string, cursor_options, params))
 #endif
 
-/* Where MERGE has its ON; NULL before 17, which have it in the join tree. */
+/* Where a MERGE has its ON condition; NULL before 17, which keeps it in the join tree. */
 static inline Node **
 chatcrypt_merge_condition(Query *query)
 {
@@ -71,7 +72,7 @@ chatcrypt_merge_condition(Query *query)
 #endif
 }
 
-/* Runs a portal to its end, as a statement of a client's. */
+/* Runs a portal to its end, as a client's statement. */
 #if PG_VERSION_NUM >= 180000
 #define chatcrypt_run_portal(portal, receiver) \
 	PortalRun(portal, FETCH_ALL, true, receiver, receiver, NULL)
@@ -80,7 +81,10 @@ chatcrypt_merge_condition(Query *query)
 	PortalRun(portal, FETCH_ALL, true, true, receiver, receiver, NULL)
 #endif
 
-/* Which indexes an UPDATE must add to: all or none before 16, then summarizing ones alone too. */
+/*
+ * Which indexes need new entries after an UPDATE: all or none before 16, and from 16 on
+ * possibly the summarizing indexes alone.
+ */
 #if PG_VERSION_NUM >= 190000
 typedef TU_UpdateIndexes ChatcryptUpdateIndexes;
 #define chatcrypt_updates_indexes(indexes) ((indexes) != TU_None)
@@ -136,9 +140,9 @@ chatcrypt_table_beginscan(Relation table, Snapshot snapshot)
 }
 
 /*
- * Takes the right to write to a relation off those that a plan asks for when it starts.
- * The list is copied, the plan is the caller's.  A right to read stays: none at all is not
- * allowed for.
+ * Makes a plan no longer require the right to write to a relation; it requires the right to
+ * read instead, because an entry that requires nothing is not provided for.  The list of
+ * permissions is copied; the plan belongs to the caller.
  */
 static inline void
 chatcrypt_ask_no_right_to_write(PlannedStmt *plan, Oid relation)
@@ -174,7 +178,7 @@ chatcrypt_index_beginscan(Relation table, Relation index, Snapshot snapshot, int
 #endif
 }
 
-/* From 19 on, one struct holds the jsonb that is built and the place in it where building goes on. */
+/* From 19 on one struct holds the jsonb value being built and the current position in it. */
 #if PG_VERSION_NUM >= 190000
 typedef JsonbInState ChatcryptJsonb;
 #define chatcrypt_push_json(jsonb, token, value) pushJsonbValue(jsonb, token, value)
@@ -188,7 +192,7 @@ typedef struct ChatcryptJsonb
 	((jsonb)->result = pushJsonbValue(&(jsonb)->place, token, value))
 #endif
 
-/* Until 16 a setting may let rows be removed that a snapshot still sees. */
+/* Until 16, old_snapshot_threshold may let rows be removed that a snapshot still sees. */
 static inline bool
 chatcrypt_snapshots_keep_rows(void)
 {
@@ -209,7 +213,7 @@ chatcrypt_my_procno(void)
 #endif
 }
 
-/* The process that runs a transaction; 0 where it is prepared, or has ended. */
+/* The pid of the process that runs a transaction; 0 if the transaction is prepared or has ended. */
 static inline int
 chatcrypt_pid_of(VirtualTransactionId transaction)
 {
@@ -235,7 +239,7 @@ chatcrypt_create_wait_event_set(int nevents)
 #endif
 }
 
-/* Wait events have names of their own from 17 on, and are all "Extension" before. */
+/* From 17 on wait events of extensions have names of their own; before, all are "Extension". */
 static inline uint32
 chatcrypt_wait_event(uint32 *known, const char *name)
 {

@@ -1,6 +1,7 @@
 /*
  * init.c
- *		_PG_init: settings, shared memory, hooks and workers, in the postmaster.
+ *		_PG_init(): the postmaster defines the settings, requests shared memory, installs
+ *		the hooks and registers the workers.
  */
 #include "postgres.h"
 
@@ -71,7 +72,7 @@ startup_shared_memory(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
-/* No database connection: it serves every database, and hot standbys too. */
+/* The worker has no database connection, because it serves every database, on standbys too. */
 static void
 register_kms_worker(void)
 {
@@ -93,7 +94,7 @@ void
 _PG_init(void)
 {
 	/*
-	 * FATAL, not ERROR: psql and pg_restore carry on after an ERROR, and would
+	 * FATAL, not ERROR: psql and pg_restore continue after an ERROR, and would
 	 * leave tables behind that nothing protects.
 	 */
 	if (!process_shared_preload_libraries_in_progress)
@@ -108,7 +109,7 @@ _PG_init(void)
 	chatcrypt_access_define_settings();
 	MarkGUCPrefixReserved("chatcrypt");
 
-	/* The first use costs 100 us: once here spares every backend. */
+	/* The first use costs 100 us, which every backend is spared by doing it once here. */
 	if (cc_aead_global_init() != CC_OK)
 		ereport(FATAL,
 				(errcode(ERRCODE_INTERNAL_ERROR),

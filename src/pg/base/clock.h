@@ -1,7 +1,7 @@
 /*
  * clock.h
- *		The machine's monotonic clock, exact, for what is measured or waits for a
- *		millisecond or two.  The one of guarded.h is cheaper, and a tick behind.
+ *		The machine's monotonic clock at full resolution, for measurements and for waits
+ *		of a millisecond or two.  The clock of guarded.h is cheaper but up to a tick behind.
  */
 #ifndef CHATCRYPT_CLOCK_H
 #define CHATCRYPT_CLOCK_H

@@ -1,22 +1,22 @@
 /*
  * errors.c
- *		Statuses of the core as errors of PostgreSQL.
+ *		Raises the statuses of the core as PostgreSQL errors.
  *
  *	SQLSTATE	condition
- *	39000		a message that does not open: wrong key, damaged bytes, wrong aad
- *	22023		something that is no envelope of ours, or a wrong argument
- *	54000		over a limit of the formats
+ *	39000		a message does not open: wrong key, damaged bytes or wrong additional data
+ *	22023		the bytes are not a message envelope, or an argument is wrong
+ *	54000		a limit of the formats is exceeded
  *	53200		out of memory
- *	XX000		the cryptographic libraries failed
+ *	XX000		a cryptographic library failed
  *
- * What a KMS answers has SQLSTATEs of its own: pg/service/kms_errors.c.
+ * Errors of a KMS have SQLSTATEs of their own: see pg/service/kms_errors.c.
  */
 #include "postgres.h"
 
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
 
-/* The nil uuid is what a caller gives that has no message yet. */
+/* A caller that has no message yet gives the nil uuid. */
 static bool
 is_message(const uint8 *message_id)
 {
@@ -36,12 +36,12 @@ of_message(const uint8 *chat_id, const uint8 *message_id)
 					 chatcrypt_id_text(chat_id));
 }
 
-/* The same for a wrong key, damaged bytes and wrong additional data. */
+/* A wrong key, damaged bytes and wrong additional data must give the same text. */
 static int
 not_opened(const uint8 *chat_id, const uint8 *message_id)
 {
 	if (chat_id == NULL || !is_message(message_id))
-		return errdetail("The chat, the message id or the additional data is another one, or the bytes are damaged.");
+		return errdetail("The message was sealed for another chat, message id or additional data, or its bytes are damaged.");
 	return errdetail("What was given as message %s of chat %s was sealed for another chat, message or additional data, or its bytes are damaged.",
 					 chatcrypt_id_text(message_id), chatcrypt_id_text(chat_id));
 }

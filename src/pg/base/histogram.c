@@ -1,6 +1,6 @@
 /*
  * histogram.c
- *		Buckets of durations: see histogram.h.
+ *		Histograms of durations: see histogram.h.
  */
 #include "postgres.h"
 

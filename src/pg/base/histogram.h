@@ -1,7 +1,7 @@
 /*
  * histogram.h
- *		How long calls or waits took, in the form that monitoring counts it: buckets with
- *		fixed bounds, and counts that only ever rise.
+ *		How long calls or waits took, in the form that monitoring systems expect: buckets
+ *		with fixed bounds, and counts that only ever rise.
  */
 #ifndef CHATCRYPT_HISTOGRAM_H
 #define CHATCRYPT_HISTOGRAM_H
@@ -10,16 +10,16 @@
 
 typedef struct ChatcryptHistogram
 {
-	uint64		counts[CHATCRYPT_HISTOGRAM_BOUNDS + 1]; /* the last has no bound */
-	uint64		us;				/* of all together */
+	uint64		counts[CHATCRYPT_HISTOGRAM_BOUNDS + 1]; /* the last bucket has no bound */
+	uint64		us;				/* sum of all durations */
 } ChatcryptHistogram;
 
-/* The place in counts of a duration, for counters that are atomic. */
+/* The index in counts that a duration belongs to, for callers whose counters are atomic. */
 extern int	chatcrypt_histogram_bucket(int64 us);
 
 extern void chatcrypt_histogram_add(ChatcryptHistogram *histogram, int64 us);
 
-/* Upper bounds in seconds, and how many calls took no longer than each, as arrays of SQL. */
+/* As SQL arrays: the upper bounds in seconds, and how many calls took no longer than each. */
 extern Datum chatcrypt_histogram_bounds(void);
 extern Datum chatcrypt_histogram_counts(const ChatcryptHistogram *histogram);
 extern uint64 chatcrypt_histogram_total(const ChatcryptHistogram *histogram);

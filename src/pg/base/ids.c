@@ -33,7 +33,7 @@ chatcrypt_id_uuid_text(const uint8 id[CC_ID_LEN])
 	return DatumGetCString(DirectFunctionCall1(uuid_out, PointerGetDatum(id)));
 }
 
-/* The number of an id that stands for one in this space. */
+/* The number that an id stands for in this id space; false if it stands for none there. */
 static bool
 number_in_space(const uint8 *id, uint64 space, int64 *number)
 {
@@ -76,8 +76,8 @@ parse_number(const char *text, uint8 id[CC_ID_LEN])
 }
 
 /*
- * A uuid in any form that the type uuid takes.  Not by uuid_in(), whose error shows what it was
- * given.
+ * Reads a uuid in any form that the type uuid accepts.  uuid_in() is not used, because its
+ * error shows its input, which may be a message.
  */
 static bool
 parse_uuid(const char *text, uint8 id[CC_ID_LEN])
@@ -108,7 +108,7 @@ chatcrypt_id_parse(const char *text, uint8 id[CC_ID_LEN])
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("invalid id of a chat, message or file"),
 				 errdetail("An id is a uuid, or a whole number that a bigint holds. What was given is not shown, because it may be a message."),
-				 errhint("Look at the order of the arguments.")));
+				 errhint("Check the order of the arguments.")));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_any_id_in);
@@ -180,7 +180,7 @@ space_argument(FunctionCallInfo fcinfo)
 
 PG_FUNCTION_INFO_V1(chatcrypt_to_uuid_in_space);
 
-/* to_uuid(number bigint, space bigint): the same of another space. */
+/* to_uuid(number bigint, space bigint): the same in another id space. */
 Datum
 chatcrypt_to_uuid_in_space(PG_FUNCTION_ARGS)
 {
@@ -248,13 +248,13 @@ chatcrypt_id_chats_argument(FunctionCallInfo fcinfo, int *count)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the id of a chat must not be null")));
-	/* An any_id is the bytes of a uuid, which have no alignment and no padding. */
+	/* An any_id has the bytes of a uuid, and a uuid needs no alignment and no padding. */
 	ARR_ELEMTYPE(ids) = UUIDOID;
 	*count = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
 	return ids;
 }
 
-/* uuids have no alignment and no padding: an array's data is the ids. */
+/* Uuids need no alignment and no padding, so the data of the array is the ids themselves. */
 ArrayType *
 chatcrypt_id_array(const uint8 *ids, int count)
 {

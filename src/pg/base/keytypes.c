@@ -1,6 +1,6 @@
 /*
  * keytypes.c
- *		What a data key is called: see keytypes.h.
+ *		The identity and the purposes of data keys: see keytypes.h.
  */
 #include "postgres.h"
 

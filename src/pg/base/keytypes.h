@@ -1,7 +1,7 @@
 /*
  * keytypes.h
- *		What a data key is to all rooms: its name, what it is for, its state, and the modes of
- *		chats.
+ *		What all rooms know of a data key: its identity, its purpose and its state; and the
+ *		modes of chats.
  */
 #ifndef CHATCRYPT_KEYTYPES_H
 #define CHATCRYPT_KEYTYPES_H
@@ -13,10 +13,10 @@ typedef enum ChatcryptPurpose
 	CHATCRYPT_PURPOSE_DATA = 'd',
 	CHATCRYPT_PURPOSE_SEARCH = 's',
 	CHATCRYPT_PURPOSE_CONVERSATION = 'c',
-	CHATCRYPT_PURPOSE_EVENTS = 'e'	/* of no chat: the key of the event chain */
+	CHATCRYPT_PURPOSE_EVENTS = 'e'	/* the key of the event chain, which belongs to no chat */
 } ChatcryptPurpose;
 
-/* Which key: compared as bytes, so always start from zeroes. */
+/* Names one data key.  It is compared as bytes, so fill it with zeroes first. */
 typedef struct ChatcryptKeyId
 {
 	Oid			database;
@@ -41,11 +41,14 @@ typedef enum ChatcryptDekState
 	CHATCRYPT_DEK_DESTROYED
 } ChatcryptDekState;
 
-/* A key of this database; its check value is the caller's to fill in. */
+/* Names a data key of this database; the caller fills in the check value (kcv). */
 extern ChatcryptKeyId chatcrypt_keytypes_key_id(const uint8 chat_id[CC_ID_LEN],
 												ChatcryptPurpose purpose, uint32 version);
 
-/* The words that the tables have for purposes; parsing says false for any other. */
+/*
+ * The words for purposes in the tables.  Parsing returns false for any other word, and for
+ * "events", because no chat has a key of that purpose.
+ */
 extern const char *chatcrypt_keytypes_purpose_text(ChatcryptPurpose purpose);
 extern bool chatcrypt_keytypes_parse_purpose(const char *text, ChatcryptPurpose *purpose);
 

@@ -1,9 +1,9 @@
 /*
  * kmssettings.c
- *		The settings that the key providers bring, made into settings of the server's.
+ *		Defines the settings of the key providers as settings of the server.
  *
- * A provider describes its settings (see kms/provider.h); their values live here.  Texts
- * name files, addresses and roles, and so only a superuser may see them.
+ * A provider describes its settings (see kms/provider.h); their values live here.  Text
+ * settings name files, addresses and roles, so only a superuser may see them.
  */
 #include "postgres.h"
 
@@ -64,7 +64,7 @@ chatcrypt_kmssettings_config(const cc_kms_provider *provider, cc_kms_config *con
 	};
 }
 
-/* No text can hold a NUL, which therefore keeps neighbours apart. */
+/* No text can contain a NUL byte, so one after each value keeps neighboring values apart. */
 static void
 append(StringInfo text, const cc_kms_setting *setting, const cc_kms_value *value)
 {

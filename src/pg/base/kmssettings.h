@@ -1,6 +1,6 @@
 /*
  * kmssettings.h
- *		The settings that the key providers bring, made into settings of the server's.
+ *		Defines the settings of the key providers as settings of the server.
  */
 #ifndef CHATCRYPT_KMSSETTINGS_H
 #define CHATCRYPT_KMSSETTINGS_H
@@ -10,10 +10,13 @@
 
 extern void chatcrypt_kmssettings_define(void);
 
-/* What a session of the provider is opened with; strings are valid until the next reload. */
+/* What a session of the provider is opened with.  The strings are valid until the next reload. */
 extern void chatcrypt_kmssettings_config(const cc_kms_provider *provider, cc_kms_config *config);
 
-/* A digest of all that a session or a connection is made from.  What it covers is not secret. */
+/*
+ * A digest of all settings that sessions of providers and their connections are made from.
+ * None of them is secret.
+ */
 extern void chatcrypt_kmssettings_digest(uint8 digest[CC_SHA256_LEN]);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * settings.c
- *		Defines the chatcrypt.* settings, but for those of the key providers, which
- *		kmssettings.c defines.  No secret is ever a setting's value: credentials are files
- *		that the KMS worker reads.
+ *		Defines the chatcrypt.* settings, except those of the key providers, which
+ *		kmssettings.c defines.  The value of a setting is never a secret: credentials are
+ *		in files that the KMS worker reads.
  */
 #include "postgres.h"
 
@@ -40,7 +40,7 @@ static const struct config_enum_entry on_decrypt_error_options[] = {
 	{NULL, 0, false}
 };
 
-/* A key URI in a setting is checked when it is set, so that a typing error shows at once. */
+/* A key URI is checked when the setting is set, so that a typing error shows at once. */
 static bool
 check_kms_key(char **newval, void **extra, GucSource source)
 {
@@ -68,7 +68,7 @@ check_kms_key(char **newval, void **extra, GucSource source)
 bool
 chatcrypt_settings_parse_databases(const char *list, List **names)
 {
-	/* SplitIdentifierString writes into it, and the names point there. */
+	/* SplitIdentifierString() modifies its input, and the names point into it. */
 	return SplitIdentifierString(pstrdup(list), ',', names);
 }
 
@@ -81,8 +81,8 @@ check_databases(char **newval, void **extra, GucSource source)
 	(void) source;
 	if (chatcrypt_settings_parse_databases(*newval, &names))
 		return true;
-	GUC_check_errdetail("List names of databases, separated by commas; put those with capitals or "
-						"signs in double quotes.");
+	GUC_check_errdetail("The value must be a list of database names, separated by commas; names "
+						"with capital letters or special characters must be in double quotes.");
 	return false;
 }
 

@@ -1,6 +1,7 @@
 /*
  * settings.h
- *		The chatcrypt.* settings.  docs/settings.md says default, unit and reload class.
+ *		The chatcrypt.* settings.  docs/settings.md gives the default, the unit and the
+ *		reload class of each.
  */
 #ifndef CHATCRYPT_SETTINGS_H
 #define CHATCRYPT_SETTINGS_H
@@ -18,7 +19,7 @@ extern int	chatcrypt_kms_connect_timeout;
 extern int	chatcrypt_kms_batch_delay;
 extern int	chatcrypt_kms_max_inflight;
 
-/* the key cache: size in DEKs, at start; the rest sighup, in seconds */
+/* the key cache: its size in data keys, set at server start; the others are sighup, in seconds */
 extern int	chatcrypt_cache_size;
 extern int	chatcrypt_cache_ttl;
 extern int	chatcrypt_cache_idle;
@@ -44,10 +45,13 @@ typedef enum ChatcryptOnDecryptError
 
 extern int	chatcrypt_on_decrypt_error;
 
-/* lets DROP EXTENSION take live keys with it: superusers */
+/* lets DROP EXTENSION remove keys that are not destroyed; only superusers may set it */
 extern bool chatcrypt_allow_drop;
 
-/* The names in a list of databases, such as maintenance_databases; false where it is none. */
+/*
+ * Splits a list of database names, such as maintenance_databases; false if the syntax is
+ * wrong.
+ */
 extern bool chatcrypt_settings_parse_databases(const char *list, List **names);
 
 extern void chatcrypt_settings_define(void);
