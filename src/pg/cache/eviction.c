@@ -1,10 +1,10 @@
 /*
  * eviction.c
- *		Keys that leave the shared cache at commit: see eviction.h.
+ *		Evicts keys from the key cache at commit: see eviction.h.
  *
- * A savepoint that is rolled back leaves its keys noted: one eviction too many is only a
- * cache miss.  After PREPARE the keys stay until they age out, and match no row once the
- * transaction is committed.
+ * Keys that a rolled-back savepoint noted stay noted: an unnecessary eviction costs only a
+ * cache miss.  After PREPARE TRANSACTION the keys stay in the cache until they age out, but
+ * match no row once the transaction is committed.
  */
 #include "postgres.h"
 
@@ -15,7 +15,7 @@
 #include "pg/cache/eviction.h"
 #include "pg/cache/keycache.h"
 
-/* What was noted of one kind, in the memory of the transaction. */
+/* What was noted of one kind; the items are in the memory context of the transaction. */
 typedef struct Noted
 {
 	Size		item_len;
@@ -28,7 +28,7 @@ static Noted keys = {.item_len = sizeof(ChatcryptKeyId)};
 static Noted chats = {.item_len = CC_ID_LEN};
 static Oid	database = InvalidOid;
 
-/* Allocates nothing: an error after the commit would be a PANIC. */
+/* Allocates nothing, because an error after the commit would be a PANIC. */
 static void
 evict_all(void)
 {
@@ -40,7 +40,7 @@ evict_all(void)
 		chatcrypt_keycache_evict_database(database);
 }
 
-/* The items themselves go with their memory context. */
+/* The items themselves are freed with their memory context. */
 static void
 forget(Noted *noted)
 {

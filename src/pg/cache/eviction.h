@@ -1,9 +1,9 @@
 /*
  * eviction.h
- *		Keys that leave the shared cache when the transaction commits.
+ *		Evicts keys from the key cache when the transaction commits.
  *
- * For whatever destroys or deletes keys.  From the commit on no cache of any session is
- * believed before it asked again.
+ * Code that destroys or deletes keys notes them here.  From the commit on, every session
+ * asks the key cache again before it uses a key of its own keyring.
  */
 #ifndef CHATCRYPT_EVICTION_H
 #define CHATCRYPT_EVICTION_H
@@ -12,10 +12,16 @@
 
 extern void chatcrypt_eviction_note_key(const ChatcryptKeyId *id);
 
-/* All keys of a chat of this database.  However many chats, it is one walk of the cache. */
+/*
+ * Notes all keys of a chat of this database.  The commit walks the cache once, however many
+ * chats were noted.
+ */
 extern void chatcrypt_eviction_note_chat(const uint8 chat_id[CC_ID_LEN]);
 
-/* All keys of a database; one in a transaction, as DROP DATABASE has one of its own. */
+/*
+ * Notes all keys of a database.  A transaction can note one database only, which is enough:
+ * DROP DATABASE cannot run in a transaction block.
+ */
 extern void chatcrypt_eviction_note_database(Oid database);
 
 #endif

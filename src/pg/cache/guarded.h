@@ -1,22 +1,29 @@
 /*
  * guarded.h
- *		Memory for keys: mappings of our own that no core dump takes.
+ *		Memory for keys: separate mappings that are left out of core dumps.
  *
- * Advice on PostgreSQL's own shared segment is lost under huge pages, so secrets
- * get anonymous mappings, page aligned and unmapped only by the end of the process.
+ * The kernel's advice to leave memory out of dumps is lost for PostgreSQL's shared segment
+ * where that has huge pages.  Secrets therefore get anonymous mappings of their own, which
+ * are page aligned and stay mapped until the process ends.
  */
 #ifndef CHATCRYPT_GUARDED_H
 #define CHATCRYPT_GUARDED_H
 
-/* Made before any child: the same address, and the same bytes, in all of them. */
+/*
+ * Maps memory that all processes share.  The postmaster calls it before it forks, so that
+ * the mapping has the same address in every child.
+ */
 extern void *chatcrypt_guarded_shared(Size size);
 
-/* This process's own, and zeroes in a forked child.  NULL where there is no memory. */
+/*
+ * Maps memory of this process alone; a forked child sees zeroes there.  NULL if there is not
+ * enough memory.
+ */
 extern void *chatcrypt_guarded_private(Size size);
 
 /*
- * Milliseconds of a clock that all processes share and that never goes back; 4 ms coarse,
- * 5 ns to read.
+ * Milliseconds of a clock that all processes share and that never goes back.  It has a
+ * resolution of about 4 ms and takes 5 ns to read.
  */
 extern int64 chatcrypt_guarded_now_ms(void);
 

@@ -2,18 +2,18 @@
  * keycache.c
  *		The key cache that all processes share: see keycache.h for the contract.
  *
- * The cache is an array of sets of WAYS entries each.  A key's hash names its set;
- * the set's tags, one cache line, say which entries are worth comparing.  A set
- * belongs to one of PARTITIONS locks.  There are SLACK_PERCENT of the entries that
- * chatcrypt.cache_size asks for, because sets do not fill evenly.
+ * The cache is an array of sets of WAYS entries each.  The hash of a key selects its
+ * set; the tags of the set, which fill one cache line, show which entries are worth
+ * comparing.  A set belongs to one of PARTITIONS locks.  The number of entries is
+ * SLACK_PERCENT of chatcrypt.cache_size, because sets do not fill evenly.
  *
- * Eviction is made for scans that are larger than the cache, which turn strict
- * least-recently-used into a cache that never hits.  A new entry is on probation
- * until it is used again; then it is protected.  Of a set at most PROTECTED entries
- * are: one more sends the one that was used longest ago back on probation, so that
- * what was popular once gives way to what is popular now.  A full set gives up any
- * one of those on probation: the one used longest ago would be the next one needed,
- * where a scan goes round and round.
+ * Eviction is designed for scans that are larger than the cache, under which a strict
+ * least-recently-used policy would never hit.  A new entry is on probation until it
+ * is used again; then it is protected.  A set has at most PROTECTED protected entries:
+ * one more sends the one that was used longest ago back on probation, so that keys that
+ * were popular once give way to keys that are popular now.  A full set evicts a random
+ * one of its entries on probation: the one used longest ago would be the next one
+ * needed by a scan that starts over.
  *
  * Keys are in the guarded mapping; locks and counters, which hold no secret, are
  * in PostgreSQL's shared memory.
@@ -35,7 +35,7 @@
 #include "pg/cache/lives.h"
 
 #define WAYS		16
-#define PROTECTED	12			/* the others are for newcomers to show what they are */
+#define PROTECTED	12			/* leaves some ways of each set to new entries */
 #define PARTITIONS	64
 #define SLACK_PERCENT	150
 
@@ -43,9 +43,9 @@ typedef struct CacheEntry
 {
 	ChatcryptKeyId id;
 	uint8		dek[CC_DEK_LEN];
-	int64		loaded_at;		/* when the KMS last vouched for it */
+	int64		loaded_at;		/* when the KMS last wrapped or unwrapped it */
 	int64		used_at;
-	int64		refresh_asked_at;	/* 0 for not since loaded_at */
+	int64		refresh_asked_at;	/* 0 if not since loaded_at */
 	bool		probation;
 } CacheEntry;
 
@@ -90,8 +90,8 @@ chatcrypt_keycache_request(void)
 }
 
 /*
- * Runs in the postmaster at start, and again after a crash: then the mapping is
- * there already, and whatever it held belongs to processes that are gone.
+ * Runs in the postmaster at start, and again after a crash.  After a crash the mapping
+ * exists already, and the keys in it belong to processes that are gone.
  */
 void
 chatcrypt_keycache_startup(void)
@@ -146,7 +146,7 @@ hash_id(const ChatcryptKeyId *id)
 	return hash == 0 ? 1 : hash;
 }
 
-/* A set under its partition's lock. */
+/* Returns a set with the lock of its partition held. */
 static CacheSet *
 lock_set(uint32 number, LWLock **lock)
 {
@@ -184,7 +184,10 @@ past_its_limits(const CacheEntry *entry, int64 now)
 		now - entry->used_at >= (int64) chatcrypt_cache_idle * 1000;
 }
 
-/* Past the soft TTL; true once in a while only, so that one backend asks and not all of them. */
+/*
+ * Is the key older than cache_ttl?  True at most once a second for each key, so that one
+ * session requests the refresh and not all of them.
+ */
 static bool
 wants_refresh(CacheEntry *entry, int64 now)
 {
@@ -197,7 +200,7 @@ wants_refresh(CacheEntry *entry, int64 now)
 	return true;
 }
 
-/* A key that is used again. */
+/* Protects a key that is used again. */
 static void
 protect(CacheSet *set, int way)
 {
@@ -217,7 +220,7 @@ protect(CacheSet *set, int way)
 	set->entries[way].probation = false;
 }
 
-/* The way of a key that may be used, or -1; drops one that has outlived its limits. */
+/* The way of a key that may be used, or -1.  Drops a key that is past its limits. */
 static int
 find_live_way(CacheSet *set, uint32 hash, const ChatcryptKeyId *id, int64 now)
 {
@@ -281,7 +284,7 @@ chatcrypt_keycache_count_session_hits(uint64 hits)
 	pg_atomic_fetch_add_u64(&shared->session_hits, hits);
 }
 
-/* The way that a new key may have: its own, an empty one, or one that is evicted for it. */
+/* The way for a key: the one it has, an empty one, or one whose key is evicted for it. */
 static int
 choose_way(CacheSet *set, uint32 hash, const ChatcryptKeyId *id)
 {
@@ -302,7 +305,7 @@ choose_way(CacheSet *set, uint32 hash, const ChatcryptKeyId *id)
 	return candidates[murmurhash32((uint32) pg_atomic_fetch_add_u64(&shared->evictions, 1)) % n];
 }
 
-/* Under the set's lock. */
+/* The caller holds the lock of the set. */
 static void
 put_into(CacheSet *set, uint32 hash, const ChatcryptKeyId *id, const uint8 *dek)
 {
@@ -334,7 +337,10 @@ chatcrypt_keycache_put(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN])
 	LWLockRelease(lock);
 }
 
-/* The epoch is looked at under the lock: who evicts moves it before the last look at the set. */
+/*
+ * The epoch is read under the lock, because an eviction of keys moves it before it looks at
+ * the set for the last time.
+ */
 void
 chatcrypt_keycache_put_if(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN], uint64 epoch)
 {
@@ -367,10 +373,10 @@ compare_chat_ids(const void *a, const void *b)
 	return memcmp(a, b, CC_ID_LEN);
 }
 
-/* Whether a key is one of those that a walk is for. */
+/* Does a walk of the cache apply to this entry? */
 typedef bool (*Condition) (const CacheEntry *entry, const void *arg);
 
-/* Walks all sets: rare, and each lock is held for one set only. */
+/* Walks all sets, which is rare.  Each lock is held for one set only. */
 static void
 wipe_where(Condition holds, const void *arg)
 {
@@ -403,8 +409,9 @@ is_of_chats(const CacheEntry *entry, const void *arg)
 }
 
 /*
- * The epoch moves before, so that no key is put behind our back, and after, because a local
- * cache may have asked in between for an entry that was still there.
+ * The epoch moves before the walk, so that no key of these chats is put into a set that the
+ * walk has passed; and again after it, because a session may have asked in between for an
+ * entry that was still there.
  */
 void
 chatcrypt_keycache_evict_chats(Oid database, uint8 *chat_ids, Size count)
@@ -485,7 +492,7 @@ chatcrypt_keycache_stats(ChatcryptCacheStats *stats)
 		.refreshes = pg_atomic_read_u64(&shared->refreshes),
 		.bytes = shared->nsets * sizeof(CacheSet),
 		.locked = shared->locked,
-		.dumpable = false,		/* the server does not start where the kernel refuses the advice */
+		.dumpable = false,		/* else guarded.c would not have let the server start */
 		.first_left_ms = lives.count > 0 ? lives.shortest : -1,
 		.half_left_ms = lives.count > 0 ? chatcrypt_lives_median(&lives) : -1,
 		.all_left_ms = lives.count > 0 ? lives.longest : -1,

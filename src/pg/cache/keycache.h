@@ -1,16 +1,16 @@
 /*
  * keycache.h
- *		The key cache that all processes of the cluster share: plaintext DEKs in a
- *		mapping of our own, made in the postmaster, page aligned, left out of core
- *		dumps, inherited by fork and wiped when a crash restart begins.
+ *		The key cache that all processes of the cluster share: plaintext data keys in a
+ *		separate mapping (guarded.h), which the postmaster makes, which its children
+ *		inherit, and which is wiped when a crash restart begins.
  *
- * Entries are keyed by (database, chat, purpose, version, kcv).  A re-wrap keeps
- * them warm; a key whose transaction rolled back, or that was destroyed, can
- * never match a row again.
+ * Entries are found by (database, chat, purpose, version, kcv).  A re-wrapped key keeps its
+ * entry; an entry of a key that was destroyed, or whose transaction was rolled back, never
+ * matches a row again.
  *
- * Lock contract: partitions, each with its LWLock; a function here takes one,
- * copies out or in, and releases it.  No pointer into the cache leaves this file
- * and nothing is waited for while a lock is held.
+ * Lock contract: the cache is divided into partitions, each with an LWLock.  A function
+ * takes one lock at a time, copies a key in or out, and releases the lock.  No pointer into
+ * the cache leaves keycache.c, and nothing waits while it holds a lock.
  */
 #ifndef CHATCRYPT_KEYCACHE_H
 #define CHATCRYPT_KEYCACHE_H
@@ -21,27 +21,28 @@ typedef enum ChatcryptCacheResult
 {
 	CHATCRYPT_CACHE_MISS,
 	CHATCRYPT_CACHE_HIT,
-	CHATCRYPT_CACHE_STALE		/* a hit past the soft TTL: use it, and have it refreshed */
+	CHATCRYPT_CACHE_STALE		/* a hit older than cache_ttl: use it, and request a refresh */
 } ChatcryptCacheResult;
 
-/* The caller wipes dek. */
+/* Looks a key up and copies it to dek, which the caller wipes. */
 extern ChatcryptCacheResult chatcrypt_keycache_get(const ChatcryptKeyId *id, uint8 dek[CC_DEK_LEN]);
 
 /*
- * Keeps an entry that a local cache has a copy of; false where it is gone or past its hard
- * limit.  A use counts as a hit.
+ * Renews the time of last use of an entry that a session has a copy of; false if the entry is
+ * gone or past its limits.  With is_use, it counts as a hit.  *stale is set if the key is to
+ * be refreshed.
  */
 extern bool chatcrypt_keycache_touch(const ChatcryptKeyId *id, bool is_use, bool *stale);
 
-/* Uses of keys that local caches answered by themselves. */
+/* Adds uses of keys for which a session did not need the key cache. */
 extern void chatcrypt_keycache_count_session_hits(uint64 hits);
 
-/* Inserts or renews; evicts the least recently used of its partition where there is no room. */
+/* Inserts a key or renews its entry.  If the set is full, one of its keys is evicted. */
 extern void chatcrypt_keycache_put(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN]);
 
 /*
- * The same, but not where anything was evicted for safety since the epoch: it may have
- * been this key.
+ * The same, but does nothing if any key was evicted for safety since the epoch was read,
+ * because it may have been this one.
  */
 extern void chatcrypt_keycache_put_if(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN],
 									  uint64 epoch);
@@ -49,31 +50,31 @@ extern void chatcrypt_keycache_put_if(const ChatcryptKeyId *id, const uint8 dek[
 extern void chatcrypt_keycache_evict(const ChatcryptKeyId *id);
 
 /*
- * All versions and purposes of these chats, in one walk.  Sorts the ids, which lie one
- * after the other.
+ * Evicts the keys of all versions and purposes of these chats, in one walk.  The ids lie one
+ * after the other; this sorts them.
  */
 extern void chatcrypt_keycache_evict_chats(Oid database, uint8 *chat_ids, Size count);
 
-/* All keys of a database that goes, or whose extension does. */
+/* Evicts all keys of a database that is dropped, or whose extension is. */
 extern void chatcrypt_keycache_evict_database(Oid database);
 
-/* Drops what is past its idle or hard limit; the worker calls it every few seconds. */
+/* Drops keys past cache_idle or cache_max_age; the KMS worker calls it every few seconds. */
 extern void chatcrypt_keycache_sweep(void);
 
 /*
- * Moves whenever anything is evicted for a reason of safety.  A local cache that
- * remembers an older value asks again before it uses an entry.  Whoever has a key
- * unwrapped looks at it before reading the key's row, and puts the key only if it is
- * the same still: so a row that is destroyed meanwhile leaves no key behind.
+ * A counter that moves whenever keys are evicted for safety.  A session that remembers an
+ * older value asks the key cache again before it uses a key of its own.  A session that has a
+ * key unwrapped reads the counter before it reads the key's row, and the key is put only if
+ * the counter is still the same: so no key is left behind if the row is destroyed meanwhile.
  */
 extern uint64 chatcrypt_keycache_epoch(void);
 
-/* For cache_status; counters since the server started. */
+/* For the view cache_status.  The counters start from 0 when the server starts. */
 typedef struct ChatcryptCacheStats
 {
 	uint64		entries;
 	uint64		capacity;
-	uint64		hits;			/* of look-ups in the shared cache */
+	uint64		hits;			/* look-ups in the key cache that found the key */
 	uint64		session_hits;	/* uses that needed no look-up */
 	uint64		misses;
 	uint64		evictions;
@@ -83,8 +84,8 @@ typedef struct ChatcryptCacheStats
 	bool		dumpable;
 
 	/*
-	 * When the first key, half of the keys and all of them have reached their hard limit
-	 * if none is loaded anew: milliseconds from now, -1 where there is no key.
+	 * When the first key, half of the keys and all keys will have reached cache_max_age if
+	 * none is loaded again: in ms from now, -1 if there is no key.
 	 */
 	int64		first_left_ms;
 	int64		half_left_ms;
@@ -97,7 +98,7 @@ extern void chatcrypt_keycache_stats(ChatcryptCacheStats *stats);
 extern void chatcrypt_keycache_request(void);
 extern void chatcrypt_keycache_startup(void);
 
-/* The worker locks the mapping in memory; a warning where the limit forbids it. */
+/* For the KMS worker: locks the mapping in memory; a warning if the memory limit forbids it. */
 extern void chatcrypt_keycache_lock_memory(void);
 
 #endif

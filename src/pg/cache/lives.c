@@ -1,6 +1,6 @@
 /*
  * lives.c
- *		How long keys will stay in the key cache: see lives.h.
+ *		How long the keys of the key cache may still be used: see lives.h.
  */
 #include "postgres.h"
 
