@@ -2,9 +2,9 @@
  * events.c
  *		Writes the history of what was done to keys: see events.h.
  *
- * An event is a plain row of the transaction that it tells of.  Nothing here
- * takes a lock or a place in a chain: sealing the rows into one comes later and
- * elsewhere, so that it never makes two writers wait for each other.
+ * An event is a plain row, written by the transaction that it describes.  Nothing here
+ * takes a lock or a place in the event chain: the rows are sealed into the chain later
+ * and elsewhere, so that two writers never wait for each other.
  */
 #include "postgres.h"
 

@@ -8,7 +8,10 @@
 #include "core/bytes.h"
 #include "pg/store/owner.h"
 
-/* Unset fields are NULL, or 0 for the version.  event is one of those that the table lists. */
+/*
+ * Unset fields are NULL, or 0 for the version.  event is one of the words that the table
+ * allows.
+ */
 typedef struct ChatcryptEvent
 {
 	const char *event;
@@ -17,13 +20,16 @@ typedef struct ChatcryptEvent
 	const char *purpose;
 	uint32		dek_version;
 	const char *kms_key;
-	const char *detail;			/* words or numbers for a person; never a secret */
+	const char *detail;			/* text for a person to read; never a secret */
 } ChatcryptEvent;
 
-/* Inside an owner scope, in the transaction of what it tells of: both are kept, or neither. */
+/*
+ * Records an event inside an owner scope, in the transaction that it describes, so that both
+ * are committed or neither.
+ */
 extern void chatcrypt_event_record(const ChatcryptOwnerScope *scope, const ChatcryptEvent *event);
 
-/* The same for each of many chats, ids as uuid[]; the event names none. */
+/* The same event for each of many chats: ids is a uuid[], and event->chat_id must be NULL. */
 extern void chatcrypt_event_record_chats(const ChatcryptOwnerScope *scope, Datum ids,
 										 const ChatcryptEvent *event);
 

@@ -10,10 +10,10 @@
 #include "pg/store/chatmemory.h"
 #include "pg/store/store.h"
 
-/* Chats, of each memory: 4 to 8 MB in a process that has met so many. */
+/* Chats that each memory holds at most; so many take 4 to 8 MB. */
 #define REMEMBERED	65536
 
-/* A chat's place in a memory; the value follows. */
+/* The entry of a chat in a memory; the value follows it. */
 typedef struct Place
 {
 	uint8		chat_id[CC_ID_LEN];
@@ -39,7 +39,7 @@ open_memory(ChatcryptMemory *memory)
 	memory->just_read = MemoryContextAllocZero(TopMemoryContext, memory->value_size);
 }
 
-/* Before anything is read: a change from here on must be noticed. */
+/* Must come before the tables are read, so that a change from then on is noticed. */
 static void
 find_tables(ChatcryptMemory *memory)
 {

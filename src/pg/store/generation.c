@@ -1,6 +1,6 @@
 /*
  * generation.c
- *		Numbers that move with the rows of tables: see generation.h.
+ *		Numbers that move when rows of tables may have changed: see generation.h.
  */
 #include "postgres.h"
 

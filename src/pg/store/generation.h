@@ -1,27 +1,28 @@
 /*
  * generation.h
- *		A number that moves whenever rows of certain tables may have changed: what this process
- *		remembers of such rows is good while the number is the one as of which they were read.
+ *		A generation is a number that moves whenever rows of certain tables may have changed.
+ *		What this process remembers of such rows is valid while the number is the same as when
+ *		the rows were read.
  *
- * It moves when a trigger asks for relation-cache invalidation of one of the tables
- * (invalidate.c), and whatever the table when all invalidations were lost.  It moves too when a
- * (sub)transaction aborts or is prepared: what it saw of its own rows is not true for others,
- * and may never be.
+ * A generation moves when a trigger requests relation-cache invalidation of one of its tables
+ * (invalidate.c), and when PostgreSQL invalidates the whole relation cache.  It also moves when
+ * a transaction or subtransaction aborts, and when a transaction is prepared: the session may
+ * remember rows that were only visible to that transaction.
  */
 #ifndef CHATCRYPT_GENERATION_H
 #define CHATCRYPT_GENERATION_H
 
 #define CHATCRYPT_GENERATION_TABLES 2
 
-/* Static, and zeroes at first. */
+/* Static, and initially all zeroes. */
 typedef struct ChatcryptGeneration
 {
-	uint64		now;			/* 0 before it is watched */
-	Oid			relations[CHATCRYPT_GENERATION_TABLES]; /* its owner's to fill in, before it reads */
+	uint64		now;			/* the number; 0 before it is watched */
+	Oid			relations[CHATCRYPT_GENERATION_TABLES]; /* its owner sets them before it reads */
 	struct ChatcryptGeneration *next;
 } ChatcryptGeneration;
 
-/* Once, before the first look at the number. */
+/* Called once, before the number is read for the first time. */
 extern void chatcrypt_generation_watch(ChatcryptGeneration *generation);
 
 #endif

@@ -1,18 +1,20 @@
 /*
  * invalidate.c
- *		The trigger that has every session forget what it remembers of our tables.
+ *		The trigger that makes every session forget what it remembers of our tables.
  *
  * Sessions remember rows of dek, chat, participant and other tables (ring.c,
- * chatmemory.c).  The trigger asks for relation-cache invalidation; PostgreSQL delivers it
- * at commit, in this cluster and by WAL on its standbys.  It fires before the UPDATE or
- * DELETE of a row, and after TRUNCATE.  Row triggers, because the apply worker of logical
- * replication fires no others; before the change, because nothing need then be queued;
- * ENABLE ALWAYS, because that worker fires only those.
+ * chatmemory.c).  The trigger requests relation-cache invalidation, which PostgreSQL delivers
+ * at commit, in this cluster and by WAL on its standbys.  The trigger fires before the UPDATE
+ * or DELETE of a row, and after TRUNCATE.  It is a row trigger, because the apply worker of
+ * logical replication fires no statement triggers; it fires before the change, so that no
+ * event has to be queued; and it is ENABLE ALWAYS, because the apply worker does not fire
+ * ordinary triggers.
  *
- * An inserted row needs no invalidation where nobody remembers that a row was absent.  That
- * somebody takes no part in a chat is remembered, and so the trigger on participant fires on
- * INSERT too.  There the view chats is invalidated in place of the table: no plan of ours
- * uses it, and so 10,000 who join one after the other do so by one plan.
+ * An inserted row needs no invalidation if no session remembers that the row was absent.
+ * Sessions do remember that an actor takes no part in a chat, so the trigger on participant
+ * fires on INSERT too.  On that table it invalidates the view chats instead of the table
+ * itself: no plan of ours uses that view, so that one plan serves 10,000 participants who are
+ * added one after the other.
  */
 #include "postgres.h"
 
@@ -50,8 +52,8 @@ changes_mode(const TriggerData *trigger)
 }
 
 /*
- * Is this an INSERT of a participant whose absence nobody can remember?  Making a chat then
- * costs the other sessions nothing of what they know.
+ * Is this an INSERT of a participant whose absence no session can remember?  Creating a chat
+ * then makes the other sessions forget nothing.
  */
 static bool
 joins_new_chat(const TriggerData *trigger)

@@ -2,9 +2,9 @@
  * memo.c
  *		What this process remembers of rows: see memo.h.
  *
- * A full table is dropped, not thinned out: a process that comes by more rows than it
- * holds, one after the other, would find none of them whichever was given up, and one that
- * comes by a few of them again and again has those back at once.
+ * A full table is dropped as a whole.  A process that goes through more rows than the table
+ * holds would find none of them again, whichever entries were removed; and a process that
+ * uses a few rows again and again soon has their entries back.
  */
 #include "postgres.h"
 
@@ -18,7 +18,7 @@ chatcrypt_memo_find(const ChatcryptMemo *memo, const void *key)
 	return memo->table == NULL ? NULL : hash_search(memo->table, key, HASH_FIND, NULL);
 }
 
-/* Its memory is its own context, below that of the process. */
+/* The table has a memory context of its own, which lives as long as the process. */
 static HTAB *
 make_table(const ChatcryptMemo *memo)
 {

@@ -1,6 +1,6 @@
 /*
  * observer.c
- *		Holds the one observer that there is; see observer.h.
+ *		Holds the only observer; see observer.h.
  */
 #include "postgres.h"
 

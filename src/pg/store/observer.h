@@ -1,7 +1,8 @@
 /*
  * observer.h
- *		What search is told of messages and keys, by rooms that do not know it: search stands on
- *		them.  It registers when the library is loaded.
+ *		Tells search about changes of messages and keys.  The rooms that make these changes
+ *		must not include search, which is above them; so search registers an observer when
+ *		the library is loaded, and they call it.
  */
 #ifndef CHATCRYPT_OBSERVER_H
 #define CHATCRYPT_OBSERVER_H
@@ -13,20 +14,20 @@
 typedef struct ChatcryptObserver
 {
 	/*
-	 * After a message was inserted, or got another body, id, chat or created_at.  The body
-	 * is in the server's encoding; NULL for none.  The caller's transaction holds the
-	 * message's row, which keeps two writers of one message apart.
+	 * After a message was inserted, or its body, id, chat or created_at was changed.  The body
+	 * is in the server's encoding; NULL for none.  The caller's transaction has locked the row
+	 * of the message, so that no two sessions write the same message at once.
 	 */
 	void		(*message_written) (const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 									TimestampTz created_at, const text *body);
 
-	/* After anything else of a message changed. */
+	/* After anything else about a message was changed. */
 	void		(*message_touched) (const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]);
 
-	/* After a message moved away from this chat or this id.  Deletions come by trigger. */
+	/* After a message left this chat or this id.  A trigger tells search about deletions. */
 	void		(*message_removed) (const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]);
 
-	/* The rest inside an owner scope.  All messages of a chat were deleted with it. */
+	/* The others are called in an owner scope.  This one: a chat was deleted, with its messages. */
 	void		(*chat_deleted) (const uint8 chat_id[CC_ID_LEN]);
 
 	/* The keys of a chat, or of all chats of a tenant, were destroyed. */

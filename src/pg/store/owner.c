@@ -47,7 +47,7 @@ chatcrypt_owner_begin(ChatcryptOwnerScope *scope)
 	begin_as(scope, chatcrypt_relations_owner());
 }
 
-/* Does a foreign key lead from a table of somebody else to this one of ours? */
+/* Does a foreign key of a table in another schema refer to this table of ours? */
 static bool
 is_referred_to(const char *name)
 {
@@ -119,7 +119,7 @@ chatcrypt_owner_bytes_arg(const void *bytes, Size len)
 	return (ChatcryptArg) {BYTEAOID, PointerGetDatum(value), false};
 }
 
-/* The arrays that SPI wants. */
+/* Fills the arrays that SPI takes. */
 static void
 take_apart(const ChatcryptArg *args, int nargs, Oid *types, Datum *values, char *nulls)
 {
@@ -188,7 +188,7 @@ chatcrypt_owner_column(uint64 row, int number, bool *isnull)
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
 }
 
-/* Unpacked while SPI's memory is current, and then moved out of it. */
+/* The array is detoasted in SPI's memory context, and then copied out of it. */
 ArrayType *
 chatcrypt_owner_array(int number)
 {
@@ -200,7 +200,7 @@ chatcrypt_owner_array(int number)
 	return (ArrayType *) DatumGetPointer(SPI_datumTransfer(array, false, -1));
 }
 
-/* The statement's columns have the types that the function was declared with. */
+/* The columns of the statement must have the types that the function is declared with. */
 void
 chatcrypt_owner_return_rows(FunctionCallInfo fcinfo, const char *sql, const ChatcryptArg *args,
 							int nargs)

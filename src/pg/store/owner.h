@@ -2,17 +2,17 @@
  * owner.h
  *		SQL that the extension runs on its own tables, as their owner.
  *
- * Rather than SECURITY DEFINER: the C code has checked the rights of its caller
- * first, and sees who that is.  search_path is pinned, so that nobody's operator
- * or function is called by mistake.
+ * This is used rather than SECURITY DEFINER, because the C code has to check the rights
+ * of its caller first, and needs to know who that is.  search_path is pinned, so that no
+ * operator or function of another user is called by mistake.
  *
- * Code of others runs in the middle of a statement: triggers of a registered table,
- * functions in an index's predicate, triggers of a table behind a foreign key that
- * cascades.  It runs as its own table's owner, and nothing of it may stay behind in
- * the session, where somebody else goes on.  So each scope is what PostgreSQL calls a
- * security-restricted operation, which allows no change of role, no temporary table
- * and no trigger for the time of the commit; and all settings that change in it, or in
- * one of its statements, change back at its end.
+ * Code of other users may run in the middle of a statement: triggers of a registered
+ * table, functions in the predicate of an index, triggers of a table whose foreign key
+ * cascades.  That code runs as the owner of its table, and must leave nothing behind in
+ * the session, which continues as another user.  So each scope is what PostgreSQL calls a
+ * security-restricted operation, in which it is impossible to change the role, create a
+ * temporary table or queue a trigger until commit; and all settings that are changed in a
+ * scope, or in one of its statements, are restored at its end.
  */
 #ifndef CHATCRYPT_OWNER_H
 #define CHATCRYPT_OWNER_H
@@ -27,41 +27,41 @@ typedef struct ChatcryptOwnerScope
 	int			guc_level;
 } ChatcryptOwnerScope;
 
-/* Connects SPI too.  An ERROR in between undoes all of it with its (sub)transaction. */
+/* Also connects to SPI.  After an ERROR the abort of the (sub)transaction ends the scope. */
 extern void chatcrypt_owner_begin(ChatcryptOwnerScope *scope);
 extern void chatcrypt_owner_end(ChatcryptOwnerScope *scope);
 
 /*
- * The same for deleting messages, files or chats.  Where tables of others refer to them
- * it calls chatcrypt_owner_defer_nothing() first.
+ * The same for deleting messages, files or chats.  If foreign keys of other tables refer to
+ * them, it calls chatcrypt_owner_defer_nothing() first.
  */
 extern void chatcrypt_owner_begin_deleting(ChatcryptOwnerScope *scope);
 
 /*
- * The same for tables of applications, as the table's own owner.  Functions in the
- * predicate of an index run even where a row is only read (the planner folds them), so
- * that not even a SELECT is done as anybody else.  No row is overlooked: where row-level
- * security would hide one it raises.
+ * The same for a table of an application, as the owner of that table.  Even a SELECT must
+ * run as that owner, because the planner runs functions in the predicate of an index (it
+ * folds them).  No row is overlooked: if row-level security would hide rows, the statement
+ * raises an error.
  */
 extern void chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner);
 
 /*
- * From here to the end of the transaction constraints are checked at the end of each
- * statement.  A scope refuses a check that is put off until the commit, also an ordinary
- * one of a foreign key.  What has been put off so far is checked now, and before a scope
- * begins, so that its code does not run as anybody but the caller.
+ * From here to the end of the transaction, constraints are checked at the end of each
+ * statement.  A scope raises an error for a check that is deferred until commit, even the
+ * ordinary one of a foreign key.  Checks that have been deferred so far are done now, before
+ * a scope begins, so that their code runs as the caller and not as another user.
  */
 extern void chatcrypt_owner_defer_nothing(void);
 
 /*
- * From here to the end of the scope statements go by index where there is one, whatever
- * the planner believes of tables that nobody has analyzed yet.
+ * From here to the end of the scope, statements use an index where there is one, whatever
+ * the planner estimates for tables that have not been analyzed yet.
  */
 extern void chatcrypt_owner_by_index(void);
 
 /*
- * From here to the end of the scope no join compares each row with each: of rows that
- * nobody has counted the planner may believe that there is one.
+ * From here to the end of the scope, the planner uses no nested loops: it may expect a single
+ * row where it has no statistics.
  */
 extern void chatcrypt_owner_without_loops(void);
 
@@ -73,15 +73,15 @@ typedef struct ChatcryptArg
 	bool		isnull;
 } ChatcryptArg;
 
-/* A bytea argument: a copy, in the current memory context. */
+/* A bytea argument, which is a copy in the current memory context. */
 extern ChatcryptArg chatcrypt_owner_bytes_arg(const void *bytes, Size len);
 
-/* Runs one statement between begin and end; the number of rows it touched. */
+/* Runs one statement between begin and end.  Returns the number of rows it processed. */
 extern uint64 chatcrypt_owner_execute(const char *sql, const ChatcryptArg *args, int nargs);
 
 /*
- * The same under a snapshot of its own, where the transaction's may be older: nothing
- * that is committed by now is passed over.
+ * The same under a new snapshot, for callers whose transaction may have an older one: the
+ * statement sees everything that is committed by now.
  */
 extern uint64 chatcrypt_owner_execute_on_latest(const char *sql, const ChatcryptArg *args,
 												int nargs);
@@ -89,20 +89,20 @@ extern uint64 chatcrypt_owner_execute_on_latest(const char *sql, const Chatcrypt
 /* The first column of the first row of the last statement, valid until the scope ends. */
 extern Datum chatcrypt_owner_value(bool *isnull);
 
-/* A column of a row that the last statement gave: rows from 0, columns from 1. */
+/* A column of a row that the last statement returned: rows from 0, columns from 1. */
 extern Datum chatcrypt_owner_column(uint64 row, int number, bool *isnull);
 
-/* A column of the first row, an array that is not NULL, in memory that outlives the scope. */
+/* An array column, not NULL, of the first row; the result outlives the scope. */
 extern ArrayType *chatcrypt_owner_array(int number);
 
 /*
- * All rows of one statement, as what the set-returning function gives.  Opens a scope of
- * its own.
+ * Returns all rows of one statement as the result of a set-returning function.  Opens a scope
+ * of its own.
  */
 extern void chatcrypt_owner_return_rows(FunctionCallInfo fcinfo, const char *sql,
 										const ChatcryptArg *args, int nargs);
 
-/* The name of the role that called, for key_event.role. */
+/* The name of the role outside the scope, for key_event.role. */
 extern ChatcryptArg chatcrypt_owner_caller(const ChatcryptOwnerScope *scope);
 
 #endif

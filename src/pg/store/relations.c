@@ -2,7 +2,8 @@
  * relations.c
  *		Finds the extension's own tables, indexes and functions: see relations.h.
  *
- * Their names are looked up once, and again when one of them changes.
+ * The names of those needed for each message are looked up once, and again when one of them
+ * changes.
  */
 #include "postgres.h"
 
@@ -78,8 +79,8 @@ chatcrypt_relations(void)
 }
 
 /*
- * A session that waited for the lock behind DROP EXTENSION looks for the relation again, and
- * finds another or says so.
+ * If the lock had to wait for DROP EXTENSION, the relation is gone.  Its name is then looked
+ * up again, which finds a new relation or raises.
  */
 Relation
 chatcrypt_relations_open(const Oid *known)
@@ -89,8 +90,8 @@ chatcrypt_relations_open(const Oid *known)
 	if (relation != NULL)
 	{
 		/*
-		 * Its lock brought news: REINDEX CONCURRENTLY may have given it other indexes,
-		 * and from here on cannot.
+		 * Taking the lock accepted invalidation messages: REINDEX CONCURRENTLY may have
+		 * replaced indexes of the relation, and cannot do so while the lock is held.
 		 */
 		(void) chatcrypt_relations();
 		return relation;
@@ -139,7 +140,10 @@ chatcrypt_relations_may_see(void)
 	return LookupFuncName(name, -1, NULL, false);
 }
 
-/* The function of the trigger on chatcrypt.sealed_message that refuses to part a row from its envelope. */
+/*
+ * The trigger function of chatcrypt.sealed_message that refuses to change what a row's
+ * envelope is bound to without a new envelope.
+ */
 Oid
 chatcrypt_relations_require_new_envelope(void)
 {

@@ -9,8 +9,8 @@
 #define MOST_ARGS 16
 
 /*
- * One plan for all arguments, from the first time on: each would otherwise be copied into
- * a plan of its own.
+ * A generic plan from the first call on: custom plans would each hold a copy of their
+ * arguments.
  */
 void
 chatcrypt_statement_prepare(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args, int nargs)

@@ -8,14 +8,14 @@
 #include "pg/store/owner.h"
 
 /*
- * Runs it as the current user, between SPI_connect() and SPI_finish(); the number of
- * rows it touched.  *plan is NULL at first and then the caller's to keep.  A statement
- * that only reads sees what the calling query sees.
+ * Runs a statement as the current user, between SPI_connect() and SPI_finish(), and returns
+ * the number of rows it processed.  *plan is NULL before the first call; the caller keeps it
+ * for the next one.  With read_only, the statement uses the snapshot of the calling query.
  */
 extern uint64 chatcrypt_statement_run(SPIPlanPtr *plan, const char *sql, const ChatcryptArg *args,
 									  int nargs, bool read_only);
 
-/* The first step of that: makes the plan that is kept, where there is none yet. */
+/* The first step of that: makes *plan if it is NULL. */
 extern void chatcrypt_statement_prepare(SPIPlanPtr *plan, const char *sql,
 										const ChatcryptArg *args, int nargs);
 

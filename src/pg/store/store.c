@@ -2,9 +2,9 @@
  * store.c
  *		Reads the extension's own tables: see store.h.
  *
- * A key that was destroyed must not be used by a transaction whose snapshot is
- * older than the destruction, so every look-up takes a catalog snapshot, which is
- * new each time and is allowed in parallel workers and on standbys.
+ * A transaction whose snapshot is older than the destruction of a key must not use the key.
+ * Every look-up therefore takes a catalog snapshot, which is new each time and is allowed in
+ * parallel workers and on standbys.
  */
 #include "postgres.h"
 
@@ -68,7 +68,7 @@ damaged_row(const char *what)
 			 errmsg("a row of chatcrypt.dek is damaged: %s", what)));
 }
 
-/* Copies a bytea column of a row into a buffer; its length, or 0 for NULL. */
+/* Copies a bytea column of a row into a buffer.  Returns its length, or 0 for NULL. */
 static Size
 copy_bytea(HeapTuple tuple, TupleDesc desc, AttrNumber column, uint8 *out, Size capacity)
 {
@@ -154,7 +154,7 @@ chatcrypt_store_dek(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose,
 	return found;
 }
 
-/* The first row that an index has for a key, copied; NULL where there is none.  *desc is a copy too. */
+/* A copy of the first row that an index has for a key, or NULL; *desc is a copy too. */
 static HeapTuple
 copy_row(Relation relation, Oid index, ScanKey key, TupleDesc *desc)
 {
@@ -198,7 +198,7 @@ chatcrypt_store_has_no_rows(const char *table)
 	return empty;
 }
 
-/* The same as chatcrypt_store_find_row() for a chat, by what is remembered of its table. */
+/* Like chatcrypt_store_find_row() for a chat, but without looking up the names. */
 static HeapTuple
 fetch_chat(const uint8 chat_id[CC_ID_LEN], TupleDesc *desc)
 {
