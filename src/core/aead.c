@@ -21,12 +21,12 @@
  */
 #define SODIUM_MAX		704
 
-/* What both interfaces take: EVP counts in int. */
+/* The longest input that both interfaces take: EVP counts in int. */
 #define LEN_MAX			((size_t) INT_MAX - CC_AEAD_TAG_LEN)
 
 struct cc_aead
 {
-	crypto_aead_aes256gcm_state sodium; /* first: it wants 16-byte alignment */
+	crypto_aead_aes256gcm_state sodium; /* first, because it needs 16-byte alignment */
 	EVP_CIPHER_CTX *evp;		/* NULL where only libsodium may be used */
 	size_t		sodium_max;		/* longest input for libsodium */
 	bool		has_sodium;
@@ -113,7 +113,7 @@ cc_aead_free(cc_aead *ctx)
 	free(ctx);
 }
 
-/* Keys the EVP context for one message.  The cipher is set at the first one alone. */
+/* Keys the EVP context for one message.  Only the first message has to set the cipher. */
 static cc_status
 evp_start(cc_aead *ctx, const uint8_t *key, const uint8_t *nonce,
 		  const uint8_t *aad, size_t aad_len, int encrypt)
@@ -169,8 +169,8 @@ evp_open(cc_aead *ctx, const uint8_t *key, const uint8_t *nonce, const uint8_t *
 }
 
 /*
- * What libsodium's decryption may use of the stack.  As Debian 13 builds it the
- * first half of the key stays there; its encryption leaves nothing.
+ * How much of the stack libsodium's decryption may use.  As Debian 13 builds it,
+ * decryption leaves the first half of the key there; encryption leaves nothing.
  */
 #define SODIUM_FRAMES	1024
 

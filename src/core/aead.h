@@ -26,11 +26,11 @@ typedef enum cc_aead_backend
 	CC_AEAD_SODIUM
 } cc_aead_backend;
 
-/* Initialises the libraries once; call it before fork to spare each child 100 us. */
+/* Initializes the libraries once; call it before fork to spare each child 100 us. */
 extern CC_MUST_CHECK cc_status cc_aead_global_init(void);
 extern bool cc_aead_has_sodium(void);
 
-/* NULL where memory or the library fails.  The caller frees. */
+/* Returns NULL where memory or the library fails.  The caller frees the context. */
 extern cc_aead *cc_aead_new(cc_aead_backend backend);
 extern void cc_aead_forget(cc_aead *ctx);
 extern void cc_aead_free(cc_aead *ctx);

@@ -1,6 +1,6 @@
 /*
  * attachment.c
- *		One part of an attachment, by the letter of c2sp.org/chunked-encryption:
+ *		One part of an attachment, exactly as c2sp.org/chunked-encryption specifies it:
  *
  * key ‖ base nonce ‖ commitment = HKDF-Expand-SHA512(K(attachment),
  *		"c2sp.org/chunked-encryption@v1+" "AEAD_AES_256_GCM" 00 salt24 context)
@@ -21,7 +21,7 @@
 
 static const char kdf_label[] = "c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM";
 
-/* Where the pieces of the header lie. */
+/* The offsets of the header's fields. */
 #define SALT_AT				CC_HEADER_LEN
 #define COMMITMENT_AT		(SALT_AT + CC_CHUNK_SALT_LEN)
 
@@ -59,8 +59,8 @@ cc_part_plaintext_len(size_t sealed_len, size_t *plaintext_len)
 }
 
 /*
- * Fills part's secrets and the commitment.  The info, which begins with label and salt,
- * goes on with more.
+ * Fills in the secrets of part, and the commitment.  The HKDF info is info, which holds label
+ * and salt, followed by more.
  */
 static cc_status
 expand_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN], const uint8_t *input_key,
@@ -82,7 +82,7 @@ expand_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN], const
 	return status;
 }
 
-/* The same with the context of a part; header holds its first five bytes and the salt. */
+/* The same for the context of a part; header holds the part's first five bytes and its salt. */
 static cc_status
 derive_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN],
 			   const uint8_t *attachment_key, const cc_part_id *id, const uint8_t *header)
@@ -90,7 +90,7 @@ derive_secrets(cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN],
 	uint8_t		info[sizeof(kdf_label) + CC_CHUNK_SALT_LEN + CONTEXT_FIXED_LEN];
 	cc_writer	w = cc_writer_init(info, sizeof(info));
 
-	cc_write_bytes(&w, kdf_label, sizeof(kdf_label));	/* with the 00 */
+	cc_write_bytes(&w, kdf_label, sizeof(kdf_label));	/* with its 00 */
 	cc_write_bytes(&w, header + SALT_AT, CC_CHUNK_SALT_LEN);
 	cc_write_bytes(&w, header, CC_HEADER_LEN);
 	cc_write_bytes(&w, id->file_id, CC_ID_LEN);
@@ -183,7 +183,7 @@ cc_part_seal_salted(cc_aead *aead, const uint8_t attachment_key[CC_DEK_LEN], uin
 	return status;
 }
 
-/* Suite, version and lengths, before anything is derived. */
+/* Checks suite, version and lengths, before anything is derived. */
 static cc_status
 check_header(uint32_t version, const cc_part_id *id, const uint8_t *header, size_t sealed_len,
 			 size_t *plaintext_len)
@@ -201,8 +201,9 @@ check_header(uint32_t version, const cc_part_id *id, const uint8_t *header, size
 }
 
 /*
- * Ends the opening of a header, whose commitment is that in found, or is not.  The
- * commitment of a header that does not match is the right one for its salt.
+ * Ends the opening of a header: compares the commitment that was derived with the one that was
+ * found in the header.  The derived one is wiped, because it is the right one for that salt
+ * even where the header is not.
  */
 static cc_status
 check_commitment(cc_status status, cc_part *part, uint8_t commitment[CC_CHUNK_COMMITMENT_LEN],
@@ -247,7 +248,7 @@ cc_part_open_chunk(cc_aead *aead, const cc_part *part, uint32_t n, const uint8_t
 	return cc_aead_open(aead, part->key, nonce, NULL, 0, sealed, len, sealed + len, plaintext);
 }
 
-/* All chunks of a part whose header was opened, or was not; closes it. */
+/* Opens all chunks of a part, if status says that its header was opened; closes the part. */
 static cc_status
 open_chunks(cc_status status, cc_aead *aead, cc_part *part, const uint8_t *chunks,
 			size_t sealed_len, uint8_t *plaintext)

@@ -19,7 +19,7 @@
 #define CC_PART_HEADER_LEN			(5 + CC_CHUNK_SALT_LEN + CC_CHUNK_COMMITMENT_LEN)
 #define CC_PART_MAX					(UINT32_C(1) << 29)		/* plaintext bytes of one part */
 
-/* Which part of which file: bound into the key of every chunk.  Points to the caller's bytes. */
+/* Names a part of a file; bound into the key of every chunk.  Points to the caller's bytes. */
 typedef struct cc_part_id
 {
 	const uint8_t *file_id;			/* CC_ID_LEN bytes */
@@ -39,8 +39,8 @@ typedef struct cc_part
 } cc_part;
 
 /*
- * Bytes of the sealed form of plaintext_len bytes, and the reverse; CC_ERR_* where none
- * is possible.
+ * The length of the sealed form of plaintext_len bytes, and the reverse; CC_ERR_* where no
+ * part can have that length.
  */
 extern CC_MUST_CHECK cc_status cc_part_sealed_len(size_t plaintext_len, size_t *sealed_len);
 extern CC_MUST_CHECK cc_status cc_part_plaintext_len(size_t sealed_len, size_t *plaintext_len);
@@ -59,7 +59,7 @@ extern CC_MUST_CHECK cc_status cc_part_seal_salted(cc_aead *aead,
 
 /*
  * Checks the header (CC_PART_HEADER_LEN bytes) and its commitment for a part of
- * sealed_len bytes in all; decrypts nothing.  The caller closes.
+ * sealed_len bytes in all; decrypts nothing.  The caller closes the part.
  */
 extern CC_MUST_CHECK cc_status cc_part_open(cc_part *part, const uint8_t attachment_key[CC_DEK_LEN],
 											uint32_t version, const cc_part_id *id,
@@ -75,7 +75,7 @@ extern CC_MUST_CHECK cc_status cc_part_chunk_range(const cc_part *part, uint32_t
 extern CC_MUST_CHECK cc_status cc_part_open_chunk(cc_aead *aead, const cc_part *part, uint32_t n,
 												  const uint8_t *sealed, uint8_t *plaintext);
 
-/* The whole part at once: header, every chunk; plaintext is wiped on failure. */
+/* Opens the whole part at once: the header and every chunk; plaintext is wiped on failure. */
 extern CC_MUST_CHECK cc_status cc_part_open_all(cc_aead *aead,
 												const uint8_t attachment_key[CC_DEK_LEN],
 												uint32_t version, const cc_part_id *id,
@@ -84,7 +84,7 @@ extern CC_MUST_CHECK cc_status cc_part_open_all(cc_aead *aead,
 extern void cc_part_close(cc_part *part);
 
 /*
- * A message of chunked encryption as it is published, without our five bytes and under
+ * Opens a message of chunked encryption as it is published, without our five bytes and under
  * any context: for known answers and tests alone.  plaintext has room for what
  * cc_part_plaintext_len(5 + len) says, and is wiped on failure.
  */

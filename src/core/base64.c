@@ -14,7 +14,7 @@ cc_base64_encode(const uint8_t *bytes, size_t len, char *text)
 	sodium_bin2base64(text, CC_BASE64_TEXT_LEN(len) + 1, bytes, len, VARIANT);
 }
 
-/* libsodium 1.0.18 takes some of the bytes beyond ASCII for letters. */
+/* This check is needed because libsodium 1.0.18 takes some bytes beyond ASCII for letters. */
 static bool
 is_ascii(const char *text, size_t len)
 {

@@ -30,6 +30,6 @@ cc_blind_token(const cc_hmac_key *search_key, cc_blind_kind kind, const char *to
 	if (bits % 8 != 0)
 		out[bits / 8] &= (uint8_t) (0xff << (8 - bits % 8));
 	cc_wipe(input, 1 + len);	/* a word of somebody's message */
-	cc_wipe(mac, sizeof(mac));	/* more of it than the token shows */
+	cc_wipe(mac, sizeof(mac));	/* its full length says more than the token does */
 	return CC_OK;
 }

@@ -74,13 +74,16 @@ cc_hex_encode(const uint8_t *bytes, size_t len, char *out)
 		unsigned	high = bytes[i] >> 4;
 		unsigned	low = bytes[i] & 15;
 
-		/* Arithmetic and no table: the bytes may be a key, and a look-up shows in the cache. */
+		/* Arithmetic, not a table: the bytes may be a key, and look-ups leave traces in caches. */
 		out[2 * i] = (char) ('0' + high + (((9 - high) >> 8) & 39));
 		out[2 * i + 1] = (char) ('0' + low + (((9 - low) >> 8) & 39));
 	}
 }
 
-/* 0 to 15, or a value with high bits set.  Master keys come through here: no table, no branch. */
+/*
+ * Returns 0 to 15 for a hex digit, or a value with high bits set.  It decodes master keys, and
+ * so uses no table and no branch.
+ */
 static unsigned
 hex_value(unsigned char c)
 {

@@ -48,7 +48,7 @@ cc_reader_init(const void *bytes, size_t len)
 	return r;
 }
 
-/* NULL where fewer than len bytes are left; otherwise points into the reader's own bytes. */
+/* Returns NULL where fewer than len bytes are left; otherwise a pointer into the reader's bytes. */
 static inline const uint8_t *
 cc_read_bytes(cc_reader *r, size_t len)
 {
@@ -95,7 +95,7 @@ extern void cc_write_u32(cc_writer *w, uint32_t value);
 extern void cc_write_bytes(cc_writer *w, const void *bytes, size_t len);
 extern bool cc_writer_ok(const cc_writer *w);
 
-/* Lower-case hex out (2 * len characters, no terminator); strict hex in. */
+/* Encoding writes lower-case hex (2 * len characters, no terminator); decoding is strict. */
 extern void cc_hex_encode(const uint8_t *bytes, size_t len, char *out);
 extern CC_MUST_CHECK cc_status cc_hex_decode(const char *text, size_t text_len, uint8_t *out,
 											 size_t out_len);

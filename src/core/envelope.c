@@ -10,20 +10,20 @@
 #include "core/random.h"
 #include "core/secretbox.h"
 
-#define AAD_ON_STACK	512		/* a longer one is joined on the heap */
+#define AAD_ON_STACK	512		/* bytes; a longer one is joined on the heap */
 
 #define SALT_AT			CC_HEADER_LEN
 #define COMMITMENT_AT	(SALT_AT + CC_SALT_LEN)
 #define CIPHERTEXT_AT	(COMMITMENT_AT + CC_COMMITMENT_LEN)
 
-/* Where the nonce lies in the output that begins with the commitment. */
+/* The offset of the nonce in the HKDF output that begins with the commitment. */
 #define NONCE_IN		CC_COMMITMENT_LEN
 
 /* The secrets of one message.  Whoever declares one wipes it. */
 typedef struct message_secrets
 {
 	uint8_t		key[CC_AEAD_KEY_LEN];
-	uint8_t		committed[CC_SHA256_LEN];	/* commitment16 ‖ nonce12, and 4 bytes of no use */
+	uint8_t		committed[CC_SHA256_LEN];	/* commitment16 ‖ nonce12, and 4 unused bytes */
 } message_secrets;
 
 /* The authenticated data of one message: header and caller's aad in one piece. */
@@ -31,7 +31,7 @@ typedef struct joined_aad
 {
 	const uint8_t *bytes;
 	size_t		len;
-	uint8_t    *heap;			/* to free, or NULL */
+	uint8_t    *heap;			/* to be freed; NULL for none */
 	uint8_t		stack[AAD_ON_STACK];
 } joined_aad;
 
@@ -60,7 +60,7 @@ derive_secrets(const cc_message_keys *keys, const uint8_t *salt, const uint8_t *
 							   secrets->key, secrets->committed);
 }
 
-/* header stays the caller's and is pointed to where there is nothing to join. */
+/* Without a caller's aad there is nothing to join: joined then points to the caller's header. */
 static cc_status
 join_aad(joined_aad *joined, const uint8_t header[CC_HEADER_LEN], const uint8_t *aad,
 		 size_t aad_len)
@@ -180,7 +180,7 @@ cc_envelope_seal_salted(cc_aead *aead, const cc_message_keys *keys, uint32_t ver
 	return status;
 }
 
-/* The envelope's shape is known to be right. */
+/* The caller has checked the suite, version and length of the envelope. */
 static cc_status
 open_checked(cc_aead *aead, const cc_message_keys *keys, const uint8_t *message_id,
 			 const uint8_t *aad, size_t aad_len, const uint8_t *envelope, size_t plaintext_len,
@@ -193,7 +193,7 @@ open_checked(cc_aead *aead, const cc_message_keys *keys, const uint8_t *message_
 	if (status != CC_OK)
 		return status;
 
-	/* The commitment first: nothing is decrypted under a key that is not the message's. */
+	/* The commitment is checked first, so that nothing is decrypted under a wrong key. */
 	status = derive_secrets(keys, envelope + SALT_AT, message_id, &secrets);
 	if (status == CC_OK &&
 		!cc_equal(secrets.committed, envelope + COMMITMENT_AT, CC_COMMITMENT_LEN))

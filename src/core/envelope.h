@@ -20,7 +20,7 @@
 #define CC_COMMITMENT_LEN		16
 #define CC_ENVELOPE_OVERHEAD	(CC_HEADER_LEN + CC_SALT_LEN + CC_COMMITMENT_LEN + CC_AEAD_TAG_LEN)
 
-/* What is kept of a cached DEK for messages.  As secret as the DEK: its owner wipes it. */
+/* What messages need of a cached DEK.  It is as secret as the DEK: its owner wipes it. */
 typedef struct cc_message_keys
 {
 	cc_hmac_key message;
@@ -31,7 +31,7 @@ typedef struct cc_envelope_info
 {
 	uint8_t		suite;
 	uint32_t	dek_version;
-	size_t		plaintext_len;		/* messages of suite 1 and 3; 0 for attachment parts */
+	size_t		plaintext_len;		/* of messages (suites 1 and 3); 0 for attachment parts */
 } cc_envelope_info;
 
 extern CC_MUST_CHECK cc_status cc_message_keys_derive(cc_message_keys *keys,
@@ -44,8 +44,8 @@ extern CC_MUST_CHECK cc_status cc_envelope_inspect(const uint8_t *envelope, size
 												   cc_envelope_info *info);
 
 /*
- * The same for what must be of one suite and version.  The suite is looked at
- * first, so that another format is CC_ERR_SUITE however long it is.
+ * The same for bytes that must be of one suite and version.  The suite is checked
+ * first, so that another format is CC_ERR_SUITE whatever its length is.
  */
 extern CC_MUST_CHECK cc_status cc_envelope_expect(const uint8_t *envelope, size_t len,
 												  uint8_t suite, uint32_t version,
@@ -62,7 +62,7 @@ extern CC_MUST_CHECK cc_status cc_envelope_seal(cc_aead *aead, const cc_message_
 												const uint8_t *plaintext, size_t plaintext_len,
 												uint8_t *envelope);
 
-/* The same with a salt of the caller's: for known answers and tests alone. */
+/* The same with the caller's salt: for known answers and tests alone. */
 extern CC_MUST_CHECK cc_status cc_envelope_seal_salted(cc_aead *aead, const cc_message_keys *keys,
 													   uint32_t version,
 													   const uint8_t message_id[CC_ID_LEN],
@@ -72,9 +72,9 @@ extern CC_MUST_CHECK cc_status cc_envelope_seal_salted(cc_aead *aead, const cc_m
 													   size_t plaintext_len, uint8_t *envelope);
 
 /*
- * plaintext has room for len - CC_ENVELOPE_OVERHEAD bytes (cc_envelope_inspect
- * tells) and is wiped on every failure.  version is the version of keys: an
- * envelope of another one is CC_ERR_VERSION.
+ * plaintext has room for len - CC_ENVELOPE_OVERHEAD bytes, the plaintext_len of
+ * cc_envelope_inspect(), and is wiped on every failure.  version is the version of keys:
+ * an envelope of another version is CC_ERR_VERSION.
  */
 extern CC_MUST_CHECK cc_status cc_envelope_open(cc_aead *aead, const cc_message_keys *keys,
 												uint32_t version,
@@ -84,9 +84,9 @@ extern CC_MUST_CHECK cc_status cc_envelope_open(cc_aead *aead, const cc_message_
 												uint8_t *plaintext);
 
 /*
- * Whether the commitment is that of these keys and this message id.  For finding out
- * what became of an envelope that does not open: not to be told to whoever could have
- * made it.  False also for what is no message envelope of that version.
+ * Is the commitment that of these keys and this message id?  This is for finding out what
+ * happened to an envelope that does not open; the answer must not reach anybody who could
+ * have made the envelope.  False also for bytes that are not a message envelope of that version.
  */
 extern bool cc_envelope_is_committed(const cc_message_keys *keys, uint32_t version,
 									 const uint8_t message_id[CC_ID_LEN],

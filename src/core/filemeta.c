@@ -1,6 +1,6 @@
 /*
  * filemeta.c
- *		What is known of a file beside its contents: see filemeta.h.
+ *		The metadata of a file: see filemeta.h.
  */
 #include "core/filemeta.h"
 
@@ -13,7 +13,7 @@ cc_filemeta_len(const cc_filemeta *meta)
 	return FIXED_LEN + meta->name_len + meta->content_type_len;
 }
 
-/* Would a file that is cut into parts of this size have these? */
+/* Would a file of this size, cut into parts of part_size, have this number of parts? */
 static bool
 goes_together(const cc_filemeta *meta)
 {

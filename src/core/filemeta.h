@@ -1,14 +1,14 @@
 /*
  * filemeta.h
- *		What is known of a file beside its contents, as it lies sealed beside them:
+ *		The metadata of a file, which is stored, sealed, beside the file's parts:
  *
  *	01 ‖ u8 complete ‖ u32 part_size ‖ u32 parts ‖ u64 size ‖
  *	u16 length ‖ name ‖ u16 length ‖ content type
  *
  * It is the plaintext of a message envelope whose message id is the file's and whose
  * aad is "file" 00.  Numbers have fixed lengths, so that the length of the envelope
- * tells nothing of the size.  That a file has so many parts of such lengths is known
- * from here alone: parts that went missing at its end are noticed.
+ * tells nothing of the size.  The number of parts and their lengths are stored here alone,
+ * so that parts which went missing at the end of a file are noticed.
  */
 #ifndef CC_FILEMETA_H
 #define CC_FILEMETA_H
@@ -22,7 +22,7 @@
 #define CC_FILE_PART_SIZE_MAX	(UINT32_C(1) << 24)
 #define CC_FILE_PARTS_MAX		(UINT32_C(1) << 24)
 
-/* Points to the caller's bytes.  No name, and no content type, is one of length 0. */
+/* Points to the caller's bytes.  A file without a name or a content type has length 0 there. */
 typedef struct cc_filemeta
 {
 	bool		complete;
@@ -37,10 +37,10 @@ typedef struct cc_filemeta
 
 extern size_t cc_filemeta_len(const cc_filemeta *meta);
 
-/* out has cc_filemeta_len() bytes.  CC_ERR_ARGUMENT where the numbers do not go together. */
+/* out has cc_filemeta_len() bytes.  CC_ERR_ARGUMENT where the numbers contradict each other. */
 extern CC_MUST_CHECK cc_status cc_filemeta_write(const cc_filemeta *meta, uint8_t *out);
 
-/* Takes nothing that cc_filemeta_write() would not have made. */
+/* Accepts only what cc_filemeta_write() could have written. */
 extern CC_MUST_CHECK cc_status cc_filemeta_read(const uint8_t *bytes, size_t len,
 												cc_filemeta *meta);
 

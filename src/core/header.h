@@ -23,7 +23,7 @@ typedef struct cc_header
 	uint32_t	dek_version;
 } cc_header;
 
-/* Says nothing of the length of what follows. */
+/* Does not check the length of what follows the header. */
 static inline CC_MUST_CHECK cc_status
 cc_header_read(const uint8_t *bytes, size_t len, cc_header *header)
 {
@@ -41,8 +41,8 @@ cc_header_read(const uint8_t *bytes, size_t len, cc_header *header)
 }
 
 /*
- * The version in what must be of one suite.  The suite is looked at first, so that another
- * format is CC_ERR_SUITE however long it is.
+ * Reads the version of bytes that must be of one suite.  The suite is checked first, so that
+ * another format is CC_ERR_SUITE whatever its length is.
  */
 static inline CC_MUST_CHECK cc_status
 cc_header_read_of(uint8_t suite, const uint8_t *bytes, size_t len, uint32_t *version)

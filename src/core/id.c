@@ -32,14 +32,14 @@ load(const uint8_t bytes[8])
 		(uint64_t) bytes[6] << 8 | bytes[7];
 }
 
-/* For each row that the view messages shows. */
+/* Called for each row that the view messages shows. */
 bool
 cc_id_to_int64(const uint8_t id[CC_ID_LEN], uint64_t *space, int64_t *number)
 {
 	uint64_t	high = load(id);
 	uint64_t	low = load(id + 8);
 
-	/* Of custom_b two bits are used: they take the place of the variant's. */
+	/* Only two bits of custom_b are used; they take the place of the two variant bits. */
 	if ((high & 0xfffc) != (uint64_t) UUID_VERSION_8 << 8 || low >> 62 != UUID_VARIANT >> 6)
 		return false;
 	*space = high >> 16;

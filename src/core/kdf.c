@@ -19,12 +19,12 @@
 
 #define SHA256_BLOCK_LEN	64
 #define SHA512_BLOCK_LEN	128
-#define LAST_BLOCK_MAX		(SHA256_BLOCK_LEN - 9)	/* what fits beside the padding */
+#define LAST_BLOCK_MAX		(SHA256_BLOCK_LEN - 9)	/* what fits in one block with the padding */
 #define INFO_MAX			256
 #define USE_INFO_MAX		64
 #define PURPOSE_MAX			32
 
-/* What OpenSSL's deepest compression, which aligns its frame to 2 kB, and its callers use. */
+/* The stack of OpenSSL's deepest compression (its frame is aligned to 2 kB) and its callers. */
 #define STACK_BELOW			4096
 
 static const uint32_t sha256_start[8] = {
@@ -32,7 +32,7 @@ static const uint32_t sha256_start[8] = {
 	0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19
 };
 
-/* Whole words through htonl: of single bytes gcc makes 100 vector instructions, and 15 ns. */
+/* Writes whole words through htonl: for single bytes gcc emits 100 vector instructions (15 ns). */
 static void
 put_u32(uint8_t *out, uint32_t value)
 {
@@ -42,8 +42,8 @@ put_u32(uint8_t *out, uint32_t value)
 }
 
 /*
- * We use h and, as the room for a padded block, data; the compression function
- * reads only h.  One wipe of the whole context then clears all there is.
+ * We use only h, and data as the room for a padded block; the compression function
+ * reads only h.  One wipe of the whole context then clears everything.
  */
 static void
 start_from(SHA256_CTX *sha, const uint32_t state[8])
@@ -53,8 +53,8 @@ start_from(SHA256_CTX *sha, const uint32_t state[8])
 
 /*
  * Wipes the stack below the caller.  On CPUs without SHA-NI OpenSSL leaves the
- * expanded block in its frame, and the block of a key is that key again: to be
- * called after a block that holds a key.  Blocks of messages are not worth it.
+ * expanded block in its frame, and the block of a key is the key itself, so this is
+ * called after a block that holds a key.  Blocks of messages do not justify the cost.
  */
 static __attribute__((noinline)) void
 wipe_stack_below(void)
@@ -81,7 +81,7 @@ pad_block(uint8_t block[SHA256_BLOCK_LEN], size_t len, uint64_t total)
 	put_u32(block + 60, (uint32_t) (total << 3));
 }
 
-/* Ends a hash that has absorbed `before` bytes, whole blocks, already.  The caller wipes sha. */
+/* Ends a hash that has absorbed `before` bytes, in whole blocks.  The caller wipes sha. */
 static void
 finish(SHA256_CTX *sha, uint64_t before, const uint8_t *bytes, size_t len,
 	   uint8_t digest[CC_SHA256_LEN])
@@ -118,7 +118,7 @@ cc_sha256(const void *data, size_t len, uint8_t digest[CC_SHA256_LEN])
 	cc_wipe(&sha, sizeof(sha));
 }
 
-/* The state after one block of the key under a pad. */
+/* Computes the state after one block of the key under a pad. */
 static void
 absorb_key(SHA256_CTX *sha, const uint8_t key_block[SHA256_BLOCK_LEN], uint8_t pad,
 		   uint32_t state[8])
@@ -132,7 +132,7 @@ absorb_key(SHA256_CTX *sha, const uint8_t key_block[SHA256_BLOCK_LEN], uint8_t p
 	memcpy(state, sha->h, sizeof(sha->h));
 }
 
-/* Leaves the key in the stack below. */
+/* Leaves the key in the stack below it: the caller wipes that. */
 static void
 key_init(cc_hmac_key *key, const void *secret, size_t len)
 {
@@ -160,7 +160,7 @@ void
 cc_hmac(const cc_hmac_key *key, const void *data, size_t len, uint8_t mac[CC_SHA256_LEN])
 {
 	SHA256_CTX	sha;
-	uint8_t    *inner = (uint8_t *) sha.data;	/* where the outer hash wants it anyhow */
+	uint8_t    *inner = (uint8_t *) sha.data;	/* where the outer hash needs it anyway */
 
 	start_from(&sha, key->inner);
 	finish(&sha, SHA256_BLOCK_LEN, data, len, inner);
@@ -175,7 +175,7 @@ extract(const void *salt, size_t salt_len, const void *ikm, size_t ikm_len,
 {
 	cc_hmac_key key;
 
-	/* HMAC pads its key with zeroes: no salt and 32 zero bytes are one key. */
+	/* HMAC pads its key with zeroes, so that an empty salt and 32 zero bytes are the same key. */
 	key_init(&key, salt, salt_len);
 	cc_hmac(&key, ikm, ikm_len, prk);
 	cc_wipe(&key, sizeof(key));
@@ -228,7 +228,7 @@ cc_hkdf_expand_pair(const cc_hmac_key *prk_a, const cc_hmac_key *prk_b, const vo
 					size_t info_len, uint8_t out_a[CC_SHA256_LEN], uint8_t out_b[CC_SHA256_LEN])
 {
 	SHA256_CTX	a;				/* data holds the inner block of both, which is no secret */
-	SHA256_CTX	b;				/* data holds the outer block, of one after the other */
+	SHA256_CTX	b;				/* data holds the outer block, first of a and then of b */
 	uint8_t    *inner_block = (uint8_t *) a.data;
 	uint8_t    *outer_block = (uint8_t *) b.data;
 
@@ -310,7 +310,7 @@ cc_hkdf512_expand(const uint8_t prk[CC_DEK_LEN], const void *info, size_t info_l
 	return CC_OK;
 }
 
-/* The info of K(use).  Its length, or 0 for a use that there is not. */
+/* Writes the info of K(use).  Returns its length, or 0 for a use that does not exist. */
 static size_t
 use_info(uint8_t info[USE_INFO_MAX], const uint8_t chat_id[CC_ID_LEN], uint32_t version,
 		 cc_key_use use)
@@ -328,13 +328,13 @@ use_info(uint8_t info[USE_INFO_MAX], const uint8_t chat_id[CC_ID_LEN], uint32_t 
 	if ((size_t) use >= sizeof(use_names) / sizeof(use_names[0]))
 		return 0;
 	cc_write_bytes(&w, prefix, strlen(prefix));
-	cc_write_bytes(&w, use_names[use], strlen(use_names[use]) + 1);	/* with the 00 */
+	cc_write_bytes(&w, use_names[use], strlen(use_names[use]) + 1);	/* with its 00 */
 	cc_write_bytes(&w, chat_id, CC_ID_LEN);
 	cc_write_u32(&w, version);
 	return cc_writer_ok(&w) ? USE_INFO_MAX - w.left : 0;
 }
 
-/* The PRK of a DEK, as the key that it is.  Leaves it in the stack below. */
+/* Makes an HMAC key of a DEK's PRK.  Leaves it in the stack below it: the caller wipes that. */
 static void
 prk_init(cc_hmac_key *prk_key, const uint8_t dek[CC_DEK_LEN])
 {
@@ -417,7 +417,7 @@ cc_wrap_context(const uint8_t deployment_id[CC_ID_LEN], const uint8_t chat_id[CC
 	if (purpose_len == 0 || purpose_len > PURPOSE_MAX)
 		return CC_ERR_ARGUMENT;
 
-	cc_write_bytes(&w, label, sizeof(label));	/* with the 00 */
+	cc_write_bytes(&w, label, sizeof(label));	/* with its 00 */
 	cc_write_bytes(&w, deployment_id, CC_ID_LEN);
 	cc_write_bytes(&w, chat_id, CC_ID_LEN);
 	cc_write_bytes(&w, purpose, purpose_len + 1);

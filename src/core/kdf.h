@@ -29,7 +29,7 @@ extern void cc_hmac(const cc_hmac_key *key, const void *data, size_t len,
 
 extern void cc_sha256(const void *data, size_t len, uint8_t digest[CC_SHA256_LEN]);
 
-/* RFC 5869; an empty salt is one of 32 zero bytes.  The caller wipes prk. */
+/* HKDF-Extract of RFC 5869; an empty salt counts as 32 zero bytes.  The caller wipes prk. */
 extern void cc_hkdf_extract(const void *salt, size_t salt_len, const void *ikm, size_t ikm_len,
 							uint8_t prk[CC_SHA256_LEN]);
 
@@ -38,8 +38,8 @@ extern CC_MUST_CHECK cc_status cc_hkdf_expand(const cc_hmac_key *prk, const void
 											  size_t info_len, void *out, size_t out_len);
 
 /*
- * 32 bytes under each of two keys from one info of at most 54 bytes, which is
- * what a message needs: the same as two cc_hkdf_expand(), at 3/4 of their price,
+ * Derives 32 bytes under each of two keys from one info of at most 54 bytes, which is
+ * what a message needs: the same as two calls of cc_hkdf_expand(), at 3/4 of the price,
  * since the padded block is made once and the CPU overlaps the two.  The caller
  * wipes both outputs.
  */
@@ -51,7 +51,7 @@ extern CC_MUST_CHECK cc_status cc_hkdf_expand_pair(const cc_hmac_key *prk_a,
 
 /*
  * HKDF-Expand with SHA-512, which attachments use.  The info is given in two
- * pieces that need not lie together.  The caller wipes out.
+ * pieces, which need not be adjacent.  The caller wipes out.
  */
 extern CC_MUST_CHECK cc_status cc_hkdf512_expand(const uint8_t prk[CC_DEK_LEN],
 												 const void *info, size_t info_len,
@@ -74,9 +74,9 @@ extern CC_MUST_CHECK cc_status cc_dek_derive(const uint8_t dek[CC_DEK_LEN],
 											 cc_key_use use, uint8_t out[CC_DEK_LEN]);
 
 /*
- * K(use) of several uses, each as the HMAC key that it is: the same as as many
- * cc_dek_derive() and cc_hmac_key_init(), at half their price.  The caller wipes the
- * keys, also where this fails.
+ * Derives K(use) for several uses, each as an HMAC key: the same as calling cc_dek_derive()
+ * and cc_hmac_key_init() for each, at half the price.  The caller wipes the keys, also where
+ * this fails.
  */
 extern CC_MUST_CHECK cc_status cc_dek_derive_hmac_keys(const uint8_t dek[CC_DEK_LEN],
 													   const uint8_t chat_id[CC_ID_LEN],

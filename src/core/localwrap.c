@@ -13,7 +13,7 @@
 #define CIPHERTEXT_AT	(SALT_AT + CC_LOCALWRAP_SALT_LEN)
 #define TAG_AT			(CIPHERTEXT_AT + CC_DEK_LEN)
 
-/* key32 ‖ nonce12: one output of the KDF, since a salt is used once. */
+/* key32 ‖ nonce12: both come from one output of the KDF, since a salt is used only once. */
 typedef struct wrap_secrets
 {
 	uint8_t		key[CC_AEAD_KEY_LEN];

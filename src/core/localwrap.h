@@ -1,6 +1,6 @@
 /*
  * localwrap.h
- *		Wrapping under a master key of our own, for the provider `local`:
+ *		Wraps a DEK under a master key of our own, for the provider `local`:
  *		01 ‖ u32 master version ‖ salt16 ‖ AES-256-GCM(DEK) ‖ tag16, where
  *		key32 ‖ nonce12 = HKDF-SHA256(master, salt16, "chatcrypt/v1/local" context32).
  */
@@ -24,7 +24,7 @@ extern CC_MUST_CHECK cc_status cc_localwrap_seal_salted(cc_aead *aead, const uin
 														const uint8_t dek[CC_DEK_LEN],
 														uint8_t wrapped[CC_LOCALWRAP_LEN]);
 
-/* Which master key version a wrapped DEK wants. */
+/* Reads which version of the master key a wrapped DEK needs. */
 extern CC_MUST_CHECK cc_status cc_localwrap_version(const uint8_t *wrapped, size_t len,
 													uint32_t *version);
 

@@ -2,15 +2,15 @@
  * random.c
  *		Random bytes drawn ahead into one page.
  *
- * Everything that is known of the buffer is in the page itself, so that a child,
- * whose copy the kernel wipes, finds `left` at 0 and draws its own: no pid to
- * compare, no handler to install.  Where the kernel does not promise the wipe
- * there is no buffer and every draw goes to the system.
+ * The state of the buffer is in the page itself, so that a child process, whose copy
+ * the kernel wipes, finds `left` at 0 and draws its own bytes: there is no pid to
+ * compare and no handler to install.  Where the kernel does not promise the wipe
+ * there is no buffer, and every draw goes to the system.
  *
  * The first draw of a statement takes a few salts' worth and each further one
  * twice as much: a statement that seals one row does not pay for four hundred.
  *
- * One thread; not to be called from a signal handler.
+ * For use by one thread, and never from a signal handler.
  */
 #define _DEFAULT_SOURCE			/* MAP_ANONYMOUS, madvise */
 
@@ -26,13 +26,13 @@
 
 #include "core/random.h"
 
-#define PAGE_LEN		4096		/* of the smallest page there is; a larger one is not filled */
-#define DRAW_MAX		64			/* larger ones bypass the buffer */
+#define PAGE_LEN		4096		/* the smallest page size; a larger page is used in part */
+#define DRAW_MAX		64			/* bytes; a larger draw bypasses the buffer */
 #define FIRST_REFILL	64
 
 typedef struct random_page
 {
-	uint32_t	left;			/* bytes not handed out: the first ones of `bytes` */
+	uint32_t	left;			/* bytes not yet handed out: the first ones of `bytes` */
 	uint32_t	refill;			/* how much was drawn last; 0 after a wipe */
 	uint8_t		bytes[PAGE_LEN - 2 * sizeof(uint32_t)];
 } random_page;
@@ -40,7 +40,7 @@ typedef struct random_page
 static random_page *page;
 static bool page_refused;
 
-/* From the system, whatever the length. */
+/* Draws from the system, whatever the length. */
 static cc_status
 draw(uint8_t *out, size_t len)
 {
@@ -52,7 +52,7 @@ draw(uint8_t *out, size_t len)
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
-			break;				/* a sandbox that forbids it: OpenSSL has other ways */
+			break;				/* where a sandbox forbids the call, OpenSSL has other ways */
 		out += got;
 		len -= (size_t) got;
 	}
@@ -69,7 +69,7 @@ draw(uint8_t *out, size_t len)
 	return CC_OK;
 }
 
-/* Makes the page at first use.  False where there can be none. */
+/* Makes the page at first use.  Returns false where there can be no such page. */
 static bool
 have_page(void)
 {
@@ -132,7 +132,7 @@ cc_random_bytes(void *out, size_t len)
 	if (len > 0)
 		memcpy(out, page->bytes + page->left, len);
 
-	/* What is handed out must not be found here afterwards. */
+	/* Bytes that were handed out must not be found here afterwards. */
 	cc_wipe(page->bytes + page->left, len);
 	return CC_OK;
 }

@@ -16,7 +16,7 @@
 /* At most 64 bytes at a time come from the buffer; larger draws go to the system. */
 extern CC_MUST_CHECK cc_status cc_random_bytes(void *out, size_t len);
 
-/* Wipes what is drawn ahead.  Cheap when nothing is. */
+/* Wipes the bytes that were drawn ahead.  It is cheap where there are none. */
 extern void cc_random_forget(void);
 
 #endif

@@ -9,7 +9,7 @@
 #define NO_SENDER	0
 #define A_SENDER	1
 
-static const char row_use[] = "row";	/* with its 00, as all of these */
+static const char row_use[] = "row";	/* with its 00, as in each of these */
 static const char column_use[] = "col";
 static const char file_use[] = "file";
 

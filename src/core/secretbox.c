@@ -73,7 +73,7 @@ cc_secretbox_plaintext_len(size_t len, size_t *plaintext_len)
 	return CC_OK;
 }
 
-/* Suite, length and version, in this order. */
+/* Checks suite, length and version, in this order. */
 static cc_status
 check_beginning(uint32_t version, const uint8_t *message, size_t len)
 {

@@ -26,9 +26,10 @@ extern CC_MUST_CHECK cc_status cc_secretbox_seal_nonce(const uint8_t dek[CC_DEK_
 													   uint8_t *out);
 
 /*
- * The conversation message of what somebody else sealed: box is tag16 ‖ ciphertext, as
- * crypto_secretbox_easy and its kin give it.  Whether it opens is not known.  out has
- * room for CC_SECRETBOX_BOX_AT + box_len bytes, and box may lie in its place already.
+ * Assembles a conversation message from a box that somebody else sealed: tag16 ‖ ciphertext,
+ * as crypto_secretbox_easy() and similar functions return it.  Whether it opens is not checked.
+ * out has room for CC_SECRETBOX_BOX_AT + box_len bytes, and box may already be in its place
+ * there.
  */
 extern CC_MUST_CHECK cc_status cc_secretbox_assemble(uint32_t version,
 													 const uint8_t nonce[CC_SECRETBOX_NONCE_LEN],

@@ -1,6 +1,6 @@
 /*
  * status.c
- *		The words for each status.
+ *		The text for each status.
  */
 #include "core/status.h"
 

@@ -1,16 +1,17 @@
 /*
  * chatcrypt_guard.c
- *		A library of its own: refuses to drop chatcrypt where the main library is not loaded.
+ *		A separate library that refuses to drop chatcrypt where the main library is not loaded.
  *
  * src/pg/access/dropguard.c refuses to drop live data keys, but only on a server that has the main
- * library in shared_preload_libraries.  Elsewhere DROP EXTENSION would find no resistance, because it
- * calls no function of the extension that it drops.  An event trigger of the extension does fire
+ * library in shared_preload_libraries.  On other servers nothing would stop DROP EXTENSION, because
+ * it calls no function of the extension that it drops.  An event trigger of the extension does fire
  * before the command, and this is its function.  It cannot be in the main library: loading that
- * after the start of the server ends the session, and every DROP EXTENSION in the database with it.
+ * after the start of the server ends the session, so every DROP EXTENSION in the database would.
  *
- * The parse tree alone decides.  A trigger on ddl_command_start does not know yet what CASCADE will
- * reach, so that CASCADE of any schema or extension counts.  Event triggers do not fire for DROP
- * DATABASE, in single-user mode, and where a superuser disabled them.
+ * Only the parse tree is examined.  A trigger on ddl_command_start cannot know yet what a command
+ * will reach, so that DROP OWNED, and CASCADE of any schema or extension, are refused.  Event
+ * triggers do not fire for DROP DATABASE, in single-user mode, and where a superuser has disabled
+ * them.
  */
 #include "postgres.h"
 
@@ -35,8 +36,8 @@ main_library_is_loaded(void)
 }
 
 /*
- * Without the main library the setting is a placeholder, which takes any value from anybody.  The
- * main library lets superusers alone set it, so it counts for them alone here.
+ * Without the main library the setting is a placeholder, which anybody can set to any value.  The
+ * main library lets only superusers set it, so it counts here only for a superuser.
  */
 static bool
 loss_is_meant(void)

@@ -1,6 +1,6 @@
 /*
  * chatcrypt_guard.h
- *		How the library chatcrypt_guard finds out whether the main one is loaded.
+ *		How the library chatcrypt_guard finds out whether the main library is loaded.
  */
 #ifndef CHATCRYPT_GUARD_H
 #define CHATCRYPT_GUARD_H
