@@ -1,7 +1,7 @@
 /*
  * errtext.c
- *		Error texts for a person.  What a server sends ends up in logs and
- *		terminals, so nothing but printable ASCII gets through.
+ *		Error texts for a person.  They can contain what a server sent, and end up in
+ *		logs and terminals, so nothing but printable ASCII gets through.
  */
 #include <stdarg.h>
 #include <stdio.h>

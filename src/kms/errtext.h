@@ -14,7 +14,7 @@
 extern void cc_kms_say(char error[CC_KMS_ERROR_MAX], const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Gives one item its outcome, and the text that goes with it ("" where there is none). */
+/* Gives one item its outcome, and the error text that goes with it ("" for none). */
 extern void cc_kms_item_fail(cc_kms_item *item, cc_kms_outcome outcome, const char *error);
 
 /* The same for every item of a batch. */

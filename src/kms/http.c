@@ -1,6 +1,6 @@
 /*
  * http.c
- *		Memory of requests: headers and bodies carry tokens and keys, so every
+ *		The memory of requests: headers and bodies carry tokens and keys, so every
  *		byte of them is wiped before it is freed.
  */
 #include <stdlib.h>
@@ -24,7 +24,7 @@ cc_http_request_clear(cc_http_request *request)
 	memset(request, 0, sizeof(*request));
 }
 
-/* A line break in a value would let it add headers of its own. */
+/* A value with a line break could add headers of its own. */
 static bool
 is_header_text(const char *text)
 {

@@ -1,7 +1,7 @@
 /*
  * http.h
- *		A request that a provider has built, and the reply that it will parse.
- *		Plain memory: whoever moves the bytes (worker/transport.c) is somebody else.
+ *		A request that a provider has built, and the reply that it will parse: plain
+ *		memory.  Not here: what moves the bytes (worker/transport.c).
  */
 #ifndef CC_HTTP_H
 #define CC_HTTP_H
@@ -13,11 +13,11 @@
 #define CC_HTTP_HEADERS			6
 #define CC_HTTP_REPLY_MAX		(1024 * 1024)
 
-/* Files that the transport sets TLS up with; NULL or "" for none. */
+/* The files that the transport sets up TLS with; NULL or "" for none. */
 typedef struct cc_http_tls
 {
 	char	   *ca_file;		/* the only authorities that may vouch for the server */
-	char	   *cert_file;		/* a certificate of the client's, and its key */
+	char	   *cert_file;		/* the client's certificate, and its key */
 	char	   *key_file;
 } cc_http_tls;
 
@@ -25,29 +25,29 @@ typedef struct cc_http_request
 {
 	const char *method;			/* "GET" or "POST": static */
 	char		url[CC_HTTP_URL_MAX];
-	char	   *headers[CC_HTTP_HEADERS];	/* "Name: value", all that are sent; owned, secret */
+	char	   *headers[CC_HTTP_HEADERS];	/* "Name: value" for each header sent; owned, secret */
 	int			nheaders;
 	char	   *body;			/* owned, secret; NULL for none */
 	size_t		body_len;
 	cc_http_tls tls;			/* the session's strings */
-	uint64_t	login;			/* which login of the session it uses: goes back in the reply */
+	uint64_t	login;			/* the session's login that it uses; copied into the reply */
 } cc_http_request;
 
 typedef struct cc_http_reply
 {
 	long		status;			/* 0 where no HTTP status arrived: see transport_error */
-	const char *transport_error;	/* in words, static or the transport's own; NULL where status != 0 */
+	const char *transport_error;	/* static, or the transport's own memory; NULL where status != 0 */
 	bool		timed_out;
-	long		retry_after_ms;	/* -1 where the server named none */
-	const uint8_t *body;		/* the transport's own; wiped by it after the provider has parsed it */
+	long		retry_after_ms;	/* -1 where the server sent no Retry-After */
+	const uint8_t *body;		/* the transport's; it wipes the body once that is parsed */
 	size_t		body_len;
-	uint64_t	login;			/* of the request; 0 stands for the newest */
+	uint64_t	login;			/* the request's; 0 stands for the newest login */
 } cc_http_reply;
 
 /* Wipes and frees what the request owns, and leaves it empty. */
 extern void cc_http_request_clear(cc_http_request *request);
 
-/* False where memory fails or a limit is passed. The text is copied. */
+/* Copies the text.  False where memory runs out or a limit is exceeded. */
 extern CC_MUST_CHECK bool cc_http_request_header(cc_http_request *request, const char *name,
 												 const char *value);
 

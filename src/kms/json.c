@@ -2,17 +2,17 @@
  * json.c
  *		Reads JSON where it lies.
  *
- * One set of functions checks and skips: a value is skipped by checking it again,
- * which is as fast as anything a reply of a megabyte needs, and leaves no second
- * reading of the grammar that could differ from the first.
+ * The same functions check values and skip them: a value is skipped by checking it again,
+ * which is fast enough for a reply of a megabyte, and leaves no second implementation of
+ * the grammar that could differ from the first.
  */
 #include <string.h>
 
 #include "kms/json.h"
 
-#define COUNT_MAX (UINT64_C(1) << 53)	/* what every JSON reader agrees on */
+#define COUNT_MAX (UINT64_C(1) << 53)	/* the largest number on which all JSON readers agree */
 
-/* All of these move *at behind what they took, or return false. */
+/* Each of these functions moves *at behind what it took, or returns false. */
 typedef struct scan
 {
 	const uint8_t *at;
@@ -61,7 +61,7 @@ take_hex4(scan *s, uint32_t *code)
 	return true;
 }
 
-/* What follows a backslash. */
+/* Takes what follows a backslash. */
 static bool
 take_escape(scan *s, uint32_t *code)
 {
@@ -78,7 +78,7 @@ take_escape(scan *s, uint32_t *code)
 			return false;
 		if (*code < 0xd800 || *code > 0xdfff)
 			return true;
-		/* half of a pair means nothing by itself */
+		/* half of a surrogate pair means nothing by itself */
 		if (*code > 0xdbff || !take_word(s, "\\u") || !take_hex4(s, &low) ||
 			low < 0xdc00 || low > 0xdfff)
 			return false;
@@ -93,7 +93,7 @@ take_escape(scan *s, uint32_t *code)
 	return true;
 }
 
-/* A character that stands for itself: UTF-8 in its one shortest form. */
+/* Takes a character that stands for itself: UTF-8 in its shortest form. */
 static bool
 take_utf8(scan *s, uint32_t *code)
 {
@@ -125,7 +125,7 @@ take_utf8(scan *s, uint32_t *code)
 	return *code >= least[more] && *code <= 0x10ffff && (*code < 0xd800 || *code > 0xdfff);
 }
 
-/* One character inside a string, and not its closing quote. */
+/* Takes one character inside a string, and not its closing quote. */
 static bool
 take_char(scan *s, uint32_t *code)
 {
@@ -250,7 +250,7 @@ scan_of(cc_json value)
 	return (scan) {value.at, value.at + value.len};
 }
 
-/* Takes one value and says where it lay. */
+/* Takes one value and returns where it is. */
 static bool
 take_value(scan *s, cc_json *value)
 {

@@ -4,7 +4,7 @@
  *
  * cc_json_parse() checks a whole text once (RFC 8259, UTF-8, bounded depth);
  * after that a value is a slice of that text.  Nothing is copied or allocated, so
- * that a secret in a reply is in the reply and nowhere else until it is asked for.
+ * that a secret in a reply stays in the reply alone until a caller asks for it.
  */
 #ifndef CC_JSON_H
 #define CC_JSON_H
@@ -35,15 +35,15 @@ typedef struct cc_json_walk
 	cc_json		rest;
 } cc_json_walk;
 
-/* The text is one value with nothing but white space around it, or CC_ERR_SYNTAX. */
+/* Returns CC_ERR_SYNTAX unless the text is one value with only white space around it. */
 extern CC_MUST_CHECK cc_status cc_json_parse(const void *text, size_t len, cc_json *root);
 
 extern cc_json_type cc_json_type_of(cc_json value);
 
-/* False where there is no such member, or more than one, or where object is none. */
+/* False where object is not an object, or does not have exactly one member of that name. */
 extern CC_MUST_CHECK bool cc_json_member(cc_json object, const char *name, cc_json *value);
 
-/* The elements of an array in order; none where it is not an array. */
+/* Walks the elements of an array in order; there are none where the value is not an array. */
 extern cc_json_walk cc_json_elements(cc_json array);
 extern CC_MUST_CHECK bool cc_json_next(cc_json_walk *walk, cc_json *value);
 
@@ -58,7 +58,7 @@ extern CC_MUST_CHECK bool cc_json_count(cc_json value, uint64_t *count);
 
 extern CC_MUST_CHECK bool cc_json_bool(cc_json value, bool *truth);
 
-/* Writing: as with cc_writer, a writer that runs out of room stays failed. */
+/* Writing JSON.  As with any cc_writer, a writer that runs out of room stays failed. */
 extern void cc_json_put(cc_writer *w, const char *raw);
 extern void cc_json_put_string(cc_writer *w, const char *text);
 extern void cc_json_put_base64(cc_writer *w, const uint8_t *bytes, size_t len);

@@ -1,13 +1,13 @@
 /*
  * outcome.c
- *		Which outcomes are transient, and what each is called.
+ *		Which outcomes are transient, and the words for each.
  */
 #include "kms/outcome.h"
 
 /*
- * A bad reply is tried again, because proxies and servers in trouble send such
- * things.  Whatever the KMS said no to is never one of these: a key whose use
- * was revoked must not live on in a cache.
+ * A call with a bad reply is tried again, because proxies and servers in trouble send
+ * such replies.  A refusal by the KMS is never transient: a key whose use was revoked
+ * must not live on in a cache.
  */
 bool
 cc_kms_outcome_is_transient(cc_kms_outcome outcome)

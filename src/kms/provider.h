@@ -1,16 +1,17 @@
 /*
  * provider.h
- *		What a key management service is to the rest: wrap, unwrap, re-wrap and
+ *		The interface of a key management service: wrap, unwrap, re-wrap and
  *		generate, in batches.  A provider builds requests and parses replies; it
  *		owns no socket, starts no thread and knows nothing of PostgreSQL.  A new
- *		provider is one file and one line in providers.c.
+ *		provider is one folder and one line in providers.h.
  *
- * The caller drives: while session_state() says CC_SESSION_EXCHANGE it sends what
- * session_request() builds and hands the answer to session_reply(); the same for
- * a key that is used for the first time; then batch_request() and batch_reply().
- * A provider without a network (`local`) has perform() instead of all that.
+ * The caller is in control: while session_state() returns CC_SESSION_EXCHANGE, it sends
+ * what session_request() builds and hands the reply to session_reply().  It does the same
+ * with key_request() and key_reply() for a key that is used for the first time, and then
+ * with batch_request() and batch_reply().  A provider without a network (`local`) has
+ * perform() instead of all these.
  *
- * Secrets: items' deks, session tokens and request bodies.  The caller wipes the
+ * Secrets: the deks of items, session tokens and request bodies.  The caller wipes the
  * items; the provider wipes its session and everything that it parses on the way.
  */
 #ifndef CC_PROVIDER_H
@@ -38,13 +39,13 @@ typedef struct cc_kms_item
 {
 	uint8_t		context[CC_CONTEXT_LEN];
 	uint8_t		dek[CC_DEK_LEN];	/* secret */
-	uint8_t		wrapped[CC_KMS_WRAPPED_MAX];	/* in, out, or replaced by a re-wrap */
+	uint8_t		wrapped[CC_KMS_WRAPPED_MAX];	/* input or output by op; a re-wrap replaces it */
 	uint16_t	wrapped_len;
 	cc_kms_outcome outcome;
-	char		error[CC_KMS_ERROR_MAX];	/* for a person: printable ASCII, no secret; empty where none */
+	char		error[CC_KMS_ERROR_MAX];	/* for a person: printable ASCII, no secret; "" for none */
 } cc_kms_item;
 
-/* One call for one key.  Items are the caller's. */
+/* One call for one key.  The items belong to the caller. */
 typedef struct cc_kms_batch
 {
 	cc_kms_op	op;
@@ -53,8 +54,8 @@ typedef struct cc_kms_batch
 	int			nitems;
 
 	/*
-	 * Out, for what wraps: another number where the key behind the URI may have become
-	 * another one.  0 where the provider cannot tell.
+	 * Out, for operations that wrap: a number that changes where the key behind the URI may
+	 * have been replaced by another one; 0 where the provider cannot tell.
 	 */
 	uint64_t	wrapped_by;
 } cc_kms_batch;
@@ -67,8 +68,8 @@ typedef enum cc_session_state
 } cc_session_state;
 
 /*
- * A setting that a provider brings.  Whoever drives the provider defines it, keeps its value,
- * and knows no more of it than this.
+ * A setting that a provider brings.  The caller of the provider defines the setting, keeps
+ * its value, and knows no more of it than this.
  */
 typedef enum cc_kms_setting_kind
 {
@@ -81,7 +82,7 @@ typedef struct cc_kms_setting
 	const char *name;			/* in full, so that a search finds it: "chatcrypt.vault_addr" */
 	const char *about;			/* one sentence */
 	cc_kms_setting_kind kind;
-	const char *initial;		/* of a text; a flag is off at first */
+	const char *initial;		/* the default of a text; a flag is off by default */
 } cc_kms_setting;
 
 typedef union cc_kms_value
@@ -90,17 +91,17 @@ typedef union cc_kms_value
 	bool		flag;
 } cc_kms_value;
 
-/* What a session is opened with; the strings are the caller's. */
+/* What a session is opened with; the strings belong to the caller. */
 typedef struct cc_kms_config
 {
 	const cc_kms_value *values; /* of the provider's settings, in their order */
-	const char *data_directory; /* the server's: no key may lie in it */
+	const char *data_directory; /* PostgreSQL's; no key file may be inside it */
 	bool		allow_http;
 } cc_kms_config;
 
 typedef struct cc_kms_session cc_kms_session;	/* each provider has its own */
 
-/* What is known of a key, for the status view. */
+/* The properties of a key, for the status view. */
 typedef struct cc_kms_key_facts
 {
 	bool		known;
@@ -114,28 +115,28 @@ typedef struct cc_kms_provider
 {
 	const char *scheme;
 	int			batch_max;		/* items in one request */
-	int			batch_max_wrapped;	/* the same where they come wrapped: unwrap and re-wrap */
+	int			batch_max_wrapped;	/* the same for items that come wrapped: unwrap and re-wrap */
 
 	const cc_kms_setting *settings;
 	int			nsettings;
 
-	/* Is this a key URI of ours?  Checks all of it, and touches nothing. */
+	/* Is this a key URI of this provider?  Checks all of the text, and asks no server. */
 	cc_status	(*check_uri) (const char *kms_key);
 
-	/* Which version of the KMS's key wrapped it; 0 where the wrapped bytes do not say. */
+	/* The version of the KMS key that wrapped it; 0 where the wrapped bytes do not say. */
 	uint32_t	(*wrapped_version) (const uint8_t *wrapped, size_t len);
 
-	/* NULL, with error, where the settings cannot be used.  Copies what it needs. */
+	/* Returns NULL, with error, where the settings cannot be used.  Copies what it needs. */
 	cc_kms_session *(*open) (const cc_kms_config *config, char error[CC_KMS_ERROR_MAX]);
 	void		(*close) (cc_kms_session *session);
 
 	/*
-	 * Without a network: does the batch at once and sets every item's outcome.
-	 * NULL for the others, and then the rest below is not.
+	 * For a provider without a network: does the batch at once and sets every item's
+	 * outcome.  Where perform is NULL, the members below are not.
 	 */
 	void		(*perform) (cc_kms_session *session, cc_kms_batch *batch);
 
-	/* now_ms is a monotonic clock of the caller's. */
+	/* now_ms is the time by the caller's monotonic clock. */
 	cc_session_state (*session_state) (cc_kms_session *session, int64_t now_ms);
 	cc_kms_outcome (*session_request) (cc_kms_session *session, cc_http_request *request,
 									   int64_t now_ms, char error[CC_KMS_ERROR_MAX]);
@@ -143,23 +144,23 @@ typedef struct cc_kms_provider
 									 int64_t now_ms, char error[CC_KMS_ERROR_MAX]);
 	void		(*session_drop) (cc_kms_session *session);
 
-	/* True where a file that the last login was made from has changed since.  NULL for none. */
+	/* True where a file that the last login was made from has changed since.  May be NULL. */
 	bool		(*login_changed) (const cc_kms_session *session);
 
-	/* Milliseconds that the token has left; -1 for no limit or none held. */
+	/* Milliseconds until the token expires; -1 where it does not expire or there is none. */
 	int64_t		(*session_lease_ms) (cc_kms_session *session, int64_t now_ms);
 
 	/*
 	 * Asks for the key's properties; key_reply refuses a key that must not be used.
 	 *
 	 * CC_KMS_LOGIN_AGAIN, here and from batch_reply: the token was refused, and the
-	 * session has dropped it by itself unless it has a newer one already.  Ask
-	 * session_state and send the same again; a login that is refused as well ends
-	 * in CC_KMS_DENIED, so that this comes to an end.
+	 * session has dropped it unless it already has a newer one.  The caller asks
+	 * session_state and sends the same request again.  A login that is refused as well
+	 * ends in CC_KMS_DENIED, so that this does not go on forever.
 	 *
-	 * again: the key was in use before it was looked at now.  To look is a right that
-	 * may be gone by itself, so that a refusal is CC_KMS_DENIED at once, and the
-	 * session stays as it is.
+	 * again: the key has been in use before this look at it.  The right to look can be
+	 * missing while the right to use the key is not, so that a refusal is CC_KMS_DENIED
+	 * at once, and the session stays as it is.
 	 */
 	cc_kms_outcome (*key_request) (cc_kms_session *session, const char *kms_key,
 								   cc_http_request *request, char error[CC_KMS_ERROR_MAX]);
@@ -177,7 +178,7 @@ typedef struct cc_kms_provider
 	cc_kms_outcome (*batch_reply) (cc_kms_session *session, cc_kms_batch *batch,
 								   const cc_http_reply *reply, char error[CC_KMS_ERROR_MAX]);
 
-	/* What the server calls the request in its own log: printable ASCII; "" where it does not say. */
+	/* The server's own id of the request, as in its log: printable ASCII; "" for none. */
 	void		(*request_id) (const cc_http_reply *reply, char id[CC_KMS_REQUEST_ID_MAX]);
 } cc_kms_provider;
 

@@ -18,7 +18,7 @@ CC_KMS_PROVIDERS(CC_KMS_DECLARE)
 #define CC_KMS_COUNT(provider)	+ 1
 #define CC_KMS_PROVIDER_COUNT	(0 CC_KMS_PROVIDERS(CC_KMS_COUNT))
 
-/* The provider of that number, from 0; NULL after the last. */
+/* The provider with that number, counted from 0; NULL after the last. */
 extern const cc_kms_provider *cc_kms_provider_at(int number);
 
 /* The provider of a URI's scheme, or NULL.  Its check_uri() says whether the rest is right. */

@@ -66,7 +66,7 @@ cc_refusal_begin(cc_refusal *refusal, cc_kms_outcome outcome, const char *error,
 	}
 }
 
-/* Each key has one place; of two that share it the older is forgotten, which costs a call. */
+/* Each key has one place.  Of two that share a place the older is forgotten, which costs a call. */
 typedef struct Entry
 {
 	cc_refusal_key key;
@@ -148,7 +148,7 @@ cc_breaker_failure(cc_breaker *breaker, bool sure, int64_t now_ms)
 	switch (breaker->state)
 	{
 		case CC_BREAKER_OPEN:
-			/* a call from before it opened: says nothing new */
+			/* the call was sent before the breaker opened, and says nothing new */
 			return false;
 		case CC_BREAKER_HALF_OPEN:
 			/* cc_breaker_probe() has set the time of the next one */

@@ -1,7 +1,8 @@
 /*
  * retrypolicy.h
- *		When the KMS is asked again: all that decides it, for every provider, in one file.
- *		Plain arithmetic on times that the caller gives; no clock, no PostgreSQL.
+ *		When the KMS is asked again: everything that decides this, for every provider.  It is
+ *		plain arithmetic on times that the caller gives; no clock is read, and nothing here
+ *		knows PostgreSQL.
  *
  * What came of a call      what becomes of its requests  what becomes of others
  * --------------------     ----------------------------  --------------------
@@ -9,7 +10,7 @@
  *   unreachable, 5xx       their deadline (kms_timeout)  at the third failure in a row, or at
  *                                                        once where one is sure
  * sealed, standing by      the same                      the breaker opens at once
- * no sense in the answer   the same                      as for no answer
+ * an unusable reply        the same                      as for no answer
  * 412, 429: busy           the same                      nothing
  * any of these, with a     the same, not before the      the key is on hold until that time, for
  *   Retry-After            hold is over                  30 s at most; then one call goes out,
@@ -23,13 +24,15 @@
  * the request is too       again, in halves              nothing
  *   large
  *
- * chatcrypt.kms_check() and a reload forget refusals and holds, and make a probe due.  A
- * provider without a network is asked each time: a file is read as fast as a refusal is found.
+ * chatcrypt.kms_check() and a reload make the worker forget refusals and holds, and make a
+ * probe due.  A provider without a network is asked each time: reading a file is as fast as
+ * looking up a refusal.
  *
- * There are two growing intervals, and they are not one: the back-off is that of a request,
- * has to fit several times into its timeout, and is random so that requests that failed
- * together do not come back together; the interval between probes is that of a provider,
- * has one call in it, and is not random, because there is one process that probes.
+ * There are two growing intervals, which differ on purpose.  The back-off belongs to a
+ * request: it has to fit several times into the request's timeout, and is random, so that
+ * requests that failed together do not come back together.  The interval between probes
+ * belongs to a provider: there is one call in it, and it is not random, because only one
+ * process probes.
  */
 #ifndef CC_RETRYPOLICY_H
 #define CC_RETRYPOLICY_H
@@ -39,48 +42,48 @@
 #include "core/kdf.h"
 #include "kms/provider.h"
 
-/* ---------- back-off: a request that failed in passing ---------- */
+/* ---------- back-off: a request whose failure was transient ---------- */
 
 #define CC_BACKOFF_FIRST_MS		50
 #define CC_BACKOFF_LONGEST_MS	2000
 
 /*
- * Anything between nothing and a limit that doubles ("full jitter").  failed is how many
- * tries there were, 1 or more; random is 32 random bits of the caller's.
+ * A random time between 0 and a limit that doubles ("full jitter").  failed is the number of
+ * failed tries so far, 1 or more; random is 32 random bits from the caller.
  */
 extern int64_t cc_backoff_ms(int failed, uint32_t random);
 
-/* The same, with random bits of its own; the longest wait where there are none. */
+/* The same with random bits that it draws itself; the longest wait where there are none. */
 extern int64_t cc_backoff_random_ms(int failed);
 
 /* ---------- hold: the server names a Retry-After ---------- */
 
-/* However long the server wants to be left alone, it is asked again after this. */
+/* The longest hold, however long a Retry-After the server names. */
 #define CC_HOLD_LONGEST_MS		30000
 
-/* When the server allows the next call, if it said so; 0 where it did not. */
+/* The time of the next call that the server allows; 0 where it named none. */
 extern int64_t cc_hold_until_ms(cc_kms_outcome outcome, const cc_http_reply *reply, int64_t now_ms);
 
 /* ---------- logins ---------- */
 
-#define CC_LOGIN_RETRY_MS		5000	/* after a failed renewal, while the old token holds */
-#define CC_LOGIN_TRUST_MS		30000	/* a token that followed a refusal counts as fresh */
+#define CC_LOGIN_RETRY_MS		5000	/* after a failed renewal, with a good token */
+#define CC_LOGIN_TRUST_MS		30000	/* a new token after a refusal counts as fresh */
 
 /* ---------- looks at a key that is in use, for the status view alone ---------- */
 
 #define CC_LOOK_AGAIN_MS		60000
-#define CC_LOOK_DENIED_MS		600000	/* the right to look may well stay away */
-#define CC_LOOK_IN_USE_MS		3600000 /* not at a key that nobody has used for so long */
+#define CC_LOOK_DENIED_MS		600000	/* the right to look may stay away for long */
+#define CC_LOOK_IN_USE_MS		3600000 /* a key not used for so long is left alone */
 
 /* ---------- the log ---------- */
 
-/* What goes on is logged again after so long, and not each time that it is met. */
+/* A condition that persists is logged again after this time, and not each time it is met. */
 #define CC_LOG_AGAIN_MS			60000
 
 /* ---------- refusals that are remembered ---------- */
 
 #define CC_REFUSAL_MS	30000
-#define CC_REFUSALS		1024	/* of wrapped keys, in all; a power of two */
+#define CC_REFUSALS		1024	/* refusals of wrapped keys in all; a power of two */
 
 typedef struct cc_refusal
 {
@@ -99,12 +102,12 @@ cc_refusal_holds(const cc_refusal *refusal, int64_t now_ms)
 }
 
 /*
- * Refusals of single wrapped keys, so that a row that can never be unwrapped does not cost a
- * call each time that it is read.  One table for the process.
+ * Refusals of single wrapped keys, so that a row whose key can never be unwrapped does not
+ * cost a call each time it is read.  There is one table for the process.
  */
 typedef struct cc_refusal_key
 {
-	uint8_t		digest[CC_SHA256_LEN];	/* of all that the KMS was told */
+	uint8_t		digest[CC_SHA256_LEN];	/* of everything that the KMS was sent */
 } cc_refusal_key;
 
 extern void cc_refusal_key_of(cc_refusal_key *key, cc_kms_op op, const char *kms_key,
@@ -112,25 +115,25 @@ extern void cc_refusal_key_of(cc_refusal_key *key, cc_kms_op op, const char *kms
 extern void cc_refusals_put(const cc_refusal_key *key, cc_kms_outcome outcome,
 							const char *error, int64_t now_ms);
 
-/* NULL where nothing is remembered; otherwise valid until the next put or clear. */
+/* NULL where no refusal is remembered; otherwise valid until the next put or clear. */
 extern const cc_refusal *cc_refusals_get(const cc_refusal_key *key, int64_t now_ms);
 extern void cc_refusals_clear(void);
 
 /* ---------- breaker: a provider that does not answer ---------- */
 
 /*
- * Stops calls to a provider's KMS that does not answer, and finds out when it is back.
+ * Stops the calls to a KMS that does not answer, and finds out when it is back.
  *
- * closed:    calls go out; some failures in a row, or one that is sure, open it
+ * closed:    calls go out; several failures in a row, or one that is sure, open the breaker
  * open:      no call goes out until the next probe is due
- * half open: one call, the probe, is under way; its end closes or opens it again
+ * half open: one call, the probe, is under way; its outcome closes or reopens the breaker
  *
  * Probes are due at growing intervals, counted from start to start, so that a
- * probe that hangs does not put off the next one for longer than the cap.  A probe
- * is a lighter call than real work: after one that was answered the breaker is on
- * trial, and the first failure opens it again for longer, until real work is done.
+ * probe that hangs does not delay the next one for longer than the cap.  A probe
+ * is a lighter call than real work.  So after a probe that was answered the breaker is on
+ * trial: until real work has succeeded, the first failure opens it again, for longer.
  */
-#define CC_BREAKER_FAILURES		3		/* in a row open it */
+#define CC_BREAKER_FAILURES		3		/* so many failures in a row open it */
 #define CC_BREAKER_FIRST_MS		250
 #define CC_BREAKER_LONGEST_MS	3000	/* between probes, and for one probe */
 
@@ -151,10 +154,10 @@ typedef struct cc_breaker
 	int64_t		probe_at_ms;
 } cc_breaker;
 
-/* True where this closed it.  real_work: more than a probe could tell. */
+/* True where this closed the breaker.  real_work: the call was not merely a probe. */
 extern bool cc_breaker_success(cc_breaker *breaker, bool real_work);
 
-/* True where this opened it.  sure: one such failure is enough. */
+/* True where this opened the breaker.  sure: one such failure is enough. */
 extern bool cc_breaker_failure(cc_breaker *breaker, bool sure, int64_t now_ms);
 
 /* True, once, when a probe is due: the caller starts it and reports how it ended. */
@@ -165,13 +168,13 @@ extern void cc_breaker_hurry(cc_breaker *breaker, int64_t now_ms);
 
 extern const char *cc_breaker_text(cc_breaker_state state);
 
-/* A server that says that it is busy is there, and so is one that refuses.  reply may be NULL. */
+/* Was a server reached?  One that is busy or refuses counts as reached.  reply may be NULL. */
 extern bool cc_breaker_was_reached(cc_kms_outcome outcome, const cc_http_reply *reply);
 
-/* Is one such failure enough?  A timeout is, where the call was given time to answer. */
+/* Is one such failure enough?  A timeout is, if it was at least half of the full one. */
 extern bool cc_breaker_is_sure(cc_kms_outcome outcome, int64_t timeout_ms, int64_t full_timeout_ms);
 
-/* How long a call may take that can be a probe: it gives up sooner, to not put off the next. */
+/* The timeout of a call that may be a probe.  A probe gives up sooner, not to delay the next. */
 extern int64_t cc_breaker_timeout_ms(const cc_breaker *breaker, int64_t full_timeout_ms);
 
 #endif

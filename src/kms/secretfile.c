@@ -24,7 +24,7 @@ stamp_of(const struct stat *st, cc_file_stamp *stamp)
 	stamp->device = st->st_dev;
 }
 
-/* NULL where the rule allows the file; otherwise what is wrong with it. */
+/* Returns NULL where the rule allows the file; otherwise what is wrong with it. */
 static const char *
 refusal(const struct stat *st, cc_secretfile_rule rule)
 {
@@ -39,7 +39,7 @@ refusal(const struct stat *st, cc_secretfile_rule rule)
 			return "it is not owned by the user that the server runs as";
 		if (st->st_mode & 07177)
 			return "its mode is not 0600 or 0400";
-		/* its other name could be in the data directory, and in every backup of that */
+		/* another name of it could be in the data directory, and so in every backup */
 		if (st->st_nlink != 1)
 			return "it has more than one name (hard links)";
 		return NULL;
@@ -58,7 +58,7 @@ refusal(const struct stat *st, cc_secretfile_rule rule)
 		: "others have access to it, or the group more than reading; its mode must be 0640 or less";
 }
 
-/* Opens without waiting (a pipe would block) and without making a terminal ours. */
+/* Opens without waiting (a pipe would block), and without acquiring a controlling terminal. */
 static int
 open_secret(int dirfd, const char *path, cc_secretfile_rule rule)
 {
@@ -73,7 +73,7 @@ open_secret(int dirfd, const char *path, cc_secretfile_rule rule)
 	return fd;
 }
 
-/* Reads to the end; false, with errno, where reading fails; EFBIG for more than capacity. */
+/* Reads to the end.  False, with errno, where that fails; EFBIG for more than capacity bytes. */
 static bool
 read_all(int fd, uint8_t *buffer, size_t capacity, size_t *len)
 {

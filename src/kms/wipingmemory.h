@@ -1,8 +1,8 @@
 /*
  * wipingmemory.h
- *		malloc() and its kin for whoever handles secrets and does not know it, such as
- *		libcurl: each block knows its size and is wiped before it is freed.
- *		Any thread may call.
+ *		malloc() and its relatives for libraries that handle secrets without knowing it,
+ *		such as libcurl: each block knows its size and is wiped before it is freed.
+ *		Any thread may call these functions.
  */
 #ifndef CC_WIPINGMEMORY_H
 #define CC_WIPINGMEMORY_H

@@ -1,10 +1,10 @@
 /*
  * keyfolder.c
- *		The folder of master key files, and which of them will do.
+ *		The folder of master key files, and which folders and files are accepted.
  *
- * A master key beside the data it protects is in every base backup of that data,
- * so the folder is refused where it lies inside the data directory, and where the
- * data directory lies inside it: one copy of either would hold both.
+ * A master key that lies beside the data it protects is in every base backup of that
+ * data, so the folder is refused where it is inside the data directory, and where the
+ * data directory is inside it: one copy of the outer folder would hold both.
  */
 #define _XOPEN_SOURCE 700
 
@@ -26,8 +26,8 @@
 #define FILE_NAME_MAX	(CC_KEY_NAME_MAX + 32)
 
 /*
- * Is any folder on the way to path (which has no links) this one?  Compared by
- * inode and not by name, so that a bind mount does not hide it.
+ * Is folder one of the folders on the way to path, which contains no links?  Folders are
+ * compared by inode and not by name, so that a bind mount cannot hide one.
  */
 static bool
 lies_within(const char *path, const struct stat *folder)
@@ -49,7 +49,7 @@ lies_within(const char *path, const struct stat *folder)
 	return false;
 }
 
-/* NULL where the folder may be used; otherwise what is wrong with it. */
+/* Returns NULL where the folder may be used; otherwise what is wrong with it. */
 static const char *
 refusal(const struct stat *st, const char *real_path, const char *data_directory)
 {
@@ -63,7 +63,7 @@ refusal(const struct stat *st, const char *real_path, const char *data_directory
 	if (data_directory == NULL || *data_directory == '\0')
 		return NULL;
 	if (realpath(data_directory, data_path) == NULL || stat(data_path, &data_st) != 0)
-		return "the place of the data directory cannot be found out";
+		return "the location of the data directory could not be determined";
 	if (lies_within(real_path, &data_st))
 		return "it is inside the data directory, and so in every backup of it";
 	if (lies_within(data_path, st))
@@ -108,8 +108,8 @@ cc_keyfolder_close(cc_keyfolder *folder)
 }
 
 /*
- * The version that a file name stands for; 0 where it is none of this key's.
- * One version has one name: no "NAME.1.key", no leading zeros.
+ * Returns the version that a file name stands for; 0 where it is not a file of this key.
+ * A version has exactly one file name: no "NAME.1.key", no leading zeros.
  */
 static uint32_t
 version_of(const char *file, const char *name)
@@ -133,7 +133,7 @@ version_of(const char *file, const char *name)
 	return strcmp(file, ".key") == 0 && version > 1 ? (uint32_t) version : 0;
 }
 
-/* A stream of its own on the folder, so that closing it leaves the folder open. */
+/* Opens a separate stream on the folder, so that closing it leaves the folder open. */
 static DIR *
 list_folder(const cc_keyfolder *folder)
 {
@@ -189,7 +189,7 @@ cc_keyfolder_newest(const cc_keyfolder *folder, const char *name, uint32_t *vers
 	return CC_KMS_OK;
 }
 
-/* Hex digits, and at most one line end after them. */
+/* Accepts hex digits with at most one line end after them. */
 static bool
 parse_key(const uint8_t *text, size_t len, uint8_t master[CC_MASTER_KEY_LEN])
 {

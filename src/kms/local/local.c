@@ -1,12 +1,12 @@
 /*
  * local.c
- *		The provider `local`: master keys in files of the server's own, for
- *		development and for those who have no key service.
+ *		The provider `local`: master keys in files on the server itself, for
+ *		development and for installations without a key service.
  *
- * URI: local:NAME, NAME of a-z 0-9 _ -, 1 to 63 of them.  The newest version of
- * NAME wraps, every version unwraps.  Master keys are read anew for each batch and
- * wiped after it, so that a changed or removed file counts at once and no key
- * lies about between calls.
+ * Its key URIs are local:NAME, where NAME has 1 to 63 characters of a-z 0-9 _ -.  The
+ * newest version of NAME wraps, and every version unwraps.  Master keys are read again for
+ * each batch and wiped after it, so that a changed or removed file counts at once and no
+ * master key stays in memory between calls.
  */
 #define _XOPEN_SOURCE 700
 
@@ -47,10 +47,10 @@ typedef struct local_work
 	const cc_keyfolder *folder;
 	const char *name;
 	cc_aead    *aead;
-	uint32_t	newest;			/* 0 where the batch only unwraps */
-	uint32_t	version;		/* of master; 0 while none is read */
+	uint32_t	newest;			/* version of the newest master key; 0 if the batch only unwraps */
+	uint32_t	version;		/* version of master; 0 while none has been read */
 	uint8_t		master[CC_MASTER_KEY_LEN];	/* secret */
-	cc_file_stamp stamp;		/* of the file that master was read from */
+	cc_file_stamp stamp;		/* stamp of the file that master was read from */
 } local_work;
 
 static cc_status
@@ -107,7 +107,7 @@ local_open(const cc_kms_config *config, char error[CC_KMS_ERROR_MAX])
 	return (cc_kms_session *) session;
 }
 
-/* What a failure of the core means for an item; its text says no more than that. */
+/* Turns a failure of the core into an item's outcome and error text. */
 static cc_kms_outcome
 outcome_of(cc_status status, char error[CC_KMS_ERROR_MAX])
 {
@@ -122,12 +122,12 @@ outcome_of(cc_status status, char error[CC_KMS_ERROR_MAX])
 			return CC_KMS_TRANSIENT;
 		default:
 			cc_kms_say(error, "the wrapped key does not open: it is damaged, "
-					   "belongs to another data key, or the master key is another");
+					   "belongs to another data key, or the master key is a different one");
 			return CC_KMS_NOT_OPENED;
 	}
 }
 
-/* Has the master key of a version at hand; most batches need one and the same. */
+/* Reads the master key of a version, unless it was the last one read, as in most batches. */
 static cc_kms_outcome
 use_master(local_work *work, uint32_t version, char error[CC_KMS_ERROR_MAX])
 {
@@ -178,7 +178,7 @@ unwrap(local_work *work, cc_kms_item *item, uint8_t dek[CC_DEK_LEN])
 										item->wrapped, item->wrapped_len, dek), item->error);
 }
 
-/* The bytes stay as they are where anything fails. */
+/* Where anything fails, the item's wrapped bytes stay as they are. */
 static cc_kms_outcome
 rewrap(local_work *work, cc_kms_item *item)
 {
@@ -227,7 +227,7 @@ perform_item(local_work *work, cc_kms_op op, cc_kms_item *item)
 	return CC_KMS_CONFIG;
 }
 
-/* Which file the newest master key was read from, and which version of that file. */
+/* A number for the newest master key: its version, and the file that it was read from. */
 static uint64_t
 identity_of_newest(const local_work *work)
 {
@@ -246,7 +246,7 @@ identity_of_newest(const local_work *work)
 	return identity;
 }
 
-/* What all items need; its failure is the failure of each. */
+/* Prepares what all items need; where this fails, every item fails. */
 static cc_kms_outcome
 begin(const local_session *session, const cc_kms_batch *batch, cc_keyfolder *folder,
 	  local_work *work, char error[CC_KMS_ERROR_MAX])
@@ -292,7 +292,7 @@ local_perform(cc_kms_session *handle, cc_kms_batch *batch)
 
 	cc_wipe(&work, sizeof(work));
 	cc_aead_forget(session->aead);
-	/* a machine cloned while the worker idles must not make the same keys twice */
+	/* a machine that is cloned while the worker is idle must not make the same keys twice */
 	cc_random_forget();
 	cc_keyfolder_close(&folder);
 }

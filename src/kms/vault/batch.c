@@ -3,12 +3,12 @@
  *		Transit calls: datakey, encrypt, decrypt and rewrap, each item under its own
  *		context.
  *
- * One new DEK is made by the server (datakey).  Many at once are made here, from
- * the system's random bytes, and wrapped in one call (encrypt): Transit makes only
- * one data key a call.
+ * A single new DEK is made by the server (datakey).  Several at once are made here, from
+ * the system's random bytes, and wrapped in one call (encrypt), because Transit makes only
+ * one data key per call.
  *
- * A batch with items that failed comes with status 400 or with 200, by operation
- * and release; either way each item has its own result, and that is what counts.
+ * The reply to a batch with failed items has status 400 or 200, depending on operation
+ * and release.  Either way each item has its own result, and only that result counts.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,12 +27,12 @@
 
 /* {"context":"...","ciphertext":"...","reference":"127"}, with room to spare */
 #define ITEM_SIZE(payload)	(BASE64_SIZE(CC_CONTEXT_LEN) + 64 + (payload))
-#define BATCH_SIZE			64	/* what is around the items */
+#define BATCH_SIZE			64	/* bytes around the items */
 
 #define CIPHERTEXT_PREFIX	"vault:v"
 #define CIPHERTEXT_MIN		80	/* base64 of nonce, DEK and tag */
 
-/* Does the call answer with one result and not with a list of them? */
+/* Does the reply hold a single result, and not a list of results? */
 static bool
 is_datakey(const cc_kms_batch *batch)
 {
@@ -57,8 +57,8 @@ verb_of(const cc_kms_batch *batch)
 }
 
 /*
- * "vault:v" version ":" base64, as long as a wrapped DEK at least.  Kept as it is:
- * the server alone knows what is in it.
+ * A wrapped DEK is "vault:v" version ":" base64, with a minimum length.  It is stored as it
+ * comes: only the server knows what is in it.
  */
 static bool
 is_ciphertext(const char *text, size_t len)
@@ -78,7 +78,7 @@ is_ciphertext(const char *text, size_t len)
 	return text[len] == '\0' && len - chars <= 2 && len % 4 == 0 && len >= CIPHERTEXT_MIN;
 }
 
-/* Wrapped bytes as text; false where they cannot be a wrapping of ours. */
+/* Copies wrapped bytes as text; false where they cannot be a DEK wrapped by Transit. */
 static bool
 ciphertext_of(const uint8_t *wrapped, size_t len, char text[CC_KMS_WRAPPED_MAX + 1])
 {
@@ -109,10 +109,10 @@ put_context(cc_writer *w, const cc_kms_item *item)
 }
 
 /*
- * A key that is wrapped here goes with a number that comes back with its wrapping:
- * one that was given to another key would be found out when it is needed, and too
- * late.  What comes wrapped goes without, and takes more to a request: an answer to
- * another's question fails its key check value.
+ * An item to be wrapped is sent with a number that comes back with its result: if a key got
+ * the wrapped bytes of another, it would be noticed only when the key is needed, which is too
+ * late.  Items that come wrapped are sent without a number, so that more of them fit into a
+ * request: a result that belongs to another item fails the check of the key check value.
  */
 static void
 put_reference(cc_writer *w, int number)
@@ -125,8 +125,8 @@ put_reference(cc_writer *w, int number)
 }
 
 /*
- * A wrapping that is none goes out as an empty ciphertext, which the server
- * answers with an error of that item alone; vault_batch_reply() knows better words.
+ * Wrapped bytes that cannot be a ciphertext are sent as an empty one, which the server
+ * answers with an error for that item alone; vault_batch_reply() gives it a better text.
  */
 static void
 put_item(cc_writer *w, cc_kms_op op, const cc_kms_item *item, int number)
@@ -190,12 +190,12 @@ make_deks(const cc_kms_batch *batch)
 
 	for (int i = 0; i < batch->nitems; i++)
 		ok = ok && cc_random_bytes(batch->items[i]->dek, CC_DEK_LEN) == CC_OK;
-	/* a machine cloned while the worker idles must not make the same keys twice */
+	/* a machine that is cloned while the worker is idle must not make the same keys twice */
 	cc_random_forget();
 	return ok;
 }
 
-/* DEKs that were made for this batch must not outlive its failure. */
+/* Where a batch fails, the DEKs that were made for it are wiped. */
 static void
 forget_deks(const cc_kms_batch *batch)
 {
@@ -230,7 +230,7 @@ vault_batch_request(cc_kms_session *handle, const cc_kms_batch *batch, cc_http_r
 	if (batch->op == CC_KMS_GENERATE && !is_datakey(batch) && !make_deks(batch))
 	{
 		forget_deks(batch);
-		cc_kms_say(error, "no random bytes to be had");
+		cc_kms_say(error, "no random bytes are available");
 		return CC_KMS_TRANSIENT;
 	}
 	size = body_size(batch);
@@ -247,7 +247,7 @@ vault_batch_request(cc_kms_session *handle, const cc_kms_batch *batch, cc_http_r
 	return outcome;
 }
 
-/* Exactly a DEK, or nothing; the caller wipes dek. */
+/* Reads exactly one DEK, or fails; the caller wipes dek. */
 static bool
 take_dek(cc_json result, uint8_t dek[CC_DEK_LEN])
 {
@@ -265,7 +265,7 @@ take_dek(cc_json result, uint8_t dek[CC_DEK_LEN])
 	return ok;
 }
 
-/* The item's bytes are replaced only by a wrapping of the right form. */
+/* Replaces the item's wrapped bytes, but only by wrapped bytes of the right form. */
 static bool
 take_wrapped(cc_json result, cc_kms_item *item)
 {
@@ -281,7 +281,7 @@ take_wrapped(cc_json result, cc_kms_item *item)
 	return true;
 }
 
-/* Where the server has a reference to repeat, as all but old ones do, it must be ours. */
+/* Where the server repeats the item's reference, as all but old releases do, it must match. */
 static bool
 is_answer_to(cc_json result, int number)
 {
@@ -297,7 +297,7 @@ is_answer_to(cc_json result, int number)
 		(len == 0 || strcmp(reference, expected) == 0);
 }
 
-/* Takes what the operation asked for out of one result. */
+/* Takes what the operation asked for from one result. */
 static bool
 take_result(cc_kms_op op, cc_json result, cc_kms_item *item)
 {
@@ -309,12 +309,12 @@ take_result(cc_kms_op op, cc_json result, cc_kms_item *item)
 		case CC_KMS_REWRAP:
 			return take_wrapped(result, item);
 		case CC_KMS_GENERATE:
-			return false;		/* two ways: see its callers */
+			return false;		/* its callers read it as a wrap or as a data key */
 	}
 	return false;
 }
 
-/* Has the item an error of its own?  Missing, null and empty mean that there is a result. */
+/* Does the item have an error of its own?  A missing, null or empty one means a result. */
 static bool
 item_error(cc_json result, char text[VAULT_TEXT_MAX])
 {
@@ -328,8 +328,9 @@ item_error(cc_json result, char text[VAULT_TEXT_MAX])
 }
 
 /*
- * Go's AEADs say so where a tag does not fit, and Transit where the key has fewer versions
- * than the one that wrapped: either way, that one is not there.
+ * The first text is that of Go's AEADs for a wrong tag, and the second that of Transit for a
+ * key with fewer versions than the one that wrapped.  Either way the key that wrapped is not
+ * the one that is there.
  */
 static cc_kms_outcome
 outcome_of_error(const char *server, long status)
@@ -343,7 +344,7 @@ outcome_of_error(const char *server, long status)
 }
 
 /*
- * status is the whole reply's: under 500 the server itself failed at some item,
+ * status is that of the whole reply.  From 500 on the server itself failed at one of the items,
  * and does not say at which.
  */
 static void
@@ -369,7 +370,7 @@ read_item(const cc_kms_batch *batch, cc_json result, int number, long status)
 		cc_wipe(item->dek, CC_DEK_LEN);
 }
 
-/* As many results as items, or the whole reply is worth nothing. */
+/* Reads the results.  There must be as many as items, or the whole reply is useless. */
 static cc_kms_outcome
 read_results(const cc_kms_batch *batch, cc_json results, long status, char error[CC_KMS_ERROR_MAX])
 {
@@ -404,7 +405,7 @@ read_datakey(const cc_kms_batch *batch, cc_json data, char error[CC_KMS_ERROR_MA
 	return CC_KMS_BAD_REPLY;
 }
 
-/* What goes for all items, and is not a list of results. */
+/* Handles a reply that holds for all items and is not a list of results. */
 static cc_kms_outcome
 whole_batch(vault_session *session, const cc_kms_batch *batch, const cc_http_reply *reply,
 			char error[CC_KMS_ERROR_MAX])

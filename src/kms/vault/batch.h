@@ -8,8 +8,8 @@
 #include "kms/provider.h"
 
 /*
- * OpenBao refuses a request with more than 1,000 strings in it, names included,
- * with a 413; an item has six, or four where it goes without a reference.
+ * OpenBao refuses a request that contains more than 1,000 strings, names included,
+ * with a 413; an item has six, or four where it is sent without a reference.
  */
 #define VAULT_BATCH_MAX			128
 #define VAULT_BATCH_MAX_WRAPPED	240

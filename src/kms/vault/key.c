@@ -52,7 +52,7 @@ version(cc_json data, const char *name, uint32_t *number)
 	return true;
 }
 
-/* NULL for a key that may be used; otherwise why not. */
+/* Returns NULL for a key that may be used; otherwise why it must not be. */
 static const char *
 refusal(const vault_session *session, cc_json data, const cc_kms_key_facts *facts)
 {
@@ -72,16 +72,17 @@ refusal(const vault_session *session, cc_json data, const cc_kms_key_facts *fact
 	if (!known)
 		return "its type is not aes256-gcm96 or chacha20-poly1305";
 	if (facts->exportable)
-		return "it is exportable: whoever may export it can unwrap without the server";
+		return "it is exportable: anyone who may export it can unwrap without the server";
 	if (flag(data, "allow_plaintext_backup", &backup) && backup)
-		return "it allows plaintext backups: whoever may back it up can unwrap without the server";
+		return "it allows plaintext backups: "
+			"anyone who may back it up can unwrap without the server";
 	if (!facts->derived && !session->allow_underived)
 		return "it is not derived, so wrapped keys are not bound to their chats "
 			"(chatcrypt.vault_allow_underived is off)";
 	return NULL;
 }
 
-/* A 403 here is mostly a policy without this path. */
+/* The usual cause of a 403 here is a policy without this path. */
 static cc_kms_outcome
 denied(vault_session *session, const cc_http_reply *reply, const char *kms_key, bool again,
 	   char error[CC_KMS_ERROR_MAX])
@@ -112,7 +113,7 @@ vault_key_reply(cc_kms_session *handle, const char *kms_key, const cc_http_reply
 	if (outcome == CC_KMS_DENIED)
 		return denied(session, reply, kms_key, again, error);
 	if (outcome == CC_KMS_SPLIT)
-		return CC_KMS_CONFIG;	/* there is nothing to split */
+		return CC_KMS_CONFIG;	/* a look at a key cannot be split */
 	if (outcome != CC_KMS_OK)
 		return outcome;
 

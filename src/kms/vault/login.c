@@ -2,14 +2,14 @@
  * login.c
  *		Logins and leases: token file, AppRole, Kubernetes and TLS certificate.
  *
- * One exchange at a time.  Without a token, or with one that has run out, batches
- * must wait for a login.  At two thirds of a lease (a little earlier, by chance,
- * so that many servers do not come at once) the token is renewed, or where it
- * cannot be, taken anew; batches go on with the old one meanwhile.  The same where
- * a credential file has changed.
+ * There is one exchange at a time.  Without a token, or with one that has expired, batches
+ * must wait for a login.  At two thirds of a lease (a little earlier, at random, so that
+ * many servers do not come at once) the token is renewed or, where it is not renewable,
+ * replaced by a new login; batches go on with the old one meanwhile.  The token is also
+ * replaced where a credential file has changed.
  *
- * A token from a file is looked up before it is used: that tells its lease, and
- * shows a wrong one as a failed login and not as a failed unwrap.
+ * A token from a file is looked up before it is used: this gives its lease, and makes a
+ * wrong token a failed login and not a failed unwrap.
  */
 #define _XOPEN_SOURCE 700
 
@@ -26,12 +26,12 @@
 #include "kms/vault/session.h"
 
 
-#define CREDENTIAL_SIZE	8192	/* a file: role id, secret id or service account token */
+#define CREDENTIAL_SIZE	8192	/* a file with a role id, secret id or service account token */
 #define LEASE_MAX_S		UINT64_C(315360000)	/* ten years, so that no sum overflows */
 #define RENEW_MIN_MS	1000
 #define SHOWN_MAX		64		/* "the file of" and the name of a setting */
 
-/* Below it, 0 where there is no randomness: the jitter is a courtesy. */
+/* A random number below the limit; 0 where there are no random bytes, since jitter is optional. */
 static int64_t
 random_below(int64_t limit)
 {
@@ -94,7 +94,7 @@ vault_login_lease_ms(cc_kms_session *handle, int64_t now_ms)
 	return session->expires_ms > now_ms ? session->expires_ms - now_ms : 0;
 }
 
-/* Printable ASCII, as every token and id is, and none of what an editor adds after it. */
+/* Accepts printable ASCII, as all tokens and ids are, and cuts what an editor adds after it. */
 static bool
 trim_credential(char *text, size_t *len)
 {
@@ -171,7 +171,7 @@ put_field(cc_writer *w, const char *before, const char *value)
 	cc_json_put_string(w, value);
 }
 
-/* first and second are what the login's files hold. */
+/* first and second are the contents of the login's files. */
 static void
 put_login(cc_writer *w, const vault_session *session, const char *first, const char *second)
 {
@@ -211,7 +211,7 @@ request_login(vault_session *session, cc_http_request *request, char error[CC_KM
 	}
 	if (outcome == CC_KMS_OK)
 	{
-		/* at worst each character is escaped by one more */
+		/* in the worst case each character is escaped by one more */
 		size += 2 * (strlen(session->role) + strlen(text[0]) + strlen(text[1]));
 		snprintf(path, sizeof(path), "auth/%s/login", session->login_mount);
 		session->exchange = VAULT_LOGIN;
@@ -226,7 +226,7 @@ request_login(vault_session *session, cc_http_request *request, char error[CC_KM
 	return outcome;
 }
 
-/* Whatever failed, an old token that still holds is not bothered with at once. */
+/* After a failure, while the old token is still good, the next try can wait. */
 static void
 postpone(vault_session *session, int64_t now_ms)
 {
@@ -271,7 +271,7 @@ read_lease(cc_json from, const char *duration_name, uint64_t *seconds, bool *ren
 		cc_json_member(from, "renewable", &value) && cc_json_bool(value, renewable);
 }
 
-/* Counts from when the request was sent: the server's clock started after that. */
+/* The lease counts from when the request was sent, which is before the server began to count. */
 static void
 start_lease(vault_session *session, uint64_t seconds, bool renewable)
 {
@@ -281,7 +281,7 @@ start_lease(vault_session *session, uint64_t seconds, bool renewable)
 	session->lease_ms = session->expires_ms = session->renew_ms = -1;
 	session->retry_ms = 0;
 	if (seconds == 0)
-		return;					/* a root token: no limit */
+		return;					/* a root token does not expire */
 	if (seconds > LEASE_MAX_S)
 		seconds = LEASE_MAX_S;
 	session->lease_ms = (int64_t) seconds * 1000;
@@ -329,7 +329,7 @@ take_login(vault_session *session, const cc_http_reply *reply, int64_t now_ms)
 		use_token(session, token, now_ms);
 		start_lease(session, seconds, renewable);
 	}
-	cc_wipe(token, sizeof(token));	/* some of it may be there where it could not be read to its end */
+	cc_wipe(token, sizeof(token));	/* where reading the token failed, part of it may be here */
 	return ok;
 }
 
@@ -349,8 +349,8 @@ take_lookup(vault_session *session, const cc_http_reply *reply, int64_t now_ms)
 }
 
 /*
- * A lease that has become much shorter is coming to the end that no renewal moves:
- * the next exchange is then a login.
+ * A lease that has become much shorter is near the token's maximum lifetime, which no renewal
+ * extends: the next exchange is then a login.
  */
 static bool
 take_renewal(vault_session *session, const cc_http_reply *reply)
@@ -360,7 +360,7 @@ take_renewal(vault_session *session, const cc_http_reply *reply)
 	uint64_t	seconds;
 	bool		renewable;
 
-	/* dropped in the meantime: there is nothing that the lease could belong to */
+	/* the token was dropped in the meantime, and the lease with it */
 	if (session->token[0] == '\0')
 		return true;
 	if (!vault_reply_member(reply, "auth", &auth) ||
@@ -402,7 +402,7 @@ name_exchange(const vault_session *session, vault_exchange exchange, char *what,
 		snprintf(what, size, "the renewal of the token");
 }
 
-/* What a failure means for a login, where it is not the same as elsewhere. */
+/* Changes an outcome where it means something else for a login. */
 static cc_kms_outcome
 failed_exchange(vault_session *session, vault_exchange exchange, cc_kms_outcome outcome)
 {
@@ -410,12 +410,12 @@ failed_exchange(vault_session *session, vault_exchange exchange, cc_kms_outcome 
 		return outcome;
 	if (exchange == VAULT_RENEW)
 	{
-		/* no more of that: a login comes next, and if that fails it is what counts */
+		/* no further renewal: a login comes next, and counts if it fails as well */
 		session->renewable = false;
 		session->renew_ms = session->now_ms;
 		return CC_KMS_OK;
 	}
-	/* AppRole says 400 for a wrong secret id */
+	/* AppRole answers a wrong secret id with 400 */
 	if (outcome == CC_KMS_REJECTED || outcome == CC_KMS_DENIED)
 		return CC_KMS_DENIED;
 	return CC_KMS_CONFIG;

@@ -3,8 +3,8 @@
  *		What an HTTP status of Vault or OpenBao means to us, and the server's own
  *		words about it.
  *
- * Of a reply that is an error only the strings of its `errors` are shown: they
- * speak of the request without repeating it, and they are scrubbed and cut.
+ * Of an error reply only the strings of its `errors` are shown: they describe the
+ * request without repeating it, and they are scrubbed and cut to a length.
  */
 #include <string.h>
 
@@ -21,7 +21,7 @@ vault_reply_member(const cc_http_reply *reply, const char *name, cc_json *value)
 		cc_json_member(root, name, value);
 }
 
-/* White space in runs becomes one blank: servers indent their lists. */
+/* Replaces runs of white space by one blank, since servers indent their lists. */
 static void
 squeeze(char *text)
 {
@@ -59,7 +59,7 @@ vault_reply_text(cc_json value, char text[VAULT_TEXT_MAX])
 	memcpy(text, whole, strlen(whole) + 1);
 }
 
-/* The first of the server's error texts that is not empty; "" where there is none. */
+/* Finds the first of the server's error texts that is not empty; "" where there is none. */
 static void
 first_error(const cc_http_reply *reply, char text[VAULT_TEXT_MAX])
 {
@@ -75,13 +75,13 @@ first_error(const cc_http_reply *reply, char text[VAULT_TEXT_MAX])
 		vault_reply_text(element, text);
 }
 
-/* What a status means by itself, in words too. */
+/* What a status means by itself, as an outcome and in words. */
 static cc_kms_outcome
 status_outcome(long status, const char **words)
 {
 	if (status >= 300 && status < 400)
 	{
-		/* a standby that does not forward; perhaps there is no active node just now */
+		/* a standby that does not forward; perhaps there is no active node at the moment */
 		*words = "the server wants to redirect the request, which is not followed; "
 			"chatcrypt.vault_addr must name a node that answers or forwards";
 		return CC_KMS_BAD_REPLY;
@@ -130,7 +130,7 @@ status_outcome(long status, const char **words)
 	return CC_KMS_BAD_REPLY;
 }
 
-/* What no server answered. */
+/* The outcome of a request that no server answered. */
 static cc_kms_outcome
 no_answer(const vault_session *session, const cc_http_reply *reply, const char *what,
 		  char error[CC_KMS_ERROR_MAX])
@@ -146,7 +146,7 @@ no_answer(const vault_session *session, const cc_http_reply *reply, const char *
 	return CC_KMS_TRANSIENT;
 }
 
-/* Transit says 400 and not 404 for a key that is not there; OpenBao can delete one softly. */
+/* Transit answers 400, not 404, for a missing key; OpenBao can also soft-delete a key. */
 bool
 vault_reply_key_is_gone(const char *server)
 {

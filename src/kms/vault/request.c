@@ -9,7 +9,7 @@
 #include "kms/errtext.h"
 #include "kms/vault/request.h"
 
-/* Vault refuses a request without it when told to, against forged requests. */
+/* Vault can be set to refuse requests without this header, against forged requests. */
 static bool
 add_headers(const vault_session *session, cc_http_request *request, const char *token, bool body)
 {
@@ -55,7 +55,7 @@ cc_kms_outcome
 vault_request_end(cc_http_request *request, size_t body_size, const cc_writer *writer,
 				  char error[CC_KMS_ERROR_MAX])
 {
-	/* first all of it, so that clearing wipes all of it */
+	/* the whole length at first, so that clearing the request wipes all of the body */
 	request->body_len = body_size;
 	if (cc_writer_ok(writer))
 	{

@@ -8,9 +8,9 @@
 #include "kms/vault/session.h"
 
 /*
- * Begins a request: method, URL, and every header but the token's, which is added
- * where token is not "".  body_size bytes are allocated for a body (0 for none);
- * writer is set to them, and vault_request_end() closes it.
+ * Begins a request: method, URL and headers.  The token's header is added only where token
+ * is not "".  body_size bytes are allocated for a body (0 for none); writer is set to
+ * them, and vault_request_end() closes it.
  */
 extern CC_MUST_CHECK cc_kms_outcome vault_request_begin(const vault_session *session,
 														cc_http_request *request,

@@ -1,7 +1,7 @@
 /*
  * session.c
- *		The session of the provider `vault`: opened from settings, closed, and what is done
- *		where the server refuses its token.
+ *		The session of the provider `vault`: how it is opened from settings and closed, and
+ *		what is done where the server refuses its token.
  */
 #define _XOPEN_SOURCE 700
 
@@ -11,7 +11,7 @@
 #include "kms/errtext.h"
 #include "kms/vault/session.h"
 
-/* Copies; false where memory fails. */
+/* Copies a text; false where memory runs out. */
 static bool
 keep(char **to, const char *text)
 {
@@ -125,10 +125,10 @@ vault_session_drop(cc_kms_session *handle)
 cc_kms_outcome
 vault_session_refused(vault_session *session, const cc_http_reply *reply)
 {
-	/* it went out before the newest login, so it says nothing of that */
+	/* the request was sent before the newest login, and says nothing of that */
 	if (reply->login != 0 && reply->login != session->login)
 		return CC_KMS_LOGIN_AGAIN;
-	/* dropped already, by another reply of the same login */
+	/* another reply to a request of the same login has dropped the token already */
 	if (session->token[0] == '\0')
 		return CC_KMS_LOGIN_AGAIN;
 	if (session->now_ms < session->trust_ms)

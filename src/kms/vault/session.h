@@ -22,8 +22,8 @@ typedef enum vault_exchange
 typedef struct vault_file
 {
 	char	   *path;			/* NULL where the login needs none */
-	const char *setting;		/* that names it: all that an error shows */
-	cc_file_stamp stamp;		/* of what was read last */
+	const char *setting;		/* the setting that names it, which is all that an error shows */
+	cc_file_stamp stamp;		/* of the file as it was last read */
 	bool		read;
 } vault_file;
 
@@ -43,20 +43,20 @@ typedef struct vault_session
 	char		token[VAULT_TOKEN_SIZE];	/* secret; "" while there is none */
 	uint64_t	login;			/* counts tokens, from 1 */
 	bool		renewable;
-	int64_t		lease_ms;		/* as first given; -1 for no limit */
+	int64_t		lease_ms;		/* the whole lease; -1 for no limit */
 	int64_t		expires_ms;		/* -1 for no limit */
 	int64_t		renew_ms;		/* when an exchange is due; -1 for never */
-	int64_t		retry_ms;		/* no earlier try for the sake of a changed file */
+	int64_t		retry_ms;		/* a changed file is no reason for an exchange before this time */
 
 	/* the exchange under way */
 	vault_exchange exchange;
 	char		pending[VAULT_TOKEN_SIZE];	/* secret: a token from a file, until it is looked up */
 	int64_t		sent_ms;
 
-	/* a refused token leads to a new login, but not over and over */
-	bool		refused;		/* the token before was refused */
-	int64_t		trust_ms;		/* a refusal before this is final; -1 for none */
-	int64_t		now_ms;			/* the clock when it was last seen */
+	/* a refused token leads to a new login, but not again and again */
+	bool		refused;		/* the previous token was refused */
+	int64_t		trust_ms;		/* a refusal before this time is final; -1 for none */
+	int64_t		now_ms;			/* the caller's clock, when it was last given */
 } vault_session;
 
 /* NULL, with error, where the settings cannot be used. */

@@ -71,7 +71,7 @@ is_set(const cc_kms_config *config, int number)
 	return vault_settings_text(config, number)[0] != '\0';
 }
 
-/* Exactly one of the logins, told by which settings are there. */
+/* Finds the login that the settings name; there must be exactly one. */
 static bool
 choose_method(const cc_kms_config *config, vault_method *method, char error[CC_KMS_ERROR_MAX])
 {
@@ -109,7 +109,7 @@ choose_method(const cc_kms_config *config, vault_method *method, char error[CC_K
 	return first != NULL;
 }
 
-/* scheme://host[:port][/path], and nothing that would hide where it leads. */
+/* Accepts scheme://host[:port][/path], and nothing that would hide where it leads. */
 static bool
 check_addr(const cc_kms_config *config, char error[CC_KMS_ERROR_MAX])
 {

@@ -1,13 +1,13 @@
 /*
  * settings.h
- *		The settings of the provider `vault`: their names, and which of them go together.
+ *		The settings of the provider `vault`: their names, and which combinations are valid.
  */
 #ifndef CC_VAULT_SETTINGS_H
 #define CC_VAULT_SETTINGS_H
 
 #include "kms/provider.h"
 
-/* Numbers of the settings, in the order of vault_settings. */
+/* The numbers of the settings, in the order of vault_settings. */
 enum
 {
 	VAULT_ADDR,

@@ -16,9 +16,9 @@ is_word_char(char c)
 }
 
 /*
- * Parts between slashes, as Transit names its keys: letters, digits, _, and in
- * between - and . as well.  No part is empty, ".", ".." or percent-encoded, so no
- * path can be made to point elsewhere.
+ * A path has parts between slashes, each as Transit names its keys: letters, digits and _,
+ * and between these - and . as well.  No part is empty, ".", ".." or percent-encoded, so
+ * no path can be made to point elsewhere.
  */
 bool
 vault_uri_is_path(const char *path)
@@ -37,7 +37,7 @@ vault_uri_is_path(const char *path)
 	}
 }
 
-/* A key URI comes from a row: it must not reach the server's own parts. */
+/* A key URI comes from a row of a table, and must not reach the server's own paths. */
 static bool
 is_reserved(const char *path)
 {

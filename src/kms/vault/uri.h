@@ -22,7 +22,7 @@ typedef struct vault_key
 /* False where the URI is not one of ours. */
 extern bool vault_uri_key(const char *kms_key, vault_key *key);
 
-/* The same question, as a provider answers it. */
+/* The check_uri of the provider. */
 extern cc_status vault_uri_check(const char *kms_key);
 
 /* Is this a path of a mount or a key, such as "team/transit"? */
