@@ -1,7 +1,7 @@
 /*
  * arrivals.c
- *		Requests as they come in: taken from their slots, answered at once from the key cache,
- *		refused at once where asking is of no use, or put into the queue of their line.
+ *		Requests as they come in: they are taken from their slots, answered at once from the key
+ *		cache, refused at once where a call would be useless, or put into the queue of their line.
  */
 #include "postgres.h"
 
@@ -32,7 +32,7 @@ remembered(const KmsFlight *flight, int64 now_ms)
 	return cc_refusals_get(&key, now_ms);
 }
 
-/* True, and finished, where asking would be of no use. */
+/* Finishes the flight and returns true, where a call to the KMS would be useless. */
 static bool
 refuse_at_once(KmsFlight *flight, int64 now_ms)
 {
@@ -50,7 +50,7 @@ refuse_at_once(KmsFlight *flight, int64 now_ms)
 	return true;
 }
 
-/* Someone wants to know how things are now, not how they were. */
+/* For a request of kms_check(), which is about the present state: forgets what is remembered. */
 static void
 forget_for(KmsFlight *flight, int64 now_ms)
 {
@@ -70,7 +70,7 @@ turn_away(int slot, cc_kms_outcome outcome, const char *error)
 	chatcrypt_workerslots_finish(slot, &answer);
 }
 
-/* The flight of a slot, on its line; NULL where the slot is finished already. */
+/* Makes the flight of a slot, on its line; returns NULL where the slot was finished at once. */
 static KmsFlight *
 new_flight(int slot, int64 now_ms)
 {
@@ -93,8 +93,8 @@ new_flight(int slot, int64 now_ms)
 }
 
 /*
- * A backend that missed in the cache while the flight for its key was landing, and
- * asked when that had landed, needs no flight of its own.
+ * A session that missed in the key cache while the flight for its key was ending, and that
+ * made its request after the end of that flight, needs no flight of its own.
  */
 static bool
 finish_from_cache(KmsFlight *flight)
@@ -106,7 +106,7 @@ finish_from_cache(KmsFlight *flight)
 	if (request->op != CC_KMS_UNWRAP || request->refresh || request->fresh || request->uncached)
 		return false;
 
-	/* First a question that does not count as a miss: the backend's own did. */
+	/* The first look does not count as a miss, because the session's own look did. */
 	if (!chatcrypt_keycache_touch(&request->id, false, &stale) || stale ||
 		chatcrypt_keycache_get(&request->id, flight->item->dek) != CHATCRYPT_CACHE_HIT)
 		return false;

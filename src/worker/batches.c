@@ -1,11 +1,11 @@
 /*
  * batches.c
- *		Requests on their way: they wait in the queues of their line, travel in
+ *		Flights on their way: they wait in the queues of their line, are sent in
  *		batches, and are handed to settling.c when the reply is there.
  *
- * A new request waits chatcrypt.kms_batch_delay for others to share its batch, unless
- * a batch is full before; one that failed in passing waits for its next try.  Whatever
- * happens, a request ends by its deadline.
+ * A new flight waits chatcrypt.kms_batch_delay for others to share its batch, unless
+ * a batch is full before that; a flight whose failure was transient waits for its next
+ * try.  Whatever happens, a flight ends by its deadline.
  */
 #include "postgres.h"
 
@@ -51,7 +51,7 @@ may_go(const KmsFlight *flight, int64 now_ms)
 	return flight->tries == 0 || flight->ready_at_ms <= now_ms;
 }
 
-/* Ends what nobody wants and what is too late, and says whether a batch should go out. */
+/* Ends flights that are no longer wanted or too late.  Returns whether a batch should go out. */
 static bool
 prepare(KmsLine *line, int op, int64 now_ms, int64 *wake_at_ms)
 {
@@ -80,7 +80,7 @@ prepare(KmsLine *line, int op, int64 now_ms, int64 *wake_at_ms)
 	return ready > 0 && (due || ready >= batch_max(line, op));
 }
 
-/* The longest that any of the batch may still wait. */
+/* Fills the batch; returns the longest time that any of its flights may still wait. */
 static int64
 fill_batch(KmsCall *call, int op, int64 now_ms)
 {
@@ -145,7 +145,7 @@ batch_refused(KmsCall *call, cc_kms_outcome outcome, const char *error)
 
 static const KmsCallKind batch = {build_batch, batch_done, batch_refused};
 
-/* False where no call is to be had now. */
+/* Returns false where all calls are in use. */
 static bool
 send_batch(KmsLine *line, int op, int64 now_ms)
 {
@@ -162,7 +162,7 @@ send_batch(KmsLine *line, int op, int64 now_ms)
 	return true;
 }
 
-/* May batches go out?  Starts what is still missing for that. */
+/* May batches go out?  If not, starts what has to be done first. */
 static bool
 is_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
 {
@@ -174,7 +174,7 @@ is_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
 		return false;
 	if (chatcrypt_endpoint_state(endpoint, now_ms) == CC_SESSION_EXCHANGE)
 	{
-		/* a session that was opened just now logs in with the next turn */
+		/* a session that was opened just now logs in during the next turn */
 		if (endpoint->session_call == NULL)
 			*wake_at_ms = Min(*wake_at_ms, Max(endpoint->session_try_at_ms, now_ms + 1));
 		return false;
@@ -185,7 +185,7 @@ is_ready(KmsLine *line, int64 now_ms, int64 *wake_at_ms)
 		return false;
 	}
 	if (line->held && line->calls > 0)
-		return false;			/* its answer says whether the others may follow */
+		return false;			/* its outcome says whether the others may follow */
 	if (line->key_known)
 		return true;
 	if (line->key_call == NULL && now_ms >= line->key_try_at_ms)

@@ -1,6 +1,6 @@
 /*
  * batches.h
- *		Requests on their way, in batches.
+ *		Flights on their way, in batches.
  */
 #ifndef CHATCRYPT_BATCHES_H
 #define CHATCRYPT_BATCHES_H

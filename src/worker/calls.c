@@ -13,7 +13,7 @@
 
 static KmsCall calls[KMS_CALLS];
 
-/* NULL where all are in use; then what wanted one is tried again when one ends. */
+/* Returns NULL where all calls are in use; the caller tries again when one has ended. */
 KmsCall *
 chatcrypt_call_new(const KmsCallKind *kind, KmsEndpoint *endpoint, KmsLine *line)
 {
@@ -123,7 +123,7 @@ chatcrypt_call_send(KmsCall *call, int64 timeout_ms)
 	return false;
 }
 
-/* For new settings: what was asked is asked again. */
+/* Cancels all calls because of new settings; their flights are sent again. */
 void
 chatcrypt_calls_cancel(void)
 {

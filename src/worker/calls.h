@@ -12,19 +12,19 @@ extern KmsCall *chatcrypt_call_new(const KmsCallKind *kind, KmsEndpoint *endpoin
 
 /*
  * Builds the request and sends it.  kind->done() is called when the reply is there, and never
- * before this returns.  False, after kind->refused(), where no request could be sent.  Either
- * of the two ends the call.
+ * before this function returns.  Where no request could be sent, kind->refused() is called and
+ * the result is false.  Either of the two functions ends the call.
  */
 extern bool chatcrypt_call_send(KmsCall *call, int64 timeout_ms);
 
-/* No longer under way, though its flights may still have to be settled. */
+/* Marks the call as no longer under way, though its flights may still have to be settled. */
 extern void chatcrypt_call_over(KmsCall *call);
 extern void chatcrypt_call_free(KmsCall *call);
 
-/* Puts the flights back into their queues, to go again at once. */
+/* Puts the flights of the call back into their queues, to be sent again at once. */
 extern void chatcrypt_call_requeue(KmsCall *call, int64 now_ms);
 
-/* For new settings: whatever was asked is asked again. */
+/* Cancels all calls because of new settings; their flights are sent again. */
 extern void chatcrypt_calls_cancel(void);
 
 #endif

@@ -16,7 +16,7 @@ expiry_of(const X509 *certificate)
 	return timegm(&parts);
 }
 
-/* Of a chain that is genuine, root included: when the first of it expires. */
+/* The time at which the first certificate of a genuine chain, root included, expires. */
 static int64
 first_expiry(STACK_OF(X509) *chain)
 {
@@ -33,8 +33,9 @@ first_expiry(STACK_OF(X509) *chain)
 }
 
 /*
- * In place of X509_verify_cert(), which it calls: only to look.  Signatures are checked
- * before times, so that a certificate that has expired is as genuine as one that has not.
+ * OpenSSL calls this in place of X509_verify_cert(), whose result it returns: it only notes
+ * the expiry.  Signatures are checked before times, so that a certificate whose only error is
+ * that it has expired is known to be genuine.
  */
 static int
 verify(X509_STORE_CTX *store, void *arg)

@@ -19,7 +19,7 @@ chatcrypt_endpoint_at(int index)
 	return endpoints[index].provider != NULL ? &endpoints[index] : NULL;
 }
 
-/* NULL for a scheme that no provider has. */
+/* Returns NULL where no provider has the scheme. */
 KmsEndpoint *
 chatcrypt_endpoint_for(const char *kms_key)
 {
@@ -43,8 +43,8 @@ chatcrypt_endpoint_for(const char *kms_key)
 }
 
 /*
- * Whether a refusal that holds for all of the endpoint still counts.  Where the files that the
- * credentials came from have changed, they are tried at once.
+ * Does a refusal that holds for all of the endpoint still count?  Where the files that the
+ * credentials came from have changed, the refusal ends, and the new files are tried at once.
  */
 bool
 chatcrypt_endpoint_refuses(KmsEndpoint *endpoint, int64 now_ms)
@@ -65,7 +65,7 @@ chatcrypt_endpoint_refuses(KmsEndpoint *endpoint, int64 now_ms)
 	return false;
 }
 
-/* Looks whether the files that a login came from have changed. */
+/* The session's state.  The provider may look whether the files of its login have changed. */
 cc_session_state
 chatcrypt_endpoint_state(const KmsEndpoint *endpoint, int64 now_ms)
 {

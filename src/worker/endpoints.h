@@ -16,10 +16,10 @@ extern KmsEndpoint *chatcrypt_endpoint_for(const char *kms_key);
 /* Does a refusal that holds for all of the endpoint still count? */
 extern bool chatcrypt_endpoint_refuses(KmsEndpoint *endpoint, int64 now_ms);
 
-/* Looks whether the files that a login came from have changed. */
+/* The session's state.  The provider may look whether the files of its login have changed. */
 extern cc_session_state chatcrypt_endpoint_state(const KmsEndpoint *endpoint, int64 now_ms);
 
-/* Of a call that no request waits for. */
+/* The timeout of a call for which no request waits. */
 extern int64 chatcrypt_endpoint_timeout_ms(const KmsEndpoint *endpoint);
 
 #endif

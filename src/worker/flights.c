@@ -1,6 +1,6 @@
 /*
  * flights.c
- *		The end of a flight: its answer goes into its slot.  Not here: how it begins
+ *		The end of a flight: its answer goes into its slot.  Not here: how a flight begins
  *		(arrivals.c), and what a reply means to it (settling.c).
  */
 #include "postgres.h"
@@ -36,9 +36,9 @@ chatcrypt_flight_fail(KmsFlight *flight, cc_kms_outcome outcome, const char *err
 		answer.held_s = (int) ((hold_ms + 999) / 1000);
 
 	/*
-	 * A key that the KMS refuses is not to be used from the cache either.  Only
-	 * where it is cached: an eviction moves the epoch, and with it every local
-	 * cache of the cluster.
+	 * A key that the KMS refuses must not be used from the key cache either.  It is
+	 * evicted only if it is cached, because an eviction moves the epoch, which
+	 * invalidates the local caches of all sessions.
 	 */
 	if (flight->request->op == CC_KMS_UNWRAP && !flight->request->uncached &&
 		!cc_kms_outcome_is_transient(outcome) && chatcrypt_keycache_touch(id, false, &stale))
@@ -54,7 +54,7 @@ chatcrypt_flight_turn_away(KmsFlight *flight, const char *error)
 	chatcrypt_flight_finish(flight, &answer, error);
 }
 
-/* Whatever the KMS says, a key is used only where it is the one that the row pins. */
+/* Whatever the KMS returns, a key is used only where it is the one that the row pins. */
 static bool
 is_right_key(const ChatcryptKeyId *id, const uint8 dek[CC_DEK_LEN])
 {
@@ -84,7 +84,7 @@ chatcrypt_flight_succeed(KmsFlight *flight)
 		}
 		else if (!flight->request->uncached)
 		{
-			/* not one that was shredded since: its waiters may have it, the cache not */
+			/* not cached if it was shredded since the request, though the waiters may have it */
 			chatcrypt_keycache_put_if(id, flight->item->dek, flight->request->epoch);
 		}
 	}
@@ -92,7 +92,7 @@ chatcrypt_flight_succeed(KmsFlight *flight)
 							answer.wrong_key ? flight->line->stats.last_error : "");
 }
 
-/* Says what went wrong last, since that is why it is late. */
+/* The error is what went wrong last, since that is why the flight is late. */
 void
 chatcrypt_flight_expire(KmsFlight *flight)
 {
@@ -126,9 +126,9 @@ chatcrypt_flights_fail_all(KmsLine *line, const cc_refusal *refusal)
 }
 
 /*
- * Are refusals of this very key remembered?  Only where it names one, and not
- * without a network between: a file is asked again as fast as this is looked up,
- * and whoever mends it need not wait.
+ * Are refusals of this flight's wrapped key remembered?  Only where the request has a wrapped
+ * key, and the provider a network: reading a file again is as fast as looking up a refusal,
+ * and a file that was repaired then works at once.
  */
 bool
 chatcrypt_flight_is_remembered(const KmsFlight *flight)

@@ -1,11 +1,11 @@
 /*
  * keylooks.c
- *		Looks at the properties of a key: before its first use, where a key that must
- *		not be used is refused, and every minute after that for the view kms_status.
+ *		Looks at the properties of a KMS key: before its first use, so that a key which
+ *		must not be used is refused, and every minute after that for the view kms_status.
  *
- * Nothing waits for the later looks, and what they find changes no request: the key
- * service itself refuses what it does not allow.  There is one of them under way for
- * an endpoint, so that calls are left for requests however many keys there are.
+ * Nothing waits for the later looks, and what they find changes no request: the KMS
+ * itself refuses what it does not allow.  At most one of them is under way for an
+ * endpoint, so that calls are left for requests however many keys there are.
  */
 #include "postgres.h"
 
@@ -65,7 +65,7 @@ look_done(KmsCall *call, const cc_http_reply *reply)
 	note_facts(line, outcome, &facts, error);
 	chatcrypt_outcome_note(call, outcome, error, reply);
 
-	/* a limit on looking is none on using a key that is known */
+	/* a hold on looking at a known key is no hold on using it */
 	if (!again || endpoint->aside_call != call)
 		chatcrypt_outcome_heed(call, outcome, reply);
 	chatcrypt_call_free(call);
@@ -112,8 +112,9 @@ chatcrypt_keylook_at(KmsLine *line)
 }
 
 /*
- * For no request: where a minute has passed, and at once after chatcrypt.kms_check() or a
- * reload.  Not while the KMS is away or wants to be left alone.
+ * Looks at a known key for which no request waits: each minute, and at once after
+ * chatcrypt.kms_check() or a reload.  It does not look while the KMS does not answer, or while
+ * there is a hold.
  */
 void
 chatcrypt_keylook_aside(KmsLine *line, int64 now_ms)

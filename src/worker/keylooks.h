@@ -1,16 +1,16 @@
 /*
  * keylooks.h
- *		Looks at the properties of a key.
+ *		Looks at the properties of a KMS key.
  */
 #ifndef CHATCRYPT_KEYLOOKS_H
 #define CHATCRYPT_KEYLOOKS_H
 
 #include "worker/dispatch.h"
 
-/* Leaves line->key_call NULL where no call is to be had now. */
+/* Begins a look.  Leaves line->key_call NULL where all calls are in use. */
 extern void chatcrypt_keylook_at(KmsLine *line);
 
-/* For no request: for the view, where it is time. */
+/* Begins a look for the view alone, where one is due. */
 extern void chatcrypt_keylook_aside(KmsLine *line, int64 now_ms);
 
 #endif

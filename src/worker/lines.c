@@ -1,7 +1,7 @@
 /*
  * lines.c
  *		The table of lines, one for each key URI in use, with their queues and their
- *		rows in chatcrypt.kms_status.  Not here: what is done with a queue.
+ *		rows in chatcrypt.kms_status.  Not here: how flights are taken from a queue (batches.c).
  */
 #include "postgres.h"
 
@@ -28,7 +28,7 @@ chatcrypt_line_is_idle(const KmsLine *line)
 	return queued == 0 && line->calls == 0;
 }
 
-/* Does a new line rather take this place than the other? */
+/* Should a new line rather take the place of this line than that of the other? */
 static bool
 goes_before(const KmsLine *line, const KmsLine *other)
 {
@@ -42,7 +42,7 @@ goes_before(const KmsLine *line, const KmsLine *other)
 	return line->used_at_ms < other->used_at_ms;
 }
 
-/* The line of a key; keys that are only tried out do not push out what is known of those in use. */
+/* Finds or makes the line of a key.  A key that is only tried out replaces no key in use. */
 KmsLine *
 chatcrypt_line_for(const ChatcryptSlotRequest *request, KmsEndpoint *endpoint, int64 now_ms)
 {
@@ -75,9 +75,9 @@ chatcrypt_line_for(const ChatcryptSlotRequest *request, KmsEndpoint *endpoint, i
 }
 
 /*
- * The key behind a URI may be another one: at first use, after a reload or an outage, and
- * when it did not open what it should.  Backends that are told another number look whether
- * the key opens what is there, before they keep anything that it wrapped.
+ * The key behind a URI may be another one at its first use, after a reload or an outage, and
+ * when it did not open what it should.  Sessions that are told a new number check whether the
+ * key opens what is stored, before they store anything that it wrapped.
  */
 void
 chatcrypt_line_suspect(KmsLine *line)
@@ -97,9 +97,9 @@ chatcrypt_lines_suspect(const KmsEndpoint *endpoint)
 /* ---------- holds ---------- */
 
 /*
- * The server wants no request for a while (Retry-After).  After that one call goes out by
- * itself, and the others when that one is answered.  Logged once a minute at most, because
- * a server at its limit answers one call and turns the next away.
+ * The server asks for no request until a time (Retry-After).  At that time one call goes out
+ * alone, and the others follow when it is answered.  A hold is logged once a minute at most,
+ * because a server at its limit answers one call and turns the next away.
  */
 void
 chatcrypt_line_hold(KmsLine *line, int64 until_ms)
@@ -134,7 +134,7 @@ chatcrypt_line_release(KmsLine *line)
 
 /* ---------- forgetting ---------- */
 
-/* What was refused is asked again, and a hold is over: one call may go out. */
+/* Forgets refusals, and ends a hold as if its time had passed: one call may go out. */
 void
 chatcrypt_line_forget(KmsLine *line)
 {
@@ -195,9 +195,9 @@ chatcrypt_line_take_queue(KmsQueue *queue)
 	return first;
 }
 
-/* ---------- what is told of a line ---------- */
+/* ---------- errors and refusals, for the view ---------- */
 
-/* The words for an error, or for its outcome where there are none. */
+/* The error's own text, or the text of its outcome where there is none. */
 const char *
 chatcrypt_line_error_text(cc_kms_outcome outcome, const char *error)
 {
@@ -213,8 +213,8 @@ chatcrypt_line_note_error(KmsLine *line, cc_kms_outcome outcome, const char *err
 }
 
 /*
- * What the KMS said last of an operation with this key, for the view alone: whether
- * requests are refused is decided by the failures of the line, which end by time.
+ * Notes how the KMS last answered an operation with this key, for the view alone: whether
+ * requests are refused depends on the refusals of the line, which end after a time.
  */
 void
 chatcrypt_line_note_refusal(KmsLine *line, int operation, cc_kms_outcome outcome, const char *error)
@@ -224,7 +224,7 @@ chatcrypt_line_note_refusal(KmsLine *line, int operation, cc_kms_outcome outcome
 	switch (outcome)
 	{
 		case CC_KMS_OK:
-		case CC_KMS_NOT_OPENED: /* the key is there, and was used */
+		case CC_KMS_NOT_OPENED: /* the KMS has the key, and used it */
 			refused[operation] = CC_KMS_OK;
 			if (refused[CHATCRYPT_KMS_LOOK] == CC_KMS_NO_KEY)
 				refused[CHATCRYPT_KMS_LOOK] = CC_KMS_OK;
@@ -255,7 +255,7 @@ refused_until(const KmsLine *line, int64 now_ms)
 	return until_ms > now_ms ? GetCurrentTimestamp() + (until_ms - now_ms) * 1000 : 0;
 }
 
-/* The text that goes with what the view says first: see why_unusable() in kms_state.c. */
+/* The text that belongs to the reason that the view gives: see why_unusable() in kms_state.c. */
 static const char *
 trouble_of(const KmsLine *line)
 {

@@ -1,7 +1,7 @@
 /*
  * outcomes.c
  *		How calls ended: what that means to the breaker and to holds, and what the log and the
- *		status views tell of it.  Not here: what it means to requests (settling.c).
+ *		status views show of it.  Not here: what it means to flights (settling.c).
  */
 #include "postgres.h"
 
@@ -61,7 +61,7 @@ note_line(KmsCall *call, cc_kms_outcome outcome, const char *error, bool reached
 	else
 		line->stats.failed_calls++;
 
-	/* to look at a key that is known already is no right that anything else needs */
+	/* nothing but the look itself needs the right to look at a key that is known already */
 	if (call->again && outcome == CC_KMS_DENIED)
 		return;
 	line->stats.last_outcome = outcome;
@@ -70,7 +70,7 @@ note_line(KmsCall *call, cc_kms_outcome outcome, const char *error, bool reached
 	chatcrypt_line_note_refusal(line, operation_of(call), outcome, error);
 }
 
-/* A step of the session is no call of any key's, and yet each depends on it. */
+/* A step of the session belongs to no key, and yet all keys depend on it. */
 static void
 note_all_lines(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error, bool reached,
 			   const char *request_id)
@@ -96,8 +96,9 @@ note_all_lines(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error,
 /* ---------- the end of a call ---------- */
 
 /*
- * A KMS that comes and goes is logged as gone once a minute, and as back once for
- * each of these; one that stays away is logged as soon as that minute is over.
+ * A KMS that comes and goes is logged as gone at most once a minute, and as back once for each
+ * time that it was logged as gone.  If it still does not answer when the minute is over, that
+ * is logged with the next failure.
  */
 static void
 log_reach(KmsEndpoint *endpoint, bool reached, int64 now_ms)

@@ -1,7 +1,7 @@
 /*
  * sessions.c
  *		Sessions with a KMS (open, log in, renew, log in again), the probes that find out when
- *		a KMS is back, and the new start after a reload.
+ *		a KMS is back, and what is done after a reload.
  */
 #include "postgres.h"
 
@@ -18,7 +18,7 @@
 
 /* ---------- failures that hold for all of an endpoint ---------- */
 
-/* One line, and the same one once a minute: the settings are tried again and again. */
+/* Logs the same refusal once a minute at most, since the settings are tried again and again. */
 static void
 log_refusal(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error)
 {
@@ -50,7 +50,7 @@ refuse(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error)
 	}
 }
 
-/* False, with endpoint->refusal set, where the settings cannot be used. */
+/* Returns false, with endpoint->refusal set, where the settings cannot be used. */
 bool
 chatcrypt_session_open(KmsEndpoint *endpoint, int64 now_ms)
 {
@@ -76,7 +76,7 @@ chatcrypt_session_open(KmsEndpoint *endpoint, int64 now_ms)
 
 /* ---------- exchanges ---------- */
 
-/* A renewal that fails leaves a session that is still good; a login does not. */
+/* After a failed renewal the session is still good; after a failed login it is not. */
 static void
 session_failed(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error,
 			   int64 not_before_ms)
@@ -138,7 +138,7 @@ exchange_refused(KmsCall *call, cc_kms_outcome outcome, const char *error)
 
 static const KmsCallKind exchange = {build_exchange, session_done, exchange_refused};
 
-/* Leaves endpoint->session_call NULL where no call is to be had now. */
+/* Leaves endpoint->session_call NULL where all calls are in use. */
 static void
 start_exchange(KmsEndpoint *endpoint)
 {
@@ -166,7 +166,7 @@ line_to_probe(const KmsEndpoint *endpoint)
 	return newest;
 }
 
-/* One call that the KMS can answer without any request of a backend's. */
+/* Sends a probe: a call that the KMS can answer and for which no request is needed. */
 static void
 start_probe(KmsEndpoint *endpoint, int64 now_ms)
 {
@@ -202,7 +202,7 @@ step(KmsEndpoint *endpoint, int64 now_ms, int64 *wake_at_ms)
 	}
 	if (chatcrypt_endpoint_state(endpoint, now_ms) == CC_SESSION_READY)
 	{
-		/* the provider says when a renewal is due, and cannot say when it will be */
+		/* the provider says that a renewal is due, but not when the next one will be */
 		*wake_at_ms = Min(*wake_at_ms, now_ms + 1000);
 		return;
 	}
@@ -227,9 +227,9 @@ chatcrypt_sessions_step(int64 now_ms, int64 *wake_at_ms)
 /* ---------- reload ---------- */
 
 /*
- * Everything remembered may be wrong now.  Calls under way are given up and their
- * requests asked again; logins are made anew, since the files that they came from
- * may have changed; and sessions as well where the settings have.
+ * After a reload everything that is remembered may be wrong.  Calls under way are canceled
+ * and their flights sent again.  Logins are made anew, since the files that they came from
+ * may have changed, and sessions as well where the settings have changed.
  */
 void
 chatcrypt_sessions_reload(bool config_changed)

@@ -8,13 +8,13 @@
 
 #include "worker/dispatch.h"
 
-/* False, with endpoint->refusal set, where the settings cannot be used. */
+/* Returns false, with endpoint->refusal set, where the settings cannot be used. */
 extern bool chatcrypt_session_open(KmsEndpoint *endpoint, int64 now_ms);
 
 /* Takes every session one step further. */
 extern void chatcrypt_sessions_step(int64 now_ms, int64 *wake_at_ms);
 
-/* Forgets whatever may be wrong now, and asks again what is under way. */
+/* Forgets what may be wrong after a reload, and sends again what is under way. */
 extern void chatcrypt_sessions_reload(bool config_changed);
 
 #endif

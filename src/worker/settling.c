@@ -1,7 +1,7 @@
 /*
  * settling.c
  *		What a reply means to the flights of its call: they succeed, fail, or are tried again.
- *		kms/retrypolicy.h has the table of it.
+ *		The table in kms/retrypolicy.h shows which.
  */
 #include "postgres.h"
 
@@ -12,8 +12,9 @@
 #include "worker/settling.h"
 
 /*
- * When those of a call that failed in passing are tried again: at one moment, so
- * that they share a call again, and a KMS in trouble is not asked more than before.
+ * The time of the next try for those flights of a call whose failure was transient.  It is the
+ * same for all, so that they share a call again, and a KMS in trouble gets no more calls than
+ * before.
  */
 static int64
 next_try_ms(const KmsCall *call, int64 now_ms)
@@ -25,7 +26,7 @@ next_try_ms(const KmsCall *call, int64 now_ms)
 	return Max(now_ms + cc_backoff_random_ms(tries + 1), call->line->hold_until_ms);
 }
 
-/* At that time, or never where it would be past the deadline. */
+/* Queues the flight for a try at that time, or fails it where that is past its deadline. */
 static void
 try_again(KmsFlight *flight, cc_kms_outcome outcome, const char *error, int64 at_ms)
 {
@@ -66,7 +67,7 @@ settle_item(KmsFlight *flight, int64 now_ms, int64 retry_at_ms)
 		return;
 	}
 
-	/* kms_check() fails an item on purpose, and is told: no news for the view */
+	/* kms_check() makes an item fail on purpose, which the view should not show */
 	if (!flight->request->fresh)
 		chatcrypt_line_note_error(flight->line, outcome, flight->item->error);
 	if (outcome == CC_KMS_NOT_OPENED && !flight->request->fresh && !flight->request->check_only)
@@ -77,7 +78,7 @@ settle_item(KmsFlight *flight, int64 now_ms, int64 retry_at_ms)
 		refused(flight, outcome, flight->item->error, now_ms);
 }
 
-/* What was asked to see how things are now is remembered for nobody. */
+/* Is the outcome to be remembered?  Not where all requests are those of kms_check(). */
 static bool
 is_for_memory(const KmsCall *call)
 {
@@ -88,8 +89,8 @@ is_for_memory(const KmsCall *call)
 }
 
 /*
- * What the KMS says of a whole call that is refused for good holds for this operation
- * with its key, and for no other: rights are given for each.
+ * A permanent refusal of a whole call holds for its operation with its key, and for no other
+ * operation: a KMS grants rights for each.
  */
 static void
 settle_refused(KmsCall *call, cc_kms_outcome outcome, const char *error, int64 now_ms)
@@ -112,7 +113,7 @@ settle_refused(KmsCall *call, cc_kms_outcome outcome, const char *error, int64 n
 	chatcrypt_flights_fail(&line->queues[call->batch.op], refusal);
 }
 
-/* One of many may be to blame, or their number: smaller calls will tell. */
+/* One of many items may be the cause, or their number: smaller calls find out which. */
 static bool
 wants_halves(const KmsCall *call, cc_kms_outcome outcome)
 {
@@ -131,7 +132,7 @@ settle_in_halves(KmsCall *call, cc_kms_outcome outcome, int64 now_ms)
 	chatcrypt_call_requeue(call, now_ms);
 }
 
-/* A session that has its answer and looks at kms_status then finds the call that brought it. */
+/* Publishes the call before its answers, so that a session with an answer finds it in the view. */
 static void
 tell_first(KmsCall *call, cc_kms_outcome outcome, int64 now_ms)
 {

@@ -7,7 +7,7 @@
 
 #include "worker/dispatch.h"
 
-/* Each flight of the call succeeds, fails, or is tried again; ends the call. */
+/* Makes each flight of the call succeed, fail, or be tried again, and ends the call. */
 extern void chatcrypt_settling_run(KmsCall *call, cc_kms_outcome outcome, const char *error);
 
 #endif

@@ -2,9 +2,9 @@
  * transport.c
  *		libcurl's multi interface, driven from PostgreSQL's wait loop.
  *
- * libcurl says which sockets it waits for (watch_socket) and when it wants to be
- * called at the latest (set_timer); both are called from inside curl_multi_*, and
- * touch plain memory only.  chatcrypt_transport_wait() sleeps on those sockets
+ * libcurl says which sockets it waits for (watch_socket) and when it must be
+ * called at the latest (set_timer).  Both functions are called from inside curl_multi_*,
+ * and touch plain memory only.  chatcrypt_transport_wait() sleeps on those sockets
  * (sockets.c) and tells libcurl what happened.
  *
  * Threads: libcurl resolves names in threads of its own.  They inherit the signal
@@ -33,7 +33,7 @@
 #include "worker/watchdog.h"
 
 #define FIRST_REPLY_SIZE	8192
-#define CONNECTION_MAX_S	600		/* then a new handshake shows the certificate that is there now */
+#define CONNECTION_MAX_S	600		/* then a new handshake shows the current certificate */
 
 struct ChatcryptTransfer
 {
@@ -51,8 +51,8 @@ struct ChatcryptTransfer
 static CURLM *multi;
 static int	transfers;
 static bool renew_wanted;
-static bool sees_certificates;	/* libcurl stands on the OpenSSL that we stand on */
-static int64 timer_at_ms = -1;	/* when libcurl wants to be called; -1 for not at all */
+static bool sees_certificates;	/* libcurl uses the same OpenSSL as we do */
+static int64 timer_at_ms = -1;	/* when libcurl must be called; -1 for never */
 
 /* ---------- what libcurl calls: plain memory only ---------- */
 
@@ -81,7 +81,7 @@ set_timer(CURLM *handle, long timeout_ms, void *arg)
 	return 0;
 }
 
-/* Returning less than was given ends the transfer. */
+/* A result that is less than the bytes given ends the transfer. */
 static size_t
 receive(char *bytes, size_t size, size_t count, void *arg)
 {
@@ -121,7 +121,7 @@ watch_certificates(CURL *easy, void *ssl_ctx, void *arg)
 
 /* ---------- threads ---------- */
 
-/* Around whatever may take long or start a thread. */
+/* Enclose calls of libcurl that may take long or start a thread. */
 static void
 enter_libcurl(sigset_t *before)
 {
@@ -210,14 +210,14 @@ is_set(const char *file)
 	return file != NULL && file[0] != '\0';
 }
 
-/* setopt results are or-ed: CURLE_OK is 0, and any other says that the request cannot go out. */
+/* The results of setopt are or-ed: CURLE_OK is 0, and any other means that nothing can be sent. */
 
 /*
- * A CA file that is set is all that is trusted.  Distributions build libcurl with a
- * folder of authorities as well, which would be searched beside the file.  NULL does
- * not switch that folder off in newer versions of libcurl, which then put the built-in
- * one back, and OpenSSL refuses an empty name; so the folder is one that cannot hold
- * anything.
+ * If a CA file is set, only its authorities are trusted.  Distributions also build libcurl
+ * with a folder of authorities, which would be searched in addition to the file.  NULL does
+ * not switch that folder off in newer versions of libcurl, which then use the built-in
+ * folder again, and OpenSSL refuses an empty name; so the folder is set to one that cannot
+ * contain anything.
  */
 static int
 set_authorities(CURL *easy, const char *ca_file)
@@ -255,7 +255,7 @@ set_safety(CURL *easy, const ChatcryptTransportConfig *config, const cc_http_tls
 		failed |= curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, config->certificate_not_after);
 	}
 
-	/* a session that is resumed shows no certificate, and one that has expired would do */
+	/* no TLS session is resumed: that shows no certificate, and so accepts an expired one */
 	failed |= curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 	if (is_set(tls->cert_file))
 		failed |= curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->cert_file);
@@ -363,9 +363,9 @@ chatcrypt_transport_renew(void)
 }
 
 /*
- * A connection that timed out may be dead and still be kept: HTTP/2 loses a stream
- * and not its connection.  So all connections are given up when nothing uses them;
- * until then new requests make their own.
+ * A connection that timed out may be dead and yet be kept: HTTP/2 gives up a stream, not its
+ * connection.  So all connections are given up as soon as no transfer uses them; until then
+ * new requests make connections of their own.
  */
 static void
 renew_when_idle(void)
@@ -391,7 +391,7 @@ error_of(const ChatcryptTransfer *transfer, CURLcode result)
 	if (transfer->too_large)
 		return "the reply is larger than 1 MB";
 
-	/* libcurl's own words name the file, and reach an application. */
+	/* libcurl's own text names the file, and would reach an application. */
 	if (result == CURLE_SSL_CACERT_BADFILE)
 		return "the CA file that is set for it cannot be read, or holds no certificate";
 	if (result == CURLE_SSL_CERTPROBLEM)
@@ -426,7 +426,7 @@ hand_over(ChatcryptTransfer *transfer, CURLcode result)
 	transfer->done(transfer->owner, &reply);
 }
 
-/* Replies may send new requests, so each is taken out of libcurl's list before it is read. */
+/* Reading a reply may send new requests, so each is first taken out of libcurl's list. */
 static void
 hand_over_all(void)
 {

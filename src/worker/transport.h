@@ -12,31 +12,31 @@
 
 #include "kms/http.h"
 
-/* Read at every send: the string stays the caller's. */
+/* Read at every send; its strings belong to the caller. */
 typedef struct ChatcryptTransportConfig
 {
 	const char *proxy;			/* "" for none */
 	bool		allow_http;
 
 	/*
-	 * Out: when the certificates of the server that is called expire, in seconds since
-	 * 1970.  Written in any handshake that has shown them to be genuine, also where it
-	 * failed because one has expired; static memory, since a connection outlives calls.
+	 * Out: when the certificates of the server expire, in seconds since 1970.  It is written
+	 * in any handshake that has shown them to be genuine, also one that failed because a
+	 * certificate has expired.  It must be static memory, since a connection outlives calls.
 	 */
 	int64	   *certificate_not_after;
 } ChatcryptTransportConfig;
 
 typedef struct ChatcryptTransfer ChatcryptTransfer;
 
-/* The reply is the transport's, and wiped when this returns. */
+/* The reply belongs to the transport, and is wiped when this function returns. */
 typedef void (*ChatcryptTransferDone) (void *owner, const cc_http_reply *reply);
 
 extern void chatcrypt_transport_start(void);
 
 /*
- * Sends; done is called once, from chatcrypt_transport_wait(), unless the transfer
- * is canceled.  The request must stay as it is until then.  NULL, with the reason
- * in words, where it cannot even be tried.
+ * Sends a request.  done() is called once, from chatcrypt_transport_wait(), unless the
+ * transfer is canceled; the request must stay unchanged until then.  Returns NULL, with the
+ * reason in words, where nothing can be sent.
  */
 extern ChatcryptTransfer *chatcrypt_transport_send(const ChatcryptTransportConfig *config,
 												   const cc_http_request *request,

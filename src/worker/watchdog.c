@@ -3,25 +3,26 @@
  *		A thread that ends the worker when its loop is stuck, so that the postmaster
  *		starts another.
  *
- * What can get stuck is code that is not ours to interrupt: libcurl, which waits for a
+ * What can get stuck is code that we cannot interrupt: libcurl, which waits for a
  * name look-up to end (before version 7.87) and has OpenSSL read certificates, and the
- * providers, which read credentials and keys.  A file system that does not answer lets
- * no signal through but SIGKILL, and a worker that is killed takes the server down with
- * it: the postmaster cannot know in what state it left the shared memory.
+ * providers, which read credentials and keys.  A process that waits for a file system which
+ * does not answer reacts to no signal but SIGKILL, and a worker that is killed makes the
+ * whole server restart, because the postmaster cannot know in what state it left the shared
+ * memory.
  *
  * So a second thread does what PostgreSQL does at the end of a process: it gives back
- * what the worker has in shared memory, and ends the process with exit code 1, as a
- * worker that asks to be started again.  It may do so because at that time it is the
- * only thread that runs any code of PostgreSQL's:
+ * what the worker has in shared memory, and ends the process with exit code 1, with which a
+ * worker asks to be started again.  It may do so because at that time it is the only
+ * thread that runs any code of PostgreSQL:
  *
  *	- It acts only while the worker's own thread is inside a region, between enter() and
- *	  leave().  Nothing of PostgreSQL's is called there, and no lock of it is held.
+ *	  leave().  No code of PostgreSQL is called there, and none of its locks is held.
  *	- It claims the region first.  A thread that comes back to a claimed region stays in
  *	  leave() until the process ends, which is soon.
  *	- An ERROR is made FATAL, since its handler is on the other thread's stack.
  *
- * It counts its own rounds, and does not compare times.  A process that was stopped, or
- * a machine that was, goes on where it left off, and is given the same time as before.
+ * The watchdog counts its own rounds, and does not compare times.  A process or a machine that
+ * was stopped then goes on where it left off, and has as much time left as before.
  */
 #include "postgres.h"
 
@@ -36,7 +37,7 @@
 
 #include "worker/watchdog.h"
 
-#define ROUNDS		10			/* of a second each, in one and the same region */
+#define ROUNDS		10			/* of a second each, within the same stay in a region */
 #define STACK_SIZE	(512 * 1024)
 
 enum
@@ -62,7 +63,7 @@ end_worker(void)
 	_exit(1);
 }
 
-/* One more round in the same region, or none. */
+/* Returns one round more if the thread is still in the same region; otherwise 0. */
 static int
 rounds_after(int rounds, unsigned *seen)
 {
@@ -102,7 +103,7 @@ chatcrypt_watchdog_start(void)
 	sigset_t	before;
 	int			failure;
 
-	/* no handler of PostgreSQL's ever runs in the thread */
+	/* no signal handler of PostgreSQL may run in the thread */
 	sigfillset(&all);
 	(void) pthread_sigmask(SIG_SETMASK, &all, &before);
 	failure = pthread_attr_init(&attributes);

@@ -3,14 +3,14 @@
  *		The KMS worker: one process for the cluster, without a database connection,
  *		and the only one that reads credentials and talks to a KMS.
  *
- * It sleeps in the transport on its latch and on libcurl's sockets, and after each
- * wake-up takes what backends have asked, and takes every endpoint and every queue
- * one step further.  Handlers only set flags.
+ * It sleeps in the transport, on its latch and on libcurl's sockets.  After each wake-up
+ * it accepts the requests of sessions, and takes every endpoint and every queue one step
+ * further.  Signal handlers only set flags.
  *
- * When it ends, the postmaster starts it again within a second: what it had taken
- * is pending again by then, and its successor takes it.  It always leaves with
+ * When it ends, the postmaster starts another one within a second; the requests that it
+ * had taken are pending again by then, and its successor takes them.  It always leaves with
  * exit code 1, because a worker that exits with 0 is not started again.  libcurl is
- * not cleaned up: that could wait for a look-up that hangs.
+ * not cleaned up, because that could wait for a name look-up that hangs.
  */
 #include "postgres.h"
 
@@ -39,17 +39,16 @@
 #include "worker/transport.h"
 #include "worker/watchdog.h"
 
-#define SWEEP_MS	10000		/* keys past their limits leave the cache that soon */
+#define SWEEP_MS	10000		/* keys past their limits leave the key cache within this time */
 
 extern PGDLLEXPORT void chatcrypt_kms_worker_main(Datum arg);
 
 /*
  * Tokens, request bodies and replies pass through this process's heap and through
- * buffers of libcurl and OpenSSL that cannot be kept out of a core one by one.  So
- * no core of this process has any memory in it: none is written, and whoever takes
- * one by force (gcore obeys the filter too) finds no anonymous memory.  Another
- * process of the same user cannot attach to it either.  The price is that a crash
- * here leaves nothing but a log line to go by.
+ * buffers of libcurl and OpenSSL that cannot be kept out of a core dump one by one.  So
+ * no core dump of this process is written, and one that is forced (gcore obeys the filter
+ * too) contains no anonymous memory.  Nor can another process of the same user attach to
+ * this one.  The price is that a crash here leaves only a log line as evidence.
  */
 static void
 stay_out_of_core_dumps(void)
@@ -68,10 +67,10 @@ stay_out_of_core_dumps(void)
 }
 
 /*
- * When memory runs out, the kernel ends a process of its choice, and the end of this one
- * restarts the server as that of the postmaster would.  Where the postmaster is kept from
- * that choice and its children are not (PG_OOM_ADJUST_FILE), this one goes back to the
- * postmaster's own value, which the kernel allows.
+ * When memory runs out, the kernel kills a process of its choice, and killing this one makes
+ * the server restart.  Where the postmaster is protected from being chosen and its children
+ * are not (PG_OOM_ADJUST_FILE), this process goes back to the postmaster's own value, which
+ * the kernel allows.
  */
 static void
 be_as_safe_as_the_postmaster(void)
@@ -113,7 +112,7 @@ reload(void)
 	chatcrypt_sessions_reload(memcmp(before, after, sizeof(before)) != 0);
 }
 
-/* One turn of the loop; says when the next one is due at the latest. */
+/* Runs one turn of the loop.  Returns when the next one is due at the latest. */
 static int64
 turn(int64 *sweep_at_ms)
 {
