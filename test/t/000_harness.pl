@@ -1,6 +1,6 @@
-# The tools that other tests lean on: a real OpenBao, and the proxy that does harm.  Here its
-# own client stands where chatcrypt stands later, so that a test of chatcrypt that passes
-# because a fault never happened is found out.
+# Tests the tools that other tests rely on: a real OpenBao, and the proxy that injects faults.
+# OpenBao's own client takes the place of chatcrypt here, so that a fault that never happens is
+# noticed in this file, and does not let a test of chatcrypt pass.
 use strict;
 use warnings;
 use Chatcrypt::FaultProxy;
@@ -44,8 +44,8 @@ sub fails_with
 	my ($pattern, $name) = @_;
 	my ($status, undef, $error) = client('write', '-field=ciphertext', 'transit/encrypt/chat',
 		"plaintext=$plaintext", "context=$context");
-	isnt($status, 0, "$name: fails");
-	like($error, $pattern, "$name: as it should");
+	isnt($status, 0, "$name: the client's request fails");
+	like($error, $pattern, "$name: the error is the expected one");
 	$proxy->clear;
 	return;
 }
@@ -53,30 +53,34 @@ sub fails_with
 # OpenBao itself.
 my $wrapped = $bao->cli('write', '-field=ciphertext', 'transit/encrypt/chat',
 	"plaintext=$plaintext", "context=$context");
-like($wrapped, qr/^vault:v1:/, 'OpenBao wraps');
+like($wrapped, qr/^vault:v1:/, 'OpenBao wraps a key');
 is($bao->cli('read', '-field=derived', 'transit/keys/chat'), 'true', 'the key is derived');
-is($bao->cli('read', '-field=exportable', 'transit/keys/chat'), 'false', 'and not exportable');
+is($bao->cli('read', '-field=exportable', 'transit/keys/chat'), 'false',
+	'the key is not exportable');
 foreach my $file ($bao->token_file, $bao->role_id_file, $bao->secret_id_file)
 {
-	is(sprintf('%o', (stat $file)[2] & 07777), '600', 'a credential is its owner\'s alone');
+	is(sprintf('%o', (stat $file)[2] & 07777), '600',
+		'a credential file can be read by its owner alone');
 }
 my $token = slurp_file($bao->token_file);
 my $capabilities = $bao->cli('token', 'capabilities', $token, 'transit/decrypt/chat');
 is($capabilities, 'update', 'the policy lets chatcrypt unwrap');
-is($bao->cli('token', 'capabilities', $token, 'transit/keys/chat'), 'read', 'see the key');
-is($bao->cli('token', 'capabilities', $token, 'transit/keys/other'), 'deny', 'and make none');
+is($bao->cli('token', 'capabilities', $token, 'transit/keys/chat'), 'read',
+	'the policy lets chatcrypt see the key');
+is($bao->cli('token', 'capabilities', $token, 'transit/keys/other'), 'deny',
+	'the policy does not let chatcrypt make a key');
 
 # The proxy passes on, and counts.
 my ($status, $output, $error) = decrypt($wrapped);
-is("$status $output", "0 $plaintext", 'the proxy passes on') or diag($error);
-is($proxy->requests('decrypt'), 1, 'counts requests');
-is($proxy->items('decrypt'), 1, 'and items');
+is("$status $output", "0 $plaintext", 'the proxy passes a request on') or diag($error);
+is($proxy->requests('decrypt'), 1, 'the proxy counts requests');
+is($proxy->items('decrypt'), 1, 'the proxy counts items');
 $proxy->reset;
-is($proxy->requests, 0, 'counts from nought');
+is($proxy->requests, 0, 'a reset proxy counts from zero');
 client('write', 'transit/decrypt/chat', '-',
 	\qq({"batch_input":[{"ciphertext":"$wrapped","context":"$context"},{"ciphertext":"x","context":"$context"}]}));
-is($proxy->requests('decrypt'), 1, 'a batch is one request');
-is($proxy->items('decrypt'), 2, 'of two items');
+is($proxy->requests('decrypt'), 1, 'a batch counts as one request');
+is($proxy->items('decrypt'), 2, 'a batch of two counts as two items');
 
 # Every fault, seen from the other side.
 $proxy->fault(fault => 'status', code => 429, retry_after => 7, body => '{"errors":["slow down"]}');
@@ -95,13 +99,14 @@ $proxy->fault(fault => 'redirect', location => 'https://vault.example:1/');
 fails_with(qr/vault\.example/, 'redirect');
 $proxy->fault(fault => 'endless');
 fails_with(qr/./, 'endless');
-# How far a sender got can be told only once its connection broke.
-ok(wait_until(10, sub { $proxy->counts->{endless_bytes} > 1024 * 1024 }), 'endless: pours');
+# How many bytes a sender sent is known only after its connection broke.
+ok(wait_until(10, sub { $proxy->counts->{endless_bytes} > 1024 * 1024 }),
+	'endless: the proxy sends more than 1 MB');
 
 $proxy->fault(fault => 'wrong_key');
 ($status, $output) = decrypt($wrapped);
-is($status, 0, 'wrong_key: succeeds');
-isnt($output, $plaintext, 'wrong_key: with another key');
+is($status, 0, 'wrong_key: the request succeeds');
+isnt($output, $plaintext, 'wrong_key: the reply holds another key');
 $proxy->clear;
 
 my $other = $bao->cli('write', '-field=ciphertext', 'transit/encrypt/chat',
@@ -117,25 +122,26 @@ sub results_of_batch
 	return join ' ', map { $name_of{ $_->{plaintext} // '' } // $_->{error} }
 	  @{ JSON::PP::decode_json($text)->{data}{batch_results} };
 }
-is(results_of_batch(), 'one other', 'a batch, unharmed');
+is(results_of_batch(), 'one other', 'a batch without a fault comes back whole and in order');
 $proxy->fault(fault => 'shuffle');
-is(results_of_batch(), 'other one', 'shuffle');
+is(results_of_batch(), 'other one', 'shuffle: the results of a batch are out of order');
 $proxy->fault(fault => 'drop_item');
-is(results_of_batch(), 'one', 'drop_item');
+is(results_of_batch(), 'one', 'drop_item: the results of a batch lack an item');
 $proxy->fault(fault => 'item_error', item => 0, error => 'broken');
-is(results_of_batch(), 'broken other', 'item_error');
+is(results_of_batch(), 'broken other', 'item_error: one item of a batch has an error');
 
 # Rules: by path, after so many, so many times.
 $proxy->fault(path => 'encrypt', fault => 'status', code => 413);
 is((decrypt($wrapped))[0], 0, 'a rule leaves other paths alone');
 $proxy->clear;
 $proxy->fault(fault => 'status', code => 413, skip => 1, times => 1);
-is(join(' ', map { (decrypt($wrapped))[0] } 1 .. 3), '0 2 0', 'a rule skips, and is used up');
+is(join(' ', map { (decrypt($wrapped))[0] } 1 .. 3), '0 2 0',
+	'a rule with skip and times applies to the second request alone');
 $proxy->clear;
 my $before = time;
 $proxy->fault(delay_ms => 700);
-is((decrypt($wrapped))[0], 0, 'delay_ms alone passes on');
-cmp_ok(time - $before, '>=', 0.7, 'delay_ms: later');
+is((decrypt($wrapped))[0], 0, 'a delayed request is passed on');
+cmp_ok(time - $before, '>=', 0.7, 'a delayed request takes at least as long as delay_ms says');
 $proxy->clear;
 
 # Certificates and connections.
@@ -146,13 +152,13 @@ foreach my $case ([ other_name => qr/certificate is valid for vault\.example|doe
 	fails_with($case->[1], $case->[0]);
 }
 $proxy->certificate('good');
-is((decrypt($wrapped))[0], 0, 'a good certificate again');
+is((decrypt($wrapped))[0], 0, 'a good certificate is accepted again');
 $proxy->listen('refuse');
 fails_with(qr/connection refused/, 'refuse');
 $proxy->listen('silent');
 fails_with(qr/deadline exceeded|Timeout|handshake/i, 'silent');
 $proxy->listen('accept');
-is((decrypt($wrapped))[0], 0, 'listens again, on the same port');
+is((decrypt($wrapped))[0], 0, 'the proxy listens again on the same port');
 eval { $proxy->fault(fault => 'no_such_fault') };
 like($@, qr/no such fault/, 'a mistyped fault is refused');
 
@@ -160,10 +166,10 @@ like($@, qr/no such fault/, 'a mistyped fault is refused');
 $bao->seal;
 fails_with(qr/sealed/i, 'sealed');
 $bao->unseal;
-ok(wait_until(10, sub { (decrypt($wrapped))[0] == 0 }), 'unsealed');
+ok(wait_until(10, sub { (decrypt($wrapped))[0] == 0 }), 'an unsealed OpenBao unwraps again');
 $bao->pause;
 fails_with(qr/deadline exceeded|Timeout/i, 'paused');
 $bao->resume;
-is((decrypt($wrapped))[0], 0, 'resumed');
+is((decrypt($wrapped))[0], 0, 'a resumed OpenBao unwraps again');
 
 done_testing();

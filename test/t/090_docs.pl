@@ -1,6 +1,6 @@
-# What the docs say and what the server has must not differ: settings with default, range and
-# reload class, findings of doctor(), the reference.  The README's SQL runs as it stands, and links
-# lead somewhere.
+# What the docs say and what the server has must not differ: settings with their default, range and
+# reload class, findings of doctor(), the reference.  The SQL of the README runs as it stands, and
+# links lead somewhere.
 use strict;
 use warnings;
 use Chatcrypt::Reference;
@@ -19,10 +19,10 @@ sub rows_of
 	foreach my $line (split /\n/, slurp_file("docs/$page"))
 	{
 		next unless $line =~ /^\| `($name)` \|(.*)\|$/;
-		ok(!exists $rows{$1}, "$page has $1 once");
+		ok(!exists $rows{$1}, "docs/$page has only one row for $1");
 		$rows{$1} = [ map { s/^\s+|\s+$//gr } split /\|/, $2 ];
 	}
-	cmp_ok(scalar(keys %rows), '>', 5, "$page has a table");
+	cmp_ok(scalar(keys %rows), '>', 5, "docs/$page has a table");
 	return %rows;
 }
 
@@ -34,7 +34,7 @@ my %class = (
 
 my %documented = rows_of('settings.md', qr/chatcrypt\.\w+/);
 
-# What a file sets is not the default; boot_val is.  Members of an enum in their own order.
+# A value that a file sets is not the default; boot_val is.  Members of an enum keep their order.
 my $settings = $node->safe_psql('postgres', <<'SQL');
 	SELECT name, context, boot_val, unit,
 		   CASE vartype WHEN 'integer' THEN min_val || ' to ' || max_val
@@ -50,17 +50,19 @@ foreach my $line (split /\n/, $settings)
 
 	$there{$name} = 1;
 	my $row = $documented{$name};
-	ok(defined $row, "$name is in settings.md") or next;
-	is($row->[0], $default, "$name: default");
-	is($row->[1], $range, "$name: range");
-	# Those that chatcrypt sets for itself refuse everybody else; 04_access tests that.
+	ok(defined $row, "docs/settings.md has $name") or next;
+	is($row->[0], $default, "docs/settings.md has the default of $name");
+	is($row->[1], $range, "docs/settings.md has the range of $name");
+	# The settings that chatcrypt sets itself can be set by nobody else; 04_access tests that.
 	my $ours = $name =~ /\.(?:actor|actor_is_due|client_transport)$/;
-	is($row->[2], $ours ? 'chatcrypt' : $class{$context}, "$name: how to change it");
-	cmp_ok(length($row->[3] // ''), '>', 20, "$name: meaning");
+	is($row->[2], $ours ? 'chatcrypt' : $class{$context},
+		"docs/settings.md says how to change $name");
+	cmp_ok(length($row->[3] // ''), '>', 20, "docs/settings.md says what $name means");
 }
-is(join(' ', grep { !$there{$_} } sort keys %documented), '', 'settings.md has no others');
+is(join(' ', grep { !$there{$_} } sort keys %documented), '',
+	'docs/settings.md has no setting that does not exist');
 
-# Findings, as the SQL names them, and the worst that each can be.
+# Findings, as the SQL names them, and the worst severity of each.
 my $doctor = join('', map { slurp_file($_) } sort glob 'sql/8?_doctor*.sql');
 my $level = qr/critical|warning|notice/;
 my %severity;
@@ -72,7 +74,8 @@ my ($statement_log) = $doctor =~ /FUNCTION chatcrypt_internal\.doctor_statement_
 $severity{$_} = 'critical' foreach $statement_log =~ /\('(\w+)', '[^']*', '[^']*'\)/g;
 
 my %explained = rows_of('monitoring.md', qr/[a-z_]+/);
-is(join(' ', sort keys %explained), join(' ', sort keys %severity), 'monitoring.md has every finding of doctor()');
+is(join(' ', sort keys %explained), join(' ', sort keys %severity),
+	'docs/monitoring.md has every finding of doctor()');
 is($explained{$_}[0], $severity{$_}, "$_: severity") foreach sort keys %explained;
 
 # docs/reference.md is what scripts/reference writes.
@@ -89,7 +92,7 @@ foreach my $heading ($reference =~ /^#+ (.*)$/mg)
 }
 is("@twice", '', 'every heading of docs/reference.md has an anchor of its own');
 
-# Ids: each function that somebody may call, and that no view calls, takes them as any_id.
+# Ids: each function that a role may call, and that no view calls, takes them as any_id.
 is($node->safe_psql('postgres', <<'SQL'), '', 'functions take ids of chats, messages and attachments as any_id');
 	SELECT DISTINCT p.proname FROM pg_proc AS p, unnest(p.proargnames, p.proargtypes::oid[]) AS argument (name, type)
 	WHERE p.pronamespace = 'chatcrypt'::regnamespace AND type = 'uuid'::regtype AND name ~ '^(chat|message|file|before)(_id)?$'
@@ -104,25 +107,28 @@ $node->safe_psql('postgres', 'CREATE DATABASE readme');
 my $printed = $node->safe_psql('readme', join("\n", $readme =~ /^```sql\n(.*?)^```/msg));
 like($printed, qr/^alice\|Lunch at noon\?\n\\x0100000001[0-9a-f]+\n2$/m, 'the first ten lines of README.md');
 like($printed, qr/^alice\|Dinner at eight\?\nbob\|At the old lighthouse\.$/m, 'README.md sends and reads messages');
-like($printed, qr/^the bytes$/m, 'it stores a file');
-is(scalar(() = $printed =~ /^bob\|At the old lighthouse\.$/mg), 3, 'it searches: a message is read, read for alice and found');
-like($printed, qr/^remember$/m, 'it keeps an envelope in a table of one\'s own');
-like($printed, qr/^local:main\|t\|$/m, 'and it checks the server');
+like($printed, qr/^the bytes$/m, 'the SQL of README.md stores a file');
+is(scalar(() = $printed =~ /^bob\|At the old lighthouse\.$/mg), 3,
+	'the SQL of README.md searches: a message is read, read for alice and found');
+like($printed, qr/^remember$/m, 'the SQL of README.md keeps an envelope in a table of one\'s own');
+like($printed, qr/^local:main\|t\|$/m, 'the SQL of README.md checks the server');
 my ($tasks) = $readme =~ /^## Tasks\n(.*?)^## /ms;
 my @tasks = $tasks =~ /^### (.*?)(?=^###|\z)/msg;
-cmp_ok(scalar(@tasks), '>', 10, 'README.md has tasks');
+cmp_ok(scalar(@tasks), '>', 10, 'README.md has more than ten tasks');
 is(scalar(() = $_ =~ /^```sql$/mg), 1, 'a task with one block that runs: ' . (split /\n/)[0]) foreach @tasks;
 my ($said_by_app) = $readme =~ /^SET ROLE app;[^\n]*\n(.*?)^RESET ROLE;/ms;
 like($node->safe_psql('readme', $said_by_app, extra_params => [ '-U', 'app' ]), qr/^alice\|Lunch at noon\?$/m,
-	'what the application says also runs where it logs in and must name an actor');
+	'the SQL of the application runs where it logs in and must name an actor');
 
-# What a writer may do who is no reader.
+# What a writer that is no reader may do.
 $node->safe_psql('readme', q{CREATE ROLE writer LOGIN IN ROLE chatcrypt_writer});
 my @as_writer = (extra_params => [ '-U', 'writer' ]);
 like(($node->psql('readme', q{UPDATE chatcrypt.messages SET body = body || '!'}, @as_writer))[2], qr/permission denied for view messages/,
-	'a writer makes no body from the one that is there');
-is(($node->psql('readme', q{UPDATE chatcrypt.messages SET body = 'replaced'}, @as_writer))[2], '', 'but replaces it');
-is($node->safe_psql('readme', 'SELECT DISTINCT body FROM chatcrypt.messages'), 'replaced', 'and it is replaced');
+	'a writer cannot make a body from the old one');
+is(($node->psql('readme', q{UPDATE chatcrypt.messages SET body = 'replaced'}, @as_writer))[2], '',
+	'a writer can replace a body');
+is($node->safe_psql('readme', 'SELECT DISTINCT body FROM chatcrypt.messages'), 'replaced',
+	'a body that a writer replaced is the new one');
 
 # Foreign keys: README.md gave the right, and said what they do to deletion.
 $node->safe_psql('readme', <<'SQL');
@@ -136,19 +142,21 @@ SQL
 like(($node->psql('readme', 'DELETE FROM chatcrypt.messages'))[2], qr/violates foreign key constraint "mine_message_id_fkey"/,
 	'a foreign key keeps a message from being deleted');
 is($node->safe_psql('readme', 'DROP TABLE app.mine; DELETE FROM chatcrypt.messages; SELECT count(*) FROM reactions'), '0',
-	'unless it says ON DELETE CASCADE');
+	'a foreign key with ON DELETE CASCADE lets a message be deleted');
 
-# Roles are the cluster's, and so is what was set for app above.
+# Roles belong to the cluster, and so do the settings made for app above.
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('other', q{CREATE EXTENSION chatcrypt; SELECT chatcrypt.create_chat(1, ARRAY['alice']);
 	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'of another application')});
 my $read = 'SELECT body FROM chatcrypt.messages';
 my @as_app = (extra_params => [ '-U', 'app' ]);
 is(($node->psql('other', "BEGIN; SELECT chatcrypt.act_as('alice') \\g /dev/null\n$read", @as_app))[1], 'of another application',
-	'a role that reads in one database reads in another');
-is(($node->psql('other', $read, @as_app))[1], '', 'and is told of no message before it names an actor');
+	'a role that reads in one database reads in another too');
+is(($node->psql('other', $read, @as_app))[1], '',
+	'a role that names no actor sees no message in the other database');
 $node->safe_psql('other', 'REVOKE CONNECT ON DATABASE other FROM PUBLIC');
-like(($node->psql('other', $read, @as_app))[2], qr/permission denied for database "other"/, 'and not at all where it may not connect');
+like(($node->psql('other', $read, @as_app))[2], qr/permission denied for database "other"/,
+	'a role that may not connect to a database sees no message there');
 
 # Links to files and headings.  A heading's anchor is made as GitHub makes it.
 my @pages = ('README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md', glob('docs/*.md'));

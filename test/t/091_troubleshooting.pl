@@ -1,4 +1,4 @@
-# Each error in docs/troubleshooting.md is one that somebody meets: here is how.
+# Each error in docs/troubleshooting.md can be provoked, in the way shown here.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -34,7 +34,7 @@ CREATE ROLE writer IN ROLE chatcrypt_writer;
 CREATE ROLE reader IN ROLE chatcrypt_reader;
 SQL
 
-# All that it says; a session goes on after an error.
+# All errors and notices of the SQL; a session goes on after an error.
 sub said_to
 {
 	my ($sql, @options) = @_;
@@ -63,8 +63,8 @@ sub without_keys
 	return $said;
 }
 
-# An UPDATE of the view waits and goes on.  MERGE, which takes a view from PostgreSQL 17 on, does not;
-# nor does an UPDATE of a view that was made a security barrier.
+# An UPDATE of the view waits and goes on.  MERGE, which takes a view from PostgreSQL 17 on, does
+# not wait; an UPDATE of a view that was made a security barrier does not either.
 sub two_at_once
 {
 	my ($first, $second) = (session($node), session($node));
@@ -132,10 +132,10 @@ my %meets = (
 	  'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT chatcrypt.drain_search_feed()');
 
 my @rows = slurp_file('docs/troubleshooting.md') =~ /^\| (`.*?`) \|/mg;
-cmp_ok(scalar(@rows), '>', 10, 'docs/troubleshooting.md has a table of errors');
+cmp_ok(scalar(@rows), '>', 10, 'docs/troubleshooting.md has more than ten errors');
 my ($commonest) = slurp_file('README.md') =~ /^## The five commonest errors\n(.*?)^## /ms;
 my @commonest = $commonest =~ /^\| (`.*?`) \|/mg;
-is(scalar(@commonest), 5, 'README.md has five errors');
+is(scalar(@commonest), 5, 'README.md has the five commonest errors');
 foreach my $error (@commonest)
 {
 	ok(scalar(grep { $_ eq $error } @rows), "docs/troubleshooting.md has $error, as README.md has");
@@ -143,10 +143,10 @@ foreach my $error (@commonest)
 foreach my $error (map { /`([^`]+)`/g } @rows)
 {
 	my $how = $meets{$error};
-	ok(defined $how, "$error: there is a way to meet it") or next;
+	ok(defined $how, "there is a way to provoke: $error") or next;
 	my $said = ref $how ? $how->() : said_to($how);
 	my $pattern = join '.+', map { quotemeta } split /…/, $error, -1;
-	like($said, qr/(?:ERROR|FATAL):  $pattern/, "$error: is met") or diag($said);
+	like($said, qr/(?:ERROR|FATAL):  $pattern/, "provoked: $error") or diag($said);
 }
 
 $node->stop;

@@ -1,5 +1,5 @@
-# contrib/Containerfile: its packages and commands are those that build and run chatcrypt here.  No image
-# is made, because there is none to be had without a network.
+# contrib/Containerfile: its packages and commands are those that build and run chatcrypt here.  No
+# image is built, because base images cannot be had without a network.
 use strict;
 use warnings;
 use Chatcrypt::Test;
@@ -19,18 +19,19 @@ foreach my $package (grep { $_ ne 'postgresql' } split ' ', $packages)
 	like($build, qr/\s\Q$there\E\b/, "the build has the package $there, as in the README");
 }
 
-# The command that installs, into a folder of our own.
+# The command that installs, with a temporary folder as its destination.
 my ($install) = $build =~ /^RUN (make install DESTDIR=\S+)$/m;
 my $root = PostgreSQL::Test::Utils::tempdir();
 my ($to) = $install =~ /DESTDIR=(\S+)/;
 $install =~ s/\Q$to\E$/$root/;
 is(system("$install -s >&2"), 0, 'the command that installs runs');
-like($image, qr/^COPY --from=build \Q$to\E \/$/m, 'and what it installs is copied to the root of the image');
+like($image, qr/^COPY --from=build \Q$to\E \/$/m,
+	'what the build installs is copied to the root of the image');
 
 my ($library) = split /\n/, (run_command([ 'find', $root, '-name', 'chatcrypt.so' ]))[0];
-ok(defined $library, 'it installs the library');
+ok(defined $library, 'the command that installs installs the library');
 my ($script) = split /\n/, (run_command([ 'find', $root, '-name', 'chatcrypt--*.sql' ]))[0];
-ok(defined $script, 'and the script of the extension');
+ok(defined $script, 'the command that installs installs the script of the extension');
 
 # What the library needs beside PostgreSQL's own libraries is installed into the image.
 foreach my $need ((run_command([ 'objdump', '-p', $library ]))[0] =~ /NEEDED\s+lib(curl|sodium)\S*\.so/g)
@@ -38,7 +39,7 @@ foreach my $need ((run_command([ 'objdump', '-p', $library ]))[0] =~ /NEEDED\s+l
 	like($image, qr/ lib$need\d+\b/, "the image has lib$need");
 }
 
-# The server that the image starts loads it.
+# The server that the image starts loads the library.
 like($image, qr/^CMD \["postgres", "-c", "shared_preload_libraries=chatcrypt"\]$/m, 'the server of the image preloads chatcrypt');
 
 done_testing();

@@ -1,5 +1,5 @@
-# pg_dump and its kin: what is restored reads the same where the keys are the same, and says
-# what is wrong where they are not.
+# pg_dump and its kin: a restored database reads the same where the keys are the same, and reports
+# which key is wrong where they are not.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -13,7 +13,7 @@ my $target = Chatcrypt::Test->start('target', extension => 0, keys => keys_of($s
 my $stranger = Chatcrypt::Test->start('stranger', extension => 0);
 my $folder = PostgreSQL::Test::Utils::tempdir();
 
-# Something of everything.
+# Some of every kind of object.
 $source->safe_psql('postgres', <<'SQL');
 CREATE ROLE app LOGIN;
 GRANT chatcrypt_writer, chatcrypt_reader TO app;
@@ -44,9 +44,10 @@ SQL
 is(ask($source, q{SELECT string_agg(c.oid::regclass::text, ' ' ORDER BY c.oid) FROM pg_extension AS e JOIN pg_depend AS d ON d.refobjid = e.oid
 	JOIN pg_class AS c ON c.oid = d.objid WHERE e.extname = 'chatcrypt' AND d.refclassid = 'pg_extension'::regclass
 	AND d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relkind IN ('r', 'p', 'S') AND NOT c.oid = ANY (e.extconfig)}),
-	'chatcrypt.upkeep chatcrypt.verification_finding', 'every table and sequence is dumped, but for hints that can be had again');
+	'chatcrypt.upkeep chatcrypt.verification_finding',
+		'every table and sequence is dumped, except for hints that can be had again');
 
-# What must be the same, byte for byte; and the plaintext of everything that has one.
+# What must be the same, byte for byte; and the plaintext of all that has one.
 my $stored = q{SELECT md5(concat_ws('|', (SELECT d FROM chatcrypt.deployment d), (SELECT array_agg(t ORDER BY tenant) FROM chatcrypt.tenant t),
 	(SELECT array_agg(c ORDER BY chat_id) FROM chatcrypt.chat c), (SELECT array_agg(p ORDER BY p) FROM chatcrypt.participant p), (SELECT array_agg(k ORDER BY dek_id) FROM chatcrypt.dek k),
 	(SELECT array_agg(m ORDER BY message_id) FROM chatcrypt.sealed_message m), (SELECT array_agg(e ORDER BY event_id) FROM chatcrypt.key_event e),
@@ -56,7 +57,7 @@ my $bodies = q{SELECT md5(string_agg(message_id || coalesce(body, '(null)'), '|'
 	FROM chatcrypt.messages WHERE chat_id <> chatcrypt.to_uuid(10)};
 my $notes = q{SELECT string_agg(chatcrypt.decrypt(chat_id, id, note, 'notes'), '|' ORDER BY id) FROM app.notes};
 my ($stored_there, $bodies_there, $notes_there) = map { ask($source, $_) } $stored, $bodies, $notes;
-like($bodies_there, qr/\|274$/, 'everything but what is shredded reads at the source');
+like($bodies_there, qr/\|274$/, 'every message that is not shredded reads at the source');
 
 sub dump_to
 {
@@ -65,7 +66,7 @@ sub dump_to
 	return "$folder/$file";
 }
 
-# What psql said of the script, all of it.
+# All that psql said of the script.
 sub restore
 {
 	my ($node, $database, $file, @options) = @_;
@@ -79,23 +80,27 @@ sub same_as_at_source
 	my ($node, $database, $how) = @_;
 	is(ask($node, $stored, $database), $stored_there, "$how: every row is the same, and nothing was encrypted twice");
 	is(ask($node, $bodies, $database), $bodies_there, "$how: every message reads the same");
-	is(ask($node, $notes, $database), $notes_there, "$how: and so does what other tables hold");
-	is(ask($node, q{SELECT count(*) FROM chatcrypt.search(1, 'bodies -again')}, $database), '20', "$how: and is found as before");
-	is(ask($node, 'SELECT count(*) FROM chatcrypt.verify_events()', $database), '0', "$how: the history of keys is whole");
+	is(ask($node, $notes, $database), $notes_there,
+		"$how: every envelope in another table reads the same");
+	is(ask($node, q{SELECT count(*) FROM chatcrypt.search(1, 'bodies -again')}, $database), '20',
+		"$how: search finds the same messages");
+	is(ask($node, 'SELECT count(*) FROM chatcrypt.verify_events()', $database), '0',
+		"$how: the history of keys is intact");
 	my $dek = ask($node, q{SELECT max(dek_id) FROM chatcrypt.dek}, $database);
 	is(ask($node, q{SELECT chatcrypt.create_chat(100) IS NOT NULL}, $database), 't', "$how: new chats can be made");
 	is(ask($node, q{SELECT dek_id - } . $dek . q{, dek_version FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(100)}, $database), '1|1',
-		"$how: and the sequence goes on");
+		"$how: the sequence of data keys goes on");
 	is(ask($node, q{SELECT chatcrypt.rotate_chat(2), chatcrypt.rotate_chat(3), chatcrypt.remove_participant(11, 'bob')}, $database), '2|3|t',
-		"$how: and keys rotated");
+		"$how: keys can be rotated");
 	ask($node, q{SELECT chatcrypt.create_chat(101, tenant => 'acme')}, $database);
 	$node->safe_psql($database, q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(101), 'of the restored')});
 	is(ask($node, q{SELECT body FROM chatcrypt.search(101, 'restoring')}, $database), 'of the restored',
-		"$how: new chats are searched as their tenant says");
+		"$how: the search policy of the tenant holds for new chats");
 	$node->safe_psql($database, q{DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(101)});
-	is(ask($node, $bodies, $database), $bodies_there, "$how: and every message reads on");
+	is(ask($node, $bodies, $database), $bodies_there,
+		"$how: every message still reads after the changes");
 	is(ask($node, q{SELECT chatcrypt.encrypt(10, 1, 'x')}, $database), ask($source, q{SELECT chatcrypt.encrypt(10, 1, 'x')}),
-		"$how: what was shredded stays so");
+		"$how: a shredded chat stays shredded");
 	is(ask($node, q{SELECT has_table_privilege('app', 'chatcrypt.chat', 'SELECT'), has_table_privilege('app', 'chatcrypt.dek', 'SELECT')}, $database),
 		't|f', "$how: rights are those of the source") unless $how =~ /data-only/;
 	is(ask($node, q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('chatcrypt.dek'::regclass, 'chatcrypt.chat'::regclass, 'chatcrypt.participant'::regclass,
@@ -108,12 +113,14 @@ sub same_as_at_source
 my $roles = "$folder/roles.sql";
 $source->command_ok([ 'pg_dumpall', '--roles-only', '-f', $roles ], 'pg_dumpall --roles-only');
 unlike(restore($target, 'postgres', $roles), qr/ERROR:(?!  role "\w+" already exists)/, 'roles are restored');
-is(ask($target, q{SELECT count(*) FROM pg_auth_members WHERE member = 'app'::regrole}), '2', 'with their members');
+is(ask($target, q{SELECT count(*) FROM pg_auth_members WHERE member = 'app'::regrole}), '2',
+	'memberships of roles are restored');
 my $plain = dump_to('plain.sql');
-is(restore($target, 'postgres', $plain, '-1', '-v', 'ON_ERROR_STOP=1'), '', 'psql restores it without a word');
+is(restore($target, 'postgres', $plain, '-1', '-v', 'ON_ERROR_STOP=1'), '',
+	'psql restores a plain dump without any message');
 same_as_at_source($target, 'postgres', 'psql');
 
-# Archives, several jobs at once: which know nothing of the order that foreign keys want.
+# Archives, restored by several jobs at once, which ignore the order that foreign keys want.
 my $archive = dump_to('archive', '-Fc');
 $target->safe_psql('postgres', 'CREATE DATABASE parallel; CREATE DATABASE data_only; CREATE DATABASE taken; CREATE DATABASE parts');
 {
@@ -122,9 +129,10 @@ $target->safe_psql('postgres', 'CREATE DATABASE parallel; CREATE DATABASE data_o
 }
 same_as_at_source($target, 'parallel', 'pg_restore');
 
-# Rows alone, into an extension that was made before.
+# Data alone, into an extension that was made before.
 $target->safe_psql('data_only', 'CREATE EXTENSION chatcrypt; CREATE SCHEMA app; CREATE TABLE app.notes (id bigint PRIMARY KEY, chat_id bigint, note bytea)');
-is(restore($target, 'data_only', dump_to('data.sql', '--data-only'), '-1', '-v', 'ON_ERROR_STOP=1'), '', 'psql restores rows alone');
+is(restore($target, 'data_only', dump_to('data.sql', '--data-only'), '-1', '-v', 'ON_ERROR_STOP=1'), '',
+	'psql restores a dump of data alone');
 same_as_at_source($target, 'data_only', '--data-only');
 
 # Where a chat was made before, nothing is mixed up.
@@ -132,33 +140,43 @@ $target->safe_psql('taken', 'CREATE EXTENSION chatcrypt; SELECT chatcrypt.create
 my $before = ask($target, $stored, 'taken');
 like(restore($target, 'taken', "$folder/data.sql", '-1', '-v', 'ON_ERROR_STOP=1'),
 	qr/ERROR:  duplicate key value violates unique constraint "(tenant|deployment)_pkey"/,
-	'a database that has chats takes no others');
-is(ask($target, $stored, 'taken'), $before, 'and keeps its own');
+	'a restore into a database that has chats is refused');
+is(ask($target, $stored, 'taken'), $before,
+	'a database that refused a restore keeps its own chats');
 
-# Parts: a schema alone leaves the keys behind, unless the extension is named too.
-is(restore($target, 'parts', dump_to('part.sql', '-n', 'app')), '', 'pg_dump -n restores');
-like(ask($target, $notes, 'parts'), qr/schema "chatcrypt" does not exist/, 'and leaves the keys behind');
+# Partial dumps: a schema alone leaves the keys behind, unless the extension is named too.
+is(restore($target, 'parts', dump_to('part.sql', '-n', 'app')), '',
+	'a dump of one schema by pg_dump -n restores');
+like(ask($target, $notes, 'parts'), qr/schema "chatcrypt" does not exist/,
+	'a dump of one schema leaves the keys behind');
 $target->safe_psql('parts', 'DROP SCHEMA app CASCADE');
-is(restore($target, 'parts', dump_to('parts.sql', '-n', 'app', '-n', 'chatcrypt', '-e', 'chatcrypt')), '', 'pg_dump -n -n -e restores');
-is(ask($target, $notes, 'parts'), $notes_there, 'and takes the keys along');
+is(restore($target, 'parts', dump_to('parts.sql', '-n', 'app', '-n', 'chatcrypt', '-e', 'chatcrypt')), '',
+	'a dump by pg_dump -n -n -e restores');
+is(ask($target, $notes, 'parts'), $notes_there,
+	'a dump that names the extension takes the keys along');
 
-# With another master key of the same name: an error that names it, and not one byte changed.
+# With another master key of the same name: an error that names it, and not one byte changes.
 make_key(keys_of($stranger), 'acme');
 restore($stranger, 'postgres', $roles);
-is(restore($stranger, 'postgres', $plain, '-1', '-v', 'ON_ERROR_STOP=1'), '', 'a cluster with another key takes the dump');
+is(restore($stranger, 'postgres', $plain, '-1', '-v', 'ON_ERROR_STOP=1'), '',
+	'a cluster with another key restores the dump');
 my (undef, undef, $errors) = $stranger->psql('postgres', $bodies);
 like($errors, qr/ERROR:  could not unwrap the data key of chat .* version \d+\n.*DETAIL:  The key service of "local:\w+" answered: /s,
-	'reads nothing, and says which key is wrong');
-unlike($errors, qr/body|again/, 'and nothing of the messages');
-like(ask($stranger, q{SELECT chatcrypt.encrypt(1, 1, 'x')}), qr/could not unwrap the data key/, 'seals nothing with another key');
-is(ask($stranger, $stored), $stored_there, 'and re-encrypts nothing');
-is(ask($stranger, q{SELECT chatcrypt.try_decrypt(1, 1, '\x01') IS NULL}), 't', 'what is no envelope needs no key');
+	'a cluster with another key reads nothing, and the error names the key');
+unlike($errors, qr/body|again/, 'the error of a wrong key shows nothing of the messages');
+like(ask($stranger, q{SELECT chatcrypt.encrypt(1, 1, 'x')}), qr/could not unwrap the data key/,
+	'a cluster with another key seals nothing');
+is(ask($stranger, $stored), $stored_there, 'a cluster with another key re-encrypts nothing');
+is(ask($stranger, q{SELECT chatcrypt.try_decrypt(1, 1, '\x01') IS NULL}), 't',
+	'try_decrypt() of bytes that are no envelope needs no key');
 like(ask($stranger, q{SET chatcrypt.on_decrypt_error = 'null'; } . $bodies), qr/could not unwrap/, 'a wrong key is never shown as NULL');
 
-# The way back over a database that is in use goes through DROP DATABASE, not DROP EXTENSION.
+# To restore over a database that is in use, use DROP DATABASE, not DROP EXTENSION.
 my $clean = dump_to('clean.sql', '--clean');
-like(restore($target, 'parallel', $clean), qr/ERROR:  cannot drop chatcrypt while it holds data keys/, 'pg_dump --clean drops no live keys');
-is(ask($target, $bodies, 'parallel'), $bodies_there, 'which read on');
+like(restore($target, 'parallel', $clean), qr/ERROR:  cannot drop chatcrypt while it holds data keys/,
+	'a restore of pg_dump --clean does not drop live keys');
+is(ask($target, $bodies, 'parallel'), $bodies_there,
+	'every message reads after a restore of pg_dump --clean was refused');
 
 $_->stop foreach $source, $target, $stranger;
 done_testing();

@@ -1,5 +1,5 @@
-# pg_upgrade into a new cluster: it starts servers in a mode of its own, in which no KMS worker
-# may run, and copies what is there.
+# pg_upgrade into a new cluster: it starts servers in binary-upgrade mode, in which no KMS worker
+# may run, and copies the data.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -22,7 +22,7 @@ SQL
 my $bodies = q{SELECT md5(string_agg(message_id || body, '|' ORDER BY message_id)), count(body) FROM chatcrypt.messages};
 my $deployment = 'SELECT deployment_id FROM chatcrypt.deployment';
 my $keys = 'SELECT count(*), max(dek_id), md5(string_agg(kcv::text, $$|$$ ORDER BY dek_id)) FROM chatcrypt.dek';
-# The worker locks the key cache a moment after it started.
+# The worker locks the key cache a moment after it starts.
 my $findings = q{SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding <> 'keys_not_locked' ORDER BY 2, 3};
 my %there = map { $_ => ask($old, $_) } $bodies, $deployment, $keys, $findings;
 like($there{$bodies}, qr/\|200$/, 'the old cluster reads everything');
@@ -46,39 +46,45 @@ sub workers
 	return scalar grep { /chatcrypt KMS worker/ } `ps -o args= --ppid $postmaster`;
 }
 
-# A new cluster without the library in shared_preload_libraries is found out before anything is done.
+# A new cluster without the library in shared_preload_libraries is refused before anything is done.
 $new->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
 my ($ok, $said) = upgrade('--check');
-ok(!$ok, 'pg_upgrade --check: refused where chatcrypt is not preloaded');
-like($said, qr/chatcrypt must be loaded through shared_preload_libraries/, 'and says so');
+ok(!$ok, 'pg_upgrade --check fails where chatcrypt is not preloaded');
+like($said, qr/chatcrypt must be loaded through shared_preload_libraries/,
+	'pg_upgrade --check says that chatcrypt must be preloaded');
 
 $new->append_conf('postgresql.conf', "shared_preload_libraries = 'chatcrypt'\n");
 system_or_bail('rm', '-rf', $new->data_dir . '/pg_upgrade_output.d');
 
-# The mode that it starts servers in.
+# Binary-upgrade mode.
 my @pg_ctl = ('pg_ctl', '-s', '-w', '-D', $new->data_dir, '-l', $new->logfile);
 system_or_bail(@pg_ctl, '-o', '-b', 'start');
-is(workers(), 0, 'no KMS worker in binary-upgrade mode');
+is(workers(), 0, 'no KMS worker runs in binary-upgrade mode');
 system_or_bail(@pg_ctl, 'stop');
 
 ($ok, $said) = upgrade();
-ok($ok, 'pg_upgrade') or diag($said);
+ok($ok, 'pg_upgrade succeeds') or diag($said);
 $new->start;
-ok(wait_until(10, sub { workers() == 1 }), 'a KMS worker afterwards');
+ok(wait_until(10, sub { workers() == 1 }), 'a KMS worker runs after the upgrade');
 is(ask($new, $_), $there{$_}, "after the upgrade: $_") foreach $bodies, $deployment, $keys, $findings;
-is(ask($new, 'SELECT chatcrypt.create_chat(100) IS NOT NULL, chatcrypt.rotate_chat(1)'), 't|3', 'new chats and keys are made');
-is(ask($new, q{SELECT has_table_privilege('pg_monitor', 'chatcrypt.chat', 'SELECT')}), 't', 'rights are kept');
+is(ask($new, 'SELECT chatcrypt.create_chat(100) IS NOT NULL, chatcrypt.rotate_chat(1)'), 't|3',
+	'new chats and keys can be made after the upgrade');
+is(ask($new, q{SELECT has_table_privilege('pg_monitor', 'chatcrypt.chat', 'SELECT')}), 't',
+	'rights are kept by the upgrade');
 is(ask($new, q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('chatcrypt.dek'::regclass, 'chatcrypt.chat'::regclass, 'chatcrypt.participant'::regclass)
-	AND tgname LIKE 'invalidate%' AND tgenabled = 'A'}), '6', 'triggers that invalidate are always on');
+	AND tgname LIKE 'invalidate%' AND tgenabled = 'A'}), '6',
+		'triggers that invalidate are always on after the upgrade');
 is(ask($new, q{SELECT evtenabled, evttags, (SELECT extname FROM pg_extension WHERE oid = d.refobjid)
 	FROM pg_event_trigger AS t JOIN pg_depend AS d ON d.classid = 'pg_event_trigger'::regclass AND d.objid = t.oid AND d.deptype = 'e'}),
-	'A|{"DROP EXTENSION","DROP OWNED","DROP SCHEMA"}|chatcrypt', 'the event trigger that guards the extension is its own, and always on');
-like(ask($new, 'DROP EXTENSION chatcrypt'), qr/cannot drop chatcrypt/, 'the extension is whole');
+	'A|{"DROP EXTENSION","DROP OWNED","DROP SCHEMA"}|chatcrypt',
+		'the event trigger that guards the extension belongs to it, and is always on');
+like(ask($new, 'DROP EXTENSION chatcrypt'), qr/cannot drop chatcrypt/,
+	'DROP EXTENSION is still refused after the upgrade');
 
-# What the files say is what the extension is: one version, which is the default.
+# The files have one version of the extension, which is the default and is installed.
 is(ask($new, q{SELECT e.extversion = a.default_version, (SELECT count(*) FROM pg_extension_update_paths('chatcrypt') WHERE path IS NOT NULL)
 	FROM pg_extension AS e JOIN pg_available_extensions AS a ON a.name = e.extname WHERE e.extname = 'chatcrypt'}), 't|0',
-	'the installed version is the default one, and no other leads there');
+	'the installed version is the default one, and there is no update path');
 like(ask($new, 'ALTER EXTENSION chatcrypt UPDATE'), qr/^$/, 'ALTER EXTENSION UPDATE has nothing to do');
 
 $new->stop;

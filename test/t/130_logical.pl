@@ -1,5 +1,5 @@
-# Logical replication into another cluster: what the publisher does to keys reaches the
-# sessions of the subscriber, because the triggers that invalidate fire when changes are applied.
+# Logical replication into another cluster: changes to keys on the publisher reach the sessions of
+# the subscriber, because the triggers that invalidate fire when changes are applied.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -35,39 +35,46 @@ $subscriber->wait_for_subscription_sync($publisher, 'everything');
 # Rows arrive, first in bulk and then one by one.
 my $idle = session($subscriber);
 is(answer($idle, read_message($_)), "body $_", "chat $_ reads on the subscriber") foreach 1 .. 6;
-is(answer($idle, 'SELECT chatcrypt.dek_version(chatcrypt.encrypt(2, 1, $$x$$))'), '1', 'it seals with version 1');
-is(answer($idle, 'SELECT chatcrypt.decrypt(3, 1, chatcrypt.encrypt(3, 1, $$x$$))'), 'x', 'for chat 3 too');
+is(answer($idle, 'SELECT chatcrypt.dek_version(chatcrypt.encrypt(2, 1, $$x$$))'), '1',
+	'the subscriber seals with version 1');
+is(answer($idle, 'SELECT chatcrypt.decrypt(3, 1, chatcrypt.encrypt(3, 1, $$x$$))'), 'x',
+	'the subscriber seals and opens for chat 3');
 is(ask($subscriber, 'SELECT deployment_id FROM chatcrypt.deployment'), ask($publisher, 'SELECT deployment_id FROM chatcrypt.deployment'),
-	'it is one deployment');
+	'the subscriber and the publisher are one deployment');
 $publisher->safe_psql('postgres', q{SELECT chatcrypt.create_chat(20);
 	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(20), 'body 20');
 	UPDATE chatcrypt.messages SET body = 'edited' WHERE chat_id = chatcrypt.to_uuid(6)});
 apply();
-is(answer($idle, read_message(20)), 'body 20', 'a new chat arrives');
-is(answer($idle, read_message(6)), 'edited', 'and an edited message');
+is(answer($idle, read_message(20)), 'body 20', 'a new chat arrives on the subscriber');
+is(answer($idle, read_message(6)), 'edited', 'an edited message arrives on the subscriber');
 
-# What is done to keys.
+# Changes to keys.
 $publisher->safe_psql('postgres', q{SELECT chatcrypt.shred_chat(1, 'irreversible'), chatcrypt.rotate_chat(2);
 	UPDATE chatcrypt.chat SET mode = 'e2ee' WHERE chat_id = chatcrypt.to_uuid(3)});
 apply();
-like(answer($idle, read_message(1)), qr/was destroyed/, 'shredded');
-is(answer($idle, 'SELECT chatcrypt.dek_version(chatcrypt.encrypt(2, 1, $$x$$))'), '2', 'rotated');
-is(answer($idle, read_message(2)), 'body 2', 'and the old key still reads');
-like(answer($idle, 'SELECT chatcrypt.encrypt(3, 1, $$x$$)'), qr/takes no plaintext/, 'another mode');
+like(answer($idle, read_message(1)), qr/was destroyed/,
+	'a shredded chat does not open on the subscriber');
+is(answer($idle, 'SELECT chatcrypt.dek_version(chatcrypt.encrypt(2, 1, $$x$$))'), '2',
+	'the subscriber seals with the rotated key');
+is(answer($idle, read_message(2)), 'body 2', 'the subscriber reads what the older key sealed');
+like(answer($idle, 'SELECT chatcrypt.encrypt(3, 1, $$x$$)'), qr/takes no plaintext/,
+	'a chat that became e2ee takes no plaintext on the subscriber');
 $publisher->safe_psql('postgres', q{DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(4)});
 apply();
-like(answer($idle, read_message(4)), qr/does not exist/, 'deleted');
+like(answer($idle, read_message(4)), qr/does not exist/,
+	'a deleted chat does not exist on the subscriber');
 
 # An actor.
 $subscriber->safe_psql('postgres', 'CREATE ROLE app; GRANT chatcrypt_reader TO app');
 answer($idle, q{BEGIN; SET LOCAL ROLE app; SELECT chatcrypt.act_as('bob')});
-is(answer($idle, read_message(5)), 'body 5', 'an actor reads');
+is(answer($idle, read_message(5)), 'body 5', 'an actor reads on the subscriber');
 $publisher->safe_psql('postgres', q{SELECT chatcrypt.remove_participant(5, 'bob')});
 apply();
-is(answer($idle, read_message(5)), '', 'until it is removed');
+is(answer($idle, read_message(5)), '', 'an actor that was removed on the publisher does not read');
 $publisher->safe_psql('postgres', q{SELECT chatcrypt.add_participant(5, 'bob')});
 apply();
-is(answer($idle, read_message(5)), 'body 5', 'and again when it has come back');
+is(answer($idle, read_message(5)), 'body 5',
+	'an actor that was added again on the publisher reads again');
 answer($idle, 'COMMIT');
 
 # TRUNCATE.
@@ -78,7 +85,7 @@ like(answer($idle, read_message(7)), qr/has no data key/, 'TRUNCATE leaves no ke
 
 $idle->quit;
 
-# On its own: ids of rows go on where the publisher's were.
+# The subscriber goes on alone: its sequences start where the publisher's were.
 $subscriber->safe_psql('postgres', q{DROP SUBSCRIPTION everything;
 	SELECT setval('chatcrypt.dek_dek_id_seq', 1000), setval('chatcrypt.key_event_event_id_seq', (SELECT max(event_id) FROM chatcrypt.key_event))});
 is(ask($subscriber, 'SELECT chatcrypt.create_chat(50) IS NOT NULL, chatcrypt.decrypt(50, 1, chatcrypt.encrypt(50, 1, $$x$$))'), 't|x',
