@@ -1,5 +1,5 @@
 # However many chats are made or warmed in one call, the session holds the memory of a batch of
-# them, and not that of all.
+# them, and not of all of them.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -8,7 +8,7 @@ use Test::More;
 
 my $node = Chatcrypt::Test->start('bounded_memory', conf => "chatcrypt.cache_size = 1000\nautovacuum = off\n");
 
-# What a call adds to the most that its session ever had, in kB; the ids are there before.
+# What a call adds to the peak memory of its session, in kB; the ids are in the session before.
 sub growth
 {
 	my ($call, $from, $count) = @_;
@@ -22,7 +22,7 @@ sub growth
 	my $said = answer($session, sprintf $call, q{:'ids'::bigint[]});
 	my $grown = answer($session, $peak) - $before;
 	$session->quit;
-	is($said, $count, "$call: $count chats");
+	is($said, $count, "$call: works on $count chats");
 	note("$call: $count chats, $grown kB");
 	return $grown;
 }
@@ -35,7 +35,8 @@ foreach my $call ('SELECT chatcrypt.create_chats(%s)', 'SELECT (chatcrypt.warm_k
 	my $of_many = growth($call, $call =~ /warm_keys/ ? 10001 : 10001, $many);
 
 	# The ids themselves, as they come and as they are sorted: some hundred bytes for each.
-	cmp_ok($of_many - $of_few, '<', ($many - $few) * 300 / 1024, "$call: what more chats take is their ids");
+	cmp_ok($of_many - $of_few, '<', ($many - $few) * 300 / 1024,
+		"$call: more chats take no more memory than their ids");
 }
 
 done_testing();

@@ -1,5 +1,6 @@
-# A server without chatcrypt in shared_preload_libraries: dropping runs no function of the extension,
-# so src/pg/access/dropguard.c is not there, and the event trigger of chatcrypt_guard refuses.
+# A server without chatcrypt in shared_preload_libraries: dropping runs no function of the
+# extension, so the guard of src/pg/access/dropguard.c is not loaded, and the event trigger
+# chatcrypt_guard refuses.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -23,14 +24,14 @@ sub restart_with
 	return;
 }
 
-# What a statement comes to when its effect is thrown away.
+# The result of a statement whose effect is rolled back.
 sub tried
 {
 	my ($sql, $before) = @_;
 	return ask($node, join('; ', 'BEGIN', $before // (), $sql, q{SELECT count(*) = 0 FROM pg_extension WHERE extname = 'chatcrypt'}, 'ROLLBACK'));
 }
 
-# Every way to drop the extension, with what has to be there before.
+# Every way to drop the extension, with the statements that must come before.
 my @drops = (
 	[ 'DROP EXTENSION chatcrypt' ],
 	[ 'DROP EXTENSION IF EXISTS chatcrypt CASCADE' ],
@@ -44,26 +45,31 @@ my @drops = (
 	[ 'DROP EXTENSION chatcrypt', 'SET LOCAL session_replication_role = replica' ]);
 my $refused = qr/^ERROR:  DROP (EXTENSION|SCHEMA|OWNED) is refused in a database of chatcrypt while its library is not loaded$/;
 
-# With the library the guard in it decides: it knows whether there are keys, and by which door they would go.
-like(tried(@$_), qr/^ERROR:  cannot drop chatcrypt while it holds data keys$/, "with the library: $_->[0]") foreach @drops;
+# With the library, the guard in it decides: it knows whether there are keys, and which statements
+# would destroy them.
+like(tried(@$_), qr/^ERROR:  cannot drop chatcrypt while it holds data keys$/,
+	"with the library, refused: $_->[0]") foreach @drops;
 is(tried('DROP SCHEMA elsewhere CASCADE', 'CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.t ()'), 'f',
 	'with the library: an unrelated schema is dropped with CASCADE');
 is(tried('DROP EXTENSION chatcrypt', 'SET LOCAL chatcrypt.allow_drop = on'), 't', 'with the library: allow_drop allows it');
-is(tried('DROP EXTENSION chatcrypt', 'DELETE FROM chatcrypt.dek'), 't', 'with the library: no key, no refusal');
+is(tried('DROP EXTENSION chatcrypt', 'DELETE FROM chatcrypt.dek'), 't',
+	'with the library: DROP EXTENSION works when there are no keys');
 
 restart_with('');
 like(ask($node, 'SELECT body FROM chatcrypt.messages'), qr/FATAL:  chatcrypt must be loaded through shared_preload_libraries/,
 	'the library is not loaded');
-like(tried(@$_), $refused, "without the library: $_->[0]") foreach @drops;
+like(tried(@$_), $refused, "without the library, refused: $_->[0]") foreach @drops;
 
-# An error ends a statement, and never the session.
+# An error ends the statement, and never the session.
 my $session = session($node);
-like(answer($session, 'DROP EXTENSION chatcrypt'), $refused, 'a session is refused');
-is(answer($session, 'SELECT 1'), '1', 'and goes on');
+like(answer($session, 'DROP EXTENSION chatcrypt'), $refused,
+	'without the library: DROP EXTENSION is refused');
+is(answer($session, 'SELECT 1'), '1', 'without the library: the session goes on after a refusal');
 my (undef, undef, $said) = $node->psql('postgres', 'DROP EXTENSION chatcrypt');
-like($said, qr/DETAIL:  .*chatcrypt\.dek.*\nHINT:  .*shared_preload_libraries.*chatcrypt\.allow_drop = on/, 'and is told what to do');
+like($said, qr/DETAIL:  .*chatcrypt\.dek.*\nHINT:  .*shared_preload_libraries.*chatcrypt\.allow_drop = on/,
+	'without the library: the refusal says what to do');
 
-# What cannot take chatcrypt with it is dropped as ever.
+# Objects that cannot take chatcrypt with them are dropped as usual.
 $node->safe_psql('postgres', <<'SQL');
 CREATE SCHEMA app;
 CREATE TYPE app.mood AS ENUM ('good');
@@ -78,15 +84,18 @@ like(answer($session, 'DROP EXTENSION plpgsql'), qr/cannot drop extension plpgsq
 	'without the library: another extension is dropped where nothing depends on it, as PostgreSQL decides');
 like(answer($session, 'DROP SCHEMA public CASCADE'), $refused,
 	'without the library: CASCADE of any schema is refused, since the statement does not say what depends on it');
-like(answer($session, 'DROP TABLE chatcrypt.dek CASCADE'), qr/because extension chatcrypt requires it/, 'PostgreSQL itself keeps members');
+like(answer($session, 'DROP TABLE chatcrypt.dek CASCADE'), qr/because extension chatcrypt requires it/,
+	'without the library: PostgreSQL itself refuses to drop members of the extension');
 
-# A placeholder of that name can be set by anybody: it counts for a superuser alone.
+# A placeholder of that name can be set by any role: it counts for a superuser alone.
 is(tried('DROP EXTENSION chatcrypt', 'SET LOCAL chatcrypt.allow_drop = on'), 't', 'without the library: allow_drop allows it');
-like(tried('DROP EXTENSION chatcrypt', "SET LOCAL chatcrypt.allow_drop = 'whatever'"), $refused, 'a value that is no boolean does not');
+like(tried('DROP EXTENSION chatcrypt', "SET LOCAL chatcrypt.allow_drop = 'whatever'"), $refused,
+	'without the library: a value of allow_drop that is no boolean allows nothing');
 like(tried('DROP SCHEMA chatcrypt CASCADE', 'ALTER SCHEMA chatcrypt OWNER TO mallory; SET ROLE mallory; SET chatcrypt.allow_drop = on'),
-	$refused, 'nor does one that a role without superuser set for itself');
+	$refused,
+		'without the library: allow_drop allows nothing where a role that is no superuser set it');
 
-# The documented way out, also where the file of the library is gone.
+# The documented way out, which also works where the file of the library is gone.
 foreach my $drop (@drops)
 {
 	my ($sql, $before) = @$drop;
@@ -96,17 +105,20 @@ foreach my $drop (@drops)
 # From 17 on, event triggers can be switched off as a whole.
 my $has_setting = $node->pg_version >= 17;
 my $gone = q{UPDATE pg_proc SET probin = '$libdir/gone' WHERE oid = 'chatcrypt_internal.guard_drop()'::regprocedure};
-like(tried('DROP EXTENSION chatcrypt', $gone), qr/^ERROR:  could not access file/, 'without the file of the library nothing is dropped');
-is(tried('DROP EXTENSION chatcrypt', "$gone; ALTER EVENT TRIGGER chatcrypt_guard DISABLE"), 't', 'until the event trigger is disabled');
+like(tried('DROP EXTENSION chatcrypt', $gone), qr/^ERROR:  could not access file/, 'nothing is dropped without the file of the library');
+is(tried('DROP EXTENSION chatcrypt', "$gone; ALTER EVENT TRIGGER chatcrypt_guard DISABLE"), 't',
+	'with the event trigger disabled, DROP EXTENSION works without the file of the library');
 if ($has_setting)
 {
-	is(tried('DROP EXTENSION chatcrypt', 'SET LOCAL event_triggers = off'), 't', 'with event_triggers = off nothing is refused');
+	is(tried('DROP EXTENSION chatcrypt', 'SET LOCAL event_triggers = off'), 't',
+		'DROP EXTENSION is not refused with event_triggers = off');
 }
 
-# Back with the library, all is there.
+# With the library again, all data is there.
 $session->quit;
 restart_with('chatcrypt');
-is(ask($node, 'SELECT body FROM chatcrypt.messages'), 'kept', 'nothing was lost');
+is(ask($node, 'SELECT body FROM chatcrypt.messages'), 'kept',
+	'a message reads when the library is loaded again');
 if ($has_setting)
 {
 	is(ask($node, q{SET event_triggers = off; SELECT severity, what FROM chatcrypt.doctor() WHERE finding = 'drop_guard'}),
@@ -116,7 +128,7 @@ is(ask($node, q{SELECT evtenabled, (SELECT extname FROM pg_extension WHERE oid =
 	FROM pg_event_trigger AS t JOIN pg_depend AS d ON d.classid = 'pg_event_trigger'::regclass AND d.objid = t.oid AND d.deptype = 'e'
 	WHERE evtname = 'chatcrypt_guard'}), 'A|chatcrypt', 'the event trigger belongs to the extension and fires always');
 is(ask($node, 'SET chatcrypt.allow_drop = on; DROP EXTENSION chatcrypt; SELECT count(*) FROM pg_event_trigger'), '0',
-	'and goes with the extension');
+	'the event trigger is dropped with the extension');
 
 $node->stop;
 done_testing();

@@ -1,6 +1,6 @@
-# INSTEAD OF triggers lose updates (four sessions that count to 100 each came to 114).  An
-# UPDATE of the view waits for the other session instead, and goes on from what it wrote, as
-# an UPDATE of a table does: no update is lost, and under READ COMMITTED none fails.
+# INSTEAD OF triggers lose updates (four sessions that counted to 100 each reached 114).  An UPDATE
+# of the view waits for the other session instead, and continues from the row that it wrote, as an
+# UPDATE of a table does: no update is lost, and under READ COMMITTED none fails.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -26,7 +26,7 @@ sub run_together
 	return "$out\n$err";
 }
 
-# pgbench exits at the first error that it does not count; '--failures-detailed' has it count these.
+# pgbench exits at the first error that it does not count; with --failures-detailed it counts these.
 sub results_of
 {
 	my ($said) = @_;
@@ -35,9 +35,9 @@ sub results_of
 	return ($done, $failed);
 }
 
-# A pause between reading and writing, so that sessions do meet, whatever the machine is busy with.
+# A pause between reading and writing, so that sessions do meet, however busy the machine is.
 my $add = "UPDATE chatcrypt.messages SET body = (body::integer + 1 + length(pg_sleep(0.001)::text))::text WHERE message_id = chatcrypt.to_uuid(1);\n";
-# Of these no two are alike, and a pause holds each transaction open.
+# No two of these are alike, and a pause holds each transaction open.
 my $expire = "\\set hours random(1, 100000)\nBEGIN;\n"
   . "UPDATE chatcrypt.messages SET expires_at = now() + :hours * interval '1 hour' WHERE message_id = chatcrypt.to_uuid(1);\n"
   . "SELECT pg_sleep(0.001);\nEND;\n";
@@ -54,34 +54,38 @@ foreach my $isolation ('repeatable\ read', 'serializable')
 	reset_counter();
 	my $said = run_together($isolation, $add, '--max-tries', '100000');
 	like($said, qr{number of transactions actually processed: 400/400}, "$isolation: every session counted to 100") or diag($said);
-	is(ask($node, $body), '400', "$isolation: and no increment was lost");
-	unlike($said, qr/number of transactions retried: 0 /, "$isolation: though they were in each other's way");
+	is(ask($node, $body), '400', "$isolation: no increment was lost");
+	unlike($said, qr/number of transactions retried: 0 /,
+		"$isolation: sessions did conflict with each other");
 }
 
-# Without retrying, what fails is exactly what is missing.
+# Without retries, the increments that are missing are exactly those that failed.
 reset_counter();
 my ($done, $failed) = results_of(run_together('repeatable\ read', $add, '--failures-detailed'));
 is(ask($node, $body), $done, 'repeatable read: every increment that was reported done is there');
-is($done + $failed, 400, 'repeatable read: and every other was reported as a serialization failure');
-cmp_ok($failed, '>', 0, 'repeatable read: of which there were some');
+is($done + $failed, 400,
+	'repeatable read: every other increment was reported as a serialization failure');
+cmp_ok($failed, '>', 0, 'repeatable read: some increments failed');
 
-# The same sessions, which met each other above.
+# The same sessions, which conflicted above.
 reset_counter();
 my $said = run_together('read\ committed', $add, '--failures-detailed');
 is_deeply([ results_of($said) ], [ 400, 0 ], 'read committed: none of 400 increments by four sessions fails') or diag($said);
-is(ask($node, $body), '400', 'read committed: and none is lost');
+is(ask($node, $body), '400', 'read committed: no increment is lost');
 
 # An UPDATE of another column, which needs nothing of the row.
 (undef, $failed) = results_of(run_together('repeatable\ read', $expire, '--failures-detailed'));
-cmp_ok($failed, '>', 0, 'repeatable read: four sessions that set expires_at of one message are in each other\'s way');
+cmp_ok($failed, '>', 0, 'repeatable read: four sessions that set expires_at of one message conflict with each other');
 $said = run_together('read\ committed', $expire, '--failures-detailed');
-is_deeply([ results_of($said) ], [ 400, 0 ], 'read committed: none of 400 such updates fails') or diag($said);
+is_deeply([ results_of($said) ], [ 400, 0 ],
+	'read committed: none of 400 updates of expires_at fails') or diag($said);
 
-# What reads first and writes afterwards locks the message when it reads.
+# A transaction that reads first and writes afterwards locks the message when it reads.
 reset_counter();
 $said = run_together('read\ committed', $lock_first, '--failures-detailed');
 is_deeply([ results_of($said) ], [ 400, 0 ], 'read committed: none of 400 transactions that SELECT … FOR UPDATE first fails') or diag($said);
-is(ask($node, $body), '400', 'read committed: and none of their increments is lost');
+is(ask($node, $body), '400',
+	'read committed: no increment of transactions that SELECT … FOR UPDATE first is lost');
 
 # MERGE, which takes views from 17 on, locks no row before it reads it: it fails with 40001 where
 # another session was faster.
@@ -92,8 +96,9 @@ if ($node->pg_version >= 17)
 	reset_counter();
 	($done, $failed) = results_of(run_together('read\ committed', $merge, '--failures-detailed'));
 	is(ask($node, $body), $done, 'MERGE: every increment that was reported done is there');
-	is($done + $failed, 400, 'MERGE: and every other was reported as a serialization failure');
-	cmp_ok($failed, '>', 0, 'MERGE: of which there were some');
+	is($done + $failed, 400,
+		'MERGE: every other increment was reported as a serialization failure');
+	cmp_ok($failed, '>', 0, 'MERGE: some increments failed');
 }
 
 $node->stop;

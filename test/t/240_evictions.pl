@@ -1,5 +1,5 @@
-# A key that is destroyed while the KMS unwraps it stays in no cache.  The KMS worker is
-# stopped, so that the order of things is sure.
+# A key that is destroyed while the KMS unwraps it stays in no cache.  The KMS worker is stopped, so
+# that the order of events is certain.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -37,24 +37,26 @@ my $reader = session($node);
 my $worker = worker();
 kill 'STOP', $worker or die "cannot stop the worker: $!";
 start($reader, read_message(1));
-ok(waits_for_kms(), 'a session has read the row of its key, and waits for the KMS');
-is(ask($node, "SELECT chatcrypt.shred_chat(1, 'irreversible')"), '1', 'the chat is shredded');
+ok(waits_for_kms(), 'a session has read the row of its key and waits for the KMS');
+is(ask($node, "SELECT chatcrypt.shred_chat(1, 'irreversible')"), '1',
+	'a chat is shredded while a session waits for its key');
 kill 'CONT', $worker;
-is(outcome($reader), 'body 1', 'who was before that may read');
-is(ask($node, $entries), '0', 'but the key stays nowhere');
-like(answer($reader, read_message(1)), qr/was destroyed/, 'and nobody reads again');
+is(outcome($reader), 'body 1', 'a session that began to read before the shredding may finish');
+is(ask($node, $entries), '0', 'the key of the shredded chat is cached nowhere');
+like(answer($reader, read_message(1)), qr/was destroyed/, 'the shredded chat cannot be read again');
 
-# What is evicted for another chat costs a key its place once, and no more.
+# The eviction of another chat's key makes a key lose its place once, and not again.
 $reader->quit;
 $reader = session($node);
 kill 'STOP', $worker or die "cannot stop the worker: $!";
 start($reader, read_message(2));
 ok(waits_for_kms(), 'a session waits for the key of a chat');
-is(ask($node, "SELECT chatcrypt.shred_chat(3, 'irreversible')"), '1', 'another one is shredded');
+is(ask($node, "SELECT chatcrypt.shred_chat(3, 'irreversible')"), '1',
+	'another chat is shredded meanwhile');
 kill 'CONT', $worker;
-is(outcome($reader), 'body 2', 'it reads');
-is(ask($node, read_message(2)), 'body 2', 'and so do others');
-is(ask($node, $entries), '1', 'with a key that is cached now');
+is(outcome($reader), 'body 2', 'the session that waited reads');
+is(ask($node, read_message(2)), 'body 2', 'another session reads the same chat');
+is(ask($node, $entries), '1', 'the key of that chat is cached');
 
 $reader->quit;
 $node->stop;

@@ -1,6 +1,6 @@
-# No plaintext where none belongs: not in the server's log, whatever goes wrong, and not in any
-# file of the server, WAL included.  Bodies travel as parameters and as lines of COPY, since a
-# literal is part of the statement, which the server logs where its settings say so.
+# No plaintext where it does not belong: not in the log of the server, whatever goes wrong, and not
+# in any file of the server, WAL included.  Bodies travel as parameters and as lines of COPY, since
+# a literal is part of the statement, which the server logs where its settings say so.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -30,7 +30,7 @@ CREATE TABLE sealed (id bigint, e bytea);
 CREATE FUNCTION checks() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''refused by a trigger''; END';
 SQL
 
-# Runs SQL with the marker as a parameter; gives what the client saw.
+# Runs SQL with the marker as a parameter; returns the errors that the client saw.
 sub with_parameter
 {
 	my ($sql) = @_;
@@ -55,7 +55,7 @@ my $one = '00000000-0000-8000-8000-000000000001';
 my $two = '00000000-0000-8000-8000-000000000002';
 my $none = '00000000-0000-8000-8000-00000000ffff';
 
-# Every error, with the body in it.
+# Every error, in a statement that holds a body.
 my @wrong = (
 	[ 'no such chat', 'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(99), :body);', qr/does not exist/ ],
 	[ 'duplicate id', 'INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), :body);', qr/duplicate key/ ],
@@ -91,11 +91,11 @@ foreach my $case (@wrong)
 {
 	my ($name, $sql, $pattern) = @$case;
 	my $said = with_parameter("$sql\n");
-	like($said, $pattern, "$name: an error");
-	unlike($said, qr/$marker|$marker_as_bytea/, "$name: without the body");
+	like($said, $pattern, "$name: the error is raised");
+	unlike($said, qr/$marker|$marker_as_bytea/, "$name: the error does not show the body");
 }
 
-# COPY would show the whole line.
+# COPY would show the whole line in the context of its error.
 my $columns = 'message_id, chat_id, sender, body';
 my @wrong_lines = (
 	[ 'no such chat', "\\N\t$none\tx\t$marker\n", qr/does not exist/ ],
@@ -108,23 +108,27 @@ foreach my $case (@wrong_lines)
 {
 	my ($name, $lines, $pattern) = @$case;
 	my $said = copy_in("\\N\t$one\tx\tharmless\n$lines", $columns);
-	like($said, $pattern, "COPY, $name: an error");
-	like($said, qr/CONTEXT:  COPY messages, line 2\b/, "COPY, $name: with the line's number");
-	unlike($said, qr/$marker/, "COPY, $name: and without the line");
+	like($said, $pattern, "COPY, $name: the error is raised");
+	like($said, qr/CONTEXT:  COPY messages, line 2\b/,
+		"COPY, $name: the context has the number of the line");
+	unlike($said, qr/$marker/, "COPY, $name: the error does not show the line");
 }
 like(copy_in("\\N,$one,x,\"$marker\nsecond line of it\",too many\n", $columns, '(FORMAT csv)'), qr/extra data.*CONTEXT:  COPY messages, line \d+$/ms,
-	'COPY of CSV: the same');
+	'COPY of CSV: the context has the number of the line and not the line itself');
 $node->safe_psql('postgres', 'CREATE TRIGGER checks BEFORE INSERT ON chatcrypt.sealed_message FOR EACH ROW EXECUTE FUNCTION checks()');
-unlike(copy_in("\\N\t$one\tx\t$marker\n", $columns), qr/$marker/, 'COPY, a trigger that refuses: without the line');
+unlike(copy_in("\\N\t$one\tx\t$marker\n", $columns), qr/$marker/,
+	'COPY, a trigger that refuses: the error does not show the line');
 $node->safe_psql('postgres', 'DROP TRIGGER checks ON chatcrypt.sealed_message');
 
 my $said = copy_in("$two\t$one\t$marker\t1\n", 'message_id, chat_id, encrypted_message, dek_version', '', 'message');
-like($said, qr/violates check constraint "sealed_message_is_encrypted".*CONTEXT:  COPY message, line 1$/ms, 'COPY of a body into the table: an error');
-unlike($said, qr/$marker|$marker_as_bytea/, 'without the body');
+like($said, qr/violates check constraint "sealed_message_is_encrypted".*CONTEXT:  COPY message, line 1$/ms,
+	'COPY of a body into the table: the error is raised');
+unlike($said, qr/$marker|$marker_as_bytea/,
+	'COPY of a body into the table: the error does not show the body');
 
 append_to_file("$folder/lines", "\\N\t$one\tx\t$marker\n" x 3);
 
-# COPY that is canceled, or whose session is ended, while it works at a line.
+# COPY that is canceled, or whose session is terminated, while it works on a line.
 foreach my $end ('pg_cancel_backend', 'pg_terminate_backend')
 {
 	my $holder = session($node);
@@ -139,19 +143,22 @@ foreach my $end ('pg_cancel_backend', 'pg_terminate_backend')
 	answer($holder, 'ROLLBACK');
 	$holder->quit;
 	like($err, qr/canceling statement|terminating connection/, "$end: COPY ends");
-	unlike($err, qr/$marker/, "$end: and shows no line");
+	unlike($err, qr/$marker/, "$end: the error of COPY does not show the line");
 }
 
-# Other tables keep their context, as everybody is used to.
+# Other tables keep their context, as users expect.
 $node->safe_psql('postgres', 'CREATE TABLE plain (n integer)');
 my (undef, undef, $errors) = $node->psql('postgres', "COPY plain FROM PROGRAM 'echo not a number'");
-like($errors, qr/CONTEXT:  COPY plain, line 1, column n: "not a number"/, 'COPY into other tables is as it was');
+like($errors, qr/CONTEXT:  COPY plain, line 1, column n: "not a number"/,
+	'COPY into other tables keeps its context');
 
 my $log = slurp_file($node->logfile);
-cmp_ok(scalar(() = $log =~ /ERROR:  /g), '>=', @wrong + @wrong_lines, 'the log has all of these errors');
-unlike($log, qr/$marker|$marker_as_bytea/, 'and not one body');
+cmp_ok(scalar(() = $log =~ /ERROR:  /g), '>=', @wrong + @wrong_lines,
+	'the log has at least as many errors as were provoked');
+unlike($log, qr/$marker|$marker_as_bytea/, 'the log has no body');
 
-# Files.  What goes in by every door is found in no file; a control that is not encrypted is.
+# Files.  A body that is stored in any way is found in no file; a control that is not encrypted is
+# found.
 with_parameter("$_\n")
   foreach 'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), :body);',
   'INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(1), :body FROM generate_series(1, 100);',
@@ -159,10 +166,13 @@ with_parameter("$_\n")
   'SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(50), :body);',
   'INSERT INTO sealed SELECT g, chatcrypt.encrypt(1, g, :body::text) FROM generate_series(1, 10) AS g;',
   'INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(4), :body);';
-is(copy_in("\\N\t$one\tx\t$marker\n" x 100, $columns), '', 'COPY');
+is(copy_in("\\N\t$one\tx\t$marker\n" x 100, $columns), '',
+	'COPY of 100 lines with a body succeeds');
 $node->safe_psql('postgres', q{INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(1), repeat('} . $marker . q{', 2000)});
-is(ask($node, "SELECT count(*) FROM chatcrypt.messages WHERE body LIKE '%$marker%'"), '205', 'all of it is there');
-is(ask($node, "SELECT count(*) FROM sealed WHERE chatcrypt.decrypt(1, id, e) = '$marker'"), '10', 'and in another table');
+is(ask($node, "SELECT count(*) FROM chatcrypt.messages WHERE body LIKE '%$marker%'"), '205',
+	'every message with the body is stored');
+is(ask($node, "SELECT count(*) FROM sealed WHERE chatcrypt.decrypt(1, id, e) = '$marker'"), '10',
+	'every envelope with the body in another table is stored');
 $node->safe_psql('postgres', "INSERT INTO plain VALUES (1); CREATE TABLE control AS SELECT 'control' || '$marker' AS t; CHECKPOINT");
 
 sub files_with
@@ -172,12 +182,12 @@ sub files_with
 	return split /\n/, $out;
 }
 my @control = files_with("control$marker");
-ok(scalar(grep { m{/pg_wal/} } @control), 'grep finds what is not encrypted in WAL');
-ok(scalar(grep { m{/base/} } @control), 'and in a table');
+ok(scalar(grep { m{/pg_wal/} } @control), 'grep finds the unencrypted control in WAL');
+ok(scalar(grep { m{/base/} } @control), 'grep finds the unencrypted control in a table');
 $node->safe_psql('postgres', 'DROP TABLE control; CHECKPOINT; SELECT pg_switch_wal()');
 my ($count) = run_command([ 'sh', '-c', 'grep -r -a -o -h -F "$1" "$2" | wc -l', 'sh', $marker, $node->data_dir ]);
 my ($controls) = run_command([ 'sh', '-c', 'grep -r -a -o -h -F "control$1" "$2" | wc -l', 'sh', $marker, $node->data_dir ]);
-is($count, $controls, 'and no other copy of a body in any file');
+is($count, $controls, 'no file has a copy of a body, except for the controls');
 
 $node->stop;
 done_testing();

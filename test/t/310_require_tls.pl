@@ -1,4 +1,4 @@
-# chatcrypt.require_tls: plaintext goes over TLS and Unix sockets, and over nothing else.
+# chatcrypt.require_tls: plaintext travels over TLS and Unix sockets, and over nothing else.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -43,7 +43,7 @@ sub ask_over
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(1), chatcrypt.create_chat(2, mode => 'conversation_key');
 	INSERT INTO chatcrypt.messages (chat_id, body) SELECT chatcrypt.to_uuid(1), 'body' FROM generate_series(1, 2000);
 	INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(2), 'on the wire'); ANALYZE chatcrypt.sealed_message});
-is(ask_over($plain, $encrypt), 't', 'without require_tls anything goes');
+is(ask_over($plain, $encrypt), 't', 'plain TCP: encrypt works without require_tls');
 $node->append_conf('postgresql.conf', "chatcrypt.require_tls = on\n");
 $node->reload;
 $node->poll_query_until('postgres', 'SHOW chatcrypt.require_tls', 'on') or die 'require_tls does not come on';
@@ -74,28 +74,36 @@ my %calls = (
 	attachment_metadata => q{SELECT chatcrypt_internal.attachment_metadata(chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), '\x01')},
 	encrypt_attachment => q{SELECT chatcrypt.encrypt_attachment(1, 1, 'x')},
 	decrypt_attachment => q{SELECT chatcrypt.decrypt_attachment(1, 1, '\x01')});
-like(ask_over($plain, $calls{$_}), $refused, "plain TCP: $_") foreach sort keys %calls;
-is(ask_over($plain, 'SELECT count(*) FROM chatcrypt.messages'), '2001', 'plain TCP: what needs no plaintext works');
-is(ask_over($plain, q{SELECT chatcrypt.rotate_chat(1)}), '2', 'such as a rotation');
-is(ask_over($plain, q{SELECT length(chatcrypt.accept_wire_message(2, chatcrypt.wire_message(2, 1) - 'message_id')::text)}), '36', 'or a message that a client encrypts and opens');
+like(ask_over($plain, $calls{$_}), $refused, "plain TCP, refused: $_") foreach sort keys %calls;
+is(ask_over($plain, 'SELECT count(*) FROM chatcrypt.messages'), '2001',
+	'plain TCP: a query that needs no plaintext works');
+is(ask_over($plain, q{SELECT chatcrypt.rotate_chat(1)}), '2', 'plain TCP: a rotation works');
+is(ask_over($plain, q{SELECT length(chatcrypt.accept_wire_message(2, chatcrypt.wire_message(2, 1) - 'message_id')::text)}), '36',
+	'plain TCP: a message that a client encrypts and opens is accepted');
 
 foreach my $way ([ 'TLS', $tls ], [ 'Unix socket', $socket ])
 {
 	my ($name, $connection) = @$way;
-	is(ask_over($connection, $encrypt), 't', "$name: encrypt");
-	is(ask_over($connection, "$read LIMIT 1"), 'body', "$name: read");
-	is(ask_over($connection, $calls{'parallel read'}), '2000', "$name: read in parallel workers");
+	is(ask_over($connection, $encrypt), 't', "$name: encrypt works");
+	is(ask_over($connection, "$read LIMIT 1"), 'body', "$name: a message is read");
+	is(ask_over($connection, $calls{'parallel read'}), '2000',
+		"$name: messages are read in parallel workers");
 	like(ask_over($connection, "$parallel EXPLAIN SELECT count(*) FROM chatcrypt.messages WHERE body = 'body'"), qr/Parallel Seq Scan/,
-		"$name: which there are");
+		"$name: the plan has a parallel scan");
 }
 
-# Nobody talks the server out of it.
+# No client can turn the check off.
 $node->safe_psql('postgres', 'CREATE ROLE app LOGIN; GRANT chatcrypt_reader TO app');
-like(ask_over("$plain user=app", 'SET chatcrypt.require_tls = off'), qr/permission denied/, 'not by SET');
-like(ask_over($plain, q{SET chatcrypt.client_transport = 'tls'}), qr/this setting cannot be set/, 'nor by a transport that is not true');
-like(ask_over("$plain options='-c chatcrypt.client_transport=tls'", $encrypt), qr/FATAL:  this setting cannot be set/, 'nor by a connection option');
-like(ask_over("$plain user=app options='-c chatcrypt.require_tls=off'", 'SELECT 1'), qr/permission denied/, 'nor by another');
-like(ask_over($plain, "$_; $encrypt"), $refused, "nor by $_") foreach 'RESET chatcrypt.client_transport', 'RESET ALL', 'DISCARD ALL';
+like(ask_over("$plain user=app", 'SET chatcrypt.require_tls = off'), qr/permission denied/,
+	'require_tls cannot be turned off by SET');
+like(ask_over($plain, q{SET chatcrypt.client_transport = 'tls'}), qr/this setting cannot be set/,
+	'client_transport cannot be set to a transport that is not true');
+like(ask_over("$plain options='-c chatcrypt.client_transport=tls'", $encrypt), qr/FATAL:  this setting cannot be set/,
+	'client_transport cannot be set by a connection option');
+like(ask_over("$plain user=app options='-c chatcrypt.require_tls=off'", 'SELECT 1'), qr/permission denied/,
+	'require_tls cannot be turned off by a connection option');
+like(ask_over($plain, "$_; $encrypt"), $refused,
+	"encrypt is refused over plain TCP after $_") foreach 'RESET chatcrypt.client_transport', 'RESET ALL', 'DISCARD ALL';
 
 $node->stop;
 done_testing();

@@ -1,6 +1,6 @@
-# Every function of the extension with arguments that nobody would pass: null, empty, huge,
-# damaged, hostile; and the view likewise.  Nothing crashes, nothing is an internal error, and
-# no message and no log line shows a body.
+# Every function of the extension, and the view, with arguments that no caller would pass: null,
+# empty, huge, damaged, hostile.  Nothing crashes, nothing is an internal error, and no message and
+# no line of the log shows a body.
 #
 # RANDOM_SEED and RANDOM_CALLS choose another run; the seed of a run is in its output.
 use strict;
@@ -81,7 +81,7 @@ sub wire
 	return "'{" . join(', ', map { qq{"$_": $wire{$_}} } sort keys %wire) . "}'";
 }
 
-# Values of a type; those of what holds a body have the marker in them.
+# Values of a type; values of a type that holds a body include the marker.
 my %values = (
 	uuid => sub { one_of("chatcrypt.to_uuid(" . int(rand(9)) . ")", "chatcrypt.to_uuid(" . int(rand(60)) . ")",
 			q{'00000000-0000-0000-0000-000000000000'::uuid}, q{'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid}, 'gen_random_uuid()') },
@@ -130,14 +130,14 @@ sub value_of
 	return $values{$type} ? $values{$type}->() : "NULL::$type";
 }
 
-# Name, kind, and the arguments' types and names of everything that can be called.
+# Name, kind, and the types and names of the arguments of everything that can be called.
 my @functions = map { [ split /\|/, $_, -1 ] } split /\n/, ask($node, q{
 	SELECT proname, prokind, array_to_string(ARRAY(SELECT coalesce(b.typname, t.typname) FROM unnest(proargtypes) WITH ORDINALITY AS a (t, n)
 			JOIN pg_type AS t ON t.oid = a.t LEFT JOIN pg_type AS b ON b.oid = t.typbasetype ORDER BY n), ' '),
 		array_to_string(proargnames[1:pronargs], ' '), pronargdefaults
 	FROM pg_proc WHERE pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace) AND prorettype <> 'trigger'::regtype AND prokind IN ('f', 'p')
 		AND prolang <> (SELECT oid FROM pg_language WHERE lanname = 'internal') ORDER BY oid});
-cmp_ok(scalar @functions, '>', 30, 'there are functions to call');
+cmp_ok(scalar @functions, '>', 30, 'there are more than 30 functions to call');
 
 sub random_call
 {
@@ -169,7 +169,7 @@ sub random_write
 		"DO \$do\$ DECLARE b text := $body; BEGIN INSERT INTO chatcrypt.messages (chat_id, body) VALUES (" . value_of('uuid', '') . ", b); END \$do\$");
 }
 
-# Sessions are not all alike, and transactions end in every way.
+# Sessions differ in their settings, and transactions end in every way.
 my @settings = map { "SET $_" } 'ROLE reads', 'ROLE writes', 'ROLE both_of_them', 'ROLE administers', 'ROLE nothing',
   q{chatcrypt.on_decrypt_error = 'null'}, 'plan_cache_mode = force_generic_plan', q{search_path = ''};
 my @lines = ('\set VERBOSITY verbose', '\set ON_ERROR_STOP off', '\o /dev/null');
@@ -188,13 +188,14 @@ my $script = PostgreSQL::Test::Utils::tempdir() . '/calls.sql';
 append_to_file($script, join("\n", @lines) . "\n");
 my ($out, $err) = ('', '');
 IPC::Run::run([ 'psql', '-X', '-q', '-d', $node->connstr('postgres'), '-f', $script ], '>', \$out, '2>', \$err);
-like($err, qr/the end$/, 'the session came to its end') or diag(substr($err, -2000));
-unlike($err, qr/server closed the connection|connection to server was lost/, 'and was never cut off');
+like($err, qr/the end$/, 'the session reached the end of its calls') or diag(substr($err, -2000));
+unlike($err, qr/server closed the connection|connection to server was lost/,
+	'the session was never cut off');
 
 my $log = slurp_file($node->logfile);
 my @internal = $log =~ /^.*(?:ERROR|FATAL|PANIC):  XX.*$/mg;
-is(scalar @internal, 0, 'no internal error') or diag(join "\n", @internal);
-unlike($log, qr/terminated by signal|TRAP:|PANIC:/, 'no crash, no failed assertion');
+is(scalar @internal, 0, 'the log has no internal error') or diag(join "\n", @internal);
+unlike($log, qr/terminated by signal|TRAP:|PANIC:/, 'the log has no crash and no failed assertion');
 foreach my $what ([ 'the log', $log ], [ 'what the client was told', $err ])
 {
 	my ($where, $text) = @$what;
@@ -203,9 +204,9 @@ foreach my $what ([ 'the log', $log ], [ 'what the client was told', $err ])
 }
 my $errors = () = $log =~ /ERROR:  /g;
 cmp_ok($errors, '>', $calls / 10, 'many calls were refused');
-cmp_ok($errors, '<', $calls * 0.95, 'and many were not');
+cmp_ok($errors, '<', $calls * 0.95, 'many calls were not refused');
 is(ask($node, q{SELECT chatcrypt.create_chat(99) IS NOT NULL, chatcrypt.decrypt(99, 1, chatcrypt.encrypt(99, 1, 'still here'))}), 't|still here',
-	'the server is as it was');
+	'the server works after the calls');
 
 $node->stop;
 done_testing();

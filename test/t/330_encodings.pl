@@ -1,5 +1,5 @@
-# Databases of other encodings: text is sealed as UTF-8 whatever they are, and what they cannot
-# represent is an error, or nothing where nothing was asked for.
+# Databases of other encodings: text is sealed as UTF-8 in all of them.  Text that a database cannot
+# represent raises an error, or gives NULL where an error was not wanted.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -11,7 +11,7 @@ my $node = Chatcrypt::Test->start('encodings', extension => 0);
 my %encoding_of = (utf8 => 'UTF8', latin1 => 'LATIN1', ascii => 'SQL_ASCII');
 my $folder = PostgreSQL::Test::Utils::tempdir();
 
-# One deployment in three encodings: the first is made, the others have its keys from a dump.
+# One deployment in three encodings: the first is made, the others get its keys from a dump.
 foreach my $database (sort keys %encoding_of)
 {
 	$node->safe_psql('postgres', "CREATE DATABASE $database TEMPLATE template0 ENCODING '$encoding_of{$database}' LOCALE 'C'");
@@ -56,25 +56,34 @@ my $envelope = sealed('utf8', "'$wide'");
 is(reply('ascii', "SELECT chatcrypt.decrypt(1, 1, '$envelope')"), $wide, 'SQL_ASCII passes UTF-8 on');
 like(reply('latin1', "SELECT chatcrypt.decrypt(1, 1, '$envelope')"),
 	qr/ERROR:  the message cannot be shown in the encoding "LATIN1" of this database/, 'LATIN1 cannot show it');
-is(reply('latin1', "SELECT chatcrypt.decrypt_bytea(1, 1, '$envelope')"), '\x' . unpack('H*', $wide), 'but has its bytes');
-is(reply('latin1', "SELECT chatcrypt.try_decrypt(1, 1, '$envelope') IS NULL"), 't', 'try_decrypt gives NULL');
-is(reply('latin1', "SELECT chatcrypt.decrypt(1, 1, '" . sealed('utf8', q{''}) . "') = ''"), 't', 'an empty message is empty anywhere');
+is(reply('latin1', "SELECT chatcrypt.decrypt_bytea(1, 1, '$envelope')"), '\x' . unpack('H*', $wide),
+	'LATIN1 can read the bytes of text that it cannot show');
+is(reply('latin1', "SELECT chatcrypt.try_decrypt(1, 1, '$envelope') IS NULL"), 't',
+	'try_decrypt() in LATIN1 gives NULL for text that it cannot show');
+is(reply('latin1', "SELECT chatcrypt.decrypt(1, 1, '" . sealed('utf8', q{''}) . "') = ''"), 't',
+	'an empty message is empty in LATIN1');
 
-# In the view: it can be changed and deleted all the same, and is never overwritten with NULL.
+# In the view, a message that cannot be shown can be changed and deleted all the same, and is never
+# overwritten with NULL.
 my $at = '2024-05-01 12:00:00+00';
 my $in_a_row = sealed('utf8', "'$wide', chatcrypt.row_aad('$at', '$latin')");
 is(reply('latin1', qq{INSERT INTO chatcrypt.sealed_message (message_id, chat_id, sender, created_at, encrypted_message, dek_version)
-	VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), '$latin', '$at', '$in_a_row', 1) RETURNING sender}), $latin, 'a row of another database');
+	VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), '$latin', '$at', '$in_a_row', 1) RETURNING sender}), $latin,
+		'a row of another database is inserted in LATIN1');
 my $row = q{SELECT sender, chatcrypt.decrypt_bytea(chat_id, message_id, encrypted_message, chatcrypt.row_aad(created_at, sender)) = '\x}
   . unpack('H*', $wide) . q{' FROM chatcrypt.sealed_message};
-like(reply('latin1', 'SELECT body FROM chatcrypt.messages'), qr/cannot be shown/, 'the view raises');
-is(reply('latin1', q{SET chatcrypt.on_decrypt_error = 'null'; SELECT body IS NULL FROM chatcrypt.messages}), 't', 'or shows NULL');
-is(reply('latin1', q{UPDATE chatcrypt.messages SET sender = 'alice'; } . $row), 'alice|t', 'its sender can be changed');
+like(reply('latin1', 'SELECT body FROM chatcrypt.messages'), qr/cannot be shown/,
+	'the view raises an error for text that LATIN1 cannot show');
+is(reply('latin1', q{SET chatcrypt.on_decrypt_error = 'null'; SELECT body IS NULL FROM chatcrypt.messages}), 't',
+	'the view shows NULL for such text where on_decrypt_error is null');
+is(reply('latin1', q{UPDATE chatcrypt.messages SET sender = 'alice'; } . $row), 'alice|t',
+	'the sender of such a message can be changed');
 is(reply('latin1', q{SET chatcrypt.on_decrypt_error = 'null'; UPDATE chatcrypt.messages SET sender = 'bob', body = body; } . $row),
-	'bob|t', 'and the body stays');
-is(reply('latin1', q{DELETE FROM chatcrypt.messages RETURNING message_id = chatcrypt.to_uuid(1)}), 't', 'and it can be deleted');
+	'bob|t', 'the body of such a message stays when its sender is changed');
+is(reply('latin1', q{DELETE FROM chatcrypt.messages RETURNING message_id = chatcrypt.to_uuid(1)}), 't',
+	'such a message can be deleted');
 
-# Who wrote it is bound as UTF-8 too, whatever the database has it in.
+# The sender is bound as UTF-8 too, in whatever encoding the database is.
 is(reply($_, "SELECT chatcrypt.row_aad('$at', '$latin')"), '\x726f77000006176339d9300001' . $hex, "a sender is bound as UTF-8 in $_")
   foreach sort keys %encoding_of;
 is(reply('latin1', qq{INSERT INTO chatcrypt.messages (message_id, chat_id, sender, created_at, body)
@@ -82,16 +91,17 @@ is(reply('latin1', qq{INSERT INTO chatcrypt.messages (message_id, chat_id, sende
 	'a message of a long sender in LATIN1 opens');
 my $moved = reply('latin1', 'SELECT encrypted_message FROM chatcrypt.sealed_message');
 is(reply('utf8', qq{SELECT chatcrypt.decrypt(1, 2, '$moved', chatcrypt.row_aad('$at', repeat('$latin', 1000)))}), $latin,
-	'and so it does in UTF8');
+	'a message of a long sender in LATIN1 opens in UTF8');
 
-# Bytes that are no UTF-8 are not sealed as text.
+# Bytes that are not UTF-8 are not sealed as text.
 like(reply('ascii', q{SELECT chatcrypt.encrypt(1, 1, convert_from('\xfc', 'SQL_ASCII'))}), qr/ERROR:  the message is not text in UTF-8/,
-	'SQL_ASCII: text that is no UTF-8 is refused');
-is(reply('ascii', q{SELECT chatcrypt.decrypt_bytea(1, 1, chatcrypt.encrypt(1, 1, '\xfc'::bytea))}), '\xfc', 'and bytes are not');
+	'SQL_ASCII: text that is not UTF-8 is refused');
+is(reply('ascii', q{SELECT chatcrypt.decrypt_bytea(1, 1, chatcrypt.encrypt(1, 1, '\xfc'::bytea))}), '\xfc',
+	'SQL_ASCII: bytes that are not UTF-8 are sealed');
 
-# Long ones, where a conversion grows and shrinks.
+# Long messages, where a conversion grows and shrinks.
 is(reply('latin1', qq{SELECT md5(chatcrypt.decrypt(1, 1, chatcrypt.encrypt(1, 1, repeat('\xc3\xbc', 100000)))) = md5(repeat('\xc3\xbc', 100000))}), 't',
-	'a long message, there and back');
+	'a long message in LATIN1 is sealed and opened');
 
 $node->stop;
 done_testing();
