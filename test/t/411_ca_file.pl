@@ -1,6 +1,6 @@
-# chatcrypt.vault_ca_file is all that is trusted: an impostor whose certificate is of another
-# authority, one that the operating system knows, is sent nothing by any login or call.  The test
-# runs where /etc/ssl/certs is a folder of its own: in a mount namespace, as the same user.
+# Only the authorities of chatcrypt.vault_ca_file are trusted: an impostor whose certificate is of
+# another authority, even one that the operating system knows, is sent nothing by any login or call.
+# The test runs where /etc/ssl/certs is a folder of its own: in a mount namespace, as the same user.
 use strict;
 use warnings;
 use File::Path ();
@@ -9,7 +9,8 @@ use Test::More;
 
 my $system_folder;
 
-# A mount takes root of a namespace, and PostgreSQL must not be root: so it runs in another one.
+# A mount needs the root user of a namespace, and PostgreSQL must not run as root: so the test runs
+# in a namespace inside that one.
 sub enter_namespace
 {
 	my $mine = File::Temp::tempdir();
@@ -68,7 +69,7 @@ sub login_by
 	return;
 }
 
-# What is asked of the impostor ends with its certificate, and it never sees a request.
+# A call to the impostor ends with its certificate, and the impostor never sees a request.
 sub sent_nothing
 {
 	my ($name, $sql) = @_;
@@ -78,14 +79,14 @@ sub sent_nothing
 	my $error = failure($node, $sql) || status($node, 'last_error');	# rewrap() only counts
 	like($error, qr/could not be reached: .*certificate/, "$name: the impostor's certificate is refused");
 	is($proxy->requests, 0, "$name: the impostor was sent no request");
-	cmp_ok($proxy->counts->{handshakes_failed}, '>', 0, "$name: though the impostor was called");
+	cmp_ok($proxy->counts->{handshakes_failed}, '>', 0, "$name: the impostor was called");
 	$proxy->certificate('good');
 	return;
 }
 
 make_chats($node, 1, 40);
 
-# Each call, by a session that is logged in already.
+# Each call, with a session that is logged in already.
 my %calls = (
 	'a key that is made' => sub { 'SELECT chatcrypt.create_chat()' },
 	'a key that is unwrapped' => sub { read_chat($next_chat++) },
@@ -128,7 +129,7 @@ foreach my $name (sort keys %logins)
 	sent_nothing("login by $name", read_chat($next_chat++));
 }
 
-# A renewal, which goes out by itself.
+# A renewal, which is started by the worker itself.
 $bao->set_role('token_ttl=3s', 'token_max_ttl=60s');
 login_by(%{ $logins{AppRole} });
 is(check($node, $bao->kms_key), 'ok', 'a renewal: the session is logged in');
@@ -138,9 +139,9 @@ ok(wait_until(10, sub { $proxy->counts->{handshakes_failed} > 0 }), 'a renewal: 
 is($proxy->requests, 0, 'a renewal: the impostor was sent no request');
 $proxy->certificate('good');
 login_by(%{ $logins{'token file'} });
-is(ask($node, read_chat(30)), 'body 30', 'the server of the CA file is taken');
+is(ask($node, read_chat(30)), 'body 30', 'a server with a certificate of the CA file is trusted');
 
-# Without the setting the operating system's authorities are trusted, and no others.
+# Without the setting, the authorities of the operating system are trusted, and no others.
 write_secret("$certs/ca-certificates.crt", slurp_file($bao->ca_file));
 set($node, 'chatcrypt.vault_ca_file' => '');
 $proxy->certificate('other_ca');

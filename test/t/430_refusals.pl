@@ -1,5 +1,6 @@
-# A refusal belongs to what was refused: where the login lacks one right, the other operations go
-# on, and what an administrator tries out with kms_check() changes nothing for the application.
+# A refusal concerns the refused operation alone: where the login lacks one right, the other
+# operations work, and what an administrator tries with kms_check() changes nothing for the
+# application.
 use strict;
 use warnings;
 use Chatcrypt::FaultProxy;
@@ -23,7 +24,7 @@ make_chats($node, 1, 2000);
 
 sub cold { return $next_chat++; }
 
-# The policy without one right; a reload has the login and all memory of refusals begin anew.
+# Sets the policy without one right; the reload makes the login anew and forgets all refusals.
 sub take_away
 {
 	my ($path) = @_;
@@ -33,15 +34,15 @@ sub take_away
 	return;
 }
 
-# What an application does, by the rights that it takes.
+# What an application does, by the rights that it needs.
 my %does = (
 	'makes a chat' => [ 'datakey/plaintext', sub { 'SELECT chatcrypt.create_chat(' . $next_new++ . ')' } ],
 	'makes chats' => [ 'encrypt', sub { 'SELECT chatcrypt.create_chats(ARRAY[' . join(', ', $next_new++, $next_new++) . '])' } ],
 	'brings a key in' => [ 'encrypt', sub { 'SELECT chatcrypt.import_dek(' . cold() . q{, decode(repeat('d7', 32), 'hex'), 5)} } ],
 	'reads a cold chat' => [ 'decrypt', sub { read_chat(cold()) } ],
 );
-# The same in a script.  Chats that are made at once may go out as one request, which takes another
-# right than that of a single one.
+# The same in a script.  Chats that are made at the same time may be sent as one request, which
+# needs another right than the request of a single chat.
 sub scripts_without
 {
 	my ($right) = @_;
@@ -52,7 +53,7 @@ sub scripts_without
 }
 my %refused = ('datakey/plaintext' => 'make a data key', encrypt => 'wrap', decrypt => 'unwrap it', rewrap => 're-wrap');
 
-# While all of them run, kms_check() is called over and over.
+# kms_check() is called repeatedly while all of them run.
 sub run_beside_checks
 {
 	my ($right, @scripts) = @_;
@@ -73,7 +74,8 @@ sub run_beside_checks
 	$application->finish;
 	is($steps, '', "without $right: every kms_check() says what is refused");
 	is($error, '', "without $right: an application beside kms_check() sees no error");
-	like($output, qr/number of transactions actually processed: [1-9]/, "without $right: and does its work");
+	like($output, qr/number of transactions actually processed: [1-9]/,
+		"without $right: the application beside kms_check() completes transactions");
 	return;
 }
 
@@ -81,14 +83,15 @@ foreach my $right (sort keys %refused)
 {
 	my @allowed = grep { $does{$_}[0] ne $right } sort keys %does;
 
-	# What kms_check() was told is remembered for nobody.
+	# A refusal that kms_check() meets is remembered for no session.
 	take_away($right);
-	like(check($node, $bao->kms_key), qr/^$refused{$right}: .*status 403/, "$right taken away: kms_check() says so");
+	like(check($node, $bao->kms_key), qr/^$refused{$right}: .*status 403/,
+		"$right taken away: kms_check() reports it");
 	$bao->set_policy('chat');
 	is(failure($node, $does{$_}[1]->()), '', "$right given back: an application $_ at once") foreach sort keys %does;
 	is(check($node, $bao->kms_key), 'ok', "$right given back: kms_check() finds nothing wrong");
 
-	# Once an administrator has tried it, and once the application has met it.
+	# After an administrator has met the refusal, and after the application has met it.
 	take_away($right);
 	make_cold($node);
 	my $warm = cold();
@@ -96,8 +99,10 @@ foreach my $right (sort keys %refused)
 	for (1 .. 2)
 	{
 		$proxy->reset;
-		like(check($node, $bao->kms_key), qr/^$refused{$right}: .*status 403/, "without $right: kms_check() says so");
-		cmp_ok($proxy->requests("$right/chat\$"), '>=', 1, "without $right: and asks the key service");
+		like(check($node, $bao->kms_key), qr/^$refused{$right}: .*status 403/,
+			"without $right: kms_check() reports it");
+		cmp_ok($proxy->requests("$right/chat\$"), '>=', 1,
+			"without $right: kms_check() asks the key service");
 	}
 	is(failure($node, $does{$_}[1]->()), '', "without $right, after kms_check(): an application $_") foreach @allowed;
 	if ($right eq 'rewrap')
@@ -110,12 +115,14 @@ foreach my $right (sort keys %refused)
 	{
 		foreach my $name (grep { $does{$_}[0] eq $right } sort keys %does)
 		{
-			like(failure($node, $does{$name}[1]->()), qr/^28000 .*status 403/, "without $right: no application $name");
+			like(failure($node, $does{$name}[1]->()), qr/^28000 .*status 403/,
+				"without $right: the application is refused what it does (an application $name)");
 		}
 	}
 	if ($right ne 'encrypt')	# chats in bulk are of the same operation as one, by another request
 	{
-		is(failure($node, $does{$_}[1]->()), '', "without $right, after that was met: an application $_")
+		is(failure($node, $does{$_}[1]->()), '',
+			"without $right, after a refusal was met: an application $_")
 		  foreach grep { $right ne 'datakey/plaintext' || $_ ne 'makes chats' } @allowed;
 	}
 	if ($right ne 'decrypt')
@@ -124,7 +131,8 @@ foreach my $right (sort keys %refused)
 		is(ask($node, read_chat($warm)), "body $warm", "without $right: the warm chat is read, and its key refreshed");
 		$proxy->reset;
 		ok(wait_until(5, sub { $node->safe_psql('postgres', 'SELECT refreshes FROM chatcrypt.kms_worker') > 0 }), "without $right: the refresh was asked for");
-		is(ask($node, read_chat($warm)), "body $warm", "without $right: the key is still warm after that");
+		is(ask($node, read_chat($warm)), "body $warm",
+			"without $right: the key is still warm after the refresh");
 	}
 	take_away($right);
 	run_beside_checks($right, scripts_without($right));

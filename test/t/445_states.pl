@@ -1,10 +1,11 @@
-# The table of states in docs/operations.md, row by row against a real key service: what sessions see, what
-# kms_check(), the views, doctor() and the alerts say, and how it ends.  Its cells are the expectations:
+# The table of states in docs/operations.md, row by row against a real key service: what sessions
+# see, what kms_check(), the views, doctor() and the alerts say, and how the state ends.  The cells
+# of the table are the expectations:
 #
 #   `28000` `status 403`   an error of this SQLSTATE, with this in its text
-#   read, made             no error
-#   `NAME` ... or none     these findings of doctor() about the KMS, these alerts (and others, it may be), this step of
-#                          kms_check()
+#   read, made             there is no error
+#   `NAME` ... or none     these findings of doctor() about the KMS, these alerts (others may fire
+#                          too), this step of kms_check()
 #
 use strict;
 use warnings;
@@ -43,7 +44,7 @@ sub without_right
 	return (begin => sub { $bao->cli('policy', 'write', 'chatcrypt', '-', \$policy); set($node) }, end => sub { $bao->set_policy('chat') });
 }
 
-# A state begins with a reload where the KMS is to be logged in to anew, and looked at anew.
+# A state begins with a reload where the KMS must be logged in to and looked at anew.
 my $worker;
 my %state = (
 	'the right to unwrap is missing' => { without_right('decrypt/') },
@@ -90,7 +91,7 @@ my %state = (
 );
 
 
-# The table, by the first cell of a row.
+# The rows of the table, by their first cell.
 my @column = ('cold', 'new', 'warm', 'check', 'status', 'doctor', 'alert', 'end');
 my ($section) = slurp_file('docs/operations.md') =~ /^## States\n(.*?)^## /ms or die 'operations.md has no states';
 my %row;
@@ -105,7 +106,7 @@ is_deeply([ sort keys %row ], [ sort keys %state ], 'operations.md has a row for
 
 sub spans { my ($cell) = @_; return $cell =~ /`([^`]+)`/g; }
 
-# A statement as the cell says.
+# Runs a statement; its result must be the one in the cell.
 sub sees
 {
 	my ($cell, $sql, $name) = @_;
@@ -119,7 +120,8 @@ sub sees
 	return;
 }
 
-# What is asked for within so many seconds, while the application goes on.
+# Waits up to so many seconds for the code to return what is expected, while the application goes
+# on.
 sub comes_to
 {
 	my ($expected, $seconds, $code, $name) = @_;
@@ -135,7 +137,7 @@ sub comes_to
 	return;
 }
 
-# Those of the cell that are not found.
+# The names in the cell that were not found.
 sub missing
 {
 	my ($cell, @found) = @_;
@@ -155,7 +157,7 @@ sub alerts
 	return grep { !$before{$_} } $monitoring->firing;
 }
 
-# What of the cell kms_status does not say.
+# The parts of the cell that kms_status does not say.
 sub not_in_status
 {
 	my ($cell) = @_;
@@ -181,7 +183,7 @@ foreach my $name ((grep { $_ ne 'the key is deleted' } sort keys %state), 'the k
 	if ($row->{warm} =~ /^read/)
 	{
 		wait_until(3 - (time - $begin), sub { answer($session, read_chat($warm)) ne "body $warm" });
-		is(answer($session, read_chat($warm)), "body $warm", "$name: the warm chat is read on");
+		is(answer($session, read_chat($warm)), "body $warm", "$name: the warm chat is still read");
 	}
 	else
 	{
@@ -203,7 +205,7 @@ foreach my $name ((grep { $_ ne 'the key is deleted' } sort keys %state), 'the k
 	comes_to('', 10, sub { join ' ', findings(), status($node, 'unusable_because', $key) }, "$name: the key can be used, and no finding is left");
 	comes_to('', 40, sub { join ' ', alerts(@before) }, "$name: no alert is left");
 	set($node, 'chatcrypt.vault_token_file' => $bao->token_file, 'chatcrypt.vault_role_id_file' => undef, 'chatcrypt.vault_secret_id_file' => undef);
-	ok(defined works_again($node, cold(), 60), "$name: is over");
+	ok(defined works_again($node, cold(), 60), "$name: the state is over");
 }
 
 $node->stop;
