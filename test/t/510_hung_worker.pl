@@ -1,6 +1,6 @@
 # A KMS worker that does not move: sessions wait for it once and then no longer, the views say so,
-# and one that is stuck in reading a file ends by itself.  A worker that is only slow, because the
-# KMS or the machine is, is never taken for one that hangs.
+# and a worker that is stuck in reading a file ends by itself.  A worker that is only slow, because
+# the KMS or the machine is, is never taken for one that hangs.
 use strict;
 use warnings;
 use Chatcrypt::FaultProxy;
@@ -40,37 +40,41 @@ make_cold($node);
 is(ask($node, read_chat(1)), 'body 1', 'chat 1 is warm');
 is(worker(q{hung, oldest_request_age IS NULL, now() - heartbeat_at < '3 s'}), 'f|t|t', 'a worker that has nothing to do moves');
 
-# Stopped.
+# The worker is stopped.
 set($node, 'chatcrypt.kms_timeout' => '2s');
 my $pid = worker_pid($node);
 kill 'STOP', $pid;
 my ($timeouts, $refused) = split /\|/, waits('timeouts, refused_at_once');
 my ($seconds, $error) = read_cold();
 like($error, qr/^58030 could not unwrap .*did not answer within chatcrypt.kms_timeout/, 'stopped: the first cold statement fails');
-cmp_ok($seconds, '>=', 2, sprintf('after it has waited: %.2f s', $seconds));
+cmp_ok($seconds, '>=', 2, sprintf('stopped: the first cold statement has waited for its timeout: %.2f s', $seconds));
 my $late = 0;
 ok(wait_until(10, sub { ($seconds, $error) = read_cold(); $late++ if $error !~ $silent; return $error =~ $silent; }),
-	'stopped: the next ones are refused because the worker does not move');
-cmp_ok($late, '<=', 1, "and no more than one of them waited: $late");
+	'stopped: later statements are refused because the worker does not move');
+cmp_ok($late, '<=', 1, "stopped: no more than one later statement waited: $late");
 my @refusals = map { [ read_cold() ] } 1 .. 9;
-is(scalar(grep { $_->[1] =~ $silent } @refusals), 9, 'stopped: all of them are');
-cmp_ok(median(map { $_->[0] } @refusals), '<', 0.5, sprintf('at once: %.3f s, with the start of psql', median(map { $_->[0] } @refusals)));
-like($error, qr/HINT: See chatcrypt.kms_status and chatcrypt.kms_worker, then retry; nothing was changed/, 'with a hint');
+is(scalar(grep { $_->[1] =~ $silent } @refusals), 9,
+	'stopped: nine statements in a row are refused');
+cmp_ok(median(map { $_->[0] } @refusals), '<', 0.5, sprintf('stopped: statements are refused at once: %.3f s, with the start of psql', median(map { $_->[0] } @refusals)));
+like($error, qr/HINT: See chatcrypt.kms_status and chatcrypt.kms_worker, then retry; nothing was changed/,
+	'stopped: the error has a hint');
 like(failure($node, 'SELECT chatcrypt.create_chat(900001)'), qr/^58030 could not make the data key .*has not moved for/, 'stopped: no chat is made');
 is(ask($node, read_chat(1)), 'body 1', 'stopped: a warm chat is read');
 ok(wait_until(10, sub { worker('hung') eq 't' }), 'stopped: kms_worker.hung says so');
-is(worker(q{heartbeat_at < now() - interval '4 s'}), 't', 'and since when');
-is(waits("timeouts > $timeouts, refused_at_once >= $refused + 10"), 't|t', 'kms_waits counts both ends');
+is(worker(q{heartbeat_at < now() - interval '4 s'}), 't',
+	'stopped: kms_worker.heartbeat_at says since when');
+is(waits("timeouts > $timeouts, refused_at_once >= $refused + 10"), 't|t',
+	'stopped: kms_waits counts timeouts and refusals');
 like(check($node, $bao->kms_key), qr/has not moved for \d+ s/, 'stopped: kms_check() says why it knows nothing');
 kill 'CONT', $pid;
 $seconds = works_again($node, cold(), 10);
 ok(defined $seconds, 'continued: cold chats are read');
-cmp_ok($seconds, '<', 1, sprintf('at once: %.2f s', $seconds));
-is(worker('hung'), 'f', 'continued: kms_worker says so');
-is(worker_pid($node), $pid, 'by the same worker');
-ok(wait_until(5, \&nothing_left), 'and nothing is left in the slots');
+cmp_ok($seconds, '<', 1, sprintf('continued: cold chats are read at once: %.2f s', $seconds));
+is(worker('hung'), 'f', 'continued: kms_worker.hung is false');
+is(worker_pid($node), $pid, 'continued: the worker is the same');
+ok(wait_until(5, \&nothing_left), 'continued: nothing is left in the slots');
 
-# Slow, because the KMS is.
+# The worker is slow because the KMS is.
 set($node, 'chatcrypt.kms_timeout' => '20s');
 $proxy->fault(path => 'decrypt', delay_ms => 8000, times => 1);
 my $slow = cold();
@@ -89,10 +93,10 @@ while (Time::HiRes::time() < $end)
 is(outcome($session), "body $slow", 'a KMS that takes 8 s: the statement waits and is answered');
 $session->quit;
 is($hung, 0, 'slow KMS: the worker is never taken for one that hangs');
-cmp_ok($silence, '<', 3, sprintf('slow KMS: it moves all the time; never silent for longer than %.2f s', $silence));
-cmp_ok($oldest, '>', 5, sprintf('slow KMS: the age of the oldest request shows it: %.1f s', $oldest));
+cmp_ok($silence, '<', 3, sprintf('slow KMS: the worker moves all the time; it is never silent for longer than %.2f s', $silence));
+cmp_ok($oldest, '>', 5, sprintf('slow KMS: the age of the oldest request shows the delay: %.1f s', $oldest));
 
-# Slow, because the machine is: four busy processes for each processor.
+# The worker is slow because the machine is: four busy processes for each processor.
 set($node, 'chatcrypt.kms_timeout' => '2s');
 my ($processors) = `nproc` =~ /(\d+)/;
 my @busy;
@@ -113,12 +117,12 @@ while (Time::HiRes::time() < $end)
 }
 kill 'KILL', @busy;
 waitpid $_, 0 foreach @busy;
-cmp_ok($reads, '>', 5, "busy machine: $reads cold reads");
-is("@errors", '', 'busy machine: none is refused because of the worker');
-is($hung, 0, 'busy machine: it is not taken for one that hangs');
+cmp_ok($reads, '>', 5, "busy machine: $reads cold chats were read");
+is("@errors", '', 'busy machine: no read is refused because of the worker');
+is($hung, 0, 'busy machine: the worker is not taken for one that hangs');
 
-# Stuck in reading a file: libcurl reads the CA file, and a pipe without a writer is like a file
-# system that does not answer.
+# The worker is stuck in reading a file: libcurl reads the CA file, and a pipe without a writer is
+# like a file system that does not answer.
 my $pipe = "$folder/ca.pem";
 POSIX::mkfifo($pipe, 0600) or die "mkfifo: $!";
 $pid = worker_pid($node);
@@ -126,16 +130,17 @@ set($node, 'chatcrypt.vault_ca_file' => $pipe);
 my $start = Time::HiRes::time();
 ($seconds, $error) = read_cold();
 like($error, qr/^58030 /, 'stuck: a cold statement fails');
-ok(wait_until(10, sub { ($seconds, $error) = read_cold(); $error =~ $silent && $seconds < 1; }), 'stuck: and then at once');
+ok(wait_until(10, sub { ($seconds, $error) = read_cold(); $error =~ $silent && $seconds < 1; }),
+	'stuck: later cold statements fail at once');
 ok(wait_until(10, sub { worker('hung') eq 't' }), 'stuck: kms_worker.hung says so');
 is(ask($node, read_chat(1)), 'body 1', 'stuck: a warm chat is read');
 ok(wait_until(30, sub { (worker('coalesce(pid, 0)') || $pid) != $pid }), 'stuck: the worker ends, and another takes its place');
 my $ended = Time::HiRes::time() - $start;
 note(sprintf 'measured: stuck for %.1f s until the worker was gone', $ended);
-cmp_ok($ended, '>=', 9, 'not before it had its time');
+cmp_ok($ended, '>=', 9, 'stuck: the worker does not end before its time');
 like(log_of(), qr/the chatcrypt KMS worker has been stuck in libcurl for 10 s, and ends/, 'stuck: the log says why');
 
-# What waits is asked again by the next one.
+# The next worker makes the call of a session that waits again.
 set($node, 'chatcrypt.kms_timeout' => '60s');
 my $waiting = cold();
 $session = session($node);
@@ -145,26 +150,26 @@ $pid = worker_pid($node);
 unlink $pipe;
 symlink $proxy->ca_file, $pipe or die "symlink: $!";
 is(outcome($session), "body $waiting", 'mended: a statement that waited all the time is answered, without a reload');
-isnt(worker_pid($node), $pid, 'by the next worker');
+isnt(worker_pid($node), $pid, 'mended: another worker answered');
 $session->quit;
 ($seconds, $error) = read_cold();
 is($error, '', 'mended: cold chats are read');
-is(crashes(), 0, 'and the server went on: no session was ended');
-ok(wait_until(5, \&nothing_left), 'and nothing is left in the slots');
+is(crashes(), 0, 'mended: the server went on, and no session was ended');
+ok(wait_until(5, \&nothing_left), 'mended: nothing is left in the slots');
 
-# A server that is stopped meanwhile waits for no file either.
+# A server that is stopped meanwhile does not wait for the file either.
 unlink $pipe;
 POSIX::mkfifo($pipe, 0600) or die "mkfifo: $!";
 set($node, 'chatcrypt.kms_timeout' => '1s');
 read_cold();
 $seconds = seconds(sub { $node->stop('fast') });
 cmp_ok($seconds, '<', 30, sprintf('stuck: a fast shutdown takes %.1f s', $seconds));
-is(crashes(), 0, 'and nothing went wrong in it');
+is(crashes(), 0, 'stuck: no process crashes in a fast shutdown');
 unlink $pipe;
 symlink $proxy->ca_file, $pipe or die "symlink: $!";
 
-# The kernel's OOM killer: a postmaster that protects itself alone has its children say that they
-# may be killed, and the worker takes that back.
+# The OOM killer of the kernel: a postmaster that protects itself alone lets its children declare
+# that they may be killed; the worker takes that back.
 {
 	local @ENV{qw(PG_OOM_ADJUST_FILE PG_OOM_ADJUST_VALUE)} = ('/proc/self/oom_score_adj', 500);
 	$node->start;
@@ -172,9 +177,11 @@ symlink $proxy->ca_file, $pipe or die "symlink: $!";
 sub oom_score { my ($process) = @_; return slurp_file("/proc/$process/oom_score_adj") =~ s/\s+//r; }
 my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
 $session = session($node);
-is(oom_score(answer($session, 'SELECT pg_backend_pid()')), '500', 'a session may be killed for want of memory before others');
-ok(wait_until(10, sub { (worker('coalesce(pid, 0)')) > 0 }), 'there is a worker');
-is(oom_score(worker_pid($node)), oom_score($postmaster), 'the worker is as safe as the postmaster');
+is(oom_score(answer($session, 'SELECT pg_backend_pid()')), '500', 'the OOM killer prefers a session to the postmaster');
+ok(wait_until(10, sub { (worker('coalesce(pid, 0)')) > 0 }),
+	'a KMS worker runs in the protected server');
+is(oom_score(worker_pid($node)), oom_score($postmaster),
+	'the OOM killer spares the worker as much as the postmaster');
 $session->quit;
 $node->stop;
 done_testing();

@@ -15,23 +15,24 @@ my $key = slurp_file($file);
 is(check($node, 'local:main'), 'ok', 'kms_check finds nothing wrong');
 make_chats($node, 1, 60);
 
-# Wrapping is refused and unwrapping too, and the moment all is well again it works: no reload.
+# Wrapping and unwrapping are refused, and both work again as soon as the file is right: no reload.
 sub refused
 {
 	my ($name, $pattern) = @_;
 	make_cold($node);
 	my $error = failure($node, read_chat(1));
-	like($error, qr/^(F0000|42704) could not unwrap the data key of chat .*$pattern/, "$name: refused");
+	like($error, qr/^(F0000|42704) could not unwrap the data key of chat .*$pattern/,
+		"$name: unwrapping is refused");
 	unlike($error, qr{/[a-z]}, "$name: the error names no path of the server");
-	like(failure($node, 'SELECT chatcrypt.create_chat()'), qr/^(F0000|42704) could not make .*$pattern/, "$name: for new keys as well");
+	like(failure($node, 'SELECT chatcrypt.create_chat()'), qr/^(F0000|42704) could not make .*$pattern/, "$name: wrapping is refused");
 	return;
 }
 
 sub mended
 {
 	my ($name) = @_;
-	is(check($node, 'local:main'), 'ok', "$name: mended");
-	is(ask($node, read_chat(1)), 'body 1', "$name: and works");
+	is(check($node, 'local:main'), 'ok', "$name: kms_check succeeds after the correction");
+	is(ask($node, read_chat(1)), 'body 1', "$name: a chat is read after the correction");
 	return;
 }
 
@@ -57,7 +58,7 @@ symlink 'elsewhere', $file or die "$file: $!";
 refused('a link', qr/file ".*main\.key" is refused: /);
 unlink $file or die "$file: $!";
 refused('no file', qr/(?:could not open|there is no) key file ".*main\.key"/);
-ok(!-e $file, 'which is not made');
+ok(!-e $file, 'no file: no key file is made');
 link "$keys/elsewhere", $file or die "$file: $!";
 refused('a second name', qr/file ".*main\.key" is refused: /);
 unlink "$keys/elsewhere" or die "$keys/elsewhere: $!";
@@ -82,55 +83,65 @@ set($node, 'chatcrypt.local_key_dir' => '');
 refused('no folder', qr/local_key_dir/);
 set($node, 'chatcrypt.local_key_dir' => $keys);
 mended('the setting');
-like(check($node, 'local:Main'), qr/^key URI: not a key URI of this provider/, 'names are what they are');
-like(check($node, 'local:../main'), qr/^key URI: not a key URI/, 'and lead nowhere else');
+like(check($node, 'local:Main'), qr/^key URI: not a key URI of this provider/,
+	'a key name with a capital letter is no key URI');
+like(check($node, 'local:../main'), qr/^key URI: not a key URI/,
+	'a key name that leads to another folder is no key URI');
 
-# main.key, then main.2.key: the newest wraps, all unwrap.
+# main.key, then main.2.key: the newest version wraps, and all versions unwrap.
 sub master_version
 {
 	my ($chat, $version) = @_;
 	return $node->safe_psql('postgres', "SELECT get_byte(encrypted_dek, 4) FROM chatcrypt.dek "
 		  . "WHERE chat_id = chatcrypt.to_uuid($chat) AND dek_version = $version");
 }
-is(master_version(1, 1), '1', 'the first master key wrapped what there is');
+is(master_version(1, 1), '1', 'the first master key wrapped the first data key');
 make_key($keys, 'main.2');
-is(ask($node, 'SELECT chatcrypt.rotate_chat(1)'), '2', 'with a second one there');
-is(master_version(1, 2), '2', 'it wraps, without a reload');
+is(ask($node, 'SELECT chatcrypt.rotate_chat(1)'), '2',
+	'a chat is rotated with a second master key');
+is(master_version(1, 2), '2', 'the second master key wraps, without a reload');
 make_chats($node, 101, 102);
-is(master_version(101, 1), '2', 'for new chats too');
+is(master_version(101, 1), '2', 'the second master key wraps for new chats too');
 make_cold($node);
-is(ask($node, read_chat(1)), 'body 1', 'what the first one wrapped unwraps');
-is(ask($node, read_chat(101)), 'body 101', 'and what the second did');
-is(check($node, 'local:main'), 'ok', 'kms_check re-wraps');
+is(ask($node, read_chat(1)), 'body 1', 'a data key that the first master key wrapped unwraps');
+is(ask($node, read_chat(101)), 'body 101', 'a data key that the second master key wrapped unwraps');
+is(check($node, 'local:main'), 'ok', 'kms_check succeeds with two master keys');
 make_key($keys, 'main.10');
-is(ask($node, 'SELECT chatcrypt.rotate_chat(1)'), '3', 'ten is more than two');
-is(master_version(1, 3), '10', 'and wraps');
+is(ask($node, 'SELECT chatcrypt.rotate_chat(1)'), '3',
+	'a chat is rotated with a master key of version 10');
+is(master_version(1, 3), '10', 'version 10 is newer than version 2, and wraps');
 make_key($keys, $_) foreach 'main.011', 'main.x', 'main.1', 'main.12.old', 'Main.13', 'other.14';
-is(ask($node, 'SELECT chatcrypt.rotate_chat(1)'), '4', 'files of other names');
-is(master_version(1, 4), '10', 'are not looked at');
+is(ask($node, 'SELECT chatcrypt.rotate_chat(1)'), '4',
+	'a chat is rotated with files of other names in the folder');
+is(master_version(1, 4), '10', 'files of other names are ignored');
 chmod 0644, "$keys/main.10.key" or die "$keys/main.10.key: $!";
-like(failure($node, 'SELECT chatcrypt.rotate_chat(1)'), qr/^F0000 .*main\.10\.key" is refused/, 'the newest one with a wrong mode: no older one steps in');
+like(failure($node, 'SELECT chatcrypt.rotate_chat(1)'), qr/^F0000 .*main\.10\.key" is refused/,
+	'the newest master key with a wrong mode is refused, and no older one wraps instead');
 make_cold($node);
-is(ask($node, read_chat(2)), 'body 2', 'what the older ones wrapped unwraps all the same');
+is(ask($node, read_chat(2)), 'body 2',
+	'what older master keys wrapped unwraps while the newest one is refused');
 chmod 0600, "$keys/main.10.key" or die "$keys/main.10.key: $!";
 rename $file, "$keys/kept" or die "$file: $!";
 make_cold($node);
-like(failure($node, read_chat(2)), qr/^42704 .*could not open key file ".*main\.key"/, 'without the first one, what it wrapped does not');
-is(ask($node, read_chat(102)), 'body 102', 'and the rest does');
+like(failure($node, read_chat(2)), qr/^42704 .*could not open key file ".*main\.key"/,
+	'what the first master key wrapped does not unwrap without it');
+is(ask($node, read_chat(102)), 'body 102',
+	'what other master keys wrapped unwraps without the first one');
 rename "$keys/kept", $file or die "$file: $!";
 set($node);
-is(ask($node, read_chat(2)), 'body 2', 'until it is back');
+is(ask($node, read_chat(2)), 'body 2', 'what the first master key wrapped unwraps when it is back');
 
-# Keys of two tenants are two keys.
+# The keys of two tenants are two keys.
 make_key($keys, 'acme');
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_tenant('acme', 'local:acme')});
 make_chats($node, 201, 201, 'acme');
 rename "$keys/acme.key", "$keys/away" or die "$keys/acme.key: $!";
 make_cold($node);
-like(failure($node, read_chat(201)), qr/^42704 .*"local:acme"/, 'a tenant\'s own key is away');
-is(ask($node, read_chat(2)), 'body 2', 'which is no matter of others');
+like(failure($node, read_chat(201)), qr/^42704 .*"local:acme"/,
+	'a chat of a tenant is not read while the key of that tenant is away');
+is(ask($node, read_chat(2)), 'body 2', 'a chat of another tenant is read while that key is away');
 
-# A key that is not there is told of where a tenant gets it, and how to see more.
+# A key that does not exist raises a warning where a tenant gets it, with a hint how to see more.
 foreach my $sql (
 	q{SELECT chatcrypt.create_tenant('early', 'local:early')},
 	q{SELECT chatcrypt.create_tenant('late', 'local:main'); UPDATE chatcrypt.tenant SET kms_key = 'local:early' WHERE tenant = 'late'})
@@ -140,7 +151,7 @@ foreach my $sql (
 }
 make_key($keys, 'early');
 my (undef, undef, $warnings) = $node->psql('postgres', q{UPDATE chatcrypt.tenant SET kms_key = 'local:main'; UPDATE chatcrypt.tenant SET kms_key = 'local:early'});
-is($warnings, '', 'no warning where the key is there');
+is($warnings, '', 'no warning is raised where the key exists');
 
 $node->stop;
 done_testing();

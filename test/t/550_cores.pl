@@ -1,6 +1,6 @@
-# Core dumps hold no key: neither those of sessions, of the postmaster and of the KMS worker, nor
-# with huge pages on.  What is searched for, and how, is in lib/find_keys.py; that it finds what
-# is there is shown with a marker in each core, and with a dump that leaves nothing out.
+# Core dumps hold no key: not those of sessions, of the postmaster or of the KMS worker, and not
+# with huge pages on.  What is searched for, and how, is in lib/find_keys.py; a marker in each core,
+# and a dump that leaves nothing out, show that the search finds what is there.
 use strict;
 use warnings;
 use Chatcrypt::Kms;
@@ -21,7 +21,7 @@ system('prlimit', "--pid=$$", '--core=unlimited:') == 0 or die "prlimit: $?";
 my $pattern = slurp_file('/proc/sys/kernel/core_pattern');
 plan(skip_all => "the kernel gives cores away: $pattern") if $pattern =~ m{^[|/]};
 
-# Huge pages are the machine's to give.
+# Whether huge pages can be had depends on the machine.
 sub huge_pages
 {
 	my $memory = slurp_file('/proc/meminfo');
@@ -34,7 +34,7 @@ my $node;
 
 sub core_files { return glob $node->data_dir . '/core*'; }
 
-# The core of a process that is told to abort; undef where none comes.
+# The core of a process that is told to abort; undef where none is written.
 sub core_of
 {
 	my ($pid, $name) = @_;
@@ -54,7 +54,7 @@ sub write_file
 	return close $out;
 }
 
-# A core of a process that lives on, by gdb; undef where it may not.
+# A core that gdb writes of a process that lives on; undef where gdb may not attach.
 sub gcore
 {
 	my ($pid, $name, $everything) = @_;
@@ -65,8 +65,8 @@ sub gcore
 	return -s $file ? $file : undef;
 }
 
-# Registers still hold what was copied last, and are overwritten a moment later.  A core has them in its
-# notes, which are zeroed here.
+# Registers still hold what was copied last, and are overwritten a moment later.  A core has them in
+# its notes, which are zeroed here.
 sub forget_registers
 {
 	my ($file) = @_;
@@ -86,8 +86,9 @@ sub forget_registers
 	return;
 }
 
-# Runs a statement that asks the KMS for keys, and writes the core of its session at the first call of a
-# function after that: what was not wiped by then is still there, because nothing has overwritten it.
+# Runs a statement that asks the KMS for keys, and writes the core of its session at the first call
+# of a function after that: what was not wiped by then is still there, because nothing has
+# overwritten it.
 sub gcore_after_kms
 {
 	my ($session, $statement, $function, $name) = @_;
@@ -105,7 +106,7 @@ sub gcore_after_kms
 	return (outcome($session), -s $file ? $file : undef);
 }
 
-# Some kernels let nobody but root look at a process that is not a child.
+# Some kernels let only root look at a process that is not a child.
 sub may_attach
 {
 	my $yama = '/proc/sys/kernel/yama/ptrace_scope';
@@ -114,7 +115,7 @@ sub may_attach
 	return 0;
 }
 
-# What is known of chats 1 to 3, and of what new_chats() made, by which their keys can be worked out.
+# The rows of chats 1 to 3, and of those that new_chats() made, by which their keys can be derived.
 sub description
 {
 	my $master = slurp_file(keys_of($node) . '/main.key');
@@ -141,7 +142,7 @@ sub found_in
 	return join ', ', @{ JSON::PP::decode_json($output)->{$file} };
 }
 
-# Two sessions with keys of three chats in their hands; gives the first, and its pid.
+# Two sessions that use keys of three chats; returns the first, its pid, and the second.
 sub sessions_with_keys
 {
 	my $session = session($node);
@@ -149,21 +150,23 @@ sub sessions_with_keys
 	my $other = session($node);
 
 	is(answer($session, read_chat($_)), "body $_", "a session opens chat $_") foreach 1, 2;
-	is(answer($session, 'SELECT chatcrypt.decrypt(1, 9, chatcrypt.encrypt(1, 9, repeat($$long $$, 1000)))'), 'long ' x 1000, 'seals and opens');
+	is(answer($session, 'SELECT chatcrypt.decrypt(1, 9, chatcrypt.encrypt(1, 9, repeat($$long $$, 1000)))'), 'long ' x 1000,
+		'a session seals and opens for chat 1');
 	is(answer($other, read_chat(3)), 'body 3', 'another session opens chat 3');
 	return ($session, $pid, $other);
 }
 
-# A key that is made passes through the session's own memory.
+# A key that is made passes through the memory of the session.
 sub new_chats
 {
 	my ($session) = @_;
 	is(answer($session, 'SELECT chatcrypt.number_of(chatcrypt.create_chat(21))'), '21', 'a session makes a chat');
 	is(answer($session, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(21), chatcrypt.to_uuid(21), 'body 21')}),
-		'', 'and writes into it');
-	is(answer($session, 'SELECT chatcrypt.create_chats(ARRAY[22, 23])'), '2', 'and makes two at once');
+		'', 'a session writes into the new chat');
+	is(answer($session, 'SELECT chatcrypt.create_chats(ARRAY[22, 23])'), '2',
+		'a session makes two chats at once');
 	is(answer($session, q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(22), chatcrypt.to_uuid(22), 'body 22')}),
-		'', 'and writes into one of them');
+		'', 'a session writes into one of the two new chats');
 	return;
 }
 
@@ -171,7 +174,8 @@ sub recovered
 {
 	my ($name) = @_;
 	ok(wait_until(30, sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 }), "$name: the cluster recovers");
-	is($node->safe_psql('postgres', 'SELECT entries FROM chatcrypt.cache_status'), '0', "$name: with an empty key cache");
+	is($node->safe_psql('postgres', 'SELECT entries FROM chatcrypt.cache_status'), '0',
+		"$name: the key cache is empty after recovery");
 	return;
 }
 
@@ -200,8 +204,9 @@ CONF
 			answer($fresh, "SET my.marker = '$marker'");
 			my ($said, $file) = gcore_after_kms($fresh, $statement, $function, 'cold');
 			is($said, $wanted, "a session that was cold $does");
-			ok(defined $file, 'and its memory is seen once it has the keys');
-			is(found_in($file, $keys), 'the marker', 'which are in no place that a core would hold');
+			ok(defined $file, 'a core of a session that has just got keys is written');
+			is(found_in($file, $keys), 'the marker',
+				'a core of a session that has just got keys has the marker and no key');
 			eval { $fresh->quit };
 			make_cold($node);
 		}
@@ -213,21 +218,25 @@ CONF
 	if (may_attach())
 	{
 		my $all = gcore($pid, "all-$huge", 1);
-		ok(defined $all, "$title: a dump that leaves nothing out");
+		ok(defined $all, "$title: a dump that leaves nothing out is written");
 		my $found = found_in($all, $keys);
-		like($found, qr/\Q$_\E/, "$title: has the $_")
+		like($found, qr/\Q$_\E/, "$title: a dump that leaves nothing out has the $_")
 		  foreach (map { "DEK of chat $_" } 1 .. 3), 'inner state of K(message) of chat 1', 'outer state of K(commit) of chat 2', 'marker';
-		unlike($found, qr/state of K\(\w+\) of chat 3/, "$title: and no state of a chat that the session did not open");
-		unlike($found, qr/PRK|(?<!state of )K\(|key of a message|wrapping|master/, "$title: nor anything that nobody needs any more");
-		is(found_in(gcore($pid, "usual-$huge", 0), $keys), 'the marker', "$title: an ordinary dump by gdb has none of them");
+		unlike($found, qr/state of K\(\w+\) of chat 3/,
+			"$title: a dump that leaves nothing out has no state of a chat that the session did not open");
+		unlike($found, qr/PRK|(?<!state of )K\(|key of a message|wrapping|master/,
+			"$title: a dump that leaves nothing out has no key that is not needed any more");
+		is(found_in(gcore($pid, "usual-$huge", 0), $keys), 'the marker',
+			"$title: an ordinary dump by gdb has the marker and no key");
 	}
 
-	# A session that crashes, and has made keys before.
+	# A session that crashes after it has made keys.
 	new_chats($session);
 	$keys = description();
 	my $core = core_of($pid, "backend-$huge");
-	ok(defined $core && -s $core, "$title: the core of a session");
-	is(found_in($core, $keys), 'the marker', "$title: has no key");
+	ok(defined $core && -s $core, "$title: a session leaves a core");
+	is(found_in($core, $keys), 'the marker',
+		"$title: the core of a session has the marker and no key");
 	recovered($title);
 
 	# The worker.
@@ -238,17 +247,19 @@ CONF
 	is(core_of($worker, "worker-core-$huge"), undef, "$title: the worker leaves no core");
 	recovered("$title, worker");
 
-	# The postmaster, from which all have inherited the cache.
+	# The postmaster, from which all processes inherit the cache.
 	eval { $_->quit } foreach $session, $other;
 	($session, $pid, $other) = sessions_with_keys();
 	$worker = worker_pid($node);
 	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
 	$core = core_of($postmaster, "postmaster-$huge");
-	ok(defined $core && -s $core, "$title: the core of the postmaster");
-	is(found_in($core, $keys), 'the marker', "$title: has no key");
-	ok(wait_until(10, sub { !kill 0, $worker }), "$title: the worker does not outlive it");
+	ok(defined $core && -s $core, "$title: the postmaster leaves a core");
+	is(found_in($core, $keys), 'the marker',
+		"$title: the core of the postmaster has the marker and no key");
+	ok(wait_until(10, sub { !kill 0, $worker }),
+		"$title: the worker does not outlive the postmaster");
 	eval { $_->quit } foreach $session, $other;
-	ok(!core_files(), "$title: and no other core is about");
+	ok(!core_files(), "$title: no other core is left");
 	$node->stop('immediate', fail_ok => 1);
 	unlink glob "$folder/*-$huge";
 }

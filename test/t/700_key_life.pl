@@ -1,5 +1,5 @@
-# Whatever moment the server dies at, in rotate_due, rewrap and move_kms_key: every key opens, every
-# message reads, no history has a gap, and the same call once more does the rest.
+# At whatever moment the server dies in rotate_due, rewrap and move_kms_key: every key opens, every
+# message reads, no history has a gap, and calling it once more does the rest.
 use strict;
 use warnings;
 use Chatcrypt::FaultProxy;
@@ -35,7 +35,7 @@ sub value { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
 
 my @children;
 
-# A psql that runs on by itself, until its statement or its server ends.
+# A psql that runs in the background, until its statement or its server ends.
 sub background
 {
 	my ($sql) = @_;
@@ -55,7 +55,7 @@ sub waits_for
 	};
 }
 
-# Holds something that the call will want, and says when the call has come to it.
+# Holds a lock that the call will need, and tells when the call waits for it.
 sub holder
 {
 	my ($sql, $event) = @_;
@@ -67,7 +67,7 @@ sub holder
 	};
 }
 
-# Places to stop at.  Each makes what stops there, and gives a question: has the call come to it?
+# Places to stop at.  Each sets up the obstacle, and returns a question: has the call come to it?
 sub in_kms
 {
 	my ($path) = @_;
@@ -78,7 +78,7 @@ sub in_kms
 	};
 }
 
-# Stops at the first try of a key at the KMS otherwise: lets these pass.
+# Lets this many requests pass first: the first ones are the trial of the key at the KMS.
 sub in_kms_after
 {
 	my ($path, $skip) = @_;
@@ -102,7 +102,8 @@ sub before_commit
 	};
 }
 
-# In the WAL, and not told yet: it waits for a synchronous standby, and there is none.
+# In the WAL, but not yet reported to the client: the commit waits for a synchronous standby, and
+# there is none.
 sub after_commit
 {
 	return sub {
@@ -115,8 +116,8 @@ sub after_commit
 
 my $deaths = 0;
 
-# By turns: the whole server, without a shutdown; and the calling backend, after which the
-# server starts itself again.
+# By turns: the whole server, without a shutdown; and the calling backend, after which the server
+# restarts itself.
 sub die_now
 {
 	if ($deaths++ % 2)
@@ -147,7 +148,7 @@ sub recover
 	return;
 }
 
-# Nothing is lost, whatever of it was done.
+# Nothing is lost, however much of the call was done.
 sub check_everything
 {
 	my ($where) = @_;
@@ -164,19 +165,19 @@ sub check_everything
 	return;
 }
 
-# Calls, stops at the place, dies there, and looks at what is left.
+# Makes the call, waits until it stops at the place, ends it there, and checks what is left.
 sub dies
 {
 	my ($where, $call, $place, $done, $expected) = @_;
 	my $reached = $place->();
 	my $child = background("CALL $call");
-	if (!ok(wait_until(60, $reached), "$where: stopped there"))
+	if (!ok(wait_until(60, $reached), "$where: the call has stopped there"))
 	{
 		diag("$child->{output}$child->{error}");
 	}
 	die_now();
 	recover();
-	is(value($done), $expected, "$where: what was done");
+	is(value($done), $expected, "$where: as much as expected was done");
 	check_everything($where);
 	return;
 }
@@ -199,7 +200,8 @@ foreach my $stop (@rotations)
 	$before = value($rotated);
 	dies($where, q{chatcrypt.rotate_due(max_age => '0')}, $place, $rotated, $before + $done);
 }
-is(value(q{CALL chatcrypt.rotate_due(max_age => '0')}), "$CHATS|0", 'rotate_due, once more: all of them');
+is(value(q{CALL chatcrypt.rotate_due(max_age => '0')}), "$CHATS|0",
+	'rotate_due, called once more, rotates every chat');
 check_everything('rotate_due, once more');
 
 # ---------- rewrap ----------
@@ -222,15 +224,19 @@ foreach my $stop (@rewraps)
 	my $at_version = "SELECT coalesce(sum(data_keys), 0) FROM chatcrypt.kms_key_usage() WHERE key_version = $version";
 	dies($where, "chatcrypt.rewrap(kms_key => '$other')", $place, $at_version, $done);
 	$proxy->reset;
-	is(value("CALL chatcrypt.rewrap(kms_key => '$other')"), ($keys - $done) . '|0', "$where: once more does the rest");
-	cmp_ok($proxy->requests('/rewrap/'), '<=', ($keys - $done) / 200 + 1, "$where: in large calls");
-	cmp_ok($proxy->requests('/decrypt/'), '<=', ($keys - $done) / 200 + 2, "$where: with as large ones to check");
-	is(value($at_version), $keys, "$where: and that is all");
+	is(value("CALL chatcrypt.rewrap(kms_key => '$other')"), ($keys - $done) . '|0',
+		"$where: a call once more does the rest");
+	cmp_ok($proxy->requests('/rewrap/'), '<=', ($keys - $done) / 200 + 1,
+		"$where: the call once more re-wraps in large batches");
+	cmp_ok($proxy->requests('/decrypt/'), '<=', ($keys - $done) / 200 + 2,
+		"$where: the call once more checks in large batches");
+	is(value($at_version), $keys,
+		"$where: every key is at the new version after the call once more");
 }
 check_everything('rewrap, once more');
 $bao->cli('write', 'transit/keys/other/config', "min_decryption_version=$version");
 $node->restart;
-check_everything('the old versions of the key shut off');
+check_everything('with the old versions below the minimum');
 
 # ---------- move_kms_key ----------
 
@@ -250,9 +256,11 @@ foreach my $stop (@moves)
 	my ($where, $place, $done) = @$stop;
 	my $moved = "SELECT count(*) FROM chatcrypt.dek WHERE kms_key = '$to'";
 	dies($where, "chatcrypt.move_kms_key('$from', '$to')", $place, $moved, $done);
-	is(value("CALL chatcrypt.move_kms_key('$from', '$to')"), ($keys - $done) . '|0', "$where: once more does the rest");
-	is(value($moved), $keys, "$where: and that is all");
-	is(value(q{SELECT kms_key FROM chatcrypt.tenant WHERE tenant = 't'}), $to, "$where: the tenant's key too");
+	is(value("CALL chatcrypt.move_kms_key('$from', '$to')"), ($keys - $done) . '|0',
+		"$where: a call once more does the rest");
+	is(value($moved), $keys, "$where: every key is moved after the call once more");
+	is(value(q{SELECT kms_key FROM chatcrypt.tenant WHERE tenant = 't'}), $to,
+		"$where: the key of the tenant is moved too");
 	($from, $to) = ($to, $from);
 }
 check_everything('move_kms_key, once more');
