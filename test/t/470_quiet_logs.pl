@@ -108,8 +108,7 @@ is(scalar(grep { /^28000 ERROR:  could not make .*"vault:transit\/other"/ } new_
 
 # An error that was caught, and is raised again after another one.
 $node->safe_psql('postgres', 'UPDATE chatcrypt.dek SET encrypted_dek = set_byte(encrypted_dek, 40, get_byte(encrypted_dek, 40) # 1) WHERE chat_id = chatcrypt.to_uuid(397)');
-like(failure($node, <<'SQL'), qr/^55000 could not unwrap/,
-	'an error that is raised again after another one is that of the first');
+like(failure($node, <<'SQL'), qr/^55000 could not unwrap/, 'an error that is raised again is the first one');
 DO $$
 BEGIN
 	PERFORM body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(397);

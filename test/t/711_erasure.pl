@@ -1,5 +1,5 @@
-# What docs/erasure.md promises, held against a key service that trims the versions of a key: a
-# dump from before the erasure opens nothing afterwards, and what was to survive does.
+# What docs/erasure.md promises, tested with a key service that trims the versions of a key: a dump
+# from before the erasure opens nothing afterwards, and what was to survive does open.
 use strict;
 use warnings;
 use Chatcrypt::OpenBao;
@@ -24,16 +24,18 @@ sub dump_to
 {
 	my ($name) = @_;
 	my $file = $node->basedir . "/$name.sql";
-	command_ok([ 'pg_dump', '--file', $file, $node->connstr('postgres') ], "a dump: $name");
+	command_ok([ 'pg_dump', '--file', $file, $node->connstr('postgres') ],
+		"the database is dumped: $name");
 	return;
 }
 
-# What of the three chats reads in a database that was made of a dump.
+# Which of the three chats can be read in a database that was restored from a dump.
 sub readable_in
 {
 	my ($name) = @_;
 	$node->safe_psql('postgres', "CREATE DATABASE $name");
-	command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . "/$name.sql", $node->connstr($name) ], "restored: $name");
+	command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . "/$name.sql", $node->connstr($name) ],
+		"the dump is restored: $name");
 	return readable($name);
 }
 
@@ -47,37 +49,42 @@ sub readable
 }
 
 dump_to('before');
-is(readable('postgres'), '1 2 3', 'all is readable');
+is(readable('postgres'), '1 2 3', 'all chats can be read before the erasure');
 
-# A chat is shredded: here it is gone, in the dump it is not.
+# A chat is shredded: it is gone in the database, but not in the dump.
 $node->safe_psql('postgres', q{SELECT chatcrypt.shred_chat(1, 'irreversible')});
-is(readable('postgres'), '2 3', 'what is shredded does not read');
-is(readable_in('before'), '1 2 3', 'a dump from before brings it back, as long as the key service has the key version');
+is(readable('postgres'), '2 3', 'a shredded chat cannot be read');
+is(readable_in('before'), '1 2 3',
+	'a dump from before brings the chat back, as long as the key service has the key version');
 $node->safe_psql('postgres', 'DROP DATABASE before');
 
-# A new version of the tenant's key, the survivors under it, the old one trimmed.
+# A new version of the key of the tenant; the surviving chat is re-wrapped, and the old version
+# trimmed.
 $bao->cli('write', '-f', 'transit/keys/acme/rotate');
-is(ask($node, q{CALL chatcrypt.rewrap(tenant => 'acme')}), '1|0', 'the survivor is re-wrapped');
+is(ask($node, q{CALL chatcrypt.rewrap(tenant => 'acme')}), '1|0',
+	'the surviving chat of the tenant is re-wrapped');
 is(ask($node, "SELECT string_agg(key_version::text, ' ') FROM chatcrypt.kms_key_usage() WHERE kms_key = '$acme'"),
-	'2', 'nothing needs the old version');
+	'2', 'no data key needs the old version of the key');
 dump_to('after');
 $bao->cli('write', 'transit/keys/acme/config', 'min_decryption_version=2', 'min_encryption_version=2');
 $bao->cli('write', 'transit/keys/acme/trim', 'min_available_version=2');
 $node->restart;
-is(readable('postgres'), '2 3', 'the survivors read on, with cold caches too');
-is(readable_in('before'), '3', 'of the dump from before, nothing of the tenant opens');
-is(readable_in('after'), '2 3', 'a dump from after the re-wrapping is whole');
+is(readable('postgres'), '2 3', 'the surviving chats can be read with cold caches');
+is(readable_in('before'), '3', 'no chat of the tenant can be read from the dump from before');
+is(readable_in('after'), '2 3',
+	'every surviving chat can be read from a dump from after the re-wrapping');
 
-# A tenant as a whole: its key.
+# A whole tenant is erased by its key.
 $bao->cli('write', 'transit/keys/acme/config', 'deletion_allowed=true');
 $bao->cli('delete', 'transit/keys/acme');
 $node->restart;
-is(readable('postgres'), '3', 'without its key the tenant is gone');
-is(readable('after'), '3', 'from dumps as well');
+is(readable('postgres'), '3', 'no chat of the tenant can be read without its key');
+is(readable('after'), '3', 'no chat of the tenant can be read from a dump without its key');
 is(ask($node, q{SELECT DISTINCT split_part(reason, ':', 1) FROM chatcrypt.verify_chat(2)}), 'key not unwrapped',
-	'verification says why');
+	'verify_chat() says why a chat does not open');
 
-# The key goes with the last message that needs it, and with it what vacuum and WAL still hold.
+# A key is destroyed with the last message that needs it, and so is what dead rows and WAL still
+# hold.
 $node->safe_psql('postgres', <<'SQL');
 SELECT chatcrypt.create_chat(4);
 UPDATE chatcrypt.chat SET retention = '1 day', rotate_after = '1 hour', external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(4);
@@ -89,8 +96,9 @@ my $envelope = $node->safe_psql('postgres', 'SELECT encrypted_message FROM chatc
 $node->safe_psql('postgres', 'SELECT pg_sleep(1.1)');
 $node->safe_psql('postgres', "CALL chatcrypt.$_") foreach 'rotate_due()', 'apply_retention()', 'purge_unused_keys()';
 is($node->safe_psql('postgres', 'SELECT dek_version, state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(4) ORDER BY 1'),
-	"1|destroyed\n2|active", 'by policies alone, the key went with its last message');
-like(ask($node, "SELECT chatcrypt.decrypt(4, 4, '$envelope')"), qr/version 1 was destroyed/, 'and what was kept of it elsewhere does not open');
+	"1|destroyed\n2|active", 'by policies alone, a key is destroyed with its last message');
+like(ask($node, "SELECT chatcrypt.decrypt(4, 4, '$envelope')"), qr/version 1 was destroyed/,
+	'an envelope that was kept elsewhere does not open after its key was destroyed');
 
 $node->stop;
 $bao->stop;

@@ -1,4 +1,4 @@
-# The sealed history of keys: what it tells, where its key goes, and dumps.
+# The sealed history of keys: its notifications, the KMS key of its own key, and dumps.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -13,7 +13,7 @@ use Test::More;
 my $node = Chatcrypt::Test->start('chain');
 my $problems = 'SELECT count(*) FROM chatcrypt.verify_events()';
 
-# Whoever listens learns which events were sealed, and the head of the chain.
+# A session that listens learns which events were sealed, and the head of the chain.
 my $listener = session($node);
 answer($listener, 'LISTEN chatcrypt_key_event');
 
@@ -27,15 +27,17 @@ $node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(1), chatcrypt.create
 	UPDATE chatcrypt.tenant SET rotate_on_removal = true WHERE tenant = 'Zürich'});
 is(ask($node, 'SELECT chatcrypt.seal_events()'), '2', 'two events are sealed');
 my @said = notifications();
-is(scalar(@said), 1, 'one notification');
+is(scalar(@said), 1, 'sealing sends one notification');
 is(ask($node, "SELECT seal_id, event_ids, encode(mac, 'hex') FROM chatcrypt.event_seal"),
-	"$said[0]{seal}|$said[0]{events}|$said[0]{mac}", 'with the seal in it');
-is(ask($node, "SELECT count(*) FROM chatcrypt.verify_events('\\x$said[0]{mac}')"), '0', 'whose MAC can be asked for');
-is(ask($node, "SELECT count(*) FROM chatcrypt.verify_events('\\x00')"), '1', 'and another not');
+	"$said[0]{seal}|$said[0]{events}|$said[0]{mac}", 'the notification holds the seal');
+is(ask($node, "SELECT count(*) FROM chatcrypt.verify_events('\\x$said[0]{mac}')"), '0',
+	'verify_events() finds the MAC of the notification');
+is(ask($node, "SELECT count(*) FROM chatcrypt.verify_events('\\x00')"), '1',
+	'verify_events() reports a MAC that is not in the chain');
 ask($node, 'BEGIN; SELECT chatcrypt.rotate_chat(1); SELECT chatcrypt.seal_events(); ROLLBACK');
-is(scalar(notifications()), 0, 'what is rolled back is not told');
+is(scalar(notifications()), 0, 'a seal that is rolled back sends no notification');
 
-# Somebody who has docs/format.md and the master key alone opens it.
+# A program that has docs/format.md and the master key alone opens the chain.
 $node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(1); SELECT chatcrypt.seal_events()');
 my $held = ask($node, q{SELECT jsonb_build_object('deployment', replace(deployment_id::text, '-', ''),
 		'wrapped', encode(encrypted_key, 'hex'), 'kcv', encode(kcv, 'hex'),
@@ -47,58 +49,80 @@ my $held = ask($node, q{SELECT jsonb_build_object('deployment', replace(deployme
 my $opened = '';
 IPC::Run::run([ '/usr/bin/python3', '-B', dirname($INC{'Chatcrypt/Test.pm'}) . '/../../../reference/open_chain.py', keys_of($node) . '/main.key' ],
 	'<', \$held, '>', \$opened);
-is($opened, "kcv True\nseal 1 True\nseal 2 True\n", 'a second implementation unwraps the key of the chain and makes the same seals');
+is($opened, "kcv True\nseal 1 True\nseal 2 True\n",
+	'a second implementation unwraps the key of the chain and computes the same seals');
 notifications();
 
 $node->safe_psql('postgres', q{INSERT INTO chatcrypt.key_event (event_id, event) SELECT n * 2, 'hand_out' FROM generate_series(1001, 31000) AS n});
-is(ask($node, 'SELECT chatcrypt.seal_events(100000)'), '30000', 'a seal with many gaps');
+is(ask($node, 'SELECT chatcrypt.seal_events(100000)'), '30000',
+	'30,000 events with gaps between their ids are sealed');
 @said = notifications();
-is($said[0]{events}, undef, 'leaves the ids out of its notification');
-is(ask($node, $problems), '0', 'and is as good');
-is(ask($node, q{SET statement_timeout = '10s'; SELECT chatcrypt.seal_events()}), '0', 'nor does the next round read the table for each gap');
+is($said[0]{events}, undef, 'the notification of a seal with many gaps leaves out the ids');
+is(ask($node, $problems), '0', 'a seal with many gaps verifies');
+is(ask($node, q{SET statement_timeout = '10s'; SELECT chatcrypt.seal_events()}), '0',
+	'the next call after a seal with many gaps does not read the table for each gap');
 $listener->quit;
 
-# Without the KMS nothing is sealed or verified, in words; and nothing is asked where there is nothing to seal.
+# Without the KMS nothing is sealed or verified, and the error says so; nothing is requested where
+# there is nothing to seal.
 $node->restart;
 hide_keys($node);
-is(ask($node, 'SELECT chatcrypt.seal_events()'), '0', 'nothing to seal needs no KMS');
+is(ask($node, 'SELECT chatcrypt.seal_events()'), '0',
+	'seal_events() needs no KMS where there is nothing to seal');
 $node->safe_psql('postgres', q{UPDATE chatcrypt.tenant SET retention = '1 year'});
-like(ask($node, 'SELECT chatcrypt.seal_events()'), qr/^ERROR:  could not unwrap the key of the event chain$/, 'no seal without the KMS');
-like(ask($node, $problems), qr/^ERROR:  could not unwrap the key of the event chain$/, 'nor a verification');
+like(ask($node, 'SELECT chatcrypt.seal_events()'), qr/^ERROR:  could not unwrap the key of the event chain$/,
+	'seal_events() fails without the KMS');
+like(ask($node, $problems), qr/^ERROR:  could not unwrap the key of the event chain$/,
+	'verify_events() fails without the KMS');
 show_keys($node);
-is(ask($node, 'SELECT chatcrypt.seal_events() > 0'), 't', 'and with it again there is one');
+is(ask($node, 'SELECT chatcrypt.seal_events() > 0'), 't',
+	'seal_events() seals when the KMS is back');
 
-# Another KMS key, and the old one gone.
+# Another KMS key, and the old one is removed.
 make_key(keys_of($node), 'second');
 $node->append_conf('postgresql.conf', "chatcrypt.default_kms_key = 'local:second'\n");
 $node->reload;
-ok($node->poll_query_until('postgres', q{SELECT current_setting('chatcrypt.default_kms_key') = 'local:second'}), 'another default');
-is(ask($node, 'SELECT kms_key FROM chatcrypt.event_chain'), 'local:main', 'leaves the key where it was');
+ok($node->poll_query_until('postgres', q{SELECT current_setting('chatcrypt.default_kms_key') = 'local:second'}),
+	'another default KMS key is set');
+is(ask($node, 'SELECT kms_key FROM chatcrypt.event_chain'), 'local:main',
+	'another default KMS key leaves the key of the chain where it was');
 my $kcv = ask($node, 'SELECT kcv FROM chatcrypt.event_chain');
-is(ask($node, 'SELECT chatcrypt.move_event_key()'), 't', 'until it is moved');
-is(ask($node, 'SELECT kms_key, kcv FROM chatcrypt.event_chain'), "local:second|$kcv", 'and is the same');
+is(ask($node, 'SELECT chatcrypt.move_event_key()'), 't',
+	'move_event_key() moves the key of the chain');
+is(ask($node, 'SELECT kms_key, kcv FROM chatcrypt.event_chain'), "local:second|$kcv",
+	'the moved key of the chain is the same key');
 rename keys_of($node) . '/main.key', keys_of($node) . '/main.key.gone' or die "main.key: $!";
 $node->restart;
-is(ask($node, $problems), '0', 'the old KMS key is not needed any more');
-is(ask($node, 'SELECT chatcrypt.seal_events()'), '1', 'for the move itself either');
+is(ask($node, $problems), '0', 'verify_events() does not need the old KMS key any more');
+is(ask($node, 'SELECT chatcrypt.seal_events()'), '1',
+	'seal_events() seals the event of the move without the old KMS key');
 
-# A dump carries the chain, into another cluster and another encoding.
+# A dump carries the chain into another cluster and another encoding.
 my $dump = $node->basedir . '/dump.sql';
-$node->command_ok([ 'pg_dump', '--file', $dump, $node->connstr('postgres') ], 'a dump');
+$node->command_ok([ 'pg_dump', '--file', $dump, $node->connstr('postgres') ],
+	'the database is dumped');
 my $mac = ask($node, 'SELECT mac FROM chatcrypt.event_seal ORDER BY seal_id DESC LIMIT 1');
 my $other = Chatcrypt::Test->start('other', extension => 0, keys => keys_of($node), conf => "chatcrypt.default_kms_key = 'local:second'\n");
 $other->safe_psql('postgres', q{CREATE DATABASE restored ENCODING 'LATIN1' TEMPLATE template0});
-$other->command_ok([ 'psql', '--no-psqlrc', '--quiet', '--set=ON_ERROR_STOP=1', '--file', $dump, $other->connstr('restored') ], 'is restored');
-is(ask($other, "SELECT count(*) FROM chatcrypt.verify_events('$mac')", 'restored'), '0', 'and the chain is whole');
-is(ask($other, 'SELECT chatcrypt.seal_events()', 'restored'), '0', 'nothing in it is sealed twice');
-is(ask($other, q{UPDATE chatcrypt.tenant SET retention = '2 years'}, 'restored'), '', 'new events');
-is(ask($other, 'SELECT chatcrypt.seal_events()', 'restored'), '2', 'go on in it');
-is(ask($other, $problems, 'restored'), '0', 'although transactions count anew there');
-is(ask($other, 'SELECT count(DISTINCT system_id) FROM chatcrypt.event_seal', 'restored'), '2', 'and the seals say which cluster');
+$other->command_ok([ 'psql', '--no-psqlrc', '--quiet', '--set=ON_ERROR_STOP=1', '--file', $dump, $other->connstr('restored') ],
+	'the dump is restored into another cluster');
+is(ask($other, "SELECT count(*) FROM chatcrypt.verify_events('$mac')", 'restored'), '0',
+	'the restored chain verifies');
+is(ask($other, 'SELECT chatcrypt.seal_events()', 'restored'), '0',
+	'no event of the restored database is sealed twice');
+is(ask($other, q{UPDATE chatcrypt.tenant SET retention = '2 years'}, 'restored'), '',
+	'an event is written in the restored database');
+is(ask($other, 'SELECT chatcrypt.seal_events()', 'restored'), '2',
+	'new events of the restored database are sealed');
+is(ask($other, $problems, 'restored'), '0',
+	'the chain verifies, although transaction ids begin anew in the other cluster');
+is(ask($other, 'SELECT count(DISTINCT system_id) FROM chatcrypt.event_seal', 'restored'), '2',
+	'the seals say which cluster made them');
 is(ask($other, q{SET client_encoding = 'UTF8'; SET session_replication_role = replica;
 	UPDATE chatcrypt.key_event SET tenant = 'Zurich' WHERE tenant = 'Zürich' AND detail ~ 'removal'}, 'restored'), '',
-	'what is changed there');
-is(ask($other, 'SELECT problem FROM chatcrypt.verify_events()', 'restored'), 'altered', 'shows');
+	'an event is changed in the restored database');
+is(ask($other, 'SELECT problem FROM chatcrypt.verify_events()', 'restored'), 'altered',
+	'verify_events() reports the changed event');
 
 $_->stop foreach $node, $other;
 done_testing();

@@ -1,4 +1,4 @@
-# The maintenance worker: what it does by itself, what it survives, and what it says of it.
+# The maintenance worker: what it does by itself, what it survives, and what it reports.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -35,13 +35,13 @@ sub set
 	return;
 }
 
-# Waits for the end of a round that has not begun yet.
+# Waits until a round that has not begun yet has ended.
 sub another_round
 {
 	my ($database) = @_;
 	my $runs = status('runs', 'round', $database) || 0;
 	ok(wait_until(30, sub { status('last_success > last_start AND runs > ' . ($runs + 1), 'round', $database) eq 't' }),
-		'another round');
+		"another round of maintenance of $database ends");
 	return;
 }
 
@@ -52,7 +52,7 @@ sub processes
 	return map { /^\s*(\d+)/ } grep { /chatcrypt maintenance$name/ } split /\n/, `ps -o pid=,args= --ppid $postmaster`;
 }
 
-# seal_events of a database becomes a procedure with this body.
+# Replaces seal_events of a database by a procedure with this body.
 sub replace_task
 {
 	my ($database, $body) = @_;
@@ -77,56 +77,73 @@ SQL
 	return;
 }
 
-# Nothing happens unless it is asked for.
+# Nothing happens unless it is configured.
 is(ask($node, 'SELECT count(*) FROM chatcrypt.maintenance_status'), '0', 'no database is maintained by default');
-is(scalar(processes($node, ' launcher')), 1, 'there is a launcher');
+is(scalar(processes($node, ' launcher')), 1, 'the launcher runs');
 
-# A list: one database that is there, one that is not, one with an odd name, one without chatcrypt.
+# A list: one database that exists, one that does not, one with an odd name, one without chatcrypt.
 like(ask($node, q{ALTER SYSTEM SET chatcrypt.maintenance_databases = 'a,,b'}),
-	qr/invalid value for parameter "chatcrypt.maintenance_databases"/, 'a list that is none is refused');
+	qr/invalid value for parameter "chatcrypt.maintenance_databases"/,
+		'a value of maintenance_databases that is no list is refused');
 $node->safe_psql('postgres', 'CREATE DATABASE "Odd, name"; CREATE DATABASE plain');
 $node->safe_psql('Odd, name', 'CREATE EXTENSION chatcrypt; SELECT chatcrypt.create_chat(1)');
 $node->safe_psql('postgres', 'SELECT chatcrypt.create_chat(1)');
 set('chatcrypt.maintenance_databases', q{'POSTGRES, missing, "Odd, name", plain'});
-becomes(qr/^1$/, 'events are sealed', 'items', 'seal_events');
-becomes(qr/^1$/, 'in a database with an odd name', 'items', 'seal_events', 'Odd, name');
-is(ask($node, 'SELECT count(*) FROM chatcrypt.verify_events()', $_), '0', "the chain of $_ is whole") foreach 'postgres', 'Odd, name';
-becomes(qr/could not connect: see the server log/, 'one that is not there', 'last_error', 'round', 'missing');
-like(slurp_file($node->logfile), qr/FATAL:  database "missing" does not exist/, 'is in the log');
-becomes(qr/does not have the extension chatcrypt/, 'one without chatcrypt', 'last_error', 'round', 'plain');
-becomes(qr/^[2-9]$/, 'is tried again', 'failures', 'round', 'missing');
-is(status('last_success IS NULL AND next_due - last_error_at BETWEEN $$2s$$ AND $$600s$$', 'round', 'missing'), 't', 'later each time');
+becomes(qr/^1$/, 'events are sealed', 'items', 'events are sealed in postgres');
+becomes(qr/^1$/, 'in a database with an odd name', 'items', 'seal_events',
+	'events are sealed in a database with an odd name');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.verify_events()', $_), '0', "the chain of $_ verifies") foreach 'postgres', 'Odd, name';
+becomes(qr/could not connect: see the server log/, 'one that is not there', 'last_error', 'round',
+	'a database that does not exist: the status says that it could not connect');
+like(slurp_file($node->logfile), qr/FATAL:  database "missing" does not exist/,
+	'a database that does not exist: the log says so');
+becomes(qr/does not have the extension chatcrypt/, 'one without chatcrypt', 'last_error', 'round',
+	'a database without chatcrypt: the status says so');
+becomes(qr/^[2-9]$/, 'is tried again', 'failures', 'round',
+	'a database that does not exist is tried again');
+is(status('last_success IS NULL AND next_due - last_error_at BETWEEN $$2s$$ AND $$600s$$', 'round', 'missing'), 't',
+	'a database that does not exist is tried again later each time');
 another_round();
-is(status('failures || last_error', 'round'), '', 'which does not hold up the others');
-is(status('items', 'seal_events'), '1', 'nothing is sealed where there is nothing new');
+is(status('failures || last_error', 'round'), '',
+	'databases with errors do not hold up the others');
+is(status('items', 'seal_events'), '1', 'nothing is sealed where there are no new events');
 $node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(1)');
-becomes(qr/^2$/, 'what is new is', 'items', 'seal_events');
+becomes(qr/^2$/, 'what is new is', 'items', 'new events are sealed');
 $node->safe_psql('plain', 'CREATE EXTENSION chatcrypt; SELECT chatcrypt.create_chat(1)');
-becomes(qr/^1$/, 'chatcrypt can come later', 'items', 'seal_events', 'plain');
+becomes(qr/^1$/, 'chatcrypt can come later', 'items', 'seal_events',
+	'a database is maintained as soon as chatcrypt is created in it');
 
-# Between rounds nobody is connected.
-is(ask($node, 'DROP DATABASE "Odd, name"'), '', 'DROP DATABASE');
-is(ask($node, 'SET chatcrypt.allow_drop = on; DROP EXTENSION chatcrypt', 'plain'), '', 'DROP EXTENSION');
-becomes(qr/could not connect/, 'a database that was dropped', 'last_error', 'round', 'Odd, name');
-becomes(qr/does not have the extension/, 'an extension that was dropped', 'last_error', 'round', 'plain');
+# Between rounds the worker is connected to no database.
+is(ask($node, 'DROP DATABASE "Odd, name"'), '', 'DROP DATABASE works between rounds');
+is(ask($node, 'SET chatcrypt.allow_drop = on; DROP EXTENSION chatcrypt', 'plain'), '',
+	'DROP EXTENSION works between rounds');
+becomes(qr/could not connect/, 'a database that was dropped', 'last_error', 'round',
+	'the status says that a dropped database could not be connected to');
+becomes(qr/does not have the extension/, 'an extension that was dropped', 'last_error', 'round',
+	'the status says that a dropped extension is missing');
 another_round();
-is(ask($node, 'DROP DATABASE plain'), '', 'DROP DATABASE once more');
+is(ask($node, 'DROP DATABASE plain'), '', 'DROP DATABASE works between rounds once more');
 
-# A task that fails: in words, later each time, and no other task or round with it.
+# A task that fails: the error is shown, it is tried later each time, and affects no other task or
+# round.
 set('chatcrypt.maintenance_databases', q{'postgres'});
 $node->safe_psql('postgres', 'CREATE TABLE mark (what text, who text DEFAULT current_user)');
 replace_task('postgres', q{INSERT INTO public.mark VALUES ('committed'); COMMIT; INSERT INTO public.mark VALUES ('not'); RAISE EXCEPTION 'no luck' USING DETAIL = 'Today.';});
 becomes(qr/^no luck: Today\.$/, 'a task that fails says why', 'last_error', 'seal_events');
-like(ask($node, q{SELECT string_agg(DISTINCT what, ' ') FROM mark}), qr/^committed$/, 'what it committed stays, and no more');
-becomes(qr/^[2-9]$/, 'it is tried again', 'failures', 'seal_events');
-is(status('next_due - last_error_at >= $$4s$$', 'seal_events'), 't', 'later each time');
+like(ask($node, q{SELECT string_agg(DISTINCT what, ' ') FROM mark}), qr/^committed$/,
+	'what a failed task committed stays, and nothing else');
+becomes(qr/^[2-9]$/, 'it is tried again', 'failures', 'a failed task is tried again');
+is(status('next_due - last_error_at >= $$4s$$', 'seal_events'), 't',
+	'a failed task is tried again later each time');
 another_round();
-like(slurp_file($node->logfile), qr/ERROR:  no luck\n.*DETAIL:  Today\.\n.*CONTEXT:.*\n.*STATEMENT:  CALL chatcrypt\.seal_events\(\)/, 'and is logged');
+like(slurp_file($node->logfile), qr/ERROR:  no luck\n.*DETAIL:  Today\.\n.*CONTEXT:.*\n.*STATEMENT:  CALL chatcrypt\.seal_events\(\)/,
+	'the error of a failed task is logged');
 my ($code, $out, $err) = $node->psql('postgres', 'CALL chatcrypt.run_maintenance()');
-is($code, 0, 'run_maintenance() comes to its end');
-like($err, qr/WARNING:  maintenance task seal_events: no luck: Today\./, 'and warns of it');
+is($code, 0, 'run_maintenance() completes when a task fails');
+like($err, qr/WARNING:  maintenance task seal_events: no luck: Today\./,
+	'run_maintenance() warns of a failed task');
 
-# A task that takes long: shown, canceled, ended.
+# A task that takes long: it is shown, canceled, and terminated.
 sub replace_by_sleep
 {
 	$node->safe_psql('postgres', q{CREATE OR REPLACE PROCEDURE chatcrypt.seal_events() LANGUAGE plpgsql AS $$ BEGIN
@@ -137,48 +154,58 @@ replace_by_sleep();
 my $caller = session($node);
 my $tasks = q{SELECT pid FROM chatcrypt.progress WHERE task = 'seal_events' AND database = 'postgres' AND done = 7 AND total = 9};
 start($caller, 'CALL chatcrypt.run_maintenance()');
-ok(wait_until(30, sub { ask($node, $tasks) =~ /^\d+$/ }), 'progress shows what runs');
-is(status('running', 'seal_events'), 't', 'and so does maintenance_status');
+ok(wait_until(30, sub { ask($node, $tasks) =~ /^\d+$/ }), 'progress shows a running task');
+is(status('running', 'seal_events'), 't', 'maintenance_status shows a running task');
 my $pid = ask($node, $tasks);
 is(ask($node, "SELECT application_name || ': ' || query FROM pg_stat_activity WHERE pid = $pid"),
-	'chatcrypt maintenance: CALL chatcrypt.seal_events()', 'and pg_stat_activity');
+	'chatcrypt maintenance: CALL chatcrypt.seal_events()', 'pg_stat_activity shows a running task');
 is(ask($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND query LIKE 'CALL chatcrypt.run%'}), '0',
-	'whoever waits holds no snapshot');
-is(ask($node, "SELECT pg_cancel_backend($pid)"), 't', 'it can be canceled');
-is(outcome($caller), '', 'alone');
-is(status('last_error', 'seal_events'), 'canceling statement due to user request', 'which counts as a failure');
-is(ask($node, q{SELECT count(*) FROM chatcrypt.progress}), '0', 'and ends the progress');
+	'the caller of run_maintenance() holds no snapshot while it waits');
+is(ask($node, "SELECT pg_cancel_backend($pid)"), 't', 'a running task can be canceled');
+is(outcome($caller), '', 'canceling a task does not cancel the round');
+is(status('last_error', 'seal_events'), 'canceling statement due to user request',
+	'a canceled task counts as a failure');
+is(ask($node, q{SELECT count(*) FROM chatcrypt.progress}), '0', 'progress shows no canceled task');
 
 start($caller, 'CALL chatcrypt.run_maintenance()');
-ok(wait_until(30, sub { ask($node, $tasks) =~ /^\d+$/ }), 'once more');
-is(ask($node, "SELECT pg_terminate_backend((" . $tasks . "))"), 't', 'it can be ended');
-like(outcome($caller), qr/ERROR:  the maintenance of this database did not come to its end/, 'with the round');
-is(status('last_error', $_), 'the worker ended before it was done: see the server log', "as $_ says") foreach 'seal_events', 'round';
-is(ask($node, q{SELECT count(*) FROM chatcrypt.progress}), '0', 'and progress shows it no more');
+ok(wait_until(30, sub { ask($node, $tasks) =~ /^\d+$/ }), 'progress shows the running task again');
+is(ask($node, "SELECT pg_terminate_backend((" . $tasks . "))"), 't',
+	'a running task can be terminated');
+like(outcome($caller), qr/ERROR:  the maintenance of this database did not come to its end/,
+	'terminating a task ends the round with an error');
+is(status('last_error', $_), 'the worker ended before it was done: see the server log',
+	"maintenance_status says that a worker was terminated in $_") foreach 'seal_events', 'round';
+is(ask($node, q{SELECT count(*) FROM chatcrypt.progress}), '0',
+	'progress shows no terminated task');
 
 $caller->quit;
 my $before = status('failures', 'seal_events');
 ($code, $out, $err) = $node->psql('postgres', q{SET statement_timeout = '2s'; CALL chatcrypt.run_maintenance()});
-like($err, qr/canceling statement due to statement timeout/, 'a caller who is canceled');
-ok(wait_until(10, sub { ask($node, $tasks) eq '' }), 'takes the worker along');
+like($err, qr/canceling statement due to statement timeout/,
+	'a caller of run_maintenance() is canceled by statement_timeout');
+ok(wait_until(10, sub { ask($node, $tasks) eq '' }), 'the worker ends when its caller is canceled');
 
 restore_task('postgres');
 $node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(1)');
-is(ask($node, 'CALL chatcrypt.run_maintenance()'), '', 'a good task');
-becomes(qr/^3$/, 'goes on where it was', 'items', 'seal_events');
-is(status('last_success > last_error_at AND next_due - last_start < $$2s$$', 'seal_events'), 't', 'and is due at the usual time');
+is(ask($node, 'CALL chatcrypt.run_maintenance()'), '',
+	'run_maintenance() succeeds with the original task');
+becomes(qr/^3$/, 'goes on where it was', 'items', 'the original task seals new events');
+is(status('last_success > last_error_at AND next_due - last_start < $$2s$$', 'seal_events'), 't',
+	'a task that succeeds again is due at the usual time');
 
-# A purge waits for older transactions, and the session that asked for it is none of them.
+# A purge waits for older transactions; the session that asked for it is not one of them.
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_chat(2); UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(2);
 	SELECT chatcrypt.rotate_chat(2)});
 set('chatcrypt.maintenance_interval', q{'1h'});
 my $began = time;
-is(ask($node, 'CALL chatcrypt.run_maintenance()'), '', 'run_maintenance() with a key that nothing needs');
-is(ask($node, 'SELECT state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(2) AND dek_version = 1'), 'destroyed', 'purges it');
-cmp_ok(time - $began, '<', 20, 'before the patience for others would end');
-is(status('last_error', 'purge_unused_keys'), '', 'and nobody was in its way');
+is(ask($node, 'CALL chatcrypt.run_maintenance()'), '',
+	'run_maintenance() runs where a key is needed by no envelope');
+is(ask($node, 'SELECT state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(2) AND dek_version = 1'), 'destroyed',
+	'run_maintenance() purges a key that no envelope needs');
+cmp_ok(time - $began, '<', 20, 'the purge does not wait until its patience ends');
+is(status('last_error', 'purge_unused_keys'), '', 'no transaction is in the way of the purge');
 
-# Somebody else is: the round says so, and the key goes with the next one.
+# An older transaction is in the way: the round reports it, and the key is purged in the next round.
 $node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(2)');
 $caller = session($node);
 my $older = session($node);
@@ -186,29 +213,34 @@ answer($older, 'BEGIN; SELECT count(*) FROM chatcrypt.chat');
 start($caller, 'CALL chatcrypt.run_maintenance()');
 ok(wait_until(30, sub { ask($node, q{SELECT waits_for FROM chatcrypt.progress}) eq answer($older, 'SELECT pg_backend_pid()') }),
 	'progress names the session that a purge waits for');
-like(outcome($caller), qr/^$/, 'the round comes to its end');
-is(status('last_error || $$|$$ || partial_failures', 'purge_unused_keys'), '1 older transactions did not end in time|1', 'and says what was in its way');
+like(outcome($caller), qr/^$/, 'a round completes while a purge has to wait');
+is(status('last_error || $$|$$ || partial_failures', 'purge_unused_keys'), '1 older transactions did not end in time|1',
+	'maintenance_status says what was in the way of the purge');
 answer($older, 'ROLLBACK');
-is(ask($node, 'CALL chatcrypt.run_maintenance()'), '', 'the next round');
-is(ask($node, 'SELECT state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(2) AND dek_version = 2'), 'destroyed', 'purges what is left');
+is(ask($node, 'CALL chatcrypt.run_maintenance()'), '', 'the next round completes');
+is(ask($node, 'SELECT state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(2) AND dek_version = 2'), 'destroyed',
+	'the next round purges the key that was left');
 
 # The history is sealed first, and without waiting for a session that holds it.
 answer($older, 'BEGIN; SELECT chatcrypt.rotate_chat(1); SELECT chatcrypt.seal_events()');
 $node->safe_psql('postgres', 'SELECT chatcrypt.create_chat(3)');
 $began = time;
 ($code, $out, $err) = $node->psql('postgres', 'CALL chatcrypt.run_maintenance()');
-like($err, qr/WARNING:  maintenance task seal_events: canceling statement due to lock timeout/, 'a session that seals in a long transaction');
-cmp_ok(time - $began, '<', 20, 'does not hold up the round');
+like($err, qr/WARNING:  maintenance task seal_events: canceling statement due to lock timeout/,
+	'a round warns where another session seals in a long transaction');
+cmp_ok(time - $began, '<', 20,
+	'a session that seals in a long transaction does not hold up the round');
 is(ask($node, q{SELECT min(last_start) = min(last_start) FILTER (WHERE task = 'seal_events') FROM chatcrypt.maintenance_status WHERE database = 'postgres' AND task <> 'round'}),
-	't', 'sealing comes first');
+	't', 'sealing is the first task of a round');
 answer($older, 'ROLLBACK');
 $older->quit;
 
-# What the log says of rounds since this moment.
+# What the log says of rounds from this moment.
 my $log;
 sub lines_of_rounds { return map { /LOG:  maintenance of database "postgres": (.*)/ } split /\n/, slurp_file($node->logfile, $log); }
 
-# One line of the log for a round, and one for a task that failed in part, however many chats; none for what did nothing.
+# The log has one line for a round, and one for a task that failed in part, however many chats there
+# are; none for tasks that did nothing.
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_tenant('away', 'local:main'); SELECT count(chatcrypt.create_chat(n, tenant => 'away')) FROM generate_series(100, 140) AS n;
 	SELECT count(chatcrypt.create_chat(n)) FROM generate_series(200, 240) AS n;
 	UPDATE chatcrypt.chat SET rotate_after = '1 microsecond' WHERE chat_id >= chatcrypt.to_uuid(100);
@@ -218,82 +250,100 @@ answer($caller, 'BEGIN; SELECT FROM chatcrypt.chat WHERE chat_id BETWEEN chatcry
 $log = -s $node->logfile;
 ask($node, 'CALL chatcrypt.run_maintenance()');
 my @lines = lines_of_rounds();
-is(scalar(@lines), 2, 'a round in which one task fails in part is two lines') or diag(join "\n", @lines);
-like($lines[0], qr/^rotate_due did 36, but 46 of 82 failed; the first: /, 'one says how many of how many failed, and why');
-like($lines[1], qr/^seal_events did \d+, apply_retention did 7$/, 'the other names each other task that did something, and no more');
+is(scalar(@lines), 2,
+	'a round in which one task fails in part writes two lines') or diag(join "\n", @lines);
+like($lines[0], qr/^rotate_due did 36, but 46 of 82 failed; the first: /,
+	'the first line says how many chats of how many failed, and why');
+like($lines[1], qr/^seal_events did \d+, apply_retention did 7$/,
+	'the second line names each other task that did something, and no more');
 is(scalar(grep { /could not|keeps its key/ } grep { !/CALL chatcrypt\.run_maintenance/ } split /\n/, slurp_file($node->logfile, $log)), 1,
-	'nothing says so for each chat');
+	'the log has one line with the error, and not one for each chat');
 answer($caller, 'ROLLBACK');
 $caller->quit;
 
-# What fails again in the same way is counted each time, and logged once a minute.  What the task did is told each time.
+# A failure that repeats is counted each time, and logged once a minute.  What the task did is
+# logged each time.
 $log = -s $node->logfile;
 my $partial = status('partial_failures', 'rotate_due');
 ask($node, 'CALL chatcrypt.run_maintenance()') foreach 1 .. 3;
 is(status('partial_failures', 'rotate_due') - $partial, 3, 'three rounds that fail in the same way are counted');
 my @again = grep { /failed/ } lines_of_rounds();
-is(scalar(@again), 1, 'and are one line');
+is(scalar(@again), 1, 'three rounds that fail in the same way write one line of the failure');
 like($again[0], qr/^rotate_due did 41, but 41 of 82 failed; the first: could not make the data key of chat 100 version 2, and the other keys of "local:nosuchkey" are left as they are: /,
-	'that names the key');
+	'the line of a repeated failure names the key');
 is_deeply([ map { s/seal_events did \d+/seal_events did N/r } grep { !/failed/ } lines_of_rounds() ],
-	[ 'seal_events did N', ('seal_events did N, rotate_due did 41') x 2 ], 'and each round has its own');
+	[ 'seal_events did N', ('seal_events did N, rotate_due did 41') x 2 ],
+		'each of three rounds that fail in the same way has a line of its own for what it did');
 
-# A round that finds nothing to do says nothing, and one that is ended tells what it did until then.
+# A round that finds nothing to do logs nothing, and a round that is terminated logs what it did
+# until then.
 $node->safe_psql('postgres', 'DELETE FROM chatcrypt.chat WHERE chat_id >= chatcrypt.to_uuid(100)');
 ask($node, 'CALL chatcrypt.run_maintenance()');
 $log = -s $node->logfile;
 ask($node, 'CALL chatcrypt.run_maintenance()');
-is_deeply([ lines_of_rounds() ], [], 'a round that finds nothing to do says nothing');
+is_deeply([ lines_of_rounds() ], [], 'a round that finds nothing to do logs nothing');
 $node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(1), chatcrypt.rotate_chat(1)');
 ($caller, $older) = (session($node), session($node));
 answer($older, 'BEGIN; LOCK TABLE chatcrypt.sealed_message IN ACCESS EXCLUSIVE MODE');
 $log = -s $node->logfile;
 start($caller, 'CALL chatcrypt.run_maintenance()');
-ok(wait_until(30, sub { ask($node, q{SELECT count(*) FROM chatcrypt.progress WHERE waits_for > 0}) eq '1' }), 'a round that waits for a lock');
-is(ask($node, 'SELECT pg_terminate_backend(pid) FROM chatcrypt.progress'), 't', 'is ended');
-like(outcome($caller), qr/did not come to its end/, 'as its caller is told');
-like("@{[ lines_of_rounds() ]}", qr/^seal_events did \d+$/, 'and the log tells what it did');
+ok(wait_until(30, sub { ask($node, q{SELECT count(*) FROM chatcrypt.progress WHERE waits_for > 0}) eq '1' }), 'a round waits for a lock');
+is(ask($node, 'SELECT pg_terminate_backend(pid) FROM chatcrypt.progress'), 't',
+	'a round that waits for a lock is terminated');
+like(outcome($caller), qr/did not come to its end/,
+	'the caller is told that the round did not complete');
+like("@{[ lines_of_rounds() ]}", qr/^seal_events did \d+$/,
+	'the log tells what the terminated round did');
 answer($older, 'ROLLBACK');
 $caller->quit;
 $older->quit;
 set('chatcrypt.maintenance_interval', q{'1s'});
-is(ask($node, 'CALL chatcrypt.run_maintenance()'), '', 'a round at the usual interval');
+is(ask($node, 'CALL chatcrypt.run_maintenance()'), '',
+	'run_maintenance() succeeds with the usual interval');
 $node->reload;
 
-# Who may call it, and where.
+# Who may call run_maintenance(), and where.
 $node->safe_psql('postgres', 'CREATE ROLE operator; GRANT chatcrypt_admin TO operator; CREATE ROLE app; GRANT chatcrypt_writer TO app');
-is(ask($node, 'SET ROLE operator; CALL chatcrypt.run_maintenance()'), '', 'chatcrypt_admin may call it');
-like(ask($node, 'SET ROLE app; CALL chatcrypt.run_maintenance()'), qr/permission denied for procedure run_maintenance/, 'others not');
-like(ask($node, 'SET ROLE app; SELECT * FROM chatcrypt.maintenance_status'), qr/permission denied for view maintenance_status/, 'nor see the status');
-like(ask($node, 'BEGIN; CALL chatcrypt.run_maintenance()'), qr/cannot run inside a transaction block/, 'not in a transaction block');
+is(ask($node, 'SET ROLE operator; CALL chatcrypt.run_maintenance()'), '',
+	'a member of chatcrypt_admin may call run_maintenance()');
+like(ask($node, 'SET ROLE app; CALL chatcrypt.run_maintenance()'), qr/permission denied for procedure run_maintenance/,
+	'a role without chatcrypt_admin may not call run_maintenance()');
+like(ask($node, 'SET ROLE app; SELECT * FROM chatcrypt.maintenance_status'), qr/permission denied for view maintenance_status/,
+	'a role without rights may not see maintenance_status');
+like(ask($node, 'BEGIN; CALL chatcrypt.run_maintenance()'), qr/cannot run inside a transaction block/,
+	'run_maintenance() is refused in a transaction block');
 like(ask($node, 'DO $$ BEGIN PERFORM 1; BEGIN CALL chatcrypt.run_maintenance(); EXCEPTION WHEN division_by_zero THEN NULL; END; END $$'),
-	qr/cannot run inside a transaction block|invalid transaction termination|cannot commit while a subtransaction is active/, 'nor in a block with an exception handler');
-is(ask($node, 'DO $$ BEGIN CALL chatcrypt.run_maintenance(); END $$'), '', 'but in a DO');
+	qr/cannot run inside a transaction block|invalid transaction termination|cannot commit while a subtransaction is active/,
+		'run_maintenance() is refused in a block with an exception handler');
+is(ask($node, 'DO $$ BEGIN CALL chatcrypt.run_maintenance(); END $$'), '',
+	'run_maintenance() is allowed in a DO');
 
-# Settings that databases have for applications are not for this.
+# Settings that a database has for applications do not affect maintenance.
 my $sealed = status('items', 'seal_events');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres SET default_transaction_read_only = on');
 $node->safe_psql('postgres', q{SET default_transaction_read_only = off; ALTER DATABASE postgres SET default_transaction_isolation = 'serializable';
 	ALTER DATABASE postgres SET search_path = 'nowhere'; SELECT chatcrypt.rotate_chat(1)});
-becomes(qr/^[1-9]/, 'a read-only default', "items - $sealed", 'seal_events');
+becomes(qr/^[1-9]/, 'a read-only default', "items - $sealed",
+	'events are sealed in a database with a read-only default');
 $node->safe_psql('postgres', 'SET default_transaction_read_only = off; ALTER DATABASE postgres RESET ALL');
 
-# The launcher comes back.
+# The launcher is started again.
 kill 'TERM', processes($node, ' launcher') or die 'no launcher';
 my $runs = status('runs', 'round');
-ok(wait_until(30, sub { status('runs', 'round') > $runs + 2 }), 'a launcher that was ended is started again');
-is(scalar(processes($node, ' launcher')), 1, 'once');
-is(ask($node, 'SELECT 1'), '1', 'and nobody else was');
+ok(wait_until(30, sub { status('runs', 'round') > $runs + 2 }),
+	'a launcher that was terminated is started again');
+is(scalar(processes($node, ' launcher')), 1, 'one launcher is started');
+is(ask($node, 'SELECT 1'), '1', 'the server was not restarted with the launcher');
 
-# Not in the list any more.
+# The list is empty again.
 set('chatcrypt.maintenance_databases', q{''});
 sleep 2;
 $runs = status('runs', 'round');
 sleep 3;
-is(status('runs', 'round'), $runs, 'no round without a database in the list');
-is(status('next_due IS NULL', 'round'), 't', 'nor is one due');
+is(status('runs', 'round'), $runs, 'no round runs without a database in the list');
+is(status('next_due IS NULL', 'round'), 't', 'no round is due without a database in the list');
 
-# A standby has nothing to maintain, until it is promoted.
+# A standby maintains nothing until it is promoted.
 $node->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
@@ -305,14 +355,18 @@ $standby->start;
 $node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(1)');
 $node->wait_for_catchup($standby);
 is(scalar(processes($standby, '')), 0, 'a standby has neither launcher nor worker');
-like(ask($standby, 'CALL chatcrypt.run_maintenance()'), qr/cannot execute chatcrypt.run_maintenance\(\) (?:during recovery|in a read-only transaction)/, 'nor can they be called for');
-like(ask($standby, 'SELECT chatcrypt.seal_events()'), qr/cannot execute chatcrypt.seal_events\(\) (?:during recovery|in a read-only transaction)/, 'nothing is sealed there');
-is(ask($standby, 'SELECT count(*) FROM chatcrypt.verify_events()'), '0', 'but the chain can be verified');
+like(ask($standby, 'CALL chatcrypt.run_maintenance()'), qr/cannot execute chatcrypt.run_maintenance\(\) (?:during recovery|in a read-only transaction)/,
+	'run_maintenance() is refused on a standby');
+like(ask($standby, 'SELECT chatcrypt.seal_events()'), qr/cannot execute chatcrypt.seal_events\(\) (?:during recovery|in a read-only transaction)/,
+	'seal_events() is refused on a standby');
+is(ask($standby, 'SELECT count(*) FROM chatcrypt.verify_events()'), '0',
+	'the chain can be verified on a standby');
 $node->stop;
 $standby->promote;
 ok(wait_until(30, sub { ask($standby, q{SELECT items FROM chatcrypt.maintenance_status WHERE task = 'seal_events'}) eq '1' }),
-	'after promotion it is maintained');
-is(ask($standby, 'SELECT count(*) FROM chatcrypt.verify_events()'), '0', 'and the chain goes on');
+	'a standby is maintained after promotion');
+is(ask($standby, 'SELECT count(*) FROM chatcrypt.verify_events()'), '0',
+	'the chain verifies after promotion');
 
 $standby->stop;
 done_testing();

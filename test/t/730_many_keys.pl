@@ -1,5 +1,6 @@
-# Work on many keys: verify_all() with a cold key cache asks for many at once, whether all of them fit
-# into the cache or not, and long work shows its progress.  Requests are counted in front of a real OpenBao.
+# Work on many keys: verify_all() with a cold key cache asks for many keys at once, whether all of
+# them fit into the cache or not, and long work shows its progress.  Requests are counted in front
+# of a real OpenBao.
 use strict;
 use warnings;
 use Chatcrypt::FaultProxy;
@@ -30,12 +31,12 @@ INSERT INTO chatcrypt.messages (message_id, chat_id, created_at, body)
 ANALYZE;
 SQL
 
-# Requests, and seconds, of a statement that finds all keys cold.
+# The requests of a statement that finds all keys cold.
 sub cold_cost
 {
 	my ($sql, $wanted, $name) = @_;
 	make_cold($node);
-	is(ask($node, 'SELECT 1'), '1', "$name: the server is there");
+	is(ask($node, 'SELECT 1'), '1', "$name: the server runs");
 	$proxy->reset;
 	my $seconds = seconds(sub { is(ask($node, $sql), $wanted, $name) });
 	my $requests = $proxy->requests('decrypt');
@@ -44,17 +45,21 @@ sub cold_cost
 }
 
 my $one_by_one = cold_cost(q{SELECT count(*) FROM chatcrypt.sealed_message
-	WHERE chatcrypt.check_message(chat_id, message_id, created_at, sender, encrypted_message) IS NOT NULL}, '0', 'a plain scan');
+	WHERE chatcrypt.check_message(chat_id, message_id, created_at, sender, encrypted_message) IS NOT NULL}, '0',
+		'a plain scan finds no damaged message');
 cmp_ok($one_by_one, '>', $chats / 2, 'a plain scan asks for each key by itself');
 my $verify = 'CALL chatcrypt.verify_all()';
 my $few = $chats / 50;
-cmp_ok(cold_cost($verify, '0', 'verify_all() with room for all keys'), '<=', $few, 'asks for many at once');
+cmp_ok(cold_cost($verify, '0', 'verify_all() with room for all keys'), '<=', $few,
+	'verify_all() with room for all keys asks for many at once');
 cmp_ok(cold_cost('SET max_parallel_workers_per_gather = 4; SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0; ' . $verify,
-	'0', 'verify_all() in parallel'), '<=', $few, 'parallel workers find the keys there');
-cmp_ok(cold_cost('CALL chatcrypt.verify_all(max_rate => 1000)', '0', 'verify_all() at a rate'), '<=', $few, 'at a rate as well');
-is(cold_cost('CALL chatcrypt.verify_all(max_findings => 0)', '0', 'verify_all() that may list nothing'), 0, 'asks for nothing');
+	'0', 'verify_all() in parallel'), '<=', $few, 'verify_all() in parallel asks for many at once');
+cmp_ok(cold_cost('CALL chatcrypt.verify_all(max_rate => 1000)', '0', 'verify_all() at a rate'), '<=', $few,
+	'verify_all() at a rate asks for many at once');
+is(cold_cost('CALL chatcrypt.verify_all(max_findings => 0)', '0', 'verify_all() that may list nothing'), 0,
+	'verify_all() that may list nothing asks for nothing');
 
-# Long work on keys shows how far it is, how fast, and how long the rest takes.
+# Long work on keys shows how much is done, how fast, and how long the rest takes.
 $bao->cli('write', '-f', 'transit/keys/chat/rotate');
 my $other = $bao->add_key('other');
 $proxy->fault(path => $_, delay_ms => 300) foreach qw(decrypt encrypt rewrap datakey);
@@ -66,15 +71,17 @@ foreach my $work ([ 're-wrap keys', 'CALL chatcrypt.rewrap()', qr/^$chats\|0$/ ]
 	my $row;
 	start($worker, $call);
 	ok(wait_until(60, sub { ($row = ask($node, qq{SELECT total, done BETWEEN 1 AND total, rate > 0, "left" BETWEEN '0s' AND '5min', waits_for
-		FROM chatcrypt.progress WHERE task = '$task' AND done > 0})) ne '' }), "$call shows");
-	is($row, "$chats|t|t|t|", 'how much of how much, how fast, and for how long still');
-	like(outcome($worker), $result, 'and comes to its end');
-	is(ask($node, 'SELECT count(*) FROM chatcrypt.progress'), '0', 'which ends the row');
+		FROM chatcrypt.progress WHERE task = '$task' AND done > 0})) ne '' }),
+			"progress shows $call");
+	is($row, "$chats|t|t|t|", "progress shows total, done, rate and remaining time of $call");
+	like(outcome($worker), $result, "the result of $call is as expected");
+	is(ask($node, 'SELECT count(*) FROM chatcrypt.progress'), '0',
+		"progress shows nothing after $call");
 }
 $worker->quit;
 $proxy->clear;
 
-# What does not open is listed, however the keys came.
+# Keys and envelopes that do not open are listed, in whatever way the keys were requested.
 $node->safe_psql('postgres', <<'SQL');
 UPDATE chatcrypt.dek SET encrypted_dek = substr(encrypted_dek, 1, 40) WHERE chat_id = chatcrypt.to_uuid(7);
 UPDATE chatcrypt.dek SET kcv = sha256('another') WHERE chat_id = chatcrypt.to_uuid(8);
@@ -91,18 +98,21 @@ foreach my $how ([ 'room for all keys', 65536, $verify ], [ 'a small key cache',
 	my ($name, $size, $call) = @$how;
 	$node->append_conf('postgresql.conf', "chatcrypt.cache_size = $size");
 	my $requests = cold_cost($call, '7', "verify_all() with $name");
-	# A small cache loses some keys of a batch before they are used, and which ones is a matter of chance: 180 to 390
-	# requests were seen for the 3,000 keys of both tables.
-	cmp_ok($requests, '<=', $size < $chats ? $chats / 3 : $few, "asks for many at once, with $name");
+	# A small cache loses some keys of a batch before they are used, and chance decides which: 180
+	# to 390 requests were seen for the 3,000 keys of both tables.
+	cmp_ok($requests, '<=', $size < $chats ? $chats / 3 : $few,
+		"verify_all() with $name asks for many at once");
 	push @found, ask($node, $listed);
 }
 like($found[0], qr/^chatcrypt\.sealed_message\|7\|7\|1\|key not unwrapped: .*\nchatcrypt\.sealed_message\|8\|8\|1\|wrong key: .*\nchatcrypt\.sealed_message\|9\|9\|1\|.*\nchatcrypt\.sealed_message\|10\|10\|1\|damaged: .*sender or the time/,
-	'it lists what does not open');
-is($found[$_], $found[0], 'and the same whichever way it goes') foreach 1, 2;
+	'verify_all() lists what does not open');
+is($found[$_], $found[0],
+	'verify_all() lists the same with a small key cache and at a rate') foreach 1, 2;
 
-# A limit bounds what is asked for in vain.
+# A limit of findings bounds the requests that are made in vain.
 $proxy->fault(path => 'decrypt', fault => 'wrong_key');
-cmp_ok(cold_cost('CALL chatcrypt.verify_all(max_findings => 1)', '4', 'verify_all() that may list one of each table'), '<=', 8, 'a limit ends it');
+cmp_ok(cold_cost('CALL chatcrypt.verify_all(max_findings => 1)', '4', 'verify_all() that may list one of each table'), '<=', 8,
+	'verify_all() that may list one of each table ends after few requests');
 $proxy->clear;
 
 $node->stop;

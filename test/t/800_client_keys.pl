@@ -1,6 +1,7 @@
 # Keys that clients hold, with clients: tweetnacl and libsodium in node, in both directions; the
-# examples of docs/client-keys.md as they stand there; a system that moves in; rotation as clients
-# hear of it; participants that were removed; a standby; and what is left when a key was handed out.
+# examples of docs/client-keys.md, unchanged; a system that migrates; rotation as clients are
+# notified of it; participants that were removed; a standby; and the traces of a key that was handed
+# out.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -33,7 +34,7 @@ if (!$has_libraries)
 	plan(skip_all => 'no node with the libraries of test/clients: NODE_PATH names their folder');
 }
 
-# Sends a request; the answer.  Undefined where there is no client.
+# Sends a request and returns the answer; undefined where there is no client.
 sub client
 {
 	my ($request) = @_;
@@ -44,7 +45,7 @@ sub client
 }
 
 is(scalar @{ $examples{js} }, 1, 'the docs have an example of a client');
-is(scalar @{ $examples{sql} }, 6, 'and of a service and of moving in');
+is(scalar @{ $examples{sql} }, 6, 'the docs have examples of a service and of a migration');
 
 # Servers ----------------------------------------------------------------------------------
 
@@ -54,7 +55,7 @@ CREATE ROLE service LOGIN; GRANT chatcrypt_writer, chatcrypt_reader TO service;
 CREATE ROLE keys LOGIN; GRANT chatcrypt_keyholder TO keys;
 SQL
 
-# As the service, on behalf of somebody.
+# As the service, on behalf of an actor.
 sub as_actor
 {
 	my ($actor, $sql) = @_;
@@ -77,28 +78,31 @@ sub keys_for
 	return { map { split /\|/, $_ } map { as_actor($actor, "SELECT key_version, translate(encode(key, 'base64'), E'\\n', '') FROM chatcrypt.conversation_key('$chat'::uuid, $_)") } @versions };
 }
 
-# The examples run as they stand, in a session of a role that may what they need.
+# The examples run unchanged, in a session of a role that has the rights they need.
 sub run_example
 {
 	my ($sql, %variables) = @_;
 	my ($out, $err) = ('', '');
 	IPC::Run::run([ 'psql', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', (map { ('-v', "$_=$variables{$_}") } sort keys %variables),
 			'-d', $node->connstr('postgres') . ' user=service' ], '<', \$sql, '>', \$out, '2>', \$err);
-	is($err, '', 'the example runs');
+	is($err, '', 'an example of the docs runs without an error');
 	return split /\n/, $out;
 }
 
 my ($chat) = grep { $_ ne '' } run_example($examples{sql}[0] . '\echo :chat');
 my ($key, @wires) = grep { $_ ne '' } run_example($examples{sql}[1], chat => $chat);
 my %keys = (split /\|/, $key);
-is(scalar @wires, 1, 'the service gives a key and a message');
+is(scalar @wires, 1, 'the service returns a key and a message');
 my $wire = $json->decode($wires[0]);
-is(join(' ', sort keys %$wire), 'chat_id content created_at encrypted encrypted_payload key_version message_id nonce sender', 'with these fields');
+is(join(' ', sort keys %$wire), 'chat_id content created_at encrypted encrypted_payload key_version message_id nonce sender',
+	'a wire message has the documented fields');
 is($wire->{content}, '', 'no plaintext is on the wire');
-is(client({ do => 'open', with => 'tweetnacl', wire => $wire, keys => \%keys })->{value}, 'Lunch at noon?', 'the client of the docs opens it');
+is(client({ do => 'open', with => 'tweetnacl', wire => $wire, keys => \%keys })->{value}, 'Lunch at noon?',
+	'the client of the docs opens a message');
 my $sealed = client({ do => 'seal', with => 'tweetnacl', text => 'Half past.', version => 1, keys => \%keys })->{value};
 my @ids = run_example($examples{sql}[2], chat => $chat, wire => $json->encode($sealed));
-is(ask($node, "SELECT sender, body FROM chatcrypt.messages WHERE message_id = '$ids[-1]'"), 'bob|Half past.', 'and the server what it sent');
+is(ask($node, "SELECT sender, body FROM chatcrypt.messages WHERE message_id = '$ids[-1]'"), 'bob|Half past.',
+	'the server opens what the client of the docs sealed');
 
 # Both ways, with each library -------------------------------------------------------------
 
@@ -126,10 +130,11 @@ foreach my $library (@libraries)
 		my $id = as_actor('alice', "SELECT chatcrypt.accept_wire_message('$chat'::uuid, " . wire_literal($from_client) . ')');
 		is(ask($node, "SELECT encode(convert_to(body, 'UTF8'), 'hex') FROM chatcrypt.messages WHERE message_id = '$id'") =~ s/\s//gr, unpack('H*', $utf8), "the server opens $what of $library");
 		my $again = $json->decode(as_actor('alice', "SELECT chatcrypt.wire_message('$chat'::uuid, '$id'::uuid)"));
-		is("$again->{nonce} $again->{encrypted_payload}", "$from_client->{nonce} $from_client->{encrypted_payload}", 'and stores just those bytes');
+		is("$again->{nonce} $again->{encrypted_payload}", "$from_client->{nonce} $from_client->{encrypted_payload}",
+			"the server stores just the bytes of $library for $what");
 	}
 
-	# What a client did wrong, or somebody did to it.
+	# Messages that a client sealed wrongly, or that were damaged.
 	my $good = client({ do => 'seal', with => $library, text => 'good', version => 1, keys => \%keys })->{value};
 	my $does_not_open = 'ERROR:  the message does not open';
 	foreach my $field (qw(nonce encrypted_payload))
@@ -140,10 +145,11 @@ foreach my $library (@libraries)
 		is(scalar @refused, length($bytes), "$library: the server refuses each damaged byte of $field");
 	}
 	my $other = client({ do => 'seal', with => $library, text => 'x', version => 1, keys => { 1 => encode_base64('k' x 32, '') } })->{value};
-	is(as_actor('alice', "SELECT chatcrypt.accept_wire_message('$chat'::uuid, " . wire_literal($other) . ')'), $does_not_open, "$library: and what another key sealed");
+	is(as_actor('alice', "SELECT chatcrypt.accept_wire_message('$chat'::uuid, " . wire_literal($other) . ')'), $does_not_open,
+		"$library: the server refuses what another key sealed");
 	my $damaged = $json->decode(as_actor('alice', "SELECT chatcrypt.wire_message('$chat'::uuid, $number)"));
 	substr($damaged->{encrypted_payload}, 30, 1) =~ tr/A-Za-z/B-ZAb-za/ or substr($damaged->{encrypted_payload}, 30, 1) = 'A';
-	ok(defined client({ do => 'open', with => $library, wire => $damaged, keys => \%keys })->{error}, "$library: and the client what was damaged");
+	ok(defined client({ do => 'open', with => $library, wire => $damaged, keys => \%keys })->{error}, "$library: the client refuses a damaged message");
 }
 
 # A system that moves in -------------------------------------------------------------------
@@ -168,17 +174,21 @@ foreach my $conversation (@conversations)
 }
 run_example($examples{sql}[3]);
 run_example("PREPARE import (bytea) AS $examples{sql}[4] EXECUTE import ('\\x$master');");
-# Past the view, which is for a superuser.
+# Writing to the table instead of the view is for a superuser.
 my $superuser = ask($node, 'SELECT current_user');
-like(ask($node, "SET ROLE service; $examples{sql}[5]"), qr/permission denied for table sealed_message/, 'who writes for an application does not write past the view');
+like(ask($node, "SET ROLE service; $examples{sql}[5]"), qr/permission denied for table sealed_message/, 'the role of an application may not write to sealed_message');
 run_example("\\connect - $superuser\n$examples{sql}[5]");
 foreach my $conversation (@conversations)
 {
-	is(ask($node, "SELECT sender, body, dek_version, created_at = '2020-02-02 20:20:20Z' FROM chatcrypt.messages WHERE chat_id = '$conversation'"), "alice|of $conversation|2|t", 'what was encrypted elsewhere opens here');
-	is(ask($node, "SELECT count(*) FROM chatcrypt.verify_chat('$conversation'::uuid)"), '0', 'and verifies');
-	is(keys_for('alice', $conversation)->{2}, $old_key{$conversation}, 'by the key that its clients have');
+	is(ask($node, "SELECT sender, body, dek_version, created_at = '2020-02-02 20:20:20Z' FROM chatcrypt.messages WHERE chat_id = '$conversation'"), "alice|of $conversation|2|t",
+		'a message that was encrypted elsewhere opens after the migration');
+	is(ask($node, "SELECT count(*) FROM chatcrypt.verify_chat('$conversation'::uuid)"), '0',
+		'a conversation that was migrated verifies');
+	is(keys_for('alice', $conversation)->{2}, $old_key{$conversation},
+		'the key of a migrated conversation is the one that its clients have');
 	my $from_server = $json->decode(as_actor('alice', "SELECT wire FROM chatcrypt.wire_messages WHERE chat_id = '$conversation'"));
-	is(client({ do => 'open', with => 'tweetnacl', wire => $from_server, keys => { 2 => $old_key{$conversation} } })->{value}, "of $conversation", 'and they go on');
+	is(client({ do => 'open', with => 'tweetnacl', wire => $from_server, keys => { 2 => $old_key{$conversation} } })->{value}, "of $conversation",
+		'clients open a migrated message with their old key');
 }
 foreach my $rule ([ 'hkdf salt', 'chat:{uuid}', 'text' ], [ '{uuid}', 'messages', 'text' ], [ 'v2', '{uuid}', 'hex' ])
 {
@@ -186,31 +196,36 @@ foreach my $rule ([ 'hkdf salt', 'chat:{uuid}', 'text' ], [ '{uuid}', 'messages'
 	my $conversation = $conversations[0];
 	my $uuid = $encoding eq 'hex' ? $conversation =~ s/-//gr : $conversation;
 	my $version = ask($node, "SELECT max(dek_version) + 1 FROM chatcrypt.dek WHERE chat_id = '$conversation'");
-	is(ask($node, "SELECT chatcrypt.import_conversation_keys(ARRAY['$conversation']::uuid[], '\\x$master', '$salt', '$info', '$encoding', $version)"), '1', "by the rule @$rule");
-	is(keys_for('alice', $conversation)->{$version}, client({ do => 'derive', master => $master, salt => $salt =~ s/\{uuid\}/$uuid/r, info => $info =~ s/\{uuid\}/$uuid/r })->{value}, 'the key is that of the other system');
+	is(ask($node, "SELECT chatcrypt.import_conversation_keys(ARRAY['$conversation']::uuid[], '\\x$master', '$salt', '$info', '$encoding', $version)"), '1',
+		"a key is imported by the rule @$rule");
+	is(keys_for('alice', $conversation)->{$version}, client({ do => 'derive', master => $master, salt => $salt =~ s/\{uuid\}/$uuid/r, info => $info =~ s/\{uuid\}/$uuid/r })->{value},
+		"the key that was imported by the rule @$rule is that of the other system");
 }
 $node->safe_psql('postgres', 'REVOKE chatcrypt_admin FROM service');
 
-# Many at once cost few calls to the KMS.
+# The keys of many chats are imported with few calls to the KMS.
 my $calls = 'SELECT sum(calls) FROM chatcrypt.kms_status';
 $node->safe_psql('postgres', q{SELECT chatcrypt.create_chats(array_agg(chatcrypt.to_uuid(g)), mode => 'conversation_key') FROM generate_series(100000, 109999) AS g});
 my $before = ask($node, $calls);
-is(ask($node, "SELECT chatcrypt.import_conversation_keys(array_agg(chatcrypt.to_uuid(g)), '\\x$master') FROM generate_series(100000, 109999) AS g"), '10000', '10,000 keys come in');
+is(ask($node, "SELECT chatcrypt.import_conversation_keys(array_agg(chatcrypt.to_uuid(g)), '\\x$master') FROM generate_series(100000, 109999) AS g"), '10000',
+	'10,000 keys are imported');
 my $used = ask($node, $calls) - $before;
-cmp_ok($used, '<=', 10000 / 64, "with $used calls");
+cmp_ok($used, '<=', 10000 / 64, "10,000 keys are imported with $used calls to the KMS");
 is(ask($node, "SELECT count(*), count(DISTINCT kcv) FROM chatcrypt.dek WHERE dek_version = 2 AND state = 'active' AND chat_id BETWEEN chatcrypt.to_uuid(100000) AND chatcrypt.to_uuid(109999)"),
-	'10000|10000', 'each chat has one of its own');
+	'10000|10000', 'each of 10,000 chats has an imported key of its own');
 hide_keys($node);
-like(ask($node, "SELECT chatcrypt.import_conversation_keys(array_agg(chatcrypt.to_uuid(g)), '\\x$master', version => 3) FROM generate_series(100000, 100999) AS g"), qr/ERROR:  could not wrap/, 'while the KMS is away none do');
+like(ask($node, "SELECT chatcrypt.import_conversation_keys(array_agg(chatcrypt.to_uuid(g)), '\\x$master', version => 3) FROM generate_series(100000, 100999) AS g"), qr/ERROR:  could not wrap/,
+	'no key is imported while the KMS is away');
 show_keys($node);
-is(ask($node, 'SELECT count(*) FROM chatcrypt.dek WHERE dek_version = 3 AND chat_id BETWEEN chatcrypt.to_uuid(100000) AND chatcrypt.to_uuid(109999)'), '0', 'not one of them');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.dek WHERE dek_version = 3 AND chat_id BETWEEN chatcrypt.to_uuid(100000) AND chatcrypt.to_uuid(109999)'), '0',
+	'an import that failed has stored no key at all');
 
 # Rotation ---------------------------------------------------------------------------------
 
 my $listener = session($node);
 answer($listener, 'LISTEN chatcrypt_key_rotated');
 
-# What came since the last time, as payloads.
+# The payloads of the notifications since the last call.
 sub heard
 {
 	my @payloads = answer($listener, 'SELECT 1') =~ /notification "chatcrypt_key_rotated" with payload "(.*?)" received/g;
@@ -218,75 +233,99 @@ sub heard
 }
 
 my $stale = client({ do => 'seal', with => 'tweetnacl', text => 'under way', version => 1, keys => \%keys })->{value};
-is(ask($node, "SELECT chatcrypt.rotate_chat('$chat'::uuid)"), '2', 'a rotation');
-is(heard(), "chat_id=$chat,key_version=2", 'clients hear which chat, and which version');
+is(ask($node, "SELECT chatcrypt.rotate_chat('$chat'::uuid)"), '2', 'a chat is rotated');
+is(heard(), "chat_id=$chat,key_version=2",
+	'clients are notified of the rotated chat and its version');
 ask($node, "BEGIN; SELECT chatcrypt.rotate_chat('$chat'::uuid); ROLLBACK");
 ask($node, 'SELECT chatcrypt.create_chat(200), chatcrypt.rotate_chat(200)');
-is(heard(), '', 'of none that was rolled back, and of no other chats');
+is(heard(), '',
+	'clients are not notified of a rotation that was rolled back, or of a chat of another mode');
 ask($node, "SELECT chatcrypt.import_dek('$chat'::uuid, decode(repeat('ab', 32), 'hex'), 9, 'conversation')");
-is(heard(), "chat_id=$chat,key_version=9", 'of an import that takes over');
+is(heard(), "chat_id=$chat,key_version=9",
+	'clients are notified of an import that becomes the active key');
 ask($node, "SELECT chatcrypt.import_dek('$chat'::uuid, decode(repeat('cd', 32), 'hex'), 5, 'conversation')");
-is(heard(), '', 'and of none that does not');
+is(heard(), '', 'clients are not notified of an import that does not become the active key');
 ask($node, "UPDATE chatcrypt.chat SET rotate_after = '1 microsecond' WHERE chat_id = '$chat'; CALL chatcrypt.rotate_due(); UPDATE chatcrypt.chat SET rotate_after = NULL");
 ask($node, 'CALL chatcrypt.rotate_due()');
-is(heard(), "chat_id=$chat,key_version=10", 'of a rotation by policy');
+is(heard(), "chat_id=$chat,key_version=10", 'clients are notified of a rotation by policy');
 
 my $accepted = as_actor('alice', "SELECT chatcrypt.accept_wire_message('$chat'::uuid, " . wire_literal($stale) . ')');
-is(ask($node, "SELECT body, dek_version FROM chatcrypt.messages WHERE message_id = '$accepted'"), 'under way|10', 'a message that was under way meanwhile is sealed by the new key');
+is(ask($node, "SELECT body, dek_version FROM chatcrypt.messages WHERE message_id = '$accepted'"), 'under way|10',
+	'a message sealed before a rotation and accepted after it is sealed by the new key');
 my $after = $json->decode(as_actor('bob', "SELECT chatcrypt.wire_message('$chat'::uuid, '$accepted'::uuid)"));
-is($after->{key_version}, 10, 'its version says which');
-like(client({ do => 'open', with => 'tweetnacl', wire => $after, keys => \%keys })->{error}, qr/ask the server for key 10/, 'a client that has it not asks');
+is($after->{key_version}, 10, 'a wire message has the version of the new key');
+like(client({ do => 'open', with => 'tweetnacl', wire => $after, keys => \%keys })->{error}, qr/ask the server for key 10/,
+	'a client that does not have the new key asks for it');
 %keys = (%keys, %{ keys_for('bob', $chat) });
-is(client({ do => 'open', with => 'tweetnacl', wire => $after, keys => \%keys })->{value}, 'under way', 'and reads');
-is(join(' ', sort { $a <=> $b } keys %{ keys_for('bob', $chat, 1, 2, 5, 9) }), '1 2 5 9', 'older versions can be had');
+is(client({ do => 'open', with => 'tweetnacl', wire => $after, keys => \%keys })->{value}, 'under way',
+	'a client that got the new key reads the message');
+is(join(' ', sort { $a <=> $b } keys %{ keys_for('bob', $chat, 1, 2, 5, 9) }), '1 2 5 9',
+	'clients can get older versions of the key');
 
-# Who is removed is out at once, in a transaction that is open too -------------------------
+# A removed participant is out at once, also in an open transaction -----------------------
 
 my $open = session($node);
 answer($open, q{SET ROLE service});
 answer($open, q{BEGIN ISOLATION LEVEL REPEATABLE READ});
 answer($open, q{SELECT chatcrypt.act_as('bob')});
-is(answer($open, "SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid)"), '10', 'a participant has the key');
+is(answer($open, "SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid)"), '10',
+	'a participant gets the key');
 ask($node, "UPDATE chatcrypt.chat SET rotate_on_removal = true WHERE chat_id = '$chat'");
-is(ask($node, "SELECT chatcrypt.remove_participant('$chat'::uuid, 'bob')"), 't', 'is removed');
-is(heard(), "chat_id=$chat,key_version=11", 'which rotates, where the policy says so');
-like(answer($open, "SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid)"), qr/not a participant/, 'and gets no key any more');
+is(ask($node, "SELECT chatcrypt.remove_participant('$chat'::uuid, 'bob')"), 't',
+	'the participant is removed');
+is(heard(), "chat_id=$chat,key_version=11", 'clients are notified of the rotation on removal');
+like(answer($open, "SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid)"), qr/not a participant/,
+	'a removed participant gets no key any more');
 answer($open, 'ROLLBACK');
-like(as_actor('bob', "SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid, 1)"), qr/not a participant/, 'of no version');
-is(as_actor('bob', "SELECT count(*) FROM chatcrypt.wire_messages WHERE chat_id = '$chat'"), '0', 'and no message');
-is(as_actor('alice', "SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid)"), '11', 'the others go on');
+like(as_actor('bob', "SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid, 1)"), qr/not a participant/,
+	'a removed participant gets no older version of the key');
+is(as_actor('bob', "SELECT count(*) FROM chatcrypt.wire_messages WHERE chat_id = '$chat'"), '0',
+	'a removed participant gets no message');
+is(as_actor('alice', "SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid)"), '11',
+	'the other participants get the new key');
 
-# What is left when a key was handed out ---------------------------------------------------
+# Traces of a key that was handed out -----------------------------------------------------
 
 my $events = "SELECT count(*) FROM chatcrypt.key_event WHERE event = 'hand_out'";
 my $events_before = ask($node, $events);
 my ($transaction, $taken) = split /\|/, ask($node, "SET ROLE keys; BEGIN; SELECT pg_current_xact_id(), encode(key, 'hex') FROM chatcrypt.conversation_key('$chat'::uuid); ROLLBACK");
 is(length($taken), 64, 'a client reads the key and rolls back');
-is(ask($node, $events), $events_before, 'the history has lost it');
-like(slurp_file($node->logfile), qr/LOG:  conversation key of chat $chat version 11 handed out in transaction $transaction to role "keys"\n/, 'the log has not');
-is(ask($node, "SET ROLE keys; SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid)"), '11', 'one that commits');
-is(ask($node, "$events AND role = 'keys' AND session_role <> 'keys' AND actor IS NULL AND chat_id = '$chat' AND dek_version = 11"), '1', 'is in the history');
-like(slurp_file($node->logfile), qr/LOG:  conversation key of chat $chat version 10 handed out in transaction \d+ to role "service" for "bob"\n/, 'with the actor in the log');
+is(ask($node, $events), $events_before,
+	'the history has no event of a hand-out that was rolled back');
+like(slurp_file($node->logfile), qr/LOG:  conversation key of chat $chat version 11 handed out in transaction $transaction to role "keys"\n/,
+	'the log has the hand-out that was rolled back');
+is(ask($node, "SET ROLE keys; SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid)"), '11',
+	'a role of chatcrypt_keyholder gets the key in a transaction that commits');
+is(ask($node, "$events AND role = 'keys' AND session_role <> 'keys' AND actor IS NULL AND chat_id = '$chat' AND dek_version = 11"), '1',
+	'the history has the hand-out that was committed');
+like(slurp_file($node->logfile), qr/LOG:  conversation key of chat $chat version 10 handed out in transaction \d+ to role "service" for "bob"\n/,
+	'the log has the actor of a hand-out');
 $transaction = ask($node, "SET ROLE keys; BEGIN; SELECT pg_current_xact_id(); SAVEPOINT s; SELECT chatcrypt.conversation_key('$chat'::uuid, 10) \\g /dev/null\nROLLBACK TO s; SELECT chatcrypt.conversation_key('$chat'::uuid) \\g /dev/null\nCOMMIT");
-is(ask($node, "SELECT string_agg(dek_version::text, ',') FROM chatcrypt.key_event WHERE transaction_id = '$transaction'"), '11', 'what a savepoint took back is not in the history either');
+is(ask($node, "SELECT string_agg(dek_version::text, ',') FROM chatcrypt.key_event WHERE transaction_id = '$transaction'"), '11',
+	'the history has no hand-out that was rolled back to a savepoint');
 my @lines = slurp_file($node->logfile) =~ /chat $chat version (\d+) handed out in transaction $transaction to role/g;
-is("@lines", '10 11', 'and in the log it is told apart by its version');
+is("@lines", '10 11', 'the log has both hand-outs, and their versions tell them apart');
 my $eve = q{E'eve" in transaction 1\n2026-01-01 LOG:  forged'};
 ask($node, "SELECT chatcrypt.add_participant('$chat'::uuid, $eve)");
-is(ask($node, "SET ROLE service; BEGIN; SELECT chatcrypt.act_as($eve) \\g /dev/null\nSELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid); COMMIT"), '11', 'an actor of a strange name');
-like(slurp_file($node->logfile), qr/ version 11 handed out in transaction \d+ to role "service" for "eve" in transaction 1\n\s+2026-01-01 LOG:  forged"\n/, 'is in the log');
-unlike(slurp_file($node->logfile), qr/^2026-01-01 LOG:  forged/m, 'and makes no line of its own');
+is(ask($node, "SET ROLE service; BEGIN; SELECT chatcrypt.act_as($eve) \\g /dev/null\nSELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid); COMMIT"), '11',
+	'an actor with a line break in its name gets the key');
+like(slurp_file($node->logfile), qr/ version 11 handed out in transaction \d+ to role "service" for "eve" in transaction 1\n\s+2026-01-01 LOG:  forged"\n/,
+	'the log has the name with the line break');
+unlike(slurp_file($node->logfile), qr/^2026-01-01 LOG:  forged/m,
+	'the name with the line break begins no line of the log');
 my $taken_base64 = encode_base64(pack('H*', $taken), '');
-unlike(slurp_file($node->logfile), qr/$taken|\Q$taken_base64\E/i, 'and no key');
+unlike(slurp_file($node->logfile), qr/$taken|\Q$taken_base64\E/i, 'the log has no key');
 my (undef, undef, $told) = $node->psql('postgres', "SET client_min_messages = 'debug1'; SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid)");
-unlike($told, qr/handed out/, 'the line is for the log alone');
+unlike($told, qr/handed out/, 'the client does not see the line of the log');
 $events_before = ask($node, $events);
 hide_keys($node);
 $node->restart;
-like(ask($node, "SET ROLE keys; SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid)"), qr/could not unwrap/, 'while the KMS is away there is no key');
-is(ask($node, $events), $events_before, 'and no event of one');
+like(ask($node, "SET ROLE keys; SELECT key_version FROM chatcrypt.conversation_key('$chat'::uuid)"), qr/could not unwrap/,
+	'no key is handed out while the KMS is away');
+is(ask($node, $events), $events_before, 'the history has no event of a hand-out that failed');
 my $payload = ask($node, "SELECT chatcrypt.wire_message('$chat'::uuid, '$accepted'::uuid) ->> 'encrypted_payload'");
-is($payload, $after->{encrypted_payload}, 'but messages as they are stored');
+is($payload, $after->{encrypted_payload},
+	'a message is sent as it is stored while the KMS is away');
 show_keys($node);
 
 # A standby --------------------------------------------------------------------------------
@@ -297,12 +336,14 @@ $standby->init_from_backup($node, 'base', has_streaming => 1);
 Chatcrypt::Test->share_keys($standby, $node);
 $standby->start;
 hide_keys($standby);
-is(ask($standby, "SELECT chatcrypt.wire_message('$chat'::uuid, '$accepted'::uuid) ->> 'encrypted_payload'"), $payload, 'a standby gives messages, and needs no key for it');
-like(ask($standby, $_), qr/ERROR:  cannot execute chatcrypt\.\w+\(\) in a read-only transaction|ERROR:  cannot execute chatcrypt\.\w+\(\) during recovery/, "it refuses before it asks for a key: $_")
+is(ask($standby, "SELECT chatcrypt.wire_message('$chat'::uuid, '$accepted'::uuid) ->> 'encrypted_payload'"), $payload, 'a standby sends a message without its key');
+like(ask($standby, $_), qr/ERROR:  cannot execute chatcrypt\.\w+\(\) in a read-only transaction|ERROR:  cannot execute chatcrypt\.\w+\(\) during recovery/,
+	"a standby refuses before it asks for a key: $_")
   foreach "SELECT chatcrypt.conversation_key('$chat'::uuid)", "SELECT chatcrypt.accept_wire_message('$chat'::uuid, '{}')",
   "SELECT chatcrypt.import_conversation_keys(ARRAY['$chat']::uuid[], decode(repeat('00', 32), 'hex'))";
 show_keys($standby);
-is(ask($standby, "SELECT body FROM chatcrypt.messages WHERE message_id = '$accepted'"), 'under way', 'and reads as ever');
+is(ask($standby, "SELECT body FROM chatcrypt.messages WHERE message_id = '$accepted'"), 'under way',
+	'a standby reads a message');
 
 # Another encoding -------------------------------------------------------------------------
 
@@ -317,13 +358,16 @@ foreach my $text ("gr\x{fc}\x{df}e", "\x{1f44b}")
 	if (length($text) > 1)
 	{
 		my $id = ask($node, 'SELECT message_id FROM chatcrypt.sealed_message', 'latin');
-		is(ask($node, "SELECT convert_to(body, 'UTF8') FROM chatcrypt.messages", 'latin'), '\x' . unpack('H*', "gr\xc3\xbc\xc3\x9fe"), 'a LATIN1 server takes what it can show');
+		is(ask($node, "SELECT convert_to(body, 'UTF8') FROM chatcrypt.messages", 'latin'), '\x' . unpack('H*', "gr\xc3\xbc\xc3\x9fe"),
+			'a LATIN1 server accepts a text that it can show');
 		my $back = $json->decode(ask($node, "SELECT chatcrypt.wire_message(1, '$id'::uuid)", 'latin'));
-		is(client({ do => 'open', with => 'libsodium', wire => $back, keys => \%latin_key })->{value}, $text, 'and gives it back as it came');
+		is(client({ do => 'open', with => 'libsodium', wire => $back, keys => \%latin_key })->{value}, $text,
+			'a LATIN1 server sends the text back unchanged');
 	}
 	else
 	{
-		like($reply, qr/"encrypted_payload" of a wire message must hold text, and such as this database can store/, 'and refuses what nobody could read there');
+		like($reply, qr/"encrypted_payload" of a wire message must hold text, and such as this database can store/,
+			'a LATIN1 server refuses a text that it cannot show');
 	}
 }
 

@@ -1,6 +1,6 @@
 
-# No id needs a cast with drivers of node, which leave the types of parameters to the server.  And the
-# README's examples in Python and for Node.js run as they stand.
+# No id needs a cast with drivers of node, which leave the types of parameters to the server.  The
+# examples of the README in Python and for Node.js run unchanged.
 use strict;
 use warnings;
 use Chatcrypt::Test;
@@ -47,7 +47,7 @@ foreach my $driver (qw(pg postgres))
 }
 is(scalar(keys %answer), 2 * keys %expected, 'each call of each driver has a test');
 
-# The examples, as a role that must name an actor.
+# The examples of the README, as a role that must name an actor.
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE app LOGIN;
 GRANT chatcrypt_writer, chatcrypt_reader TO app;
@@ -62,7 +62,7 @@ foreach my $language (sort keys %example)
 	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port);
 	my ($said, $complaint) = run_command($example{$language});
 	is($complaint, '', "the example in $language of README.md has no error");
-	is($said, 'alice Lunch at noon?', 'and it prints the message');
+	is($said, 'alice Lunch at noon?', "the example in $language of README.md prints the message");
 }
 is($node->safe_psql('postgres', q{SELECT count(*) FROM chatcrypt.messages WHERE body = 'Lunch at noon?'}), '2',
 	'each of the examples has stored its message');
