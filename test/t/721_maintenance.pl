@@ -41,7 +41,7 @@ sub another_round
 	my ($database) = @_;
 	my $runs = status('runs', 'round', $database) || 0;
 	ok(wait_until(30, sub { status('last_success > last_start AND runs > ' . ($runs + 1), 'round', $database) eq 't' }),
-		"another round of maintenance of $database ends");
+		'another round of maintenance ends');
 	return;
 }
 
@@ -89,18 +89,18 @@ $node->safe_psql('postgres', 'CREATE DATABASE "Odd, name"; CREATE DATABASE plain
 $node->safe_psql('Odd, name', 'CREATE EXTENSION chatcrypt; SELECT chatcrypt.create_chat(1)');
 $node->safe_psql('postgres', 'SELECT chatcrypt.create_chat(1)');
 set('chatcrypt.maintenance_databases', q{'POSTGRES, missing, "Odd, name", plain'});
-becomes(qr/^1$/, 'events are sealed', 'items', 'events are sealed in postgres');
-becomes(qr/^1$/, 'in a database with an odd name', 'items', 'seal_events',
-	'events are sealed in a database with an odd name');
+becomes(qr/^1$/, 'events are sealed in postgres', 'items', 'seal_events');
+becomes(qr/^1$/,
+	'events are sealed in a database with an odd name', 'items', 'seal_events', 'Odd, name');
 is(ask($node, 'SELECT count(*) FROM chatcrypt.verify_events()', $_), '0', "the chain of $_ verifies") foreach 'postgres', 'Odd, name';
-becomes(qr/could not connect: see the server log/, 'one that is not there', 'last_error', 'round',
-	'a database that does not exist: the status says that it could not connect');
+becomes(qr/could not connect: see the server log/,
+	'a database that does not exist: the status says that it could not connect', 'last_error', 'round', 'missing');
 like(slurp_file($node->logfile), qr/FATAL:  database "missing" does not exist/,
 	'a database that does not exist: the log says so');
-becomes(qr/does not have the extension chatcrypt/, 'one without chatcrypt', 'last_error', 'round',
-	'a database without chatcrypt: the status says so');
-becomes(qr/^[2-9]$/, 'is tried again', 'failures', 'round',
-	'a database that does not exist is tried again');
+becomes(qr/does not have the extension chatcrypt/,
+	'a database without chatcrypt: the status says so', 'last_error', 'round', 'plain');
+becomes(qr/^[2-9]$/,
+	'a database that does not exist is tried again', 'failures', 'round', 'missing');
 is(status('last_success IS NULL AND next_due - last_error_at BETWEEN $$2s$$ AND $$600s$$', 'round', 'missing'), 't',
 	'a database that does not exist is tried again later each time');
 another_round();
@@ -108,19 +108,19 @@ is(status('failures || last_error', 'round'), '',
 	'databases with errors do not hold up the others');
 is(status('items', 'seal_events'), '1', 'nothing is sealed where there are no new events');
 $node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(1)');
-becomes(qr/^2$/, 'what is new is', 'items', 'new events are sealed');
+becomes(qr/^2$/, 'new events are sealed', 'items', 'seal_events');
 $node->safe_psql('plain', 'CREATE EXTENSION chatcrypt; SELECT chatcrypt.create_chat(1)');
-becomes(qr/^1$/, 'chatcrypt can come later', 'items', 'seal_events',
-	'a database is maintained as soon as chatcrypt is created in it');
+becomes(qr/^1$/,
+	'a database is maintained as soon as chatcrypt is created in it', 'items', 'seal_events', 'plain');
 
 # Between rounds the worker is connected to no database.
 is(ask($node, 'DROP DATABASE "Odd, name"'), '', 'DROP DATABASE works between rounds');
 is(ask($node, 'SET chatcrypt.allow_drop = on; DROP EXTENSION chatcrypt', 'plain'), '',
 	'DROP EXTENSION works between rounds');
-becomes(qr/could not connect/, 'a database that was dropped', 'last_error', 'round',
-	'the status says that a dropped database could not be connected to');
-becomes(qr/does not have the extension/, 'an extension that was dropped', 'last_error', 'round',
-	'the status says that a dropped extension is missing');
+becomes(qr/could not connect/,
+	'the status says that a dropped database could not be connected to', 'last_error', 'round', 'Odd, name');
+becomes(qr/does not have the extension/,
+	'the status says that a dropped extension is missing', 'last_error', 'round', 'plain');
 another_round();
 is(ask($node, 'DROP DATABASE plain'), '', 'DROP DATABASE works between rounds once more');
 
@@ -132,7 +132,7 @@ replace_task('postgres', q{INSERT INTO public.mark VALUES ('committed'); COMMIT;
 becomes(qr/^no luck: Today\.$/, 'a task that fails says why', 'last_error', 'seal_events');
 like(ask($node, q{SELECT string_agg(DISTINCT what, ' ') FROM mark}), qr/^committed$/,
 	'what a failed task committed stays, and nothing else');
-becomes(qr/^[2-9]$/, 'it is tried again', 'failures', 'a failed task is tried again');
+becomes(qr/^[2-9]$/, 'a failed task is tried again', 'failures', 'seal_events');
 is(status('next_due - last_error_at >= $$4s$$', 'seal_events'), 't',
 	'a failed task is tried again later each time');
 another_round();
@@ -189,7 +189,7 @@ restore_task('postgres');
 $node->safe_psql('postgres', 'SELECT chatcrypt.rotate_chat(1)');
 is(ask($node, 'CALL chatcrypt.run_maintenance()'), '',
 	'run_maintenance() succeeds with the original task');
-becomes(qr/^3$/, 'goes on where it was', 'items', 'the original task seals new events');
+becomes(qr/^3$/, 'the original task seals new events', 'items', 'seal_events');
 is(status('last_success > last_error_at AND next_due - last_start < $$2s$$', 'seal_events'), 't',
 	'a task that succeeds again is due at the usual time');
 
@@ -323,8 +323,8 @@ my $sealed = status('items', 'seal_events');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres SET default_transaction_read_only = on');
 $node->safe_psql('postgres', q{SET default_transaction_read_only = off; ALTER DATABASE postgres SET default_transaction_isolation = 'serializable';
 	ALTER DATABASE postgres SET search_path = 'nowhere'; SELECT chatcrypt.rotate_chat(1)});
-becomes(qr/^[1-9]/, 'a read-only default', "items - $sealed",
-	'events are sealed in a database with a read-only default');
+becomes(qr/^[1-9]/,
+	'events are sealed in a database with a read-only default', "items - $sealed", 'seal_events');
 $node->safe_psql('postgres', 'SET default_transaction_read_only = off; ALTER DATABASE postgres RESET ALL');
 
 # The launcher is started again.

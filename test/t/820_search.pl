@@ -1,6 +1,6 @@
 # Search on whole servers: a standby searches without writing, no word of a message is anywhere on
-# disk, a shred leaves no token, reindex_search() goes on after it was killed, and a restored
-# database finds the same messages, in other encodings too.
+# disk, a shred leaves no token, reindex_search() continues after it was killed, and a restored
+# database finds the same messages, also in other encodings.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -20,7 +20,8 @@ sub found
 	return ask($on, "SELECT string_agg(body, '|') FROM chatcrypt.search($chat, '$query')", $database);
 }
 
-# The SQL of docs/search.md runs as it stands, and the first block returns the rows that the page shows.
+# The SQL of docs/search.md runs as it stands, and the first block returns the rows that the page
+# shows.
 my $page = slurp_file('docs/search.md');
 my @blocks = $page =~ /^```sql\n(.*?)^```$/msg;
 cmp_ok(scalar @blocks, '>=', 2, 'docs/search.md has examples');

@@ -1,6 +1,6 @@
-# Applications as they are, on the view chatcrypt.messages: Django, SQLAlchemy, Drizzle and pgx, each
-# directly and through PgBouncer, which gives a connection to one transaction after the other.  Each
-# prints its situations as TAP (test/clients), and each line of it is a test here.
+# Applications of Django, SQLAlchemy, Drizzle and pgx on the view chatcrypt.messages, each directly
+# and through PgBouncer, which gives a connection to one transaction after the other.  Each
+# application prints its situations as TAP (test/clients), and each line of it is a test here.
 use strict;
 use warnings;
 use Chatcrypt::Test qw(wait_until);
@@ -16,7 +16,7 @@ if (@missing)
 	plan(skip_all => "no client libraries: @missing");
 }
 
-# The application's role, as the quick start makes it.
+# The role of the application, as the quick start makes it.
 my $node = Chatcrypt::Test->start('orms');
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE app LOGIN;
@@ -60,10 +60,11 @@ sub run_application
 	subtest $name => sub { show_situations($command, %environment, CHAT => $chat, OTHER_CHAT => $other) };
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM chatcrypt.sealed_message
 			WHERE encrypted_message IS NULL OR get_byte(encrypted_message, 0) <> 1}),
-		'0', "$name: all that it wrote are envelopes");
+		'0', "$name: every row that the application wrote is an envelope");
 	foreach my $one ($chat, $other)
 	{
-		is($node->safe_psql('postgres', "SELECT count(*) FROM chatcrypt.verify_chat('$one')"), '0', "$name: all of them open");
+		is($node->safe_psql('postgres', "SELECT count(*) FROM chatcrypt.verify_chat('$one')"), '0',
+			"$name: every envelope that the application wrote opens");
 		$node->safe_psql('postgres', "CALL chatcrypt.delete_chat('$one', confirm => 'irreversible')");
 	}
 	return;
@@ -82,7 +83,7 @@ sub show_situations
 		ok(!$1, $2) or diag($3);
 		$situations++;
 	}
-	ok($ended && $situations > 0, 'it ran to its end') or diag($@ . $complaints);
+	ok($ended && $situations > 0, 'the application runs to its end') or diag($@ . $complaints);
 	return;
 }
 

@@ -1,5 +1,6 @@
-# monitoring/: postgres_exporter delivers what rules and dashboard use, to a role that reads nothing else;
-# each alert has its page, and fires and ends in states that are really produced.
+# monitoring/: postgres_exporter delivers the metrics that the rules and the dashboard use, to a
+# role that can read nothing else; each alert has its section in docs/operations.md, and fires and
+# ends in states that are really produced.
 use strict;
 use warnings;
 use Chatcrypt::FaultProxy;
@@ -22,12 +23,12 @@ chatcrypt.maintenance_databases = 'postgres'
 chatcrypt.maintenance_interval = 1
 CONF
 
-# The rules by themselves.
+# The rules without a server.
 foreach my $check ([ 'check', 'rules', 'monitoring/rules.yml' ], [ 'test', 'rules', 'test/monitoring/rules_test.yml' ])
 {
 	my ($out, $err) = run_command([ $ENV{PROMTOOL}, @$check ]);
-	like("$out$err", qr/SUCCESS/, "promtool @$check");
-	unlike("$out$err", qr/FAILED/, "promtool @$check finds nothing");
+	like("$out$err", qr/SUCCESS/, "promtool @$check succeeds");
+	unlike("$out$err", qr/FAILED/, "promtool @$check finds no error");
 }
 
 make_chats($node, 1, 10);
@@ -36,27 +37,27 @@ my %rule = map { $_->{name} => $_ } @{ $monitoring->rules };
 my $unit_tests = slurp_file('test/monitoring/rules_test.yml');
 my $page = slurp_file('docs/operations.md');
 
-# A section for each alert, whose SQL the monitoring role can run.
+# A section for each alert, with SQL that the monitoring role can run.
 foreach my $name (sort keys %rule)
 {
 	my ($annotations, $severity) = ($rule{$name}{annotations}, $rule{$name}{labels}{severity} // '');
 	my ($section) = $page =~ /^### $name\n(.*?)(?=^##)/ms;
 
-	like($severity, qr/^(critical|warning)$/, "$name: severity");
-	is($annotations->{runbook_url}, 'docs/operations.md#' . lc $name, "$name: leads to its section");
+	like($severity, qr/^(critical|warning)$/, "$name: has a severity");
+	is($annotations->{runbook_url}, 'docs/operations.md#' . lc $name, "$name: links to its section");
 	ok($unit_tests =~ /^        alertname: $name\n        exp_alerts:\n/m, "$name: has a unit test");
-	ok($section, "$name: has a section") or next;
+	ok($section, "$name: has a section in operations.md") or next;
 	like($section, qr/^\*\*\Q$_\E\*\*/m, "$name: its section says $_") foreach 'Users', 'First look', 'Do', 'Ends';
 	foreach my $sql ($section =~ /^```sql\n(.*?)^```/msg)
 	{
 		my ($status, undef, $errors) = $node->psql('postgres', $sql, extra_params => [ '-U', 'chatcrypt_monitor' ]);
-		is("$status$errors", '0', "$name: its first look works");
+		is("$status$errors", '0', "$name: the SQL of its first look works");
 	}
 }
 my ($alerts) = $page =~ /^## Alerts\n(.*?)^## /ms;
 is_deeply([ sort $alerts =~ /^### (\w+)$/mg ], [ sort keys %rule ], 'operations.md has no section without an alert');
 
-# What is scraped, while something long is under way.
+# What is scraped while a long import is running.
 my $import = session($node);
 answer($import, q{SELECT chatcrypt.note_progress('import', done => 5, total => 10)});
 my $metrics = $monitoring->metrics;
@@ -66,37 +67,42 @@ $delivered{up} = 1;	# Prometheus's own
 is(join(' ', grep { !$delivered{$_} } map { $_->{query} =~ /\b((?:chatcrypt|pg)_\w+|up\b)/g } values %rule), '', 'every metric of the rules is delivered');
 is($metrics->{pg_exporter_last_scrape_error}, '0', 'every query works for a member of chatcrypt_auditor');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_roles AS r WHERE rolname <> 'chatcrypt_auditor' AND rolname <> 'chatcrypt_monitor'
-	AND pg_has_role('chatcrypt_monitor', r.oid, 'MEMBER')}), '0', 'which is no member of anything else');
+	AND pg_has_role('chatcrypt_monitor', r.oid, 'MEMBER')}), '0', 'the monitoring role is a member of no other role');
 cmp_ok($metrics->{pg_exporter_last_scrape_duration_seconds}, '<', 0.1, 'a scrape takes less than 100 ms');
-is($monitoring->value('chatcrypt_kms_usable', kms_key => $bao->kms_key), '1', 'the KMS is there');
+is($monitoring->value('chatcrypt_kms_usable', kms_key => $bao->kms_key), '1',
+	'the metrics say that the KMS can be used');
 
-# The dashboard: each expression is one, on metrics that are delivered.
+# The dashboard: each expression is valid, and uses metrics that are delivered.
 my $dashboard = JSON::PP::decode_json(slurp_file('monitoring/dashboard.json'));
 is((grep { $_->{name} eq 'datasource' } @{ $dashboard->{templating}{list} })[0]{type}, 'datasource', 'the dashboard asks for its data source');
 foreach my $panel (grep { $_->{targets} } @{ $dashboard->{panels} })
 {
-	is($panel->{datasource}{uid}, '${datasource}', "panel $panel->{title}: takes it");
+	is($panel->{datasource}{uid}, '${datasource}',
+		"panel $panel->{title}: uses the data source of the dashboard");
 	foreach my $expression (map { $_->{expr} } @{ $panel->{targets} })
 	{
 		is(join(' ', grep { !$delivered{$_} } $expression =~ /\b(chatcrypt_\w+)/g), '', "panel $panel->{title}: every metric is delivered");
 		my $now = $expression =~ s/\$__rate_interval/6s/gr =~ s/\$(instance|datname)\b/.*/gr;
-		ok($monitoring->query($now), "panel $panel->{title}: Prometheus takes $expression");
+		ok($monitoring->query($now), "panel $panel->{title}: Prometheus accepts $expression");
 	}
 }
 
 $import->quit;
 
-# Of two databases the exporter asks each for its own, and one for the server.
+# With two databases, the exporter queries each of them for its own metrics, and one for the server.
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('other', 'CREATE EXTENSION chatcrypt');
 my $of_both = Chatcrypt::Monitoring->new($node);
 $of_both->start_exporter(databases => [ 'postgres', 'other' ]);
-is($of_both->value('pg_exporter_last_scrape_error'), '0', 'one exporter for two databases');
-like($of_both->value("chatcrypt_database_events_unsealed", datname => $_), qr/^\d+$/, "tells of $_") foreach 'postgres', 'other';
-is($of_both->value('chatcrypt_worker_running'), '1', 'and once of the server');
+is($of_both->value('pg_exporter_last_scrape_error'), '0',
+	'one exporter queries two databases without an error');
+like($of_both->value("chatcrypt_database_events_unsealed", datname => $_), qr/^\d+$/,
+	"one exporter delivers metrics of the database $_") foreach 'postgres', 'other';
+is($of_both->value('chatcrypt_worker_running'), '1',
+	'one exporter delivers metrics of the server once');
 $of_both->stop;
 
-# States, made and ended: which alerts fire, and that they end.
+# States, produced and ended: which alerts fire, and that they end.
 my $next_chat = 100_000;
 sub new_chat
 {
@@ -107,7 +113,7 @@ sub new_chat
 sub state
 {
 	my ($alerts, $make, $end) = @_;
-	ok($monitoring->ends($_, 10), "$_ does not fire before") foreach @$alerts;
+	ok($monitoring->ends($_, 10), "$_ does not fire before the state begins") foreach @$alerts;
 	$make->();
 	ok($monitoring->fires($_), "$_ fires") or diag($rule{$_}{query}, explain($monitoring->alerts)) foreach @$alerts;
 	$end->();
@@ -119,7 +125,7 @@ sub state
 sub checks_out
 {
 	my ($uri) = @_;
-	ok(wait_until(20, sub { check($node, $uri // $bao->kms_key) eq 'ok' }), 'kms_check() finds nothing wrong');
+	ok(wait_until(20, sub { check($node, $uri // $bao->kms_key) eq 'ok' }), 'kms_check() succeeds');
 	return;
 }
 
@@ -146,7 +152,7 @@ sub launcher
 	return ($postmaster, $pid);
 }
 
-# What the database tells of itself, all at once; with the background at rest.
+# Alerts about data in the database, all at once; with no maintenance in the background.
 set($node, 'chatcrypt.maintenance_databases' => '');
 $node->safe_psql('postgres', q{SELECT chatcrypt.seal_events()});
 state([ qw(ChatcryptMessagesDoNotOpen ChatcryptEventsUnsealed ChatcryptRotationOverdue ChatcryptFeedBehind ChatcryptVerificationFindings) ],
@@ -182,7 +188,7 @@ CALL chatcrypt.verify_all();
 SQL
 	});
 
-# Maintenance that fails, and that stands still.
+# Maintenance that fails, and maintenance that does not move.
 set($node, 'chatcrypt.maintenance_databases' => 'postgres');
 state([ 'ChatcryptMaintenanceFails' ],
 	sub { set($node, 'chatcrypt.maintenance_databases' => 'postgres, missing') },
@@ -190,7 +196,7 @@ state([ 'ChatcryptMaintenanceFails' ],
 my ($postmaster, $launcher) = launcher();
 state([ 'ChatcryptMaintenanceStopped' ], sub { kill 'STOP', $launcher }, sub { kill 'CONT', $launcher });
 
-# The KMS away, with warm keys that last for less than an hour.
+# The KMS is away, with warm keys that last for less than an hour.
 state([ qw(ChatcryptKmsDown ChatcryptSessionsFail ChatcryptWarmKeysRunOut) ],
 	sub {
 		set($node, 'chatcrypt.cache_max_age' => '30min');
@@ -203,13 +209,13 @@ state([ qw(ChatcryptKmsDown ChatcryptSessionsFail ChatcryptWarmKeysRunOut) ],
 		checks_out();
 	});
 
-# The worker stopped; then ended, while nobody starts another.
+# The worker is stopped; then it is terminated, while the postmaster is stopped and starts no other.
 my $worker = worker_pid($node);
 state([ 'ChatcryptWorkerHung' ], sub { kill 'STOP', $worker }, sub { kill 'CONT', $worker });
 state([ 'ChatcryptWorkerDown' ], sub { kill 'STOP', $postmaster; kill 'TERM', $worker }, sub { kill 'CONT', $postmaster });
-ok(works_again($node, 4, 20), 'a new worker serves');
+ok(works_again($node, 4, 20), 'a cold chat is read by a new worker');
 
-# What the KMS answers.
+# Errors that the KMS answers with.
 state([ 'ChatcryptKmsThrottles' ],
 	sub { $proxy->fault(path => 'datakey', fault => 'status', code => 429, retry_after => 8); new_chat() },
 	sub { $proxy->clear; checks_out() });
@@ -217,7 +223,8 @@ state([ 'ChatcryptKmsThrottles' ],	# the KMS's own limit, which names no time
 	sub { $bao->cli('write', 'sys/quotas/rate-limit/chat', 'path=transit', 'rate=1', 'interval=60s'); new_chat() for 1 .. 12 },
 	sub { $bao->cli('delete', 'sys/quotas/rate-limit/chat'); checks_out() });
 state([ 'ChatcryptKmsPropertiesUnread' ],
-	sub { without_right('keys'); check($node, $bao->kms_key); is(new_chat(), '', 'a key that was looked at before is used on') },
+	sub { without_right('keys'); check($node, $bao->kms_key); is(new_chat(), '',
+		'a key whose properties cannot be read any more is still used') },
 	sub { $bao->set_policy('chat', 'doomed'); checks_out() });
 state([ 'ChatcryptKmsSlow' ],
 	sub { $proxy->fault(path => 'datakey', delay_ms => 350); new_chat() for 1 .. 12; },
@@ -227,7 +234,7 @@ state([ 'ChatcryptKmsRefuses' ],
 	sub { $bao->set_policy('chat', 'doomed'); checks_out() });
 my $doomed = $bao->add_key('doomed');
 $node->safe_psql('postgres', "SELECT chatcrypt.create_tenant('doomed', '$doomed')");
-is(new_chat('doomed'), '', 'a chat under a second key');
+is(new_chat('doomed'), '', 'a chat is made under a second key');
 state([ 'ChatcryptKmsKeyGone' ],
 	sub {
 		$bao->cli('write', 'transit/keys/doomed/config', 'deletion_allowed=true');
@@ -252,10 +259,10 @@ state([ 'ChatcryptNotWatched' ],
 	sub { $node->safe_psql('postgres', 'REVOKE chatcrypt_auditor FROM chatcrypt_monitor') },
 	sub { $node->safe_psql('postgres', 'GRANT chatcrypt_auditor TO chatcrypt_monitor') });
 
-# Whether memory can be locked is the machine's affair.
+# Whether memory can be locked depends on the machine.
 my $locked = $node->safe_psql('postgres', 'SELECT locked FROM chatcrypt.cache_status');
 is(scalar(grep { $_ eq 'ChatcryptKeysNotLocked' } $monitoring->firing), $locked eq 't' ? 0 : 1, 'ChatcryptKeysNotLocked fires where keys are not locked');
-is(join(' ', sort keys %rule), 'ChatcryptKeysNotLocked', 'each other alert was made to fire');
+is(join(' ', sort keys %rule), 'ChatcryptKeysNotLocked', 'every other alert was made to fire');
 
 $monitoring->stop;
 $node->stop;

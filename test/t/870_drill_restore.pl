@@ -1,5 +1,5 @@
-# The drills of docs/operations.md in which data comes back: a dump in another cluster, and a recovery
-# to a moment before chats were shredded.
+# The drills of docs/operations.md in which data comes back: a dump in another cluster, and a
+# recovery to a moment before chats were shredded.
 use strict;
 use warnings;
 use Chatcrypt::Drill;
@@ -13,10 +13,11 @@ use Test::More;
 my $bao = Chatcrypt::OpenBao->start_or_skip;
 my $old = Chatcrypt::Test->start('old', bao => $bao, streaming => 1, conf => "wal_level = replica\n");
 
-# Every drill of the page is one that a test runs.
+# A test runs every drill of the page.
 my ($drills) = slurp_file('docs/operations.md') =~ /^## Drills\n(.*?)(?=^## |\z)/ms;
 my $tests = join '', map { slurp_file($_) } glob('test/t/87*.pl');
-ok(index($tests, "Chatcrypt::Drill->new('$_'") >= 0, "a test runs: $_") foreach $drills =~ /^### (.*)$/mg;
+ok(index($tests, "Chatcrypt::Drill->new('$_'") >= 0,
+	"a test runs the drill: $_") foreach $drills =~ /^### (.*)$/mg;
 
 sub readable
 {
@@ -53,24 +54,28 @@ my $drill = Chatcrypt::Drill->new('Dump and restore into another cluster', Chatc
 	Chatcrypt::Drill::cluster(NEW => $restored), DB => 'app');
 $drill->run(qr/pg_dumpall/);
 my $steps = $drill->run(qr/kms_check/);
-like($steps, qr/unwrap\|t/, 'the key service can be tried before there is data');
-unlike($steps, qr/\|f\|/, 'and all of it works');
+like($steps, qr/unwrap\|t/, 'dump: the key service can be tried before there is data');
+unlike($steps, qr/\|f\|/, 'dump: every step of kms_check() succeeds');
 $drill->run(qr/pg_restore/);
 $drill->run(qr/chatcrypt\.warm/);
 $bao->seal;
-is(readable($restored, 7 .. 11, 21, 22, 31), '7 8 9 10 11 21 22 31', 'what was warmed needs no key service');
+is(readable($restored, 7 .. 11, 21, 22, 31), '7 8 9 10 11 21 22 31',
+	'dump: chats that were warmed are read without the key service');
 $bao->unseal;
 ok(wait_until(20, sub { ask($restored, 'SELECT bool_and(ok) FROM chatcrypt.kms_check(current_setting($$chatcrypt.default_kms_key$$))', 'app') eq 't' }),
-	'the key service is back');
-is($drill->run(qr/diff/), '', 'as many messages and keys as there were');
-is($drill->run(qr/verify_keys/), '', 'all keys open, the history is whole, and nothing is critical');
-is(readable($restored, 1 .. 12, 21, 22, 31), '1 2 3 4 5 6 7 8 9 10 11 21 22 31', 'and everything reads that did');
+	'dump: the key service is back');
+is($drill->run(qr/diff/), '',
+	'dump: the restored cluster has as many messages and keys as the old one');
+is($drill->run(qr/verify_keys/), '',
+	'dump: all keys open, the history is whole, and no finding is critical');
+is(readable($restored, 1 .. 12, 21, 22, 31), '1 2 3 4 5 6 7 8 9 10 11 21 22 31',
+	'dump: every message that could be read before can be read');
 $drill->finish;
 $restored->stop;
 
 # ---------- a recovery ----------
 
-# A base backup, an archive, and a moment in between.
+# A base backup, an archive, and a target time in between.
 $old->enable_archiving;
 $old->restart;
 $old->backup('base');
@@ -84,7 +89,8 @@ $old->safe_psql('app', q{SELECT chatcrypt.remove_participant(31, 'bob'), chatcry
 $old->safe_psql('app', 'SELECT chatcrypt.seal_events()');
 $old->safe_psql('app', q{SELECT chatcrypt.shred_chat(3, 'irreversible')});
 
-# A node whose data directory the drill makes; the settings that tell the two apart are the last in the file.
+# A node whose data directory the drill makes; the settings by which it differs from the old one
+# come last in the file.
 my $new = PostgreSQL::Test::Cluster->new('recovered');
 mkdir $new->data_dir, 0700 or die "$!";
 my $backup = $old->backup_dir . '/base';
@@ -98,36 +104,50 @@ $drill->run(qr/key_event\.copy/);
 $old->safe_psql('app', 'SELECT pg_switch_wal()');
 $old->stop;
 
-# Where the old cluster is lost and cron's copy is old, the archive has the whole history, and no key service is needed.
+# Where the old cluster is lost and the copy of cron is old, the archive has the whole history; no
+# key service is needed.
 my $latest = PostgreSQL::Test::Cluster->new('latest');
 $latest->init_from_backup($old, 'base', has_restoring => 1, standby => 0);
 $latest->append_conf('postgresql.conf', "chatcrypt.vault_token_file = ''\n");
 $latest->start;
-ok($latest->poll_query_until('app', 'SELECT NOT pg_is_in_recovery()'), 'a recovery to the end of the archive');
+ok($latest->poll_query_until('app', 'SELECT NOT pg_is_in_recovery()'),
+	'a recovery to the end of the archive completes');
 my %again = (%variables, Chatcrypt::Drill::cluster(OLD => $latest), SAFE => PostgreSQL::Test::Utils::tempdir());
 Chatcrypt::Drill->new('Recovery to before a shredding', %again)->run(qr/key_event\.copy/);
-is(slurp_file("$again{SAFE}/$_"), slurp_file("$variables{SAFE}/$_"), "has the same history: $_") foreach qw(key_event.copy event_seal.copy);
+is(slurp_file("$again{SAFE}/$_"), slurp_file("$variables{SAFE}/$_"),
+	"a recovery to the end of the archive has the same history: $_") foreach qw(key_event.copy event_seal.copy);
 $latest->stop;
 
 $drill->run(qr/recovery_target_time/);
 $new->_update_pid(1);
-is(readable($new, 1 .. 12, 21, 22, 31), '1 2 3 4 5 6 7 8 9 10 11 21 22 31', 'what was shredded since reads again');
+is(readable($new, 1 .. 12, 21, 22, 31), '1 2 3 4 5 6 7 8 9 10 11 21 22 31',
+	'recovery: messages of chats that were shredded since the target time can be read');
 $drill->run(qr/old_event FROM/);
-is($drill->run(qr/ROLLBACK/), "in no seal|f|1|\nno such chat|f|1|\nshredded|f|4|6\nshredded|t|1|0\nshredded before|f|2|", 'it can be seen what would be done');
-is(readable($new, 1 .. 12, 21, 22, 31), '1 2 3 4 5 6 7 8 9 10 11 21 22 31', 'and nothing is');
-like($drill->run(qr/CREATE TABLE recovery.reapplied/), qr/\|in no seal\|$/, 'what no seal vouches for is listed');
-is(readable($new, 1 .. 12, 21, 22, 31), '3 4 5 6 7 8 9 10 11 31', 'and is all that is left of what was shredded since');
+is($drill->run(qr/ROLLBACK/), "in no seal|f|1|\nno such chat|f|1|\nshredded|f|4|6\nshredded|t|1|0\nshredded before|f|2|",
+	'recovery: the preview shows what would be done');
+is(readable($new, 1 .. 12, 21, 22, 31), '1 2 3 4 5 6 7 8 9 10 11 21 22 31',
+	'recovery: the preview changes nothing');
+like($drill->run(qr/CREATE TABLE recovery.reapplied/), qr/\|in no seal\|$/,
+	'recovery: events that no seal covers are listed');
+is(readable($new, 1 .. 12, 21, 22, 31), '3 4 5 6 7 8 9 10 11 31', 'recovery: sealed shreddings are applied again');
 $drill->run(qr/INSERT INTO recovery.reapplied/);
-is(readable($new, 1 .. 12, 21, 22, 31), '4 5 6 7 8 9 10 11 31', 'until it is trusted');
-like($drill->run(qr/delete_chat.*remove_participant/s), qr/\|bob\|t$/, 'who was removed is removed again');
-is(ask($new, q{SELECT string_agg(participant, ' ' ORDER BY participant) FROM chatcrypt.participant}, 'app'), 'alice carol', 'and nobody else');
-is(ask($new, 'SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(2)', 'app'), '0', 'the chat that was deleted is gone');
-like($drill->run(qr/run_maintenance/), qr/\|leaves\|retention: none -> 1 year$/, 'changes of policies are shown');
-is($drill->run(qr/DROP SCHEMA/), '', 'nothing that was shredded again has a key');
+is(readable($new, 1 .. 12, 21, 22, 31), '4 5 6 7 8 9 10 11 31',
+	'recovery: shreddings that no seal covers are applied when they are trusted');
+like($drill->run(qr/delete_chat.*remove_participant/s), qr/\|bob\|t$/,
+	'recovery: a removed participant is removed again');
+is(ask($new, q{SELECT string_agg(participant, ' ' ORDER BY participant) FROM chatcrypt.participant}, 'app'), 'alice carol',
+	'recovery: no other participant is removed');
+is(ask($new, 'SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(2)', 'app'), '0',
+	'recovery: the deleted chat is deleted again');
+like($drill->run(qr/run_maintenance/), qr/\|leaves\|retention: none -> 1 year$/,
+	'recovery: changes of policies are shown');
+is($drill->run(qr/DROP SCHEMA/), '', 'recovery: no chat that was shredded again has a key');
 $drill->finish;
-is(ask($new, q{SELECT count(*) FROM chatcrypt.verify_events()}, 'app'), '0', 'the history is whole, and tells of it');
-is(ask($new, q{SELECT count(*) FROM chatcrypt.key_event WHERE detail ~ '^event \d+ of \S+Z again: '}, 'app'), '6', 'event by event');
-is(ask($new, q{SELECT chatcrypt.create_chat(100) IS NOT NULL}, 'app'), 't', 'and life goes on');
+is(ask($new, q{SELECT count(*) FROM chatcrypt.verify_events()}, 'app'), '0', 'recovery: the history verifies');
+is(ask($new, q{SELECT count(*) FROM chatcrypt.key_event WHERE detail ~ '^event \d+ of \S+Z again: '}, 'app'), '6',
+	'recovery: the history has an event for each that was applied again');
+is(ask($new, q{SELECT chatcrypt.create_chat(100) IS NOT NULL}, 'app'), 't',
+	'recovery: new chats can be made');
 $new->stop;
 
 $bao->stop;

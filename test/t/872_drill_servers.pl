@@ -1,5 +1,5 @@
-# The drills of docs/operations.md in which servers come and go: a standby is promoted, a cluster is
-# cloned, PostgreSQL and the extension are upgraded.
+# The drills of docs/operations.md about servers: a standby is promoted, a cluster is cloned,
+# PostgreSQL and the extension are upgraded.
 use strict;
 use warnings;
 use Chatcrypt::Drill;
@@ -39,24 +39,30 @@ $primary->wait_for_catchup($standby);
 my $drill = Chatcrypt::Drill->new('A standby is promoted', Chatcrypt::Drill::cluster(OLD => $primary), Chatcrypt::Drill::cluster(NEW => $standby),
 	%service, DB => 'postgres', OLD_ACCESSOR => $accessor);
 my $steps = $drill->run(qr/kms_check/);
-like($steps, qr/unwrap\|t.*\npostgres$/s, 'the standby has a login of its own, and will be maintained');
-unlike($steps, qr/\|f\|/, 'which can do everything');
+like($steps, qr/unwrap\|t.*\npostgres$/s,
+	'promotion: the standby has a login of its own, and will be maintained');
+unlike($steps, qr/\|f\|/, 'promotion: no step of kms_check() fails on the standby');
 $drill->run(qr/chatcrypt\.warm/);
 $bao->seal;
-is(readable($standby, 1 .. 6), '1 2 3 4 5 6', 'it is warm');
+is(readable($standby, 1 .. 6), '1 2 3 4 5 6',
+	'promotion: a warmed standby reads every chat without the key service');
 $drill->run(qr/-m fast stop/);
 $primary->_update_pid(0);
 $drill->run(qr/promote/);
-is(readable($standby, 1 .. 6), '1 2 3 4 5 6', 'and is after its promotion, whatever becomes of the key service');
+is(readable($standby, 1 .. 6), '1 2 3 4 5 6',
+	'promotion: every chat is read after promotion without the key service');
 $bao->unseal;
-ok(wait_until(20, sub { ask($standby, q{SELECT bool_and(ok) FROM chatcrypt.kms_check('vault:transit/chat')}) eq 't' }), 'the key service is back');
-is($drill->run(qr/pg_is_in_recovery/), 'f', 'it is a primary, and nothing is critical');
+ok(wait_until(20, sub { ask($standby, q{SELECT bool_and(ok) FROM chatcrypt.kms_check('vault:transit/chat')}) eq 't' }),
+	'promotion: the key service is back');
+is($drill->run(qr/pg_is_in_recovery/), 'f',
+	'promotion: the standby is a primary, and no finding is critical');
 $drill->run(qr/OLD_ACCESSOR/);
 $drill->finish;
 make_chats($standby, 7, 8);
-is(readable($standby, 1 .. 8), '1 2 3 4 5 6 7 8', 'new chats are made');
+is(readable($standby, 1 .. 8), '1 2 3 4 5 6 7 8', 'promotion: new chats can be made and read');
 $primary->start;
-is(readable($primary, 1), '', 'the old primary has no access to the key service any more');
+is(readable($primary, 1), '',
+	'promotion: the old primary has no access to the key service any more');
 $primary->stop;
 
 # ---------- a cluster is cloned ----------
@@ -69,32 +75,36 @@ $drill->run(qr/pg_basebackup/);
 $clone->append_conf('postgresql.conf', 'port = ' . $clone->port . "\nunix_socket_directories = '" . $clone->host . "'\n");
 $drill->run(qr/vault_secret_id_file = ''/);
 $clone->_update_pid(1);
-is($drill->run(qr/verify_keys/), 'not checked|8', 'a clone without a login opens nothing');
-is(readable($clone, 1 .. 8), '', 'no message at all');
+is($drill->run(qr/verify_keys/), 'not checked|8', 'clone: no data key opens without a login');
+is(readable($clone, 1 .. 8), '', 'clone: no message is read without a login');
 $drill->run(qr/role_id_file/);
-ok(wait_until(20, sub { readable($clone, 1 .. 8) eq '1 2 3 4 5 6 7 8' }), 'with one of its own it reads');
+ok(wait_until(20, sub { readable($clone, 1 .. 8) eq '1 2 3 4 5 6 7 8' }),
+	'clone: every message is read with a login of its own');
 $standby->safe_psql('postgres', q{SELECT chatcrypt.shred_chat(1, 'irreversible'); SELECT chatcrypt.seal_events()});
-is(readable($standby, 1) . readable($clone, 1), '1', 'what is shredded in the original is there in the clone');
+is(readable($standby, 1) . readable($clone, 1), '1',
+	'clone: a chat that is shredded in the original is still read in the clone');
 my $again = Chatcrypt::Drill->new('Recovery to before a shredding', %clone);
 $again->run_later($_) foreach qr/key_event\.copy/, qr/old_event FROM/, qr/CREATE TABLE recovery.reapplied/;
-is(readable($clone, 1 .. 8), '2 3 4 5 6 7 8', 'until it is shredded there again');
+is(readable($clone, 1 .. 8), '2 3 4 5 6 7 8',
+	'clone: the chat is gone when the shredding is applied in the clone');
 is(ask($standby, 'SELECT count(*) FROM chatcrypt.verify_events()') . ask($clone, 'SELECT chatcrypt.seal_events() > 0; SELECT count(*) FROM chatcrypt.verify_events()'),
-	"0t\n0", 'and the histories go on apart, both whole');
+	"0t\n0", 'clone: both histories go on separately, and both verify');
 my @blocks = @{ $drill->{blocks} };
 $drill->refuse(qr/VACUUM FULL/, qr/it may be the original/);
 $drill->finish;
 $drill->{blocks} = \@blocks;
 $clone->safe_psql('postgres', "ALTER SYSTEM SET $_ = ''") foreach qw(chatcrypt.vault_role_id_file chatcrypt.vault_secret_id_file);
 $clone->restart;
-like($drill->run(qr/VACUUM FULL/), qr/\n0$/, 'the keys of a clone can be destroyed');
-is(readable($standby, 2 .. 8), '2 3 4 5 6 7 8', 'which the original does not notice');
+like($drill->run(qr/VACUUM FULL/), qr/\n0$/, 'clone: the keys of the clone can be destroyed');
+is(readable($standby, 2 .. 8), '2 3 4 5 6 7 8', 'clone: the original is not affected');
 $clone->stop;
 
 # ---------- upgrades ----------
 
 $drill = Chatcrypt::Drill->new('Upgrade of the extension', Chatcrypt::Drill::cluster(OLD => $standby), DB => 'postgres');
-like($drill->run(qr/ALTER EXTENSION/), qr/^NOTICE:  version "[\d.]+" of extension "chatcrypt" is already installed$/, 'of one version there is nothing to update');
-is($drill->run(qr/default_version/), '', 'and all is well');
+like($drill->run(qr/ALTER EXTENSION/), qr/^NOTICE:  version "[\d.]+" of extension "chatcrypt" is already installed$/,
+	'upgrade: there is nothing to update where there is only one version');
+is($drill->run(qr/default_version/), '', 'upgrade: no finding is critical after ALTER EXTENSION');
 $drill->finish;
 
 my $new = PostgreSQL::Test::Cluster->new('new');
@@ -108,9 +118,10 @@ $drill->run(qr/pg_upgrade/);
 $standby->_update_pid(0);
 $drill->run(qr/diff/);
 $new->_update_pid(1);
-is($drill->run(qr/verify_keys/), '', 'all keys open, the history is whole, and nothing is critical');
+is($drill->run(qr/verify_keys/), '',
+	'upgrade: all keys open, the history is whole, and no finding is critical');
 $drill->finish;
-is(readable($new, 1 .. 8), '2 3 4 5 6 7 8', 'and everything reads');
+is(readable($new, 1 .. 8), '2 3 4 5 6 7 8', 'upgrade: every message is read by the new PostgreSQL');
 
 $new->stop;
 $bao->stop;

@@ -1,6 +1,6 @@
-# The owner of a table tries to take over the session of whoever verifies, re-encrypts, purges or
-# deletes: by triggers, by functions in an index's predicate and by other code of a table, of one
-# that holds envelopes or of one that refers to messages.
+# The owner of a table tries to take over the session that verifies, re-encrypts, purges or deletes:
+# by triggers, by functions in the predicate of an index and by other code of a table, of one that
+# holds envelopes or of one that refers to messages.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -27,8 +27,8 @@ SELECT chatcrypt.create_chat(1);
 UPDATE chatcrypt.chat SET external_envelopes = false;
 SQL
 
-# What runs in somebody else's session: it counts that it ran, changes what it can of the session's
-# settings, and waits in a function of its own for somebody with more rights.
+# The code that runs in the session of another role: it counts that it ran, changes what settings of
+# the session it can, and plants a function that waits for a caller with more rights.
 as_mallory(<<'SQL');
 CREATE SEQUENCE shop.ran;
 CREATE FUNCTION shop.rise() RETURNS void LANGUAGE plpgsql AS $$
@@ -90,7 +90,7 @@ DO \$\$ BEGIN PERFORM now(); END \$\$;
 SELECT pg_catalog.concat_ws('|', pg_catalog.current_setting('search_path'), pg_catalog.current_setting('app.tenant'),
 	pg_catalog.current_setting('chatcrypt.on_decrypt_error'));
 SQL
-	is($errors, '', "$name: no error");
+	is($errors, '', "$name: the call raises no error");
 	cmp_ok(times_run(), '>', $before, "$name: the table owner's code runs");
 	is((split /\n/, $rows)[-1], $as_before, "$name: the session's settings are what they were");
 	is(value(q{SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'}), 'f', "$name: the table owner does not become a superuser");
@@ -98,7 +98,7 @@ SQL
 	return;
 }
 
-# A table with envelopes and with this to it.
+# A table with envelopes, and with this code.
 sub with_table
 {
 	my ($more, $code) = @_;
@@ -121,7 +121,7 @@ sub rotate
 	return;
 }
 
-# The planner folds a call with constants in the predicate of an index, for a mere SELECT too.
+# The planner folds a call with constants in the predicate of an index, even for a mere SELECT.
 with_table(
 	q{CREATE INDEX ON shop.note (chat) WHERE shop.fold('predicate'::text)},
 	sub {
@@ -141,7 +141,7 @@ COMMIT
 SQL
 	});
 
-# Whatever a table can have that an UPDATE runs.
+# All code of a table that an UPDATE runs.
 my %code = (
 	'a row trigger' => 'CREATE TRIGGER fire BEFORE UPDATE ON shop.note FOR EACH ROW EXECUTE FUNCTION shop.fire()',
 	'a trigger after the row' => 'CREATE TRIGGER fire AFTER UPDATE ON shop.note FOR EACH ROW EXECUTE FUNCTION shop.fire()',
@@ -163,24 +163,26 @@ foreach my $what (sort keys %code)
 			attack("reencrypt_chat(), $what", 'CALL chatcrypt.reencrypt_chat(1)');
 			rotate();
 			attack("reencrypt_due(), $what", q{CALL chatcrypt.reencrypt_due('0')});
-			is(value('SELECT count(*) FROM chatcrypt.verify_chat(1)'), '0', "$what: everything opens");
+			is(value('SELECT count(*) FROM chatcrypt.verify_chat(1)'), '0',
+				"$what: every envelope opens");
 		});
 }
 
-# A policy that would hide rows from the owner is refused, and not asked.
+# A policy that would hide rows from the owner is refused, and its code is not run.
 with_table(
 	'',
 	sub {
 		as_mallory('ALTER TABLE shop.note ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; '
 			  . 'CREATE POLICY evil ON shop.note USING (shop.fold(envelope))');
 		my $before = times_run();
-		like(ask($node, $_), qr/ERROR:  query would be affected by row-level security policy/, "a policy: $_")
+		like(ask($node, $_), qr/ERROR:  query would be affected by row-level security policy/,
+			"a policy on the table is refused: $_")
 		  foreach 'SELECT * FROM chatcrypt.verify_chat(1)', 'CALL chatcrypt.verify_all()', 'CALL chatcrypt.purge_chat_keys(1)',
 		  'CALL chatcrypt.reencrypt_chat(1)', q{SELECT chatcrypt.register_envelopes('shop.note', 'envelope', 'chat', 'id')};
-		is(times_run(), $before, 'a policy: the code of a policy is not run');
+		is(times_run(), $before, 'the code of a policy on the table is not run');
 	});
 
-# A column of a type of one's own has input, output and casts of one's own.
+# A column of a user-defined type has user-defined input, output and casts.
 as_mallory(<<'SQL');
 CREATE DOMAIN shop.sealed AS bytea CHECK (shop.fold(value));
 CREATE DOMAIN shop.number AS bigint CHECK (shop.fold(value));
@@ -192,8 +194,8 @@ like(ask($node, qq{SELECT chatcrypt.register_envelopes('shop.typed', 'envelope',
 	qr/column "number" is neither a uuid nor an integer/, "an id column of a domain is refused: $_")
   foreach q{'number', 'id'}, q{'chat', 'number'};
 
-# What goes with a message goes in the name of its own table's owner, by a foreign key that
-# cascades.
+# Rows that are deleted with a message are deleted in the name of the owner of their table, by a
+# foreign key that cascades.
 sub with_reference
 {
 	my ($more, $code) = @_;
@@ -261,7 +263,7 @@ foreach my $what (sort keys %references)
 		});
 }
 
-# Operators of one's own, first in the path of the next statement that the extension runs as its
+# Operators of mallory's, first in the path of the next statement that the extension runs as its
 # owner.
 as_mallory(<<'SQL');
 CREATE FUNCTION shop.same(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -286,7 +288,7 @@ with_reference(
 		attack('delete_chat(), operators for the statement after', qq{CALL chatcrypt.delete_chat($chat, confirm => 'irreversible')});
 	});
 
-# Code that is left for the end of the transaction, when the caller's rights are back.
+# Code that is deferred to the end of the transaction, when the rights of the caller are back.
 as_mallory(<<'SQL');
 CREATE FUNCTION shop.leave_for_later() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -304,7 +306,7 @@ sub refused_later
 	my $before = times_run();
 	like(ask($node, $call), qr/ERROR:  cannot fire deferred trigger within security-restricted operation/,
 		"$name: a trigger for the end of the transaction is refused");
-	cmp_ok(times_run(), '>', $before, "$name: it was tried");
+	cmp_ok(times_run(), '>', $before, "$name: the deferred trigger was attempted");
 	is(value(q{SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'}), 'f', "$name: the table owner does not become a superuser");
 	value('ALTER ROLE mallory NOSUPERUSER');
 	return;
@@ -360,7 +362,7 @@ sub nothing_stays
 	my $before = times_run();
 	my $session = session($node);
 	answer($session, q{LISTEN hers; PREPARE hers AS SELECT 1; CREATE TEMP TABLE hers (); SET app.tenant = 'hers'; SET work_mem = '5MB'});
-	unlike(answer($session, $call), qr/ERROR/, "$name: no error");
+	unlike(answer($session, $call), qr/ERROR/, "$name: the call raises no error");
 	cmp_ok(times_run(), '>', $before, "$name: the table owner's code runs");
 	is(answer($session, "SELECT concat_ws('|', session_user, current_user, current_setting('app.tenant'), current_setting('work_mem'), "
 				. "current_setting('default_transaction_read_only'), chatcrypt.current_actor())"),
@@ -389,8 +391,8 @@ with_table(
 		nothing_stays('reencrypt_chat()', 'CALL chatcrypt.reencrypt_chat(1)');
 	});
 
-# References that are checked at the end of a transaction are the ordinary ones of some frameworks:
-# they hold nobody up.
+# Foreign keys that are checked at the end of a transaction are usual in some frameworks: they do
+# not hold up these calls.
 as_mallory(<<'SQL');
 CREATE TABLE shop.mention (message_id uuid REFERENCES chatcrypt.sealed_message DEFERRABLE INITIALLY DEFERRED);
 CREATE TABLE shop.cover (file_id uuid REFERENCES chatcrypt.sealed_attachment DEFERRABLE INITIALLY DEFERRED);
@@ -399,20 +401,25 @@ with_reference(
 	'',
 	sub {
 		my $chat = new_chat();
-		like(ask($node, "SELECT chatcrypt.delete_attachment($chat)"), qr/^t$/, 'deferred references: delete_attachment()');
-		like(ask($node, 'CALL chatcrypt.apply_retention()'), qr/^1$/, 'deferred references: apply_retention()');
+		like(ask($node, "SELECT chatcrypt.delete_attachment($chat)"), qr/^t$/,
+			'deferred references: delete_attachment() succeeds');
+		like(ask($node, 'CALL chatcrypt.apply_retention()'), qr/^1$/,
+			'deferred references: apply_retention() succeeds');
 		$chat = new_chat();
-		like(ask($node, "DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($chat)"), qr/^$/, 'deferred references: DELETE of a message');
+		like(ask($node, "DELETE FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($chat)"), qr/^$/,
+			'deferred references: DELETE of a message succeeds');
 		$chat = new_chat();
 		as_mallory("INSERT INTO shop.mention VALUES (chatcrypt.to_uuid($chat)); INSERT INTO shop.cover VALUES (chatcrypt.to_uuid($chat))");
 		like(ask($node, $_), qr/violates foreign key constraint/, "deferred references that would dangle: $_")
 		  foreach 'CALL chatcrypt.apply_retention()', "SELECT chatcrypt.delete_attachment($chat)";
 		as_mallory('TRUNCATE shop.mention, shop.cover');
-		like(ask($node, qq{SELECT chatcrypt.shred_chat($chat, 'irreversible')}), qr/^1$/, 'deferred references: shred_chat()');
-		like(ask($node, qq{CALL chatcrypt.delete_chat($chat, confirm => 'irreversible')}), qr/^1$/, 'deferred references: delete_chat()');
+		like(ask($node, qq{SELECT chatcrypt.shred_chat($chat, 'irreversible')}), qr/^1$/,
+			'deferred references: shred_chat() succeeds');
+		like(ask($node, qq{CALL chatcrypt.delete_chat($chat, confirm => 'irreversible')}), qr/^1$/,
+			'deferred references: delete_chat() succeeds');
 	});
 
-# A round of maintenance: one task's foreign code is nothing to the others.
+# A round of maintenance: the foreign code of one task does not affect the others.
 with_reference(
 	triggers('fire'),
 	sub {
@@ -438,7 +445,8 @@ with_reference(
 			});
 	});
 
-# The owner of a schema exchanges somebody else's table in it while that is read step by step.
+# The owner of a schema exchanges a table of another role in it while that table is read step by
+# step.
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE shop.archive (id bigint, chat bigint, envelope bytea, filler text);
 ALTER TABLE shop.archive ALTER filler SET STORAGE PLAIN;

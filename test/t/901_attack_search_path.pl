@@ -1,6 +1,6 @@
-# Somebody else's operators, functions, types and tables, all called as PostgreSQL's own and first in
-# the search_path: nothing that chatcrypt runs may take one of them, neither in the session of a
-# superuser whose path is so, nor as the extension's owner where the caller made the path so.
+# Operators, functions, types and tables of another role, all named as PostgreSQL's own and first in
+# the search_path: nothing that chatcrypt runs may use one of them, neither in the session of a
+# superuser with such a path, nor as the owner of the extension where the caller set such a path.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -74,13 +74,13 @@ BEGIN
 END $$;
 SQL
 
-# That the traps are traps.
+# The traps do spring.
 my $path = 'SET search_path = evil, pg_catalog';
 like(ask($node, "$path; $_"), qr/ERROR:  (something|a type) of evil was taken/, "a trap: $_")
   foreach 'SELECT 1 = 1', q{SELECT lower('X')}, 'SELECT * FROM pg_class', q{SELECT uuid '00000000-0000-0000-0000-000000000000'}, 'SELECT now()',
   q{SELECT ctid = '(0,1)' FROM pg_catalog.pg_class LIMIT 1};
 
-# What a superuser's session does with that path, without an operator or function of its own.
+# What the session of a superuser does with that path, without an operator or function of its own.
 my $session = session($node);
 answer($session, $path);
 my @calls = (
@@ -154,7 +154,8 @@ my @calls = (
 	q{SELECT chatcrypt.shred_tenant('acme', 'irreversible')});
 unlike(answer($session, $_), qr/ERROR/, "a superuser with the path: $_") foreach @calls;
 
-# Who calls what runs as the extension's owner brings not only a path, but temporary tables too.
+# A caller of what runs as the owner of the extension brings not only a path, but temporary tables
+# too.
 $node->safe_psql('postgres', 'CREATE ROLE eve LOGIN IN ROLE chatcrypt_admin, chatcrypt_auditor; SELECT chatcrypt.create_chat(10)');
 $session = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'eve' ]);
 answer($session, q{CREATE TEMP TABLE pg_settings (name text); CREATE TEMP TABLE pg_roles (name text); CREATE TEMP TABLE key_event (event text);}
@@ -163,18 +164,19 @@ unlike(answer($session, $_), qr/ERROR/, "an administrator with the path: $_")
   foreach q{SELECT * FROM chatcrypt.doctor()}, q{UPDATE chatcrypt.chat SET rotate_messages = 3},
   q{UPDATE chatcrypt.tenant SET retention = '2 days'}, q{CALL chatcrypt.verify_all()}, q{SELECT chatcrypt.rotate_chat(10)}, q{SELECT chatcrypt.seal_events()};
 is($node->safe_psql('postgres', q{SELECT detail FROM chatcrypt.key_event WHERE event = 'policy' ORDER BY event_id DESC LIMIT 1}),
-	'retention: 1 day -> 2 days', 'what she changed is in the history, in words that her settings do not change');
+	'retention: 1 day -> 2 days',
+		'the change of a policy is in the history in words that settings of the caller do not change');
 
-# Every function whose body is parsed when it runs has a path of its own, or runs no SQL.
-is($node->safe_psql('postgres', <<'SQL'), '', 'no function of the extension leaves it to the caller where it looks for names');
+# Every function whose body is parsed when it runs has a search_path of its own, or runs no SQL.
+is($node->safe_psql('postgres', <<'SQL'), '', 'no function of the extension looks up names in the search_path of its caller');
 SELECT string_agg(p.oid::regprocedure::text, ', ')
 FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
 WHERE p.pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace) AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
   AND NOT 'search_path=pg_catalog, pg_temp' = ANY (coalesce(p.proconfig, '{}'));
 SQL
 
-# Code cannot come in by what only a superuser makes: a text search configuration is made of it, and
-# so is a conversion between encodings.
+# Code cannot come in through objects that only a superuser can make: text search configurations are
+# made of them, and so are conversions between encodings.
 my @makes = (
 	'CREATE TEXT SEARCH TEMPLATE evil.template (LEXIZE = dsimple_lexize)',
 	'CREATE TEXT SEARCH PARSER evil.parser (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype)',
@@ -193,10 +195,10 @@ foreach my $statement (@makes)
 {
 	my (undef, undef, $errors) = $node->psql('postgres', $statement, extra_params => [ '-U', 'mallory' ]);
 	like($errors, qr/must be superuser|must be owner|permission denied|cannot accept|SQL functions cannot have arguments of type/,
-		"somebody without rights cannot make this: $statement");
+		"a role without rights cannot make this: $statement");
 }
 
-# A configuration of somebody else's is data, and the place it names is not looked for in the path.
+# A configuration of another role is data, and its name is not looked up in the path.
 $node->safe_psql('postgres', 'CREATE TEXT SEARCH CONFIGURATION evil.simple (COPY = pg_catalog.english)', extra_params => [ '-U', 'mallory' ]);
 is(ask($node, "$path; SELECT chatcrypt.create_chat(11); SELECT chatcrypt.set_search(11, 'blind'); RESET search_path; "
 		. "SELECT config FROM chatcrypt.search_policy WHERE chat_id = chatcrypt.to_uuid(11)") =~ s/.*\n//sr, 'pg_catalog.simple',

@@ -1,5 +1,6 @@
-# A ctid names a row of one table.  Where it meets another row, of a shard or of a table that inherits,
-# that row stays as it is: re-encryption does not write over it, and no deletion takes it along.
+# A ctid names a row of one table.  Where it meets another row, of a shard or of a table that
+# inherits, that row stays unchanged: re-encryption does not write over it, and no deletion deletes
+# it.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -31,7 +32,7 @@ CREATE TABLE other () INHERITS (shell);
 INSERT INTO one SELECT g, 1, chatcrypt.encrypt(1, g, 'message ' || g) FROM generate_series(1, 100) AS g;
 INSERT INTO other SELECT g, 2, chatcrypt.encrypt(2, g, 'message ' || g) FROM generate_series(101, 200) AS g;
 SQL
-is(does_not_open(), 0, 'all messages open');
+is(does_not_open(), 0, 'every message opens before re-encryption');
 my $other = value('SELECT md5(string_agg(envelope::text, $$,$$ ORDER BY id)) FROM other');
 
 sub with_shards
@@ -41,18 +42,20 @@ sub with_shards
 	return "$rows$errors";
 }
 
-# That the module does what it is for.
+# The module does what it is for.
 like(with_shards('off', 'SELECT count(*) FROM ONLY shell'), qr/^200$/, 'the planner sends a statement to the tables that hold the rows');
-like(with_shards('on', 'SELECT count(*) FROM ONLY shell'), qr/^0$/, 'where it is blind to one it does not');
+like(with_shards('on', 'SELECT count(*) FROM ONLY shell'), qr/^0$/,
+	'a planner that hides the tables finds no row in the parent');
 
-# A planner that the look at the plan does not find out: the statement itself touches no other row.
+# A planner that is not found out by the look at the plan: the statement itself touches no other
+# row.
 value('SELECT chatcrypt.rotate_chat(1)');
 with_shards('on', q{SET client_min_messages = error; CALL chatcrypt.reencrypt_chat(1)});
 is(does_not_open(), 0, 're-encryption by a planner that hides: all messages open');
 is(value('SELECT md5(string_agg(envelope::text, $$,$$ ORDER BY id)) FROM other'), $other,
 	're-encryption by a planner that hides: the rows of the other chat are as they were');
 
-# One that shows: everything that goes over the rows is refused.
+# A planner that is found out: everything that reads the rows is refused.
 value('SELECT chatcrypt.rotate_chat(1); UPDATE chatcrypt.chat SET external_envelopes = false');
 my $refused = qr/(?:ERROR|WARNING):  rows of public\.shell are not kept in that table/;
 like(with_shards('off', $_), $refused, "a planner that goes elsewhere: $_")
@@ -62,15 +65,18 @@ is(does_not_open(), 0, 'a planner that goes elsewhere: all messages open');
 value('SELECT chatcrypt.unregister_envelopes(registry_id) FROM chatcrypt.envelope_column');
 like(with_shards('off', q{SELECT chatcrypt.register_envelopes('shell', 'envelope', 'chat', 'id')}), $refused,
 	'a planner that goes elsewhere: the table is not registered');
-is(value('SELECT count(*) FROM chatcrypt.envelope_column'), 0, 'and is not');
+is(value('SELECT count(*) FROM chatcrypt.envelope_column'), 0,
+	'a planner that goes elsewhere: no registration is left');
 
-# Without it the same tables are parent and children, each with its own rows.
-is(ask($node, q{SELECT chatcrypt.register_envelopes('shell', 'envelope', 'chat', 'id') IS NOT NULL}), 't', 'tables that inherit are registered with their parent');
-is(ask($node, 'CALL chatcrypt.reencrypt_chat(1)'), '100|0', 'and re-encrypted');
-is(does_not_open(), 0, 'and open');
+# Without the module, the same tables are parent and children, each with its own rows.
+is(ask($node, q{SELECT chatcrypt.register_envelopes('shell', 'envelope', 'chat', 'id') IS NOT NULL}), 't',
+	'without the module: tables that inherit are registered with their parent');
+is(ask($node, 'CALL chatcrypt.reencrypt_chat(1)'), '100|0',
+	'without the module: rows of tables that inherit are re-encrypted');
+is(does_not_open(), 0, 'without the module: every message opens after re-encryption');
 value('INSERT INTO shell SELECT g, 2, chatcrypt.encrypt(2, g, $$message $$ || g) FROM generate_series(201, 300) AS g');
 
-# Statements that change another number of rows than they were sent for.
+# Statements that change another number of rows than they should.
 my %other_number = (
 	'a trigger that suppresses a row' => [
 		'CREATE FUNCTION suppress() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN old.id <> 250 THEN new END; END $$; '
@@ -86,26 +92,29 @@ foreach my $what (sort keys %other_number)
 	value('SELECT chatcrypt.rotate_chat(2)');
 	my $before = value('SELECT md5(string_agg(envelope::text, $$,$$ ORDER BY id)) FROM ONLY shell WHERE id > 240');
 	like(ask($node, 'CALL chatcrypt.reencrypt_chat(2, batch => 10)'), $expected, "$what: re-encryption ends with an error");
-	is(value('SELECT md5(string_agg(envelope::text, $$,$$ ORDER BY id)) FROM ONLY shell WHERE id > 240'), $before, "$what: and its batch is undone");
+	is(value('SELECT md5(string_agg(envelope::text, $$,$$ ORDER BY id)) FROM ONLY shell WHERE id > 240'), $before,
+		"$what: the batch of re-encryption is undone");
 	value($drop);
 }
-like(ask($node, 'CALL chatcrypt.reencrypt_chat(2)'), qr/^\d+\|0$/, 'without them it goes on');
+like(ask($node, 'CALL chatcrypt.reencrypt_chat(2)'), qr/^\d+\|0$/,
+	're-encryption completes without the trigger and the rule');
 
-# A row that has two envelopes keeps them apart, and a message id twice is two rows.
+# A row with two envelopes keeps them apart, and a message id that occurs twice is two rows.
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO shell SELECT id, chat, envelope FROM shell WHERE id = 290;
 SELECT chatcrypt.rotate_chat(2);
 SQL
-like(ask($node, 'CALL chatcrypt.reencrypt_chat(2)'), qr/^201\|0$/, 'a row that was copied is two rows');
+like(ask($node, 'CALL chatcrypt.reencrypt_chat(2)'), qr/^201\|0$/,
+	're-encryption takes a row that was copied as two rows');
 
-# A row of another shard that has the same ctid, and all but one of what else a row is known by.
+# A row of another shard with the same ctid that differs in one of the columns that identify a row.
 foreach my $case ([ 'another chat', '1, 2, envelope' ], [ 'another message id', '2, 1, envelope' ])
 {
 	my ($what, $columns) = @$case;
 	value("TRUNCATE shell; INSERT INTO one SELECT 1, 1, chatcrypt.encrypt(1, 1, 'message 1'); INSERT INTO other SELECT $columns FROM one; SELECT chatcrypt.rotate_chat(1)");
 	my $envelope = value('SELECT envelope FROM other');
 	like(with_shards('on', 'SET client_min_messages = error; CALL chatcrypt.reencrypt_chat(1)'), qr/^1\|\d$/, "the same ctid and $what: re-encryption finds its own row alone");
-	is(value('SELECT envelope FROM other'), $envelope, "the same ctid and $what: the other row is as it was");
+	is(value('SELECT envelope FROM other'), $envelope, "the same ctid and $what: the other row is unchanged");
 }
 value(q{TRUNCATE shell; INSERT INTO one SELECT 1, 1, chatcrypt.encrypt(1, 1, 'first'); INSERT INTO other SELECT 1, 1, chatcrypt.encrypt(1, 1, 'second'); SELECT chatcrypt.rotate_chat(1)});
 is(with_shards('on', 'SET client_min_messages = error; CALL chatcrypt.reencrypt_chat(1)'), '2|0', 'the same ctid, chat and message id: both rows are re-encrypted');
@@ -113,8 +122,8 @@ is(value(q{SELECT chatcrypt.decrypt(1, 1, one.envelope), chatcrypt.decrypt(1, 1,
 	'the same ctid, chat and message id: each row keeps its own message');
 value('TRUNCATE shell');
 
-# The tables of chatcrypt: one that inherits from them would be shown by the view and passed over by
-# re-encryption and purging, and has ctids of its own.
+# The tables of chatcrypt: the view would show the rows of a table that inherits from them, while
+# re-encryption and purging would pass them over; and such a table has ctids of its own.
 foreach my $table (qw(message attachment))
 {
 	value("CREATE TABLE heir () INHERITS (chatcrypt.$table)");
@@ -122,9 +131,10 @@ foreach my $table (qw(message attachment))
 	  foreach 'CALL chatcrypt.reencrypt_chat(2)', 'CALL chatcrypt.purge_chat_keys(2)', 'SELECT * FROM chatcrypt.verify_chat(2)';
 	value('DROP TABLE heir');
 }
-unlike(ask($node, 'SELECT * FROM chatcrypt.verify_chat(2)'), qr/ERROR/, 'once it is gone all goes on');
+unlike(ask($node, 'SELECT * FROM chatcrypt.verify_chat(2)'), qr/ERROR/,
+	'verify_chat() works when the table that inherits is gone');
 
-# Deletions by ctid: rows of another table with the same ctids are not what is meant.
+# Deletions by ctid: rows of another table with the same ctids must stay.
 sub messages
 {
 	return value(q{SELECT string_agg(sender, ',' ORDER BY sender COLLATE "C") FROM chatcrypt.sealed_message});
@@ -156,8 +166,9 @@ foreach my $call (
 	q{CALL chatcrypt.delete_messages_of('alice', chatcrypt.to_uuid(3))}, q{CALL chatcrypt.delete_chat(3, confirm => 'irreversible')})
 {
 	value('SELECT fill()');
-	is(messages() . '|' . files(), 'alice,bob|alice,bob', "$call: before");
-	unlike(ask($node, $call), qr/ERROR/, "$call: no error");
+	is(messages() . '|' . files(), 'alice,bob|alice,bob',
+		"$call: every message and file is there before");
+	unlike(ask($node, $call), qr/ERROR/, "$call: the call raises no error");
 	is(messages(), 'bob', "$call: the message with the same ctid stays");
 	is(files(), 'bob', "$call: the file with the same ctid stays");
 }

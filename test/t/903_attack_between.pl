@@ -1,6 +1,6 @@
-# Attacks by what comes in between: a portal that was opened before the actor was named, code of
-# a table's owner in the middle of maintenance, triggers and policies that keep a row as it is, an id
-# of a message that a file names before the message is there, and a plan that is made anew.
+# Attacks with actions in between: a portal that was opened before the actor was named, code of the
+# owner of a table in the middle of maintenance, triggers and policies that keep a row unchanged, a
+# message id that a file names before the message exists, and a plan that is made anew.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -33,7 +33,7 @@ sub as_app
 
 # ---------- a portal ----------
 
-# The protocol by hand, because libpq opens no portal without running it.
+# The protocol is spoken by hand, because libpq opens no portal without running it.
 package Wire
 {
 	sub connect
@@ -129,42 +129,47 @@ UPDATE chatcrypt.chat SET reencrypt_after = '1 microsecond';
 SELECT chatcrypt.rotate_chat(1), chatcrypt.rotate_chat(2);
 SQL
 ask($node, 'CALL chatcrypt.reencrypt_due()');
-is(ask($node, 'SELECT min(dek_version) FROM chatcrypt.sealed_message WHERE chat_id = chatcrypt.to_uuid(2)'), '2', 'the owner of a table stops the re-encryption of no other chat by naming an actor in a trigger');
+is(ask($node, 'SELECT min(dek_version) FROM chatcrypt.sealed_message WHERE chat_id = chatcrypt.to_uuid(2)'), '2', 'an actor that a trigger of a table names does not stop the re-encryption of other chats');
 $node->safe_psql('postgres', 'DROP TABLE notes');
 
-# ---------- what keeps a row as it is ----------
+# ---------- code that keeps a row unchanged ----------
 
 $node->safe_psql('postgres', q{SELECT chatcrypt.set_search(1, 'blind'); CALL chatcrypt.reindex_search(1)});
 my $edit = q{UPDATE chatcrypt.messages SET body = 'elsewhere' WHERE message_id = chatcrypt.to_uuid(11) RETURNING body};
 my $found = q{SELECT count(*) FROM chatcrypt.search(1, 'lighthouse')};
 $node->safe_psql('postgres', q{CREATE POLICY quiet ON chatcrypt.sealed_message AS RESTRICTIVE FOR UPDATE USING (sender = 'nobody')});
-is(as_app($edit), '', 'an UPDATE that a policy of somebody else passes over returns no row');
-is(as_app($found), '1', 'and search finds the message by its words as before');
+is(as_app($edit), '', 'an UPDATE of a row that a restrictive policy hides returns no row');
+is(as_app($found), '1', 'search finds a message by its old words after a policy kept it unchanged');
 $node->safe_psql('postgres', q{DROP POLICY quiet ON chatcrypt.sealed_message;
 	CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 	CREATE TRIGGER keep_out BEFORE INSERT OR UPDATE ON chatcrypt.sealed_message FOR EACH ROW EXECUTE FUNCTION keep_out()});
-is(as_app($edit), '', 'an UPDATE that a trigger keeps out returns no row');
-is(as_app($found), '1', 'and search finds the message by its words as before, also after a trigger kept out the change');
-is(as_app(q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'kept out') RETURNING body}), '', 'an INSERT that a trigger keeps out returns no row');
-is(ask($node, 'SELECT count(*) FROM chatcrypt.search_token WHERE message_id NOT IN (SELECT message_id FROM chatcrypt.sealed_message)'), '0', 'and search knows of no message that is not there');
+is(as_app($edit), '', 'an UPDATE that a trigger suppresses returns no row');
+is(as_app($found), '1', 'search finds a message by its old words after a trigger kept it unchanged');
+is(as_app(q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'kept out') RETURNING body}), '',
+	'an INSERT that a trigger suppresses returns no row');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.search_token WHERE message_id NOT IN (SELECT message_id FROM chatcrypt.sealed_message)'), '0',
+	'search has no tokens of a message that a trigger kept out');
 like(as_app("SET statement_timeout = '60s'; $_"), qr/^ERROR:  a message was neither inserted nor found/, "a trigger that keeps messages out is an error: $_") foreach
   q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'x') ON CONFLICT DO NOTHING},
   q{SELECT chatcrypt.put_messages(ARRAY[1], ARRAY[12], ARRAY['x'])};
 $node->safe_psql('postgres', 'DROP TRIGGER keep_out ON chatcrypt.sealed_message');
 is(as_app($edit), 'elsewhere', 'without policy and trigger the message changes');
-is(as_app($found), '0', 'and search forgets its words');
+is(as_app($found), '0', 'search does not find the old words of a message that was changed');
 
 # ---------- other chats, other participants ----------
 
 ask($node, q{UPDATE chatcrypt.chat SET retention = '3 days' WHERE chat_id = chatcrypt.to_uuid(2)});
-like(as_app(q{BEGIN; SELECT FROM chatcrypt.act_as('carol'); SELECT chatcrypt.default_expiry(2)}), qr/not a participant/, 'an actor does not learn the retention of a chat of others');
+like(as_app(q{BEGIN; SELECT FROM chatcrypt.act_as('carol'); SELECT chatcrypt.default_expiry(2)}), qr/not a participant/,
+	'an actor does not learn the retention of a chat that it is no participant of');
 
 as_app(q{BEGIN; SELECT FROM chatcrypt.act_as('alice'); SELECT chatcrypt.put_attachment(1, 21, 'a file', message_id => 31); COMMIT});
 my $squat = q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(31), chatcrypt.to_uuid(1), 'x'); DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(31)};
 as_app("BEGIN; SELECT FROM chatcrypt.act_as('carol'); $squat; COMMIT");
-is(ask($node, 'SELECT count(*) FROM chatcrypt.sealed_attachment'), '1', 'a participant does not delete the file of another by a message of the id that the file names');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.sealed_attachment'), '1',
+	'a participant cannot delete the file of another with a message that has the id the file names');
 as_app("BEGIN; SELECT FROM chatcrypt.act_as('alice'); $squat; COMMIT");
-is(ask($node, 'SELECT count(*) FROM chatcrypt.sealed_attachment'), '0', 'who sent both deletes the file with the message');
+is(ask($node, 'SELECT count(*) FROM chatcrypt.sealed_attachment'), '0',
+	'an actor who sent both deletes the file with its message');
 
 foreach my $user ('app', 'chief')
 {
@@ -183,11 +188,12 @@ answer($carol, q{BEGIN; SELECT FROM chatcrypt.act_as('carol')});
 start($carol, q{SELECT chatcrypt.put_attachment_part(22, 0, 'by carol', true)});
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock'}), 'a part of a file waits for the quota of its chat');
 answer($other, q{SELECT chatcrypt.delete_attachment(22); SELECT chatcrypt.begin_attachment(1, 22, sender => 'alice'); COMMIT});
-like(outcome($carol), qr/ERROR:  the attachment is not the current actor's/, 'and is not put into the file of another that has its id by then');
+like(outcome($carol), qr/ERROR:  the attachment is not the current actor's/,
+	'a part is not put into the file of another participant that has the same id by then');
 $carol->quit;
 $other->quit;
 
-# ---------- a plan that is made anew while it starts ----------
+# ---------- a plan that is made anew while the statement starts ----------
 
 my $writes = $node->basedir . '/writes.sql';
 append_to_file($writes, <<'SQL');
@@ -201,8 +207,8 @@ my @pgbench = ('pgbench', '--no-vacuum', '--host', $node->host, '--port', $node-
 my $analyzer = IPC::Run::start([ @pgbench, '--file', $analyzes, 'postgres' ], '>', \my $analyzed, '2>', \my $analyzer_errors);
 run_log([ @pgbench, '--client', '3', '--username', 'app', '--file', $writes, 'postgres' ], '>', \my $written, '2>', \my $writer_errors);
 $analyzer->finish;
-like($analyzed, qr/actually processed: [1-9]/, 'ANALYZE runs again and again');
-like($written, qr/actually processed: [1-9]/, 'and messages are written meanwhile');
-is($writer_errors =~ /(ERROR:.*)/ ? $1 : '', '', 'those who write messages while ANALYZE runs are not told that they may not');
+like($analyzed, qr/actually processed: [1-9]/, 'ANALYZE runs repeatedly');
+like($written, qr/actually processed: [1-9]/, 'messages are written while ANALYZE runs');
+is($writer_errors =~ /(ERROR:.*)/ ? $1 : '', '', 'no writer gets an error while ANALYZE runs');
 
 done_testing();

@@ -1,5 +1,5 @@
-# Attacks by one participant on what another wrote.  carol takes part in a chat with alice and
-# bob; a service that acts for her is the role "app", or a role that policies do not hold for.
+# Attacks by one participant on what another wrote.  carol takes part in a chat with alice and bob;
+# a service that acts for her is the role "app", or a role to which policies do not apply.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -19,7 +19,7 @@ GRANT CREATE ON SCHEMA public TO app;
 SELECT chatcrypt.create_chat(n, ARRAY['alice', 'bob', 'carol']) FROM unnest(ARRAY[1, 2]::bigint[]) AS n;
 SQL
 
-# Rows, or else the first line of the error, for an actor.  Nothing of it stays.
+# The rows, or else the first line of the error, for an actor.  The attempt is rolled back.
 sub attempt
 {
 	my ($role, $actor, $sql) = @_;
@@ -34,8 +34,8 @@ sub as_role
 	return $errors =~ /((?:ERROR|FATAL):.*)/ ? $1 : $rows;
 }
 
-# Messages 11 (alice's), 12 (carol's) and 13 (nobody's) of chat 1, and files of alice's, one of
-# them being uploaded.
+# Messages 11 (of alice), 12 (of carol) and 13 (without a sender) of chat 1, and files of alice, one
+# of which is being uploaded.
 $node->safe_psql('postgres', <<'SQL');
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body, created_at) VALUES
 	(chatcrypt.to_uuid(11), chatcrypt.to_uuid(1), 'alice', 'by alice', '2026-01-01'),
@@ -53,8 +53,9 @@ foreach my $role ('app', 'chief')
 {
 	my $as = $role eq 'app' ? 'to a participant' : 'to a participant, for whom a superuser acts,';
 
-	# Whoever writes is the sender.
-	like(attempt($role, 'carol', $_), $not_the_actor, "$as it is refused: $_") foreach
+	# The sender is the actor that writes.
+	like(attempt($role, 'carol', $_), $not_the_actor,
+		"$as it is refused to forge a sender: $_") foreach
 	  q{INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid(1), 'alice', 'forged')},
 	  qq{COPY chatcrypt.messages (chat_id, sender, body) FROM stdin;\n00000000-0000-8000-8000-000000000001\talice\tforged\n\\.\n},
 	  q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(14), 'forged', 'alice')},
@@ -68,15 +69,17 @@ foreach my $role ('app', 'chief')
 	is(attempt($role, 'carol', "SELECT FROM chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(14), 'x'); $sender_of"), 'carol', "$as the sender that is left out is the actor: put_message()");
 	is(attempt($role, 'carol', "SELECT FROM chatcrypt.put_attachment(1, 24, 'x'); SELECT sender FROM chatcrypt.attachments WHERE file_id = chatcrypt.to_uuid(24)"), 'carol', "$as the sender that is left out is the actor: put_attachment()");
 	is(attempt($role, 'carol', "SELECT FROM chatcrypt.begin_attachment(1, 24); SELECT sender FROM chatcrypt.sealed_attachment WHERE file_id = chatcrypt.to_uuid(24)"), 'carol', "$as the sender that is left out is the actor: begin_attachment()");
-	is(attempt($role, 'carol', q{INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid(1), 'carol', 'x') RETURNING sender}), 'carol', "$as it is not refused that the actor names itself");
+	is(attempt($role, 'carol', q{INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid(1), 'carol', 'x') RETURNING sender}), 'carol',
+		"$as it is allowed to name the actor itself as the sender");
 
 	# The time is that of the server.
 	is(attempt($role, 'carol', q{INSERT INTO chatcrypt.messages (chat_id, body, created_at) VALUES (chatcrypt.to_uuid(1), 'x', '2020-01-01') RETURNING created_at = now()}), 't', "$as created_at is now(): INSERT");
 	is(attempt($role, 'carol', q{SELECT FROM chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(14), 'x', created_at => '2020-01-01'); SELECT created_at = now() FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(14)}), 't', "$as created_at is now(): put_message()");
 	like(attempt($role, 'carol', q{UPDATE chatcrypt.messages SET created_at = '2020-01-01' WHERE message_id = chatcrypt.to_uuid(12)}), qr/^ERROR:  an actor does not change created_at/, "$as it is refused to change created_at");
 
-	# What somebody else sent, or nobody, stays as it is.
-	like(attempt($role, 'carol', $_), qr/$not_the_actors|violates row-level security policy/, "$as it is refused: $_") foreach
+	# What another participant sent, or nobody, stays unchanged.
+	like(attempt($role, 'carol', $_), qr/$not_the_actors|violates row-level security policy/,
+		"$as it is refused to change what others sent: $_") foreach
 	  q{UPDATE chatcrypt.messages SET body = 'forged' WHERE message_id = chatcrypt.to_uuid(11)},
 	  q{UPDATE chatcrypt.messages SET body = 'forged' WHERE message_id = chatcrypt.to_uuid(13)},
 	  q{UPDATE chatcrypt.messages SET body = 'forged', sender = 'carol' WHERE message_id = chatcrypt.to_uuid(11)},
@@ -86,27 +89,39 @@ foreach my $role ('app', 'chief')
 	  q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(13), 'forged')},
 	  'SELECT chatcrypt.delete_attachment(21)', q{SELECT chatcrypt.put_attachment_part(22, 0, 'forged', true)}, 'SELECT chatcrypt.finish_attachment(22)';
 
-	# What the actor sent it may change and delete.
-	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'edited', expires_at = 'infinity' WHERE message_id = chatcrypt.to_uuid(12) RETURNING sender, body"), 'carol|edited', "$as its own message is its own: UPDATE");
-	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(2) WHERE message_id = chatcrypt.to_uuid(12) RETURNING sender, body"), 'carol|by carol', "$as its own message is its own: UPDATE of the chat");
-	is(attempt($role, 'carol', "SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(12), 'edited')"), 't', "$as its own message is its own: put_message()");
-	is(attempt($role, 'carol', 'DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(12) RETURNING sender'), 'carol', "$as its own message is its own: DELETE");
-	is(attempt($role, 'carol', 'SELECT chatcrypt.delete_attachment(23)'), 't', "$as its own file is its own");
-	is(attempt($role, 'alice', 'SELECT chatcrypt.put_attachment_part(22, 0, $$other$$, true), chatcrypt.finish_attachment(22)'), '|5', "$as its own upload is its own");
+	# The actor may change and delete what it sent.
+	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'edited', expires_at = 'infinity' WHERE message_id = chatcrypt.to_uuid(12) RETURNING sender, body"), 'carol|edited',
+		"$as it is allowed to UPDATE its own message");
+	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(2) WHERE message_id = chatcrypt.to_uuid(12) RETURNING sender, body"), 'carol|by carol',
+		"$as it is allowed to UPDATE the chat of its own message");
+	is(attempt($role, 'carol', "SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(12), 'edited')"), 't',
+		"$as it is allowed to change its own message by put_message()");
+	is(attempt($role, 'carol', 'DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(12) RETURNING sender'), 'carol',
+		"$as it is allowed to DELETE its own message");
+	is(attempt($role, 'carol', 'SELECT chatcrypt.delete_attachment(23)'), 't',
+		"$as it is allowed to delete its own file");
+	is(attempt($role, 'alice', 'SELECT chatcrypt.put_attachment_part(22, 0, $$other$$, true), chatcrypt.finish_attachment(22)'), '|5',
+		"$as it is allowed to continue its own upload");
 
-	# Taking part.
-	like(attempt($role, 'carol', q{SELECT chatcrypt.remove_participant(1, 'alice')}), qr/^ERROR:  the current actor may not remove somebody else from this chat/, "$as it is refused to remove another") if $role eq 'app';
-	like(attempt($role, 'carol', q{SELECT chatcrypt.set_participants(1, ARRAY['alice', 'carol'])}), qr/^ERROR:  the current actor may not remove somebody else from this chat/, "$as it is refused to leave another out of the list") if $role eq 'app';
-	is(attempt($role, 'carol', q{SELECT chatcrypt.set_participants(1, ARRAY['alice', 'bob', 'dave'])}), '2', "$as it is not refused to leave itself out, and to add somebody");
-	is(attempt($role, 'carol', q{SELECT chatcrypt.remove_participant(1, 'carol')}), 't', "$as it is not refused to leave");
+	# Participation.
+	like(attempt($role, 'carol', q{SELECT chatcrypt.remove_participant(1, 'alice')}), qr/^ERROR:  the current actor may not remove somebody else from this chat/,
+		"$as it is refused to remove another participant") if $role eq 'app';
+	like(attempt($role, 'carol', q{SELECT chatcrypt.set_participants(1, ARRAY['alice', 'carol'])}), qr/^ERROR:  the current actor may not remove somebody else from this chat/,
+		"$as it is refused to leave another participant out of the list") if $role eq 'app';
+	is(attempt($role, 'carol', q{SELECT chatcrypt.set_participants(1, ARRAY['alice', 'bob', 'dave'])}), '2',
+		"$as it is allowed to leave itself out of the list, and to add another");
+	is(attempt($role, 'carol', q{SELECT chatcrypt.remove_participant(1, 'carol')}), 't', "$as it is allowed to leave");
 }
 is(attempt('app', 'carol', 'DELETE FROM chatcrypt.messages RETURNING sender'), 'carol', 'a DELETE of all messages deletes those of the actor');
-is(attempt('app', 'carol', q{DELETE FROM chatcrypt.sealed_message RETURNING sender}), 'carol', 'and so in the table');
+is(attempt('app', 'carol', q{DELETE FROM chatcrypt.sealed_message RETURNING sender}), 'carol',
+	'a DELETE of all rows of the table deletes those of the actor');
 is(attempt('app', 'carol', q{UPDATE chatcrypt.sealed_message SET expires_at = now() RETURNING sender}), 'carol', 'an UPDATE of the table changes messages of the actor');
-is(attempt('app', 'carol', q{SELECT sender FROM chatcrypt.messages FOR UPDATE}), 'carol', 'and those are what SELECT … FOR UPDATE locks');
-is(attempt('manager', 'carol', q{SELECT chatcrypt.remove_participant(1, 'alice')}), 't', 'a role of administration removes anybody, whomever it acts for');
+is(attempt('app', 'carol', q{SELECT sender FROM chatcrypt.messages FOR UPDATE}), 'carol',
+	'SELECT … FOR UPDATE locks messages of the actor');
+is(attempt('manager', 'carol', q{SELECT chatcrypt.remove_participant(1, 'alice')}), 't',
+	'a role of administration removes any participant, whatever actor it names');
 
-# Past the view: what its trigger writes, nobody else does.
+# Past the view: only the trigger of the view writes these columns.
 foreach my $sql (
 	q{UPDATE chatcrypt.sealed_message SET sender = 'bob'}, q{UPDATE chatcrypt.sealed_message SET created_at = now()}, q{UPDATE chatcrypt.sealed_message SET chat_id = chatcrypt.to_uuid(2)},
 	q{UPDATE chatcrypt.sealed_message SET message_id = chatcrypt.to_uuid(15)}, q{UPDATE chatcrypt.sealed_message SET encrypted_message = NULL, dek_version = NULL},
@@ -117,39 +132,52 @@ foreach my $sql (
 	like(as_role('app', "BEGIN; $sql; ROLLBACK"), qr/permission denied for table sealed_message/, "to a role that writes it is refused: $sql");
 }
 
-# Without an actor a service that moves messages in says who sent them, and when.
+# Without an actor, a service that imports messages says who sent them, and when.
 is(as_role('app', q{BEGIN; INSERT INTO chatcrypt.messages (chat_id, sender, body, created_at) VALUES (chatcrypt.to_uuid(1), 'dave', 'old', '2020-01-01') RETURNING sender, extract(year FROM created_at); ROLLBACK}), 'dave|2020',
-	'without an actor sender and time are what is given');
+	'without an actor, sender and time are those given');
 
-# The chat's policy lets its participants moderate.
+# The policy of the chat lets its participants moderate.
 is(as_role('manager', q{UPDATE chatcrypt.chat SET moderation = 'participants' WHERE chat_id = chatcrypt.to_uuid(1)}), '', 'an administrator lets participants moderate');
-like(as_role('manager', q{UPDATE chatcrypt.chat SET moderation = 'anybody'}), qr/violates check constraint/, 'there are two policies');
-like(as_role('app', q{UPDATE chatcrypt.chat SET moderation = 'participants'}), qr/permission denied/, 'which are not the service\'s to set');
-like(ask($node, q{SELECT detail FROM chatcrypt.key_event WHERE event = 'policy'}), qr/moderation: own -> participants/, 'and the history has it');
+like(as_role('manager', q{UPDATE chatcrypt.chat SET moderation = 'anybody'}), qr/violates check constraint/,
+	'a moderation policy that does not exist is refused');
+like(as_role('app', q{UPDATE chatcrypt.chat SET moderation = 'participants'}), qr/permission denied/,
+	'a service may not set the moderation policy');
+like(ask($node, q{SELECT detail FROM chatcrypt.key_event WHERE event = 'policy'}), qr/moderation: own -> participants/,
+	'the history has the change of the moderation policy');
 foreach my $role ('app', 'chief')
 {
-	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'moderated' WHERE message_id = chatcrypt.to_uuid(11) RETURNING sender, body"), 'alice|moderated', "a moderator changes what alice sent, which stays hers ($role)");
-	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'moderated' WHERE message_id = chatcrypt.to_uuid(13) RETURNING sender, body"), '|moderated', "and what nobody sent ($role)");
-	is(attempt($role, 'carol', q{SELECT FROM chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(11), 'moderated'); SELECT sender, body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(11)}), 'alice|moderated', "by put_message() as well ($role)");
-	like(attempt($role, 'carol', q{UPDATE chatcrypt.messages SET sender = 'bob' WHERE message_id = chatcrypt.to_uuid(11)}), $not_the_actor, "but puts no words into the mouth of another ($role)");
-	like(attempt($role, 'carol', q{UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(2) WHERE message_id = chatcrypt.to_uuid(11)}), qr/$not_the_actors|violates row-level security policy/, "nor moves it to a chat without moderators ($role)");
-	is(attempt($role, 'carol', q{DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(11) RETURNING sender}), 'alice', "deletes it ($role)");
-	is(attempt($role, 'carol', q{SELECT chatcrypt.delete_attachment(21), chatcrypt.finish_attachment(22)}), 't|6', "and files ($role)");
-	is(attempt($role, 'carol', q{SELECT chatcrypt.remove_participant(1, 'alice')}), 't', "and takes alice out ($role)");
-	like(attempt($role, 'eve', q{SELECT chatcrypt.remove_participant(1, 'alice')}), qr/not a participant/, "which somebody outside does not ($role)");
+	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'moderated' WHERE message_id = chatcrypt.to_uuid(11) RETURNING sender, body"), 'alice|moderated',
+		"a moderator changes what alice sent, and alice stays the sender ($role)");
+	is(attempt($role, 'carol', "UPDATE chatcrypt.messages SET body = 'moderated' WHERE message_id = chatcrypt.to_uuid(13) RETURNING sender, body"), '|moderated',
+		"a moderator changes what was sent without a sender ($role)");
+	is(attempt($role, 'carol', q{SELECT FROM chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(11), 'moderated'); SELECT sender, body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(11)}), 'alice|moderated',
+		"a moderator changes what alice sent by put_message() ($role)");
+	like(attempt($role, 'carol', q{UPDATE chatcrypt.messages SET sender = 'bob' WHERE message_id = chatcrypt.to_uuid(11)}), $not_the_actor, "a moderator cannot make another the sender ($role)");
+	like(attempt($role, 'carol', q{UPDATE chatcrypt.messages SET chat_id = chatcrypt.to_uuid(2) WHERE message_id = chatcrypt.to_uuid(11)}), qr/$not_the_actors|violates row-level security policy/,
+		"a moderator cannot move a message to a chat without moderators ($role)");
+	is(attempt($role, 'carol', q{DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(11) RETURNING sender}), 'alice',
+		"a moderator deletes what alice sent ($role)");
+	is(attempt($role, 'carol', q{SELECT chatcrypt.delete_attachment(21), chatcrypt.finish_attachment(22)}), 't|6',
+		"a moderator deletes and finishes files of alice ($role)");
+	is(attempt($role, 'carol', q{SELECT chatcrypt.remove_participant(1, 'alice')}), 't',
+		"a moderator removes alice from the chat ($role)");
+	like(attempt($role, 'eve', q{SELECT chatcrypt.remove_participant(1, 'alice')}), qr/not a participant/,
+		"an actor who is no participant does not remove alice ($role)");
 }
 my $open = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'app' ]);
 answer($open, q{BEGIN; SELECT FROM chatcrypt.act_as('carol')});
 is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.to_uuid(1), $$alice$$)'), 't', 'an open transaction may change what alice sent');
 ask($node, q{UPDATE chatcrypt.chat SET moderation = 'own'});
-is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.to_uuid(1), $$alice$$)'), 'f', 'until the policy changes');
-is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.to_uuid(1), $$carol$$), chatcrypt.may_change(chatcrypt.to_uuid(1), NULL), chatcrypt.may_change(NULL, $$carol$$)'), 't|f|', 'what carol sent it may, what nobody sent it may not');
+is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.to_uuid(1), $$alice$$)'), 'f',
+	'an open transaction may not change what alice sent after the policy changed');
+is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.to_uuid(1), $$carol$$), chatcrypt.may_change(chatcrypt.to_uuid(1), NULL), chatcrypt.may_change(NULL, $$carol$$)'), 't|f|',
+	'an actor may change what it sent, but not what was sent without a sender');
 answer($open, 'ROLLBACK');
-is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.to_uuid(1), $$alice$$)'), 't', 'without an actor there is no question');
+is(answer($open, 'SELECT chatcrypt.may_change(chatcrypt.to_uuid(1), $$alice$$)'), 't', 'may_change() is true without an actor');
 $open->quit;
 
-# What the trigger writes with is its own right for its own statement, not that of anybody's code
-# which comes in between, and the role that writes stays who it is.
+# The trigger writes with a right that holds for its own statement alone, and not for other code
+# that runs in between; and the role that writes stays the same.
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE audit (who text);
 GRANT INSERT ON audit TO app;
@@ -162,9 +190,10 @@ CREATE TRIGGER note_writer BEFORE INSERT OR UPDATE ON chatcrypt.sealed_message F
 SQL
 my $three_writes = q{INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(16), chatcrypt.to_uuid(1), 'x');
 	UPDATE chatcrypt.messages SET body = 'y' WHERE message_id = chatcrypt.to_uuid(16); SELECT FROM chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(16), 'z');};
-like(attempt('app', 'carol', "$three_writes RESET ROLE"), qr/^$/, 'a trigger on the table writes down who writes');
+like(attempt('app', 'carol', "$three_writes RESET ROLE"), qr/^$/,
+	'a trigger on the table records the role that writes');
 as_role('app', "BEGIN; SELECT FROM chatcrypt.act_as('carol'); $three_writes COMMIT");
-is(ask($node, 'SELECT DISTINCT who FROM audit'), 'app', 'and that is the role itself');
+is(ask($node, 'SELECT DISTINCT who FROM audit'), 'app', 'the recorded role is the one that called');
 $node->safe_psql('postgres', <<'SQL');
 CREATE OR REPLACE FUNCTION note_writer() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -176,26 +205,30 @@ END $$;
 SQL
 foreach my $sql (split /;\s*/, $three_writes)
 {
-	like(attempt('app', 'carol', $sql), qr/permission denied for table sealed_message/, "code of somebody else in between has no right to write: $sql") unless $sql =~ /^UPDATE/;
+	like(attempt('app', 'carol', $sql), qr/permission denied for table sealed_message/,
+		"code of another role that runs in between has no right to write: $sql") unless $sql =~ /^UPDATE/;
 }
-like(attempt('app', 'carol', q{UPDATE chatcrypt.messages SET body = 'y' WHERE message_id = chatcrypt.to_uuid(12)}), qr/permission denied for table sealed_message/, 'nor in an UPDATE');
+like(attempt('app', 'carol', q{UPDATE chatcrypt.messages SET body = 'y' WHERE message_id = chatcrypt.to_uuid(12)}), qr/permission denied for table sealed_message/,
+	'code of another role that runs in an UPDATE has no right to write');
 $node->safe_psql('postgres', 'DROP TRIGGER note_writer ON chatcrypt.sealed_message');
 
-# Policies that somebody else adds hold for what the trigger writes, in each of its ways.
+# Policies that another role adds apply to what the trigger writes, in each of its ways.
 $node->safe_psql('postgres', q{CREATE POLICY quiet ON chatcrypt.sealed_message AS RESTRICTIVE USING (dek_version IS NOT NULL OR sender = 'quiet') WITH CHECK (expires_at IS NOT NULL)});
-like(attempt('app', 'carol', $_), qr/violates row-level security policy/, "a policy of somebody else refuses: $_") foreach
+like(attempt('app', 'carol', $_), qr/violates row-level security policy/,
+	"a policy that another role added refuses: $_") foreach
   q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(17), 'x')},
   q{UPDATE chatcrypt.messages SET body = 'x' WHERE message_id = chatcrypt.to_uuid(12)};
-is(attempt('app', 'carol', q{INSERT INTO chatcrypt.messages (chat_id, body, expires_at) VALUES (chatcrypt.to_uuid(1), 'x', 'infinity') RETURNING sender}), 'carol', 'and takes what it allows');
+is(attempt('app', 'carol', q{INSERT INTO chatcrypt.messages (chat_id, body, expires_at) VALUES (chatcrypt.to_uuid(1), 'x', 'infinity') RETURNING sender}), 'carol',
+	'a policy that another role added allows what it allows');
 $node->safe_psql('postgres', 'DROP POLICY quiet ON chatcrypt.sealed_message');
 
-# Read only is read only.
+# A read-only transaction stays read-only.
 like(as_role('app', "BEGIN READ ONLY; $_"), qr/in a read-only transaction/, "in a read-only transaction it is refused: $_") foreach
   q{INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), 'x')}, q{SELECT chatcrypt.put_message(chatcrypt.to_uuid(1), chatcrypt.to_uuid(17), 'x')},
   q{SELECT chatcrypt.put_messages(ARRAY[chatcrypt.to_uuid(1)], ARRAY[chatcrypt.to_uuid(17)], ARRAY['x'], on_duplicate => 'ignore')},
   q{UPDATE chatcrypt.messages SET body = 'x' WHERE message_id = chatcrypt.to_uuid(12)}, q{SELECT chatcrypt.accept_wire_message(1, '{"encrypted": false, "content": "x"}')};
 
-# A foreign key acts for nobody: what it deletes, it deletes of all.
+# A foreign key acts for no user: its CASCADE deletes the messages of all.
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE room (chat uuid PRIMARY KEY);
 INSERT INTO room SELECT chat_id FROM chatcrypt.chat;
@@ -203,7 +236,7 @@ ALTER TABLE chatcrypt.sealed_message ADD CONSTRAINT of_room FOREIGN KEY (chat_id
 GRANT ALL ON room TO app;
 SQL
 is(as_role('app', q{BEGIN; SELECT FROM chatcrypt.act_as('carol'); DELETE FROM room WHERE chat = chatcrypt.to_uuid(1); COMMIT; SELECT count(*) FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(1)}), '0',
-	'the CASCADE of a foreign key deletes messages of everybody');
+	'the CASCADE of a foreign key deletes messages of every sender');
 
 $node->stop;
 done_testing();

@@ -1,11 +1,13 @@
-# A soak: sessions write, read, rotate, shred, search and upload while faults come at random, all of them from one
-# seed.  What was committed is known outside of the database: nothing of it is lost or wrong, no session sees an error
-# that the documentation does not name, and nothing piles up: no request slot, no memory, no log.
+# A soak: sessions write, read, rotate, shred, search and upload while faults come at random, all of
+# them from one seed.  The test knows outside of the database what was committed: nothing of it is
+# lost or wrong, no session sees an error that the documentation does not name, and nothing piles
+# up: no request slot, no memory, no log.
 #
 #   SOAK_SECONDS=900 SOAK_SEED=7    how long (300 unless said), and the seed of a run that failed
 #
-# Five rounds.  In the first two processes are ended as well; what is there after that stays, and in the third comes to
-# the memory that it needs; in the last two that must not grow.
+# Five rounds.  In the first two, processes are ended as well; the processes that are there after
+# that stay. In the third they reach the memory that they need; in the last two, memory must not
+# grow.
 use strict;
 use warnings;
 use Chatcrypt::FaultProxy;
@@ -74,7 +76,7 @@ sub told
 	return answered(300);
 }
 
-# Memory of a process that is its own: in kB, of all that are there.
+# The memory of a process that is its own, in kB; of all processes that were there.
 my %memory;
 
 sub sample
@@ -111,12 +113,12 @@ sub run_round
 	return;
 }
 
-# Every fault is over: nobody has to do anything for the server to be well again.
+# Every fault is over: the server recovers without any action.
 sub recovers
 {
 	my ($name) = @_;
 	my $since = time;
-	ok(wait_until(120, sub { $soak->ask_if_there(q{SELECT bool_and(ok) FROM chatcrypt.kms_check('vault:transit/chat')}) eq 't' }), "$name: the key service is found to be well");
+	ok(wait_until(120, sub { $soak->ask_if_there(q{SELECT bool_and(ok) FROM chatcrypt.kms_check('vault:transit/chat')}) eq 't' }), "$name: kms_check() succeeds again");
 	note(sprintf '%s: after %.1f s', $name, time - $since);
 	is_deeply(told('pause')->{hanging}, [], "$name: no statement hangs");
 	ok(wait_until(30, sub {
@@ -127,7 +129,8 @@ sub recovers
 
 answered(300);
 
-# What the log says of some rounds, how long they took, and how often a fault had it forgotten what was said.
+# What the log says of some rounds, how long they took, and how often a fault erased the worker's
+# memory of what it had logged.
 my @parts;
 my ($log_end, $time_end, $forgotten) = (-s $node->logfile, time, 0);
 
@@ -158,8 +161,8 @@ note("operations: " . JSON::PP->new->canonical->encode($counts));
 note("faults: " . JSON::PP->new->canonical->encode($soak->{taken}));
 cmp_ok($counts->{$_} // 0, '>', 0, "sessions did $_") foreach qw(insert put_many update delete read search upload download rotate shred rewrap reencrypt purge maintain make_chat open);
 
-# Flat: a process that was there all the time needs at its end what it needed before, give or take the longest reply of a
-# key service, which is 1 MB and read into a buffer that doubles.
+# A process that was there all the time needs in the end the memory that it needed before, give or
+# take the longest reply of a key service, which is 1 MB and is read into a buffer that doubles.
 sub median_of { return (sort { $a <=> $b } @_)[ @_ / 2 ]; }
 foreach my $name (qw(worker session))
 {
@@ -173,14 +176,15 @@ foreach my $name (qw(worker session))
 	cmp_ok($last, '<=', $first * 1.15 + 2048, "$name: its memory is flat: $first kB, then $last kB");
 }
 
-# Lines of the log that PostgreSQL itself writes when it is told to reload, a statement is canceled, or a process was
-# killed, are not ours to keep few.
+# Lines of the log that PostgreSQL itself writes when it is told to reload, a statement is canceled,
+# or a process was killed, are not chatcrypt's to keep few.
 my $of_postgres = qr/received SIGHUP|terminated by signal 9|terminating connection|terminating any other|all server processes terminated|database system|automatic recovery|redo |invalid record length|in log segment|the database system is|listening on|background worker .* exited|checkpoint|Failed process was running|Consistent recovery state|canceling statement due to user request|STATEMENT:  /;
 
-# Thousands of statements fail, and what is wrong with the key service is told once a minute for each of a few reasons:
-# so the number of lines goes with the time, and not with that of faults or of statements.  A server or a KMS worker that
-# was ended has forgotten what it told, and tells it again: so it goes with their number too.  Measured were 8 lines a
-# minute, and 3 to 4 for each that was ended.
+# Thousands of statements fail, and the trouble of the key service is logged once a minute for each
+# of a few reasons: so the number of lines grows with the time, and not with the number of faults or
+# statements.  A server or a KMS worker that was ended has forgotten what it logged, and logs it
+# again: so the number grows with their number too.  Measured were 8 lines a minute, and 3 to 4 for
+# each that was ended.
 sub tells_little
 {
 	my ($name, $part) = @_;
@@ -192,17 +196,19 @@ sub tells_little
 
 	note("log: $kinds{$_} times " . substr($_, 0, 200)) foreach sort { $kinds{$b} <=> $kinds{$a} || $a cmp $b } keys %kinds;
 	note(sprintf '%s: %d lines of the log in %.1f minutes, %d with those of PostgreSQL', $name, scalar @lines, $minutes, scalar(() = $part->{log} =~ /\n/g));
-	cmp_ok(scalar(@lines), '<=', $limit, sprintf '%s: what went wrong is told in no more than 10 lines of the log, 12 a minute, and 6 for each of %d that were ended', $name, $part->{forgotten});
+	cmp_ok(scalar(@lines), '<=', $limit, sprintf '%s: the log has no more than 10 lines, 12 a minute, and 6 for each of %d processes that were ended', $name, $part->{forgotten});
 	return;
 }
-unlike($_->{log}, qr/PANIC|TRAP:|signal 11|signal 6/, 'no crash but those of the faults') foreach @parts;
+unlike($_->{log}, qr/PANIC|TRAP:|signal 11|signal 6/,
+	'no process crashed except by the faults') foreach @parts;
 tells_little('rounds 1 and 2, in which processes are ended', $parts[0]);
 tells_little('rounds 3 to 5', $parts[1]);
 
-# The sessions know one reason why a file may go while it is uploaded, and no other.
+# The sessions know one reason why a file may vanish while it is uploaded, and no other.
 my $vanished = told('vanish');
-is_deeply($vanished->{shredded}, [], 'an upload whose chat is shredded fails, as it should');
-like("@{ $vanished->{deleted} }", qr/^postgres check, vanish: 42704 ERROR:  attachment \S+ does not exist\s*$/, 'an upload whose file goes for no such reason is found');
+is_deeply($vanished->{shredded}, [], 'an upload whose chat is shredded fails as expected');
+like("@{ $vanished->{deleted} }", qr/^postgres check, vanish: 42704 ERROR:  attachment \S+ does not exist\s*$/,
+	'an upload whose file vanishes for no known reason is reported');
 
 $in = '';
 $sessions->finish;

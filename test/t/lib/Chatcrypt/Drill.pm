@@ -1,15 +1,15 @@
-# Runs the blocks of a drill as docs/operations.md has them, one after the other.
+# Runs the blocks of a drill as they are in docs/operations.md, one after the other.
 #
 #   my $drill = Chatcrypt::Drill->new('Dump and restore into another cluster', OLD => ..., NEW => ...);
 #   $drill->run(qr/pg_dumpall/);           # the next block, which must be the one that has this in it
-#   like($drill->run(qr/kms_check/), qr/unwrap\|t/);      # what it printed; a failure of it is one of the test
+#   like($drill->run(qr/kms_check/), qr/unwrap\|t/);      # what it printed; its failure fails the test
 #   $drill->refuse(qr/.../, qr/ERROR: .../);              # a block that must fail, and how
 #   $drill->pass_over(qr/.../);            # the next block, which is for another case
-#   $drill->run_later(qr/.../);            # what comes before that block is not run
+#   $drill->run_later(qr/.../);            # the blocks before that block are not run
 #   $drill->finish;                        # no block is left
 #
-# A block of SQL is run by psql with the connection that its first line names, a block of sh by bash.
-# The variables are what the page says they are.
+# psql runs a block of SQL with the connection that its first line names; bash runs a block of sh.
+# The variables are those of the page.
 #
 package Chatcrypt::Drill;
 
@@ -20,7 +20,7 @@ use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# A block in a list item is indented, as all of its lines are.
+# All lines of a block in a list item are indented.
 sub blocks_of
 {
 	my ($name) = @_;
@@ -45,7 +45,7 @@ sub new
 	return bless { name => $name, blocks => [ blocks_of($name) ], variables => { WORK => $work, %variables } }, $class;
 }
 
-# bash with these variables; standard input, if any, is what SQL says.
+# Runs bash with these variables; standard input, if any, is the SQL.
 sub execute
 {
 	my ($self, $script, $input) = @_;
@@ -85,7 +85,7 @@ sub refuse
 	my ($status, $output) = $self->next_block($expected);
 
 	isnt($status, 0, "$self->{name}: $expected fails");
-	like($output, $error, 'and says why');
+	like($output, $error, "$self->{name}: $expected fails with the documented error");
 	return;
 }
 
@@ -99,7 +99,7 @@ sub pass_over
 	return;
 }
 
-# The first block that has this in it, without those before it.
+# The first block that has this in it; the blocks before it are left out.
 sub run_later
 {
 	my ($self, $expected) = @_;

@@ -82,7 +82,8 @@ sub start
 	return $self;
 }
 
-# One that keeps its keys on disk, so that it has snapshots; with empty => 1 it has no key and no login.
+# A server that keeps its keys on disk, so that it has snapshots; with empty => 1 it has no key and
+# no login.
 sub start_raft
 {
 	my ($class, %options) = @_;
@@ -141,7 +142,7 @@ sub cli
 	return $output;
 }
 
-# What the program finds the server by, as root.
+# The variables by which the program finds the server, as root.
 sub variables
 {
 	my ($self) = @_;
@@ -169,7 +170,8 @@ sub try_cli
 	return ($status, $output, $error);
 }
 
-# What one Transit key needs, and no more: no create, which would let a mistyped name make a key.
+# The rights that a Transit key needs, and no more: no create, since a mistyped name would then make
+# a key.
 sub policy
 {
 	my ($self, @keys) = @_;
@@ -264,7 +266,7 @@ sub approle_settings
 sub seal { my ($self) = @_; $self->cli('operator', 'seal'); return; }
 sub unseal { my ($self) = @_; $self->cli('operator', 'unseal', $self->{unseal_key}); return; }
 
-# Stopped as by a debugger: takes connections, and answers nothing.
+# Stopped as by a debugger: it takes connections, and answers nothing.
 sub pause { my ($self) = @_; $self->{process}->signal('STOP'); return; }
 sub resume { my ($self) = @_; $self->{process}->signal('CONT'); return; }
 
