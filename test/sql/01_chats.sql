@@ -1,9 +1,9 @@
--- Chats and their keys: what is made, what is refused.
+-- Chats and their keys: how they are made, and what is refused.
 CREATE EXTENSION IF NOT EXISTS chatcrypt;
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 
--- Nothing is made before the first chat: rows of the script would collide with a dump's.
+-- Nothing is made before the first chat: rows of the script would collide with those of a dump.
 SELECT (SELECT count(*) FROM chatcrypt.deployment) AS deployments, (SELECT count(*) FROM chatcrypt.tenant) AS tenants;
 
 SELECT chatcrypt.create_chat('11111111-1111-1111-1111-111111111111'::uuid, ARRAY['alice', 'bob']);
@@ -20,7 +20,7 @@ SELECT count(*), min(purpose), min(dek_version), min(state), min(kms_key), bool_
 FROM chatcrypt.dek;
 SELECT (SELECT count(*) FROM chatcrypt.deployment) AS deployments, (SELECT array_agg(tenant) FROM chatcrypt.tenant) AS tenants;
 
--- Once only.
+-- A chat can be made only once.
 SELECT chatcrypt.create_chat('11111111-1111-1111-1111-111111111111'::uuid);
 SELECT chatcrypt.create_chats(ARRAY[7, 7]::bigint[]);
 SELECT chatcrypt.create_chats(ARRAY[8, NULL]::bigint[]);
@@ -29,7 +29,7 @@ SELECT chatcrypt.create_chat(9, participants => ARRAY['a', NULL]);
 SELECT chatcrypt.create_chat(9, mode => 'secret');
 SELECT chatcrypt.create_chat(9, tenant => 'nobody');
 
--- A chat and its key come and go together.
+-- A chat and its key are made and deleted together.
 BEGIN;
 SELECT chatcrypt.create_chat(10);
 SELECT chatcrypt.encrypt(10, 1, 'in the same transaction') IS NOT NULL AS sealed;
@@ -43,7 +43,7 @@ ROLLBACK TO s;
 SELECT chatcrypt.encrypt(10, 1, 'after');
 ROLLBACK;
 
--- Modes.
+-- Modes of chats.
 SELECT chatcrypt.create_chat(20, mode => 'conversation_key');
 SELECT chatcrypt.create_chat(21, mode => 'e2ee');
 SELECT purpose, dek_version, state FROM chatcrypt.dek WHERE chat_id IN (chatcrypt.to_uuid(20), chatcrypt.to_uuid(21));
@@ -66,7 +66,7 @@ SELECT chatcrypt.create_tenant('gone', 'local:nosuchkey');
 SELECT chatcrypt.create_chat(31, tenant => 'gone');
 SELECT count(*) FROM chatcrypt.chat WHERE tenant = 'gone';
 
--- A key of a tenant is looked at wherever it is set, and tried.
+-- A KMS key of a tenant is checked and tried wherever it is set.
 INSERT INTO chatcrypt.tenant (tenant, kms_key) VALUES ('bad', 'nosuch:key');
 INSERT INTO chatcrypt.tenant (tenant, kms_key) VALUES ('bad', '');
 SET ROLE chatcrypt_admin;
@@ -79,12 +79,12 @@ RESET ROLE;
 UPDATE chatcrypt.tenant SET kms_key = 'local:nosuchkey' WHERE tenant = 'gone';
 SELECT tenant, kms_key FROM chatcrypt.tenant WHERE tenant IN ('gone', 'acme', 'bad') ORDER BY tenant;
 
--- Ids.
+-- Ids of chats.
 SELECT chatcrypt.to_uuid(42), chatcrypt.to_uuid(-1), chatcrypt.to_uuid(42, 7);
 SELECT chatcrypt.to_uuid(1, -1);
 SELECT chatcrypt.to_uuid(1, 281474976710656);
 
--- Rotation.
+-- Rotation of a chat.
 SELECT chatcrypt.rotate_chat(42), chatcrypt.rotate_chat(42);
 SELECT dek_version, state, valid_to IS NULL AS open_ended,
 	   valid_from = lag(valid_to) OVER (ORDER BY dek_version) AS without_gap
@@ -92,7 +92,7 @@ FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(42) ORDER BY dek_version;
 SELECT chatcrypt.rotate_chat(4711);
 SELECT chatcrypt.rotate_chat(20);
 
--- Import.
+-- Import of a data key.
 SELECT chatcrypt.import_dek(1, decode(repeat('ab', 32), 'hex'), 7);
 SELECT dek_version, state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(1) ORDER BY dek_version;
 SELECT chatcrypt.import_dek(1, decode(repeat('cd', 32), 'hex'), 3);
@@ -119,7 +119,7 @@ SELECT chatcrypt.decrypt('65552323-72c0-40b2-f8f8-eb7e8b4c7cb8'::uuid, '85af2afa
 	'sender=alice');
 SELECT encode(kcv, 'hex') FROM chatcrypt.dek WHERE chat_id = '65552323-72c0-40b2-f8f8-eb7e8b4c7cb8' AND dek_version = 2;
 
--- Shredding.
+-- Shredding of a chat.
 SELECT chatcrypt.encrypt(2, 1, 'soon unreadable') AS envelope \gset
 SELECT chatcrypt.decrypt(2, 1, :'envelope');
 SELECT chatcrypt.shred_chat(2);
@@ -137,7 +137,7 @@ SELECT chatcrypt.encrypt(2, 1, 'no key left');
 SELECT state, encrypted_dek, kcv, valid_to IS NOT NULL AS ended FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(2);
 SELECT chatcrypt.shred_chat(2, confirm => 'irreversible');
 
--- What the tables refuse.
+-- Rows that the tables refuse.
 INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, encrypted_dek, kcv)
 	SELECT chat_id, purpose, dek_version + 1, state, kms_key, encrypted_dek, kcv FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(3);
 INSERT INTO chatcrypt.dek (chat_id, purpose, dek_version, state, kms_key, valid_to) VALUES (chatcrypt.to_uuid(3), 'data', 9, 'decrypt_only', 'local:main', now());
@@ -152,7 +152,7 @@ INSERT INTO chatcrypt.sealed_message (message_id, chat_id, encrypted_message, de
 INSERT INTO chatcrypt.sealed_message (message_id, chat_id, encrypted_message, dek_version) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(3), chatcrypt.encrypt(3, 1, 'x'), 2);
 INSERT INTO chatcrypt.deployment VALUES (false);
 
--- A key whose check value was taken away is not used.
+-- A key without its check value is not used.
 SELECT chatcrypt.create_chat(50);
 UPDATE chatcrypt.dek SET kcv = decode(repeat('00', 32), 'hex') WHERE chat_id = chatcrypt.to_uuid(50);
 SELECT chatcrypt.encrypt(50, 1, 'unchecked');

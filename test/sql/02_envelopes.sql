@@ -8,7 +8,7 @@ SELECT chatcrypt.create_chat(100);
 \set other '''aaaaaaaa-0000-0000-0000-000000000002''::uuid'
 \set message '''bbbbbbbb-0000-0000-0000-000000000001''::uuid'
 
--- There and back: uuid and bigint, text and bytea, with and without additional data.
+-- Round trips: uuid and bigint, text and bytea, with and without additional data.
 SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, 'grüße 👋'));
 SELECT chatcrypt.decrypt(100, :message, chatcrypt.encrypt(100, :message, 'bigint chat'));
 SELECT chatcrypt.decrypt(:chat, 7, chatcrypt.encrypt(:chat, 7, 'bigint message'));
@@ -30,14 +30,14 @@ SELECT chatcrypt.encrypt(:chat, :message, 'x') <> chatcrypt.encrypt(:chat, :mess
 	   octet_length(chatcrypt.encrypt(:chat, :message, 'hello')) - 5 AS overhead;
 SELECT count(DISTINCT chatcrypt.encrypt(:chat, :message, 'x')) FROM generate_series(1, 1000);
 
--- Null and empty are themselves; a null id is a mistake.
+-- Null and empty come back as themselves; a null id is an error.
 SELECT chatcrypt.encrypt(:chat, :message, NULL::text) IS NULL AS null_text, chatcrypt.encrypt(:chat, :message, NULL::bytea) IS NULL AS null_bytea,
 	   chatcrypt.decrypt(:chat, :message, NULL) IS NULL AS null_envelope;
 SELECT chatcrypt.encrypt(NULL::uuid, :message, 'x');
 SELECT chatcrypt.encrypt(:chat, NULL::bigint, 'x');
 SELECT chatcrypt.decrypt(NULL::bigint, 1, '\x01');
 
--- One and the same error, whatever is wrong.
+-- The error is the same, whatever is wrong.
 SELECT chatcrypt.encrypt(:chat, :message, 'secret body', 'aad') AS envelope \gset
 \set VERBOSITY sqlstate
 SELECT chatcrypt.decrypt(:other, :message, :'envelope'::bytea, 'aad');
@@ -60,7 +60,7 @@ SELECT count(*) AS opened FROM generate_series(0, octet_length(:'envelope'::byte
 	WHERE chatcrypt.try_decrypt(:chat, :message, substr(:'envelope'::bytea, 1, length), 'aad') IS NOT NULL;
 SELECT chatcrypt.try_decrypt(:chat, :message, :'envelope'::bytea || '\x00'::bytea, 'aad') IS NULL AS refused;
 
--- What is no envelope at all.
+-- Bytes that are no envelope.
 SELECT chatcrypt.decrypt(:chat, :message, '\x');
 SELECT chatcrypt.decrypt(:chat, :message, '\x01');
 SELECT chatcrypt.decrypt(:chat, :message, substr(:'envelope'::bytea, 1, 48));
@@ -75,7 +75,7 @@ SELECT chatcrypt.encrypt(:chat, :message, 'x', decode(repeat('00', 65537), 'hex'
 
 SELECT chatcrypt.dek_version(:'envelope'::bytea), chatcrypt.dek_version('\x00'), chatcrypt.dek_version(NULL);
 
--- For constraints: true, or an error that shows nothing.
+-- is_sealed(), for constraints: true, or an error that shows nothing of the bytes.
 SELECT chatcrypt_internal.is_sealed(:'envelope'::bytea, 1), chatcrypt_internal.is_sealed(NULL, NULL);
 \set VERBOSITY default
 SELECT chatcrypt_internal.is_sealed('plaintext'::bytea, 1);
@@ -86,7 +86,7 @@ SELECT chatcrypt_internal.is_sealed(:'envelope'::bytea, NULL);
 SELECT chatcrypt_internal.is_sealed(NULL, 1);
 SELECT chatcrypt_internal.is_sealed('', 0);
 
--- Bytes that are no text.
+-- Bytes that are not text.
 SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, '\xff00'::bytea));
 SELECT chatcrypt.decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, '\x610062'::bytea));
 SELECT chatcrypt.try_decrypt(:chat, :message, chatcrypt.encrypt(:chat, :message, '\xff'::bytea)) IS NULL AS no_text;
@@ -99,7 +99,7 @@ CREATE TEMP TABLE second AS EXECUTE seal;
 SELECT first.e <> second.e AS salted FROM first, second;
 RESET plan_cache_mode;
 
--- It never writes: in a read-only transaction, and in parallel workers.
+-- encrypt never writes: it works in a read-only transaction, and in parallel workers.
 BEGIN READ ONLY;
 SELECT chatcrypt.decrypt(100, 9, chatcrypt.encrypt(100, 9, 'read only'));
 COMMIT;

@@ -1,4 +1,4 @@
--- The view messages: writing, reading, and its traps.
+-- The view messages: writing, reading, and pitfalls.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 SELECT chatcrypt.create_chat('cccccccc-0000-0000-0000-000000000001'::uuid, ARRAY['alice', 'bob']);
@@ -22,7 +22,7 @@ SELECT body FROM chatcrypt.messages WHERE chat_id = :other ORDER BY message_id;
 SELECT count(*) AS plaintexts FROM chatcrypt.sealed_message WHERE encode(encrypted_message, 'escape') ~ 'body|copied|first|one';
 SELECT attstorage FROM pg_attribute WHERE attrelid = 'chatcrypt.sealed_message'::regclass AND attname = 'encrypted_message';
 
--- What the server makes it makes alone.
+-- Only the server sets what it generates.
 INSERT INTO chatcrypt.messages (chat_id, body, dek_version) VALUES (:chat, 'x', 1);
 UPDATE chatcrypt.messages SET dek_version = 2 WHERE message_id = chatcrypt.to_uuid(1);
 INSERT INTO chatcrypt.messages (body) VALUES ('no chat');
@@ -30,7 +30,8 @@ INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(4711), 
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(1), :chat, 'an id that is taken');
 UPDATE chatcrypt.messages SET chat_id = NULL WHERE message_id = chatcrypt.to_uuid(1);
 
--- An edited body gets a new salt, and so does one of another sender; what is not touched keeps its bytes.
+-- An edited body gets a new salt, and so does one of another sender; an unchanged message keeps its
+-- bytes.
 SELECT encrypted_message AS before FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(1) \gset
 UPDATE chatcrypt.messages SET expires_at = 'infinity' WHERE message_id = chatcrypt.to_uuid(1) RETURNING expires_at, body;
 SELECT encrypted_message = :'before' AS same_bytes FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(1);
@@ -43,18 +44,18 @@ SELECT encrypted_message = :'before' AS same_bytes, body FROM chatcrypt.sealed_m
 UPDATE chatcrypt.messages SET body = NULL WHERE message_id = chatcrypt.to_uuid(1) RETURNING body IS NULL AS gone;
 UPDATE chatcrypt.messages SET body = 'back' WHERE message_id = chatcrypt.to_uuid(1) RETURNING body;
 
--- A message that moves is sealed anew.
+-- A message that is moved to another chat is sealed anew.
 UPDATE chatcrypt.messages SET message_id = chatcrypt.to_uuid(6) WHERE message_id = chatcrypt.to_uuid(4);
 UPDATE chatcrypt.messages SET chat_id = :other WHERE message_id = chatcrypt.to_uuid(6);
 SELECT chat_id, body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(6);
 
--- After a rotation old and new read the same; an edit takes the new key.
+-- After a rotation, old and new messages read alike; an edited one is sealed with the new key.
 SELECT chatcrypt.rotate_chat(:chat::uuid);
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(7), :chat, 'by the new key');
 UPDATE chatcrypt.messages SET body = 'edited' WHERE message_id = chatcrypt.to_uuid(2);
 SELECT message_id, body, dek_version FROM chatcrypt.messages WHERE chat_id = :chat AND sender IS DISTINCT FROM 'alice' ORDER BY 1;
 
--- A row that does not open.
+-- A message that does not open.
 UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 45, get_byte(encrypted_message, 45) # 1) WHERE message_id = chatcrypt.to_uuid(7);
 SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(7);
 SELECT sender IS NULL AS readable_without_body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(7);
@@ -74,7 +75,7 @@ UPDATE chatcrypt.messages SET message_id = chatcrypt.to_uuid(8) WHERE message_id
 DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(7) RETURNING message_id;
 DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(6) RETURNING body;
 
--- A subquery inside an UPDATE of the view still raises: only the old row is lenient.
+-- A subquery inside an UPDATE of the view still raises an error: only the old row is lenient.
 UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 45, get_byte(encrypted_message, 45) # 1) WHERE message_id = chatcrypt.to_uuid(10);
 DO $$
 BEGIN
@@ -84,7 +85,7 @@ BEGIN
 	RAISE NOTICE 'not reached';
 END $$;
 
--- Nor does what cannot be read take the place of a body that is there.
+-- A body that cannot be read does not replace the one in the table either.
 UPDATE chatcrypt.messages SET body = (SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(10)) WHERE message_id = chatcrypt.to_uuid(12);
 SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(12);
 UPDATE chatcrypt.messages SET body = body || '!' WHERE message_id IN (chatcrypt.to_uuid(10), chatcrypt.to_uuid(12));
@@ -104,19 +105,19 @@ SELECT chatcrypt.put_message(:chat, chatcrypt.to_uuid(50), 'put again');
 SELECT chatcrypt.put_message(:other, chatcrypt.to_uuid(50), 'from another chat');
 SELECT chat_id, body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(50);
 
--- Expired messages are hidden.
+-- Expired messages are hidden by the view.
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, expires_at) VALUES
 	(chatcrypt.to_uuid(60), :chat, 'expired', now() - interval '1 s'), (chatcrypt.to_uuid(61), :chat, 'not yet', now() + interval '1 h');
 SELECT body FROM chatcrypt.messages WHERE message_id IN (chatcrypt.to_uuid(60), chatcrypt.to_uuid(61));
 
--- The trigger function is nothing but a trigger.
+-- The trigger function can only be called as a trigger.
 SELECT chatcrypt_internal.write_message();
 CREATE TABLE plain (id int);
 CREATE TRIGGER t BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.write_message();
 INSERT INTO plain VALUES (1);
 DROP TABLE plain;
 
--- Bulk, rolled back savepoints, and errors in the middle.
+-- Bulk inserts, savepoints that are rolled back, and errors in the middle.
 BEGIN;
 INSERT INTO chatcrypt.messages (chat_id, body) SELECT :other::uuid, 'bulk ' || g FROM generate_series(1, 1000) AS g;
 SAVEPOINT s;
@@ -140,7 +141,8 @@ BEGIN
 END $$;
 SELECT count(*) FROM chatcrypt.messages WHERE body = 'loop';
 
--- An error in a function's own query ends the transaction before the memory of that query.
+-- An error in the query of a function ends the transaction before the memory of that query is
+-- freed.
 DO $$ BEGIN INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(4711), 'x'); END $$;
 DO $$ BEGIN INSERT INTO chatcrypt.messages (message_id, chat_id, body)
 	SELECT chatcrypt.to_uuid(2001), 'cccccccc-0000-0000-0000-000000000002', 'loop' FROM generate_series(1, 10); END $$;
@@ -153,7 +155,8 @@ BEGIN
 	END;
 END $$;
 
--- The table may be changed by its owner: other columns, policies and triggers go through SQL, and still work.
+-- The owner may change the table: other columns, policies and triggers make the writes go through
+-- SQL, and they still work.
 ALTER TABLE chatcrypt.sealed_message ADD COLUMN extra text DEFAULT 'default';
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(70), :chat, 'with a default');
 SELECT extra FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(70);
@@ -161,7 +164,7 @@ ALTER TABLE chatcrypt.sealed_message DROP COLUMN extra;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(71), :chat, 'with a dropped column');
 SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(71);
 
--- A number whose uuid is worked out as the query runs finds the chat by its index.
+-- A number whose uuid is computed while the query runs finds the chat by its index.
 SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;
@@ -169,13 +172,13 @@ PREPARE by_number (bigint) AS SELECT body FROM chatcrypt.messages WHERE chat_id 
 EXPLAIN (COSTS OFF) EXECUTE by_number (42);
 DEALLOCATE by_number;
 
--- A page of a chat is read in the order of the index: no more is decrypted than is shown.
+-- A page of a chat is read in the order of the index: only the messages shown are decrypted.
 EXPLAIN (COSTS OFF) SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(42) ORDER BY created_at DESC LIMIT 50;
--- Where rows must be sorted they are decrypted after that.
+-- Where rows must be sorted, they are decrypted after that.
 RESET enable_seqscan;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT body FROM chatcrypt.messages ORDER BY sender LIMIT 50;
 
--- A function that leaks is asked about no message that the actor may not see.
+-- A leaky function is called for no message that the actor may not see.
 CREATE FUNCTION leak(body text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS
 	$$ BEGIN RAISE NOTICE 'leaked'; RETURN true; END $$;
 CREATE ROLE regress_leak IN ROLE chatcrypt_reader;

@@ -1,4 +1,4 @@
--- Who may what.
+-- Rights of roles, and actors.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 CREATE ROLE app_writer; GRANT chatcrypt_writer TO app_writer;
@@ -12,14 +12,14 @@ SELECT chatcrypt.create_chat('dddddddd-0000-0000-0000-000000000002'::uuid, ARRAY
 \set chat '''dddddddd-0000-0000-0000-000000000001'''
 \set other '''dddddddd-0000-0000-0000-000000000002'''
 
--- PUBLIC has nothing.
+-- PUBLIC has no rights.
 SELECT count(*) AS public_functions FROM pg_proc WHERE pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace) AND has_function_privilege('nobody_special', oid, 'EXECUTE');
 SELECT count(*) AS public_tables FROM pg_class WHERE relnamespace = 'chatcrypt'::regnamespace AND relkind IN ('r', 'v', 'S')
 	AND (CASE WHEN relkind = 'S' THEN has_sequence_privilege('nobody_special', oid, 'USAGE') ELSE has_any_column_privilege('nobody_special', oid, 'SELECT, INSERT, UPDATE') END);
 SELECT count(*) AS wrapped_keys_shown FROM unnest(ARRAY['chatcrypt_writer', 'chatcrypt_reader', 'chatcrypt_admin', 'chatcrypt_auditor']) AS r
 	WHERE has_column_privilege(r, 'chatcrypt.dek', 'encrypted_dek', 'SELECT');
 
--- A writer writes and cannot read back, not even its own.
+-- A writer writes and cannot read back, not even its own messages.
 SET ROLE app_writer;
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(5001), :chat, 'alice', 'write only');
 INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'id and time may be seen') RETURNING message_id IS NOT NULL AS id, created_at = now() AS at;
@@ -37,7 +37,7 @@ SELECT chatcrypt.shred_chat(:chat::uuid, 'irreversible');
 SELECT encrypted_dek FROM chatcrypt.dek;
 SELECT chatcrypt.create_chat('dddddddd-0000-0000-0000-000000000003'::uuid);
 
--- A reader reads.
+-- A reader reads messages.
 SET ROLE app_reader;
 SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5001);
 INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'x');
@@ -89,7 +89,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA chatcrypt FROM nobody_special;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal FROM nobody_special;
 REVOKE ALL ON SCHEMA chatcrypt FROM nobody_special;
 
--- A right that is taken away is gone at once.
+-- A right that is revoked is gone at once.
 SET ROLE app_reader;
 SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5001);
 RESET ROLE;
@@ -128,7 +128,7 @@ SELECT chatcrypt.current_actor();
 COMMIT;
 SELECT chatcrypt.current_actor() IS NULL AS gone_with_the_transaction;
 
--- Nobody else sets it.
+-- Only act_as() sets the actor.
 SET chatcrypt.actor = 'bob';
 BEGIN;
 SELECT chatcrypt.act_as('alice');
@@ -158,7 +158,7 @@ SELECT chatcrypt.current_actor(), chatcrypt.may_see(:chat), count(*) FROM chatcr
 SELECT chatcrypt.encrypt(:chat::uuid, 1, 'x');
 ROLLBACK;
 RESET ROLE;
--- Where one is required it is missing from the beginning, for superusers as well.
+-- Where an actor is required, it is missing from the beginning, for superusers as well.
 SET chatcrypt.require_actor = on;
 SELECT chatcrypt.may_see(:chat);
 \set VERBOSITY default
@@ -198,7 +198,7 @@ SELECT chatcrypt.remove_participant(5020, 'b');
 SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(5020);
 SELECT chatcrypt.add_participant(5020, 'c');
 
--- What somebody else sent: t/931_moderation.pl has the attacks.
+-- Messages of other senders: t/931_moderation.pl has the attacks.
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(5021), chatcrypt.to_uuid(5020), 'a', 'by a');
 SET ROLE app_both;
 BEGIN;
@@ -231,7 +231,7 @@ DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(5021) RETURN
 ROLLBACK;
 RESET ROLE;
 
--- Nobody's operators, functions and schemas come in between.
+-- Operators, functions and schemas of other roles are not used.
 CREATE SCHEMA evil;
 CREATE FUNCTION evil.eq(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
 CREATE OPERATOR evil.= (LEFTARG = uuid, RIGHTARG = uuid, FUNCTION = evil.eq);
@@ -251,7 +251,7 @@ SELECT chatcrypt.shred_chat(5030, 'irreversible');
 RESET search_path;
 DROP SCHEMA evil CASCADE;
 
--- A policy of the owner's holds for bulk writes too.
+-- A policy of the owner applies to bulk writes too.
 CREATE POLICY quiet ON chatcrypt.sealed_message AS RESTRICTIVE FOR INSERT WITH CHECK (sender IS DISTINCT FROM 'mallory');
 SET ROLE app_both;
 INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (:chat, 'alice', 'fine');
@@ -259,7 +259,7 @@ INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (:chat, 'mallory',
 RESET ROLE;
 DROP POLICY quiet ON chatcrypt.sealed_message;
 
--- Nothing is immutable or leakproof but what needs no key; every function is commented.
+-- Only functions that need no key are immutable or leakproof; every function has a comment.
 SELECT proname FROM pg_proc WHERE pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace) AND proleakproof ORDER BY 1;
 SELECT proname FROM pg_proc WHERE pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace) AND provolatile = 'i'
 	AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'i') ORDER BY 1;

@@ -1,4 +1,5 @@
--- The history of keys: written with what it tells of, never changed, for auditors alone.
+-- The history of keys: written with the change that it records, never changed, and only for
+-- auditors.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 CREATE ROLE auditor; GRANT chatcrypt_auditor TO auditor;
@@ -20,7 +21,7 @@ SELECT chatcrypt.act_as('carol');
 SELECT chatcrypt.remove_participant(7001, 'carol');
 COMMIT;
 
--- What is rolled back did not happen.
+-- A change that is rolled back leaves no event.
 BEGIN;
 SELECT chatcrypt.rotate_chat(7002);
 ROLLBACK;

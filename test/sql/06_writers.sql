@@ -1,9 +1,10 @@
--- Rows of the view messages are written past the executor where they can be: nobody may notice.
+-- Rows of the view messages are written past the executor where possible: the result must be the
+-- same.
 \set VERBOSITY terse
 SELECT chatcrypt.create_chat('dddddddd-0000-0000-0000-000000000006'::uuid, ARRAY['alice']);
 \set chat '''dddddddd-0000-0000-0000-000000000006'''
 
--- A statement that fails inside a function: what it had open goes before the transaction does.
+-- A statement that fails inside a function: what it had open is closed before the transaction ends.
 CREATE FUNCTION fails_at(n bigint) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	IF n = 3 THEN
@@ -35,7 +36,7 @@ INSERT INTO chatcrypt.messages (chat_id, body) VALUES (:chat, 'after');
 COMMIT;
 SELECT body FROM chatcrypt.messages WHERE chat_id = :chat ORDER BY body;
 
--- Whom no policy is for writes nothing, through the view or not.
+-- A role that no policy applies to writes nothing, through the view or not.
 CREATE ROLE regress_in IN ROLE chatcrypt_writer;
 CREATE ROLE regress_out IN ROLE chatcrypt_writer;
 ALTER POLICY participants ON chatcrypt.sealed_message TO regress_in;
@@ -51,13 +52,13 @@ INSERT INTO chatcrypt.messages (chat_id, sender) VALUES (:chat, 'everybody');
 RESET ROLE;
 SELECT sender FROM chatcrypt.messages WHERE chat_id = :chat AND sender IS NOT NULL ORDER BY sender COLLATE "C";
 
--- An index that is no B-tree.
+-- An index that is not a B-tree.
 CREATE INDEX by_day ON chatcrypt.sealed_message USING brin (created_at);
 INSERT INTO chatcrypt.messages (chat_id, body) SELECT :chat, 'brin ' || g FROM generate_series(1, 3) AS g;
 SELECT count(*) FROM chatcrypt.messages WHERE chat_id = :chat AND body LIKE 'brin %';
 DROP INDEX chatcrypt.by_day;
 
--- The trigger on other views: one with a column more, one with columns of other types.
+-- The trigger on other views: one with an additional column, one with columns of other types.
 CREATE VIEW wider AS SELECT m.*, 'more' AS more FROM chatcrypt.messages AS m;
 CREATE TRIGGER write_message INSTEAD OF INSERT ON wider FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.write_message();
 INSERT INTO wider (chat_id, more) VALUES (:chat, 'even more');
@@ -66,7 +67,7 @@ CREATE TRIGGER write_message INSTEAD OF INSERT ON other FOR EACH ROW EXECUTE FUN
 INSERT INTO other (chat_id, body) VALUES (1, 2);
 DROP VIEW wider, other;
 
--- Where the policy is for some roles alone, nobody else inserts anything.
+-- Where the policy is for some roles alone, no other role inserts anything.
 CREATE ROLE outsider; GRANT chatcrypt_writer TO outsider;
 ALTER POLICY participants ON chatcrypt.sealed_message TO pg_monitor;
 SET ROLE outsider;
@@ -75,7 +76,7 @@ RESET ROLE;
 ALTER POLICY participants ON chatcrypt.sealed_message TO PUBLIC;
 DROP ROLE outsider;
 
--- A trigger that somebody gave the table, and that keeps rows out, keeps them out of the view too.
+-- A trigger on the table that keeps rows out keeps them out of the view too.
 CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN CASE WHEN new.sender = 'mallory' THEN NULL ELSE new END;
@@ -87,7 +88,7 @@ SELECT sender, count(*) FROM chatcrypt.messages WHERE chat_id = :chat AND body L
 DROP TRIGGER keep_out ON chatcrypt.sealed_message;
 DROP FUNCTION keep_out();
 
--- Other views of this name, in databases that know nothing of the extension.
+-- Other views of this name, in databases without the extension.
 SELECT current_database() AS here \gset
 CREATE DATABASE regress_elsewhere;
 \c regress_elsewhere

@@ -1,4 +1,4 @@
--- Who wrote a message, and when, is bound into its envelope.
+-- The sender and the time of a message are bound into its envelope.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 SELECT chatcrypt.create_chat('eeeeeeee-0000-0000-0000-000000000007'::uuid, ARRAY['alice', 'bob']);
@@ -8,7 +8,8 @@ INSERT INTO chatcrypt.messages (message_id, chat_id, sender, created_at, body) V
 	(chatcrypt.to_uuid(7002), :chat, 'bob', '2024-05-02 12:00:00+00', 'Thank you'),
 	(chatcrypt.to_uuid(7003), :chat, NULL, '2024-05-03 12:00:00+00', 'from nobody');
 
--- Who may write to the table itself exchanges two senders, moves a message in time, gives it to nobody.
+-- A role that may write to the table itself exchanges two senders, changes the time of a message,
+-- and removes a sender.
 SELECT 'ALTER TABLE chatcrypt.sealed_message DISABLE TRIGGER require_new_envelope' AS disable
 	WHERE EXISTS (SELECT FROM pg_trigger WHERE tgname = 'require_new_envelope') \gexec
 BEGIN;
@@ -26,7 +27,7 @@ SELECT sender, body FROM chatcrypt.messages WHERE chat_id = :chat ORDER BY messa
 SELECT message_id, reason FROM chatcrypt.verify_chat(:chat::uuid) ORDER BY 1;
 ROLLBACK;
 
--- The table's trigger refuses it in the first place, and says what to do.
+-- The trigger of the table refuses such a change in the first place, and says what to do.
 SELECT 'ALTER TABLE chatcrypt.sealed_message ENABLE ALWAYS TRIGGER require_new_envelope' AS enable
 	WHERE EXISTS (SELECT FROM pg_trigger WHERE tgname = 'require_new_envelope') \gexec
 \set VERBOSITY default
@@ -41,12 +42,13 @@ UPDATE chatcrypt.sealed_message SET sender = NULL WHERE message_id = chatcrypt.t
 RESET session_replication_role;
 UPDATE chatcrypt.sealed_message SET expires_at = 'infinity', sender = sender, created_at = created_at WHERE chat_id = :chat;
 SELECT chatcrypt_internal.require_new_envelope();
--- Nor is an old envelope, or another message's, taken for a new one.
+-- An old envelope, or that of another message, does not count as a new one.
 UPDATE chatcrypt.sealed_message SET sender = 'mallory', encrypted_message = set_byte(encrypted_message, 45, get_byte(encrypted_message, 45) # 1) WHERE message_id = chatcrypt.to_uuid(7001);
 UPDATE chatcrypt.sealed_message AS m SET sender = 'bob', created_at = o.created_at, encrypted_message = o.encrypted_message FROM chatcrypt.sealed_message AS o WHERE m.message_id = chatcrypt.to_uuid(7001) AND o.message_id = chatcrypt.to_uuid(7002);
 UPDATE chatcrypt.sealed_message SET sender = 'dave', encrypted_message = chatcrypt.encrypt(chat_id, message_id, 'by hand', chatcrypt.row_aad(created_at, 'dave')) WHERE message_id = chatcrypt.to_uuid(7003);
 SELECT sender, body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(7003);
--- Foreign keys do not part a message from its sender either: the view gives it another one first.
+-- Foreign keys do not separate a message from its sender either: the sender is changed through the
+-- view first.
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(7008), :chat, 'dora', 'by dora');
 CREATE TABLE person (name text PRIMARY KEY);
 INSERT INTO person VALUES ('dora'), ('carol');
@@ -75,7 +77,7 @@ SELECT * FROM chatcrypt.verify_chat(:chat::uuid) UNION ALL SELECT * FROM chatcry
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender) VALUES (chatcrypt.to_uuid(7005), :chat, 'alice');
 UPDATE chatcrypt.messages SET sender = 'bob' WHERE message_id = chatcrypt.to_uuid(7005) RETURNING sender, body IS NULL AS none, dek_version;
 UPDATE chatcrypt.sealed_message SET sender = 'carol' WHERE message_id = chatcrypt.to_uuid(7005) RETURNING sender;
--- Long ones: a body that is stored out of line, a sender that no buffer on the stack holds.
+-- Long values: a body that is stored out of line, and a sender that no buffer on the stack holds.
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(7006), :chat, repeat('a', 117), repeat('long ', 10000));
 UPDATE chatcrypt.messages SET sender = repeat('ä', 20000) WHERE message_id = chatcrypt.to_uuid(7006);
 SELECT length(sender), md5(body) = md5(repeat('long ', 10000)) AS same FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(7006);
@@ -83,7 +85,7 @@ UPDATE chatcrypt.messages SET sender = repeat('a', 65523) WHERE message_id = cha
 UPDATE chatcrypt.messages SET sender = repeat('a', 65524) WHERE message_id = chatcrypt.to_uuid(7006);
 SELECT length(sender), md5(body) = md5(repeat('long ', 10000)) AS same FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(7006);
 
--- Who may write and not read changes a sender too, and is shown nothing.
+-- A role that may write but not read can change a sender too, and is shown nothing.
 CREATE ROLE regress_writes IN ROLE chatcrypt_writer;
 CREATE ROLE regress_reads IN ROLE chatcrypt_reader;
 CREATE ROLE regress_administers IN ROLE chatcrypt_admin, chatcrypt_writer;
@@ -97,7 +99,7 @@ UPDATE chatcrypt.messages SET sender = 'mallory' WHERE message_id = chatcrypt.to
 SELECT sender, body FROM chatcrypt.messages WHERE message_id IN (chatcrypt.to_uuid(7001), chatcrypt.to_uuid(7007)) ORDER BY message_id;
 RESET ROLE;
 
--- What does not open gets no other sender, whatever the view shows of it.
+-- A message that does not open gets no other sender, whatever the view shows of it.
 UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 40, get_byte(encrypted_message, 40) # 1) WHERE message_id = chatcrypt.to_uuid(7007);
 SET chatcrypt.on_decrypt_error = 'null';
 UPDATE chatcrypt.messages SET sender = 'carol' WHERE message_id = chatcrypt.to_uuid(7007);
@@ -111,17 +113,17 @@ SELECT chatcrypt.shred_chat(7100, confirm => 'irreversible');
 UPDATE chatcrypt.messages SET sender = 'bob' WHERE message_id = chatcrypt.to_uuid(7101);
 DELETE FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(7101);
 
--- An upsert leaves sender and time as they are, and so seals for them.
+-- An upsert leaves sender and time unchanged, and so seals for them.
 SELECT chatcrypt.put_message(:chat, chatcrypt.to_uuid(7010), 'put', 'alice', '2024-05-10 12:00:00+00');
 SELECT chatcrypt.put_message(:chat, chatcrypt.to_uuid(7010), 'put by another', 'mallory', '2030-01-01 00:00:00+00');
 SELECT chatcrypt.put_message(:chat, chatcrypt.to_uuid(7011), 'put by nobody', NULL, '2024-05-10 12:00:00+00');
 SELECT chatcrypt.put_message(:chat, chatcrypt.to_uuid(7011), 'put by somebody', 'bob');
 SELECT chatcrypt.put_message(:other, chatcrypt.to_uuid(7011), 'put into another chat', 'bob') IS NULL AS refused;
 SELECT sender, created_at AT TIME ZONE 'UTC' AS created_at, body FROM chatcrypt.messages WHERE message_id IN (chatcrypt.to_uuid(7010), chatcrypt.to_uuid(7011)) ORDER BY message_id;
--- Nor may it do more to what its user may not see.
+-- An upsert changes nothing of a message that the user may not see.
 CREATE POLICY own ON chatcrypt.sealed_message AS RESTRICTIVE USING (sender IS DISTINCT FROM 'alice') WITH CHECK (true);
 SET ROLE regress_writes;
--- An error of the policy until 17, and NULL from 18 on: never true.
+-- This is an error of the policy until 17, and NULL from 18 on: never true.
 DO $$
 BEGIN
 	IF chatcrypt.put_message('eeeeeeee-0000-0000-0000-000000000007', chatcrypt.to_uuid(7010), 'put by a stranger', 'stranger') THEN
@@ -134,7 +136,7 @@ RESET ROLE;
 DROP POLICY own ON chatcrypt.sealed_message;
 SELECT sender, body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(7010);
 
--- Times that have no number are refused, whichever way they come.
+-- Times that have no number are refused, whichever way they are written.
 INSERT INTO chatcrypt.messages (chat_id, body, created_at) VALUES (:chat, 'x', 'infinity');
 INSERT INTO chatcrypt.messages (chat_id, body, created_at) VALUES (:chat, 'x', '-infinity');
 INSERT INTO chatcrypt.messages (chat_id, body, created_at) VALUES (:chat, 'x', '294276-12-31 00:00:00+00');
@@ -152,7 +154,8 @@ SELECT chatcrypt.row_aad(now(), repeat('a', 65524));
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, created_at) VALUES (chatcrypt.to_uuid(7013), :chat, 'the first time', '4714-11-24 00:00:00+00 BC');
 SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(7013);
 
--- A trigger that changes what was sealed for is found out, whichever way the row was written.
+-- A trigger that changes a column that was sealed for is detected, whichever way the row was
+-- written.
 CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	CASE TG_ARGV[0]
@@ -195,7 +198,7 @@ SELECT sender, body, expires_at AT TIME ZONE 'UTC' AS expires_at FROM chatcrypt.
 DROP TRIGGER zz ON chatcrypt.sealed_message;
 DROP FUNCTION meddle();
 
--- Re-encryption, and everything else that opens, knows it.
+-- Re-encryption, and every other function that opens messages, knows the binding.
 SELECT chatcrypt.rotate_chat(:chat::uuid);
 CALL chatcrypt.reencrypt_chat(:chat::uuid);
 SELECT chatcrypt.set_search(:chat::uuid, 'blind', config => 'simple') IS NOT NULL AS set;
@@ -213,17 +216,19 @@ COPY chatcrypt.messages (message_id, chat_id, sender, created_at, body) FROM std
 \.
 SELECT sender, body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(7040);
 
--- By hand: the additional data is that of docs/format.md, and what it opens is what the view shows.
+-- By hand: the additional data is that of docs/format.md, and with it the envelope opens to what
+-- the view shows.
 SELECT chatcrypt.row_aad('2024-05-01 12:00:00+00', 'alice'), chatcrypt.row_aad('2024-05-01 12:00:00+00', NULL), chatcrypt.row_aad('1969-12-31 23:59:59.999999+00', '');
 SELECT chatcrypt.decrypt(chat_id, message_id, encrypted_message, chatcrypt.row_aad(created_at, sender)) AS body FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(7001);
 SELECT chatcrypt.decrypt(chat_id, message_id, encrypted_message) AS body FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(7001);
--- The number that a store outside keeps, there and back.
+-- The number that a store outside of the database keeps, converted there and back.
 SELECT moment, (extract(epoch FROM moment) * 1000000)::bigint AS microseconds,
 	   timestamptz 'epoch' + n / 1000000 * interval '1 second' + n % 1000000 * interval '1 microsecond' = moment AS back
 FROM (VALUES (timestamptz '2024-05-01 12:00:00.123457+00'), ('1969-12-31 23:59:59.999999+00'), ('0001-01-01 00:00:00.000001+00'), ('9999-12-31 23:59:59.999999+00')) AS m (moment),
 	LATERAL (SELECT (extract(epoch FROM moment) * 1000000)::bigint) AS number (n);
 
--- Nobody seals by hand what the extension seals, but an administrator who loads rows, and none who acts for somebody.
+-- Only an administrator who loads rows may seal by hand what the extension seals, and only without
+-- an actor.
 SET ROLE regress_writes;
 \set VERBOSITY default
 SELECT chatcrypt.encrypt(:chat::uuid, chatcrypt.to_uuid(7030), 'forged', chatcrypt.row_aad(now(), 'alice'));
@@ -243,7 +248,7 @@ INSERT INTO chatcrypt.sealed_message (message_id, chat_id, sender, created_at, e
 	SELECT chatcrypt.to_uuid(7030), :chat, 'alice', '2024-05-30 12:00:00+00', :'loaded', chatcrypt.dek_version(:'loaded');
 SELECT sender, body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(7030);
 
--- In a chat of mode conversation_key nothing binds them: what is changed past the view is not noticed there.
+-- In a chat of mode conversation_key nothing is bound: a change past the view is not noticed there.
 SELECT chatcrypt.create_chat('eeeeeeee-0000-0000-0000-000000000009'::uuid, ARRAY['alice'], mode => 'conversation_key');
 \set keys '''eeeeeeee-0000-0000-0000-000000000009'''
 INSERT INTO chatcrypt.messages (message_id, chat_id, sender, body) VALUES (chatcrypt.to_uuid(7201), :keys, 'alice', 'from a client');

@@ -1,4 +1,4 @@
--- Messages whose id is there already: ON CONFLICT on the view, and put_messages().
+-- Messages whose id exists already: ON CONFLICT on the view, and put_messages().
 \set VERBOSITY default
 \set SHOW_CONTEXT never
 \set ON_ERROR_STOP 0
@@ -8,7 +8,7 @@ SELECT chatcrypt.create_chat(:chat::uuid, ARRAY['alice', 'bob']) IS NOT NULL AND
 CREATE VIEW here AS SELECT message_id, body FROM chatcrypt.messages WHERE chat_id IN ('d0d0d0d0-0000-0000-0000-000000000001', 'd0d0d0d0-0000-0000-0000-000000000002');
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(501), :chat, 'first'), (chatcrypt.to_uuid(502), :other, 'of another chat');
 
--- DO NOTHING leaves what is there, inserts what is not, and counts and returns the latter alone.
+-- DO NOTHING leaves existing messages, inserts the others, and counts and returns only those.
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(501), :chat, 'again'), (chatcrypt.to_uuid(503), :chat, 'new')
 	ON CONFLICT DO NOTHING RETURNING message_id, body;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(501), :chat, 'again'), (chatcrypt.to_uuid(504), :chat, 'new')
@@ -22,12 +22,12 @@ SELECT * FROM here ORDER BY message_id;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(502), :chat, 'lost') ON CONFLICT DO NOTHING;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(502), :chat, 'lost') ON CONFLICT (message_id) DO NOTHING;
 
--- Nor does it come to less than an INSERT without the clause in anything else.
+-- ON CONFLICT DO NOTHING hides no other error of an INSERT.
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, dek_version) VALUES (chatcrypt.to_uuid(501), :chat, 'x', 1) ON CONFLICT DO NOTHING;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(501), chatcrypt.to_uuid(4711), 'x') ON CONFLICT DO NOTHING;
 INSERT INTO chatcrypt.messages (message_id, body) VALUES (chatcrypt.to_uuid(501), 'x') ON CONFLICT DO NOTHING;
 
--- However the statement is written.
+-- All forms of the statement.
 WITH added AS (INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(501), :chat, 'x'), (chatcrypt.to_uuid(506), :chat, 'with')
 	ON CONFLICT DO NOTHING RETURNING body) SELECT * FROM added;
 WITH added AS (INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(501), :chat, 'x'), (chatcrypt.to_uuid(507), :chat, 'not read')
@@ -59,7 +59,7 @@ SELECT * FROM here WHERE message_id > chatcrypt.to_uuid(505) ORDER BY message_id
 WITH added AS (INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(501), :chat, 'x') ON CONFLICT DO NOTHING)
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(501), :chat, 'x');
 
--- What the trigger cannot do is refused with what to write.
+-- Statements that the trigger cannot execute are refused with a hint that says what to write.
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(501), :chat, 'x') ON CONFLICT (message_id) DO UPDATE SET body = excluded.body;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(501), :chat, 'x') ON CONFLICT (chat_id, message_id) DO NOTHING;
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(501), :chat, 'x') ON CONFLICT (message_id) WHERE body = 'x' DO NOTHING;
@@ -75,11 +75,11 @@ SELECT * FROM chatcrypt.put_messages(ARRAY[:chat, :chat, :chat]::uuid[], ARRAY[c
 	ARRAY['not taken', 'lost', NULL], ARRAY['alice', 'alice', 'bob'], NULL, ARRAY[NULL, NULL, '2100-01-01Z']::timestamptz[], 'ignore');
 SELECT message_id, sender, body, created_at IS NOT NULL AS dated, expires_at IS NOT NULL AS expires FROM chatcrypt.messages
 	WHERE message_id IN (chatcrypt.to_uuid(501), chatcrypt.to_uuid(502), chatcrypt.to_uuid(520), chatcrypt.to_uuid(521)) ORDER BY message_id;
--- The same id twice: the last one holds, or the first.
+-- The same id twice: the last body counts, or the first.
 SELECT * FROM chatcrypt.put_messages(ARRAY[:chat, :chat]::uuid[], ARRAY[chatcrypt.to_uuid(522), chatcrypt.to_uuid(522)], ARRAY['one', 'two']);
 SELECT * FROM chatcrypt.put_messages(ARRAY[:chat, :chat]::uuid[], ARRAY[chatcrypt.to_uuid(523), chatcrypt.to_uuid(523)], ARRAY['one', 'two'], on_duplicate => 'ignore');
 SELECT * FROM here WHERE message_id IN (chatcrypt.to_uuid(522), chatcrypt.to_uuid(523)) ORDER BY message_id;
--- Without a type, as drivers send parameters.
+-- Parameters without a type, as drivers send them.
 PREPARE put AS SELECT * FROM chatcrypt.put_messages($1, $2, $3);
 EXECUTE put ('{d0d0d0d0-0000-0000-0000-000000000001}', '{00000000-0000-8000-8000-00000000020c}', '{untyped}');
 DEALLOCATE put;
@@ -90,7 +90,7 @@ SELECT * FROM chatcrypt.put_messages(ARRAY[58, 58], ARRAY[580, 581]::bigint[], A
 SELECT * FROM chatcrypt.put_messages(ARRAY['58', '58'], ARRAY['581', '582'], ARRAY['x', 'by text'], on_duplicate => 'ignore');
 SELECT chatcrypt.number_of(message_id), body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(58) ORDER BY message_id;
 
--- It takes all or nothing.
+-- put_messages() stores all or nothing.
 SELECT * FROM chatcrypt.put_messages(NULL, '{}', '{}');
 SELECT * FROM chatcrypt.put_messages('{}', NULL, '{}');
 SELECT * FROM chatcrypt.put_messages('{}', '{}', NULL);
@@ -104,7 +104,7 @@ SELECT * FROM chatcrypt.put_messages(ARRAY[:chat, :chat]::uuid[], ARRAY[chatcryp
 SELECT * FROM chatcrypt.put_messages(ARRAY[:chat, chatcrypt.to_uuid(4711)]::uuid[], ARRAY[chatcrypt.to_uuid(530), chatcrypt.to_uuid(531)], ARRAY['one', 'two']);
 SELECT count(*) FROM here WHERE message_id IN (chatcrypt.to_uuid(530), chatcrypt.to_uuid(531));
 
--- Many, in savepoints that are rolled back or not.
+-- Many messages, in savepoints that are rolled back or not.
 BEGIN;
 SAVEPOINT s;
 SELECT inserted FROM chatcrypt.put_messages(array_fill(:chat::uuid, ARRAY[2000]), ARRAY(SELECT chatcrypt.to_uuid(g) FROM generate_series(10001, 12000) AS g), array_fill('many'::text, ARRAY[2000]));
@@ -129,7 +129,8 @@ SELECT message_id, body FROM chatcrypt.search(:chat::uuid, 'walrus');
 SELECT message_id, body FROM chatcrypt.search(:chat::uuid, 'penguin');
 SELECT message_id, body FROM chatcrypt.search(:chat::uuid, 'ostrich');
 
--- Rights are those of an INSERT; an actor writes to its own chats alone, and learns nothing of others.
+-- The rights needed are those of an INSERT; an actor writes to its own chats alone, and learns
+-- nothing of others.
 CREATE ROLE regress_writer IN ROLE chatcrypt_writer;
 CREATE ROLE regress_reader IN ROLE chatcrypt_reader;
 SET SESSION AUTHORIZATION regress_reader;
@@ -151,14 +152,15 @@ SELECT * FROM chatcrypt.put_messages(ARRAY[:other]::uuid[], ARRAY[chatcrypt.to_u
 ROLLBACK TO s;
 SELECT * FROM chatcrypt.put_messages(ARRAY[:other]::uuid[], ARRAY[chatcrypt.to_uuid(560)], ARRAY['x'], ARRAY['alice'], on_duplicate => 'ignore');
 ROLLBACK TO s;
--- An id of a chat that the actor does not see is one of another chat, to one message as to many.
+-- An id in a chat that the actor does not see counts as the id of another chat, for one message and
+-- for many.
 SELECT chatcrypt.put_message(:chat, chatcrypt.to_uuid(502), 'x') IS NULL AS refused;
 SELECT refused FROM chatcrypt.put_messages(ARRAY[:chat]::uuid[], ARRAY[chatcrypt.to_uuid(502)], ARRAY['x']);
 ROLLBACK;
 RESET SESSION AUTHORIZATION;
 DROP ROLE regress_writer, regress_reader;
 
--- A message that expired and waits to be deleted still has its id.
+-- A message that has expired and is not deleted yet still has its id.
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, expires_at) VALUES (chatcrypt.to_uuid(570), :chat, 'expired', now() - interval '1 s');
 INSERT INTO chatcrypt.messages (message_id, chat_id, body) VALUES (chatcrypt.to_uuid(570), :chat, 'x') ON CONFLICT DO NOTHING;
 SELECT ignored FROM chatcrypt.put_messages(ARRAY[:chat]::uuid[], ARRAY[chatcrypt.to_uuid(570)], ARRAY['x'], on_duplicate => 'ignore');

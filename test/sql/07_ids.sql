@@ -63,7 +63,7 @@ SELECT chatcrypt.number_of(message_id) AS message, body FROM chatcrypt.search('7
 SELECT chatcrypt.number_of(message_id) AS message, body FROM chatcrypt.search(ARRAY[700, 701], 'body', before => 'infinity', before_id => 8);
 SELECT chatcrypt.number_of(message_id) AS message, body FROM chatcrypt.search(query => 'body', chat_ids => '{700}');
 
--- By name, and NULL.
+-- Arguments by name, and NULL.
 SELECT chatcrypt.decrypt(message_id => 7, chat_id => '700', envelope => chatcrypt.encrypt(plaintext => 'named', chat_id => 700, message_id => '7'));
 SELECT chatcrypt.encrypt(NULL, 7, 'x');
 SELECT chatcrypt.encrypt(700, NULL, 'x');
@@ -71,7 +71,8 @@ SELECT chatcrypt.encrypt(700, 7, NULL) IS NULL AS is_null, chatcrypt.may_see(NUL
 SELECT chatcrypt.put_message(700, NULL, 'x');
 SELECT chatcrypt.create_chat(NULL) <> chatcrypt.create_chat(NULL) AS new_each_time;
 
--- The error for a text that is no id does not show the text: it may be a message in the wrong place.
+-- The error for a text that is no id does not show the text, which may be a message in the wrong
+-- place.
 \set VERBOSITY default
 SELECT chatcrypt.encrypt(secret, 7, 'x') FROM (VALUES ('a secret'::text)) AS v (secret);
 \set VERBOSITY terse
@@ -108,7 +109,8 @@ SELECT chatcrypt.rotate_chat(chatcrypt.to_uuid(799, 7));
 SELECT chatcrypt.rotate_chat('cccccccc-0000-0000-0000-000000000799');
 SELECT chatcrypt.read_attachment(799);
 
--- The cast costs no index: a chat's messages are found by it, also behind the policy of an actor.
+-- The cast does not prevent the use of an index: the messages of a chat are found by it, also
+-- behind the policy of an actor.
 SET ROLE numbers;
 SET enable_seqscan = off;
 EXPLAIN (COSTS OFF) SELECT message_id FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(700);

@@ -2,7 +2,7 @@
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 SET client_min_messages = warning;
--- Does a plan look for an id in an index, and never ask for a number?
+-- Whether a plan looks for an id in an index, and never asks for a number.
 CREATE FUNCTION by_index(statement text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
 	line text;
@@ -15,7 +15,7 @@ BEGIN
 END
 $$;
 
--- What the view finds by a condition; and whether a table with the same rows says otherwise.
+-- What the view finds by a condition, and whether a table with the same rows gives another result.
 CREATE FUNCTION found(condition text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	as_written text;
@@ -39,7 +39,7 @@ CREATE TEMPORARY VIEW mine AS SELECT * FROM chatcrypt.messages
 WHERE chat_id IN (chatcrypt.to_uuid(710), chatcrypt.to_uuid(711), chatcrypt.to_uuid(-1), 'cccccccc-0000-0000-0000-000000000710');
 SELECT chat_number, message_number, body FROM mine ORDER BY body;
 
--- Nobody sets them: given is what is shown, or nothing.
+-- Numbers cannot be set: a statement gives the number that is shown, or none.
 INSERT INTO chatcrypt.messages (chat_id, message_id, body, chat_number, message_number) VALUES
 	(chatcrypt.to_uuid(710), chatcrypt.to_uuid(71004), 'given', 710, 71004), (chatcrypt.to_uuid(710), chatcrypt.to_uuid(71005), 'not given', DEFAULT, NULL)
 RETURNING chat_number, message_number;
@@ -61,7 +61,7 @@ UPDATE chatcrypt.messages SET (chat_id, chat_number) = (chatcrypt.to_uuid(711), 
 UPDATE chatcrypt.messages SET message_id = 'cccccccc-0000-0000-0000-000000071001' WHERE message_id = chatcrypt.to_uuid(71001) RETURNING message_number;
 UPDATE chatcrypt.messages SET message_id = chatcrypt.to_uuid(71001) WHERE message_id = 'cccccccc-0000-0000-0000-000000071001' RETURNING message_number;
 
--- What one statement reads another writes, without the one column that the server sets.
+-- What one statement reads, another can write, without the one column that the server sets.
 CREATE TEMPORARY TABLE kept AS SELECT * FROM mine;
 DELETE FROM mine;
 UPDATE kept SET dek_version = NULL;
@@ -96,7 +96,7 @@ SELECT statement, by_index(statement) FROM unnest(ARRAY[
 RESET plan_cache_mode;
 RESET enable_seqscan;
 
--- And means what it says, also where a message has no number.
+-- A condition on a number keeps its meaning where a message has no number.
 DELETE FROM chatcrypt.messages WHERE message_number = 71024;
 SELECT condition, found(condition) FROM unnest(ARRAY['chat_number = 711', '711::smallint = chat_number', 'chat_number = 711.0', 'chat_number = -1', 'chat_number IS NULL',
 	'NOT (chat_number = 710)', 'NOT (chat_number = ANY (ARRAY[710, 711]))', 'chat_number <> 710', 'chat_number NOT IN (710)', 'chat_number = NULL',

@@ -1,4 +1,4 @@
--- Who takes part: as rows, as an array, one by one and all at once.
+-- Participants: as rows, as an array, one by one and all at once.
 CREATE EXTENSION IF NOT EXISTS chatcrypt;
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
@@ -11,7 +11,7 @@ SELECT participant, added_at > now() - interval '1 hour' AS just_added FROM chat
 WHERE chat_id = chatcrypt.to_uuid(7101) ORDER BY participant;
 SELECT participants FROM chatcrypt.chats WHERE chat_id = chatcrypt.to_uuid(7101);
 
--- What is no name.
+-- Values that are no name.
 \set VERBOSITY default
 SELECT chatcrypt.create_chat(7102, ARRAY['alice', NULL]);
 SELECT chatcrypt.create_chat(7102, ARRAY['alice', '']);
@@ -30,7 +30,8 @@ SELECT chatcrypt.create_chat(7102, ARRAY[repeat('x', 1000)]) = chatcrypt.to_uuid
 INSERT INTO chatcrypt.participant VALUES ('', chatcrypt.to_uuid(7101));
 INSERT INTO chatcrypt.participant VALUES ('carol', chatcrypt.to_uuid(7199));
 
--- All at once: what is missing is added, what is left out is removed, and the history has each.
+-- All at once: participants that are missing are added, others are removed, and the history records
+-- each.
 SELECT chatcrypt.set_participants(7101, ARRAY['carol', 'alice', 'dave', 'carol']);
 SELECT participants FROM chatcrypt.chats WHERE chat_id = chatcrypt.to_uuid(7101);
 SELECT chatcrypt.set_participants(7101, ARRAY['alice', 'carol', 'dave']);
@@ -38,14 +39,14 @@ SELECT chatcrypt.set_participants(chatcrypt.to_uuid(7101), '{}');
 SELECT detail FROM chatcrypt.key_event WHERE chat_id = chatcrypt.to_uuid(7101) AND event = 'participant' ORDER BY event_id;
 SELECT participants FROM chatcrypt.chats WHERE chat_id = chatcrypt.to_uuid(7101);
 
--- Whatever is in a name, its line in the history is that of one participant.
+-- Whatever a name contains, its line in the history is that of one participant.
 SELECT chatcrypt.set_participants(7101, ARRAY['eve added; alice removed, zed', 'x" removed', E'two\nlines \\" added']);
 SELECT chatcrypt.set_participants(7101, '{}');
 SELECT detail, substring(detail FROM '^\w+ (.*)$')::json #>> '{}' AS name
 FROM (SELECT event_id, detail FROM chatcrypt.key_event WHERE chat_id = chatcrypt.to_uuid(7101) AND event = 'participant'
 	  ORDER BY event_id DESC LIMIT 6) AS last ORDER BY event_id;
 
--- Removing several rotates once, where the policy says so; adding rotates nothing.
+-- Removing several participants rotates once, where the policy says so; adding does not rotate.
 UPDATE chatcrypt.chat SET rotate_on_removal = true WHERE chat_id = chatcrypt.to_uuid(7101);
 SELECT chatcrypt.set_participants(7101, ARRAY['a', 'b', 'c']);
 SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(7101);
@@ -53,7 +54,7 @@ SELECT chatcrypt.set_participants(7101, ARRAY['a']);
 SELECT max(dek_version) FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(7101);
 UPDATE chatcrypt.chat SET rotate_on_removal = false WHERE chat_id = chatcrypt.to_uuid(7101);
 
--- Through the view: the array, and anything else of a chat.
+-- Through the view: the array, and any other column of a chat.
 UPDATE chatcrypt.chats SET participants = array_append(participants, 'b'), retention = '1 day'
 	WHERE chat_id = chatcrypt.to_uuid(7101) RETURNING participants, retention;
 UPDATE chatcrypt.chats SET participants = array_remove(participants, 'a') WHERE chat_id = chatcrypt.to_uuid(7101);
@@ -71,7 +72,7 @@ SELECT chatcrypt.create_chat(7106, '{alice,bob}');
 SELECT participants FROM chatcrypt.chats WHERE chat_id IN (chatcrypt.to_uuid(7105), chatcrypt.to_uuid(7106));
 DEALLOCATE untyped_list;
 
--- RETURNING shows what is stored; each change moves updated_at, and nothing else does.
+-- RETURNING shows what is stored; each change updates updated_at, and nothing else does.
 UPDATE chatcrypt.chats SET participants = ARRAY['zed', 'alice', 'alice', 'bob'] WHERE chat_id = chatcrypt.to_uuid(7101) RETURNING participants;
 UPDATE chatcrypt.chats SET participants = NULL WHERE chat_id = chatcrypt.to_uuid(7101) RETURNING participants;
 UPDATE chatcrypt.chats SET participants = ARRAY[['a', 'c'], ['b', 'd']], moderation = 'participants' WHERE chat_id = chatcrypt.to_uuid(7101)
@@ -81,7 +82,7 @@ UPDATE chatcrypt.chats SET moderation = 'everybody' WHERE chat_id = chatcrypt.to
 UPDATE chatcrypt.chats SET retention = '-1 day' WHERE chat_id = chatcrypt.to_uuid(7101);
 UPDATE chatcrypt.chats SET tenant = 'nobody' WHERE chat_id = chatcrypt.to_uuid(7101);
 
--- A chat that is inserted would have no key.
+-- A chat that is inserted through the view would have no key.
 \set VERBOSITY default
 INSERT INTO chatcrypt.chats (chat_id, tenant) VALUES (chatcrypt.to_uuid(7109), 'default');
 \set VERBOSITY terse
@@ -103,7 +104,7 @@ END
 $$;
 SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(7109);
 
--- Many chats, each with a list of its own, and somebody who is in all of them.
+-- Many chats, each with a list of its own, and one participant of all of them.
 SELECT chatcrypt.create_chats(ARRAY[7110, 7111, 7112]::bigint[], participants => ARRAY['robot'],
 	participants_each => '[["alice", "bob", "alice"], [], ["robot", "carol"]]');
 SELECT chat_id, participants FROM chatcrypt.chats WHERE chat_id BETWEEN chatcrypt.to_uuid(7110) AND chatcrypt.to_uuid(7112) ORDER BY chat_id;
@@ -116,7 +117,7 @@ SELECT chatcrypt.create_chats(ARRAY[7113]::bigint[], participants_each => '[[["a
 SELECT chatcrypt.create_chats(ARRAY[7113]::bigint[], participants_each => '[[""]]');
 SELECT count(*) FROM chatcrypt.chat WHERE chat_id IN (chatcrypt.to_uuid(7113), chatcrypt.to_uuid(7114));
 
--- A chat that exists.
+-- A chat that exists already.
 SELECT chatcrypt.create_chat(7110);
 SELECT chatcrypt.create_chats(ARRAY[7120, 7110]::bigint[]);
 SELECT chatcrypt.create_chats(ARRAY[7120, 7120]::bigint[]);
@@ -132,7 +133,8 @@ SELECT chat_id, participants, (SELECT count(*) FROM chatcrypt.dek AS d WHERE d.c
 FROM chatcrypt.chats AS c WHERE chat_id IN (chatcrypt.to_uuid(7110), chatcrypt.to_uuid(7120), chatcrypt.to_uuid(7121)) ORDER BY chat_id;
 SELECT chatcrypt.create_chat(7122, mode => 'e2ee', if_not_exists => true), chatcrypt.create_chat(7122, mode => 'e2ee', if_not_exists => true);
 
--- Whoever joins or leaves is known at once, in a chat that this transaction made and in any other.
+-- A participant that joins or leaves is known at once, in a chat that this transaction made and in
+-- any other.
 BEGIN;
 SELECT chatcrypt.act_as('alice');
 SELECT chatcrypt.may_see(chatcrypt.to_uuid(7111));
@@ -153,7 +155,7 @@ UPDATE chatcrypt.participant SET participant = 'eve' WHERE participant = 'alice'
 SELECT chatcrypt.may_see(chatcrypt.to_uuid(7130));
 ROLLBACK;
 
--- With the chat goes who took part; an application's table may refer to it.
+-- Participants are deleted with their chat; a table of an application may refer to them.
 CREATE TABLE regress_room (room text PRIMARY KEY, chat_id uuid REFERENCES chatcrypt.chat);
 INSERT INTO regress_room VALUES ('blue', chatcrypt.to_uuid(7120));
 INSERT INTO regress_room VALUES ('red', chatcrypt.to_uuid(7199));

@@ -1,5 +1,5 @@
--- doctor(): each finding that a session can bring about, and its end.
--- Those of files, limits and the network are in t/080_doctor.pl.
+-- doctor(): each finding that a session can cause, and how it ends.
+-- Findings about files, limits and the network are in t/080_doctor.pl.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 \set QUIET on
@@ -9,17 +9,17 @@ SET jit = off;
 \pset tuples_only on
 \set found 'SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding = '
 
--- What any server of the tests has.
+-- Findings of every server of the tests.
 SELECT severity, finding FROM chatcrypt.doctor()
 WHERE finding NOT IN ('core_dumps', 'keys_not_locked', 'local_keys_on_data_volume', 'unopened_messages', 'kms_refused');
 
--- Every row says all that it should.
+-- Every row has all of its columns.
 SELECT count(*) FROM chatcrypt.doctor()
 WHERE severity NOT IN ('critical', 'warning', 'notice') OR finding !~ '^[a-z_]+$'
    OR what !~ '\.$' OR why !~ '\.$' OR remedy !~ '\.$'
    OR severity IS NULL OR finding IS NULL OR what IS NULL OR why IS NULL OR remedy IS NULL;
 
--- Logs: text and parameters, or text alone.
+-- Statement logs: text and parameters, or text alone.
 SET log_statement = 'mod';
 SELECT * FROM chatcrypt.doctor() WHERE finding = 'log_statement';
 SET log_parameter_max_length = 0;
@@ -45,7 +45,7 @@ SET log_parameter_max_length_on_error = -1;
 :found 'log_parameter_max_length_on_error';
 RESET log_parameter_max_length_on_error;
 :found 'log_parameter_max_length_on_error';
--- What a session sets for itself does not hide what the server does.
+-- A value that a session sets for itself does not hide that of the server.
 SET log_min_error_statement = panic;
 :found 'log_min_error_statement';
 SET log_min_error_statement = fatal;
@@ -80,7 +80,7 @@ SET chatcrypt.allow_drop = on;
 RESET chatcrypt.allow_drop;
 :found 'allow_drop';
 
--- Roles and databases have values of their own; those of other databases are not ours to see.
+-- Roles and databases have values of their own; those of other databases cannot be seen here.
 CREATE ROLE doctor_app;
 SELECT current_database() AS here \gset
 ALTER ROLE doctor_app SET log_statement = 'ALL';
@@ -113,7 +113,8 @@ ALTER ROLE doctor_app IN DATABASE :"here" RESET ALL;
 ALTER ROLE doctor_app IN DATABASE template1 RESET ALL;
 DROP ROLE doctor_app;
 
--- Roles.  Who may SET ROLE counts, whether it inherits or not; who cannot log in does not.
+-- Roles.  Every role that may SET ROLE counts, whether it inherits or not; a role that cannot log
+-- in does not.
 CREATE ROLE doctor_group;
 GRANT chatcrypt_reader TO doctor_group;
 CREATE ROLE "Doctor reader" LOGIN NOINHERIT IN ROLE doctor_group;
@@ -181,13 +182,13 @@ ALTER ROLE "Doctor reader" SUPERUSER;
 SELECT severity, finding, what FROM chatcrypt.doctor() WHERE finding IN ('superusers', 'readers', 'dek_writers');
 ALTER ROLE "Doctor reader" NOSUPERUSER;
 :found 'superusers';
--- A long list stays short.
+-- A long list of roles is cut short.
 SELECT format('CREATE ROLE doctor_%s LOGIN IN ROLE chatcrypt_reader', g) FROM generate_series(10, 22) AS g \gexec
 :found 'readers';
 SELECT format('DROP ROLE doctor_%s', g) FROM generate_series(10, 22) AS g \gexec
 DROP ROLE doctor_group, "Doctor reader";
 
--- PUBLIC.
+-- Rights of PUBLIC.
 GRANT SELECT (sender) ON chatcrypt.sealed_message TO PUBLIC;
 GRANT EXECUTE ON FUNCTION chatcrypt.doctor() TO PUBLIC;
 SELECT * FROM chatcrypt.doctor() WHERE finding = 'public_grants';
@@ -196,7 +197,7 @@ REVOKE ALL (sender) ON chatcrypt.sealed_message FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION chatcrypt.doctor() FROM PUBLIC;
 :found 'public_grants';
 BEGIN;
--- A constructor of a range type is not counted: pg_upgrade gives it to everybody.
+-- A constructor of a range type is not counted: pg_upgrade grants it to PUBLIC.
 GRANT EXECUTE ON FUNCTION chatcrypt_internal.lifetime(text, text), chatcrypt_internal.lifetime_multirange() TO PUBLIC;
 :found 'public_grants';
 CREATE FUNCTION chatcrypt.new_by_default() RETURNS integer LANGUAGE sql AS 'SELECT 1';
@@ -243,7 +244,7 @@ SELECT count(*) FROM chatcrypt_internal.doctor_copies();
 RESET search_path;
 DROP SCHEMA doctor CASCADE;
 
--- Keys: too old, used too often.
+-- Keys that are too old, or used too often.
 BEGIN;
 DELETE FROM chatcrypt.sealed_message;
 DELETE FROM chatcrypt.chat;
@@ -265,7 +266,7 @@ ANALYZE chatcrypt.sealed_message;
 SELECT * FROM chatcrypt_internal.doctor_keys(messages => 30);
 SELECT severity, finding FROM chatcrypt_internal.doctor_keys(messages => 60);
 
--- A history that nobody seals.
+-- A history that is not sealed.
 SELECT chatcrypt.seal_events() > 0 AS sealed;
 SELECT count(*) FROM chatcrypt_internal.doctor_history(age => '-1 hour');
 SELECT chatcrypt.create_chat(804) IS NOT NULL AS made;
@@ -276,7 +277,7 @@ SELECT severity, finding, regexp_replace(what, '[0-9]+', 'N'), why, remedy FROM 
 SELECT chatcrypt.seal_events() > 0 AS sealed;
 :found 'unsealed_history';
 
--- Messages without their keys: all of a chat's, or those of one version.
+-- Messages without their keys: all of a chat, or those of one version.
 :found 'messages_without_dek';
 SAVEPOINT whole;
 DELETE FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(802);
@@ -288,7 +289,8 @@ SELECT severity, finding, what FROM chatcrypt_internal.doctor_messages(pages => 
 DELETE FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(801) AND dek_version = 2;
 SELECT severity, finding, what FROM chatcrypt_internal.doctor_messages(pages => 1000000) WHERE finding = 'messages_without_dek';
 ROLLBACK TO whole;
--- It begins with any chat, and after the last goes on with the first: a message without a body is in no sample.
+-- The sample begins with any chat, and after the last chat goes on with the first: a message
+-- without a body is in no sample.
 INSERT INTO chatcrypt.sealed_message (message_id, chat_id) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(805));
 :found 'messages_without_dek';
 PREPARE found(int) AS SELECT count(what) FROM generate_series(1, 30) AS n, LATERAL (SELECT what FROM chatcrypt_internal.doctor_messages(chats => $1 + 0 * n)) AS f WHERE what ~ chatcrypt.to_uuid(805)::text;
@@ -327,7 +329,7 @@ ALTER EVENT TRIGGER chatcrypt_guard ENABLE;
 ROLLBACK;
 SELECT chatcrypt_internal.guard_drop();
 
--- Who may ask.
+-- Roles that may ask.
 CREATE ROLE doctor_auditor IN ROLE chatcrypt_auditor;
 CREATE ROLE doctor_admin IN ROLE chatcrypt_admin;
 CREATE ROLE doctor_writer IN ROLE chatcrypt_writer, chatcrypt_reader;
@@ -343,7 +345,7 @@ SELECT count(*) > 3 FROM chatcrypt.doctor();
 SELECT * FROM chatcrypt_internal.doctor_values();
 SELECT * FROM chatcrypt_internal.doctor_plaintext();
 SELECT * FROM chatcrypt_internal.host_facts();
--- Not even where EXECUTE was granted by mistake.
+-- The check in C holds even where EXECUTE was granted by mistake.
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION chatcrypt_internal.host_facts() TO doctor_writer;
 SET ROLE doctor_writer;
@@ -351,7 +353,7 @@ SELECT * FROM chatcrypt_internal.host_facts();
 RESET ROLE;
 REVOKE EXECUTE ON FUNCTION chatcrypt_internal.host_facts() FROM doctor_writer;
 
--- Nothing that the caller has in its search path, or among its temporary tables, is used.
+-- Nothing in the search path or among the temporary tables of the caller is used.
 GRANT CREATE ON DATABASE :"here" TO doctor_auditor;
 SET ROLE doctor_auditor;
 CREATE SCHEMA doctor_shadow;
@@ -369,7 +371,7 @@ RESET ROLE;
 DROP OWNED BY doctor_auditor;
 DROP ROLE doctor_auditor, doctor_admin, doctor_writer, doctor_nobody;
 
--- What host_facts() says is so.
+-- The facts of host_facts() are true.
 SELECT f.core_limit::text = CASE split_part(limits.soft, ' ', 1) WHEN 'unlimited' THEN '-1' ELSE limits.soft END AS core_limit,
 	   f.cores_are_piped = (pg_read_file('/proc/sys/kernel/core_pattern') LIKE '|%') AS cores_are_piped
 FROM chatcrypt_internal.host_facts() AS f,

@@ -1,4 +1,4 @@
--- What the views show of messages whose keys were destroyed on purpose, and of damage.
+-- What the views show of messages whose keys were destroyed on purpose, and of damaged ones.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 SHOW chatcrypt.on_decrypt_error;
@@ -7,7 +7,7 @@ INSERT INTO chatcrypt.messages (message_id, chat_id, body) SELECT chatcrypt.to_u
 CREATE VIEW all_three AS SELECT chatcrypt.number_of(message_id) AS id, body FROM chatcrypt.messages WHERE message_id IN (chatcrypt.to_uuid(9701), chatcrypt.to_uuid(9702), chatcrypt.to_uuid(9703));
 SELECT encrypted_message AS kept FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(9703) \gset
 
--- A chat that was shredded does not keep others from being read; functions still say so.
+-- A chat that was shredded does not prevent reading others; functions still raise an error.
 SELECT chatcrypt.shred_chat(9702, 'irreversible');
 SELECT * FROM all_three ORDER BY id;
 SELECT chatcrypt.wire_message(9702, 9702) -> 'content' AS content;
@@ -24,7 +24,8 @@ SELECT encrypted_message AS shredded FROM chatcrypt.sealed_message WHERE message
 UPDATE chatcrypt.messages SET body = NULL, expires_at = now() + interval '1 h' WHERE message_id = chatcrypt.to_uuid(9702) RETURNING body IS NULL AS "null";
 SELECT encrypted_message = :'shredded' AS kept FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(9702);
 
--- Damage raises: other bytes, another message's envelope, a version that the chat never had.
+-- Damage raises an error: other bytes, the envelope of another message, a version that the chat
+-- never had.
 BEGIN;
 UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 45, get_byte(encrypted_message, 45) # 1) WHERE message_id = chatcrypt.to_uuid(9701);
 SAVEPOINT s;
@@ -43,7 +44,8 @@ SAVEPOINT s;
 SELECT * FROM all_three WHERE id = 9702;
 ROLLBACK;
 
--- A key that was purged while the chat goes on was named by nothing: an envelope that names it is damage.
+-- A key that was purged while the chat is in use was named by no envelope: an envelope that names
+-- it is damage.
 SELECT chatcrypt.rotate_chat(9703);
 UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(9703);
 CREATE TABLE saved AS SELECT * FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(9703);

@@ -1,4 +1,4 @@
--- The chats of one's own.
+-- The chats of the current actor.
 CREATE EXTENSION IF NOT EXISTS chatcrypt;
 \set VERBOSITY default
 \set ON_ERROR_STOP 0
@@ -19,7 +19,7 @@ INSERT INTO chatcrypt.messages (chat_id, body, created_at, expires_at) VALUES
 
 SET ROLE regress_app;
 SET timezone = 'UTC'; SET datestyle = 'ISO';
--- Of nobody there are none.
+-- Without an actor there are none.
 SELECT * FROM chatcrypt.my_chats();
 BEGIN;
 SELECT chatcrypt.act_as('regress alice');
@@ -36,7 +36,7 @@ ROLLBACK;
 BEGIN;
 SELECT chatcrypt.act_as('regress nobody');
 SELECT count(*) FROM chatcrypt.my_chats();
--- Who may neither read nor write gets nothing, whoever the actor is.
+-- A role that may neither read nor write gets nothing, whoever the actor is.
 SET LOCAL ROLE regress_auditor;
 SELECT count(*) FROM chatcrypt.my_chats();
 ROLLBACK;

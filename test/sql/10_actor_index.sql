@@ -1,5 +1,5 @@
--- A query under an actor goes by the index of the chats, and its answer is that of may_see() alone:
--- whoever the actor is when the plan is made, and whoever when it runs.
+-- A query under an actor uses the index of the chats, and its result is that of may_see() alone:
+-- whoever the actor is when the plan is made, and whoever it is when the plan runs.
 CREATE EXTENSION IF NOT EXISTS chatcrypt;
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
@@ -9,13 +9,13 @@ SELECT chatcrypt.create_chats(array_agg(10000 + n), participants_each => jsonb_a
 	WHEN n <= 8 THEN ARRAY['regress bob'] ELSE ARRAY['regress carol'] END)) FROM generate_series(1::bigint, 200) AS n;
 INSERT INTO chatcrypt.messages (chat_id, sender, body)
 	SELECT chatcrypt.to_uuid(10000 + c), 'regress', 'body ' || m FROM generate_series(1, 200) AS c, generate_series(1, 20) AS m;
--- Messages of a chat that there is no more: without an actor they are seen as ever.
+-- Messages of a chat that does not exist any more: without an actor they are visible as usual.
 SELECT chatcrypt.create_chat(10999, ARRAY['regress alice']);
 INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid(10999), 'regress', 'left behind');
 DELETE FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(10999);
 VACUUM ANALYZE chatcrypt.sealed_message, chatcrypt.participant;
 
--- How a statement goes about it.
+-- The plan of a statement.
 CREATE FUNCTION pg_temp.way_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	line text;
@@ -51,14 +51,15 @@ SELECT pg_temp.way_of('UPDATE chatcrypt.messages SET expires_at = NULL');
 SELECT pg_temp.way_of('DELETE FROM chatcrypt.messages');
 SELECT pg_temp.estimate_of(:'headline') BETWEEN 50 AND 200 AS good_estimate_of_100;
 :counted;
--- A condition of the query's own is the better one.
+-- A condition of the query itself is the better one.
 SELECT pg_temp.way_of('SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(10001)');
 SELECT pg_temp.way_of('SELECT body FROM chatcrypt.messages WHERE chat_id IN (chatcrypt.to_uuid(10001), chatcrypt.to_uuid(10002))');
 SELECT pg_temp.way_of('SELECT body FROM chatcrypt.messages AS m JOIN (VALUES (chatcrypt.to_uuid(10001))) AS v (chat_id) USING (chat_id)');
 SELECT count(*) FROM chatcrypt.messages WHERE chat_id IN (chatcrypt.to_uuid(10001), chatcrypt.to_uuid(10150));
 ROLLBACK;
 
--- One plan for all: made for alice, and run for others, for nobody, and again when she has left and come.
+-- One plan for all: made for alice, and run for others, without an actor, and again after she has
+-- left and come back.
 SET plan_cache_mode = force_generic_plan;
 BEGIN;
 SELECT chatcrypt.act_as('regress alice');
@@ -89,7 +90,7 @@ EXECUTE counted;
 ROLLBACK;
 EXECUTE counted;
 SELECT pg_temp.way_of('EXECUTE counted');
--- One that was made for nobody.
+-- A plan that was made without an actor.
 DEALLOCATE counted;
 PREPARE counted AS :counted;
 EXECUTE counted;
@@ -100,7 +101,8 @@ EXECUTE counted;
 ROLLBACK;
 DEALLOCATE counted;
 
--- Parallel workers have the same chats: for the actor that the plan was made for, and for nobody.
+-- Parallel workers have the same chats: for the actor that the plan was made for, and without an
+-- actor.
 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET min_parallel_index_scan_size = 0;
 SET max_parallel_workers_per_gather = 2; SET cpu_tuple_cost = 10; SET enable_bitmapscan = off; SET enable_seqscan = off;
 BEGIN;
@@ -127,7 +129,7 @@ ROLLBACK;
 DEALLOCATE counted;
 RESET enable_bitmapscan; RESET enable_seqscan; RESET cpu_tuple_cost;
 
--- In a table of one's own, with an index of whatever kind.
+-- In a table of the application, with an index of any kind.
 RESET ROLE;
 CREATE TABLE regress_notes (note int, chat_id uuid);
 INSERT INTO regress_notes SELECT n, CASE WHEN n % 100 > 0 THEN chatcrypt.to_uuid(10001 + n % 200) END FROM generate_series(1, 4000) AS n;
@@ -158,7 +160,8 @@ EXECUTE noted; DEALLOCATE noted; DROP INDEX regress_note_by_chat;
 BEGIN; SELECT * FROM pg_temp.notes('(chat_id) WHERE chat_id IS NOT NULL'); COMMIT;
 EXECUTE noted; DEALLOCATE noted; DROP INDEX regress_note_by_chat;
 
--- Called by hand it tells an actor of its own chats, and nobody anything, whatever the index.
+-- Called directly, the function shows an actor its own chats, and nothing without an actor,
+-- whatever the index.
 SET ROLE regress_app;
 SELECT chatcrypt_internal.visible_chats('chatcrypt.sealed_message_by_chat');
 SELECT count(*) FROM chatcrypt.sealed_message WHERE chat_id = ANY (chatcrypt_internal.visible_chats('chatcrypt.sealed_message_by_chat'));
@@ -167,7 +170,7 @@ SELECT chatcrypt.act_as('regress alice');
 SELECT cardinality(chatcrypt_internal.visible_chats('chatcrypt.sealed_message_by_chat'));
 ROLLBACK;
 RESET ROLE;
--- However many there are: only an estimate stops counting.
+-- With any number of chats: only an estimate stops counting.
 BEGIN;
 INSERT INTO chatcrypt.chat (chat_id, tenant) SELECT chatcrypt.to_uuid(20000 + n), 'default' FROM generate_series(1, 1500) AS n;
 INSERT INTO chatcrypt.participant (participant, chat_id) SELECT 'regress erin', chatcrypt.to_uuid(20000 + n) FROM generate_series(1, 1500) AS n;

@@ -1,5 +1,5 @@
--- A right that is revoked is gone at once, in sessions too that have used it: the check in C forgets
--- what it knew.  The role has the schema and the functions of its own, so that nothing but that
+-- A right that is revoked is gone at once, also in sessions that have used it: the check in C
+-- forgets what it knew.  The role has the schema and the functions of its own, so that only that
 -- check can refuse.
 \set VERBOSITY terse
 CREATE ROLE revoked_reader;
@@ -16,7 +16,7 @@ SET ROLE revoked_reader;
 SELECT chatcrypt.decrypt(900, 1, :'envelope');
 RESET ROLE;
 
--- The same by a role in between.
+-- The same with a role in between.
 CREATE ROLE revoked_team;
 GRANT chatcrypt_reader TO revoked_team;
 GRANT revoked_team TO revoked_reader;
@@ -28,7 +28,7 @@ SET ROLE revoked_reader;
 SELECT chatcrypt.decrypt(900, 1, :'envelope');
 RESET ROLE;
 
--- A superuser that is none any more.
+-- A role that is no superuser any more.
 CREATE ROLE revoked_superuser SUPERUSER;
 GRANT USAGE ON SCHEMA chatcrypt TO revoked_superuser;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal TO revoked_superuser;

@@ -1,4 +1,4 @@
--- The history of keys, sealed: what was removed, altered or inserted shows.
+-- The history of keys, sealed: a removed, altered or inserted event is reported.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 CREATE ROLE auditor; GRANT chatcrypt_auditor TO auditor;
@@ -34,7 +34,7 @@ UPDATE chatcrypt.event_seal SET sealed_at = now();
 DELETE FROM chatcrypt.event_seal;
 TRUNCATE chatcrypt.event_seal;
 
--- Settings of the session have no part in it.
+-- Settings of the session do not affect the seals.
 BEGIN;
 SET LOCAL timezone = 'Asia/Tokyo';
 SET LOCAL datestyle = 'SQL, DMY';
@@ -42,7 +42,8 @@ SET LOCAL bytea_output = 'escape';
 SELECT * FROM chatcrypt.verify_events();
 ROLLBACK;
 
--- Somebody who gets around the triggers.  The ids of events and seals here, counted from the first of this file.
+-- A role that gets around the triggers.  The ids of events and seals here are counted from the
+-- first of this file.
 SELECT min(event_id) - 1 AS e FROM chatcrypt.key_event WHERE chat_id = chatcrypt.to_uuid(17000) AND event = 'rotate' \gset
 SELECT max(seal_id) - 3 AS s FROM chatcrypt.event_seal \gset
 PREPARE verify AS SELECT problem, event_id - :e AS event, seal_id - :s AS seal, regexp_replace(detail, '\d+', 'N', 'g') AS detail
@@ -72,7 +73,7 @@ UPDATE chatcrypt.key_event SET event_id = :e + 2 WHERE event_id = :e + 4;
 EXECUTE verify;
 ROLLBACK;
 
--- Back-dated: before it is sealed, and after.  One that was rolled back has left a gap.
+-- Back-dated events: before sealing, and after it.  An event that was rolled back has left a gap.
 BEGIN;
 INSERT INTO chatcrypt.key_event (event_id, event, transaction_id) SELECT :e + 3, 'shred', transaction_id
 FROM chatcrypt.key_event WHERE event_id = :e + 2;
@@ -136,7 +137,7 @@ ROLLBACK;
 RESET session_replication_role;
 EXECUTE verify;
 
--- The key moves, and stays the same.
+-- The key of the chain moves, and stays the same.
 SET ROLE operator;
 SELECT chatcrypt.move_event_key();
 RESET ROLE;

@@ -1,4 +1,4 @@
--- What is being done right now.
+-- The view progress: what is being done at the moment.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 CREATE ROLE operator; GRANT chatcrypt_admin TO operator;
@@ -22,7 +22,7 @@ SELECT count(*) FROM chatcrypt.progress;
 SELECT chatcrypt_internal.read_progress();
 RESET ROLE;
 
--- How fast it goes, how long the rest takes, and that nobody holds it up.
+-- The rate, the remaining time, and that no session holds the task up.
 PREPARE pace AS SELECT done, rate > 0 AS moves, "left" BETWEEN '0s' AND '1 hour' AS ends, waits_for FROM chatcrypt.progress WHERE pid = pg_backend_pid();
 SELECT chatcrypt.note_progress('pace', done => 100, total => 200);
 EXECUTE pace;
@@ -36,7 +36,7 @@ EXECUTE pace;
 SELECT pg_sleep(0.05), chatcrypt.note_progress('pace', done => 220, total => 200);
 EXECUTE pace;
 
--- A session has one row; the same task goes on, another one starts.
+-- A session has one row; a second call continues the same task, or starts another one.
 SELECT chatcrypt.note_progress('count');
 SELECT pg_sleep(0.01), chatcrypt.note_progress('count', done => 5);
 SELECT updated_at > started_at AS goes_on FROM chatcrypt.progress WHERE pid = pg_backend_pid();
@@ -46,7 +46,7 @@ FROM chatcrypt.progress WHERE pid = pg_backend_pid();
 SELECT chatcrypt.note_progress(NULL);
 EXECUTE mine;
 
--- It outlives a commit and not an error.
+-- The row is kept at a commit, and removed at an error.
 BEGIN;
 SELECT chatcrypt.note_progress('commits');
 COMMIT;
@@ -54,7 +54,7 @@ EXECUTE mine;
 SELECT 1 / 0;
 EXECUTE mine;
 
--- And not its session.
+-- The row is removed when its session ends.
 SELECT chatcrypt.note_progress('leaves');
 \c -
 DO $$

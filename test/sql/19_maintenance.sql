@@ -1,4 +1,4 @@
--- Maintenance on demand: who may ask for it, and what it says.
+-- Maintenance on demand: who may ask for it, and what it reports.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 CREATE ROLE operator; GRANT chatcrypt_admin TO operator;
@@ -26,7 +26,8 @@ SELECT count(*) AS unsealed FROM chatcrypt.key_event WHERE chat_id = chatcrypt.t
 AND NOT event_id <@ (SELECT range_agg(ids) FROM chatcrypt.event_seal, unnest(event_ids) AS ids);
 RESET ROLE;
 
--- What fails in part is a failure, told of with the first reason, and the others go on.
+-- A task that fails in part has failed, is reported with the first reason, and does not stop the
+-- others.
 SELECT chatcrypt.create_tenant('away', 'local:acme'), chatcrypt.create_chat(19001), chatcrypt.create_chat(19002, tenant => 'away') \gset
 SET client_min_messages = error;
 UPDATE chatcrypt.tenant SET kms_key = 'local:nosuchkey' WHERE tenant = 'away';
@@ -40,7 +41,7 @@ CALL chatcrypt.run_maintenance();
 SELECT last_success > last_error_at AS succeeded, failures, partial_failures, failed_items, items
 FROM chatcrypt.maintenance_status WHERE database = current_database() AND task = 'rotate_due';
 
--- Whenever it is asked for, due or not.
+-- Tasks run whenever maintenance is asked for, due or not.
 CALL chatcrypt.run_maintenance();
 SELECT runs - :runs AS runs FROM chatcrypt.maintenance_status WHERE database = current_database() AND task = 'round';
 DROP OWNED BY operator, auditor;

@@ -1,5 +1,6 @@
--- After a recovery to an earlier moment: shreds again what a copy of the history says was shredded.
--- The recovery is played here: chats that are shredded in the copy alone are as recovered ones.
+-- After a recovery to an earlier moment: shreds again what was shredded according to a copy of the
+-- history.
+-- The recovery is simulated: chats that are shredded in the copy alone are like recovered ones.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 CREATE ROLE operator; GRANT chatcrypt_admin, chatcrypt_auditor TO operator;
@@ -14,7 +15,7 @@ INSERT INTO chatcrypt.messages (message_id, chat_id, body) SELECT chatcrypt.to_u
 	FROM generate_series(8100, 8105) AS n;
 SELECT chatcrypt.put_attachment(8101, 8101, 'a file'::bytea) IS NOT NULL AS file;
 
--- The history went on elsewhere: sealed there, copied, and here rolled back.
+-- The history that went on elsewhere: sealed there, copied, and rolled back here.
 CREATE TEMP TABLE old_event (LIKE chatcrypt.key_event);
 CREATE TEMP TABLE old_seal (LIKE chatcrypt.event_seal);
 SELECT chatcrypt.seal_events(100000) > 0 AS sealed;
@@ -56,7 +57,7 @@ CREATE FUNCTION pg_temp.told(events chatcrypt.key_event[], seals chatcrypt.event
 	$$SELECT chatcrypt.number_of(chat_id), deleted, outcome, keys FROM chatcrypt.reapply_shreds(events, 'irreversible', seals)
 	WHERE chat_id BETWEEN chatcrypt.to_uuid(8100) AND chatcrypt.to_uuid(8199) ORDER BY event_id$$;
 
--- Who may, and what is confirmed.
+-- Who may call it, and what must be confirmed.
 SET ROLE auditor;
 SELECT * FROM chatcrypt.reapply_shreds(pg_temp.history(), 'irreversible');
 RESET ROLE;
@@ -72,7 +73,7 @@ BEGIN READ ONLY;
 SELECT * FROM chatcrypt.reapply_shreds(pg_temp.history(), 'irreversible');
 ROLLBACK;
 
--- What is no history, no history of this database, or not the whole of it.
+-- Tables that are no history, no history of this database, or not the whole of it.
 SELECT * FROM chatcrypt.reapply_shreds('{}', 'irreversible');
 SELECT * FROM chatcrypt.reapply_shreds(ARRAY[NULL]::chatcrypt.key_event[], 'irreversible');
 SELECT * FROM chatcrypt.reapply_shreds(pg_temp.history() || NULL::chatcrypt.key_event, 'irreversible');
@@ -88,7 +89,7 @@ SELECT * FROM chatcrypt.reapply_shreds(ARRAY(SELECT ROW(e.*)::chatcrypt.key_even
 SELECT * FROM chatcrypt.reapply_shreds(ARRAY(SELECT ROW(e.*)::chatcrypt.key_event FROM old_event AS e WHERE event = 'create'), 'irreversible');
 SELECT * FROM pg_temp.state;
 
--- With seals: what was altered, in an event or in a seal, stops all of it.
+-- With seals: an event or a seal that was altered stops everything.
 DO $$
 BEGIN
 	PERFORM chatcrypt.reapply_shreds(ARRAY(SELECT ROW(event_id, event, CASE WHEN chat_id = chatcrypt.to_uuid(8104) AND event = 'shred' THEN chatcrypt.to_uuid(8101) ELSE chat_id END,
@@ -118,7 +119,8 @@ BEGIN;
 SELECT * FROM pg_temp.told(pg_temp.history(), '{}');
 ROLLBACK;
 
--- With them, what the last minute before the loss had not sealed is left; without them it is done too.  Each event once.
+-- With seals, events of the last minute before the loss that were not sealed are left; without them
+-- they are applied too.  Each event once.
 SELECT * FROM pg_temp.told(pg_temp.history(), pg_temp.seals());
 SELECT * FROM pg_temp.told(pg_temp.history(), pg_temp.seals());
 SELECT * FROM pg_temp.told(pg_temp.history());

@@ -1,4 +1,4 @@
--- Shredding a tenant: all of its chats, nobody else's, once, and on the record.
+-- Shredding a tenant: all of its chats and no others, once, and recorded in the history.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 SELECT chatcrypt.create_tenant('leaves'), chatcrypt.create_tenant('stays');

@@ -1,4 +1,4 @@
--- Rotation by policy: who is due, what happens to them, and to nobody else.
+-- Rotation by policy: which chats are due, what happens to them, and to no others.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 SELECT chatcrypt.create_tenant('turns'), chatcrypt.create_tenant('rests');
@@ -14,11 +14,12 @@ CREATE ROLE operator; GRANT chatcrypt_admin TO operator; GRANT SELECT ON keys TO
 CREATE ROLE stranger; GRANT chatcrypt_writer, chatcrypt_reader TO stranger;
 SET ROLE operator;
 
--- Without a policy nobody is due.
+-- Without a policy no chat is due.
 SELECT chat_id, reason, messages FROM chatcrypt.due_for_rotation();
 CALL chatcrypt.rotate_due();
 
--- By the number of messages: the chat's policy goes before its tenant's, an argument before both.
+-- By the number of messages: the policy of the chat goes before that of its tenant, an argument
+-- before both.
 UPDATE chatcrypt.tenant SET rotate_messages = 3 WHERE tenant = 'turns';
 UPDATE chatcrypt.chat SET rotate_messages = 4 WHERE chat_id = chatcrypt.to_uuid(9002);
 SELECT chat_id, tenant, dek_version, reason, messages FROM chatcrypt.due_for_rotation();
@@ -44,7 +45,7 @@ SELECT chat_id, dek_version, reason, messages, valid_from < now() - interval '99
 SELECT chat_id FROM chatcrypt.due_for_rotation(max_age => '99 days');
 CALL chatcrypt.rotate_due();
 SELECT * FROM keys WHERE dek_version > 1 OR state <> 'active' ORDER BY 1, 2, 3;
--- An age of nothing: everybody once, and it comes to an end.
+-- An age of zero: every chat is rotated once, and the call ends.
 CALL chatcrypt.rotate_due(max_age => '0', max_chats => 2);
 SELECT count(*) AS due FROM chatcrypt.due_for_rotation(max_age => '0') \gset
 CALL chatcrypt.rotate_due(max_age => '0') \gset
@@ -73,7 +74,7 @@ CALL chatcrypt.rotate_due();
 SELECT chatcrypt.due_for_rotation();
 RESET ROLE;
 
--- One bad chat stops nobody: a KMS key that is not there is waited for once.
+-- One bad chat stops no other: a KMS key that does not exist is waited for once.
 SELECT chatcrypt.create_tenant('lost', 'local:main');
 SELECT chatcrypt.create_chats(ARRAY[9020, 9021]::bigint[], tenant => 'lost');
 SELECT chatcrypt.create_chat(9022, tenant => 'turns');
@@ -84,7 +85,7 @@ SELECT chat_id, dek_version FROM chatcrypt.dek WHERE chat_id BETWEEN chatcrypt.t
 UPDATE chatcrypt.tenant SET kms_key = 'local:main' WHERE tenant = 'lost';
 CALL chatcrypt.rotate_due(max_age => '90 days');
 
--- What was shredded stays dead, whoever rotates: and it still loses its participants.
+-- A shredded chat stays shredded, whoever rotates; it can still lose its participants.
 SELECT chatcrypt.create_chat(9030, ARRAY['a', 'b', 'c'], tenant => 'turns'), chatcrypt.create_chat(9031, tenant => 'turns', mode => 'conversation_key');
 UPDATE chatcrypt.chat SET rotate_on_removal = true WHERE chat_id = chatcrypt.to_uuid(9030);
 BEGIN;
@@ -101,7 +102,7 @@ SELECT chatcrypt.remove_participant(9030, 'b'), chatcrypt.remove_participant(903
 SELECT participants FROM chatcrypt.chats WHERE chat_id = chatcrypt.to_uuid(9030);
 SELECT count(*) AS due FROM chatcrypt.due_for_rotation(max_age => '0') WHERE chat_id IN (chatcrypt.to_uuid(9030), chatcrypt.to_uuid(9031));
 SELECT DISTINCT state FROM chatcrypt.dek WHERE chat_id IN (chatcrypt.to_uuid(9030), chatcrypt.to_uuid(9031));
--- Only a key of one's own does it.
+-- Only an imported key makes a shredded chat usable again.
 SELECT chatcrypt.import_dek(9030, decode(repeat('ab', 32), 'hex'), 100);
 SELECT chatcrypt.rotate_chat(9030);
 DROP VIEW keys;

@@ -1,7 +1,7 @@
 -- Data keys under a new version of their KMS key, and under another KMS key.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
--- Master keys of this test's own: those of others are not to be rotated.
+-- Master keys of this test alone: those of other tests must not be rotated.
 CREATE PROCEDURE write_key(name text) LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('COPY (SELECT encode(sha256(gen_random_uuid()::text::bytea), ''hex'')) TO PROGRAM %L',
@@ -26,11 +26,11 @@ CREATE ROLE operator; GRANT chatcrypt_admin TO operator; GRANT SELECT ON keys TO
 CREATE ROLE stranger; GRANT chatcrypt_writer, chatcrypt_reader TO stranger;
 SET ROLE operator;
 
--- Nothing to do.
+-- Nothing to do yet.
 CALL chatcrypt.rewrap(kms_key => 'local:turn');
 SELECT * FROM chatcrypt.kms_key_usage() WHERE kms_key IN ('local:turn', 'local:other');
 
--- A new version of the key: by chat, by tenant, by key, and what is left at last.
+-- A new version of the key: by chat, by tenant, by key, and then what is left.
 RESET ROLE;
 CALL write_key('turn.2');
 SET ROLE operator;
@@ -55,7 +55,7 @@ FROM chatcrypt.dek d JOIN before USING (dek_id) WHERE kms_key = 'local:turn' AND
 SELECT event, chat_id, purpose, dek_version, kms_key, detail, role FROM chatcrypt.key_event WHERE event = 'rewrap' AND kms_key = 'local:turn' ORDER BY event_id;
 SELECT chatcrypt.decrypt(10000, 1, :'envelope');
 
--- Another key: tenants go first, keys follow.
+-- Another key: tenants are switched first, keys follow.
 SET ROLE operator;
 CALL chatcrypt.move_kms_key('local:turn', 'local:nosuchkey');
 SELECT tenant, kms_key FROM chatcrypt.tenant WHERE tenant IN ('turning', 'also') ORDER BY 1;
@@ -70,7 +70,7 @@ SELECT chatcrypt.decrypt(10000, 1, :'envelope');
 SELECT event, chat_id, tenant, purpose, dek_version, kms_key, detail FROM chatcrypt.key_event
 WHERE event = 'move' AND chat_id IS NOT NULL OR event = 'policy' AND tenant IN ('turning', 'also') ORDER BY event_id;
 
--- And back, with a key that has gone meanwhile: one that does not open stops no other.
+-- And back, with a key that has gone meanwhile: a data key that does not open stops no other.
 UPDATE chatcrypt.dek SET encrypted_dek = (SELECT encrypted_dek FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(10001))
 WHERE chat_id = chatcrypt.to_uuid(10003);
 SET ROLE operator;
@@ -79,7 +79,7 @@ SELECT * FROM keys ORDER BY 1, 3;
 RESET ROLE;
 CALL remove_key('turn'); CALL remove_key('turn.2'); CALL write_key('third');
 SET ROLE operator;
--- Nothing that "local:other" wrapped opens any more, so it wraps nothing.
+-- Nothing that "local:other" wrapped opens any more, so it wraps nothing new.
 CALL chatcrypt.move_kms_key('local:turn', 'local:other');
 CALL chatcrypt.move_kms_key('local:turn', 'local:third');
 CALL chatcrypt.rewrap(kms_key => 'local:turn');

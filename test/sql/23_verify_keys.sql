@@ -1,4 +1,4 @@
--- verify_keys: asks the KMS, not the caches, and lists what is not as it was.
+-- verify_keys() asks the KMS, not the caches, and lists the data keys that have changed.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 SELECT chatcrypt.create_tenant('checked', 'local:acme'), chatcrypt.create_tenant('elsewhere', 'local:acme');
@@ -17,7 +17,8 @@ SELECT * FROM chatcrypt.verify_keys(kms_key => 'local:nosuchkey');
 RESET ROLE;
 SELECT entries = (SELECT entries FROM before) AS cache_as_it_was FROM chatcrypt.cache_status;
 
--- Another chat's wrapping, a damaged one, another key under the right name, a key service that has no such key.
+-- A wrapped key of another chat, a damaged one, another key under the right name, a key service
+-- that has no such key.
 UPDATE chatcrypt.dek SET encrypted_dek = (SELECT encrypted_dek FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(11006)) WHERE chat_id = chatcrypt.to_uuid(11001);
 UPDATE chatcrypt.dek SET encrypted_dek = '\x00' WHERE chat_id = chatcrypt.to_uuid(11002);
 UPDATE chatcrypt.dek SET kcv = sha256('another key') WHERE chat_id = chatcrypt.to_uuid(11003);
@@ -32,7 +33,8 @@ SELECT event, chat_id, purpose, dek_version, kms_key, detail, role FROM chatcryp
 WHERE event = 'unwrap_failed' AND chat_id BETWEEN chatcrypt.to_uuid(11000) AND chatcrypt.to_uuid(11006) ORDER BY event_id LIMIT 3;
 SELECT chatcrypt.decrypt(11001, 1, :'envelope') AS still_from_a_cache;
 
--- A limit is a sample: it lists no more than that, and sooner or later everything.
+-- With a limit, each call checks a sample of at most that many keys; repeated calls find every bad
+-- one.
 SET ROLE operator;
 SELECT * FROM chatcrypt.verify_keys(max_keys => 0);
 SELECT bool_and(n <= 2) AS bounded, count(DISTINCT chat_id) AS found FROM (
@@ -49,14 +51,15 @@ SET ROLE stranger;
 SELECT * FROM chatcrypt.verify_keys();
 RESET ROLE;
 
--- warm_keys() tells of each that does not open, and goes on with the others; here all are cold.
+-- warm_keys() reports each key that does not open, and goes on with the others; here all keys are
+-- cold.
 UPDATE chatcrypt.dek SET kcv = sha256(kcv) WHERE chat_id BETWEEN chatcrypt.to_uuid(11000) AND chatcrypt.to_uuid(11005);
 SELECT warmed, chat_id, purpose, dek_version, reason, detail <> '' AS has_detail
 FROM chatcrypt.warm_keys(ARRAY[11000, 11001, 11002, 11003, 11004, 11005, 11006, 11007]) ORDER BY 1, 2;
 SELECT * FROM chatcrypt.warm_keys(NULL::bigint[]);
 SELECT * FROM chatcrypt.warm_keys(ARRAY[11001, NULL]);
 
--- A check value of zeroes is that of no key, and does not switch the check off.
+-- A check value of zeroes is that of no key, and does not turn the check off.
 SELECT chatcrypt.create_chat(11008, tenant => 'elsewhere');
 UPDATE chatcrypt.dek SET kcv = decode(repeat('00', 32), 'hex') WHERE chat_id = chatcrypt.to_uuid(11008);
 SELECT chat_id, reason FROM chatcrypt.verify_keys(tenant => 'elsewhere');

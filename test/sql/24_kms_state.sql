@@ -1,4 +1,4 @@
--- What is known of KMS keys: which can be used, why not, and how calls ended.
+-- What is known of KMS keys: which can be used, why others cannot, and how calls ended.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 CREATE ROLE watcher; GRANT chatcrypt_auditor TO watcher;
@@ -17,7 +17,7 @@ END
 $$;
 CALL remove_key('seen'); CALL remove_key('lost');
 
--- Keys that a tenant or a data key names and that were not used have rows too, and count nothing.
+-- Keys that a tenant or a data key names and that were not used have rows too, with counts of zero.
 -- Rows of destroyed keys name no key.
 INSERT INTO chatcrypt.tenant (tenant, kms_key) VALUES ('unused', 'local:of_a_tenant');
 SELECT chatcrypt.create_chats(ARRAY[11000, 11001]::bigint[]);
@@ -33,7 +33,8 @@ RESET ROLE;
 DELETE FROM chatcrypt.dek WHERE dek_version >= 100 AND chat_id IN (chatcrypt.to_uuid(11000), chatcrypt.to_uuid(11001));
 DELETE FROM chatcrypt.tenant WHERE tenant = 'unused';
 
--- A key that is not there, by the eyes of an auditor, and how it ends; what nobody has is not shown.
+-- A key that does not exist, as an auditor sees it, and how that ends; a key that nothing names is
+-- not shown.
 SELECT chatcrypt.create_tenant('seen', 'local:seen');
 SET ROLE watcher;
 SELECT count(*) > 0 AS checked FROM chatcrypt.kms_check('local:nobodys');
@@ -54,24 +55,24 @@ SELECT kind, array_length(bounds, 1) AS bounds, array_length(counts, 1) AS count
 FROM chatcrypt.kms_latency WHERE kms_key = 'local:seen';
 RESET ROLE;
 
--- Data keys that do not open are told of by operation and outcome, and the key stays usable.
+-- Data keys that do not open are counted by operation and outcome, and the KMS key stays usable.
 SELECT chatcrypt.create_chats(ARRAY[11002, 11003, 11004]::bigint[], tenant => 'seen');
 CALL write_key('seen');
 SET ROLE watcher;
 SELECT dek_version, kms_key, reason FROM chatcrypt.verify_keys(tenant => 'seen');
 SELECT outcome, items FROM chatcrypt.kms_calls WHERE kms_key = 'local:seen' AND operation = 'unwrap' ORDER BY outcome;
 SELECT usable, last_outcome FROM chatcrypt.kms_status WHERE kms_key = 'local:seen';
--- What an auditor has found stands in the history.
+-- What an auditor has found is in the history.
 SELECT event, role, count(*) FROM chatcrypt.key_event WHERE kms_key = 'local:seen' AND event = 'unwrap_failed' GROUP BY 1, 2;
 SELECT data_keys, active FROM chatcrypt.kms_key_usage() WHERE kms_key = 'local:seen';
 SELECT count(*) > 0 AS due FROM chatcrypt.due_for_rotation(max_age => '0 s');
 
--- How long warm keys will last.
+-- How long warm keys will stay warm.
 SELECT warm_until <= half_warm_until AND half_warm_until <= all_cold_at AS in_order,
 	   warm_until > now() AS later, all_cold_at <= now() + make_interval(secs => 1) + current_setting('chatcrypt.cache_max_age')::interval AS in_time
 FROM chatcrypt.cache_status;
 
--- For stewards, and for nobody else.
+-- Only auditors and administrators may see it.
 SET ROLE operator;
 SELECT count(*) > 0 AS shown FROM chatcrypt.kms_status;
 SELECT count(*) > 0 AS shown FROM chatcrypt.kms_calls;
@@ -85,7 +86,7 @@ SELECT count(*) FROM chatcrypt.kms_check('local:seen');
 SELECT count(*) FROM chatcrypt.kms_key_usage();
 SELECT count(*) FROM chatcrypt.due_for_rotation();
 SELECT count(*) FROM chatcrypt.verify_keys();
--- Also where EXECUTE was granted by mistake.
+-- The check in C holds even where EXECUTE was granted by mistake.
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION chatcrypt.kms_check, chatcrypt.kms_key_usage, chatcrypt.due_for_rotation, chatcrypt.verify_keys TO application;
 SET ROLE application;

@@ -1,4 +1,4 @@
--- Tables of applications that hold envelopes: the code of their owners runs, and runs as those owners.
+-- Tables of applications that hold envelopes: code of their owners runs, and runs as those owners.
 \set VERBOSITY terse
 SELECT chatcrypt.create_chat(25001);
 UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(25001);
@@ -6,7 +6,8 @@ CREATE ROLE regress_shop IN ROLE chatcrypt_writer, chatcrypt_reader;
 CREATE SCHEMA shop AUTHORIZATION regress_shop;
 SET ROLE regress_shop;
 CREATE TABLE shop.note (id bigint PRIMARY KEY, chat bigint, envelope bytea);
--- The planner folds a call with constants in an index's predicate: the function runs for a mere SELECT.
+-- The planner folds a call with constants in the predicate of an index: the function runs for a
+-- mere SELECT.
 CREATE FUNCTION shop.spy(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
 	IF current_user <> 'regress_shop' THEN
@@ -25,7 +26,7 @@ INSERT INTO shop.note SELECT g, 25001, chatcrypt.encrypt(25001, g, 'note ' || g)
 -- Indexes are read anew in a new session.
 \c -
 SELECT chatcrypt.register_envelopes('shop.note', 'envelope', 'chat', 'id') IS NOT NULL AS registered;
--- Whoever may manage keys may do so without owning anything.
+-- A role that may manage keys can do so without owning any table.
 CREATE ROLE regress_keeper IN ROLE chatcrypt_admin;
 SET ROLE regress_keeper;
 SELECT chatcrypt.rotate_chat(25001);

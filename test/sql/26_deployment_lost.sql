@@ -1,4 +1,4 @@
--- A restore that left chatcrypt.deployment out: no other id takes its place.
+-- A restore that left out chatcrypt.deployment: no other id takes its place.
 \set VERBOSITY terse
 SELECT chatcrypt.create_chat(26001);
 BEGIN;
@@ -7,7 +7,7 @@ SAVEPOINT s;
 SELECT chatcrypt.create_chat(26002);
 ROLLBACK TO s;
 SELECT count(*) FROM chatcrypt.deployment;
--- Without a key there is nothing that it could be missed for.
+-- Without any key a new id is made, since nothing depends on the old one.
 DELETE FROM chatcrypt.chat;
 SELECT chatcrypt.create_chat(26003);
 SELECT count(*) FROM chatcrypt.deployment;

@@ -1,4 +1,4 @@
--- Re-encryption: everything that a chat has moves to its newest key, and nothing else changes.
+-- Re-encryption: every envelope of a chat moves to its newest key, and nothing else changes.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 \set home :DBNAME
@@ -30,7 +30,7 @@ INSERT INTO shop.files SELECT chatcrypt.to_uuid(i), chatcrypt.to_uuid(4000 + i %
 FROM generate_series(1, 10) AS i;
 RESET ROLE;
 
--- Who may register what.
+-- Who may register which table.
 SET ROLE app;
 SELECT chatcrypt.register_envelopes('shop.notes', 'note', 'chat', 'id', 'notes');
 RESET ROLE;
@@ -56,7 +56,7 @@ SELECT chatcrypt.register_envelopes('shop.files', 'name', 'chat', 'id', registry
 SELECT chatcrypt.register_envelopes('shop.notes', 'note', 'chat', 'id');
 SELECT registry_id, relation, envelope_column, chat_column, message_column, aad FROM chatcrypt.envelope_column ORDER BY 1;
 
--- Nothing is outdated yet.
+-- No envelope is outdated yet.
 CALL chatcrypt.reencrypt_chat(4000);
 SELECT chatcrypt.rotate_chat(4000);
 CALL chatcrypt.reencrypt_chat(4000, batch => 0);
@@ -69,7 +69,7 @@ CALL chatcrypt.reencrypt_chat(4000, batch => 7);
 CALL chatcrypt.reencrypt_chat(4000);
 RESET ROLE;
 
--- All of one chat, and of no other; each row is what it was but for its envelope.
+-- All envelopes of one chat, and of no other; each row is unchanged but for its envelope.
 SELECT chat_id, dek_version, count(*), count(encrypted_message) AS sealed FROM chatcrypt.sealed_message
 WHERE chat_id IN (chatcrypt.to_uuid(4000), chatcrypt.to_uuid(4001)) GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(*) AS rows, count(*) FILTER (WHERE chatcrypt.decrypt(m.chat_id, m.message_id, m.encrypted_message, chatcrypt.row_aad(m.created_at, m.sender))
@@ -81,7 +81,7 @@ SELECT chatcrypt.dek_version(note), count(*), min(chatcrypt.decrypt(chat, id, no
 SELECT tableoid::regclass, chatcrypt.dek_version(name), count(*), min(chatcrypt.decrypt(chat, id, name)) FROM shop.files GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT u.unreadable, d.dek_version, d.state FROM chatcrypt.upkeep AS u JOIN chatcrypt.dek AS d ON d.dek_id = u.reencrypted_to;
 
--- What does not open is counted, left as it is, and keeps nothing back.
+-- An envelope that does not open is counted, left unchanged, and stops nothing.
 UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 39, get_byte(encrypted_message, 39) # 1) WHERE message_id = chatcrypt.to_uuid(400001);
 UPDATE shop.notes SET note = overlay(note PLACING '\x07' FROM 1 FOR 1) WHERE id = 3;
 SELECT chatcrypt.rotate_chat(4000), chatcrypt.rotate_chat(4001);
@@ -93,7 +93,7 @@ WHERE chatcrypt.try_decrypt(m.chat_id, m.message_id, m.encrypted_message, chatcr
 UPDATE shop.notes SET note = overlay(note PLACING '\x01' FROM 1 FOR 1) WHERE id = 3;
 CALL chatcrypt.reencrypt_chat(4000);
 
--- A trigger of the table sees it, as its owner; so does a trigger of the table of messages.
+-- A trigger of the table sees the change, as its owner; so does a trigger of the table of messages.
 CREATE TABLE seen (by text, id text);
 GRANT INSERT ON seen TO app;
 CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (current_user, coalesce(to_jsonb(new) ->> 'id', to_jsonb(new) ->> 'message_id')); RETURN new; END $$;
@@ -105,19 +105,19 @@ SELECT CASE by WHEN session_user THEN 'superuser' ELSE by END AS by, id FROM see
 DROP TRIGGER see ON chatcrypt.sealed_message;
 DROP TRIGGER see ON shop.notes;
 
--- One that would leave something behind in the session of whoever calls cannot.
+-- A trigger cannot leave anything behind in the session of the caller.
 CREATE FUNCTION shop.trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN CREATE TEMP TABLE trap (); RETURN new; END $$;
 CREATE TRIGGER trap BEFORE UPDATE ON shop.notes FOR EACH ROW EXECUTE FUNCTION shop.trap();
 SELECT chatcrypt.rotate_chat(4000);
 CALL chatcrypt.reencrypt_chat(4000);
 DROP TRIGGER trap ON shop.notes;
--- Nor does row-level security hide a row.
+-- Row-level security hides no row either.
 ALTER TABLE shop.notes ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY few ON shop.notes USING (id < 3);
 CALL chatcrypt.reencrypt_chat(4000);
 ALTER TABLE shop.notes DISABLE ROW LEVEL SECURITY;
 
--- What is due: by policy, or because somebody says so; a chat that fails does not stop the others.
+-- What is due: by policy, or by argument; a chat that fails does not stop the others.
 CALL chatcrypt.reencrypt_due();
 UPDATE chatcrypt.tenant SET reencrypt_after = '30 days';
 CALL chatcrypt.reencrypt_due();
@@ -138,7 +138,7 @@ CALL chatcrypt.reencrypt_due('0');
 CALL chatcrypt.reencrypt_chat(4002);
 UPDATE chatcrypt.tenant SET reencrypt_after = NULL;
 
--- A chat that changed its mode: the key is another one, though its number is lower.
+-- A chat that changed its mode: the key is another one, although its number is lower.
 UPDATE chatcrypt.chat SET mode = 'conversation_key' WHERE chat_id = chatcrypt.to_uuid(4001);
 SELECT chatcrypt.import_dek(4001, decode(repeat('ab', 32), 'hex'), 1, 'conversation');
 CALL chatcrypt.reencrypt_chat(4001);
@@ -147,7 +147,7 @@ SET chatcrypt.on_decrypt_error = 'null';
 SELECT count(body) FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(4001) AND body LIKE 'body %';
 RESET chatcrypt.on_decrypt_error;
 
--- A registered column that is gone is not passed over in silence.
+-- A registered column that does not exist any more raises an error.
 ALTER TABLE shop.notes RENAME COLUMN note TO remark;
 SELECT chatcrypt.rotate_chat(4000);
 CALL chatcrypt.reencrypt_chat(4000);
@@ -157,7 +157,8 @@ DROP TABLE shop.files;
 CALL chatcrypt.reencrypt_chat(4000);
 SELECT chatcrypt.unregister_envelopes('22222222-2222-2222-2222-222222222222');
 
--- Envelopes that are kept elsewhere: by whoever may administer, and nothing is shown.
+-- Envelopes that are kept elsewhere: only administrators may re-encrypt them, and nothing of them
+-- is shown.
 SELECT chatcrypt.encrypt(4000, 1, 'kept elsewhere', 'aad') AS envelope \gset
 SELECT chatcrypt.rotate_chat(4000) AS newest \gset
 SET ROLE operator;

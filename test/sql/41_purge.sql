@@ -1,4 +1,4 @@
--- Purging: replaced keys that nothing names are destroyed, and no others.
+-- Purging: replaced keys that no envelope names are destroyed, and no others.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 \set home :DBNAME
@@ -13,7 +13,7 @@ PREPARE keys(bigint) AS SELECT purpose, dek_version, state, encrypted_dek IS NUL
 FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid($1) ORDER BY purpose, dek_version;
 
 -- Versions 1 to 6; 1 named by a message, 2 by one that has expired, 3 by a row of another table,
--- 4 by the part of an attachment there, 5 by nothing, 6 is the active one.
+-- 4 by the part of an attachment in it, 5 by nothing, 6 is the active one.
 CREATE TABLE kept (chat int, id bigint, envelope bytea);
 SELECT chatcrypt.register_envelopes('kept', 'envelope', 'chat', 'id', registry_id => '11111111-1111-1111-1111-111111111111');
 INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(1), 'one');
@@ -26,7 +26,7 @@ SELECT chatcrypt.rotate_chat(1), chatcrypt.rotate_chat(1), chatcrypt.rotate_chat
 INSERT INTO kept VALUES (1, 2, '\x0200000004' || decode(repeat('00', 100), 'hex')), (1, 3, NULL), (1, 4, '\x01'), (NULL, 5, '\x0100000005'), (2, 6, '\x0100000005');
 SELECT chatcrypt.import_dek(1, decode(repeat('ab', 32), 'hex'), 1, 'search'), chatcrypt.import_dek(1, decode(repeat('cd', 32), 'hex'), 2, 'search');
 
--- Envelopes may live elsewhere: nothing is destroyed.
+-- Envelopes may be kept elsewhere: no key is destroyed.
 SET ROLE operator;
 CALL chatcrypt.purge_chat_keys(1);
 CALL chatcrypt.purge_unused_keys();
@@ -45,7 +45,7 @@ SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept WHERE id = 1;
 SELECT chatcrypt.decrypt(1, 9, :'envelope');
 SELECT event, purpose, dek_version, kms_key, role = 'operator' AS by_operator FROM chatcrypt.key_event WHERE event = 'purge';
 
--- The last that named a key goes, and the key goes with it.
+-- The last envelope that named a key is deleted, and the key is destroyed.
 CALL chatcrypt.purge_unused_keys();
 DELETE FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(2);
 CALL chatcrypt.purge_unused_keys();
@@ -60,13 +60,13 @@ SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(1);
 SELECT chatcrypt.decrypt(1, 1, envelope) FROM kept WHERE id = 1;
 CALL chatcrypt.purge_unused_keys();
 
--- A row that does not open keeps the key that it names, until somebody decides what becomes of it.
+-- A row that does not open keeps the key that it names, until it is decided what becomes of it.
 UPDATE kept SET envelope = set_byte(envelope, 39, get_byte(envelope, 39) # 1) WHERE id = 1;
 SELECT chatcrypt.rotate_chat(1);
 CALL chatcrypt.reencrypt_chat(1);
 CALL chatcrypt.purge_chat_keys(1);
 
--- Not being able to look everywhere is reason enough.
+-- Where not everything can be searched, no key is destroyed.
 ALTER TABLE kept RENAME chat TO room;
 DELETE FROM kept WHERE id = 1;
 UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(2);
@@ -82,7 +82,7 @@ EXECUTE keys(2);
 CALL chatcrypt.purge_unused_keys(max_chats => 1);
 EXECUTE keys(2);
 
--- Another purpose, and a chat that is shredded.
+-- A key of another purpose, and a chat that is shredded.
 SELECT chatcrypt.create_chat(4, mode => 'conversation_key');
 UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id IN (chatcrypt.to_uuid(3), chatcrypt.to_uuid(4));
 INSERT INTO chatcrypt.messages (chat_id, message_id, body) VALUES (chatcrypt.to_uuid(4), chatcrypt.to_uuid(40), 'forty');

@@ -1,4 +1,4 @@
--- How long messages are kept, and messages that are wanted gone.
+-- How long messages are kept, and messages that are to be deleted.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 \set home :DBNAME
@@ -17,7 +17,8 @@ UPDATE chatcrypt.tenant SET retention = '7 days' WHERE tenant = 'brief';
 UPDATE chatcrypt.chat SET retention = '1 day' WHERE chat_id IN (chatcrypt.to_uuid(2), chatcrypt.to_uuid(4));
 RESET ROLE;
 
--- The message's own, else the chat's, else the tenant's, else never; from the time of the message.
+-- The value of the message itself, else of the chat, else of the tenant, else never; from the time
+-- of the message.
 SET ROLE app;
 INSERT INTO chatcrypt.messages (chat_id, message_id, sender, body, created_at, expires_at)
 SELECT chatcrypt.to_uuid(chat), chatcrypt.to_uuid(10 * chat + own), 'alice', 'body', timestamptz '2100-01-01',
@@ -33,7 +34,8 @@ SELECT expires_at FROM chatcrypt.messages WHERE message_id BETWEEN chatcrypt.to_
 SELECT chatcrypt.default_expiry(chatcrypt.to_uuid(3), '2100-01-01'), chatcrypt.default_expiry(chatcrypt.to_uuid(1)), chatcrypt.default_expiry(chatcrypt.to_uuid(99));
 RESET ROLE;
 
--- A change of either counts from then on, in the same session too, unless it is rolled back.
+-- A change of either policy counts from then on, also in the same session, unless it is rolled
+-- back.
 UPDATE chatcrypt.tenant SET retention = '2 days' WHERE tenant = 'brief';
 SELECT chatcrypt.default_expiry(chatcrypt.to_uuid(3), '2100-01-01');
 BEGIN;
@@ -55,7 +57,7 @@ UPDATE chatcrypt.chat SET retention = '1 day' WHERE chat_id = chatcrypt.to_uuid(
 SELECT chatcrypt.default_expiry(chatcrypt.to_uuid(98), '2100-01-01');
 ROLLBACK;
 
--- Due ones are hidden at once, and deleted when somebody says so.
+-- Due messages are hidden at once, and deleted by apply_retention().
 UPDATE chatcrypt.messages SET expires_at = now() + interval '1 hour' WHERE chat_id = chatcrypt.to_uuid(1);
 UPDATE chatcrypt.messages SET expires_at = now() WHERE message_id IN (chatcrypt.to_uuid(10), chatcrypt.to_uuid(11), chatcrypt.to_uuid(30));
 INSERT INTO chatcrypt.messages (chat_id, message_id, body, created_at) SELECT chatcrypt.to_uuid(2), chatcrypt.to_uuid(200 + i), 'old', '2020-01-01' FROM generate_series(1, 25) AS i;
@@ -75,7 +77,7 @@ RESET ROLE;
 SELECT count(*) FROM chatcrypt.messages;
 SELECT count(*) FROM chatcrypt.sealed_message;
 
--- What a participant sent: in one chat, everywhere.
+-- What a participant sent: in one chat, and in all.
 INSERT INTO chatcrypt.messages (chat_id, sender, body) SELECT chatcrypt.to_uuid(1 + i % 4), CASE WHEN i % 3 = 0 THEN 'mallory' ELSE 'bob' END, 'x' FROM generate_series(1, 120) AS i;
 SET ROLE operator;
 CALL chatcrypt.delete_messages_of('mallory', chatcrypt.to_uuid(1));
@@ -85,7 +87,7 @@ CALL chatcrypt.delete_messages_of(NULL);
 RESET ROLE;
 SELECT sender, count(*) FROM chatcrypt.sealed_message GROUP BY 1 ORDER BY 1;
 
--- The key goes with the last message that needs it.
+-- The key is destroyed with the last message that needs it.
 INSERT INTO chatcrypt.messages (chat_id, body, created_at) SELECT chatcrypt.to_uuid(2), 'short-lived', now() FROM generate_series(1, 5);
 UPDATE chatcrypt.chat SET external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(2);
 SELECT chatcrypt.rotate_chat(2);
@@ -95,7 +97,7 @@ CALL chatcrypt.apply_retention();
 CALL chatcrypt.purge_unused_keys();
 SELECT dek_version, state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(2) ORDER BY 1;
 
--- A whole chat.
+-- A whole chat is deleted.
 SET ROLE operator;
 CALL chatcrypt.delete_chat(4);
 CALL chatcrypt.delete_chat(4, confirm => 'yes');
@@ -109,7 +111,7 @@ SELECT (SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(4)
 	   (SELECT count(*) FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(4)) AS deks,
 	   (SELECT count(*) FROM chatcrypt.sealed_message WHERE chat_id = chatcrypt.to_uuid(4)) AS messages;
 SELECT event, detail, role = 'operator' AS by_operator FROM chatcrypt.key_event WHERE chat_id = chatcrypt.to_uuid(4) ORDER BY event_id;
--- Its name is free again; what the old chat sealed does not open in the new one.
+-- The id of the chat is free again; what the old chat sealed does not open in the new one.
 SELECT chatcrypt.create_chat(4);
 -- A row that a slow writer left behind.
 CALL chatcrypt.delete_chat(4, confirm => 'irreversible');

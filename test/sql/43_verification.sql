@@ -1,4 +1,4 @@
--- Verification: what does not open, and why; nothing else.
+-- Verification: it lists the envelopes that do not open, and why; and no others.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 \set home :DBNAME
@@ -19,14 +19,14 @@ SELECT chatcrypt.to_uuid(1 + i % 4), chatcrypt.to_uuid(100 + i), CASE WHEN i = 1
 SELECT chatcrypt.rotate_chat(1);
 INSERT INTO chatcrypt.messages (chat_id, message_id, body, expires_at) VALUES (chatcrypt.to_uuid(1), chatcrypt.to_uuid(200), 'expired, and still here', now());
 
--- All is well.
+-- Every envelope opens.
 SET ROLE auditor;
 SELECT * FROM chatcrypt.verify_chat(1);
 CALL chatcrypt.verify_all();
 CALL chatcrypt.verify_all(max_rate => 100);
 RESET ROLE;
 
--- One row for each way to go wrong.
+-- One row for each kind of damage.
 PREPARE damage(bigint, int) AS UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, $2, get_byte(encrypted_message, $2) # 1) WHERE message_id = chatcrypt.to_uuid($1);
 EXECUTE damage(104, 10);	-- salt
 EXECUTE damage(108, 20);	-- commitment
@@ -56,7 +56,7 @@ SELECT count(*) FROM chatcrypt.verify_chat(3, max_findings => 4);
 SELECT count(*) FROM chatcrypt.verify_chat(NULL::uuid);
 RESET ROLE;
 
--- The whole, one way and the other; the second leaves nothing of the first.
+-- The whole database, by either way; the second call leaves nothing of the first.
 SET ROLE operator;
 CALL chatcrypt.verify_all();
 SELECT relation, chat_id, split_part(reason, ':', 1) AS reason, count(*) FROM chatcrypt.verification_finding GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
@@ -70,7 +70,7 @@ CALL chatcrypt.verify_all();
 ROLLBACK;
 RESET ROLE;
 
--- By hand, with parallel workers: what each of them may be, and who asks.
+-- By hand, with parallel workers: parallel safety, and who may ask.
 GRANT SELECT ON chatcrypt.sealed_message TO auditor;
 SET ROLE auditor;
 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET parallel_leader_participation = off;

@@ -19,7 +19,7 @@ SELECT chatcrypt.import_dek(50001, decode(repeat('11', 32), 'hex'), 2, 'conversa
 SELECT chatcrypt.accept_wire_message(50001, :'wire');
 SELECT sender, body, dek_version, created_at = now() AS now, expires_at FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(50001);
 
--- It comes out as it went in.
+-- The wire message comes out as it went in.
 SELECT chatcrypt.wire_message(50001, 50001) - 'created_at';
 SELECT (chatcrypt.wire_message(50001, 50001) ->> 'created_at') ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00$' AS utc,
 	   (chatcrypt.wire_message(50001, 50001) ->> 'created_at')::timestamptz = created_at AS same_moment
@@ -32,7 +32,7 @@ FROM chatcrypt.wire_messages AS w WHERE w.message_id = chatcrypt.to_uuid(50001);
 SELECT chatcrypt.wire_envelope(2, '\x222222222222222222222222222222222222222222222222', decode('b4gKlnn6n/neAejTfn1mgNNs2EnZpA3AurL8OkE=', 'base64')) = encrypted_message AS same_envelope
 FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(50001);
 
--- Where there is no such message there is no wire.
+-- There is no wire message where there is no message.
 SELECT chatcrypt.wire_message(50002, 50001) IS NULL AS of_another_chat, chatcrypt.wire_message(50001, 50099) IS NULL AS of_none, chatcrypt.wire_message(50001, NULL::bigint) IS NULL AS "null";
 INSERT INTO chatcrypt.messages (message_id, chat_id, body, expires_at) VALUES (chatcrypt.to_uuid(50098), chatcrypt.to_uuid(50001), 'gone', now() - interval '1 s');
 SELECT chatcrypt.wire_message(50001, 50098) IS NULL AS expired;
@@ -50,7 +50,8 @@ SELECT chatcrypt_internal.message_wire(chatcrypt.to_uuid(50001), chatcrypt.to_uu
 SELECT chatcrypt_internal.message_wire(chatcrypt.to_uuid(50001), chatcrypt.to_uuid(1), 'x', '\x0300000001', now());
 SELECT chatcrypt_internal.message_wire(NULL, chatcrypt.to_uuid(1), 'x', '\x01', now()) IS NULL AS "null";
 
--- Not encrypted by the client: the server does, in a chat of either mode, and never in one that is end-to-end encrypted.
+-- Content that the client has not encrypted: the server encrypts it, in a chat of either mode, and
+-- never in one that is end-to-end encrypted.
 SELECT chatcrypt.accept_wire_message(50001, '{"message_id": 50010, "encrypted": false, "content": "sealed here"}');
 SELECT chatcrypt.accept_wire_message(50003, '{"message_id": 50011, "encrypted": false, "content": "sealed here too", "sender": "alice", "created_at": "2020-02-02T20:20:20Z"}');
 SELECT chatcrypt.accept_wire_message(50001, '{"message_id": 50012, "encrypted": false, "content": null}');
@@ -59,7 +60,7 @@ SELECT substr(encrypted_message, 1, 1) AS suite, m.sender, m.created_at = '2020-
 	WHERE message_id IN (chatcrypt.to_uuid(50010), chatcrypt.to_uuid(50011), chatcrypt.to_uuid(50012)) ORDER BY message_id;
 SELECT chatcrypt.accept_wire_message(chatcrypt.to_uuid(50001), chatcrypt.wire_message(50001, 50010) - 'message_id') <> chatcrypt.to_uuid(50010) AS an_id_of_the_servers;
 
--- What is refused: nothing of it is stored, and nothing of the content told.
+-- What is refused: nothing of it is stored, and no error shows the content.
 SELECT count(*) AS before FROM chatcrypt.sealed_message \gset
 CREATE FUNCTION wire_with(changes jsonb, chat bigint DEFAULT 50001) RETURNS uuid LANGUAGE sql AS
 	$$ SELECT chatcrypt.accept_wire_message(chat, '{"encrypted": true, "encrypted_payload": "b4gKlnn6n/neAejTfn1mgNNs2EnZpA3AurL8OkE=", "nonce": "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIi"}' || changes) $$;
@@ -97,7 +98,7 @@ SELECT wire_with('{}', 50002);
 SELECT wire_with('{}', 50003);
 SELECT wire_with('{}', 50004);
 SELECT wire_with('{}', 50099);
--- Bytes that open and are no text would keep every reader of the chat from reading.
+-- Bytes that open and are not text would prevent every reader of the chat from reading.
 \set VERBOSITY default
 SELECT wire_with('{"encrypted_payload": "ERU+DhXibDuxiAM9Y2oLXQzH", "nonce": "IyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMj"}');
 \set VERBOSITY terse
@@ -106,14 +107,15 @@ SELECT chatcrypt.accept_wire_message(50001, '"x"');
 SELECT chatcrypt.accept_wire_message(50001, NULL);
 SELECT chatcrypt.accept_wire_message(NULL::bigint, '{}');
 SELECT count(*) = :before AS nothing_stored FROM chatcrypt.sealed_message;
--- An empty text is one.
+-- An empty text is a text.
 SELECT wire_with('{"message_id": 50013, "encrypted_payload": "KuIzoW/ceOdXwKn94aW+5g==", "nonce": "JCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk", "chat_id": "00000000-0000-8000-8000-00000000c351"}');
 SELECT body = '' AS empty FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(50013);
 SELECT chatcrypt.wire_envelope(1, '\x00', '\x00');
 SELECT chatcrypt.wire_envelope(1, decode(repeat('00', 24), 'hex'), '\x00');
 SELECT chatcrypt.wire_envelope(0, decode(repeat('00', 24), 'hex'), decode(repeat('00', 16), 'hex'));
 
--- A message that was under way during a rotation is not lost, and is sealed by the new key.
+-- A message that was sealed before a rotation and accepted after it is not lost, and is sealed by
+-- the new key.
 SELECT chatcrypt.rotate_chat(50001);
 SELECT wire_with('{"message_id": 50020, "key_version": 2}');
 SELECT wire_with('{}');
@@ -181,7 +183,7 @@ SELECT chatcrypt.remove_participant(50001, 'alice');
 SELECT chatcrypt.conversation_key(50001);
 ROLLBACK;
 RESET ROLE;
--- Of a keyholder's actor the same is asked.
+-- The same checks apply to the actor of a keyholder.
 GRANT chatcrypt_reader TO wire_holder;
 SET ROLE wire_holder;
 BEGIN;
@@ -194,7 +196,8 @@ SELECT chatcrypt.conversation_key(50002);
 ROLLBACK;
 RESET ROLE;
 
--- The history: who got which key, and for whom.  What was rolled back is not in it (but in the server's log).
+-- The history: who got which key, and for whom.  A hand-out that was rolled back is not in it (but
+-- in the log of the server).
 SELECT chat_id, purpose, dek_version, role, actor, detail FROM chatcrypt.key_event WHERE event = 'hand_out' AND chat_id IN (chatcrypt.to_uuid(50001), chatcrypt.to_uuid(50002)) ORDER BY event_id;
 BEGIN READ ONLY;
 SELECT chatcrypt.conversation_key(50001);
@@ -212,7 +215,8 @@ SELECT chatcrypt.conversation_key(50099);
 SELECT chatcrypt.conversation_key(NULL::uuid);
 SELECT chatcrypt.conversation_key(NULL::bigint);
 
--- A statement that fails between savepoints of PL/pgSQL leaves nothing behind that the next one trips over.
+-- A statement that fails between savepoints of PL/pgSQL leaves nothing behind that affects the next
+-- one.
 DO $$
 BEGIN
 	FOR i IN 1 .. 3 LOOP
@@ -235,7 +239,7 @@ SELECT chatcrypt.import_conversation_keys(:ids, :master);
 SELECT chat_id, dek_version, state, kms_key FROM chatcrypt.dek WHERE chat_id = ANY (:ids) ORDER BY 1, 2;
 SELECT chat_id, dek_version, kms_key, role = current_user AS me FROM chatcrypt.key_event WHERE event = 'import' AND chat_id = ANY (:ids) ORDER BY 1;
 SELECT d.valid_to = i.valid_from AS no_gap FROM chatcrypt.dek AS d JOIN chatcrypt.dek AS i USING (chat_id) WHERE d.dek_version = 1 AND i.dek_version = 2 AND chat_id = ANY (:ids);
--- Every way of writing the uuid, against the same by hand: HMAC of HMAC.
+-- Every way to write the uuid, compared with the same computed by hand: HMAC of HMAC.
 CREATE FUNCTION hkdf(ikm bytea, salt bytea, info bytea) RETURNS bytea LANGUAGE plpgsql AS $$
 DECLARE
 	key bytea := coalesce(nullif(salt, ''), decode(repeat('00', 32), 'hex'));
@@ -261,13 +265,15 @@ SELECT version, key = CASE version WHEN 3 THEN hkdf(:master, 'a salt', 'chat:0b1
 								   WHEN 4 THEN hkdf(:master, '\x0b1e6c729d4f4a538c1d7e2f3a4b5c6d', 'messages')
 								   ELSE hkdf(decode(repeat('bb', 100), 'hex'), 'x0b1e6c72-9d4f-4a53-8c1d-7e2f3a4b5c6d', '0b1e6c72-9d4f-4a53-8c1d-7e2f3a4b5c6dy') END AS right_key
 FROM generate_series(3, 5) AS version, chatcrypt.conversation_key(:chat::uuid, version);
--- What a system has encrypted can be taken over by the million: inserted, and verified afterwards.
+-- Messages that a system has encrypted can be imported by the million: inserted, and verified
+-- afterwards.
 INSERT INTO chatcrypt.sealed_message (message_id, chat_id, sender, encrypted_message, dek_version)
 	SELECT chatcrypt.to_uuid(50080), :chat, 'alice', chatcrypt.wire_envelope(3, decode(repeat('00', 24), 'hex'), decode(repeat('00', 17), 'hex')), 3;
 SELECT relation, chat_id, message_id, dek_version, reason FROM chatcrypt.verify_chat(:chat::uuid);
 DELETE FROM chatcrypt.sealed_message WHERE message_id = chatcrypt.to_uuid(50080);
 
--- A version above the newest takes over; one below only opens; one that is there is refused, and all with it.
+-- A version above the newest becomes the active one; a lower one only opens; one that exists is
+-- refused, and all others with it.
 SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070)], :master, version => 9);
 SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070), chatcrypt.to_uuid(50071)], :master, version => 5);
 SELECT chat_id, dek_version, state, valid_to IS NULL AS open FROM chatcrypt.dek WHERE chat_id IN (chatcrypt.to_uuid(50070), chatcrypt.to_uuid(50071)) AND dek_version > 1 ORDER BY 1, 2;
@@ -289,7 +295,7 @@ BEGIN READ ONLY;
 SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(50070)], :master, version => 10);
 ROLLBACK;
 
--- After a shred there is no key to have, and nothing opens; the bytes still come out.
+-- After a shred no key can be had, and nothing opens; the bytes can still be read.
 SELECT chatcrypt.shred_chat(50001, 'irreversible') > 0 AS shredded;
 SELECT chatcrypt.conversation_key(50001);
 SELECT chatcrypt.conversation_key(50001, 2);

@@ -1,4 +1,4 @@
--- Files: what goes in comes out, whole and in ranges, and nothing else does.
+-- Files: what is stored is read back, whole and in ranges, and nothing else is.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 \set home :DBNAME
@@ -12,10 +12,10 @@ CREATE ROLE app; GRANT chatcrypt_writer, chatcrypt_reader TO app;
 CREATE ROLE operator; GRANT chatcrypt_admin TO operator;
 SET TimeZone = 'UTC';
 
--- Bytes that no two places have alike.
+-- Bytes that differ at every place.
 CREATE FUNCTION content(length integer) RETURNS bytea LANGUAGE sql IMMUTABLE
 	RETURN (SELECT substr(string_agg(sha256(int4send(i)), '' ORDER BY i), 1, length) FROM generate_series(0, length / 32) AS i);
--- What became of a statement that gives one value.
+-- The result of a statement that returns one value.
 CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	result text;
@@ -30,7 +30,7 @@ $$;
 SET ROLE app;
 SELECT chatcrypt.create_chats(ARRAY[6000, 6001]::bigint[], ARRAY['alice', 'bob']);
 
--- In one go.
+-- A file in one call.
 SELECT chatcrypt.put_attachment(6000, 1, 'hello', 'höllo.txt', 'text/plain', sender => 'alice');
 SELECT chatcrypt.put_attachment(chatcrypt.to_uuid(6000), 2, content(100000), part_size => 40000);
 SELECT chatcrypt.put_attachment(6000, chatcrypt.to_uuid(3), '');
@@ -46,14 +46,14 @@ SELECT part, length(chatcrypt.read_attachment_part(2, part)),
 FROM generate_series(0, 3) AS part;
 SELECT chatcrypt.read_attachment_part(3, 0), chatcrypt.read_attachment_part(3, 1);
 
--- Ranges, at and around the borders of chunks and parts, and past the end.
+-- Ranges at and around the borders of chunks and parts, and past the end.
 SELECT count(*) AS ranges, count(*) FILTER (WHERE chatcrypt.read_attachment(2, o, l) = substr(content(100000), o + 1, l)) AS right
 FROM unnest(ARRAY[0, 1, 16383, 16384, 16385, 32767, 32768, 39999, 40000, 40001, 56383, 56384, 79999, 80000, 99999, 100000, 100001]) AS o,
 	 unnest(ARRAY[0, 1, 2, 16384, 16385, 40000, 40001, 100000, 200000]) AS l;
 SELECT count(*) FILTER (WHERE chatcrypt.read_attachment(4, o) = substr(content(65536), o + 1)) AS right
 FROM unnest(ARRAY[0, 16384, 32767, 32768, 65535, 65536, 70000]) AS o;
 
--- What is not a file, or not one that can be.
+-- Values that are no file, or none that can be stored.
 SELECT chatcrypt.read_attachment(99);
 SELECT chatcrypt.read_attachment(2, -1);
 SELECT chatcrypt.read_attachment(2, 0, -1);
@@ -68,7 +68,7 @@ SELECT chatcrypt.put_attachment(6000, 9, 'x', repeat('n', 4097));
 SELECT chatcrypt.put_attachment(6000, 9, 'x', content_type => repeat('n', 256));
 SELECT chatcrypt.delete_attachment(9);
 
--- In parts, in any order; one that is sent again takes the place of the one before.
+-- In parts, in any order; a part that is sent again replaces the one before.
 SELECT chatcrypt.begin_attachment(6000, 10, 'upload', 'application/octet-stream', part_size => 20000);
 SELECT chatcrypt.put_attachment_part(10, 2, 'the end', true);
 SELECT chatcrypt.put_attachment_part(10, 0, content(20000));
@@ -118,7 +118,7 @@ SELECT chatcrypt.decrypt(6000, 2, chatcrypt.encrypt_attachment(6000, 2, 'a file'
 SELECT chatcrypt.decrypt_attachment(6000, 2, substr(chatcrypt.encrypt_attachment(6000, 2, content(16384)), 1, 61 + 16400));
 RESET ROLE;
 
--- Nothing of it is in clear.
+-- Nothing of a file is stored in clear.
 SELECT count(*) AS readable FROM chatcrypt.sealed_attachment WHERE position('llo.txt'::bytea IN encrypted_metadata) > 0 OR sealed_attachment::text LIKE '%text/plain%';
 SELECT count(*) AS readable FROM chatcrypt.sealed_attachment_part WHERE position('hello'::bytea IN sealed) > 0;
 SELECT length(encrypted_metadata) FROM chatcrypt.sealed_attachment WHERE file_id IN (chatcrypt.to_uuid(3), chatcrypt.to_uuid(2)) ORDER BY 1;
@@ -148,7 +148,7 @@ SELECT chatcrypt.delete_attachment(20);
 SELECT chatcrypt.encrypt_attachment(6000, 2, 'x');
 SELECT chatcrypt.ensure_attachment_key(6000);
 RESET ROLE;
--- The functions look at the role as well.
+-- The functions check the role as well.
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chatcrypt, chatcrypt_internal TO writer, reader, operator;
 SET ROLE operator;
 SELECT chatcrypt.read_attachment(20);
@@ -223,7 +223,7 @@ SELECT tampered('without its last chunk', 'UPDATE chatcrypt.sealed_attachment_pa
 SELECT tampered('one byte more', 'UPDATE chatcrypt.sealed_attachment_part SET sealed = sealed || ''\x00'' WHERE file_id = chatcrypt.to_uuid(2) AND part = 0');
 SELECT at, tampered('a bit', format('UPDATE chatcrypt.sealed_attachment_part SET sealed = flip(sealed, %s) WHERE file_id = chatcrypt.to_uuid(2) AND part = 1', at))
 FROM unnest(ARRAY[4, 5, 28, 29, 60, 61, 16444, 16445, 16460, 16461, 40000, 40108]) AS at;
--- A range shows what it needs, and only that: the rest is not looked at.
+-- A range opens the chunks that it needs, and no others.
 BEGIN;
 UPDATE chatcrypt.sealed_attachment_part SET sealed = flip(sealed, 61 + 16400 + 5) WHERE file_id = chatcrypt.to_uuid(2) AND part = 0;
 SELECT chatcrypt.read_attachment(2, 0, 16384) = substr(content(100000), 1, 16384) AS first_chunk,
@@ -231,7 +231,7 @@ SELECT chatcrypt.read_attachment(2, 0, 16384) = substr(content(100000), 1, 16384
 SELECT chatcrypt.read_attachment(2, 16383, 2);
 ROLLBACK;
 
--- What the view shows of what does not open.
+-- What the view shows of a file that does not open.
 BEGIN;
 UPDATE chatcrypt.sealed_attachment SET encrypted_metadata = flip(encrypted_metadata, 40) WHERE file_id = chatcrypt.to_uuid(1);
 SAVEPOINT before;

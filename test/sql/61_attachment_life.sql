@@ -1,4 +1,5 @@
--- Files live and die with their chat, its keys, their message, their sender and their time; and under a quota.
+-- Files are deleted with their chat, its keys, their message, their sender and their time; and they
+-- count for a quota.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 \set home :DBNAME
@@ -16,20 +17,20 @@ PREPARE files AS SELECT file_id, dek_version, (SELECT count(*) FROM chatcrypt.se
 	FROM chatcrypt.sealed_attachment AS a ORDER BY 1;
 SELECT chatcrypt.create_chat(1), chatcrypt.create_chat(2, mode => 'conversation_key'), chatcrypt.create_chat(3, mode => 'e2ee');
 
--- Chats whose messages have a key of their own get one for files with the first of them.
+-- Chats whose messages have a key of their own get a key for files with the first file.
 SET ROLE app;
 SELECT chatcrypt.encrypt_attachment(2, 20, 'no key yet');
 SELECT chatcrypt.put_attachment(2, 20, content(50000), 'twenty', part_size => 20000);
 SELECT chatcrypt.ensure_attachment_key(2), chatcrypt.ensure_attachment_key(1);
 SELECT chatcrypt.decrypt_attachment(2, 21, chatcrypt.encrypt_attachment(2, 21, 'now it has'));
--- Those whose clients encrypt take no file in clear.
+-- Chats whose clients encrypt accept no file in clear.
 SELECT chatcrypt.put_attachment(3, 30, 'x');
 SELECT chatcrypt.begin_attachment(3, 30);
 SELECT chatcrypt.encrypt_attachment(3, 30, 'x');
 SELECT chatcrypt.ensure_attachment_key(3);
 SELECT chatcrypt.ensure_attachment_key(99);
 
--- An upload that is under way while the key is replaced.
+-- An upload that is in progress while the key is replaced.
 SELECT chatcrypt.put_attachment(1, 10, content(50000), 'ten', part_size => 20000);
 SELECT chatcrypt.begin_attachment(1, 11, 'eleven', part_size => 20000), chatcrypt.put_attachment_part(11, 0, content(20000));
 RESET ROLE;
@@ -43,12 +44,12 @@ RESET ROLE;
 EXECUTE keys;
 EXECUTE files;
 
--- Purges leave what parts and names need.
+-- Purges keep the keys that parts and names need.
 UPDATE chatcrypt.chat SET external_envelopes = false;
 SELECT chatcrypt.rotate_chat(1);
 CALL chatcrypt.purge_unused_keys();
 EXECUTE keys;
--- Re-encryption takes them along, uploads too; then nothing needs the old keys.
+-- Re-encryption includes files, and uploads too; after it nothing needs the old keys.
 SET ROLE operator;
 CALL chatcrypt.reencrypt_chat(1);
 CALL chatcrypt.reencrypt_chat(1);
@@ -62,7 +63,7 @@ SET ROLE app;
 SELECT chatcrypt.put_attachment_part(12, 1, '', true), chatcrypt.finish_attachment(12);
 SELECT file_id, name, size, chatcrypt.read_attachment(file_id) = content(size::integer) AS same FROM chatcrypt.attachments ORDER BY 1;
 RESET ROLE;
--- The key of the files goes with that of the messages.
+-- The key of the files is shredded with that of the messages.
 SET ROLE operator;
 CALL chatcrypt.rotate_due('0');
 RESET ROLE;
@@ -73,7 +74,7 @@ CALL chatcrypt.reencrypt_due('0');
 RESET ROLE;
 EXECUTE files;
 
--- Verification names what is wrong.
+-- Verification lists what is wrong.
 SELECT * FROM chatcrypt.verify_chat(1);
 CREATE FUNCTION wrong(damage text) RETURNS TABLE (relation regclass, file uuid, reason text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -106,14 +107,15 @@ UPDATE chatcrypt.sealed_attachment_part SET last = true WHERE file_id = chatcryp
 CALL chatcrypt.verify_all();
 CALL chatcrypt.verify_all(max_rate => 1000);
 SELECT relation, chat_id, message_id, dek_version, reason FROM chatcrypt.verification_finding;
--- What does not open is left as it is, and counted; what has it is not lost for that.
+-- A part that does not open is left unchanged, and counted; the rest of its file is not lost for
+-- that.
 SELECT chatcrypt.rotate_chat(1);
 CALL chatcrypt.reencrypt_chat(1);
 UPDATE chatcrypt.sealed_attachment_part SET last = false WHERE file_id = chatcrypt.to_uuid(10) AND part = 1;
 CALL chatcrypt.reencrypt_chat(1);
 SELECT * FROM chatcrypt.verify_chat(1);
 
--- With their message: all of a statement's, and none of another chat.
+-- Files are deleted with their message: all of a statement, and none of another chat.
 SET ROLE app;
 INSERT INTO chatcrypt.messages (chat_id, message_id, body) SELECT chatcrypt.to_uuid(1), chatcrypt.to_uuid(100 + i), 'with a file' FROM generate_series(1, 4) AS i;
 SELECT count(chatcrypt.put_attachment(1, 200 + i, 'file', message_id => chatcrypt.to_uuid(100 + i % 4 + 1))) FROM generate_series(1, 8) AS i;
@@ -130,7 +132,7 @@ SELECT count(*) FROM chatcrypt.sealed_attachment WHERE message_id IS NOT NULL;
 RESET ROLE;
 SELECT chatcrypt_internal.delete_attachments_of_messages();
 
--- With their sender, and with their time.
+-- Files are deleted with their sender, and with their time.
 SET ROLE app;
 SELECT chatcrypt.put_attachment(1, 300, 'alice''s', sender => 'alice'), chatcrypt.put_attachment(2, 301, 'alice''s', sender => 'alice'),
 	   chatcrypt.put_attachment(1, 302, 'bob''s', sender => 'bob'), chatcrypt.put_attachment(1, 303, 'old', expires_at => '2020-01-01');
@@ -147,7 +149,7 @@ SELECT file_id FROM chatcrypt.sealed_attachment WHERE file_id BETWEEN chatcrypt.
 SET ROLE app;
 SELECT chatcrypt.put_attachment(1, 304, 'kept a week') IS NOT NULL AS put;
 SELECT expires_at - created_at AS keeps FROM chatcrypt.attachments WHERE file_id = chatcrypt.to_uuid(304);
--- Uploads that nobody goes on with.
+-- Uploads that are not continued.
 SELECT chatcrypt.begin_attachment(2, 310, part_size => 1024), chatcrypt.begin_attachment(2, 311, part_size => 1024),
 	   chatcrypt.put_attachment_part(310, 0, content(1024)), chatcrypt.put_attachment_part(311, 0, content(1024));
 RESET ROLE;
@@ -158,7 +160,7 @@ CALL chatcrypt.apply_retention();
 RESET ROLE;
 SELECT file_id FROM chatcrypt.sealed_attachment WHERE completed_at IS NULL;
 
--- A quota is of what is stored: 61 bytes and 16 for each chunk more than a part has.
+-- A quota limits what is stored: 61 bytes, and 16 for each further chunk of a part.
 SET ROLE app;
 SELECT chatcrypt.create_chat(4), chatcrypt.create_chat(5);
 RESET ROLE;
@@ -183,7 +185,7 @@ SELECT chatcrypt.put_attachment(5, 500, content(4000)) IS NOT NULL AS another_qu
 RESET ROLE;
 UPDATE chatcrypt.tenant SET attachment_quota = NULL;
 
--- After a shred there is no name and no size.
+-- After a shred no name and no size is shown.
 SET ROLE operator;
 SELECT chatcrypt.shred_chat(1, confirm => 'irreversible');
 SELECT chatcrypt.shred_tenant('default', confirm => 'irreversible') > 0 AS shredded;
@@ -195,7 +197,7 @@ SELECT chatcrypt.read_attachment(10);
 SELECT chatcrypt.put_attachment(1, 13, 'x');
 SELECT chatcrypt.put_attachment(2, 22, 'x');
 SELECT chatcrypt.ensure_attachment_key(2);
--- A chat that is deleted takes its files with it.
+-- A chat that is deleted is deleted with its files.
 SELECT chatcrypt.create_chat(6), chatcrypt.put_attachment(6, 600, content(50000), part_size => 20000), chatcrypt.begin_attachment(6, 601);
 RESET ROLE;
 SET ROLE operator;
@@ -204,7 +206,8 @@ RESET ROLE;
 SELECT count(*) FROM chatcrypt.sealed_attachment;
 SELECT count(*) FROM chatcrypt.sealed_attachment_part;
 
--- An upload whose file is deleted before it is finished: for whatever reason, the calls that go on with it say the same.
+-- An upload whose file is deleted before it is finished: the calls that continue it get the same
+-- error, whatever the reason.
 RESET ROLE;
 CREATE FUNCTION goes_on(file bigint) RETURNS TABLE (call text, outcome text) LANGUAGE plpgsql AS $$
 BEGIN
@@ -237,7 +240,7 @@ SELECT chatcrypt.shred_chat(71, confirm => 'irreversible');
 CALL chatcrypt.delete_chat(72, confirm => 'irreversible');
 SELECT n, g.* FROM unnest(ARRAY[700, 701, 702, 703, 704, 710, 720]) AS n, goes_on(n) AS g;
 SELECT * FROM goes_on(705);
--- In a chat that is there it can be begun anew, under the same id.
+-- In a chat that exists, the upload can be begun anew, under the same id.
 SELECT chatcrypt.begin_attachment(70, 700) = chatcrypt.to_uuid(700) AS anew;
 SELECT chatcrypt.begin_attachment(71, 710);
 \c :home

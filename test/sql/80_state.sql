@@ -1,4 +1,4 @@
--- The views that a monitor reads: how keys, tenants and this database are doing.
+-- The views that a monitor reads: the state of keys, of tenants and of this database.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 \set home :DBNAME
@@ -22,7 +22,7 @@ TABLE chatcrypt.tenant_state;
 TABLE chatcrypt.health;
 \x off
 
--- Keys, by what wraps them.
+-- Keys, by the KMS key that wraps them.
 SELECT chatcrypt.create_tenant('months'), chatcrypt.create_tenant('days'), chatcrypt.create_tenant('none'), chatcrypt.create_tenant('empty', 'vault:transit/eu');
 SELECT chatcrypt.create_chats(ARRAY[1, 2]::bigint[], tenant => 'months'), chatcrypt.create_chats(ARRAY[3, 4]::bigint[], tenant => 'days');
 SELECT chatcrypt.create_chats(ARRAY[5, 6]::bigint[], tenant => 'none'), chatcrypt.create_chat(7, tenant => 'none', mode => 'conversation_key');
@@ -33,7 +33,8 @@ FROM chatcrypt.key_state AS s FULL JOIN chatcrypt.kms_key_usage() AS u USING (km
 TABLE chatcrypt.tenant_state;
 SELECT oldest_key = (SELECT min(valid_from) FROM chatcrypt.dek WHERE state = 'active') AS oldest_key FROM chatcrypt.health;
 
--- Rotation that is due by age: the tenant's policy, that of the chat before it; what does not seal is not counted.
+-- Rotation that is due by age: the policy of the tenant, that of the chat before it; keys that do
+-- not seal are not counted.
 UPDATE chatcrypt.tenant SET rotate_after = '12 months' WHERE tenant = 'months';
 UPDATE chatcrypt.tenant SET rotate_after = '360 days' WHERE tenant = 'days';
 EXECUTE due;
@@ -64,7 +65,7 @@ INSERT INTO chatcrypt.key_event (event_id, event, happened_at) VALUES (:late, 'p
 SELECT chatcrypt.rotate_chat(2);
 SELECT events_unsealed, now() - oldest_unsealed >= interval '1 hour' AS late FROM chatcrypt.health;
 
--- What does not open counts once, whatever becomes of it.
+-- A message that does not open counts once, whatever becomes of the error.
 INSERT INTO chatcrypt.messages (chat_id, message_id, body) SELECT chatcrypt.to_uuid(c), chatcrypt.to_uuid(100 + c), 'body' FROM generate_series(1, 7) AS c;
 SELECT count(body) FROM chatcrypt.messages;
 EXECUTE unopened;
@@ -89,7 +90,7 @@ SET chatcrypt.on_decrypt_error = 'null';
 SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(104);
 RESET chatcrypt.on_decrypt_error;
 EXECUTE unopened;
--- The KMS refuses to unwrap it; and does not to make a key to seal with.
+-- The KMS refuses to unwrap a key, and does not refuse to make one.
 UPDATE chatcrypt.dek SET kcv = sha256('other'), encrypted_dek = set_byte(encrypted_dek, 30, get_byte(encrypted_dek, 30) # 1) WHERE chat_id = chatcrypt.to_uuid(6);
 SELECT body FROM chatcrypt.messages WHERE message_id = chatcrypt.to_uuid(106);
 EXECUTE unopened;
@@ -100,7 +101,7 @@ SELECT chatcrypt.put_attachment(1, 50, 'content') IS NOT NULL AS stored;
 UPDATE chatcrypt.sealed_attachment_part SET sealed = set_byte(sealed, 70, get_byte(sealed, 70) # 1);
 SELECT chatcrypt.read_attachment(50);
 EXECUTE unopened;
--- What verification finds is a matter of its own.
+-- What verification finds is counted separately.
 CALL chatcrypt.verify_all();
 EXECUTE unopened;
 SELECT verification_findings = (SELECT count(*) FROM chatcrypt.verification_finding) - 1 AS but_for_the_shredded, verification_findings, last_finding > now() - interval '1 min' AS lately FROM chatcrypt.health;
@@ -120,19 +121,20 @@ SELECT uploads_abandoned FROM chatcrypt.health;
 UPDATE chatcrypt.sealed_attachment SET created_at = now() - interval '25 hours' WHERE file_id IN (chatcrypt.to_uuid(50), chatcrypt.to_uuid(52));
 SELECT uploads_abandoned FROM chatcrypt.health;
 
--- Uses of keys that a session answers by itself, told when its transaction ends.
+-- Uses of keys that a session answers by itself are reported when its transaction ends.
 SELECT session_hits AS own, hits + misses AS shared FROM chatcrypt.cache_status \gset
 SELECT count(chatcrypt.encrypt(1, n, 'x')) FROM generate_series(1, 1000) AS n;
 SELECT session_hits - :own + hits + misses - :shared AS uses, session_hits - :own >= 995 AS by_itself FROM chatcrypt.cache_status;
 SELECT hit_ratio = (session_hits + hits)::float8 / (session_hits + hits + misses) AS ratio FROM chatcrypt.cache_status;
 
--- No more pages of the rows than these: counts come from indexes.
+-- No more pages of the tables are read than these: counts come from indexes.
 VACUUM (ANALYZE) chatcrypt.dek; VACUUM (ANALYZE) chatcrypt.chat;
 SET enable_seqscan = off;
 EXPLAIN (COSTS off) SELECT kms_key, kms_key_version, state, count(*), min(valid_from) FROM chatcrypt.dek WHERE state <> 'destroyed' GROUP BY kms_key, kms_key_version, state;
 RESET enable_seqscan;
 
--- Auditors and administrators see them, and nobody else; no text is in them but names of tenants and KMS keys.
+-- Auditors and administrators see the views, and no other role; they hold no text but names of
+-- tenants and KMS keys.
 SELECT c.relname, array_agg(a.attname ORDER BY a.attnum) AS texts
 FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
 WHERE c.oid IN ('chatcrypt.key_state'::regclass, 'chatcrypt.tenant_state'::regclass, 'chatcrypt.health'::regclass)
@@ -154,7 +156,7 @@ SELECT * FROM chatcrypt_internal.read_key_state();
 SELECT * FROM chatcrypt_internal.read_tenant_state();
 SELECT * FROM chatcrypt_internal.read_health();
 RESET ROLE;
--- An actor makes no difference: these are no rows of chats.
+-- An actor makes no difference, because these are not rows of chats.
 BEGIN;
 SELECT chatcrypt.act_as('nobody');
 SET LOCAL ROLE auditor;
