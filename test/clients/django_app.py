@@ -133,7 +133,7 @@ def _():
         assert Message.objects.get(pk=made.pk).body == 'held and changed'
 
 
-@situation('bulk_create(ignore_conflicts=True) of Django passes over a message that is there')
+@situation('bulk_create(ignore_conflicts=True) of Django skips a message that exists already')
 def _():
     with alice():
         there = message('there')
@@ -145,7 +145,7 @@ def _():
         assert Message.objects.get(pk=fresh.pk).body == 'fresh'
 
 
-@situation('an upsert of Django fails with a hint that names put_messages(), which does it')
+@situation('an upsert of Django fails with a hint that names put_messages(), and put_messages() does it')
 def _():
     with alice():
         there = message('old')
@@ -177,7 +177,7 @@ def _():
         assert [m.pk for m in by_key] == [m.pk for m in second]
 
 
-@situation('a savepoint of Django that is rolled back takes its message with it, and no more')
+@situation('a savepoint of Django that is rolled back takes back its message and no other')
 def _():
     with alice():
         kept = message('kept')
@@ -206,7 +206,7 @@ def _():
         assert Message.objects.get(pk=made.pk).body == 'unique'
 
 
-@situation('Django sees the chats of its actor and no others, in each transaction anew')
+@situation('Django sees only the chats of its actor, which each transaction names anew')
 def _():
     with alice():
         assert set(Message.objects.values_list('chat_id', flat=True)) == {CHAT}

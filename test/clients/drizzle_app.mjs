@@ -1,5 +1,5 @@
-// An application with Drizzle on the view chatcrypt.messages, over node-postgres.  What the
-// environment holds is said in django_app.py.
+// An application with Drizzle on the view chatcrypt.messages, over node-postgres.  The
+// variables of the environment are described in django_app.py.
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { randomUUID } from 'node:crypto';
@@ -35,7 +35,7 @@ const alice = (run) => actingAs('alice', run);
 const row = (body, fields = {}) => ({ messageId: randomUUID(), chatId: chat, sender: 'alice', body, ...fields });
 const byId = (tx, id) => tx.select().from(messages).where(eq(messages.messageId, id));
 
-// All that an error says, of Drizzle and of the server.
+// The messages of an error, from Drizzle and from the server.
 const said = (error) => [error.message, error.hint, error.cause?.message, error.cause?.hint].join('\n');
 
 situation('Drizzle creates a message and reads it back', async () => {
@@ -85,7 +85,7 @@ situation('for("update") of Drizzle holds a message until the end of the transac
 	});
 });
 
-situation('onConflictDoNothing() of Drizzle passes over a message that is there', async () => {
+situation('onConflictDoNothing() of Drizzle skips a message that exists already', async () => {
 	const there = row('there');
 	const fresh = row('fresh');
 	await alice(async (tx) => {
@@ -96,7 +96,7 @@ situation('onConflictDoNothing() of Drizzle passes over a message that is there'
 	});
 });
 
-situation('an upsert of Drizzle fails with a hint that names put_messages(), which does it', async () => {
+situation('an upsert of Drizzle fails with a hint that names put_messages(), and put_messages() does it', async () => {
 	const there = row('old');
 	await alice((tx) => tx.insert(messages).values(there));
 	await assert.rejects(
@@ -123,7 +123,7 @@ situation('Drizzle pages through a chat, by offset and by key', async () => {
 	});
 });
 
-situation('a savepoint of Drizzle that is rolled back takes its message with it, and no more', async () => {
+situation('a savepoint of Drizzle that is rolled back takes back its message and no other', async () => {
 	const kept = row('kept');
 	const lost = row('lost');
 	await alice(async (tx) => {
@@ -137,7 +137,7 @@ situation('a savepoint of Drizzle that is rolled back takes its message with it,
 	});
 });
 
-situation('Drizzle sees the chats of its actor and no others, in each transaction anew', async () => {
+situation('Drizzle sees only the chats of its actor, which each transaction names anew', async () => {
 	const chats = (tx) => tx.selectDistinct({ id: messages.chatId }).from(messages);
 	const seen = await Promise.all([actingAs('alice', chats), actingAs('carol', chats), actingAs('bob', chats)]);
 	assert.deepEqual(seen.flat().map((m) => m.id), [chat, otherChat, chat]);

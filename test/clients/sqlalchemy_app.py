@@ -1,5 +1,5 @@
-"""An application with SQLAlchemy's ORM on the view chatcrypt.messages.  What the environment holds
-is said in django_app.py."""
+"""An application with SQLAlchemy's ORM on the view chatcrypt.messages.  The
+variables of the environment are described in django_app.py."""
 import os
 import uuid
 from contextlib import contextmanager
@@ -128,7 +128,7 @@ def _():
         assert held.body == 'held and changed'
 
 
-@situation('on_conflict_do_nothing() of SQLAlchemy passes over a message that is there')
+@situation('on_conflict_do_nothing() of SQLAlchemy skips a message that exists already')
 def _():
     there = row('there')
     fresh = row('fresh')
@@ -139,7 +139,7 @@ def _():
         assert session.get(Message, fresh['message_id']).body == 'fresh'
 
 
-@situation('an upsert of SQLAlchemy fails with a hint that names put_messages(), which does it')
+@situation('an upsert of SQLAlchemy fails with a hint that names put_messages(), and put_messages() does it')
 def _():
     there = row('old')
     with alice() as session:
@@ -170,7 +170,7 @@ def _():
         assert len(first) == 10 and second == by_key
 
 
-@situation('a savepoint of SQLAlchemy that is rolled back takes its message with it, and no more')
+@situation('a savepoint of SQLAlchemy that is rolled back takes back its message and no other')
 def _():
     kept, lost = row('kept'), row('lost')
     with alice() as session:
@@ -196,7 +196,7 @@ def _():
         assert session.get(Message, there['message_id']).body == 'unique'
 
 
-@situation('SQLAlchemy sees the chats of its actor and no others, in each transaction anew')
+@situation('SQLAlchemy sees only the chats of its actor, which each transaction names anew')
 def _():
     with alice() as session:
         assert set(session.scalars(select(Message.chat_id))) == {CHAT}

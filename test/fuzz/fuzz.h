@@ -1,6 +1,6 @@
 /*
  * fuzz.h
- *		What the fuzz targets share: cutting an input into fields, and demanding.
+ *		Shared by the fuzz targets: cutting an input into fields, and DEMAND.
  *
  * A target reads its input as fixed fields, keys included, and then the bytes to
  * parse.  Every field is copied into memory of exactly its size, so that the
@@ -27,7 +27,7 @@ typedef struct fuzz_input
 	size_t		left;
 } fuzz_input;
 
-/* Bytes on the heap, exactly as many as len says; fuzz_free() them. */
+/* Bytes on the heap, exactly len of them; freed by fuzz_free(). */
 typedef struct fuzz_bytes
 {
 	uint8_t    *data;
@@ -58,7 +58,7 @@ fuzz_alloc(size_t len, int fill)
 	return bytes;
 }
 
-/* Room for the plaintext of so many sealed bytes, filled so that a wipe can be told. */
+/* Room for the plaintext of this many sealed bytes, filled so that a wipe can be seen. */
 static inline fuzz_bytes
 fuzz_room(size_t sealed_len, size_t overhead)
 {
@@ -127,7 +127,7 @@ fuzz_same(fuzz_bytes a, fuzz_bytes b)
 	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
-/* Turns one bit, which `where` chooses, and says in which byte. */
+/* Flips one bit, which `where` chooses, and returns the index of its byte. */
 static inline size_t
 fuzz_flip(fuzz_bytes bytes, uint64_t where)
 {
@@ -137,7 +137,7 @@ fuzz_flip(fuzz_bytes bytes, uint64_t where)
 	return at;
 }
 
-/* One context for the whole run; it is never freed, so it stays reachable. */
+/* One context for the whole run; it is never freed, so that it stays reachable. */
 static inline cc_aead *
 fuzz_aead(void)
 {

@@ -5,7 +5,7 @@
 #include "core/base64.h"
 #include "fuzz.h"
 
-/* What decodes is the one text of its bytes: encoded again it is the same. */
+/* A text that decodes is the only text of its bytes: encoding them gives it again. */
 static void
 decode_and_back(fuzz_bytes text)
 {

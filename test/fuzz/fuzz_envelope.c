@@ -57,7 +57,7 @@ open_envelope(const fields *f, fuzz_bytes envelope, fuzz_bytes *plaintext)
 	opened = cc_envelope_open(fuzz_aead(), &f->keys, f->version, f->message_id, f->aad.data,
 							  f->aad.len, envelope.data, envelope.len, plaintext->data);
 
-	/* Nothing opens that inspect refuses, and what opens is what inspect said. */
+	/* Nothing opens that inspect refuses, and an envelope that opens is as inspect said. */
 	if (opened == CC_OK)
 		DEMAND(inspected == CC_OK && info.suite == CC_SUITE_MESSAGE &&
 			   info.dek_version == f->version && info.plaintext_len == plaintext->len);
@@ -68,7 +68,7 @@ open_envelope(const fields *f, fuzz_bytes envelope, fuzz_bytes *plaintext)
 	return opened;
 }
 
-/* What opens is exactly what sealing with its salt makes: there is one envelope for each input. */
+/* Sealing again with the salt of an envelope gives that envelope: there is one for each input. */
 static void
 open_as_it_stands(const fields *f)
 {

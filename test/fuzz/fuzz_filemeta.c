@@ -1,6 +1,6 @@
 /*
  * fuzz_filemeta.c
- *		What is known of a file: whatever can be read is written again as it was.
+ *		The metadata of a file: whatever can be read is written again unchanged.
  */
 #include "core/filemeta.h"
 #include "fuzz.h"

@@ -16,7 +16,7 @@ digit(char c)
 	return found == NULL ? -1 : (int) ((found - digits) % 16);
 }
 
-/* What decodes has as many digits as it needs, only digits, and their values. */
+/* A text that decodes has as many digits as it needs, only digits, and their values. */
 static void
 decode(fuzz_bytes text, size_t room)
 {

@@ -7,7 +7,7 @@
 #include "core/id.h"
 #include "fuzz.h"
 
-/* The three things that make an id one of a bigint's, read off its bytes. */
+/* The three properties of the id of a bigint, read off its bytes. */
 static bool
 looks_like_bigint(const uint8_t id[CC_ID_LEN])
 {

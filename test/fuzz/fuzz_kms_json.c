@@ -8,7 +8,7 @@
 #include "fuzz.h"
 #include "kms/json.h"
 
-/* Written anew, a string says the same. */
+/* A string that is written anew reads the same. */
 static void
 write_and_read(const char *text, size_t len)
 {
@@ -56,7 +56,7 @@ walk(cc_json value, const fuzz_bytes *whole)
 
 	DEMAND(value.len > 0 && value.at >= whole->data &&
 		   value.at + value.len <= whole->data + whole->len);
-	/* a slice is a text of its own */
+	/* a slice is a text by itself */
 	DEMAND(cc_json_parse(value.at, value.len, &inner) == CC_OK && inner.len == value.len);
 	if (cc_json_type_of(value) == CC_JSON_STRING)
 		read_string(value);
@@ -80,7 +80,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_bytes	text = fuzz_rest(&input);
 	cc_json		root;
 
-	/* the walk parses each slice again: long texts only cost time */
+	/* the walk parses each slice again: long texts would only take time */
 	if (text.len <= 4096 && cc_json_parse(text.data, text.len, &root) == CC_OK)
 		walk(root, &text);
 	fuzz_free(text);

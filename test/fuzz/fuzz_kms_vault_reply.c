@@ -45,7 +45,7 @@ new_session(void)
 	return session;
 }
 
-/* Asks for whatever is due, and gives it this answer. */
+/* Makes whatever request is due, and gives it this reply. */
 static cc_kms_outcome
 exchange(cc_kms_session *session, const cc_http_reply *reply, int64_t now_ms)
 {
@@ -61,7 +61,7 @@ exchange(cc_kms_session *session, const cc_http_reply *reply, int64_t now_ms)
 	return outcome;
 }
 
-/* A login, and then a renewal, with one and the same answer. */
+/* A login, and then a renewal, with the same reply. */
 static void
 answer_session(const cc_http_reply *reply)
 {
@@ -73,7 +73,7 @@ answer_session(const cc_http_reply *reply)
 	{
 		DEMAND(cc_kms_vault.session_state(session, 0) == CC_SESSION_READY);
 		DEMAND(cc_kms_vault.session_lease_ms(session, 0) >= -1);
-		/* the token that it took is one that a header can carry */
+		/* the token that it accepted is one that a header can carry */
 		DEMAND(cc_kms_vault.key_request(session, URI, &request, error) == CC_KMS_OK);
 		DEMAND(request.nheaders == 3 && strpbrk(request.headers[1], "\r\n") == NULL);
 		cc_http_request_clear(&request);

@@ -89,7 +89,7 @@ open_chunk(const cc_part *part, uint32_t n, fuzz_bytes sealed, fuzz_bytes plaint
 	return status;
 }
 
-/* How many chunks do not open.  Random access goes backwards here, so that no order is assumed. */
+/* How many chunks do not open.  They are opened backwards, so that no order is assumed. */
 static uint32_t
 open_chunks(const cc_part *part, fuzz_bytes sealed, fuzz_bytes plaintext)
 {

@@ -24,7 +24,7 @@ advance(model *m, size_t capacity, size_t len)
 	return !m->failed;
 }
 
-/* A step is for one byte, for a u32, or for as many bytes as its own two say. */
+/* A step is for one byte, for a u32, or for as many bytes as its two bytes of length say. */
 static size_t
 step_len(fuzz_input *steps, uint8_t step)
 {

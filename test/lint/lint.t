@@ -35,8 +35,8 @@ sub refuses
 	my ($file, $text, $why) = @_;
 	my ($status, $said) = lint_of($file, $text);
 	subtest "refuses $why" => sub {
-		is($status, 1, 'fails');
-		like($said, qr/^\Q$file\E:\d+: /, 'names file and line');
+		is($status, 1, 'the lint fails');
+		like($said, qr/^\Q$file\E:\d+: /, 'the complaint names file and line');
 	};
 	return $said;
 }
@@ -154,9 +154,9 @@ refuses('src/pg/messages/functions.c', "#if PG_VERSION_NUM >= 160000\n#endif\n",
 
 my $said = refuses('src/core/bad.c', "/* one\n * two */\nint a;\n#include \\\n\"postgres.h\"\n",
 	'the right line');
-like($said, qr/^src\/core\/bad\.c:4: /, 'counts lines through comments and folds');
+like($said, qr/^src\/core\/bad\.c:4: /, 'the lint counts lines through comments and continued lines');
 
-# What belongs, and words that only look like offences.
+# Code that is allowed, and words that only look like offenses.
 accepts('src/core/good.c',
 	"#include \"core/bytes.h\"\n#include <string.h>\n#include <sys/mman.h>\n#include <openssl/hmac.h>\n"
 	  . "#include <sodium.h>\n", 'what core may include');

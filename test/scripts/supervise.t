@@ -51,7 +51,7 @@ sub is_gone
 
 my ($status, $said) = supervised(60, 'echo out; echo err >&2; exit 7');
 is($status, 7, 'the exit status of the command is passed on');
-is($said, "out\nerr\n", 'so is its output, of both kinds');
+is($said, "out\nerr\n", 'the output of the command is passed on, of both kinds');
 
 ($status) = supervised(60, 'kill -9 $$');
 is($status, 137, 'a command that a signal ended has 128 and its number as status');
@@ -67,14 +67,14 @@ ok(is_gone(pid_in("$dir/stopped")), 'a process that is stopped and ignores SIGTE
 
 my $started = time;
 ($status, $said) = supervised(1, "echo begun; echo \$\$ >$dir/silent; sleep 600");
-is($status, 124, 'a command that writes nothing for so long is ended');
-like($said, qr/^begun\n# nothing was written for 1 s: ended$/m, 'and the output says so');
-ok(is_gone(pid_in("$dir/silent")), 'nothing is left of it');
+is($status, 124, 'a command that writes nothing for too long is ended');
+like($said, qr/^begun\n# nothing was written for 1 s: ended$/m, 'the output says that a silent command was ended');
+ok(is_gone(pid_in("$dir/silent")), 'nothing is left of a silent command');
 
 ($status) = supervised(2, 'for i in 1 2 3 4 5 6; do echo $i; sleep 0.5; done');
 is($status, 0, 'a command that goes on writing may take longer');
 
-# The parent is killed: nothing is left that could hold a lock or a port.
+# After the parent is killed, nothing is left that could hold a lock or a port.
 my $parent = fork // die "fork: $!";
 if ($parent == 0)
 {
@@ -87,7 +87,7 @@ kill 'KILL', $parent;
 waitpid $parent, 0;
 ok(is_gone($orphan), 'a command ends when the process that called supervise is killed');
 
-# As scripts/test takes it, and closes it for what it runs.
+# The lock, as scripts/test takes it and closes it for the commands that it runs.
 ($status, $said) = do
 {
 	my $script = "exec 9>$dir/lock; flock -n 9 || exit 1; "
@@ -95,6 +95,6 @@ ok(is_gone($orphan), 'a command ends when the process that called supervise is k
 	my $text = qx(bash -c "$script");
 	($? >> 8, $text);
 };
-is($said, "held\n", 'the lock of the caller is held, and not by the command');
+is($said, "held\n", 'the lock of the caller is held, but not by the command');
 
 done_testing();

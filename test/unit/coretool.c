@@ -76,7 +76,7 @@ get_text(request *req, const char *key)
 	return "";
 }
 
-/* Never NULL; freed with the request. */
+/* The result is never NULL; it is freed with the request. */
 static uint8_t *
 get_bytes(request *req, const char *key, size_t *len)
 {
@@ -111,7 +111,7 @@ get_bytes(request *req, const char *key, size_t *len)
 	return (uint8_t *) "";
 }
 
-/* Exactly len bytes; zeroes where they are not. */
+/* Exactly len bytes; zeroes where the request does not have them. */
 static void
 get_exact(request *req, const char *key, uint8_t *out, size_t len)
 {
@@ -172,7 +172,7 @@ reply_bytes(const char *key, const uint8_t *bytes, size_t len)
 	free(hex);
 }
 
-/* Replies where all went well; frees bytes. */
+/* Sends the reply if no error occurred; frees bytes. */
 static cc_status
 finish(cc_status status, const char *key, uint8_t *bytes, size_t len)
 {
@@ -182,7 +182,7 @@ finish(cc_status status, const char *key, uint8_t *bytes, size_t len)
 	return status;
 }
 
-/* The keys of a request's dek, chat and version. */
+/* The keys of the dek, chat and version of a request. */
 static cc_status
 get_keys(request *req, cc_message_keys *keys)
 {
@@ -326,7 +326,7 @@ run_blind(request *req)
 	return status;
 }
 
-/* file holds the id's bytes. */
+/* file holds the bytes of the id. */
 static cc_part_id
 get_part_id(request *req, uint8_t file[CC_ID_LEN])
 {

@@ -1,9 +1,9 @@
 /*
  * harness.h
- *		Just enough of a test harness: prints TAP, counts, and gives an exit status.
+ *		A small test harness: prints TAP, counts, and returns an exit status.
  *
- * A test is a function; CHECK inside it notes the first failure and goes on to
- * the next test.  For sweeps over thousands of inputs, one test is one sweep.
+ * A test is a function; the first CHECK that fails ends it, and the next test
+ * runs.  A sweep over thousands of inputs is one test.
  */
 #ifndef CC_UNIT_HARNESS_H
 #define CC_UNIT_HARNESS_H
@@ -21,7 +21,7 @@ static int	unit_tests;
 static int	unit_failures;
 static char unit_problem[512];
 
-/* Notes a failed condition and leaves the test (a void function). */
+/* Records a failed condition and returns from the test (a void function). */
 #define CHECK(condition) \
 	do { \
 		if (!(condition)) \
@@ -32,7 +32,7 @@ static char unit_problem[512];
 		} \
 	} while (0)
 
-/* The same, with a number that tells which round of a sweep it was. */
+/* The same, with the number of the round of a sweep. */
 #define CHECK_AT(condition, number) \
 	do { \
 		if (!(condition)) \
@@ -69,7 +69,7 @@ unit_done(void)
 	return unit_failures == 0 ? 0 : 1;
 }
 
-/* Exactly sized heap memory, so that ASAN and valgrind see one byte too far. */
+/* Heap memory of exactly this size, so that ASAN and valgrind see an access one byte past it. */
 static inline uint8_t *
 unit_alloc(size_t len)
 {
@@ -115,7 +115,7 @@ unit_hex(const char *text, size_t *len)
 	return bytes;
 }
 
-/* The same into an array of the caller's. */
+/* The same, into an array of the caller. */
 static inline void
 unit_hex_into(const char *text, uint8_t *out, size_t out_len)
 {

@@ -31,7 +31,7 @@ write_file(const char *path, const char *text)
 	}
 }
 
-/* A file of a name that nothing else has; main() unlinks it. */
+/* Makes a file with a new name; main() unlinks it. */
 static inline void
 make_file(char *template, const char *text)
 {
@@ -46,7 +46,7 @@ make_file(char *template, const char *text)
 /* What the sessions are opened with. */
 static cc_kms_value values[VAULT_SETTINGS];
 
-/* Values as the server begins with, an address, and the login with a token; the caller may change them. */
+/* The default values, an address, and the login with a token; the caller may change them. */
 static inline cc_kms_config
 token_config(void)
 {
@@ -62,7 +62,7 @@ token_config(void)
 	return (cc_kms_config) {.values = values, .data_directory = ""};
 }
 
-/* A reply whose body is of exactly its length; end_reply() frees it. */
+/* A reply whose body has exactly its length; end_reply() frees it. */
 static inline cc_http_reply
 reply_of(long status, const char *body)
 {
@@ -120,7 +120,7 @@ answer(cc_kms_session *session, long status, const char *body, int64_t now_ms,
 	return outcome;
 }
 
-/* Asks, and answers at once. */
+/* Makes the request, and answers it at once. */
 static inline cc_kms_outcome
 exchange(cc_kms_session *session, long status, const char *body, int64_t now_ms)
 {

@@ -53,14 +53,14 @@ typedef struct needle
 static needle needles[NEEDLES_MAX];
 static int	nneedles;
 
-/* The operation's arguments.  Secrets here exist while it runs. */
+/* The arguments of the operation.  The secrets in it exist only while it runs. */
 static uint8_t dek[CC_DEK_LEN];
 static uint8_t master[32];
 static cc_message_keys keys;
 static uint8_t opened[PART_LEN];
 static cc_aead *aead;
 
-/* Not secret. */
+/* This part is not secret. */
 static const uint8_t chat_id[CC_ID_LEN] = "the chat's id...";
 static const uint8_t message_id[CC_ID_LEN] = "a message's id..";
 static const uint8_t salt[CC_CHUNK_SALT_LEN] = "as salty as it could be.";
@@ -124,7 +124,7 @@ add_pieces(const char *name, const uint8_t *bytes, size_t len)
 	}
 }
 
-/* As it is, and with the bytes of its words swapped, which is how a hash holds its block. */
+/* The bytes, and the same with the bytes of each word swapped, as a hash holds its block. */
 static void
 add_both_ways(const char *name, const uint8_t *bytes, size_t len)
 {
@@ -465,7 +465,7 @@ run_on_own_stack(void)
 	operation();
 }
 
-/* Runs it, lets its owner clean up, and counts what is left. */
+/* Runs the operation, lets its owner clean up, and counts what is left. */
 static int
 residue_of(void (*op) (void), bool forget)
 {
@@ -541,7 +541,7 @@ open_long(void)
 						  sizeof(long_envelope), opened) == CC_OK);
 }
 
-/* at: which byte is damaged. */
+/* at: the offset of the damaged byte. */
 static void
 open_damaged(const uint8_t *envelope, size_t len, size_t at)
 {
@@ -586,7 +586,7 @@ attachment(bool sealing)
 	cc_wipe(key, sizeof(key));
 }
 
-/* at: which byte of the header is damaged; none where it is past the end. */
+/* at: the offset of the damaged byte of the header; none if it is past the end. */
 static void
 open_part_header(size_t at, cc_status expected)
 {
@@ -685,7 +685,7 @@ blind(void)
 	cc_wipe(&search_key, sizeof(search_key));
 }
 
-/* What the search must catch: a key left on the stack, and one in a freed block. */
+/* The search must find a key left on the stack, and one in a freed block. */
 static void
 leak_on_stack(void)
 {
@@ -747,7 +747,7 @@ search_finds_a_context_not_forgotten(void)
 	CHECK(found > 0);
 }
 
-/* The last one: what it leaves stays. */
+/* This must be the last test, because what it leaves stays. */
 static void
 search_finds_a_key_in_a_freed_block(void)
 {

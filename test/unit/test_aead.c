@@ -1,7 +1,7 @@
 /*
  * test_aead.c
- *		AES-256-GCM: NIST's answers, both back ends against each other, and every
- *		way to tamper.
+ *		AES-256-GCM: the answers of NIST, both back ends against each other, and
+ *		every way to tamper.
  */
 #include "harness.h"
 
@@ -160,7 +160,7 @@ back_ends_agree(void)
 	cc_aead_free(automatic);
 }
 
-/* Everything that one bit can be changed in. */
+/* Everything in which one bit can be changed. */
 typedef struct pieces
 {
 	uint8_t		key[CC_AEAD_KEY_LEN];
@@ -266,7 +266,7 @@ lengths_over_the_libraries_are_refused(void)
 	cc_aead    *ctx = cc_aead_new(CC_AEAD_AUTO);
 	uint8_t		bytes[CC_AEAD_KEY_LEN] = {0};
 
-	/* The lengths lie, and nothing may be read or written: out cannot be wiped either. */
+	/* The lengths are wrong, and nothing may be read or written: out cannot be wiped either. */
 	CHECK(cc_aead_seal(ctx, bytes, bytes, NULL, 0, bytes, SIZE_MAX, bytes, bytes)
 		  == CC_ERR_TOO_LARGE);
 	CHECK(cc_aead_seal(ctx, bytes, bytes, bytes, SIZE_MAX, bytes, 1, bytes, bytes)

@@ -243,7 +243,7 @@ lengths_over_the_limit(void)
 	CHECK(cc_part_sealed_len((size_t) CC_PART_MAX + 1, &len) == CC_ERR_TOO_LARGE);
 	CHECK(cc_part_sealed_len(SIZE_MAX, &len) == CC_ERR_TOO_LARGE);
 
-	/* The length lies: nothing may be read. */
+	/* The length is wrong: nothing may be read. */
 	CHECK(cc_part_seal(aead, key, VERSION, &first_part, out, SIZE_MAX, out) == CC_ERR_TOO_LARGE);
 	CHECK(cc_part_seal(aead, key, 0, &first_part, out, 0, out) == CC_ERR_VERSION);
 }
@@ -341,7 +341,7 @@ every_length_of_a_small_part_cut(void)
 	discard(&p);
 }
 
-/* Cut after a whole chunk, after a whole chunk and a tag's worth, and in between. */
+/* Cut after a whole chunk, after a whole chunk and the length of a tag, and in between. */
 static void
 large_parts_cut(void)
 {

@@ -16,7 +16,7 @@ static const struct
 	{"\xfb\xff\xbf", "+/+/"}
 };
 
-/* Whether text decodes to just these bytes, in just their room. */
+/* Whether text decodes to exactly these bytes, in a buffer of exactly their length. */
 static bool
 decodes_to(const char *text, size_t text_len, const void *bytes, size_t len)
 {

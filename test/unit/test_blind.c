@@ -53,7 +53,7 @@ bits_keep_the_first_and_clear_the_rest(void)
 	uint8_t		whole[CC_BLIND_LEN];
 	uint8_t		cut[CC_BLIND_LEN];
 
-	/* A token most of whose bits are set, or a mask that clears too little would not show. */
+	/* A token with most of its bits set, or a mask that clears too little, would not be noticed. */
 	CHECK(cc_blind_token(&key, CC_BLIND_WORD, "hello", 5, 64, whole) == CC_OK);
 	for (int bits = 1; bits <= 64; bits++)
 	{

@@ -21,7 +21,7 @@ static const uint8_t chat_id[CC_ID_LEN] = "the chat's id...";
 static const uint8_t message_id[CC_ID_LEN] = "a message's id..";
 static uint8_t sealed[TEXT_LEN + CC_ENVELOPE_OVERHEAD];
 
-/* Opens a copy of exactly len bytes: does that give this status and, if it fails, zeroes? */
+/* Opens a copy of exactly len bytes: does this give the status and, if it fails, zeroes? */
 static bool
 opens_as(cc_status expected, const uint8_t *envelope, size_t len)
 {
@@ -121,7 +121,7 @@ bytes_removed_from_or_put_in_the_middle(void)
 	}
 }
 
-/* Envelopes of 0 to 48 bytes, of which every kind there is: nothing is read past their end. */
+/* Inputs of 0 to 48 bytes, with every first byte: nothing is read past their end. */
 static void
 too_short_for_any_envelope(void)
 {
@@ -131,7 +131,7 @@ too_short_for_any_envelope(void)
 			uint8_t		bytes[CC_ENVELOPE_OVERHEAD] = {(uint8_t) suite, 0, 0, 0, VERSION};
 			cc_status	expected = CC_ERR_TRUNCATED;
 
-			/* Another format is named as such, however long it is. */
+			/* Another format is reported as such, however long it is. */
 			if (len > 0 && suite != CC_SUITE_MESSAGE)
 				expected = CC_ERR_SUITE;
 			CHECK_AT(opens_as(expected, bytes, len), len);
@@ -268,7 +268,7 @@ seals_and_opens(size_t len, size_t aad_len)
 	return good;
 }
 
-/* Says which key and message it was, of an envelope that is damaged behind its commitment too. */
+/* Reports key and message also for an envelope that is damaged behind its commitment. */
 static void
 the_commitment_tells_by_itself(void)
 {

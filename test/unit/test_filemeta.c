@@ -1,7 +1,7 @@
 /*
  * test_filemeta.c
- *		What is known of a file beside its contents: layout, limits, numbers that do not
- *		go together, and bytes that are cut, changed or too many.
+ *		The metadata of a file: layout, limits, numbers that do not go together, and
+ *		bytes that are cut, changed or too many.
  */
 #include "harness.h"
 
@@ -16,7 +16,7 @@ static const cc_filemeta whole = {
 static const char layout[] = "01" "01" "00000400" "00000003" "0000000000000807" "0005" "612e747874"
 	"000a" "746578742f706c61696e";
 
-/* What these come back as. */
+/* What the encoded metadata decodes to. */
 static cc_status
 write_and_read(const cc_filemeta *meta, cc_filemeta *again)
 {
@@ -137,7 +137,7 @@ numbers_go_together(void)
 	}
 }
 
-/* Reads from memory that holds nothing else. */
+/* Decodes from memory of exactly len bytes. */
 static cc_status
 read_copy(const uint8_t *bytes, size_t len)
 {

@@ -13,7 +13,7 @@
 
 #include "core/kdf.h"
 
-/* The linker puts these around OpenSSL's: see UNIT_LDFLAGS_test_kdf. */
+/* The linker puts these around the functions of OpenSSL: see UNIT_LDFLAGS_test_kdf. */
 extern void __real_SHA256_Transform(void *ctx, const unsigned char *block);
 extern void __wrap_SHA256_Transform(void *ctx, const unsigned char *block);
 

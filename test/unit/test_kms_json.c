@@ -31,7 +31,7 @@ accepts(const char *text)
 	return accepts_bytes(text, strlen(text));
 }
 
-/* Does the string value of this text come out as expected? */
+/* Is the string value of this text the expected one? */
 static bool
 reads_as(const char *text, const char *expected)
 {
@@ -82,7 +82,7 @@ bad_texts(void)
 	CHECK(!accepts_bytes("\"a\0b\"", 5));
 }
 
-/* Cut anywhere, a text is refused and never read past its end. */
+/* A text that is cut at any place is refused and never read past its end. */
 static void
 every_prefix_is_refused(void)
 {
@@ -130,7 +130,7 @@ strings_are_unescaped(void)
 	CHECK(!reads_as("\"a\\u0000b\"", "a"));
 }
 
-/* A string that does not fit leaves nothing of itself behind. */
+/* A string that does not fit leaves nothing of itself in the buffer. */
 static void
 string_capacity(void)
 {
@@ -194,7 +194,7 @@ members(void)
 	CHECK(!has_member("\"a\"", "a"));
 }
 
-/* Two readers could take either of two members: so neither is taken. */
+/* Two readers could take either of two members of one name: so neither is accepted. */
 static void
 double_members_are_none(void)
 {

@@ -20,7 +20,7 @@
 #define KEY_1 "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #define KEY_2 "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
 
-/* Who the server runs as: the file system's owner of our files, unless a test says another. */
+/* The user that the server runs as: the owner of our files, unless a test names another. */
 static uid_t pretended_uid;
 static bool pretending;
 
@@ -34,7 +34,7 @@ static char base[] = "/tmp/cc_kms_local_XXXXXX";
 static char keys[128];
 static char data[128];
 
-/* A path below the base; good until the fourth call after it. */
+/* A path below the base; valid until the fourth call after this one. */
 static const char *
 in(const char *dir, const char *name)
 {
@@ -70,7 +70,7 @@ make_dir(const char *path, mode_t mode)
 	}
 }
 
-/* Empties a folder of files. */
+/* Deletes all files of a folder. */
 static void
 empty(const char *path)
 {
@@ -99,7 +99,7 @@ entries(const char *path)
 	return count - 2;
 }
 
-/* A good folder with version 1 of the key main, and nothing else. */
+/* A good folder with version 1 of the key main, and no other file. */
 static void
 reset(void)
 {
@@ -150,7 +150,7 @@ new_item(void)
 static bool
 says(const cc_kms_item *item, const char *words)
 {
-	/* whatever happens, no part of a key is in the text */
+	/* in no case is a part of a key in the text */
 	return strstr(item->error, words) != NULL && strstr(item->error, "0011") == NULL &&
 		strstr(item->error, "ffee") == NULL;
 }
@@ -212,7 +212,7 @@ generate(void)
 	CHECK(memcmp(item.dek, dek, sizeof(dek)) == 0);
 }
 
-/* Each item of a batch stands for itself. */
+/* Each item of a batch has an outcome of its own. */
 static void
 batch_with_bad_items(void)
 {
@@ -261,7 +261,7 @@ every_flipped_byte_is_rejected(void)
 
 		bad.wrapped[i] ^= 1;
 		outcome = run(CC_KMS_UNWRAP, &bad);
-		/* bytes 1 to 4 are the version: that file is missing, or it is version 0 */
+		/* bytes 1 to 4 are the version: its file is missing, or it is version 0 */
 		if (i >= 1 && i <= 3)
 			CHECK_AT(outcome == CC_KMS_NO_KEY, i);
 		else
@@ -315,14 +315,14 @@ versions(void)
 	CHECK(run(CC_KMS_UNWRAP, &first) == CC_KMS_OK && memcmp(first.dek, dek, sizeof(dek)) == 0);
 	CHECK(run(CC_KMS_UNWRAP, &old) == CC_KMS_NO_KEY && says(&old, "key file \"main.key\""));
 
-	/* what cannot be re-wrapped stays as it was */
+	/* an item that cannot be re-wrapped stays unchanged */
 	second = old;
 	CHECK(run(CC_KMS_REWRAP, &old) == CC_KMS_NO_KEY);
 	CHECK(memcmp(old.wrapped, second.wrapped, sizeof(old.wrapped)) == 0 &&
 		  old.wrapped_len == second.wrapped_len);
 }
 
-/* 0 where it does not work. */
+/* Returns 0 if it fails. */
 static uint64_t
 wrapped_by(cc_kms_op op, cc_kms_item *item)
 {
@@ -340,7 +340,7 @@ wrapped_by(cc_kms_op op, cc_kms_item *item)
 	return item->outcome == CC_KMS_OK ? batch.wrapped_by : 0;
 }
 
-/* Another file, or another version, is another number; the same file is the same. */
+/* Another file or another version has another number; the same file has the same. */
 static void
 what_wrapped_is_told_apart(void)
 {
@@ -360,7 +360,7 @@ what_wrapped_is_told_apart(void)
 	CHECK(third != 0 && third != second);
 }
 
-/* A newest file that will not do is an error, not a reason to wrap under an old one. */
+/* A newest file that is refused is an error, not a reason to wrap under an older one. */
 static void
 bad_newest_version(void)
 {
@@ -429,7 +429,7 @@ key_modes(void)
 	{
 		bool		good = mode == 0600 || mode == 0400;
 
-		/* one that we cannot read is refused by the system, unless we are root */
+		/* the system refuses a file that we cannot read, unless we are root */
 		if ((mode & 0400) == 0)
 			continue;
 		CHECK_AT(chmod(in(keys, "main.key"), mode) == 0, mode);
@@ -535,7 +535,7 @@ folder_places(void)
 	CHECK(run_in(base, CC_KMS_WRAP, "local:main", &item) == CC_KMS_CONFIG);
 	CHECK(says(&item, "data directory is inside it"));
 
-	/* a name that only begins like the data directory's is another place */
+	/* a name that only begins like that of the data directory is another place */
 	make_dir(in(base, "data2"), 0700);
 	put(in(base, "data2/main.key"), KEY_1, 0600);
 	CHECK(run_in(in(base, "data2"), CC_KMS_WRAP, "local:main", &item) == CC_KMS_OK);
@@ -578,7 +578,7 @@ credential_files(void)
 	CHECK(read_as(in(keys, "none"), CC_SECRETFILE_CREDENTIAL) == CC_ERR_NO_KEY);
 	CHECK(read_as(keys, CC_SECRETFILE_CREDENTIAL) == CC_ERR_FILE);
 
-	/* a file of root's, read by somebody else */
+	/* a file of root, read by another user */
 	pretended_uid = 12345;
 	pretending = true;
 	CHECK(read_as("/etc/passwd", CC_SECRETFILE_CREDENTIAL) == CC_ERR_FILE);
@@ -669,7 +669,7 @@ request_headers(void)
 	free(value);
 }
 
-/* 01, the version, and as many bytes as a wrapping has. */
+/* The byte 01, the version, and as many bytes as a wrapped DEK has. */
 static void
 wrapped_versions(void)
 {

@@ -1,7 +1,7 @@
 /*
  * test_kms_login.c
  *		Settings, logins and leases of the provider `vault`, with a clock and a
- *		server of the test's own.
+ *		server that the test provides.
  */
 #include "kms_server.h"
 
@@ -274,7 +274,7 @@ cert_login(void)
 	cc_kms_vault.close(session);
 }
 
-/* A token as long as they come still fits; one longer is refused, not cut. */
+/* The longest token that occurs still fits; a longer one is refused, not cut. */
 static void
 credential_lengths(void)
 {
@@ -364,7 +364,7 @@ no_answer(void)
 	cc_kms_vault.close(session);
 }
 
-/* A reply that nobody asked for changes nothing. */
+/* A reply to no request changes nothing. */
 static void
 unasked_reply(void)
 {
@@ -411,7 +411,7 @@ renewal(void)
 	CHECK(has_header(&request, "X-Vault-Token: hvs.a"));
 	CHECK(has_body(&request, "{}"));
 	cc_http_request_clear(&request);
-	/* the answer takes 10 s: the lease counts from the question */
+	/* the answer takes 10 s: the lease counts from the request */
 	CHECK(answer(session, 200, AUTH("hvs.a", "3600", "true"), now + 10000, error) == CC_KMS_OK);
 	CHECK(state(session, now + 10000) == CC_SESSION_READY);
 	CHECK(cc_kms_vault.session_lease_ms(session, now) == HOUR_MS);
@@ -435,7 +435,7 @@ next_is(cc_kms_session *session, int64_t now_ms, const char *path)
 	return same;
 }
 
-/* What cannot be renewed any more is followed by a login, while the old token serves. */
+/* A token that cannot be renewed any more is followed by a login, while it is still used. */
 static void
 end_of_renewals(void)
 {
@@ -448,7 +448,7 @@ end_of_renewals(void)
 	CHECK(next_is(session, now, "auth/approle/login"));
 	CHECK(answer(session, 200, AUTH("hvs.b", "3600", "true"), now, error) == CC_KMS_OK);
 
-	/* a renewal that gives much less than before: the maximum is near */
+	/* a renewal that gives a much shorter lease than before: the maximum is near */
 	CHECK(next_is(session, now, "auth/token/renew-self"));
 	CHECK(answer(session, 200, AUTH("hvs.b", "600", "true"), now, error) == CC_KMS_OK);
 	CHECK(state(session, now) == CC_SESSION_READY);
@@ -488,7 +488,7 @@ renewal_while_the_server_is_down(void)
 	cc_kms_vault.close(session);
 }
 
-/* A new token in the file is taken in the background; one that is no good is not. */
+/* A new token in the file is taken in the background; a bad one is not. */
 static void
 changed_token_file(void)
 {
@@ -515,7 +515,7 @@ changed_token_file(void)
 	CHECK(request.login == 2);
 	cc_http_request_clear(&request);
 
-	/* gone: what was read of it serves on, and then its lack is told */
+	/* the file is gone: the token that was read is still used, and then the error is reported */
 	CHECK(unlink(token_file) == 0);
 	CHECK(state(session, 30000) == CC_SESSION_READY);
 	CHECK(state(session, 80000) == CC_SESSION_EXCHANGE);
@@ -554,7 +554,7 @@ dropped_session(void)
 	CHECK(answer(session, 200, AUTH("hvs.b", "3600", "true"), 0, error) == CC_KMS_OK);
 	CHECK(state(session, 0) == CC_SESSION_READY);
 
-	/* dropped while a renewal is under way: its answer must not give a lease to nothing */
+	/* dropped while a renewal is under way: its reply must not give a lease to a dropped session */
 	CHECK(next_is(session, 10, "auth/token/renew-self"));
 	cc_kms_vault.session_drop(session);
 	CHECK(answer(session, 200, AUTH("hvs.b", "3600", "true"), 10, error) == CC_KMS_OK);

@@ -1,7 +1,7 @@
 /*
  * test_kms_vault.c
  *		Key checks and batches of the provider `vault`, on replies as OpenBao 2 and
- *		Vault 1 send them, and on replies as nobody should send them.
+ *		Vault 1 send them, and on replies that no server should send.
  */
 #include "kms_server.h"
 
@@ -12,7 +12,7 @@
 #define X32		"eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHg="
 #define ZERO32	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
-/* what a wrapped DEK looks like: 60 bytes in base64 */
+/* the text of a wrapped DEK: 60 bytes in base64 */
 #define CT(version) \
 	"vault:v" version ":YG/xTXXHTPocDJUyll0y3yCtw85wnLntVxG1y9BaLl18uJeN+rLeXRDOapqq/9FZgzR5o9I0ieyd/qp4"
 
@@ -163,7 +163,7 @@ underived_keys_where_allowed(void)
 	session = logged_in_with(&config);
 	CHECK(key_answer(session, 200, KEY("aes256-gcm96", "false", "false", "false"), &facts) == CC_KMS_OK);
 	CHECK(facts.known && !facts.derived);
-	/* what leaves the server is refused still */
+	/* a key that can leave the server is still refused */
 	CHECK(key_answer(session, 200, KEY("aes256-gcm96", "false", "true", "false"), &facts) == CC_KMS_CONFIG);
 	cc_kms_vault.close(session);
 }
@@ -270,7 +270,7 @@ request_limits(void)
 	cc_kms_batch batch = new_batch(CC_KMS_UNWRAP, MANY);
 	cc_http_request request;
 
-	/* the longest wrappings there can be */
+	/* the longest wrapped keys that are allowed */
 	for (int i = 0; i < MANY; i++)
 	{
 		memset(items[i].wrapped, 'A', CC_KMS_WRAPPED_MAX);
@@ -310,7 +310,7 @@ unwrap(void)
 	cc_kms_vault.close(session);
 }
 
-/* The 400 of a batch is about some of its items; each says for itself. */
+/* The status 400 of a batch is about some of its items; each item has an error of its own. */
 static void
 items_with_errors(void)
 {
@@ -346,7 +346,7 @@ items_with_errors(void)
 	cc_kms_vault.close(session);
 }
 
-/* Nothing but exactly one DEK is taken for a DEK. */
+/* Only a plaintext of exactly one DEK is accepted as a DEK. */
 static void
 wrong_plaintexts(void)
 {
@@ -412,7 +412,7 @@ wrong_counts(void)
 	cc_kms_vault.close(session);
 }
 
-/* A wrapping that is none never reaches the server, and does not spoil the others. */
+/* A malformed wrapped key is never sent to the server, and does not affect the others. */
 static void
 wrappings_that_are_none(void)
 {
@@ -467,7 +467,7 @@ wrap(void)
 	cc_kms_vault.close(session);
 }
 
-/* An item that was not re-wrapped keeps the bytes it has. */
+/* An item that was not re-wrapped keeps its bytes. */
 static void
 rewrap(void)
 {
@@ -503,7 +503,7 @@ generate_one(void)
 	cc_kms_vault.close(session);
 }
 
-/* Many are made here; what goes out is what comes back wrapped, and none is like another. */
+/* Many DEKs are made here; each comes back wrapped as it went out, and no two are alike. */
 static void
 generate_many(void)
 {
@@ -522,7 +522,7 @@ generate_many(void)
 	CHECK(items[0].outcome == CC_KMS_OK && memcmp(items[0].dek, made, sizeof(made)) == 0);
 	CHECK(items[1].outcome == CC_KMS_REJECTED && unit_all_zero(items[1].dek, CC_DEK_LEN));
 
-	/* where the whole call fails, no DEK that nobody wrapped stays */
+	/* if the whole call fails, no DEK that was not wrapped remains */
 	CHECK(cc_kms_vault.batch_request(session, &batch, &request, error) == CC_KMS_OK);
 	cc_http_request_clear(&request);
 	CHECK(batch_answer(session, &batch, 500, "") == CC_KMS_TRANSIENT);
@@ -595,7 +595,7 @@ statuses(void)
 	cc_kms_vault.close(session);
 }
 
-/* What a server says ends up in logs and on terminals. */
+/* Texts of a server end up in logs and on terminals. */
 static void
 server_texts_are_scrubbed(void)
 {
@@ -620,7 +620,7 @@ server_texts_are_scrubbed(void)
 	CHECK(batch_answer(session, &batch, 500, body) == CC_KMS_TRANSIENT);
 	CHECK(strstr(error, "cannot be read") != NULL);
 
-	/* an item's text is cut as well */
+	/* the text of an item is cut as well */
 	CHECK(batch_answer(session, &batch, 400, RESULTS("{\"error\":\"a\\nb\\u001b\"},{\"error\":\"x\"}")) == CC_KMS_OK);
 	CHECK(strcmp(items[0].error, "a b?") == 0);
 	cc_kms_vault.close(session);
@@ -640,7 +640,7 @@ no_answer(void)
 	cc_kms_vault.close(session);
 }
 
-/* Logs in again at a time, with the clock seen by the session. */
+/* Logs in again at a time, which the clock of the session shows. */
 static cc_kms_outcome
 log_in_again(cc_kms_session *session, int64_t now_ms)
 {
@@ -649,7 +649,7 @@ log_in_again(cc_kms_session *session, int64_t now_ms)
 	return exchange(session, 200, "{\"data\":{\"ttl\":0,\"renewable\":false}}", now_ms);
 }
 
-/* Refused once: log in again.  Refused again by the fresh login: that is the answer. */
+/* Refused once: log in again.  Refused again with the fresh login: the refusal is the answer. */
 static void
 refused_token(void)
 {
@@ -673,7 +673,7 @@ refused_token(void)
 	cc_kms_vault.close(session);
 }
 
-/* Late answers to an old token say nothing of the new one. */
+/* Late replies to an old token say nothing about the new one. */
 static void
 refusals_of_an_old_login(void)
 {
@@ -684,10 +684,10 @@ refusals_of_an_old_login(void)
 
 	reply.login = 1;
 	CHECK(cc_kms_vault.batch_reply(session, &batch, &reply, error) == CC_KMS_LOGIN_AGAIN);
-	/* another of the same login, before the new one */
+	/* another reply for the same login, before the new one */
 	CHECK(cc_kms_vault.batch_reply(session, &batch, &reply, error) == CC_KMS_LOGIN_AGAIN);
 	CHECK(log_in_again(session, 100) == CC_KMS_OK);
-	/* and after it: the new token stays */
+	/* and one after it: the new token stays */
 	CHECK(cc_kms_vault.batch_reply(session, &batch, &reply, error) == CC_KMS_LOGIN_AGAIN);
 	CHECK(cc_kms_vault.key_reply(session, URI, &reply, false, &facts, error) == CC_KMS_LOGIN_AGAIN);
 	CHECK(cc_kms_vault.session_state(session, 100) == CC_SESSION_READY);
@@ -698,7 +698,7 @@ refusals_of_an_old_login(void)
 	cc_kms_vault.close(session);
 }
 
-/* A key that is in use is looked at again: a refusal says nothing of the login. */
+/* A key in use is looked at again: a refusal says nothing about the login. */
 static void
 a_look_that_is_denied(void)
 {

@@ -40,7 +40,7 @@ it_opens(void)
 	CHECK(cc_localwrap_version(wrapped, sizeof(wrapped), &version) == CC_OK && version == VERSION);
 }
 
-/* The format put together from its pieces. */
+/* The format, assembled from its parts. */
 static void
 it_is_what_the_format_says(void)
 {

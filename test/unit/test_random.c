@@ -1,7 +1,7 @@
 /*
  * test_random.c
- *		The buffer of random bytes: no byte given twice, not across fork either, and
- *		nothing left behind of what was handed out or forgotten.
+ *		The buffer of random bytes: no byte is given twice, not across fork either,
+ *		and nothing is left behind of bytes that were handed out or forgotten.
  */
 #include "harness.h"
 
@@ -91,7 +91,7 @@ every_length(void)
 	}
 }
 
-/* Bits are ones about half of the time: not a test of quality, but of plumbing. */
+/* About half of the bits are ones: this tests the plumbing, not the quality. */
 static void
 bytes_are_not_constant(void)
 {
@@ -107,7 +107,7 @@ bytes_are_not_constant(void)
 	CHECK(ones > 512000 * 49 / 100 && ones < 512000 * 51 / 100);
 }
 
-/* Children that fork with a full buffer, and from each other, never give what another gave. */
+/* Children that fork with a full buffer, and from each other, never return the same bytes. */
 static void
 no_process_repeats_another(void)
 {
@@ -120,7 +120,7 @@ no_process_repeats_another(void)
 
 	CHECK(shared != MAP_FAILED);
 
-	/* So that much of it is left when the children start. */
+	/* Most of the buffer must be left when the children start. */
 	for (int i = 0; i < 300; i++)
 		CHECK(cc_random_bytes(warm, sizeof(warm)) == CC_OK);
 	for (int child = 0; child < CHILDREN; child++)
@@ -217,7 +217,7 @@ what_was_handed_out_is_not_kept(void)
 		CHECK(cc_random_bytes(drawn, sizeof(drawn)) == CC_OK);
 		was_there = holds(before, len, drawn);
 
-		/* Else this would look in the wrong place, but for draws that refilled. */
+		/* Unless a draw refilled the buffer, a miss here would mean a search in the wrong place. */
 		if (round > 100 && round < 110)
 			CHECK_AT(was_there, round);
 		CHECK_AT(!holds(buffer, len, drawn), round);

@@ -1,7 +1,7 @@
 /*
  * test_retrypolicy.c
- *		When the KMS is asked again: back-off, holds, refusals and the breaker, on a clock of
- *		the test's.
+ *		When the KMS is asked again: back-off, holds, refusals and the breaker, on a
+ *		clock that the test sets.
  */
 #include "harness.h"
 
@@ -74,7 +74,7 @@ probes_are_never_further_apart_than_the_cap(void)
 		CHECK_AT(now - last >= CC_BREAKER_FIRST_MS, now);
 		last = now;
 		probes++;
-		/* it hangs for as long as a probe may */
+		/* the probe hangs for as long as it may */
 		(void) cc_breaker_failure(&breaker, true, now + CC_BREAKER_LONGEST_MS);
 	}
 	CHECK(breaker.interval_ms == CC_BREAKER_LONGEST_MS);
@@ -91,7 +91,7 @@ real_work_closes_it_for_good(void)
 	CHECK(breaker.state == CC_BREAKER_CLOSED);
 }
 
-/* A KMS whose probes are answered and whose work fails gets one call an interval, and longer ones. */
+/* A KMS that answers probes but fails real calls gets one call in each of growing intervals. */
 static void
 on_trial_one_failure_opens_it_for_longer(void)
 {
@@ -269,7 +269,7 @@ remembers_for_its_time_and_no_longer(void)
 	CHECK(cc_refusals_get(&key, T0 + CC_REFUSAL_MS) == NULL);
 }
 
-/* Whatever differs in what the KMS is told, the refusal of the one says nothing of the other. */
+/* If the requests differ in anything, the refusal of one says nothing about the other. */
 static void
 others_are_asked(void)
 {
@@ -342,7 +342,7 @@ a_long_error_is_cut(void)
 	CHECK(strlen(cc_refusals_get(&key, T0)->error) == CC_KMS_ERROR_MAX - 1);
 }
 
-/* More than the table holds: the newest is always there, and clearing forgets all. */
+/* More refusals than the table holds: the newest is always there, and clearing forgets all. */
 static void
 many_push_out_the_old(void)
 {

@@ -1,6 +1,6 @@
 /*
  * test_secretbox.c
- *		Conversation messages: NaCl's own answer, and everything that must not open.
+ *		Conversation messages: the answer of NaCl, and everything that must not open.
  */
 #include "harness.h"
 
@@ -168,7 +168,7 @@ other_keys(void)
 	}
 }
 
-/* From its parts, apart and in place, it is the same message again. */
+/* Assembled from its parts, apart and in place, it is the same message again. */
 static void
 assembled_of_its_parts(void)
 {

@@ -1,6 +1,6 @@
 /*
  * test_wipingmemory.c
- *		The allocator that libcurl is given: every block is zeroes when it reaches
+ *		The allocator that is given to libcurl: every block is zeroes when it reaches
  *		free(), which this program sees through the linker's --wrap.
  */
 #include "harness.h"

@@ -1,5 +1,6 @@
-// An application with pgx on the view chatcrypt.messages.  What the environment holds is said in
-// django_app.py; PREPARE=no has pgx send no prepared statements, as a pooler by transaction wants.
+// An application with pgx on the view chatcrypt.messages.  The variables of the environment are
+// described in django_app.py; with PREPARE=no, pgx sends no prepared statements, as a pooler by
+// transaction needs.
 package main
 
 import (
@@ -138,7 +139,7 @@ var situations = []situation{
 			return expectBody(tx, id, "after")
 		})
 	}},
-	{"ON CONFLICT DO NOTHING from pgx passes over a message that is there", func() error {
+	{"ON CONFLICT DO NOTHING from pgx skips a message that exists already", func() error {
 		return alice(func(tx pgx.Tx) error {
 			id, err := insert(tx, "there")
 			if err != nil {
@@ -180,7 +181,7 @@ var situations = []situation{
 			return expect(same, true, err)
 		})
 	}},
-	{"a savepoint of pgx that is rolled back takes its message with it, and no more", func() error {
+	{"a savepoint of pgx that is rolled back takes back its message and no other", func() error {
 		return alice(func(tx pgx.Tx) error {
 			kept, err := insert(tx, "kept")
 			if err != nil {
