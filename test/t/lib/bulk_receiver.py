@@ -109,7 +109,7 @@ class Index:
         return {verb: {**answer, "status": 200 if existed else 201, "result": "updated" if existed else "created"}}
 
     def bulk(self, body):
-        """The answer, and whether it is to be kept back."""
+        """The reply, and whether it must be withheld."""
         actions = parse_bulk(body)
         self.counts["requests"] += 1
         items = [self.apply(*action) for action in actions]

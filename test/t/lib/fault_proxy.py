@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A TLS proxy between chatcrypt's KMS worker and an OpenBao or Vault, that does harm on request.
+"""A TLS proxy between chatcrypt's KMS worker and an OpenBao or Vault, that injects faults on request.
 
     fault_proxy.py --upstream https://127.0.0.1:8200 --upstream-ca FILE --folder FOLDER
 
@@ -135,7 +135,7 @@ def make_authority(name, path):
 
 
 def make_contexts(folder):
-    """The authorities' certificates into FOLDER; a server context for each name of certificate."""
+    """Writes the certificates of the authorities into FOLDER; returns a server context for each name of certificate."""
     ca, ca_key = make_authority("chatcrypt test authority", os.path.join(folder, "ca.pem"))
     other, other_key = make_authority("another authority", os.path.join(folder, "other-ca.pem"))
 
@@ -195,7 +195,7 @@ class Rule:
         self.left = spec.get("times")
 
     def take(self, path):
-        """Does it apply to this request?  Counts the request if so."""
+        """Does the rule apply to this request?  Counts the request if so."""
         if not self.path.search(path) or self.left == 0:
             return False
         if self.skip > 0:
@@ -265,7 +265,7 @@ def batch_size(body):
 
 
 def reset_socket(sock):
-    """Closing with a linger of nought sends a reset; the TLS layer must not speak first."""
+    """Closes with a linger of zero, which sends a reset; the TLS layer must not speak first."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     except OSError:
@@ -286,7 +286,7 @@ def close_socket(sock, how=socket.SHUT_RDWR):
 
 
 def wait_for_peer(sock):
-    """Until the peer goes away; what it still sends is thrown away."""
+    """Reads until the peer goes away, and throws away what it sends."""
     try:
         while sock.recv(4096):
             pass
@@ -452,13 +452,13 @@ def fault_redirect(handler, spec, body):
 
 
 def results_of(reply):
-    """The items of a Transit answer, one or many."""
+    """The items of a Transit reply, one or many."""
     data = reply.get("data") or {}
     return data["batch_results"] if "batch_results" in data else [data]
 
 
 def altered(label, change):
-    """A fault that passes on and changes the answer's JSON."""
+    """A fault that passes the request on and changes the JSON of the reply."""
     def fault(handler, spec, body):
         status, headers, content = handler.ask_upstream(body)
         reply = json.loads(content)

@@ -27,7 +27,7 @@ import chatcrypt_formats as formats  # noqa: E402
 BLOCK = 64
 
 
-# SHA-256's state after one block, which hashlib does not give out -------------------------------
+# The state of SHA-256 after one block, which hashlib does not show -------------------------------
 
 def primes(count):
     found = []
@@ -40,7 +40,7 @@ def primes(count):
 
 
 def root_bits(number, root):
-    """The first 32 bits behind the point of a square or cube root."""
+    """The first 32 fractional bits of a square or cube root."""
     low, high = 0, number << 40
     while high - low > 1:
         middle = (low + high) // 2

@@ -23,7 +23,7 @@ _SQLSTATE, _DETAIL = ord("C"), ord("D")
 
 
 class Error(Exception):
-    """What the server said; without an SQLSTATE where the connection was lost."""
+    """An error of the server; it has no SQLSTATE where the connection was lost."""
 
     def __init__(self, said, sqlstate=None, detail=None):
         super().__init__(said)
@@ -86,7 +86,7 @@ class Connection:
             _LIBPQ.PQclear(result)
 
     def execute(self, sql, args=()):
-        """As psycopg has it, as far as its types are known here: rows, with %s for arguments in the statement."""
+        """Like psycopg, for the types that are known here: returns rows; arguments are %s in the statement."""
         parts = sql.split("%s")
         numbered = parts[0] + "".join(f"${n}{part}" for n, part in enumerate(parts[1:], 1))
         result = self._run(numbered, args)

@@ -33,11 +33,11 @@ class Thing:
         self.expires = FOREVER  # from when on it may be gone
 
     def write(self, content):
-        """Before the statement is sent.  None deletes."""
+        """To be called before the statement is sent.  None deletes."""
         self.values.append(Value(None if content is None else digest(content), time.monotonic()))
 
     def done(self):
-        """The statement has committed: of what was before nothing is to be seen from now on."""
+        """The statement has committed: no earlier value may be seen from now on."""
         now = time.monotonic()
         for value in self.values[:-1]:
             value.end = min(value.end, now)
@@ -47,12 +47,12 @@ class Thing:
         self.values.pop()
 
     def may_be(self, begin, end):
-        """What a statement that ran between these moments may have seen."""
+        """The values that a statement that ran between these moments may have seen."""
         gone = {None} if self.expires <= end else set()
         return gone | {value.seen for value in list(self.values) if value.begin <= end and value.end >= begin}
 
     def settle(self, seen):
-        """At rest: it is this, and nothing else."""
+        """No statement is running: the value is this one, and no other."""
         self.values = [value for value in self.values if value.seen == seen]
 
 
@@ -93,7 +93,7 @@ class Oracle:
         return [chat for chat in list(self.chats.values()) if chat.is_alive()]
 
     def compare(self, what, thing, content, begin, end):
-        """One thing as a statement between these moments saw it: text or bytes, or ABSENT, or None that does not open."""
+        """One thing as a statement between these moments saw it: text or bytes, ABSENT, or None if it does not open."""
         chat = thing.chat
         if content is None:
             if chat.shred_begin > end:

@@ -58,7 +58,7 @@ class Session(threading.Thread):
         self.own = []
         self.next_round = 0
 
-    # What the server is asked, and what it may answer ---------------------------------
+    # Requests to the server, and the replies that are allowed ---------------------------------
 
     def connect(self):
         while self.connection is None:
@@ -80,7 +80,7 @@ class Session(threading.Thread):
         self.connection = None
 
     def ask(self, sql, *args, file=None, since=None):
-        """What it says of a file that was there, or was about to be made, at the moment since."""
+        """What the server says of a file that existed, or was being made, at the moment since."""
         self.connect()
         try:
             return self.connection.execute(sql, args)
@@ -133,7 +133,7 @@ class Session(threading.Thread):
             self.doing = None
             time.sleep(self.random.uniform(0, 0.04))
 
-    # What it does ---------------------------------------------------------------------
+    # The operations of a session ---------------------------------------------------------------------
 
     def any_chat(self):
         return self.random.choice(self.oracle.alive())
@@ -370,7 +370,7 @@ class Session(threading.Thread):
         self.ask("CALL chatcrypt.apply_retention()")
 
     def maintain(self):
-        """Not more often than somebody would: each round in which anything was done is a line of the log."""
+        """No more often than an administrator would: each round in which anything was done is a line of the log."""
         if time.monotonic() >= self.next_round:
             self.next_round = time.monotonic() + BETWEEN_ROUNDS
             self.ask("CALL chatcrypt.run_maintenance()")
@@ -466,7 +466,7 @@ class Soak:
             return {"counts": dict(self.oracle.counts), "problems": list(self.oracle.problems)}
 
     def do_check(self):
-        """Nobody writes, and no fault is left: every message and file is as it should be, and no statement fails."""
+        """No session writes, and no fault is left: every message and file is as expected, and no statement fails."""
         self.checker.drop()
         self.checker.doing = "check"
         messages = files = envelopes = 0
@@ -503,7 +503,7 @@ class Soak:
         return len(rows)
 
     def settle_shred(self, chat):
-        """The session that shredded the chat was ended: the catalog says whether it had done so."""
+        """The session that shredded the chat was ended: the catalog says whether the shred was committed."""
         rows = self.checker.ask("SELECT count(*) FROM chatcrypt.key_event WHERE chat_id = %s AND event = 'shred'", chat.name)
         if rows[0][0]:
             chat.shred_end = time.monotonic()
@@ -511,7 +511,7 @@ class Soak:
             chat.shred_begin = FOREVER
 
     def do_vanish(self):
-        """Uploads whose file goes in the middle: problems, where the chat is shredded, and where the file alone is deleted."""
+        """Uploads whose file vanishes: problems where the chat is shredded, and where only the file is deleted."""
         def delete(thing):
             self.checker.ask("SELECT chatcrypt.delete_attachment(%s::uuid)", thing.name)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Stands where a Kubernetes API server stands: answers TokenReview, and makes such tokens.
+"""A stand-in for a Kubernetes API server: answers TokenReview, and makes such tokens.
 
     token_review.py --namespace db --account chatdb
 
@@ -21,7 +21,7 @@ def part(value):
 
 
 def make_token(namespace, account):
-    """The claims of a service account.  Nobody but this server checks the signature."""
+    """The claims of a service account.  Only this server checks the signature."""
     claims = {"iss": "kubernetes/serviceaccount",
               "kubernetes.io/serviceaccount/namespace": namespace,
               "kubernetes.io/serviceaccount/secret.name": account + "-token",

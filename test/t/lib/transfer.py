@@ -20,12 +20,12 @@ MIB = 1 << 20
 
 
 def content(part):
-    """As random as it gets, and the same each time."""
+    """Pseudo-random bytes that are the same each time."""
     return hashlib.shake_128(part.to_bytes(4, "big")).digest(MIB)
 
 
 class Peak:
-    """The most memory of a process since the beginning, shared buffers that it touched included."""
+    """The peak memory of a process, including the shared buffers that it touched."""
 
     def __init__(self, pid):
         self.folder = f"/proc/{pid}"
@@ -46,7 +46,7 @@ def begin(connection, chat, file):
 
 
 def warm(connection):
-    """Everything that a session keeps from its first file on."""
+    """Makes the session allocate what it keeps from its first file on."""
     connection.value("SELECT chatcrypt.create_chat(424242)")
     begin(connection, 424242, 424242)
     connection.value("SELECT chatcrypt.put_attachment_part(424242, 0, $1, true)", b"small")
@@ -78,7 +78,7 @@ class Interrupted(Exception):
 
 
 class Cut(io.BytesIO):
-    """A source that fails after so many reads."""
+    """A source that fails after a number of reads."""
 
     def __init__(self, content, reads):
         super().__init__(content)
@@ -92,7 +92,7 @@ class Cut(io.BytesIO):
 
 
 def example(connection, chat, program):
-    """Files whose end is in the middle of a part, at its end, and at once; one of them is interrupted."""
+    """Files that end in the middle of a part, at the end of a part, and at once; one of them is interrupted."""
     names = {}
     with open(program, encoding="utf-8") as source:
         exec(compile(source.read(), program, "exec"), names)  # pylint: disable=exec-used

@@ -1,5 +1,5 @@
-# The proxy of fault_proxy.py between chatcrypt and an OpenBao: counts requests, and does harm
-# on request.  What the faults are and what the counts hold is said at the top of that file.
+# The proxy of fault_proxy.py between chatcrypt and an OpenBao: counts requests, and injects faults
+# on request.  The top of that file describes the faults and the counts.
 #
 #   my $proxy = Chatcrypt::FaultProxy->start($bao);
 #   my $node = Chatcrypt::Test->start('main', bao => $bao, proxy => $proxy);
@@ -10,7 +10,7 @@
 #   $proxy->requests('decrypt')     # requests so far whose path matches
 #   $proxy->items('decrypt')        # and the items in them
 #   $proxy->counts->{concurrent};
-#   $proxy->reset;                  # counts from nought
+#   $proxy->reset;                  # counts from zero
 #
 package Chatcrypt::FaultProxy;
 
@@ -50,7 +50,7 @@ sub port { my ($self) = @_; return $self->{ready}{port}; }
 sub ca_file { my ($self) = @_; return $self->{ready}{ca}; }
 sub other_ca_file { my ($self) = @_; return $self->{ready}{ca} =~ s,ca\.pem$,other-ca.pem,r; }
 
-# Any command of control; dies if the proxy does not take it.
+# Any command of control; dies if the proxy does not accept it.
 sub control
 {
 	my ($self, $method, $command, $argument) = @_;
@@ -63,7 +63,7 @@ sub control
 	return JSON::PP::decode_json($response->{content});
 }
 
-# Numbers must be numbers in JSON: a rule's are made so here.
+# Numbers must be numbers in JSON: those of a rule are made numbers here.
 sub fault
 {
 	my ($self, %rule) = @_;

@@ -1,5 +1,5 @@
-# What tests of the way to a KMS share: chats by the hundred, what a failure says in full, how
-# long things take, and the KMS worker.
+# What tests of the connection to a KMS share: chats by the hundred, the full text of an error, how
+# long calls take, and the KMS worker.
 #
 #   my $seconds = seconds(sub { ... });
 #   like(failure($node, $sql), qr/^58030 could not unwrap .* did not answer/);  # '' for success
@@ -7,9 +7,9 @@
 #   is(ask($node, read_chat(7)), 'body 7');
 #   is(count_read($node, 1 .. 100), 100);
 #   make_cold($node);                  # as all keys are after a restart
-#   set($node, 'chatcrypt.kms_timeout' => '1s', ...);    # and reload, and wait until it holds
+#   set($node, 'chatcrypt.kms_timeout' => '1s', ...);    # and reload, and wait until it has an effect
 #   check($node, $uri)                 # 'ok', or the first step of kms_check() that failed
-#   status($node, 'breaker')           # of chatcrypt.kms_status, key vault:transit/chat
+#   status($node, 'breaker')           # a column of chatcrypt.kms_status for vault:transit/chat
 #
 package Chatcrypt::Kms;
 
@@ -31,7 +31,7 @@ sub seconds
 	return Time::HiRes::time() - $start;
 }
 
-# "SQLSTATE message DETAIL HINT" on one line.
+# The whole error on one line: "SQLSTATE message DETAIL HINT".
 sub failure
 {
 	my ($node, $sql) = @_;
@@ -59,8 +59,8 @@ sub read_chat
 	return "SELECT body FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid($number)";
 }
 
-# How many of these chats say what they should.  Ids first: a function of a column is not pushed
-# into a view with a security barrier, which would then open every message there is.
+# How many of these chats have the expected message.  The ids come first: a function of a column is
+# not pushed into a view with a security barrier, which would then open every message.
 sub count_read
 {
 	my ($node, @chats) = @_;
@@ -78,8 +78,8 @@ sub make_cold
 	return;
 }
 
-# A reload that new sessions and the worker have seen: the postmaster tells its children
-# before it starts another one.
+# Waits for a reload until new sessions and the worker have seen it: the postmaster tells its
+# children before it starts another one.
 sub set
 {
 	my ($node, %settings) = @_;
@@ -116,7 +116,7 @@ sub status
 	return $node->safe_psql('postgres', "SELECT $columns FROM chatcrypt.kms_status WHERE kms_key = '$uri'");
 }
 
-# How long it took until a chat could be read; undef where it never could.
+# The seconds until a chat could be read; undef where it never could.
 sub works_again
 {
 	my ($node, $number, $patience) = @_;

@@ -1,4 +1,4 @@
-# What watches a server where chatcrypt is used, for a test: postgres_exporter with the queries of
+# The monitoring of a server with chatcrypt, for a test: postgres_exporter with the queries of
 # monitoring/, and Prometheus with its rules, both real, on free ports of 127.0.0.1.
 #
 #   my $monitoring = Chatcrypt::Monitoring->start_or_skip($node);   # skips the file where a program is
@@ -6,16 +6,16 @@
 #   $monitoring->metrics                     # scraped now: { 'chatcrypt_kms_usable{kms_key="..."}' => 1, ... }
 #   $monitoring->value('chatcrypt_kms_usable', kms_key => 'vault:transit/chat')
 #   $monitoring->query('sum(chatcrypt_cache_entries)')
-#   $monitoring->alerts                      # what Prometheus has: [ { name, state, labels, annotations }, ... ]
-#   ok($monitoring->fires('ChatcryptKmsDown'));          # within 30 s, or so many as a second argument says
+#   $monitoring->alerts                      # those of Prometheus: [ { name, state, labels, annotations }, ... ]
+#   ok($monitoring->fires('ChatcryptKmsDown'));          # within 30 s, or the seconds of a second argument
 #   ok($monitoring->ends('ChatcryptKmsDown'));
 #   $monitoring->stop;
 #
-#   Chatcrypt::Monitoring->new($node) with start_exporter() does without Prometheus.
+#   Chatcrypt::Monitoring->new($node) with start_exporter() works without Prometheus.
 #
-# Rules and queries are as they are, but for time: "for" is 1 s, a window is 6 s, and nothing is cached for
-# longer than 1 s.  What time they take is for test/monitoring/rules_test.yml.  The exporter logs in as
-# chatcrypt_monitor, which is made here as monitoring/README.md says.
+# Rules and queries are unchanged but for their times: "for" is 1 s, a window is 6 s, and nothing is
+# cached for longer than 1 s.  test/monitoring/rules_test.yml tests the real times.  The exporter
+# logs in as chatcrypt_monitor, which is made here as monitoring/README.md says.
 #
 package Chatcrypt::Monitoring;
 
@@ -61,7 +61,7 @@ sub new
 	return bless { node => $node, folder => PostgreSQL::Test::Utils::tempdir(), http => HTTP::Tiny->new(timeout => 30) }, $class;
 }
 
-# The statements of monitoring/README.md, word for word.
+# The statements of monitoring/README.md, unchanged.
 sub create_role
 {
 	my ($self) = @_;
@@ -70,7 +70,7 @@ sub create_role
 	return;
 }
 
-# databases => [...] has it look into more than one.
+# With databases => [...], the exporter queries more than one.
 sub start_exporter
 {
 	my ($self, %options) = @_;
@@ -112,7 +112,7 @@ YAML
 	return;
 }
 
-# Rules and queries whose time goes faster.
+# Rules and queries with shorter times.
 sub hurried
 {
 	my ($text) = @_;
@@ -137,7 +137,7 @@ sub log_of
 	return slurp_file($self->{log}{$name});
 }
 
-# The body of an answer, or undef.
+# The body of a reply, or undef.
 sub get
 {
 	my ($self, $port, $path) = @_;
@@ -152,7 +152,7 @@ sub metrics
 	return { map { /^([^#].*) (\S+)$/ ? ($1 => $2) : () } split /\n/, $text };
 }
 
-# Of the one series that has this name and these labels; undef where there is none.
+# The value of the one series with this name and these labels; undef where there is none.
 sub value
 {
 	my ($self, $name, %labels) = @_;
@@ -171,7 +171,7 @@ sub api
 	return JSON::PP::decode_json($self->get($self->{prometheus_port}, "api/v1/$path") // return {})->{data} // {};
 }
 
-# What an expression gives now: [ { metric, value }, ... ], or undef where it is none.
+# The current value of an expression: [ { metric, value }, ... ], or undef where it is not valid.
 sub query
 {
 	my ($self, $expression) = @_;
@@ -191,7 +191,7 @@ sub alerts
 	return [ map { { name => $_->{labels}{alertname}, %$_ } } @{ $self->api('alerts')->{alerts} // [] } ];
 }
 
-# Names of the alerts that fire.
+# The names of the alerts that fire.
 sub firing
 {
 	my ($self) = @_;
@@ -199,7 +199,7 @@ sub firing
 	return sort keys %firing;
 }
 
-# Whether it has fired since it was last seen not to, or since Prometheus started.
+# Whether the alert has fired since it was last seen not firing, or since Prometheus started.
 sub fires
 {
 	my ($self, $name, $seconds) = @_;

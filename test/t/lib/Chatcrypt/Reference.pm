@@ -1,10 +1,10 @@
-# docs/reference.md, as the catalog of a database with chatcrypt and the sources have it.
+# Makes docs/reference.md from the catalog of a database with chatcrypt and from the sources.
 #
 #   my $page = Chatcrypt::Reference::page(sub { ... });    # the sub runs SQL and returns what psql -XAtq prints
 #
-# scripts/reference writes the page, and 090_docs.pl compares it with the one that is there.  It is run
-# where sql/ and src/ are below the current folder: files of sql/ tell which topic a function belongs to,
-# and src/ which SQLSTATEs there are.
+# scripts/reference writes the page, and 090_docs.pl compares it with the existing one.  It is run
+# where sql/ and src/ are below the current folder: the files of sql/ tell which topic a function
+# belongs to, and src/ which SQLSTATEs there are.
 #
 package Chatcrypt::Reference;
 
@@ -15,7 +15,7 @@ use Chatcrypt::SqlStates;
 use Encode qw(encode_utf8);
 use JSON::PP qw(decode_json);
 
-# Topics of functions, each with the files of sql/ that it takes, without their number.  A file that is
+# Topics of functions, each with the files of sql/ that belong to it, without their number.  A file
 # in none of them makes a topic of its own name.
 my @topics = (
 	[ 'Chats and encryption' => qw(functions) ],
@@ -85,7 +85,7 @@ SELECT json_agg(json_build_object('name', rolname, 'comment', shobj_description(
 FROM pg_roles WHERE rolname LIKE 'chatcrypt\_%'
 SQL
 
-# Types of the extension are written without their schema, whichever of the two that is.
+# Types of the extension are written without their schema, whichever of its two schemas that is.
 sub rows_of
 {
 	my ($query, $sql) = @_;
@@ -100,7 +100,7 @@ sub type_name
 	return $type =~ s/double precision/float8/gr;
 }
 
-# A default as one writes it: the type of a literal is that of its argument.
+# A default as a user would write it: the type of a literal is that of its argument.
 sub default_of
 {
 	my ($argument) = @_;
@@ -109,7 +109,7 @@ sub default_of
 	return " DEFAULT $default";
 }
 
-# The name of an argument and the blank behind it; some have none.
+# The name of an argument and the space after it; some arguments have no name.
 sub quoted
 {
 	my ($name) = @_;
@@ -117,7 +117,8 @@ sub quoted
 	return ($name =~ /^(?:limit|offset)$/ ? "\"$name\"" : $name) . ' ';
 }
 
-# What is written in a call; a CALL leaves out what a procedure gives back and has a default for.
+# The arguments that are written in a call; a CALL leaves out those that a procedure returns and
+# that have a default.
 sub is_given
 {
 	my ($function, $argument) = @_;

@@ -1,10 +1,10 @@
-# Sessions that stay open, and master keys that are out of reach: for tests of what is
-# remembered, by whom, and for how long.
+# Sessions that stay open, and master keys that are out of reach: for tests of what sessions
+# remember, and for how long.
 #
 #   my $session = session($node);                # or session($node, 'a database')
 #   is(answer($session, 'SELECT 1'), '1');       # rows, or else the first line of the error
 #   is(ask($node, 'SELECT 1'), '1');             # the same in a new connection
-#   start($session, 'LOCK TABLE t');             # and what it will have come to:
+#   start($session, 'LOCK TABLE t');             # and later its result:
 #   is(outcome($session), '');
 #
 package Chatcrypt::Sessions;
@@ -59,7 +59,7 @@ sub ask
 	return first_error($errors) // $rows;
 }
 
-# No master key can be read from now on: whatever works still makes no call to the KMS.
+# No master key can be read from now on: what still works makes no call to the KMS.
 sub hide_keys
 {
 	my ($node) = @_;

@@ -1,11 +1,12 @@
-# Faults at random, all of them from one seed, and what a server is measured by while it has them.
+# Faults at random, all of them from one seed, and the measurements of a server while it has them.
 #
 #   my $soak = Chatcrypt::Soak->new(node => $node, bao => $bao, proxy => $proxy, seed => 1, seconds => 300);
 #   my @plan = $soak->plan(60, restarts => 1);        # steps of 60 seconds, in the order of their times
 #   $soak->take($step)                                # begins or ends a fault; the SQLSTATEs that it may bring
 #
-# Three tracks go on at the same time: one of the key service (sealed, without a right, ...), one of the network
-# before it, one of processes.  In each there is one fault at a time.  A fault ends before the plan does.
+# Three tracks run at the same time: one of the key service (sealed, without a right, ...), one of
+# the network before it, one of processes.  In each track there is one fault at a time.  A fault
+# ends before the plan does.
 #
 package Chatcrypt::Soak;
 
@@ -19,7 +20,7 @@ use PostgreSQL::Test::Utils;
 # SQLSTATEs beside 58030 that sessions may see: docs/kms.md.
 my ($DENIED, $REJECTED, $WRONG_KEY) = qw(28000 55000 XX001);
 
-# One that works for the application and is not the long-lived one.
+# A session that works for the application and is not the long-lived one.
 my $SOME_SESSION = q{(SELECT pid FROM pg_stat_activity WHERE application_name ~ '^soak_(admin|[0-9]+)$' ORDER BY random() LIMIT 1) AS s};
 
 my %service = (
@@ -68,7 +69,7 @@ my %process = (
 	reload => { begin => sub { $_[0]{node}->reload } },
 );
 
-# These end processes whose memory is measured.
+# Faults that end processes whose memory is measured.
 my %restarts = (
 	%process,
 	'worker stopped for long' => { longest => 9, begin => sub { $_[0]->signal_worker('STOP') }, end => sub { $_[0]->signal_worker('CONT', 1) } },
@@ -79,7 +80,7 @@ my %restarts = (
 
 my %fault = (%service, %network, %restarts);
 
-# For some requests in a row, or for a while.
+# A fault of the proxy, for some requests in a row, or for a while.
 sub rule
 {
 	my ($name, $rule, @states) = @_;
@@ -94,8 +95,8 @@ sub new
 	return bless { %self, taken => {} }, $class;
 }
 
-# Steps of all tracks for so many seconds.  The longest reply that the worker reads comes first, so that it has had the
-# memory that this takes.
+# The steps of all tracks for so many seconds.  The longest reply that the worker reads comes first,
+# so that the worker has had the memory that it takes.
 sub plan
 {
 	my ($self, $seconds, %options) = @_;
@@ -134,7 +135,7 @@ sub plan_track
 sub between { my ($low, $high) = @_; return $low + rand($high - $low); }
 sub min_of { my ($one, $other) = @_; return $one < $other ? $one : $other; }
 
-# The SQLSTATEs that the fault may bring: to be allowed before it begins.
+# The SQLSTATEs that the fault may cause: they must be allowed before it begins.
 sub states { my ($self, $step) = @_; return @{ $fault{ $step->{name} }{states} // [] }; }
 
 sub take
@@ -145,7 +146,8 @@ sub take
 	return;
 }
 
-# How many faults so far have ended the server or its KMS worker, which forgets what it told the log.
+# How many faults so far have ended the server or its KMS worker, which then forgets what it has
+# logged.
 sub forgotten
 {
 	my ($self) = @_;
@@ -171,7 +173,7 @@ sub shut_off_old_versions
 	return;
 }
 
-# Any answer of the server, or '' where it is not there at the moment.
+# The answer of the server, or '' where the server does not run at the moment.
 sub ask_if_there
 {
 	my ($self, $sql) = @_;

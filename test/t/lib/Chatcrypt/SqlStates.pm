@@ -59,7 +59,8 @@ sub meanings
 	return %meaning;
 }
 
-# PostgreSQL's names of macros, as PL/pgSQL calls the conditions; not where a macro is compared with.
+# The names of PostgreSQL's macros, as PL/pgSQL calls the conditions; not where a macro is compared
+# with.
 sub raised
 {
 	my %found;
@@ -74,12 +75,13 @@ sub raised
 			$found{$1} = 1 while $line =~ /\bERRCODE = '(\w+)'/g;
 		}
 	} }, 'src', 'sql');
-	# PL/pgSQL has one name for this code alone.
+	# Of this code, PL/pgSQL has only one name.
 	$found{datetime_field_overflow} = 1 if delete $found{datetime_value_out_of_range};
 	return sort keys %found;
 }
 
-# A server of PostgreSQL knows the code of each condition; what it does not know is an undefined object.
+# A server of PostgreSQL knows the code of each condition; a condition that it does not know is an
+# undefined object.
 sub query
 {
 	my $list = join(', ', map { "'$_'" } @_);

@@ -5,7 +5,7 @@
 #   my $node = Chatcrypt::Test->start('main', bao => $bao);       # key vault:..., token of the policy
 #   my $node = Chatcrypt::Test->start('main', bao => $bao, proxy => $proxy);
 #
-# What comes back is a PostgreSQL::Test::Cluster; everything of that can be used.
+# The result is a PostgreSQL::Test::Cluster, and all of its methods can be used.
 #
 #   streaming => 1      as allows_streaming of init()
 #   extension => 0      no CREATE EXTENSION
@@ -24,7 +24,7 @@ our @EXPORT_OK = qw(write_secret keys_of make_key wait_until);
 
 my %keys_of;
 
-# A file that its owner alone can read, as chatcrypt demands of keys and tokens.
+# A file that only its owner can read, as chatcrypt demands of keys and tokens.
 sub write_secret
 {
 	my ($path, $content) = @_;
@@ -57,7 +57,7 @@ sub keys_of
 	return $keys_of{ $node->name };
 }
 
-# For a node whose settings came with a backup of another.
+# For a node whose settings came with the backup of another node.
 sub share_keys
 {
 	my ($class, $node, $other) = @_;
@@ -94,7 +94,7 @@ sub start
 	return $node;
 }
 
-# The settings of a node; for one that was restored from a backup, call it by itself.
+# The settings of a node; to be called directly for a node that was restored from a backup.
 sub configure
 {
 	my ($class, $node, %options) = @_;
