@@ -1,7 +1,7 @@
 /*
  * failurelog.c
  *		The hook on the server's log, and the table of failures that were logged within
- *		the last minute; see failurelog.h.
+ *		the last minute: see failurelog.h.
  */
 #include "postgres.h"
 
@@ -16,9 +16,9 @@
 #include "pg/service/failurelog.h"
 
 #define PLACES			64
-#define REST			PLACES	/* one more, for the failures that find the others taken */
+#define REST			PLACES	/* one more place, shared by failures that find no other */
 
-/* What makes two failures the same. */
+/* Two failures with the same values are logged as one. */
 typedef struct Failure
 {
 	char		kms_key[CC_KMS_URI_MAX];
@@ -29,7 +29,7 @@ typedef struct Place
 {
 	Failure		failure;
 	int64		logged_ms;
-	uint64		more;			/* since then */
+	uint64		more;			/* failures since then that were not logged */
 } Place;
 
 static Place *places;
@@ -71,7 +71,7 @@ is_same(const Failure *one, const Failure *other)
 	return one->sqlstate == other->sqlstate && strcmp(one->kms_key, other->kms_key) == 0;
 }
 
-/* A place is free for another failure when its minute is over and its count is told. */
+/* A place is free for another failure once its minute is over and its count was logged. */
 static Place *
 place_for(const Failure *failure, int64 now_ms)
 {
@@ -87,7 +87,10 @@ place_for(const Failure *failure, int64 now_ms)
 	return place;
 }
 
-/* Is it to be logged?  If so, *more is how many were not since the last one that was. */
+/*
+ * Counts a failure.  Returns true if it is to be logged; *more is then the number of failures
+ * that were not logged since the last one that was.
+ */
 static bool
 note(const Failure *failure, uint64 *more)
 {
@@ -109,7 +112,7 @@ note(const Failure *failure, uint64 *more)
 	return is_due;
 }
 
-/* Take one whose minute is over and whose count is still to be told. */
+/* Copies a place whose minute is over and whose count is not logged yet; false for others. */
 static bool
 take_due(int i, Place *taken)
 {
@@ -163,8 +166,8 @@ is_failure(const ErrorData *error)
 }
 
 /*
- * The leader of a parallel query raises the error of its worker again, which has logged it.
- * No other copy of an error is without the id of its message.
+ * The leader of a parallel query raises an error of its worker again, which the worker has
+ * logged already.  Only such a copy of an error has no message_id.
  */
 static bool
 is_of_parallel_worker(const ErrorData *error)
@@ -179,11 +182,11 @@ count_of(uint64 more)
 }
 
 /*
- * A hook may keep an entry from the log, but not change it: the client is sent the same
- * one afterwards.  So the line is an entry of its own.  It begins as LOG_SERVER_ONLY, which
- * returns and goes to no client, and becomes an ERROR in edit_log(), which is called for it
- * as well.  Interrupts are held off, since ereport() would serve them, in the middle of
- * another report.
+ * The hook may keep an entry out of the log, but must not change it, because the client
+ * receives the same entry afterwards.  So the line is an entry of its own.  It is reported as
+ * LOG_SERVER_ONLY, so that ereport() returns and sends it to no client, and edit_log(), which
+ * is called for it too, turns it into an ERROR.  Interrupts are held off, because ereport()
+ * would process them in the middle of another report.
  */
 static void
 write_line(const ErrorData *error, uint64 more)
@@ -202,7 +205,7 @@ log_in_one_line(const ErrorData *error)
 {
 	uint64		more = 0;
 
-	/* One that was caught and is raised again, after another one, is not counted. */
+	/* An error that was caught and is raised again after a later one is logged uncounted. */
 	if (raised.sqlstate != error->sqlerrcode || note(&raised, &more))
 		write_line(error, more);
 }

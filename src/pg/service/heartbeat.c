@@ -1,6 +1,6 @@
 /*
  * heartbeat.c
- *		The KMS worker's heartbeat; see heartbeat.h.
+ *		The KMS worker's heartbeat: see heartbeat.h.
  */
 #include "postgres.h"
 
@@ -12,13 +12,13 @@
 #include "pg/base/settings.h"
 #include "pg/service/heartbeat.h"
 
-/* How long a silent worker must have stayed silent after its latch was set. */
+/* How long a worker must stay silent after its latch was set before it is said to hang. */
 #define CHANCE_US	1000000
 
 typedef struct Heartbeat
 {
 	pg_atomic_uint64 beat_us;	/* clock.h */
-	pg_atomic_uint64 expected_us;	/* when the worker was woken and had not moved since */
+	pg_atomic_uint64 expected_us;	/* when the worker was first woken after its last beat */
 } Heartbeat;
 
 static Heartbeat *heart;
@@ -67,8 +67,8 @@ chatcrypt_heartbeat_silent_ms(void)
 }
 
 /*
- * The first statement that meets a worker that hangs has waited for chatcrypt.kms_timeout
- * when it fails; with the usual setting, the worker has been silent for longer by then.
+ * The first statement that meets a hanging worker waits for chatcrypt.kms_timeout before it
+ * fails.  With the default setting, the worker has been silent for longer than the limit then.
  */
 bool
 chatcrypt_heartbeat_is_missing(void)

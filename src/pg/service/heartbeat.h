@@ -1,35 +1,35 @@
 /*
  * heartbeat.h
- *		Whether the KMS worker moves.  Its loop stamps shared memory with each turn, and
- *		turns once a second even when there is nothing to do.
+ *		Shows whether the KMS worker hangs.  Each turn of its loop writes the time to
+ *		shared memory, and there is a turn at least once a second, even if idle.
  *
- * A worker that has been silent for a while is taken to hang only after its latch was
- * set and it stayed silent for another second: then a machine that stood still as a
- * whole, and not the worker alone, has had its chance.  A worker that waits for a slow
- * KMS goes on turning, and so never hangs.
+ * A silent worker is considered to hang only if its latch was set and it stayed silent for
+ * another second.  That second gives it time to catch up if the whole machine had stopped,
+ * and not the worker alone.  The loop keeps turning while calls wait for a slow KMS, so a
+ * slow KMS never makes the worker seem to hang.
  *
- * Without locks: two times that are read and written as a whole.
+ * Lock contract: none is needed, because the two times are atomic.
  */
 #ifndef CHATCRYPT_HEARTBEAT_H
 #define CHATCRYPT_HEARTBEAT_H
 
-/* The worker's promise: no longer than this between two turns. */
+/* The longest time between two turns of the worker's loop, in ms. */
 #define CHATCRYPT_BEAT_MS	1000
 
-/* For the views: a worker that has been silent for so long hangs, whether it is asked or not. */
+/* For the views: a worker that is silent for so many ms hangs, even if no session asks it. */
 #define CHATCRYPT_SILENCE_MS	5000
 
 extern void chatcrypt_heartbeat_request(void);
 extern void chatcrypt_heartbeat_startup(void);
 
-/* The worker. */
+/* For the worker. */
 extern void chatcrypt_heartbeat_beat(void);
 
-/* Sessions.  Called before the worker's latch is set. */
+/* For sessions, before they set the worker's latch. */
 extern void chatcrypt_heartbeat_expect(void);
 extern int64 chatcrypt_heartbeat_silent_ms(void);
 
-/* True while it is of no use to ask the worker; false again as soon as it moves. */
+/* True while the worker hangs, so that asking it is useless; false as soon as it moves again. */
 extern bool chatcrypt_heartbeat_is_missing(void);
 
 #endif

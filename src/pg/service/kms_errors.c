@@ -1,15 +1,15 @@
 /*
  * kms_errors.c
- *		What a failed request to the KMS looks like to a person, and to a program:
+ *		Turns failed requests to the KMS into errors: see kms_errors.h.
  *
  *	SQLSTATE	outcome						what a program can do
- *	58030		no answer, timeout, sealed,	try again later; class 58 and not 08, since poolers
+ *	58030		no answer, timeout, sealed,	try again later; class 58 and not 08, because poolers
  *				nonsense, breaker open		and drivers close the connection to PostgreSQL at an 08
  *	28000		denied						nothing: a person must look at the KMS's policy
  *	55000		rejected, not opened		nothing: the KMS has the key and refuses this request
  *	55000		another key is there		nothing: the right key must be brought back
  *	42704		no such key					nothing: a key is missing, or its name is wrong
- *	F0000		settings or files			nothing: the server's settings must be mended
+ *	F0000		settings or files			nothing: the server's settings must be corrected
  *	XX001		the wrong key came back		nothing: the row or the KMS's answer is not genuine
  */
 #include "postgres.h"
@@ -105,7 +105,7 @@ hint_of(const ChatcryptKmsJob *job)
 		case CC_KMS_SPLIT:
 			return errhint("The key was wrapped for another chat or deployment, is damaged, or its version at the key service is no longer allowed: chatcrypt.key_state shows how many keys are below the minimum.");
 		case CC_KMS_NO_KEY:
-			return errhint("Bring the key back at its key service, or make it where nothing was wrapped by it yet: a new one does not open what an old one wrapped. Then run chatcrypt.kms_check('%s').",
+			return errhint("Bring the key back at its key service, or create it if nothing was wrapped with it yet: a new key does not open what an old one wrapped. Then run chatcrypt.kms_check('%s').",
 						   job->kms_key);
 		case CC_KMS_CONFIG:
 			return errhint("Correct the server's chatcrypt settings or files and reload, then run chatcrypt.kms_check('%s').",

@@ -1,6 +1,6 @@
 /*
  * kms_errors.h
- *		What a failed request to the KMS looks like to a person.
+ *		Turns failed requests to the KMS into errors and texts that a person can act on.
  */
 #ifndef CHATCRYPT_KMS_ERRORS_H
 #define CHATCRYPT_KMS_ERRORS_H
@@ -8,15 +8,15 @@
 #include "pg/compat.h"
 #include "pg/service/requests.h"
 
-/* Raises what the job's outcome means, with its own SQLSTATE, detail and hint. */
+/* Raises the error for the job's outcome, with its SQLSTATE, detail and hint. */
 pg_noreturn extern void chatcrypt_kms_raise(cc_kms_op op, const ChatcryptKmsJob *job);
 
-/* The same where it is not about one chat's key, but about the KMS's. */
+/* The same for a failure that concerns the KMS key as a whole, and not one data key. */
 pg_noreturn extern void chatcrypt_kms_raise_key(const ChatcryptKmsJob *job);
 
 /*
- * Why a job to unwrap failed, as a short word and in full.  unavailable is the word for a
- * key service that failed, and not for this key alone.
+ * Why a job to unwrap failed: in a word or two, and in full.  unavailable is the word to
+ * return if the key service as a whole failed, and not this data key alone.
  */
 extern const char *chatcrypt_kms_error_reason(const ChatcryptKmsJob *job, const char *unavailable);
 extern const char *chatcrypt_kms_error_detail(const ChatcryptKmsJob *job);

@@ -1,6 +1,6 @@
 /*
  * kms_stats.c
- *		The rows behind chatcrypt.kms_status; see kms_stats.h.
+ *		The rows behind chatcrypt.kms_status: see kms_stats.h.
  */
 #include "postgres.h"
 

@@ -1,6 +1,7 @@
 /*
  * kmsjob.h
- *		One thing that a session asks of the KMS, and what came of it.
+ *		A job: one operation on one data key that a session requests of the KMS, and its
+ *		result.
  */
 #ifndef CHATCRYPT_KMSJOB_H
 #define CHATCRYPT_KMSJOB_H
@@ -8,12 +9,12 @@
 #include "kms/provider.h"
 #include "pg/base/keytypes.h"
 
-/* The memory that it points to is the caller's. */
+/* The caller owns the memory that a job points to. */
 typedef struct ChatcryptKmsJob
 {
-	ChatcryptKeyId id;			/* the worker checks the kcv of what it unwraps, and caches it under this */
+	ChatcryptKeyId id;			/* an unwrapped key must match id.kcv, and is cached under id */
 	const char *kms_key;
-	uint64		epoch;			/* in, for unwrap: the key cache's before the row was read; 0 for "now" */
+	uint64		epoch;			/* in, for unwrap: of the key cache before reading the row; 0: now */
 	uint8		context[CC_CONTEXT_LEN];
 	const uint8 *wrapped;		/* for unwrap and rewrap */
 	uint16		wrapped_len;
@@ -21,16 +22,16 @@ typedef struct ChatcryptKmsJob
 	uint8	   *wrapped_out;	/* for wrap, generate, rewrap: room for CC_KMS_WRAPPED_MAX bytes */
 	uint16		wrapped_out_len;
 	cc_kms_outcome outcome;
-	bool		fresh;			/* in: ask the KMS, whatever is remembered of earlier failures */
+	bool		fresh;			/* in: ask the KMS, even if an earlier failure is remembered */
 	bool		uncached;		/* in, for unwrap: leave the key cache as it is */
-	bool		check_only;		/* in, for unwrap: the same, and keep the key; only the outcome is wanted */
-	bool		unpinned;		/* in, for unwrap: no row pins this key, so it is neither checked nor cached */
-	bool		wrong_key;		/* the KMS answered with a key whose kcv is another */
-	bool		breaker_open;	/* refused at once, without asking */
-	bool		worker_silent;	/* the same, because the worker does not move */
-	int			held_s;			/* the KMS wants no request, and is asked again after so many seconds */
-	bool		another_key;	/* not from the KMS: see pg/keys/samekey.h */
-	uint64		wrapped_by;		/* out, for what wraps: moves when the key behind the URI may be another one */
+	bool		check_only;		/* in, for unwrap: the same, and do not return the key */
+	bool		unpinned;		/* in, for unwrap: no kcv is known: neither check nor cache it */
+	bool		wrong_key;		/* the KMS returned a key that does not match id.kcv */
+	bool		breaker_open;	/* refused at once, without asking the KMS */
+	bool		worker_silent;	/* the same, because the worker hangs */
+	int			held_s;			/* seconds until the KMS may be asked again; 0 for no hold */
+	bool		another_key;	/* not set by the KMS: see pg/keys/samekey.h */
+	uint64		wrapped_by;		/* out, if it wraps: changes when the URI may name another key */
 	char		error[CC_KMS_ERROR_MAX];
 } ChatcryptKmsJob;
 

@@ -1,12 +1,11 @@
 /*
  * requests.c
- *		A backend's side of a request to the KMS worker: fill slots, sleep, collect.
- *		Not here: what lies in shared memory (slots.c) and the KMS (worker/).
+ *		A session's side of a request to the KMS worker: fill slots, sleep, collect.
+ *		Not here: what is in shared memory (slots.c) and the calls to the KMS (worker/).
  *
- * Many jobs go out in waves of what the provider takes in one call, so that each
- * wave becomes one call; no more than WINDOW slots belong to one backend, so that
- * others find room.  A backend waits for a free slot only while it holds none, and
- * so never waits for itself.
+ * Many jobs are sent in waves of the size that the provider takes in one call, so that
+ * each wave becomes one call.  A session holds at most WINDOW slots, so that others find
+ * room.  It waits for a free slot only while it holds none, and so never waits for itself.
  */
 #include "postgres.h"
 
@@ -27,7 +26,7 @@
 
 #define WINDOW	(CHATCRYPT_SLOTS / 2)
 
-/* The worker answers at the deadline; later than this, there is no worker that does. */
+/* The worker answers at the deadline at the latest; after this much more, it will not answer. */
 #define GRACE_MS 300
 
 typedef struct HeldSlot
@@ -44,7 +43,7 @@ typedef struct Run
 	int			njobs;
 	int			next;			/* the first job without a slot */
 	int			wave;
-	int64		started_us;		/* 0 while nothing was asked */
+	int64		started_us;		/* 0 before the first request */
 	int			nheld;
 	HeldSlot	held[WINDOW];	/* oldest first */
 } Run;
@@ -82,7 +81,7 @@ check_job(cc_kms_op op, const ChatcryptKmsJob *job)
 		(job->wrapped == NULL || job->wrapped_len == 0 || job->wrapped_len > CC_KMS_WRAPPED_MAX))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a wrapped data key of %u bytes is not possible", job->wrapped_len)));
+				 errmsg("a wrapped data key cannot have %u bytes", job->wrapped_len)));
 }
 
 static void
@@ -95,7 +94,7 @@ check_server(void)
 				 errhint("Start the server normally to use encrypted data.")));
 }
 
-/* The trials of kms_check() say nothing of how sessions fare. */
+/* Calls of kms_check() are not counted: they say nothing about the waits of sessions. */
 static void
 note_wait(const Run *run, ChatcryptWaitEnd end)
 {
@@ -103,7 +102,7 @@ note_wait(const Run *run, ChatcryptWaitEnd end)
 		chatcrypt_waits_note(end, chatcrypt_clock_us() - run->started_us);
 }
 
-/* The worst that came of any job. */
+/* How the wait ended: the worst outcome of all jobs. */
 static ChatcryptWaitEnd
 end_of(const Run *run)
 {
@@ -123,7 +122,7 @@ end_of(const Run *run)
 	return end;
 }
 
-/* Also for FATAL, and so as a callback. */
+/* A callback, so that it runs at a FATAL too. */
 static void
 abandon(int code, Datum arg)
 {
@@ -158,7 +157,7 @@ why_no_answer(void)
 	return "no answer within chatcrypt.kms_timeout";
 }
 
-/* A worker that others have found to hang is not waited for, until it moves again. */
+/* Refuses the remaining jobs at once if the worker hangs, instead of waiting for it. */
 static void
 refuse_where_silent(Run *run)
 {
@@ -174,7 +173,7 @@ refuse_where_silent(Run *run)
 	}
 }
 
-/* Waves as large as one call of the provider; less only where fewer jobs are left. */
+/* Sends waves as large as one call of the provider; only the last wave may be smaller. */
 static void
 fill(Run *run)
 {
@@ -229,7 +228,7 @@ wait_for_room(Run *run)
 	ConditionVariableCancelSleep();
 }
 
-/* Sleeps until the oldest slot is done or given up. */
+/* Sleeps until the oldest slot is done, or until it is time to give it up. */
 static void
 wait_for_answer(const HeldSlot *held)
 {
@@ -247,7 +246,7 @@ wait_for_answer(const HeldSlot *held)
 	ConditionVariableCancelSleep();
 }
 
-/* Takes whatever is done, and gives up what is too late. */
+/* Collects the slots that are done, and gives up those that are too late. */
 static void
 collect(Run *run)
 {
@@ -309,7 +308,7 @@ chatcrypt_requests_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs)
 	run = palloc_extended(sizeof(Run), MCXT_ALLOC_NO_OOM);
 	if (run == NULL)
 	{
-		/* keys to be wrapped are in the jobs already */
+		/* The jobs may hold data keys that were to be wrapped. */
 		for (int i = 0; i < njobs; i++)
 			cc_wipe(jobs[i].dek, CC_DEK_LEN);
 		ereport(ERROR,

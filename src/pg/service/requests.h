@@ -1,16 +1,16 @@
 /*
  * requests.h
- *		How a backend asks the KMS worker for something and waits for the answer.
+ *		How a session sends requests to the KMS worker and waits for the answers.
  *
- * A fixed array of slots (slotdirectory.h) carries requests; a backend fills
- * slots, sets the worker's latch and sleeps on each slot's condition variable
+ * A fixed array of slots (slotdirectory.h) carries the requests.  A session fills
+ * slots, sets the worker's latch and sleeps on the condition variable of each slot
  * under a wait event of its own.  Cancel, statement_timeout, termination and an
- * ERROR at any point release the slots (a slot that the worker is working on is
- * abandoned, and freed by the worker).  Requests to unwrap one and the same key
- * share a slot: one flight however many ask.
+ * ERROR at any point release the slots; a slot that the worker is working on is
+ * abandoned, and the worker frees it.  Requests to unwrap the same key share a slot,
+ * and so one flight, however many sessions wait for it.
  *
- * Lock contract: one LWLock guards the slot directory, held for a few memory
- * accesses; nothing is waited for under it.
+ * Lock contract: one LWLock guards the slot directory.  It is held for a few memory
+ * accesses, and nothing waits while holding it.
  */
 #ifndef CHATCRYPT_REQUESTS_H
 #define CHATCRYPT_REQUESTS_H
@@ -18,20 +18,20 @@
 #include "pg/service/kmsjob.h"
 
 /*
- * Runs all jobs, in as many flights as fit, and returns when each has an outcome.
- * Raises only for cancel, termination, or arguments that no KMS could take, and
- * then every job's dek is wiped; what a KMS answers, or that none did in time, is
- * in the jobs.  What CC_KMS_UNWRAP brings is checked against id.kcv, unless the job is
- * unpinned.
+ * Runs all jobs, as many at a time as there are slots for, and returns when each has an
+ * outcome.  The answer of the KMS, or that it did not answer in time, is in the jobs.  Raises
+ * only for cancel, termination, lack of memory, or arguments that no KMS could take; then the
+ * dek of every job is wiped.  A key from CC_KMS_UNWRAP is checked against id.kcv, unless the
+ * job is unpinned.
  */
 extern void chatcrypt_requests_run(cc_kms_op op, ChatcryptKmsJob *jobs, int njobs);
 
-/* Asks for a refresh of a key that is still good, and does not wait. */
+/* Requests a refresh of a cached key that may still be used, and does not wait for it. */
 extern void chatcrypt_requests_refresh(const ChatcryptKmsJob *job);
 
 /*
- * Postmaster start-up.  What carries keys goes into chatcrypt_guarded_shared(), made
- * once and wiped where it exists already (a crash restart), the rest into shared memory.
+ * Postmaster start-up.  The items of slots, which carry keys, are in a guarded mapping, which
+ * is made once and wiped at a crash restart; everything else is in PostgreSQL's shared memory.
  */
 extern void chatcrypt_requests_request(void);
 extern void chatcrypt_requests_startup(void);

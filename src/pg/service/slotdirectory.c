@@ -26,7 +26,7 @@ chatcrypt_slotdirectory_request(void)
 	RequestNamedLWLockTranche("ChatcryptRequests", 1);
 }
 
-/* Runs again after a crash, with the mapping wiped: everything starts from nothing. */
+/* Runs again after a crash; then it wipes the mapping, and all slots are free. */
 void
 chatcrypt_slotdirectory_startup(void)
 {
@@ -69,9 +69,9 @@ chatcrypt_slotdirectory_free(int index)
 }
 
 /*
- * To all sessions that wait for room, not to one of them: that one may need more slots
- * than there are, or none any more, or be canceled, and then the others would sleep on
- * beside a free slot.
+ * Wakes all sessions that wait for room, and not one of them: that one may need more slots
+ * than are free, need none any more, or be canceled, and then the others would sleep on
+ * although a slot is free.
  */
 void
 chatcrypt_slotdirectory_tell_of_room(void)
@@ -79,7 +79,7 @@ chatcrypt_slotdirectory_tell_of_room(void)
 	ConditionVariableBroadcast(&chatcrypt_slots->freed);
 }
 
-/* Under the lock. */
+/* The caller holds the lock. */
 static void
 note_age(ChatcryptWorkerStatus *status, int slot, int64 now_ms)
 {

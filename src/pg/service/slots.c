@@ -1,7 +1,7 @@
 /*
  * slots.c
- *		The backends' side of the request slots: see slots.h.
- *		Not here: the waiting (requests.c).
+ *		The sessions' side of the request slots: see slots.h.
+ *		Not here: the waiting for answers (requests.c).
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@ wake_worker(int procno)
 
 /* ---------- under the lock ---------- */
 
-/* Only plain unwraps are shared: two sessions that wrap or generate want two results. */
+/* Only plain unwraps share a slot: two sessions that wrap or generate need two results. */
 static uint32
 fingerprint_of(cc_kms_op op, const ChatcryptKmsJob *job)
 {
@@ -40,8 +40,8 @@ fingerprint_of(cc_kms_op op, const ChatcryptKmsJob *job)
 }
 
 /*
- * The key's id is not enough: a session that verifies a new wrapping must not be given
- * the answer to an old one.
+ * The key's id alone is not enough: a session that verifies a new wrapping must not get the
+ * answer for an old one.
  */
 static bool
 asks_the_same(int slot, const ChatcryptKmsJob *job)
@@ -56,8 +56,8 @@ asks_the_same(int slot, const ChatcryptKmsJob *job)
 }
 
 /*
- * In flight an item is the worker's, and a re-wrap would replace its wrapping;
- * an unwrap, the only operation that is ever joined, leaves it as it is.
+ * An item in flight belongs to the worker, and a re-wrap replaces its wrapped key.  It may be
+ * read here, because an unwrap, the only operation that is ever joined, leaves it as it is.
  */
 static bool
 wrapped_the_same(int slot, const ChatcryptKmsJob *job)
@@ -147,7 +147,7 @@ enter(cc_kms_op op, const ChatcryptKmsJob *job, int64 deadline_ms, bool refresh)
 	return index;
 }
 
-/* True where the slot became free. */
+/* Returns true if this freed the slot. */
 static bool
 leave(int index)
 {
@@ -187,16 +187,16 @@ copy_answer(int index, ChatcryptKmsJob *job)
 	}
 }
 
-/* ---------- backends ---------- */
+/* ---------- sessions ---------- */
 
-/* Under the lock: may a session that holds so many slots have another? */
+/* May a session that holds so many slots have another?  The caller holds the lock. */
 static bool
 has_room_for(int held)
 {
 	return held == 0 || chatcrypt_slots->used < CHATCRYPT_SLOTS - CHATCRYPT_RESERVED_SLOTS;
 }
 
-/* All in one go, so that the worker sees them as one batch. */
+/* All are entered under one lock, so that the worker sees them as one batch. */
 int
 chatcrypt_slots_enter_all(cc_kms_op op, const ChatcryptKmsJob *jobs, int njobs,
 						  int64 deadline_ms, int held, int *slots)
@@ -220,7 +220,7 @@ chatcrypt_slots_enter_all(cc_kms_op op, const ChatcryptKmsJob *jobs, int njobs,
 	return entered;
 }
 
-/* A refresh that finds no room is not made: the next user of the key asks again. */
+/* A refresh that finds no room is dropped: the next session that uses the key asks again. */
 void
 chatcrypt_slots_enter_refresh(const ChatcryptKmsJob *job, int64 deadline_ms)
 {

@@ -1,6 +1,6 @@
 /*
  * waits.c
- *		The counters behind chatcrypt.kms_waits; see waits.h.
+ *		The counters behind chatcrypt.kms_waits: see waits.h.
  */
 #include "postgres.h"
 
@@ -48,7 +48,7 @@ chatcrypt_waits_note(ChatcryptWaitEnd end, int64 us)
 	pg_atomic_fetch_add_u64(&counters->counts[chatcrypt_histogram_bucket(us)], 1);
 }
 
-/* In the reverse order of writing, so that no bucket has more than there are waits. */
+/* Reads in the reverse order of writing, so that the buckets never exceed the ends. */
 void
 chatcrypt_waits_read(ChatcryptWaits *waits)
 {

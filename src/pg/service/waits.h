@@ -1,8 +1,8 @@
 /*
  * waits.h
- *		What sessions saw of the KMS: how often and how long they waited, and how it
- *		ended.  One wait is one run of requests, however many keys it asks for; what
- *		kms_check() tries out is not counted.  Counters since the server started.
+ *		How sessions waited for the KMS: how often, how long, and how the waits ended.
+ *		One wait is one chatcrypt_requests_run(), however many keys it asks for; those of
+ *		kms_check() are not counted.  The counters start from 0 when the server starts.
  */
 #ifndef CHATCRYPT_WAITS_H
 #define CHATCRYPT_WAITS_H
@@ -13,9 +13,9 @@ typedef enum ChatcryptWaitEnd
 {
 	CHATCRYPT_WAIT_ANSWERED,
 	CHATCRYPT_WAIT_TIMEOUT,		/* no answer in time */
-	CHATCRYPT_WAIT_REFUSED,		/* at once: the KMS was not asked */
+	CHATCRYPT_WAIT_REFUSED,		/* refused at once, without asking the KMS */
 	CHATCRYPT_WAIT_CANCELED,
-	CHATCRYPT_WAIT_FAILED		/* the KMS said no, or could not be used */
+	CHATCRYPT_WAIT_FAILED		/* the KMS refused, or could not be used */
 } ChatcryptWaitEnd;
 
 #define CHATCRYPT_WAIT_ENDS		(CHATCRYPT_WAIT_FAILED + 1)
@@ -23,7 +23,7 @@ typedef enum ChatcryptWaitEnd
 typedef struct ChatcryptWaits
 {
 	uint64		ends[CHATCRYPT_WAIT_ENDS];
-	ChatcryptHistogram histogram;	/* of no more waits than there are ends */
+	ChatcryptHistogram histogram;	/* never counts more waits than ends do */
 } ChatcryptWaits;
 
 extern void chatcrypt_waits_request(void);

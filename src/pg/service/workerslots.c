@@ -1,7 +1,7 @@
 /*
  * workerslots.c
  *		The worker's side of the request slots: see workerslots.h.
- *		Not here: the asking (worker/arrivals.c).
+ *		Not here: what the worker does with a request (worker/arrivals.c).
  */
 #include "postgres.h"
 
@@ -14,8 +14,8 @@
 #include "pg/service/workerslots.h"
 
 /*
- * Under the lock.  What an earlier worker had taken is pending again: every operation may
- * be asked twice.  Slots that nobody waits for are freed.
+ * Makes the slots that an earlier worker had taken pending again, because every operation may
+ * be repeated.  Slots without a waiter are freed.  The caller holds the lock.
  */
 static void
 take_back(void)
@@ -45,10 +45,10 @@ chatcrypt_workerslots_attach(void)
 }
 
 /*
- * What the worker had taken stays its own until its process is gone, which it is when the
- * next one attaches: a thread of it that the watchdog gave up may still write there.  The
- * next worker is there within a second; until then waiters are bounded by their own
- * timeouts.
+ * The slots that the worker had taken stay in flight until its process is gone, which is the
+ * case when the next worker attaches: a thread that the watchdog gave up may still write to
+ * them.  The next worker starts within a second; until then the waiters are bounded by their
+ * own timeouts.
  */
 void
 chatcrypt_workerslots_detach(void)
@@ -130,7 +130,7 @@ chatcrypt_workerslots_finish(int slot, const ChatcryptSlotAnswer *answer)
 		chatcrypt_slotdirectory_free(slot);
 	LWLockRelease(chatcrypt_slots_lock);
 
-	/* By now the slot may be another's: a wake-up too many does no harm. */
+	/* The slot may have a new request by now: an unnecessary wake-up does no harm. */
 	ConditionVariableBroadcast(waited_for ? &chatcrypt_slots->slots[slot].answered :
 							   &chatcrypt_slots->freed);
 }
