@@ -1,9 +1,9 @@
 /*
  * fence.c
- *		Waiting for older transactions: see fence.h.
+ *		Waits for older transactions: see fence.h.
  *
- * Virtual transaction ids, as CREATE INDEX CONCURRENTLY waits for them: a transaction
- * that has written nothing yet has no other.
+ * It waits for virtual transaction ids, as CREATE INDEX CONCURRENTLY does, because a
+ * transaction that has written nothing yet has no other id.
  */
 #include "postgres.h"
 
@@ -30,12 +30,12 @@
 #define FIRST_HOLD		250		/* ms */
 #define LONGEST_HOLD	3600000
 
-/* One session of a database holds a snapshot: two would wait for each other. */
-#define LOCK_CLASS		3		/* advisory locks of applications have 1 and 2 there */
+/* Only one session of a database may hold a snapshot, because two would wait for each other. */
+#define LOCK_CLASS		3		/* advisory locks of applications have 1 or 2 */
 #define LOCK_KEY		0x66656e63	/* "fenc" */
 
 static bool up;
-static VirtualTransactionId *running;	/* in memory of its own */
+static VirtualTransactionId *running;	/* allocated in TopMemoryContext */
 static int	nrunning;
 static int	hold_time;			/* ms that the next hold may take */
 
@@ -58,8 +58,8 @@ remember_running(const VirtualTransactionId *others, int count)
 }
 
 /*
- * All other transactions of this database; or those alone that use a snapshot which
- * begins no later than a transaction.  Lazy vacuums store no envelope.
+ * Notes all other transactions of this database, or only those with a snapshot whose xmin is
+ * not after the given transaction.  Lazy vacuums are left out, because they store no envelope.
  */
 static void
 note_running(TransactionId snapshots_up_to)
@@ -116,7 +116,7 @@ count_running(void)
 	return left;
 }
 
-/* Returns how long to nap the next time. */
+/* Naps, and returns how long to nap the next time. */
 static long
 take_nap(long nap)
 {
@@ -141,12 +141,15 @@ chatcrypt_fence_wait(TimestampTz until)
 		if (GetCurrentTimestamp() >= until)
 			return false;
 		nap = take_nap(nap);
-		chatcrypt_work_commit();	/* nor does this transaction grow old */
+		chatcrypt_work_commit();	/* so that this transaction does not grow old either */
 	}
 	return true;
 }
 
-/* For the rest of the transaction.  Where another session has it, that one is noted as running. */
+/*
+ * Takes the lock for the rest of the transaction.  If another session has it, that session's
+ * transaction is noted as running.
+ */
 static bool
 lock_hold(void)
 {
@@ -163,9 +166,10 @@ lock_hold(void)
 }
 
 /*
- * Nobody is left who ran when the snapshot was taken, nor anybody with an older one.
- * The snapshots of those who began since begin no earlier than ours ends: what ours
- * finds running has ended.  (But for what runs in other databases: then we wait.)
+ * True if all transactions that were running when the snapshot was taken have ended, and none
+ * uses an older snapshot.  A snapshot of a transaction that began since has an xmin no lower
+ * than our xmax, because every transaction that ours sees as running has ended.  (A transaction
+ * in another database may still run and keep such an xmin lower; then we wait.)
  */
 static bool
 nobody_is_left(Snapshot since)

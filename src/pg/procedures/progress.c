@@ -1,6 +1,6 @@
 /*
  * progress.c
- *		What is being done right now: see progress.h.
+ *		The progress of work that is under way: see progress.h.
  */
 #include "postgres.h"
 
@@ -31,11 +31,11 @@
 #define ENTRIES		64			/* work beyond these is not shown */
 #define TASK_LEN	64			/* with the terminator */
 #define NO_ENTRY	(-1)
-#define NOBODY		(-1)		/* no process is waited for */
+#define NOBODY		(-1)		/* waits for no process */
 #define MARK_EVERY	(10 * USECS_PER_SEC)
-#define CLASS_OF_WAIT	0xff000000U	/* of a wait event */
+#define CLASS_OF_WAIT	0xff000000U	/* the class bits of a wait event */
 
-/* How far the work was at a moment. */
+/* How far the work had come at some time. */
 typedef struct Mark
 {
 	TimestampTz at;
@@ -44,7 +44,7 @@ typedef struct Mark
 
 typedef struct Entry
 {
-	int			pid;			/* 0 for one that is free */
+	int			pid;			/* 0 if the entry is free */
 	Oid			database;
 	char		task[TASK_LEN];
 	bool		has_chat;
@@ -53,7 +53,7 @@ typedef struct Entry
 	int64		total;
 	TimestampTz started_at;
 	TimestampTz updated_at;
-	Mark		marks[2];		/* the rate is that since the older one: 10 to 20 s */
+	Mark		marks[2];		/* the rate is measured since the older one, over 10 to 20 s */
 	int			waits_for;		/* a pid, 0 for a prepared transaction, or NOBODY */
 } Entry;
 
@@ -98,7 +98,7 @@ end_at_exit(int code, Datum arg)
 	chatcrypt_progress_end();
 }
 
-/* Not at a commit: work of many steps commits as it goes. */
+/* An abort ends the work.  A commit does not, because procedures commit as they go. */
 static void
 end_at_abort(XactEvent event, void *arg)
 {
@@ -119,7 +119,7 @@ clean_up_once(void)
 	registered = true;
 }
 
-/* Under the lock. */
+/* The caller holds the lock. */
 static int
 free_entry(void)
 {
@@ -129,7 +129,7 @@ free_entry(void)
 	return NO_ENTRY;
 }
 
-/* Under the lock: this process's entry, with its task in it. */
+/* The entry of this process, with the task set.  The caller holds the lock. */
 static Entry *
 claim_entry(const char *task, TimestampTz now)
 {
@@ -198,7 +198,7 @@ chatcrypt_progress_waits_for(int pid)
 
 PG_FUNCTION_INFO_V1(chatcrypt_note_progress);
 
-/* note_progress(task text, chat_id any_id, done bigint, total bigint); without a task it is over. */
+/* note_progress(task text, chat_id any_id, done bigint, total bigint); a NULL task ends it. */
 Datum
 chatcrypt_note_progress(PG_FUNCTION_ARGS)
 {
@@ -209,7 +209,7 @@ chatcrypt_note_progress(PG_FUNCTION_ARGS)
 	{
 		char	   *task = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-		/* Whole characters: what is cut here is shown later. */
+		/* Cut at a whole character, because the task is shown as text later. */
 		task[pg_mbcliplen(task, strlen(task), TASK_LEN - 1)] = '\0';
 		chatcrypt_progress_note(task,
 								PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1)->data,
@@ -219,7 +219,7 @@ chatcrypt_note_progress(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* False for one that is free. */
+/* Copies an entry; false if it is free. */
 static bool
 read_entry(int number, Entry *entry)
 {
@@ -229,7 +229,7 @@ read_entry(int number, Entry *entry)
 	return entry->pid != 0;
 }
 
-/* Items a second, lately; 0 where nothing was done. */
+/* The recent rate in items a second; 0 if nothing was done. */
 static double
 rate_of(const Entry *entry, TimestampTz now)
 {
@@ -238,7 +238,7 @@ rate_of(const Entry *entry, TimestampTz now)
 	return seconds <= 0 ? 0 : (double) (entry->done - entry->marks[0].done) / seconds;
 }
 
-/* At that rate; NULL where nobody can tell. */
+/* The time that is left at that rate; NULL if it cannot be estimated. */
 static Datum
 time_left(const Entry *entry, double rate, bool *isnull)
 {
@@ -253,8 +253,8 @@ time_left(const Entry *entry, double rate, bool *isnull)
 }
 
 /*
- * Which process holds the work up: the one that it said, or one that has the lock for
- * which it waits.  The lock table is not looked at for a process that waits for no lock.
+ * Which process holds the work up: the one that it noted, or one that holds the lock it waits
+ * for.  The lock table is not read for a process that waits for no lock.
  */
 static int
 waited_for(const Entry *entry)
@@ -302,8 +302,8 @@ put_entry(ReturnSetInfo *result, const Entry *entry)
 PG_FUNCTION_INFO_V1(chatcrypt_read_progress);
 
 /*
- * pid, database, task, chat_id, done, total, started_at, updated_at, rate, left,
- * waits_for
+ * read_progress(): pid, database, task, chat_id, done, total, started_at, updated_at, rate,
+ * left, waits_for
  */
 Datum
 chatcrypt_read_progress(PG_FUNCTION_ARGS)

@@ -1,33 +1,33 @@
 /*
  * progress.h
- *		What is being done right now, for the view chatcrypt.progress.
+ *		The progress of work that is under way, for the view chatcrypt.progress.
  *
- * One entry for each process that does something long, in shared memory: nothing is
- * written to a table, so that it costs little and is seen before anything commits.
- * It goes with the end of the work, with its transaction where that fails, and with
- * the process.
+ * Each process that does long work has an entry in shared memory.  Nothing is written to a
+ * table, so that it costs little and is visible before anything commits.  The entry is
+ * removed when the work ends, when its transaction aborts, and when the process exits.
  *
- * Lock contract: one LWLock, held for a copy in or out.
+ * Lock contract: one LWLock, held while an entry is copied in or out.
  */
 #ifndef CHATCRYPT_PROGRESS_H
 #define CHATCRYPT_PROGRESS_H
 
 #include "core/bytes.h"
 
-/* For total: nobody knows yet. */
+/* For total, if it is not known. */
 #define CHATCRYPT_TOTAL_UNKNOWN (-1)
 
 /*
- * Says what this process does, and how far it is.  Another task than the one before
- * starts anew.  chat_id may be NULL.  To be called once a batch, not once a row.
+ * Notes what this process is doing, and how far it has come.  A task of another name than
+ * before starts a new entry.  chat_id may be NULL.  To be called once for each batch, not for
+ * each row.
  */
 extern void chatcrypt_progress_note(const char *task, const uint8 *chat_id, int64 done,
 									int64 total);
 extern void chatcrypt_progress_end(void);
 
 /*
- * Says which process this one waits for by other means than a lock; 0 for a prepared
- * transaction.  Until the next note.
+ * Notes which process this one waits for other than by a lock; 0 for a prepared transaction.
+ * It holds until the next note.
  */
 extern void chatcrypt_progress_waits_for(int pid);
 

@@ -31,8 +31,8 @@ chatcrypt_work_begin(FunctionCallInfo fcinfo, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("%s cannot run inside a transaction block", name),
-				 errdetail("It commits what it has done as it goes."),
-				 errhint("CALL it by itself, or from a procedure that was called so.")));
+				 errdetail("The procedure commits its work as it goes."),
+				 errhint("CALL it outside of a transaction block, directly or from another procedure.")));
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 }
@@ -63,7 +63,7 @@ chatcrypt_work_end(FunctionCallInfo fcinfo, const int64 *counts, int ncounts)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls));
 }
 
-/* Errors that the next step would meet as well, or that ask for an end. */
+/* Is it an error that the next step would meet as well, or one that ends the session's work? */
 static bool
 ends_all(const ErrorData *error)
 {
@@ -103,7 +103,7 @@ collect(const char *words)
 			(errmsg_internal("%s", words)));
 }
 
-/* The client is told all of it, and the log in one line. */
+/* Reports an error: to the client in full, and to the log in one line. */
 static void
 warn_of(const ErrorData *error)
 {
@@ -123,7 +123,7 @@ warn_of(const ErrorData *error)
 	chatcrypt_failurelog_tell_caught(error, words);
 }
 
-/* What a step raised, in the memory of the caller; NULL where it raised nothing. */
+/* Runs a step; returns its error in the caller's memory context, or NULL if it succeeded. */
 static ErrorData *
 error_of(ChatcryptStep step, void *arg)
 {
@@ -195,7 +195,7 @@ put_out(ChatcryptOutages *outages, const char *kms_key)
 	MemoryContextSwitchTo(previous);
 }
 
-/* Jobs with one KMS key that failed for one reason. */
+/* Jobs with the same KMS key that failed for the same reason. */
 typedef struct Failure
 {
 	cc_kms_op	op;
@@ -237,7 +237,7 @@ chatcrypt_work_outage_of(const ChatcryptOutages *outages, const char *kms_key)
 	return NULL;
 }
 
-/* A copy without its key, and without what it points to but for the URI. */
+/* Keeps a copy of the job without its data key; of what the job points to, only the URI is kept. */
 static Failure *
 add_failure(ChatcryptOutages *outages, cc_kms_op op, const ChatcryptKmsJob *job)
 {
