@@ -1,9 +1,9 @@
 /*
  * access.c
- *		Who may do what: see access.h.
+ *		Access checks: see access.h.
  *
- * The client's transport lives in a setting that only this file changes; the actor is
- * actor.c's, and roles are rights.c's.
+ * The client's transport is in a setting that only this file changes.  Not here: the actor
+ * (actor.c) and roles (rights.c).
  */
 #include "postgres.h"
 
@@ -20,7 +20,7 @@
 #define TRANSPORT_SETTING	"chatcrypt.client_transport"
 
 static char *client_transport;
-static bool acts_for_nobody;		/* the process: see chatcrypt_access_act_for_nobody() */
+static bool acts_for_nobody;		/* this process called chatcrypt_access_act_for_nobody() */
 
 static ClientAuthentication_hook_type previous_authentication_hook;
 
@@ -32,7 +32,7 @@ chatcrypt_access_require_for_plaintext(ChatcryptRight right)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 				 errmsg("messages are not encrypted or decrypted over an unencrypted connection"),
-				 errdetail("chatcrypt.require_tls is on, and this client came over TCP without TLS."),
+				 errdetail("chatcrypt.require_tls is on, and this client is connected over TCP without TLS."),
 				 errhint("Connect with sslmode=require or stricter.")));
 	chatcrypt_actor_require();
 }
@@ -125,7 +125,7 @@ chatcrypt_access_install_hooks(void)
 
 PG_FUNCTION_INFO_V1(chatcrypt_may_see);
 
-/* may_see(chat any_id): what the row-level security of messages asks. */
+/* may_see(chat any_id): called by the row-level security of messages. */
 Datum
 chatcrypt_may_see(PG_FUNCTION_ARGS)
 {

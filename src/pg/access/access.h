@@ -1,6 +1,7 @@
 /*
  * access.h
- *		Who may do what: participants, the client's transport, and with rights.h roles.
+ *		Access checks: the participants of chats, the client's transport, and, together
+ *		with rights.h, roles.
  */
 #ifndef CHATCRYPT_ACCESS_H
 #define CHATCRYPT_ACCESS_H
@@ -10,34 +11,35 @@
 #include "pg/access/rights.h"
 
 /*
- * Before plaintext goes to or comes from a client: the right, chatcrypt.require_tls, and an
- * actor where there must be one.
+ * To be called before plaintext goes to or comes from a client.  Checks the right,
+ * chatcrypt.require_tls, and that an actor is set if one is required.
  */
 extern void chatcrypt_access_require_for_plaintext(ChatcryptRight right);
 
 /*
- * Before the key of a conversation goes to a client: for an actor, who must be a
- * participant, the right to read will do.
+ * To be called before the key of a conversation goes to a client.  An actor, who must be a
+ * participant, needs only the right to read.
  */
 extern void chatcrypt_access_require_for_key(const uint8 chat_id[CC_ID_LEN]);
 
 /*
- * Raises where there must be an actor and is none; while one is set, unless the chat's
- * participants hold it.
+ * Raises if an actor is required and none is set, or if the actor is not a participant of the
+ * chat.
  */
 extern void chatcrypt_access_require_participant(const uint8 chat_id[CC_ID_LEN]);
 
-/* The same as a question, for row-level security. */
+/* The same check without an error, for row-level security. */
 extern bool chatcrypt_access_actor_may_see(const uint8 chat_id[CC_ID_LEN]);
 
 /*
- * The same before a data key is used by C code, which may be maintenance: that acts for
- * nobody, whatever chatcrypt.require_actor says.  Functions that SQL calls ask the former
- * too: a round of maintenance also runs code of the owners of registered tables.
+ * The same for C code that is about to use a data key.  Maintenance passes without an actor,
+ * even if chatcrypt.require_actor is on.  SQL functions must also call
+ * chatcrypt_access_require_participant(), because maintenance also runs code of the owners of
+ * registered tables, which may call them.
  */
 extern void chatcrypt_access_require_for_key_use(const uint8 chat_id[CC_ID_LEN]);
 
-/* For a process without a client, once.  Nothing that SQL can call comes here. */
+/* Called once by a process without a client; no SQL function calls it. */
 extern void chatcrypt_access_act_for_nobody(void);
 
 extern void chatcrypt_access_define_settings(void);

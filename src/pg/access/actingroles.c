@@ -1,6 +1,6 @@
 /*
  * actingroles.c
- *		Which roles act for others: see actingroles.h.
+ *		Remembers which roles have called act_as(): see actingroles.h.
  */
 #include "postgres.h"
 
@@ -14,7 +14,7 @@
 
 #include "pg/access/actingroles.h"
 
-#define MOST_ROLES	64			/* more are not noted: a person is told of some, and mends it for all */
+#define MOST_ROLES	64			/* more are not noted: some are enough to show the problem */
 
 typedef struct ActingRole
 {
@@ -49,7 +49,7 @@ chatcrypt_actingroles_startup(void)
 		memset(shared, 0, sizeof(ActingRoles));
 }
 
-/* Under the lock. */
+/* The caller holds the lock. */
 static bool
 is_noted(const ActingRole *one)
 {
@@ -76,7 +76,7 @@ chatcrypt_actingroles_note(void)
 
 PG_FUNCTION_INFO_V1(chatcrypt_read_acting_roles);
 
-/* read_acting_roles(): those of this database. */
+/* read_acting_roles(): the noted roles of this database. */
 Datum
 chatcrypt_read_acting_roles(PG_FUNCTION_ARGS)
 {

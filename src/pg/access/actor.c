@@ -1,16 +1,16 @@
 /*
  * actor.c
- *		On whose behalf a transaction runs: see actor.h.
+ *		The actor, on whose behalf a transaction runs: see actor.h.
  *
- * What must hold after the actor is dropped:
+ * A transaction that has named an actor stays restricted after the name is dropped:
  *
  * - A rollback to before act_as(), by ROLLBACK TO SAVEPOINT or by an EXCEPTION block of
- *	 PL/pgSQL, takes the setting back, and not first_actor.
- * - A COMMIT or ROLLBACK in a procedure begins another transaction in the middle of a
- *	 statement.  That transaction may name anybody, and must name somebody: an_actor_is_due
- *	 lasts until the statement of the client ends.
- * - Parallel workers have neither variable.  They have settings, so the leader keeps
- *	 DUE_SETTING up to date whenever a query runs.  When it starts would be too early: a
+ *	 PL/pgSQL, restores the setting but not first_actor.
+ * - A COMMIT or ROLLBACK in a procedure begins a new transaction in the middle of a
+ *	 statement.  That transaction may name any actor, but must name one: an_actor_is_due
+ *	 lasts until the client's statement ends.
+ * - Parallel workers have neither variable, but they inherit settings, so the leader updates
+ *	 DUE_SETTING whenever a query is run.  The start of the query would be too early: a
  *	 portal may be opened before act_as(), and run after the actor was dropped.
  */
 #include "postgres.h"
@@ -39,7 +39,7 @@
 static char *actor;
 static bool due_for_workers;
 
-static char *first_actor;		/* of this transaction, in its memory; NULL for none */
+static char *first_actor;		/* of this transaction, in its memory context; NULL for none */
 static bool an_actor_is_due;	/* an earlier transaction of this statement had one */
 
 static ExecutorRun_hook_type previous_executor_run;
@@ -80,7 +80,7 @@ chatcrypt_actor_require(void)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("this transaction has no actor"),
 			 is_due() ?
-			 errdetail("The actor that was named is gone by a rollback, or by the end of a transaction in a procedure.") :
+			 errdetail("The actor that was named has been dropped by a rollback, or by the end of a transaction in a procedure.") :
 			 errdetail("chatcrypt.require_actor is on."),
 			 errhint("Call chatcrypt.act_as() first, in the same transaction.")));
 }
@@ -92,7 +92,7 @@ chatcrypt_actor_refuse(const char *function)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("%s goes over the chats of all participants, and this transaction acts for one",
+			 errmsg("%s works on the chats of all participants, but this transaction acts for one",
 					function),
 			 errhint("Call it in a transaction without chatcrypt.act_as(), and in a session without chatcrypt.require_actor.")));
 }
@@ -100,8 +100,8 @@ chatcrypt_actor_refuse(const char *function)
 /* ---------- how long it lasts ---------- */
 
 /*
- * A transaction that ends while a portal is active was ended by a procedure, which goes on
- * in another one.
+ * A transaction that ends while a portal is active was ended by a procedure, which continues
+ * in a new transaction.
  */
 static void
 note_end(XactEvent event, void *arg)
@@ -110,7 +110,7 @@ note_end(XactEvent event, void *arg)
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	an_actor_is_due = ActivePortal != NULL && (first_actor != NULL || an_actor_is_due);
-	first_actor = NULL;			/* its memory goes with the transaction's */
+	first_actor = NULL;			/* freed with the memory context of the transaction */
 }
 
 static void
@@ -125,7 +125,10 @@ remember(const char *name)
 		first_actor = MemoryContextStrdup(TopTransactionContext, name);
 }
 
-/* Before the workers of the query are started.  A query inside a parallel one starts none. */
+/*
+ * Updates DUE_SETTING before the parallel workers of the query are started.  A query inside a
+ * parallel one starts none.
+ */
 static void
 run_query(CHATCRYPT_EXECUTOR_RUN_PARAMETERS)
 {
@@ -140,7 +143,7 @@ note_change(const char *newval, void *extra)
 {
 	(void) newval;
 	(void) extra;
-	chatcrypt_memberships_forget();	/* they were another actor's */
+	chatcrypt_memberships_forget();	/* they were those of another actor */
 }
 
 void
@@ -174,8 +177,8 @@ refuse_name(int code, const char *message, const char *hint)
 }
 
 /*
- * Code of a table's owner runs in the middle of maintenance, where an actor that it names
- * would last until the transaction of somebody else ends.
+ * Code of the owner of a table may run in the middle of maintenance.  An actor that it names
+ * would last until the end of a transaction that belongs to another user.
  */
 static void
 refuse_restricted_operation(void)
@@ -188,7 +191,7 @@ refuse_restricted_operation(void)
 
 PG_FUNCTION_INFO_V1(chatcrypt_act_as);
 
-/* act_as(actor text): until the end of the transaction, or of the savepoint. */
+/* act_as(actor text): names the actor until the end of the transaction or the savepoint. */
 Datum
 chatcrypt_act_as(PG_FUNCTION_ARGS)
 {

@@ -1,12 +1,12 @@
 /*
  * copyguard.c
- *		Keeps message bodies out of the context of what goes wrong during COPY.
+ *		Keeps message bodies out of the context of errors during COPY.
  *
- * Whatever happens while COPY reads a line (a column too few, a duplicate id, a
- * cancel, a shutdown), PostgreSQL adds that line to the context of the error, and
- * so to the server's log.  Of COPY into the view messages, or by mistake into its table,
- * only the line's number is left there.  Errors are caught on their way out; what is
- * reported at once, such as the FATAL of a terminated session, is met by the hook of the log.
+ * If anything goes wrong while COPY reads a line (a missing column, a duplicate id, a
+ * cancel, a shutdown), PostgreSQL adds that line to the context of the error, and so to
+ * the server's log.  For a COPY into the view messages, or by mistake into its table, only
+ * the number of the line is kept there.  Errors are caught and raised again; reports that
+ * cannot be caught, such as the FATAL of a terminated session, are changed by the log hook.
  */
 #include "postgres.h"
 
@@ -37,7 +37,7 @@ copies_into_messages(const Node *utility)
 		 target == get_relname_relid("sealed_message", schema));
 }
 
-/* "COPY messages, line 7: ..." keeps what is before the colon, in whatever language it is. */
+/* Of "COPY messages, line 7: ..." keeps what is before the colon, in any language. */
 static void
 cut_context(ErrorData *error)
 {

@@ -1,6 +1,6 @@
 /*
  * copyguard.h
- *		Keeps message bodies out of the context of what goes wrong during COPY.
+ *		Keeps message bodies out of the context of errors during COPY.
  */
 #ifndef CHATCRYPT_COPYGUARD_H
 #define CHATCRYPT_COPYGUARD_H

@@ -1,16 +1,16 @@
 /*
  * dropguard.c
- *		Refuses to drop the table of data keys while it holds one that is not
- *		destroyed, unless chatcrypt.allow_drop says that the loss is meant.
+ *		Refuses to drop the table of data keys while it holds a key that is not
+ *		destroyed, unless chatcrypt.allow_drop allows the loss.
  *
- * Without their wrapped keys all messages are lost, also those in other tables and
- * other databases.  The hook looks at the table and not at the extension, because
- * an extension is dropped after its members: when its own turn comes, the keys are
- * gone.  Whatever leads there (DROP EXTENSION, DROP SCHEMA ... CASCADE, DROP OWNED)
- * passes here.  DROP DATABASE does not: nobody can look into another database.
- * A server that has not loaded this library has src/guard instead.
+ * Without their wrapped keys all messages are lost, even those in other tables and
+ * other databases.  The hook checks the table and not the extension, because the members
+ * of an extension are dropped before the extension itself: by then the keys would be gone.
+ * Every command that drops the table (DROP EXTENSION, DROP SCHEMA ... CASCADE, DROP OWNED)
+ * comes here.  DROP DATABASE is not refused, because a session cannot read the tables of
+ * another database.  On a server that has not loaded this library, src/guard does the same.
  *
- * The keys of whatever is dropped in the end leave the shared cache when that commits.
+ * The keys of a table or database that is dropped leave the key cache when that commits.
  */
 #include "postgres.h"
 
@@ -50,7 +50,7 @@ is_our_table_of_keys(Oid relation)
 	return OidIsValid(extension) && getExtensionOfObject(RelationRelationId, relation) == extension;
 }
 
-/* Its indexes may have been dropped already, so the whole table is read. */
+/* Reads the whole table, because its indexes may have been dropped already. */
 static bool
 holds_live_key(Oid relation)
 {

@@ -1,6 +1,6 @@
 /*
  * memberships.c
- *		In which chats one participant takes part: see memberships.h.
+ *		Remembers in which chats one participant takes part: see memberships.h.
  */
 #include "postgres.h"
 
@@ -8,7 +8,7 @@
 #include "pg/store/chatmemory.h"
 #include "pg/store/store.h"
 
-static const char *participant; /* whom the look-up that is under way is about */
+static const char *participant; /* the name that the current look-up is about */
 
 static bool
 read_membership(const uint8 *chat_id, void *value)
@@ -19,7 +19,7 @@ read_membership(const uint8 *chat_id, void *value)
 	return lasts;
 }
 
-/* The view chats stands for the table participant: see invalidate.c. */
+/* An invalidation of the view chats stands for the table participant: see invalidate.c. */
 static ChatcryptMemory memberships = {
 	.tables = {"chats", "chat"}, .value_size = sizeof(bool), .read = read_membership
 };

@@ -1,17 +1,18 @@
 /*
  * memberships.h
- *		In which chats one participant takes part, remembered until somebody joins or leaves.
- *		Whose memberships they are is the caller's to know (access.c, actor.c).
+ *		Remembers in which chats one participant takes part, until any participant joins or
+ *		leaves a chat.  Not here: whose memberships they are, which access.c and actor.c
+ *		decide.
  */
 #ifndef CHATCRYPT_MEMBERSHIPS_H
 #define CHATCRYPT_MEMBERSHIPS_H
 
 #include "core/bytes.h"
 
-/* False for a chat that does not exist. */
+/* Does this participant take part in the chat?  False if the chat does not exist. */
 extern bool chatcrypt_memberships_has(const uint8 chat_id[CC_ID_LEN], const char *name);
 
-/* To be called before another name is asked for. */
+/* To be called before chatcrypt_memberships_has() is asked about another name. */
 extern void chatcrypt_memberships_forget(void);
 
 #endif

@@ -3,8 +3,8 @@
  *		In whose name an actor writes, and whose messages and files it may change: see
  *		moderation.h.
  *
- * Row-level security asks may_change() of every UPDATE and DELETE.  The functions that
- * write ask here as well, because policies do not hold for superusers, and because an
+ * Row-level security calls may_change() for every UPDATE and DELETE.  The functions that
+ * write check here as well, because policies do not apply to superusers, and because an
  * error says more than a row that is passed over.
  */
 #include "postgres.h"
@@ -24,7 +24,7 @@
 
 static bool read_moderation(const uint8 *chat_id, void *value);
 
-/* Whether participants may change what others sent, by chat. */
+/* For each chat, whether participants may change what others sent. */
 static ChatcryptMemory moderated = {
 	.tables = {"chat"}, .value_size = sizeof(bool), .read = read_moderation
 };
@@ -62,7 +62,7 @@ chatcrypt_moderation_sender(const text *given)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("the sender is not the current actor"),
-				 errhint("Leave the sender out: it is who chatcrypt.act_as() named.")));
+				 errhint("Leave the sender out: it is the actor that chatcrypt.act_as() named.")));
 	return cstring_to_text(chatcrypt_actor());
 }
 
@@ -85,7 +85,7 @@ chatcrypt_moderation_require_own(const char *what, const uint8 chat_id[CC_ID_LEN
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("the %s is not the current actor's", what),
-			 errdetail("In this chat, who sent something changes or deletes it, and nobody else."),
+			 errdetail("In this chat, only the sender of a message or file may change or delete it."),
 			 errhint("An administrator can set moderation of the chat to \"participants\".")));
 }
 
@@ -103,7 +103,7 @@ chatcrypt_moderation_require_may_remove(const uint8 chat_id[CC_ID_LEN], const te
 
 PG_FUNCTION_INFO_V1(chatcrypt_may_change);
 
-/* may_change(chat uuid, sender text): what the row-level security of messages asks. */
+/* may_change(chat uuid, sender text): called by the row-level security of messages. */
 Datum
 chatcrypt_may_change(PG_FUNCTION_ARGS)
 {

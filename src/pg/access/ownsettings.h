@@ -2,21 +2,21 @@
  * ownsettings.h
  *		Settings that the access room alone changes.
  *
- * A setting, because parallel workers inherit settings and neither C variables nor
- * MyProcPort; guarded by a check hook, because anybody could SET it otherwise.
+ * They are settings because parallel workers inherit settings, but neither C variables nor
+ * MyProcPort.  A check hook guards them, because any user could SET them otherwise.
  */
 #ifndef CHATCRYPT_OWNSETTINGS_H
 #define CHATCRYPT_OWNSETTINGS_H
 
 #include "utils/guc.h"
 
-/* Defines one.  about, initial and the variable are as for DefineCustom…Variable(). */
+/* Defines a setting; the arguments are as for DefineCustom...Variable(). */
 extern void chatcrypt_ownsettings_define_string(const char *name, const char *about,
 												char **variable,
 												const char *initial, GucStringAssignHook assign);
 extern void chatcrypt_ownsettings_define_bool(const char *name, const char *about, bool *variable);
 
-/* Changes one, with the lifetime that the action says. */
+/* Changes a setting; the action determines how long the value lasts. */
 extern void chatcrypt_ownsettings_set(const char *name, const char *value, GucSource source,
 									  GucAction action);
 

@@ -1,9 +1,9 @@
 /*
  * rights.c
- *		Which roles the current user has: see rights.h.
+ *		What the current user may do as a member of chatcrypt's roles: see rights.h.
  *
- * What was found is remembered for one user, until a role or a membership changes: it is asked
- * for each message.
+ * The answers for one user are remembered until a role or a membership changes, because they
+ * are needed for each message.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@ static const char *const role_names[CHATCRYPT_RIGHTS] = {
 	[CHATCRYPT_MAY_FEED] = "chatcrypt_feeder"
 };
 
-/* What is known of the rights of one user, until a role or a membership changes. */
+/* The remembered rights of one user; known[] says which have been looked up. */
 static Oid	known_user = InvalidOid;
 static bool known[CHATCRYPT_RIGHTS];
 static bool allowed[CHATCRYPT_RIGHTS];

@@ -1,8 +1,8 @@
 /*
  * rights.h
- *		What the roles of the current user allow.
+ *		What the current user may do as a member of chatcrypt's roles.
  *
- * GRANTs are the first fence; these checks are the second, and hold even where
+ * GRANTs are the first line of defense.  These checks are the second, and hold even if
  * EXECUTE was granted by mistake.
  */
 #ifndef CHATCRYPT_RIGHTS_H
@@ -22,13 +22,13 @@ typedef enum ChatcryptRight
 
 extern bool chatcrypt_rights_has(ChatcryptRight right);
 
-/* Raises where the current user lacks the right. */
+/* Raises if the current user lacks the right. */
 extern void chatcrypt_rights_require(ChatcryptRight right);
 
-/* Raises for who neither reads nor writes. */
+/* Raises if the current user may neither read nor write. */
 extern void chatcrypt_rights_require_reader_or_writer(void);
 
-/* Raises for who is neither administrator nor auditor. */
+/* Raises if the current user is neither an administrator nor an auditor. */
 extern void chatcrypt_rights_require_steward(void);
 
 #endif

@@ -3,22 +3,22 @@
  *		How a query under an actor finds the messages of that actor's chats: the planner
  *		support function of may_see(), and visible_chats(), which the plans call.
  *
- * Row-level security asks may_see(chat_id) of each row.  Where an index begins with the
- * chat's id, the support function adds a condition that the index can answer:
- * chat_id = ANY (visible_chats(index)).  It is lossy: may_see() is still asked of each row
- * that the index finds, so the condition decides how fast an answer comes, and never what
- * it is.  For that it must not leave out a row that may_see() would show:
+ * Row-level security calls may_see(chat_id) for each row.  If an index begins with the id of
+ * the chat, the support function adds a condition that the index can answer:
+ * chat_id = ANY (visible_chats(index)).  The condition is lossy: may_see() is still called for
+ * each row that the index finds, so the condition only affects the speed of a query and never
+ * its result.  For that to be true, it must not leave out a row that may_see() would show:
  *
  * - A plan may be kept and run for another actor, or for none.  visible_chats() is therefore
- *	 run with each scan and asks who the actor is; without one it gives every chat that the
- *	 index holds.
- * - All processes of a parallel scan must have the same array, because they hand on places in
- *	 it.  So everything here is read under the snapshot of the query, which they share.  (What
- *	 may_see() reads is newer: somebody who is removed sees nothing more.  In a transaction
- *	 that keeps its snapshot, somebody who joins a chat of others may have to begin another.)
+ *	 called by each scan and looks up the actor; without an actor it returns every chat that
+ *	 the index holds.
+ * - All processes of a parallel scan must have the same array, because they pass on positions
+ *	 in it.  So everything here is read under the snapshot of the query, which they share.
+ *	 (may_see() reads newer rows: a participant who is removed sees nothing more.  A participant
+ *	 who is added may have to begin a new transaction if the current one keeps its snapshot.)
  *
- * Without an actor visible_chats() answers only a call that the planner made.  It would tell
- * any other caller the values of an index, whatever policies the table has.
+ * Without an actor, visible_chats() answers only a call that the planner made.  It would show
+ * any other caller the values of an index, regardless of the policies of the table.
  */
 #include "postgres.h"
 
@@ -50,7 +50,7 @@
 #include "pg/compat.h"
 #include "pg/store/store.h"
 
-/* An estimate need not know of more chats of one actor: counting takes time too. */
+/* An estimate counts at most so many chats of the actor, because counting takes time. */
 #define MOST_COUNTED 1000
 
 /* ---------- which chats ---------- */
@@ -78,7 +78,7 @@ add_chat(Chats *chats, Datum id)
 	chats->ids[chats->count++] = UUIDPGetDatum(copy);
 }
 
-/* The chats of the actor, or so many of them. */
+/* Adds the chats of the actor, but stops at so many. */
 static void
 add_chats_of_actor(Chats *chats, int most)
 {
@@ -98,7 +98,7 @@ add_chats_of_actor(Chats *chats, int most)
 	table_close(participant, AccessShareLock);
 }
 
-/* The first value of the index after the last one that was found; false where there is none. */
+/* Adds the next value of the index after the last one that was added; false if there is none. */
 static bool
 add_next_value(Chats *chats, Relation table, Relation index)
 {
@@ -123,7 +123,7 @@ add_next_value(Chats *chats, Relation table, Relation index)
 	return !isnull;
 }
 
-/* From one value to the next, and not from row to row: a chat has many messages. */
+/* Skips from one value to the next, and not from row to row, because a chat has many messages. */
 static void
 add_values_of_index(Chats *chats, Oid index_id)
 {
@@ -137,7 +137,7 @@ add_values_of_index(Chats *chats, Oid index_id)
 	table_close(table, AccessShareLock);
 }
 
-/* The mark of a call that make_condition() made: no SQL is parsed to it. */
+/* Is it a call that make_condition() made?  No SQL text is parsed to a call of this form. */
 static bool
 is_called_by_plan(FunctionCallInfo fcinfo)
 {
@@ -162,8 +162,8 @@ chatcrypt_visible_chats(PG_FUNCTION_ARGS)
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("visible_chats() gives the chats of the current actor, and there is none"),
-				 errhint("Row-level security calls it. For the chats of an actor there is chatcrypt.my_chats().")));
+				 errmsg("visible_chats() returns the chats of the current actor, but there is no actor"),
+				 errhint("This function is for row-level security. Use chatcrypt.my_chats() for the chats of an actor.")));
 	PG_RETURN_ARRAYTYPE_P(construct_array(chats.ids, chats.count, UUIDOID, UUID_LEN, false,
 										  TYPALIGN_CHAR));
 }
@@ -193,7 +193,7 @@ is_equality_of(const Node *clause, Oid equality, const Node *column)
 		 equal(without_relabel(lsecond(comparison->args)), column));
 }
 
-/* Is the column equal to anything by a WHERE or a join, to a constant or to another column? */
+/* Does a WHERE or a join make the column equal to a constant or to another column? */
 static bool
 has_equal(PlannerInfo *root, const Node *column)
 {
@@ -218,8 +218,8 @@ has_equal(PlannerInfo *root, const Node *column)
 }
 
 /*
- * A query that names a chat, or joins by it, has a better condition.  Ours would then
- * only be in the way: it is worked out anew for each chat that a nested loop brings.
+ * A query that names a chat, or joins by it, has a better condition.  Ours would only slow
+ * it down, because it is evaluated again for each chat that a nested loop looks up.
  */
 static bool
 is_bound_otherwise(PlannerInfo *root, RelOptInfo *table, Oid equality, const Node *column)
@@ -235,7 +235,7 @@ is_bound_otherwise(PlannerInfo *root, RelOptInfo *table, Oid equality, const Nod
 	return has_equal(root, column);
 }
 
-/* Can the values of the index be walked through, from the least to the greatest? */
+/* Can the values of the index be visited in ascending order? */
 static bool
 is_walkable(const IndexOptInfo *index)
 {
@@ -279,7 +279,7 @@ index_condition(SupportRequestIndexCondition *request)
 
 /* ---------- estimates ---------- */
 
-/* Which part of the rows: without an actor all, otherwise those of its chats. */
+/* Estimates the visible fraction of the rows: all without an actor, else those of its chats. */
 static Selectivity
 visible_part(SupportRequestSelectivity *request)
 {
