@@ -1,7 +1,7 @@
 \echo Use "CREATE EXTENSION chatcrypt" to load this file. \quit
 
--- Whoever owns the schema could put functions of his own beside ours.  A superuser could
--- anyway, and is there before us where a dump is restored by another one.
+-- The owner of the schema could add functions beside ours, so the owner must be a superuser, who
+-- could do so anyway.  The schema exists already if another superuser restores a dump.
 DO $$
 BEGIN
 	IF NOT (SELECT o.rolsuper FROM pg_catalog.pg_namespace AS n
@@ -15,7 +15,8 @@ $$;
 
 COMMENT ON SCHEMA chatcrypt IS 'Chat messages, encrypted: what applications and administrators call and read.';
 
--- A member of the extension.  It must not exist beforehand, or its owner could add functions to it.
+-- This schema is a member of the extension.  It must not exist before, because its owner could add
+-- functions to it.
 CREATE SCHEMA chatcrypt_internal;
 COMMENT ON SCHEMA chatcrypt_internal IS
 	'What chatcrypt''s views, triggers, constraints and doctor() are made of. Nothing in it is meant to be called.';

@@ -1,4 +1,4 @@
--- Roles belong to the cluster: another database may have made them already.
+-- Roles belong to the cluster, so the extension in another database may have created them already.
 DO $$
 DECLARE
 	wanted record;

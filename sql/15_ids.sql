@@ -1,7 +1,7 @@
--- Ids as functions take them.  The tables have uuids; an application may number its chats and
--- messages instead, or have its ids in text, as a driver does that sends parameters without a
--- type.  As regclass does for relations, one type takes all of these by implicit casts, and so
--- there is one function of each name instead of one for each mix of types.
+-- The type of ids that functions take.  The tables have uuids; an application may number its chats
+-- and messages instead, or send its ids as text, as drivers do that send parameters without a type.
+-- Like regclass for relations, one type accepts all of these by implicit casts, so that there is
+-- one function of each name instead of one for each combination of types.
 
 CREATE TYPE chatcrypt.any_id;
 
@@ -25,8 +25,8 @@ CREATE FUNCTION chatcrypt_internal.any_id_send(chatcrypt.any_id)
 COMMENT ON FUNCTION chatcrypt_internal.any_id_send(chatcrypt.any_id) IS
 	'Binary output of the type any_id: a uuid''s.';
 
--- In the category of strings, so that a parameter or literal without a type is one id, and not
--- an array of ids, where a function takes both.
+-- The type is in the category of strings, so that a parameter or literal without a type is one id,
+-- and not an array of ids, if there is a function for each.
 CREATE TYPE chatcrypt.any_id (
 	INPUT = chatcrypt_internal.any_id_in,
 	OUTPUT = chatcrypt_internal.any_id_out,
@@ -39,9 +39,9 @@ COMMENT ON TYPE chatcrypt.any_id IS
 	'The id of a chat, a message or a file, as arguments have it: a uuid, a bigint, or the text of '
 	'either. Not for columns: keep ids there as uuid or bigint.';
 
--- LEAKPROOF, since it cannot fail: a condition with it reaches an index behind a policy or a
--- security barrier, where otherwise every message would be opened, and only then be looked at
--- whose it is.
+-- LEAKPROOF, because it cannot fail.  A condition with this function can use an index in spite of a
+-- policy or a security barrier; otherwise every message would be decrypted before the condition is
+-- checked.
 CREATE FUNCTION chatcrypt.to_uuid(number bigint)
 	RETURNS uuid LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_to_uuid';
@@ -68,7 +68,8 @@ COMMENT ON FUNCTION chatcrypt.number_of(uuid, bigint) IS
 	'Returns the bigint id that a uuid stands for in the given id space, or NULL for any other '
 	'uuid.';
 
--- Not to_uuid() itself, which gives a uuid: pg_upgrade makes this cast before the one from uuid.
+-- The cast does not use to_uuid(), whose result is a uuid, because pg_upgrade creates this cast
+-- before the one from uuid.
 CREATE FUNCTION chatcrypt_internal.any_id(number bigint)
 	RETURNS chatcrypt.any_id LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_to_uuid';

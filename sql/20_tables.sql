@@ -1,6 +1,6 @@
--- The tables. C code knows their columns by number (src/pg/store/store.c): new ones go to the end.
--- pg_dump carries all of them; rows that must be there are made at first use, because
--- a row that this script made would collide with the one in a dump.
+-- The tables.  C code knows their columns by number (src/pg/store/store.c), so new columns go to
+-- the end.  pg_dump dumps all of the tables; rows that must exist are made at first use, because a
+-- row that this script made would collide with the one in a dump.
 
 CREATE TABLE chatcrypt.deployment (
 	singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -14,7 +14,7 @@ COMMENT ON COLUMN chatcrypt.deployment.singleton IS 'Always true: there is one r
 COMMENT ON COLUMN chatcrypt.deployment.deployment_id IS 'The id.';
 COMMENT ON COLUMN chatcrypt.deployment.created_at IS 'When the row was made.';
 
--- Raises rather than being false, to say what a key URI is.
+-- Raises an error instead of returning false, to explain what a key URI is.
 CREATE FUNCTION chatcrypt_internal.is_kms_key(uri text) RETURNS boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_is_kms_key';
 COMMENT ON FUNCTION chatcrypt_internal.is_kms_key(text) IS
@@ -130,8 +130,9 @@ COMMENT ON COLUMN chatcrypt.chat.moderation IS
 CREATE INDEX chat_by_tenant ON chatcrypt.chat (tenant);
 CREATE INDEX chat_rotating ON chatcrypt.chat (rotate_after) WHERE rotate_after IS NOT NULL;
 
--- A row for each, so that to join a chat of 10,000 costs what it costs to join one of two.  Names are
--- compared byte by byte: a name is an id, and an index on it must outlive a new C library.
+-- There is a row for each participant, so that joining a chat of 10,000 costs no more than joining
+-- a chat of two.  Names are compared byte by byte, because a name is an id, and its index must stay
+-- valid with a new C library.
 CREATE TABLE chatcrypt.participant (
 	participant text COLLATE "C" NOT NULL CONSTRAINT participant_is_a_name
 		CHECK (octet_length(participant) BETWEEN 1 AND 1000),
@@ -202,9 +203,10 @@ COMMENT ON COLUMN chatcrypt.dek.kcv IS
 	'The key check value, which tells this key from any other and tells nothing about it; NULL '
 	'once it is destroyed.';
 
--- Two keys of a chat and purpose never have a common moment.  Chat, purpose and time make one text
--- that sorts, and so ranges of such texts need no other extension.  First keys that are still active,
--- nearly all rows, are left out: nothing can overlap them but what is in.
+-- The lifetimes of two keys of a chat and purpose never overlap.  Chat, purpose and time are
+-- combined into one text that sorts in their order, so that the constraint on ranges of such texts
+-- needs no other extension.  Nearly all rows, which are first keys that are still active, are left
+-- out: only a key that is in the constraint could overlap one of them.
 CREATE TYPE chatcrypt_internal.lifetime AS RANGE (subtype = text, collation = "C");
 COMMENT ON TYPE chatcrypt_internal.lifetime IS 'When a key of a chat was the active one.';
 
@@ -228,13 +230,13 @@ ALTER TABLE chatcrypt.dek ADD CONSTRAINT dek_lifetimes_do_not_overlap
 	EXCLUDE USING gist (chatcrypt_internal.lifetime_of(chat_id, purpose, valid_from, valid_to) WITH &&)
 	WHERE (dek_version > 1 OR valid_to IS NOT NULL);
 
--- Finds data keys of a KMS key, to compare it with what it wrapped before.
+-- Finds data keys of a KMS key, to check that the KMS key still opens what it wrapped before.
 CREATE INDEX dek_by_kms_key ON chatcrypt.dek (kms_key, dek_id) WHERE state <> 'destroyed';
 
--- Counts data keys of KMS keys and their versions without a look at the rows.
+-- Counts the data keys of KMS keys and their versions without reading the rows.
 CREATE INDEX dek_by_key_version ON chatcrypt.dek (kms_key, kms_key_version, state, valid_from);
 
--- Finds the keys that were not rotated for longest.
+-- Finds the keys that have gone longest without a rotation.
 CREATE INDEX dek_by_age ON chatcrypt.dek (valid_from) WHERE state = 'active';
 
 CREATE UNIQUE INDEX dek_active ON chatcrypt.dek (chat_id, purpose) WHERE state = 'active';
@@ -245,8 +247,8 @@ COMMENT ON FUNCTION chatcrypt.dek_version(bytea) IS
 	'Returns the version of the data key that an envelope was sealed with, or NULL if the bytes '
 	'are no envelope.';
 
--- Raises rather than being false: what PostgreSQL says of a row that violates a constraint shows
--- the row, and what is no envelope may be a plaintext.
+-- Raises an error instead of returning false, because the error of PostgreSQL for a violated
+-- constraint shows the row, and bytes that are not an envelope may be plaintext.
 CREATE FUNCTION chatcrypt_internal.is_sealed(envelope bytea, dek_version integer) RETURNS boolean
 	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'chatcrypt_is_sealed';
 COMMENT ON FUNCTION chatcrypt_internal.is_sealed(bytea, integer) IS
@@ -265,7 +267,7 @@ CREATE TABLE chatcrypt.sealed_message (
 	-- created_at is bound into the envelope as microseconds since 1970 in 64 bits.
 	CONSTRAINT sealed_message_time_has_a_number CHECK (isfinite(created_at) AND created_at < timestamptz '294247-01-01 00:00:00+00')
 );
--- Ciphertext does not compress: do not try.
+-- Ciphertext does not compress.
 ALTER TABLE chatcrypt.sealed_message ALTER COLUMN encrypted_message SET STORAGE EXTERNAL;
 CREATE INDEX sealed_message_by_chat ON chatcrypt.sealed_message (chat_id, created_at);
 COMMENT ON TABLE chatcrypt.sealed_message IS
@@ -282,9 +284,10 @@ COMMENT ON COLUMN chatcrypt.sealed_message.created_at IS 'When it was sent, as t
 COMMENT ON COLUMN chatcrypt.sealed_message.expires_at IS
 	'When apply_retention() deletes it; NULL for never.';
 
--- What is bound into an envelope does not change without one, whoever sets it: src/pg/messages/binding.c.
--- After the row is written, because triggers before that may change it.  What is bound is looked at
--- byte by byte, and a row in which it stays costs no call.
+-- The columns that an envelope is bound to do not change without a new envelope, whoever changes
+-- them: src/pg/messages/binding.c.  This is an AFTER trigger, because BEFORE triggers may still
+-- change the row.  The columns are compared byte by byte, and a row in which they stay the same
+-- costs no call.
 CREATE FUNCTION chatcrypt_internal.require_new_envelope() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_require_new_envelope';
 COMMENT ON FUNCTION chatcrypt_internal.require_new_envelope() IS
@@ -307,7 +310,7 @@ SELECT pg_extension_config_dump('chatcrypt.dek', '');
 SELECT pg_extension_config_dump('chatcrypt.dek_dek_id_seq', '');
 SELECT pg_extension_config_dump('chatcrypt.sealed_message', '');
 
--- What sessions remember of these rows is forgotten when they change: see src/pg/store/invalidate.c.
+-- Sessions forget what they remember of these rows when they change: see src/pg/store/invalidate.c.
 CREATE FUNCTION chatcrypt_internal.invalidate() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_invalidate';
 COMMENT ON FUNCTION chatcrypt_internal.invalidate() IS

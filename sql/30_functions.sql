@@ -1,8 +1,9 @@
--- Making chats.
+-- Creating chats.
 
--- Participants are a list alone.  Beside an overload for one name as text, PostgreSQL would take a
--- parameter or literal without a type for text, and '{alice,bob}', which is how node-postgres, psycopg
--- and pgx (in its simple modes) send a list, would be the name of one participant.
+-- Participants can only be given as an array.  If there were also a function for one name as text,
+-- PostgreSQL would treat a parameter or literal without a type as text, and '{alice,bob}', which is
+-- how node-postgres, psycopg and pgx (in its simple modes) send a list, would be one participant's
+-- name.
 CREATE FUNCTION chatcrypt.create_chat(chat_id chatcrypt.any_id DEFAULT NULL,
 									  participants text[] DEFAULT '{}',
 									  tenant text DEFAULT 'default', mode text DEFAULT 'managed',
@@ -42,9 +43,10 @@ COMMENT ON FUNCTION chatcrypt.new_message_id() IS
 	'Returns a new UUIDv7 for a message. Ids that are made one after the other are close to each '
 	'other in an index.';
 
--- Encrypting and decrypting.  Never IMMUTABLE (the planner would fold a salt, or a plaintext, into
--- a plan), never LEAKPROOF.  COST 50 is what they take, against 1 for an operator: the planner sorts
--- and limits first, and decrypts what is left.
+-- Encrypting and decrypting.  These functions must never be IMMUTABLE, because the planner would
+-- fold a salt or a plaintext into a plan, and never LEAKPROOF.  COST 50 is what they take, compared
+-- to 1 for an operator, so that the planner sorts and limits first and decrypts only the rows that
+-- are left.
 
 CREATE FUNCTION chatcrypt.encrypt(chat_id chatcrypt.any_id, message_id chatcrypt.any_id,
 	plaintext text, aad bytea DEFAULT NULL)

@@ -14,11 +14,12 @@ COMMENT ON FUNCTION chatcrypt_internal.message_body(uuid, uuid, timestamptz, tex
 	'Returns the body that the view messages shows. chatcrypt.on_decrypt_error says what is shown '
 	'for a message that does not open.';
 
--- No security_barrier.  It would protect one thing, the messages that have expired and wait to be
--- deleted, from readers, who may read the table and decrypt() too; and it would cost every page of a
--- chat: behind a barrier the planner cannot use the order of an index, and so decrypts the whole chat
--- to show its last 50 messages.  Who sees which chat is a policy of the table, which comes before
--- any condition of a query, barrier or not.
+-- This view has no security_barrier.  A barrier would only hide expired messages that are not
+-- deleted yet, and only from readers, who may read the table and call decrypt() anyway.  And it
+-- would slow down every page of a chat: behind a barrier the planner cannot use the order of an
+-- index, and so decrypts the whole chat to show its last 50 messages.  A policy of the table
+-- controls who sees which chat, and is checked before any condition of a query, with or without a
+-- barrier.
 CREATE VIEW chatcrypt.messages WITH (security_invoker = true) AS
 SELECT message_id,
 	   chat_id,
@@ -60,7 +61,7 @@ CREATE FUNCTION chatcrypt_internal.write_message() RETURNS trigger
 COMMENT ON FUNCTION chatcrypt_internal.write_message() IS
 	'Trigger: encrypts what is written to the view messages.';
 
--- DELETE stays the view's own: a row that nobody can read can still be deleted.
+-- There is no trigger for DELETE: the view deletes by itself, even a row that cannot be decrypted.
 CREATE TRIGGER write_message INSTEAD OF INSERT OR UPDATE ON chatcrypt.messages
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.write_message();
 

@@ -1,4 +1,4 @@
--- Messages as clients get and send them, where clients hold the key of the conversation.
+-- Messages as clients receive and send them if they hold the key of the conversation.
 
 CREATE FUNCTION chatcrypt_internal.message_wire(chat_id uuid, message_id uuid, sender text, envelope bytea,
 									   created_at timestamptz)
@@ -8,7 +8,7 @@ COMMENT ON FUNCTION chatcrypt_internal.message_wire(uuid, uuid, text, bytea, tim
 	'Returns what the view wire_messages shows. A message that clients can open is taken as it is '
 	'stored, without a key; any other is decrypted.';
 
--- No security_barrier, for the reason that messages has none.
+-- This view has no security_barrier, for the same reasons as the view messages.
 CREATE VIEW chatcrypt.wire_messages WITH (security_invoker = true) AS
 SELECT message_id,
 	   chat_id,
@@ -58,7 +58,7 @@ COMMENT ON FUNCTION chatcrypt.conversation_key(chatcrypt.any_id, integer) IS
 	'Returns the key of a chat of mode conversation_key for a client to hold: the active one, or '
 	'the given version. The history of keys records that it was handed out.';
 
--- Version 1 is the key that the chat was made with.
+-- The default of version is 2, because version 1 is the key that the chat was created with.
 CREATE FUNCTION chatcrypt.import_conversation_keys(chat_ids uuid[], master_key bytea,
 												   salt bytea DEFAULT '',
 												   info bytea DEFAULT '{uuid}',

@@ -1,4 +1,4 @@
--- Who takes part, and on whose behalf a transaction runs.
+-- Participants of chats, and the actor on whose behalf a transaction runs.
 
 CREATE FUNCTION chatcrypt.act_as(actor text)
 	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -1,5 +1,6 @@
--- Files of chats: sealed under the chat's data key, in parts.  No name, no content type and no size is in
--- clear in any column; the number and the length of what is sealed show the size while they are there.
+-- Files of chats, sealed in parts under the chat's data key.  No column holds the name, the content
+-- type or the size of a file in the clear; but the number and the length of the sealed parts show
+-- its size.
 
 CREATE TABLE chatcrypt.sealed_attachment (
 	file_id uuid CONSTRAINT sealed_attachment_pkey PRIMARY KEY,
@@ -74,7 +75,8 @@ CREATE POLICY participants ON chatcrypt.sealed_attachment_part
 COMMENT ON POLICY participants ON chatcrypt.sealed_attachment_part IS
 	'An actor sees the files of its own chats.';
 
--- Files go with their message.  One statement for all that one statement deletes.
+-- The files of a message are deleted with it.  One statement deletes the files of all messages that
+-- another one deletes.
 CREATE FUNCTION chatcrypt_internal.delete_attachments_of_messages() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_delete_attachments_of_messages';
 COMMENT ON FUNCTION chatcrypt_internal.delete_attachments_of_messages() IS

@@ -1,4 +1,4 @@
--- How the KMS, its worker and the key cache are doing.  No secret is in any of it.
+-- The state of the KMS, of the KMS worker and of the key cache.  None of it contains a secret.
 
 CREATE FUNCTION chatcrypt_internal.read_kms_status(
 	OUT kms_key text, OUT usable boolean, OUT unusable_because text,
@@ -19,9 +19,9 @@ CREATE FUNCTION chatcrypt_internal.read_kms_status(
 COMMENT ON FUNCTION chatcrypt_internal.read_kms_status() IS
 	'What stands behind the view chatcrypt.kms_status, of keys that were used, or tried by kms_check().';
 
--- Keys of rows and settings: one look into an index for each key URI, however many data keys there are.
--- Not keys that nobody has but tried out with kms_check(): nothing waits for them, and nobody is to be
--- told that they cannot be used.
+-- Shows the KMS keys of rows and settings.  They are found by one look into an index for each key
+-- URI, however many data keys there are.  KMS keys that were only tried with kms_check() are left
+-- out: nothing waits for them, so that it does not matter whether they can be used.
 CREATE VIEW chatcrypt.kms_status WITH (security_barrier, security_invoker) AS
 	WITH RECURSIVE of_data_keys (kms_key) AS (
 		(SELECT kms_key FROM chatcrypt.dek WHERE state <> 'destroyed' ORDER BY kms_key LIMIT 1)

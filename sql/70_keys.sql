@@ -1,4 +1,4 @@
--- What is done to the keys of chats.
+-- Functions that change the keys of chats.
 
 CREATE FUNCTION chatcrypt.rotate_chat(chat_id chatcrypt.any_id)
 	RETURNS integer LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE

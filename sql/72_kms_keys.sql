@@ -1,4 +1,4 @@
--- When the KMS's keys change: data keys under a new version of theirs, or under another key.
+-- Wrapping data keys anew, with the newest version of their KMS key or with another KMS key.
 
 CREATE PROCEDURE chatcrypt.rewrap(
 	tenant text DEFAULT NULL, chat_id chatcrypt.any_id DEFAULT NULL, kms_key text DEFAULT NULL,

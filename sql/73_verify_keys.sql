@@ -1,4 +1,4 @@
--- Do the data keys still open?
+-- Verifying that the data keys still open.
 
 CREATE FUNCTION chatcrypt.verify_keys(
 	tenant text DEFAULT NULL, INOUT kms_key text DEFAULT NULL, max_keys bigint DEFAULT NULL,

@@ -1,6 +1,7 @@
--- Moving envelopes to their chat's newest key, and destroying keys that nothing needs any more.
+-- Moving envelopes to the newest key of their chat, and destroying keys that nothing needs any
+-- more.
 
--- Where envelopes are kept beside chatcrypt.sealed_message.
+-- The columns that hold envelopes in addition to those of chatcrypt.sealed_message.
 CREATE TABLE chatcrypt.envelope_column (
 	registry_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	relation regclass NOT NULL,
@@ -11,7 +12,7 @@ CREATE TABLE chatcrypt.envelope_column (
 	registered_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT envelope_column_once UNIQUE (relation, envelope_column)
 );
--- Envelopes of two columns that have the same ids and additional data could be exchanged in a row.
+-- If two columns had the same ids and additional data, their envelopes could be swapped in a row.
 CREATE UNIQUE INDEX envelope_column_is_told_apart ON chatcrypt.envelope_column
 	(relation, chat_column, message_column, sha256(coalesce(aad, '')));
 COMMENT ON TABLE chatcrypt.envelope_column IS
@@ -47,7 +48,8 @@ COMMENT ON FUNCTION chatcrypt.unregister_envelopes(uuid) IS
 	'Removes the registration of a column; purging then no longer keeps the keys that envelopes '
 	'in it need. Returns false if there was no such registration.';
 
--- How far the upkeep of a chat has come.  Only hints: whoever relies on one looks again.
+-- How far the upkeep of a chat has come.  These values are only hints: code that relies on one
+-- checks it again.
 CREATE TABLE chatcrypt.upkeep (
 	chat_id uuid CONSTRAINT upkeep_pkey PRIMARY KEY REFERENCES chatcrypt.chat ON DELETE CASCADE,
 	reencrypted_to bigint,
@@ -104,7 +106,7 @@ COMMENT ON PROCEDURE chatcrypt.reencrypt_due(interval, bigint, integer, bigint, 
 	'policy reencrypt_after. Returns how many envelopes were re-encrypted, how many do not open, '
 	'and how many chats failed.';
 
--- Destroying keys that nothing needs: src/pg/upkeep/purge.c tells why nothing slips under it.
+-- Destroying keys that nothing needs: src/pg/upkeep/purge.c explains why no envelope is missed.
 CREATE PROCEDURE chatcrypt.purge_unused_keys(
 	max_chats bigint DEFAULT NULL, max_wait interval DEFAULT '30 seconds',
 	INOUT destroyed bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL,

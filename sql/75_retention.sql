@@ -1,8 +1,9 @@
--- Messages that have served their time, and messages that somebody wants gone.
+-- Deleting expired messages, and deleting chats and the messages of a participant on request.
 
 CREATE INDEX sealed_message_expiring ON chatcrypt.sealed_message (expires_at) WHERE expires_at IS NOT NULL;
 
--- Sessions remember policies of tenants as they do those of chats: src/pg/messages/retention.c.
+-- Sessions remember the policies of tenants, as they do those of chats:
+-- src/pg/messages/retention.c.
 CREATE TRIGGER invalidate BEFORE UPDATE OR DELETE ON chatcrypt.tenant
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.invalidate();
 CREATE TRIGGER invalidate_all AFTER TRUNCATE ON chatcrypt.tenant

@@ -1,4 +1,4 @@
--- Does everything open that should?  Nothing that is read leaves the functions.
+-- Verifying that everything opens that should.  The functions return no plaintext.
 
 CREATE FUNCTION chatcrypt.check_envelope(chat_id chatcrypt.any_id, message_id chatcrypt.any_id, envelope bytea,
 										 aad bytea DEFAULT NULL)

@@ -1,5 +1,6 @@
--- The history of keys, sealed: a removed, altered or inserted event shows.  Sealing comes
--- after the fact, by the maintenance worker, so that no writer of events waits for another.
+-- Sealing the history of keys, so that a removed, altered or inserted event is detected.  The
+-- maintenance worker seals events some time after they are written, so that no writer of events
+-- waits for another.
 
 CREATE TABLE chatcrypt.event_chain (
 	singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),

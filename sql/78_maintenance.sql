@@ -1,4 +1,4 @@
--- What is done without being asked for, and what is being done right now.
+-- Maintenance in the background, and the progress of work that is under way.
 
 CREATE FUNCTION chatcrypt.note_progress(task text, chat_id chatcrypt.any_id DEFAULT NULL, done bigint DEFAULT 0,
 										total bigint DEFAULT NULL)

@@ -1,6 +1,6 @@
--- Chats with who takes part in them, as one reads and writes them by hand.
+-- Chats with their participants, in a form that is convenient to read and write by hand.
 
--- Last of the files about chats: it has all of their columns.
+-- This comes after the other files about chats, because the view has all of their columns.
 CREATE VIEW chatcrypt.chats WITH (security_invoker = true) AS
 SELECT c.*,
 	   ARRAY(SELECT p.participant FROM chatcrypt.participant AS p
@@ -41,7 +41,8 @@ COMMENT ON COLUMN chatcrypt.chats.moderation IS
 COMMENT ON COLUMN chatcrypt.chats.participants IS
 	'Its participants. An UPDATE adds and removes those in which the new array differs.';
 
--- What an UPDATE does not change it leaves as it finds it, so that no other session's change is lost.
+-- Columns that an UPDATE does not change are not written, so that no other session's change is
+-- lost.
 CREATE FUNCTION chatcrypt_internal.write_chat() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -77,7 +78,7 @@ COMMENT ON FUNCTION chatcrypt_internal.refuse_chat() IS
 CREATE TRIGGER refuse_chat INSTEAD OF INSERT ON chatcrypt.chats
 	FOR EACH ROW EXECUTE FUNCTION chatcrypt_internal.refuse_chat();
 
--- VOLATILE like all that runs statements of its own; it changes nothing.
+-- VOLATILE, as all functions that run statements of their own; it changes nothing.
 CREATE FUNCTION chatcrypt.my_chats(since timestamptz DEFAULT '-infinity')
 	RETURNS TABLE (chat_id uuid, participants text[], mode text, retention interval,
 				   attachment_quota bigint, created_at timestamptz, last_message_at timestamptz,

@@ -1,8 +1,10 @@
--- How the keys, the tenants and this database are doing, for a monitor that looks every few seconds.
+-- The state of the keys, of the tenants and of this database, for a monitor that looks every few
+-- seconds.
 --
--- What the functions read is not for auditors row by row: they have the rights of the extension's
--- owner and give away counts, times, and the names of tenants and KMS keys.  Each looks at small
--- indexes, and stops counting where more would say no more.
+-- Auditors may not read all the rows that these functions read.  So the functions run with the
+-- rights of the extension's owner, and return only counts, times, and the names of tenants and KMS
+-- keys.  Each function reads small indexes, and stops counting when a higher count would say no
+-- more.
 
 CREATE FUNCTION chatcrypt_internal.read_key_state(
 	OUT kms_key text, OUT key_version bigint, OUT data_keys bigint, OUT active bigint,
@@ -38,8 +40,8 @@ COMMENT ON COLUMN chatcrypt.key_state.below_minimum IS
 	'chatcrypt.kms_status is above this version: all of them or 0; NULL if that is not known.';
 COMMENT ON COLUMN chatcrypt.key_state.oldest IS 'When the oldest of them became active.';
 
--- No key is due before its age is that of the shortest policy, which leaves few to look at.  A tenth
--- less, because months are counted as 30 days to tell which policy is the shortest.
+-- No key is due before it has the age of the shortest policy, which leaves few keys to look at.
+-- The limit is a tenth lower, because months count as 30 days in the comparison of policies.
 CREATE FUNCTION chatcrypt_internal.read_keys_due(
 	only_sealing boolean, most bigint DEFAULT NULL, OUT tenant text, OUT since timestamptz)
 	RETURNS SETOF record
@@ -102,7 +104,8 @@ CREATE FUNCTION chatcrypt_internal.read_failed_opens(
 COMMENT ON FUNCTION chatcrypt_internal.read_failed_opens() IS
 	'For the view chatcrypt.health: what did not open in sessions of this database.';
 
--- Events are sealed in the order of their ids, but for late ones, which are in a gap of what is sealed.
+-- Events are sealed in the order of their ids, except late ones, which are in a gap between sealed
+-- ones.
 CREATE FUNCTION chatcrypt_internal.read_unsealed_events(most_in_a_gap bigint, OUT event_id bigint, OUT happened_at timestamptz)
 	RETURNS SETOF record
 	LANGUAGE sql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp AS $$

@@ -1,9 +1,9 @@
--- doctor(): what on this server could lay messages or keys open, one row a finding.
+-- doctor(): what on this server could expose messages or keys, with one row for each finding.
 --
--- One function for each kind of finding, which nobody but doctor() may call; it reads with the
--- rights of the extension's owner, and no body, key or credential is in what it tells.  Their
--- bodies are text, not BEGIN ATOMIC: catalogs differ from version to version, and a body that
--- is bound to one version's columns would stand in the way of pg_upgrade.
+-- There is one function for each kind of finding, which only doctor() may call.  It reads with the
+-- rights of the extension's owner, and its result contains no message body, key or credential.  The
+-- bodies of the functions are text and not BEGIN ATOMIC, because the catalogs differ between
+-- versions, and a body that depends on the columns of one version would prevent pg_upgrade.
 
 CREATE TYPE chatcrypt_internal.finding AS (severity text, finding text, what text, why text, remedy text);
 COMMENT ON TYPE chatcrypt_internal.finding IS 'A row of doctor().';
@@ -21,12 +21,13 @@ CREATE FUNCTION chatcrypt_internal.doctor_list(items text[]) RETURNS text
 $$;
 COMMENT ON FUNCTION chatcrypt_internal.doctor_list(text[]) IS 'For doctor(): a list that stays short.';
 
--- A setting has many values at once: the server's, the session's, and those that ALTER ROLE
--- and ALTER DATABASE gave.  Values of the last, and of files, are as somebody wrote them.
+-- A setting has many values at once: those of the server, of the session, and of ALTER ROLE and
+-- ALTER DATABASE.  Values of ALTER ROLE, ALTER DATABASE and files are returned as they were
+-- written.
 CREATE FUNCTION chatcrypt_internal.doctor_values(OUT name text, OUT value text, OUT place text)
 	RETURNS SETOF record
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	-- Where the session has a value of its own, the server's shows in the files alone.
+	-- If the session has a value of its own, only the files show the value of the server.
 	SELECT s.name,
 		   CASE WHEN s.source IN ('database', 'user', 'database user', 'global', 'client', 'interactive', 'session')
 				THEN coalesce((SELECT f.setting FROM pg_file_settings AS f
@@ -51,8 +52,8 @@ $$;
 COMMENT ON FUNCTION chatcrypt_internal.doctor_values() IS
 	'For doctor(): every value of every setting that holds somewhere in this database.';
 
--- Settings that log statements.  A body that was written into the statement is logged with it,
--- one that was sent as a parameter only where log_parameter_max_length is not 0.
+-- Settings that log statements.  A message body that is part of the statement is logged with it; a
+-- body that was sent as a parameter is logged only if log_parameter_max_length is not 0.
 CREATE FUNCTION chatcrypt_internal.doctor_statement_log() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	WITH setting AS MATERIALIZED (SELECT * FROM chatcrypt_internal.doctor_values())
@@ -79,7 +80,7 @@ $$;
 COMMENT ON FUNCTION chatcrypt_internal.doctor_statement_log() IS
 	'For doctor(): settings that log the text of statements.';
 
--- Settings that are a finding by themselves: code, setting, and the values that are one.
+-- Settings that are a finding by themselves, with the values that make them one.
 CREATE FUNCTION chatcrypt_internal.doctor_settings() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT risk.severity, risk.finding,
@@ -90,7 +91,7 @@ CREATE FUNCTION chatcrypt_internal.doctor_settings() RETURNS SETOF chatcrypt_int
 		 'A statement that fails, or that anything else is logged about, is logged itself, with '
 		 'the bodies that are written into it.',
 		 'Send bodies as parameters, or set log_min_error_statement to panic.'),
-		-- From 19 on, a list that may name a level for some types of process.
+		-- From version 19 on, the value is a list that may give levels for types of processes.
 		('warning', 'log_min_messages', 'log_min_messages',
 		 '(^|[, ])backend:(fatal|panic)|^(?!.*backend:)(.*[, ])?(fatal|panic)\M',
 		 'The line of each conversation key that is handed out is not logged, and a rollback takes '
@@ -156,7 +157,7 @@ $$;
 COMMENT ON FUNCTION chatcrypt_internal.doctor_settings() IS
 	'For doctor(): settings that are a finding whatever the others are.';
 
--- Plaintext leaves the server in the protocol, so that has to be encrypted too.
+-- Plaintext leaves the server over connections of clients, so these have to be encrypted too.
 CREATE FUNCTION chatcrypt_internal.doctor_connections() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	WITH setting AS MATERIALIZED (SELECT * FROM chatcrypt_internal.doctor_values()),
@@ -176,7 +177,7 @@ CREATE FUNCTION chatcrypt_internal.doctor_connections() RETURNS SETOF chatcrypt_
 			   r.address IN ('localhost', 'samehost')
 			   OR (r.address LIKE '127.%' AND r.netmask LIKE '255.%')
 			   OR (r.address = '::1' AND r.netmask LIKE 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:%') AS from_here,
-			   -- Version 16 and later read other files from within pg_hba.conf.
+			   -- From version 16 on, pg_hba.conf may include other files.
 			   coalesce(regexp_replace(to_jsonb(r) ->> 'file_name', '.*/', ''), 'pg_hba.conf') AS file
 		FROM pg_hba_file_rules AS r
 		WHERE r.error IS NULL

@@ -1,4 +1,4 @@
--- doctor(): roles and rights.
+-- doctor(): findings about roles, rights and triggers.
 
 CREATE FUNCTION chatcrypt_internal.read_acting_roles() RETURNS SETOF oid
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 10
@@ -7,11 +7,12 @@ COMMENT ON FUNCTION chatcrypt_internal.read_acting_roles() IS
 	'For doctor(): roles that have logged in to this database and called act_as() since the server '
 	'started.';
 
--- Who may do what.  MEMBER, and not USAGE: who does not inherit a right can still SET ROLE.
+-- What roles may do.  MEMBER is checked and not USAGE, because a role that does not inherit a right
+-- can still use it after SET ROLE.
 CREATE FUNCTION chatcrypt_internal.doctor_roles() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	-- What the setting is for a role that logs in here: its own in this database, its own, this
-	-- database's, that of all roles, the server's.
+	-- The setting's value for a role that logs in here.  The first of these that exists counts:
+	-- the role's in this database, the role's, this database's, that of all roles, the server's.
 	WITH required AS MATERIALIZED (
 		SELECT r.oid, coalesce(
 				(SELECT substr(entry, strpos(entry, '=') + 1)
@@ -40,7 +41,7 @@ CREATE FUNCTION chatcrypt_internal.doctor_roles() RETURNS SETOF chatcrypt_intern
 			   has_any_column_privilege(oid, 'chatcrypt.dek', 'INSERT, UPDATE')
 			   OR has_table_privilege(oid, 'chatcrypt.dek', 'DELETE, TRUNCATE') AS writes_keys
 		FROM pg_roles
-		-- Every cluster has its first superuser.
+		-- Role 10 is the superuser that initdb creates, which every cluster has.
 		WHERE rolcanlogin AND oid <> 10
 	),
 	suspect AS (
@@ -132,8 +133,8 @@ $$;
 COMMENT ON FUNCTION chatcrypt_internal.doctor_roles() IS
 	'For doctor(): roles that can do more than they should, or that a person should know of.';
 
--- Triggers that do not fire, or not for everybody: those that tell other sessions of a change fire
--- in a session that replicates, too.
+-- Triggers that do not fire, or not in every session: those that tell other sessions of a change
+-- must also fire in a session that replicates.
 CREATE FUNCTION chatcrypt_internal.doctor_triggers() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT 'critical', 'triggers',
@@ -174,9 +175,9 @@ CREATE FUNCTION chatcrypt_internal.doctor_grants() RETURNS SETOF chatcrypt_inter
 		FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
 		WHERE c.relnamespace = 'chatcrypt'::regnamespace
 		UNION ALL
-		-- Unlike the others, functions are everybody's unless it is revoked.  Constructors of a range
-		-- type are not counted: pg_dump does not keep their rights, so that pg_upgrade gives them back
-		-- to everybody, and they do nothing but make a value of that type.
+		-- Unlike tables, functions may be called by PUBLIC unless that is revoked.  Constructors of
+		-- range types are not counted: pg_dump does not keep their rights, so that pg_upgrade
+		-- grants them to PUBLIC again, and they only make a value of their type.
 		SELECT 'FUNCTION ' || f.oid::regprocedure, coalesce(f.proacl, acldefault('f', f.proowner))
 		FROM pg_proc AS f
 		WHERE f.pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace)

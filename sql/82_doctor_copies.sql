@@ -1,7 +1,8 @@
--- doctor(): copies of plaintext.
+-- doctor(): findings about copies of plaintext.
 
--- What depends on the plaintext, step by step: views on the view messages, functions that
--- decrypt, and whatever is made of those.  What CREATE TABLE AS wrote depends on nothing.
+-- Finds objects that depend on plaintext, step by step: views on the view messages, functions that
+-- decrypt, and objects that depend on those.  A table that CREATE TABLE AS wrote is not found,
+-- because it depends on nothing.
 CREATE FUNCTION chatcrypt_internal.doctor_plaintext(OUT classid oid, OUT objid oid) RETURNS SETOF record
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	WITH RECURSIVE shows (classid, objid, subid) AS (
@@ -14,7 +15,7 @@ CREATE FUNCTION chatcrypt_internal.doctor_plaintext(OUT classid oid, OUT objid o
 		WHERE pronamespace IN ('chatcrypt'::regnamespace, 'chatcrypt_internal'::regnamespace)
 		  AND proname IN ('decrypt', 'decrypt_bytea', 'try_decrypt', 'message_body', 'message_wire', 'drain_search_feed')
 		UNION
-		-- A body that is text leaves no dependency: look for the names.
+		-- A function whose body is text has no dependencies, so its text is searched for the names.
 		SELECT 'pg_proc'::regclass::oid, f.oid, 0
 		FROM pg_proc AS f JOIN pg_language AS l ON l.oid = f.prolang
 		WHERE l.lanname NOT IN ('c', 'internal')

@@ -1,4 +1,5 @@
--- doctor(): the machine, and the KMS as its worker and the rows of keys show it.
+-- doctor(): findings about the machine, and about the KMS as its worker and the rows of keys show
+-- it.
 
 CREATE FUNCTION chatcrypt_internal.host_facts(OUT core_limit bigint, OUT cores_are_piped boolean,
 									 OUT local_keys_on_data_volume boolean)
@@ -31,7 +32,7 @@ $$;
 COMMENT ON FUNCTION chatcrypt_internal.doctor_host() IS
 	'For doctor(): what the machine has to do with it.';
 
--- Errors are the KMS's own words, or ours of what became of the call.
+-- An error is the text of the KMS, or our description of how the call failed.
 CREATE FUNCTION chatcrypt_internal.doctor_kms() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 	WITH worker AS MATERIALIZED (SELECT * FROM chatcrypt.kms_worker),
@@ -96,7 +97,7 @@ COMMENT ON FUNCTION chatcrypt_internal.doctor_kms_key_opens(text) IS
 	'For doctor(): whether a KMS key opens data keys that it wrapped: true for any of up to three, '
 	'false for none, NULL where it has wrapped nothing here or its key service does not say.';
 
--- URIs are hopped over in the index.
+-- The key URIs are found by skipping from one to the next in the index.
 CREATE FUNCTION chatcrypt_internal.doctor_kms_keys() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 	WITH RECURSIVE kms_key (uri) AS (
@@ -106,7 +107,7 @@ CREATE FUNCTION chatcrypt_internal.doctor_kms_keys() RETURNS SETOF chatcrypt_int
 				WHERE d.state <> 'destroyed' AND d.kms_key > k.uri ORDER BY d.kms_key LIMIT 1)
 		FROM kms_key AS k WHERE k.uri IS NOT NULL
 	),
-	-- Nobody waits here for a key service that does not answer: other findings tell of it.
+	-- doctor() does not wait for a key service that does not answer; other findings report it.
 	asked_in_vain (uri) AS MATERIALIZED (
 		SELECT s.kms_key FROM chatcrypt.kms_status AS s WHERE s.breaker <> 'closed' OR s.hold_until > now()
 		UNION ALL

@@ -1,4 +1,4 @@
--- doctor(): data keys, and what they do not open.
+-- doctor(): findings about data keys, and about messages that they do not open.
 
 CREATE FUNCTION chatcrypt_internal.doctor_count(found bigint, most bigint) RETURNS text
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -13,7 +13,7 @@ CREATE FUNCTION chatcrypt_internal.doctor_keys(wraps bigint DEFAULT 1 << 30,
 									  age interval DEFAULT '1 year') RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	WITH due (keys) AS (SELECT count(*) FROM chatcrypt_internal.read_keys_due(false, 1001)),
-	-- By age first, whatever the planner makes of an age that it does not know.
+	-- Select by age first, whatever the planner estimates for an age that it does not know.
 	aged AS MATERIALIZED (
 		SELECT d.chat_id FROM chatcrypt.dek AS d
 		WHERE d.state = 'active' AND d.purpose <> 'search' AND d.valid_from < now() - age
@@ -30,7 +30,7 @@ CREATE FUNCTION chatcrypt_internal.doctor_keys(wraps bigint DEFAULT 1 << 30,
 	kms_key AS (
 		SELECT v.uri, sum(v.deks) AS deks, sum(v.live) AS live FROM kms_key_version AS v GROUP BY v.uri
 	),
-	-- An estimate of ANALYZE's: counting would read every message.
+	-- This uses the estimates of ANALYZE, because counting would read every message.
 	chat AS (
 		SELECT often.chat_id, (often.share * c.reltuples)::bigint AS messages
 		FROM pg_class AS c JOIN pg_stats AS s ON s.schemaname = 'chatcrypt' AND s.tablename = 'sealed_message' AND s.attname = 'chat_id',
@@ -91,8 +91,9 @@ $$;
 COMMENT ON FUNCTION chatcrypt_internal.doctor_keys(bigint, bigint, interval) IS
 	'For doctor(): keys that are too old or used too often.';
 
--- A table of any size takes the same time: so many chats one after the other in the index, from any one
--- on, some 7 us each, and so many pages for keys of some versions that are missing where others are there.
+-- The time does not depend on the size of the table.  It reads so many chats in the order of the
+-- index, beginning at any one, for some 7 us each; and so many pages, to find messages whose key
+-- version is missing although the chat has other versions.
 CREATE FUNCTION chatcrypt_internal.doctor_messages(chats integer DEFAULT 1000, pages integer DEFAULT 50) RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 	WITH RECURSIVE sample AS MATERIALIZED (
@@ -114,7 +115,8 @@ CREATE FUNCTION chatcrypt_internal.doctor_messages(chats integer DEFAULT 1000, p
 							 chat.is_past_the_end OR above.chat_id IS NULL) AS next (chat_id, is_past_the_end)
 		WHERE chat.number < chats AND NOT (next.is_past_the_end AND next.chat_id >= start.at)
 	),
-	-- With a LIMIT it is looked up row by row, and no join reads the whole table for a few rows.
+	-- The LIMIT makes the planner look keys up row by row, instead of reading the whole table in a
+	-- join.
 	keyless AS (
 		SELECT c.chat_id FROM chat AS c
 		WHERE (SELECT true FROM chatcrypt.dek AS d WHERE d.chat_id = c.chat_id AND d.purpose <> 'search' LIMIT 1) IS NULL
@@ -167,7 +169,8 @@ $$;
 COMMENT ON FUNCTION chatcrypt_internal.doctor_search_feed(bigint, interval) IS
 	'For doctor(): a search index outside that is not told of changes.';
 
--- Events are sealed in the order of their ids, but for late ones: the first ones of each gap tell of the others.
+-- Events are sealed in the order of their ids, except late ones; the first ones of each gap stand
+-- for the others.
 CREATE FUNCTION chatcrypt_internal.doctor_history(age interval DEFAULT '1 day') RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT 'warning', 'unsealed_history',

@@ -1,7 +1,7 @@
 -- doctor(): all findings, the worst first.
 
--- The planner thinks that the catalogs' functions give thousands of rows: compiling for them
--- would take thirty times as long as running.
+-- JIT is off, because the planner expects thousands of rows from functions of the catalogs, and
+-- compiling for them would take thirty times as long as the query itself.
 CREATE FUNCTION chatcrypt.doctor() RETURNS SETOF chatcrypt_internal.finding
 	LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 	SELECT *

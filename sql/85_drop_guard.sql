@@ -1,5 +1,6 @@
--- Where the server has not loaded chatcrypt, nothing of it runs when it is dropped but this, from a
--- library of its own.  Where it has, dropguard.c decides, and this lets everything pass.
+-- On a server that has not loaded chatcrypt, only this trigger runs when chatcrypt is dropped; its
+-- function is in a library of its own.  On a server that has loaded chatcrypt, dropguard.c decides,
+-- and this trigger does nothing.
 CREATE FUNCTION chatcrypt_internal.guard_drop() RETURNS event_trigger
 	LANGUAGE c AS '$libdir/chatcrypt_guard', 'chatcrypt_guard_drop';
 COMMENT ON FUNCTION chatcrypt_internal.guard_drop() IS

@@ -1,13 +1,14 @@
--- Every right on one screen.  Nobody but these roles has any.
+-- All rights in one place.  Only these roles have any.
 
 REVOKE ALL ON ALL TABLES IN SCHEMA chatcrypt FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA chatcrypt FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA chatcrypt, chatcrypt_internal FROM PUBLIC;
 GRANT USAGE ON SCHEMA chatcrypt, chatcrypt_internal TO chatcrypt_writer, chatcrypt_reader, chatcrypt_admin, chatcrypt_auditor, chatcrypt_keyholder, chatcrypt_feeder;
 
--- Writers write, and see all of a message but its body: ciphertext at most.  What the trigger of the
--- view and put_message() write they have no right to write in the table.  UPDATE of one column is
--- what SELECT ... FOR UPDATE asks for, and DELETE is what that of the view asks for.
+-- Writers write, and see everything of a message except its body, of which they see at most the
+-- ciphertext.  They have no right to write to the table what the view's trigger and put_message()
+-- write.  SELECT ... FOR UPDATE requires UPDATE of a column, and DELETE of the view requires
+-- DELETE.
 GRANT INSERT, UPDATE, DELETE ON chatcrypt.messages TO chatcrypt_writer;
 GRANT DELETE, UPDATE (expires_at) ON chatcrypt.sealed_message TO chatcrypt_writer;
 GRANT SELECT (message_id, chat_id, sender, dek_version, created_at, expires_at, chat_number, message_number) ON chatcrypt.messages TO chatcrypt_writer;
@@ -15,28 +16,29 @@ GRANT SELECT ON chatcrypt.sealed_message TO chatcrypt_writer;
 
 GRANT SELECT ON chatcrypt.sealed_attachment TO chatcrypt_writer;
 
--- Readers read.
+-- Readers read messages and files.
 GRANT SELECT ON chatcrypt.messages, chatcrypt.wire_messages, chatcrypt.sealed_message TO chatcrypt_reader;
 GRANT SELECT ON chatcrypt.attachments, chatcrypt.sealed_attachment, chatcrypt.sealed_attachment_part TO chatcrypt_reader;
 
--- Auditors see what is known of keys, and no wrapped key.
+-- Auditors see everything about keys except the wrapped keys.
 GRANT SELECT ON chatcrypt.deployment, chatcrypt.tenant, chatcrypt.chat, chatcrypt.participant, chatcrypt.chats TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kms_key_version, kcv, valid_from, valid_to, created_at)
 	ON chatcrypt.dek TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT ON chatcrypt.envelope_column, chatcrypt.upkeep, chatcrypt.verification_finding, chatcrypt.search_policy TO chatcrypt_auditor, chatcrypt_admin;
 GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota) ON chatcrypt.tenant TO chatcrypt_admin;
 GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota, moderation) ON chatcrypt.chat, chatcrypt.chats TO chatcrypt_admin;
--- What the view does about them asks for the right of a writer as well.
+-- An UPDATE of the participants also requires the rights of a writer.
 GRANT UPDATE (participants) ON chatcrypt.chats TO chatcrypt_admin;
 
 GRANT SELECT ON chatcrypt.key_event, chatcrypt.event_seal TO chatcrypt_auditor;
 GRANT SELECT (kms_key, kcv, sealed, created_at) ON chatcrypt.event_chain TO chatcrypt_auditor, chatcrypt_admin;
 
--- The feed of a search engine outside: ids, and no text.  How far it is behind, also for who takes it.
+-- The feed of an external search engine, which has ids and no text.  Feeders may see its status
+-- too.
 GRANT SELECT ON chatcrypt.search_feed, chatcrypt.search_feed_chat, chatcrypt.search_feed_status TO chatcrypt_auditor, chatcrypt_admin, chatcrypt_feeder;
 GRANT SELECT (chat_id, mode, feed) ON chatcrypt.search_policy TO chatcrypt_feeder;
 
--- How things are, for who looks after them.
+-- The state of the system, for auditors and administrators.
 GRANT SELECT ON chatcrypt.kms_status, chatcrypt.kms_calls, chatcrypt.kms_latency, chatcrypt.kms_worker, chatcrypt.kms_waits, chatcrypt.cache_status, chatcrypt.progress,
 	chatcrypt.maintenance_status, chatcrypt.key_state, chatcrypt.tenant_state, chatcrypt.health TO chatcrypt_auditor, chatcrypt_admin;
 
@@ -99,7 +101,7 @@ GRANT EXECUTE ON ROUTINE
 	chatcrypt.verify_keys, chatcrypt.kms_check, chatcrypt.kms_key_usage, chatcrypt.due_for_rotation
 	TO chatcrypt_auditor;
 
--- Each of the roles.
+-- Functions that every role except chatcrypt_feeder may call.
 GRANT EXECUTE ON ROUTINE
 	chatcrypt.to_uuid(bigint), chatcrypt.to_uuid(bigint, bigint), chatcrypt_internal.any_id(bigint),
 	chatcrypt_internal.any_id(integer), chatcrypt_internal.any_id(smallint), chatcrypt_internal.any_id_in,
