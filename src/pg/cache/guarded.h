@@ -2,9 +2,9 @@
  * guarded.h
  *		Memory for keys: separate mappings that are left out of core dumps.
  *
- * The kernel's advice to leave memory out of dumps is lost for PostgreSQL's shared segment
- * where that has huge pages.  Secrets therefore get anonymous mappings of their own, which
- * are page aligned and stay mapped until the process ends.
+ * The advice to leave memory out of core dumps is lost for PostgreSQL's own shared segment if
+ * that uses huge pages.  Secrets therefore get anonymous mappings of their own, which are
+ * page aligned and stay mapped until the process ends.
  */
 #ifndef CHATCRYPT_GUARDED_H
 #define CHATCRYPT_GUARDED_H

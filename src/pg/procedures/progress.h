@@ -17,9 +17,9 @@
 #define CHATCRYPT_TOTAL_UNKNOWN (-1)
 
 /*
- * Notes what this process is doing, and how far it has come.  A task of another name than
- * before starts a new entry.  chat_id may be NULL.  To be called once for each batch, not for
- * each row.
+ * Notes what this process is doing, and how far it has come.  If the name of the task is not
+ * the one before, the entry starts anew.  chat_id may be NULL.  To be called once for each
+ * batch, not for each row.
  */
 extern void chatcrypt_progress_note(const char *task, const uint8 *chat_id, int64 done,
 									int64 total);

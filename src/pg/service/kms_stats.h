@@ -44,7 +44,7 @@ extern void chatcrypt_kms_stats_latency_add(ChatcryptLatency *latency, int64 us)
 /* The time in ms within which the given share of calls was answered; -1 if there were none. */
 extern double chatcrypt_kms_stats_latency_ms(const ChatcryptLatency *latency, double share);
 
-/* Calls that ended in one way, and items of calls that did. */
+/* Calls that ended with one outcome, and items that did, whatever the outcome of their call. */
 typedef struct ChatcryptKmsCount
 {
 	uint64		calls;

@@ -27,7 +27,10 @@ typedef struct ChatcryptObserver
 	/* After a message left this chat or this id.  A trigger tells search about deletions. */
 	void		(*message_removed) (const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN]);
 
-	/* The others are called in an owner scope.  This one: a chat was deleted, with its messages. */
+	/*
+	 * The functions from here on are called inside an owner scope.  A chat was deleted with all
+	 * of its messages.
+	 */
 	void		(*chat_deleted) (const uint8 chat_id[CC_ID_LEN]);
 
 	/* The keys of a chat, or of all chats of a tenant, were destroyed. */
