@@ -10,6 +10,7 @@
 #include "utils/memutils.h"
 
 #include "core/bytes.h"
+#include "pg/compat.h"
 #include "pg/messages/utf8.h"
 
 char *

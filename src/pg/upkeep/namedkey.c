@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "core/header.h"
+#include "pg/compat.h"
 #include "pg/upkeep/namedkey.h"
 
 bool
