@@ -75,13 +75,13 @@ my $row = q{SELECT sender, chatcrypt.decrypt_bytea(chat_id, message_id, encrypte
 like(reply('latin1', 'SELECT body FROM chatcrypt.messages'), qr/cannot be shown/,
 	'the view raises an error for text that LATIN1 cannot show');
 is(reply('latin1', q{SET chatcrypt.on_decrypt_error = 'null'; SELECT body IS NULL FROM chatcrypt.messages}), 't',
-	'the view shows NULL for such text where on_decrypt_error is null');
+	'the view shows NULL for text that LATIN1 cannot show where on_decrypt_error is null');
 is(reply('latin1', q{UPDATE chatcrypt.messages SET sender = 'alice'; } . $row), 'alice|t',
-	'the sender of such a message can be changed');
+	'the sender of a message that cannot be shown can be changed');
 is(reply('latin1', q{SET chatcrypt.on_decrypt_error = 'null'; UPDATE chatcrypt.messages SET sender = 'bob', body = body; } . $row),
-	'bob|t', 'the body of such a message stays when its sender is changed');
+	'bob|t', 'the body of a message that cannot be shown stays when its sender is changed');
 is(reply('latin1', q{DELETE FROM chatcrypt.messages RETURNING message_id = chatcrypt.to_uuid(1)}), 't',
-	'such a message can be deleted');
+	'a message that cannot be shown can be deleted');
 
 # The sender is bound as UTF-8 too, in whatever encoding the database is.
 is(reply($_, "SELECT chatcrypt.row_aad('$at', '$latin')"), '\x726f77000006176339d9300001' . $hex, "a sender is bound as UTF-8 in $_")

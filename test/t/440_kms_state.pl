@@ -167,7 +167,7 @@ is(status($node, q{key_latest_version, facts_at < now()}), '3|t',
 is($proxy->requests('/auth/'), 0, 'without the right to look: no new login is made');
 $chat = cold();
 is(ask($node, read_chat($chat)), "body $chat", 'without the right to look: a cold chat is read');
-unlike(status($node, 'last_error'), qr/must allow read/, 'without the right to look: the last error is not about it');
+unlike(status($node, 'last_error'), qr/must allow read/, 'without the right to look: the last error is not about that right');
 give_back();
 is(check($node, $key), 'ok', 'the right to look given back: kms_check() succeeds');
 ok(soon('facts_error IS NULL', qr/^t$/), 'the right to look given back: the view has no error');

@@ -177,7 +177,7 @@ sub dies
 	}
 	die_now();
 	recover();
-	is(value($done), $expected, "$where: as much as expected was done");
+	is(value($done), $expected, "$where: the call had done as much as expected");
 	check_everything($where);
 	return;
 }

@@ -157,7 +157,7 @@ answer($blocker, 'COMMIT');
 ok(is_held(), 'the purge holds a snapshot');
 my $snapshot = value($held);
 is(value(q{SELECT classid::bigint, objid, objsubid, mode FROM pg_locks WHERE locktype = 'advisory' AND granted}),
-	0x66656e63 . '|0|3|ExclusiveLock', 'it has the lock by which one session of a database holds a snapshot');
+	0x66656e63 . '|0|3|ExclusiveLock', 'the purge has the lock by which one session of a database holds a snapshot');
 answer($first, row($_, "(SELECT envelope FROM hands WHERE name = '$_')")) foreach @places;
 # The metadata of the file is sealed with the new key; its part is not.
 is(answer($first, "SELECT chatcrypt.number_of(chatcrypt.begin_attachment($file, $file))"), $file, 'the file is begun anew');

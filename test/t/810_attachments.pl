@@ -218,7 +218,7 @@ like(ask($node, 'SELECT name FROM chatcrypt.attachments', 'latin1'), qr/ERROR:  
 is(ask($node, q{SET chatcrypt.on_decrypt_error = 'null'; SELECT name, size FROM chatcrypt.attachments}, 'latin1'), '|1',
 	'a name that LATIN1 cannot show is NULL where on_decrypt_error is null');
 is(ask($node, q{SELECT convert_from(chatcrypt.read_attachment(1), 'UTF8')}, 'latin1'), 'x',
-	'the content of a file with such a name can be read');
+	'the content of a file whose name cannot be shown can be read');
 like(ask($node, q{SELECT chatcrypt.put_attachment(1, 1, 'x', E'h\xf6llo')}, 'bytes'), qr/ERROR:  the name of the file or its content type is not text in UTF-8/,
 	'a name that is not UTF-8 is refused in SQL_ASCII');
 is(ask($node, q{SELECT chatcrypt.put_attachment(1, 1, 'x', E'h\xc3\xb6llo') IS NOT NULL}, 'bytes'), 't',
