@@ -2,16 +2,16 @@
  * checkedkeys.c
  *		Keys that were checked against their rows: see checkedkeys.h.
  *
- * The guarantee is that of an entry of the keyring: a row of chatcrypt.dek that is changed
- * moves the generation before anybody may rely on the change, here and in
- * others, and so does the end of a (sub)transaction that may have seen rows of its own.
+ * A key that is noted here is as good as an entry of the ring.  A change of a row of
+ * chatcrypt.dek moves the generation, in this process and in others, before anything may rely
+ * on the change.  So does the end of a (sub)transaction that may have seen rows of its own.
  */
 #include "postgres.h"
 
 #include "pg/keys/checkedkeys.h"
 #include "pg/store/memo.h"
 
-/* At 104 bytes each, some 13 MB in a process that has met so many keys. */
+/* At 104 bytes each, about 13 MB in a process that has met that many keys. */
 #define MOST	131072
 
 typedef struct CheckedKey

@@ -1,6 +1,6 @@
 /*
  * cipher.h
- *		The cipher context of this process, and how long its randomness may be drawn ahead.
+ *		The cipher context of this process, and how long randomness drawn ahead may be kept.
  */
 #ifndef CHATCRYPT_CIPHER_H
 #define CHATCRYPT_CIPHER_H
@@ -8,8 +8,8 @@
 #include "core/aead.h"
 
 /*
- * Drops randomness that an earlier statement drew ahead.  To be called before any
- * is drawn: two machines cloned from one between statements must not share salts.
+ * Drops randomness that an earlier statement drew ahead.  Must be called before any is drawn:
+ * two machines cloned from one between statements must not share salts.
  */
 extern void chatcrypt_cipher_fresh_randomness(void);
 

@@ -1,10 +1,11 @@
 /*
  * dekrows.c
  *		Rows of chatcrypt.dek: see dekrows.h.
- *		Not here: the KMS, and who may (keys.c, masterimport.c); first keys (chats.c).
+ *		Not here: KMS calls and the check of rights (keys.c, masterimport.c); the first keys of
+ *		a chat (chats.c).
  *
- * Statements for all rows at once: a changed row has the server forget what it knows
- * of the table, so that each further statement pays for learning it anew.
+ * Each statement handles all rows at once: a changed row makes the server drop what it has
+ * cached about the table, and each further statement would have to load that again.
  */
 #include "postgres.h"
 
@@ -70,7 +71,7 @@ text_array(char *const *texts, int count)
 
 /* ---------- rows ---------- */
 
-/* Of the chats of $1 those whose newest key of purpose $2 is older than version $3; uuid[]. */
+/* The chats of $1 whose newest key of purpose $2 is older than version $3, as uuid[]. */
 static ChatcryptArg
 those_that_take_over(const ChatcryptArg *args)
 {
@@ -87,7 +88,7 @@ those_that_take_over(const ChatcryptArg *args)
 						   isnull ? PointerGetDatum(construct_empty_array(UUIDOID)) : ids, false};
 }
 
-/* Tells clients, once this transaction has committed. */
+/* Tells clients of the new key once this transaction has committed. */
 static void
 announce(ChatcryptArg chats, ChatcryptArg version)
 {
@@ -113,7 +114,10 @@ chatcrypt_dekrows_write(const ChatcryptNewDek *deks, char *const *kms_keys, int 
 	};
 	ChatcryptArg old_ones[2];
 
-	/* Also for a key that never seals: who shreds under an older snapshot must not pass over it. */
+	/*
+	 * Also for a key that never seals: a transaction that shreds under an older snapshot must
+	 * not pass over it.
+	 */
 	chatcrypt_owner_execute("UPDATE chatcrypt.chat "
 							"SET updated_at = now() "
 							"WHERE chat_id = ANY ($1)",

@@ -13,11 +13,11 @@
 
 #include "pg/keys/failedopens.h"
 
-#define DATABASES	256			/* what happens in further ones is not counted */
+#define DATABASES	256			/* failures in further databases are not counted */
 
 typedef struct Row
 {
-	pg_atomic_uint32 database;	/* 0 for one that is free */
+	pg_atomic_uint32 database;	/* 0 for a free row */
 	pg_atomic_uint64 last_at;
 	pg_atomic_uint64 counts[CHATCRYPT_FAILED_OPEN_REASONS];
 } Row;
@@ -47,7 +47,10 @@ chatcrypt_failedopens_startup(void)
 	}
 }
 
-/* NULL where there is none, and none is free. */
+/*
+ * The row of this database; NULL where it has none.  If claim, a database without a row takes a
+ * free one, and NULL means that none is left.
+ */
 static Row *
 row_of_database(bool claim)
 {

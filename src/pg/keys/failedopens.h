@@ -1,7 +1,7 @@
 /*
  * failedopens.h
- *		Counts messages and files that did not open, by reason, for chatcrypt.health.
- *		No id and no key is in it.
+ *		Counts messages and files that did not open, by reason, for chatcrypt.health.  It holds
+ *		no id and no key.
  *
  * Lock contract: none.  A database claims its row with one atomic exchange, and keeps
  * it until the server stops; counters only ever grow.
@@ -31,10 +31,13 @@ typedef struct ChatcryptFailedOpens
 
 extern void chatcrypt_failedopens_note(ChatcryptFailedOpen reason);
 
-/* Notes a status that says that the bytes are at fault, and no other. */
+/*
+ * Counts a failure as damage where the status says that the bytes are at fault, and nothing
+ * otherwise.
+ */
 extern void chatcrypt_failedopens_note_bytes(cc_status status);
 
-/* Of this database, since the server started. */
+/* The counts of this database since the server started. */
 extern void chatcrypt_failedopens_read(ChatcryptFailedOpens *counts);
 
 /* Postmaster start-up: from shmem_request_hook and shmem_startup_hook. */

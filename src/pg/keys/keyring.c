@@ -1,10 +1,10 @@
 /*
  * keyring.c
- *		Keys for other rooms: who may have one, and what to say where there is none.
- *		Where they come from is ring.c's business.
+ *		Gives keys to other rooms: checks who may have a key, and raises an error where there is
+ *		none.  Not here: how a key is found (ring.c).
  *
- * Each function that gives a key asks first whether the actor takes part in the chat, so that
- * no caller can forget to.  Roles are the callers' to check.
+ * Each function that gives a key first checks that the actor takes part in the chat, so that no
+ * caller can forget to.  Callers check roles.
  */
 #include "postgres.h"
 
@@ -16,7 +16,10 @@
 #include "pg/keys/ring.h"
 #include "pg/store/store.h"
 
-/* Says why there is no key to be had: the row is read once more, for its words. */
+/*
+ * Raises an error that says why there is no key.  Reads the key's row once more to tell the
+ * reasons apart.
+ */
 static void
 raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 {
@@ -47,7 +50,10 @@ raise_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 version)
 			 errhint("chatcrypt.ensure_attachment_key() gives one to a chat of mode conversation_key.")));
 }
 
-/* The active key, for a use or for whatever seals messages; raises where there is none. */
+/*
+ * The active key for a use, or the key that seals messages.  Raises an error where there is
+ * none.
+ */
 static inline const ChatcryptKey *
 active_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
 {
@@ -88,7 +94,7 @@ chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32
 	memset(failure, 0, sizeof(*failure));
 	chatcrypt_access_require_for_key_use(chat_id);
 	key = chatcrypt_ring_get(chat_id, use, version, failure);
-	failure->kms_key = NULL;	/* these pointed to what is gone by now */
+	failure->kms_key = NULL;	/* these point into a row that is gone by now */
 	failure->wrapped = NULL;
 	return key;
 }

@@ -1,7 +1,6 @@
 /*
  * keyring.h
- *		Keys for other rooms: the key that a chat seals with, or that an envelope names.
- *		Participants' rights are checked here, and in every function that gives a key.
+ *		Gives other rooms the key that a chat seals with, or the key that an envelope names.
  */
 #ifndef CHATCRYPT_KEYRING_H
 #define CHATCRYPT_KEYRING_H
@@ -10,14 +9,14 @@
 #include "pg/service/kmsjob.h"
 
 /*
- * Each of these asks first whether the actor takes part in the chat, or whether one must be
- * named (chatcrypt_access_require_for_key_use()).  Roles are the business of the caller.
+ * Every function that gives a key first checks that the actor takes part in the chat, or that
+ * no actor has to be named (chatcrypt_access_require_for_key_use()).  The caller checks roles.
  */
 
 /*
- * The key that seals new messages of the chat, the active one for a use, or the one
- * that opened version names.  Raises, in words for a person, where there is none or
- * the KMS refuses.  Valid until the next call of any.
+ * The key that seals new messages of the chat; the active key for a use; the key of a version
+ * for a use.  Each function raises an error where there is no such key or the KMS refuses.  A
+ * key is valid until the next call of any function of this file.
  */
 extern const ChatcryptKey *chatcrypt_keyring_seal(const uint8 chat_id[CC_ID_LEN]);
 extern const ChatcryptKey *chatcrypt_keyring_active(const uint8 chat_id[CC_ID_LEN],
@@ -26,19 +25,24 @@ extern const ChatcryptKey *chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN]
 												  uint32 version);
 
 /*
- * The same as a question: NULL where the chat has no such key or it was destroyed.
- * What the KMS answers still raises: an unreachable KMS must not look like damage.
+ * Like chatcrypt_keyring_open(), but NULL where the chat has no such key or the key was
+ * destroyed.  It still raises what the KMS answers: an unreachable KMS must not look like
+ * damage.
  */
 extern const ChatcryptKey *chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
 												  uint32 version);
 
-/* For a caller that gets NULL and raises nothing: counts what did not open (failedopens.h). */
+/*
+ * Counts something that did not open (failedopens.h), for a caller that got NULL and raises no
+ * error.
+ */
 extern void chatcrypt_keyring_note_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
 										  uint32 version);
 
 /*
- * The same, and where the KMS does not give the key it does not raise either: then
- * failure holds the outcome, the words and wrong_key, and otherwise CC_KMS_OK.
+ * Like chatcrypt_keyring_find(), but does not raise an error where the KMS does not give the
+ * key: failure then holds the outcome, the error text and wrong_key.  Otherwise the outcome in
+ * it is CC_KMS_OK.
  */
 extern const ChatcryptKey *chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
 												   uint32 version, ChatcryptKmsJob *failure);

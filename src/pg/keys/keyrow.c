@@ -1,6 +1,6 @@
 /*
  * keyrow.c
- *		The row behind a key that is asked for: see keyrow.h.
+ *		Reads the row that holds a requested key: see keyrow.h.
  */
 #include "postgres.h"
 

@@ -1,6 +1,7 @@
 /*
  * keyrow.h
- *		The row of chatcrypt.dek behind a key that is asked for, and what the KMS is asked for it.
+ *		The row of chatcrypt.dek that holds a requested key, and the KMS job that unwraps the
+ *		key.
  */
 #ifndef CHATCRYPT_KEYROW_H
 #define CHATCRYPT_KEYROW_H
@@ -10,13 +11,15 @@
 #include "pg/store/store.h"
 
 /*
- * What a key is asked for as: the one that seals messages, whatever its use is; the
- * active one for a use; or a version of a use.  No version is above PG_INT32_MAX.
+ * A request for a key names the key that seals messages, whatever its use is; the active key
+ * for a use; or a version for a use.  No version is above PG_INT32_MAX.
  */
 #define CHATCRYPT_THE_ONE_THAT_SEALS	0
 #define CHATCRYPT_THE_ACTIVE_ONE		PG_UINT32_MAX
 
-/* Something is to be opened, and the key is not one to seal with. */
+/*
+ * Whether the request names a version: it is then for a key that opens, not for one that seals.
+ */
 static inline bool
 chatcrypt_keyrow_is_version(uint32 asked_version)
 {
@@ -24,16 +27,16 @@ chatcrypt_keyrow_is_version(uint32 asked_version)
 }
 
 /*
- * False where there is no such row.  Raises for a key to seal with in a chat that is encrypted
- * end to end.
+ * False where there is no such row.  Raises an error where a key that seals is requested of a
+ * chat that is end-to-end encrypted.
  */
 extern bool chatcrypt_keyrow_read(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
 								  uint32 asked_version, ChatcryptDekRow *row);
 
-/* A job to unwrap the key of a row, which must stay. */
+/* Fills a job that unwraps the key of a row.  The row must outlive the job. */
 extern void chatcrypt_keyrow_job(const ChatcryptDekRow *row, ChatcryptKmsJob *job);
 
-/* Has the KMS unwrap it again, and does not wait. */
+/* Has the KMS unwrap the key of a row again, and does not wait for it. */
 extern void chatcrypt_keyrow_refresh(const ChatcryptDekRow *row);
 
 #endif

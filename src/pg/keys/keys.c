@@ -1,11 +1,11 @@
 /*
  * keys.c
- *		What is done to the keys of a chat that exists: rotate and import.
+ *		Changes to the keys of a chat that exists: rotation and import.
  *		Not here: destroying them (shred.c).
  *
- * The KMS is asked before anything is locked.  Then the chat's row is locked,
- * which keeps two changes of one chat's keys apart and no writer of messages
- * waiting, and what was assumed is looked at again.
+ * The KMS is asked before anything is locked.  Then the chat's row is locked, so that one
+ * transaction at a time changes the chat's keys, and what was assumed is checked again.
+ * Sessions that write messages do not wait for this lock.
  */
 #include "postgres.h"
 
@@ -113,9 +113,10 @@ refuse_new_life(const uint8 *chat_id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("chat %s has no active key and gets no other", chatcrypt_id_text(chat_id)),
+			 errmsg("chat %s has no active key and cannot be given a new one",
+					chatcrypt_id_text(chat_id)),
 			 errdetail("Its keys were destroyed."),
-			 errhint("Only chatcrypt.import_dek() gives it one, where it shall live on.")));
+			 errhint("To use the chat again, give it a key with chatcrypt.import_dek().")));
 }
 
 bool
@@ -164,7 +165,7 @@ try_rotate(const uint8 *chat_id, ChatcryptPurpose purpose)
 uint32
 chatcrypt_keys_rotate_purpose(const uint8 chat_id[CC_ID_LEN], ChatcryptPurpose purpose)
 {
-	/* Before the KMS is asked for a key that could not be stored. */
+	/* This comes before the KMS is asked for a key that could not be stored. */
 	PreventCommandIfReadOnly("making a key of a chat");
 	for (int try = 0; try < TRIES; try++)
 	{
@@ -185,8 +186,8 @@ chatcrypt_keys_rotate(const uint8 chat_id[CC_ID_LEN])
 	ChatcryptPurpose purpose = sealing_purpose(chat_id);
 
 	/*
-	 * The key of its files goes with that of its messages: reencrypt_due() looks at the
-	 * latter alone.
+	 * The key of the chat's files is rotated along with that of its messages, because
+	 * reencrypt_due() looks at the latter alone.
 	 */
 	if (purpose != CHATCRYPT_PURPOSE_DATA && has_active_key(chat_id, CHATCRYPT_PURPOSE_DATA))
 		(void) chatcrypt_keys_rotate_purpose(chat_id, CHATCRYPT_PURPOSE_DATA);
@@ -251,7 +252,7 @@ purpose_for_import(const uint8 *chat_id, const char *text)
 	ChatcryptPurpose purpose;
 
 	if (!chatcrypt_keytypes_parse_purpose(text, &purpose))
-		refuse_import("the purpose of a key is data, search or conversation");
+		refuse_import("the purpose of a key must be data, search or conversation");
 	if (sealing_purpose(chat_id) == CHATCRYPT_PURPOSE_DATA &&
 		purpose == CHATCRYPT_PURPOSE_CONVERSATION)
 		refuse_import("only a chat of mode conversation_key has keys of purpose conversation");
@@ -262,7 +263,7 @@ uint32
 chatcrypt_keys_import_version(int32 version)
 {
 	if (version < 1 || version > IMPORT_VERSION_MAX)
-		refuse_import("the version of an imported key is 1 to 1000000000");
+		refuse_import("the version of an imported key must be between 1 and 1000000000");
 	return (uint32) version;
 }
 
@@ -293,7 +294,7 @@ import_arguments(FunctionCallInfo fcinfo, const uint8 *chat_id)
 	PreventCommandIfReadOnly("chatcrypt.import_dek()");
 	purpose = purpose_for_import(chat_id, text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	if (VARSIZE_ANY_EXHDR(key) != CC_DEK_LEN)
-		refuse_import("a data key is 32 bytes long");
+		refuse_import("a data key must be 32 bytes long");
 	import(chat_id, (const uint8 *) VARDATA_ANY(key),
 		   chatcrypt_keys_import_version(PG_GETARG_INT32(2)), purpose);
 }

@@ -1,6 +1,6 @@
 /*
  * keyuse.c
- *		What is made of a data key for a use: see keyuse.h.
+ *		Derives from a data key what a use takes: see keyuse.h.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * keyuse.h
- *		What a key is wanted for, which data key that takes, and what is made of it.
+ *		The uses of a key: which data key a use takes, and what is derived from it.
  */
 #ifndef CHATCRYPT_KEYUSE_H
 #define CHATCRYPT_KEYUSE_H
@@ -34,8 +34,8 @@ typedef struct ChatcryptKey
 } ChatcryptKey;
 
 /*
- * Makes of a data key what the use of the key takes (key->use); the rest of the key is the
- * caller's to fill in.  The caller wipes the data key.
+ * Derives from a data key what key->use takes, into key->secret.  The caller fills in the rest
+ * of the key, and wipes the data key.
  */
 extern CC_MUST_CHECK cc_status chatcrypt_keyuse_derive(ChatcryptKey *key, const ChatcryptKeyId *id,
 													   const uint8 dek[CC_DEK_LEN]);

@@ -1,6 +1,6 @@
 /*
  * newdeks.c
- *		Making data keys: see newdeks.h.
+ *		Makes data keys: see newdeks.h.
  */
 #include "postgres.h"
 
@@ -15,7 +15,7 @@
 
 #define AT_ONCE 1024
 
-/* A job whose wrapped key goes where the new row will have it. */
+/* Fills a job that writes the wrapped key to where the new row takes it from. */
 static void
 prepare_job(const char *kms_key, const uint8 deployment_id[CC_ID_LEN], ChatcryptNewDek *dek,
 			ChatcryptKmsJob *job)
@@ -102,8 +102,8 @@ chatcrypt_newdeks_try_generate(const uint8 deployment_id[CC_ID_LEN], char *const
 }
 
 /*
- * One run of jobs: nothing between the first key and the wipe of the last can raise
- * without a wipe.
+ * Wraps the keys of one run of jobs.  Wherever this raises an error, all of the keys have been
+ * wiped.
  */
 static void
 wrap_known(ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks, ChatcryptKmsJob *jobs,

@@ -1,7 +1,7 @@
 /*
  * newdeks.h
- *		Making data keys: the KMS call, the key check value, and the wrapped bytes,
- *		before any row is written or locked.
+ *		Makes data keys: the KMS call, the key check value, and the wrapped bytes, before any
+ *		row is written or locked.
  */
 #ifndef CHATCRYPT_NEWDEKS_H
 #define CHATCRYPT_NEWDEKS_H
@@ -24,23 +24,23 @@ typedef struct ChatcryptWrapping
 } ChatcryptWrapping;
 
 /*
- * Has the KMS generate count keys and warms the shared cache with them.  Raises
- * where any of them fails.
+ * Has the KMS generate count keys, and warms the shared cache with them.  Raises an error where
+ * any of them fails.
  */
 extern void chatcrypt_newdeks_generate(const ChatcryptWrapping *wrapping, ChatcryptNewDek *deks,
 									   int count);
 
 /*
- * The same as far as it goes, each under its own KMS key: where the KMS did not make
- * one, its wrapped is NULL, and its job (of the array that comes back) says why.
+ * The same, each key under its own KMS key, and without an error where a key fails: wrapped is
+ * then NULL for that key, and its job in the returned array says why.
  */
 extern ChatcryptKmsJob *chatcrypt_newdeks_try_generate(const uint8 deployment_id[CC_ID_LEN],
 													   char *const *kms_keys, ChatcryptNewDek *deks,
 													   int count);
 
 /*
- * The same as the first for keys that exist already, each under its own KMS key.
- * What knows them writes each to where it is wiped, and may not raise.
+ * Like chatcrypt_newdeks_generate(), but for keys that exist already, each under its own KMS
+ * key.  The callback writes a key to dek, which is wiped later, and must not raise an error.
  */
 typedef cc_status (*ChatcryptKnownDek) (const ChatcryptKeyId *id, const void *arg,
 										uint8 dek[CC_DEK_LEN]);
@@ -49,7 +49,7 @@ extern void chatcrypt_newdeks_wrap(const uint8 deployment_id[CC_ID_LEN], char *c
 								   ChatcryptKnownDek known, const void *arg, ChatcryptNewDek *deks,
 								   int count);
 
-/* The same for one.  The caller wipes dek, also where this raises. */
+/* The same for one key.  The caller wipes dek, also where this raises an error. */
 extern void chatcrypt_newdeks_wrap_one(const ChatcryptWrapping *wrapping,
 									   const uint8 dek[CC_DEK_LEN], ChatcryptNewDek *new_dek);
 

@@ -1,14 +1,13 @@
 /*
  * rewrap.c
- *		rewrap() and move_kms_key(): data keys under a new version of their KMS key, and
+ *		rewrap() and move_kms_key(): put data keys under a new version of their KMS key, or
  *		under another KMS key.
  *
- * Both walk the table by dek_id, a page at a time and with a commit after each, so
- * that whoever is interrupted calls again: what is done is recognised (by the
- * version in the wrapping; by the key's URI) and passed over.  A new wrapping takes
- * the place of the old one when the KMS has unwrapped it to the right key, never
- * before: see wrapping.h.  The keys themselves stay as they are, and so do caches,
- * sessions and messages.
+ * Both walk the table by dek_id, a page at a time, and commit after each page.  A call that was
+ * interrupted can be repeated: keys that are done are recognized (by the version in the
+ * wrapping; by the URI of the KMS key) and passed over.  A new wrapping takes the place of the
+ * old one only after the KMS has unwrapped it to the right key: see wrapping.h.  The data keys
+ * themselves stay as they are, and so do caches, sessions and messages.
  */
 #include "postgres.h"
 
@@ -43,10 +42,10 @@ typedef struct Run
 	List	   *newest;
 	int64		cursor;
 	int64		limit;
-	int64		left;			/* of it */
+	int64		left;			/* what is left of the limit */
 	int64		done;
 	int64		failed;
-	int64		busy;			/* of those: other transactions were changing them */
+	int64		busy;			/* failed because another transaction was changing them */
 	int64		looked_at;		/* for the progress */
 	int64		total;
 } Run;
@@ -81,8 +80,8 @@ newest_version(Run *run, const char *kms_key, uint32 *version)
 }
 
 /*
- * Is the row's wrapping older than the KMS's newest version?  Where versions cannot be
- * told, it may be.
+ * Whether the row's wrapping is, or may be, older than the newest version of its KMS key.  It
+ * may be where a version is not known.
  */
 static bool
 wants_rewrap(Run *run, ChatcryptWrapped *row)
@@ -115,7 +114,7 @@ wants_move(Run *run, ChatcryptWrapped *row)
 	return true;
 }
 
-/* Leaves out what is done already, and what the limit does not reach. */
+/* Leaves out the keys that are done already, and those beyond the limit. */
 static void
 choose(Run *run, ChatcryptPage *page)
 {
@@ -172,8 +171,8 @@ write_page(void *arg)
 }
 
 /*
- * What other transactions held, or changed since it was read, is theirs: the next call
- * looks at it again.
+ * A key that another transaction has locked, or has changed since it was read, is left alone:
+ * the next call looks at it again.
  */
 static void
 write_checked(Run *run, ChatcryptPage *page)
@@ -187,7 +186,7 @@ write_checked(Run *run, ChatcryptPage *page)
 	run->busy += checked - written;
 }
 
-/* With a limit: of those that it allows for. */
+/* Under a limit, the progress counts only the keys that the limit allows. */
 static void
 note_progress(const Run *run)
 {
@@ -198,7 +197,7 @@ note_progress(const Run *run)
 							Min(run->total, run->limit));
 }
 
-/* False where that was the last one. */
+/* False where that was the last page. */
 static bool
 do_page(Run *run)
 {
@@ -219,7 +218,7 @@ do_page(Run *run)
 	return !last && run->left > 0;
 }
 
-/* How many keys there are to be looked at. */
+/* Counts the keys to look at, for the progress. */
 static void
 count_keys(Run *run)
 {
@@ -238,7 +237,7 @@ report(Run *run)
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg(INT64_FORMAT " keys were being changed by other transactions and are left as they are",
 						run->busy),
-				 errhint("Call again.")));
+				 errhint("Call the procedure again.")));
 }
 
 static void
@@ -335,7 +334,7 @@ switch_tenants(void *arg)
 	chatcrypt_owner_end(&scope);
 }
 
-/* What has the old URI still, and why. */
+/* Warns of data keys and of a default that still have the old URI. */
 static void
 report_rest(const ChatcryptArg *from, const char *from_kms_key, const char *to_kms_key)
 {
@@ -370,7 +369,7 @@ move_all(Run *run, ChatcryptArg uris[2], const char *from_kms_key)
 {
 	uint32		version;
 
-	/* first, so that nothing new comes under the old key while the old ones leave it */
+	/* first, so that no new data key comes under the old KMS key while the others leave it */
 	if (!chatcrypt_wrapping_try_kms_key(run->move_to, &run->outages, &version))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -408,7 +407,7 @@ chatcrypt_move_kms_key(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" cannot be moved to itself", from_kms_key),
-				 errhint("A new version of the same key is for chatcrypt.rewrap().")));
+				 errhint("Use chatcrypt.rewrap() for a new version of the same key.")));
 	uris[0] = (ChatcryptArg) {TEXTOID, PG_GETARG_DATUM(0), false};
 	uris[1] = (ChatcryptArg) {TEXTOID, PG_GETARG_DATUM(1), false};
 	run.which.tenant = (ChatcryptArg) {TEXTOID, (Datum) 0, true};

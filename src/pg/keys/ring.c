@@ -7,23 +7,23 @@
  *
  *	- no row of chatcrypt.dek was changed since the entry was checked against its
  *	  row (the generation of pg/store/relations.c, which invalidation messages move);
- *	- nothing was evicted from the shared cache for safety since (its epoch);
- *	- it was checked against the shared cache less than RECHECK_MS ago, so that
- *	  TTLs of the shared cache stay true, and a key in use is not the one evicted.
+ *	- nothing was evicted from the shared cache for safety since then (its epoch);
+ *	- it was checked against the shared cache less than RECHECK_MS ago, so that the TTLs of the
+ *	  shared cache stay true, and a key in use is not the one evicted.
  *
- * Where the last alone does not hold the shared cache is asked again.  Where the
- * others do not, the row is read first, under a fresh snapshot: if it is still the
- * same key (same kcv), and the shared cache has it, the entry is good; where that
- * has no such key, the KMS is asked.  An entry that gives way to another leaves its
- * name behind (pg/keys/checkedkeys.h), and comes back without its row being read.
- * Absence is never remembered.
+ * If only the last does not hold, the shared cache is asked again.  If one of the others does
+ * not hold, the row is read first, under a fresh snapshot: if it still has the same key (the
+ * same kcv) and the shared cache has that key, the entry is good; if the shared cache does not
+ * have it, the KMS is asked.  An entry that makes room for another leaves its name behind
+ * (pg/keys/checkedkeys.h), and can come back without its row being read.  The absence of a key
+ * is never remembered.
  *
- * The table is set-associative and lives in a mapping that no core dump takes and
- * that is wiped by fork and by exit.
+ * The table is set-associative.  It lives in a mapping that no core dump contains and that is
+ * wiped by fork and at exit.
  *
- * A scan of many chats finds few of its keys in the nearest processor cache, so
- * what a hit needs lies close: the tags of a set in half a cache line, an entry in
- * three whole ones.  The rest of its name, for the slow path, is elsewhere.
+ * A scan of many chats finds few of its keys in the nearest processor cache, so what a hit
+ * needs lies close together: the tags of a set in half a cache line, an entry in three whole
+ * ones.  The rest of a key's name, which only the slow path needs, is elsewhere.
  */
 #include "postgres.h"
 
@@ -51,7 +51,7 @@
 typedef struct RingEntry
 {
 	uint8		chat_id[CC_ID_LEN];
-	uint32		asked_version;	/* or one of the above */
+	uint32		asked_version;	/* or a constant of keyrow.h */
 	uint64		generation;
 	uint64		epoch;
 	int64		checked_at;
@@ -60,14 +60,14 @@ typedef struct RingEntry
 } RingEntry;
 
 StaticAssertDecl(sizeof(RingEntry) == 3 * CACHE_LINE, "an entry is three cache lines");
-StaticAssertDecl(offsetof(RingEntry, key.secret) == CACHE_LINE, "of which the key is two");
+StaticAssertDecl(offsetof(RingEntry, key.secret) == CACHE_LINE, "the key takes two of them");
 
 /* Page aligned. */
 typedef struct Ring
 {
 	uint32		tags[SETS][WAYS];	/* 0 for an empty entry */
 	RingEntry	entries[SETS][WAYS];
-	ChatcryptKeyId ids[SETS][WAYS]; /* the real keys */
+	ChatcryptKeyId ids[SETS][WAYS]; /* the exact names of the keys */
 } Ring;
 
 /* A place in the table; way < 0 for none. */
@@ -80,7 +80,7 @@ typedef struct RingSlot
 
 static Ring *ring;
 static uint64 use_clock;
-static uint64 own_hits;			/* uses that the ring answered alone, not counted in shared memory yet */
+static uint64 own_hits;			/* hits that shared memory does not count yet */
 
 static void
 wipe_at_exit(int code, Datum arg)
@@ -90,7 +90,7 @@ wipe_at_exit(int code, Datum arg)
 	cc_wipe(ring, sizeof(*ring));
 }
 
-/* At the end of a transaction, and about once a second in a long one. */
+/* Called at the end of a transaction, and about once a second in a long one. */
 static void
 publish_own_hits(void)
 {
@@ -150,8 +150,8 @@ entry_matches(const RingEntry *entry, const uint8 chat_id[CC_ID_LEN], ChatcryptU
 }
 
 /*
- * The versions of a chat share a set: the version comes from the envelope, which a
- * scan meets cold, and the address of an entry must not wait for that.
+ * The versions of a chat share a set: the version comes from the envelope, which is not in the
+ * processor cache yet during a scan, and the address of an entry must not wait for it.
  */
 static inline RingSlot
 find_slot(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
@@ -168,7 +168,7 @@ find_slot(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version
 	slot.set = slot.tag % SETS;
 	slot.tag |= 1;				/* never that of an empty entry */
 
-	/* All tags, without a branch: which way it is cannot be foreseen. */
+	/* All tags, without a branch: the processor cannot predict which way matches. */
 	for (int way = 0; way < WAYS; way++)
 		same |= (uint32) (ring->tags[slot.set][way] == slot.tag) << way;
 	for (; same != 0; same &= same - 1)
@@ -183,7 +183,7 @@ find_slot(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version
 	return slot;
 }
 
-/* The way of its set that a new key may have. */
+/* The way of a set that a new key takes: an empty one, or the least recently used. */
 static int
 choose_victim(int set)
 {
@@ -217,8 +217,8 @@ asked_as(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
 }
 
 /*
- * The way of its set that a new key may have; notes what the key was that is there, where
- * it is good still.
+ * The way of a set that a new key takes.  If the key that has the way is still good, its name
+ * is noted (checkedkeys.h).
  */
 static int
 make_room(int set)
@@ -237,7 +237,10 @@ make_room(int set)
 	return way;
 }
 
-/* The use of the key that was found where the one that seals was asked for. */
+/*
+ * The use of a key that was found.  Where the request is for the key that seals, the purpose of
+ * the key decides.
+ */
 static ChatcryptUse
 actual_use(ChatcryptUse use, uint32 asked_version, const ChatcryptKeyId *id)
 {
@@ -266,9 +269,9 @@ fill_slot(RingSlot slot, const ChatcryptKeyId *id, ChatcryptUse use, uint32 aske
 }
 
 /*
- * Gets a DEK from the shared cache into a slot; a miss leaves the slot as it is.  Here
- * and in load_slot() alone a plaintext DEK passes through a backend: nothing between
- * get and wipe can raise.
+ * Gets a DEK from the shared cache into a slot; a miss leaves the slot as it is.  A plaintext
+ * DEK passes through this function and load_slot(): nothing between get and wipe may raise an
+ * error.
  */
 static ChatcryptCacheResult
 fill_from_cache(RingSlot slot, const ChatcryptKeyId *id, ChatcryptUse use, uint32 asked_version)
@@ -284,9 +287,9 @@ fill_from_cache(RingSlot slot, const ChatcryptKeyId *id, ChatcryptUse use, uint3
 }
 
 /*
- * Gets the DEK of a row from the shared cache, or else from the KMS, into a slot.
- * Where the KMS does not give it, this raises or, if there is a failure to fill,
- * fills that and is false.
+ * Gets the DEK of a row from the shared cache, or else from the KMS, into a slot.  Where the
+ * KMS does not give it, this raises an error or, if failure is not NULL, fills *failure and
+ * returns false.
  */
 static bool
 load_slot(RingSlot slot, const ChatcryptDekRow *row, ChatcryptUse use, uint32 asked_version,
@@ -333,7 +336,7 @@ mark_checked(RingEntry *entry, ChatcryptCheckedAt at)
 	publish_own_hits();
 }
 
-/* May the entry go on being used, as far as the row and the shared cache know? */
+/* Whether the entry may still be used: the row has the same key, and so has the shared cache. */
 static bool
 recheck(RingSlot slot, const ChatcryptDekRow *row)
 {
@@ -348,8 +351,8 @@ recheck(RingSlot slot, const ChatcryptDekRow *row)
 }
 
 /*
- * The slow path: reads the row again, and then trusts the entry, the shared cache
- * or the KMS, in this order.  NULL where there is no row or its key is destroyed.
+ * The slow path: reads the row again, and then uses the entry, the shared cache or the KMS, in
+ * this order.  NULL where there is no row or its key is destroyed.
  */
 static RingEntry *
 refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
@@ -381,7 +384,10 @@ refresh_slot(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, ui
 	return entry_at(slot);
 }
 
-/* The shared cache wants the key of an entry renewed.  False where the row has another by now. */
+/*
+ * Has the KMS renew a key that has become stale in the shared cache.  False where the row has
+ * another key by now.
+ */
 static bool
 renew(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
 {
@@ -395,8 +401,8 @@ renew(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 as
 }
 
 /*
- * Asks the shared cache for a key that was checked before and then gave way to others.
- * NULL where there was none, or where it is not to be had so.
+ * Asks the shared cache for a key that was checked before and then made room for another.  NULL
+ * where there was none, or the shared cache does not have it.
  */
 static RingEntry *
 bring_back(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
@@ -422,8 +428,8 @@ bring_back(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint
 }
 
 /*
- * Asks the shared cache alone: true where neither a row of dek has changed nor a
- * key was evicted since the entry was checked, and the cache still has it.
+ * Asks the shared cache only: true where no row of chatcrypt.dek was changed and nothing was
+ * evicted for safety since the entry was checked, and the cache still has the key.
  */
 static bool
 is_still_good(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version)
@@ -441,7 +447,7 @@ is_still_good(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, u
 	return true;
 }
 
-/* May it be used without a look elsewhere? */
+/* Whether the entry may be used without a look elsewhere. */
 static inline bool
 is_fresh(const RingEntry *entry)
 {
@@ -450,7 +456,7 @@ is_fresh(const RingEntry *entry)
 		chatcrypt_guarded_now_ms() - entry->checked_at < RECHECK_MS;
 }
 
-/* Whatever the ring alone does not answer. */
+/* Finds a key that the ring alone does not give. */
 static RingEntry *
 look_further(RingSlot slot, const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uint32 asked_version,
 			 ChatcryptKmsJob *failure)

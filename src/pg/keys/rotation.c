@@ -1,18 +1,18 @@
 /*
  * rotation.c
- *		rotate_due() and due_for_rotation(): new data keys for chats whose key is old
- *		enough, or has sealed enough.
+ *		rotate_due() and due_for_rotation(): new data keys for chats whose key is old enough, or
+ *		has sealed enough messages.
  *
- * The procedure walks the active keys in the order of their making.  For a page
- * of chats the KMS is asked in one go, with nothing locked; then each chat gets its
- * key in a transaction of its own, which holds the chat's row for a few statements.
- * Who writes messages takes no lock on it and never waits.  A chat that another
- * transaction is changing is left for the next time.
+ * The procedure walks the active keys in the order in which they were made.  For a page of
+ * chats the KMS is asked in one go, with nothing locked; then each chat gets its key in a
+ * transaction of its own, which locks the chat's row for a few statements.  Sessions that write
+ * messages do not wait for that lock.  A chat that another transaction is changing is left for
+ * the next call.
  *
- * What is counted are messages that were created since the key became the active
- * one: it costs an index scan of at most the number that matters.  Messages that
- * were re-encrypted with it do not count, or else rotation and re-encryption would
- * chase each other.
+ * The messages that count are those created since the key became the active one.  Counting them
+ * costs an index scan that stops at the number that makes the key due.  Messages that were
+ * re-encrypted with the key do not count, because rotation and re-encryption would otherwise
+ * set each other off without end.
  */
 #include "postgres.h"
 
@@ -35,8 +35,8 @@
 #define PAGE 256
 
 /*
- * $1 age, $2 number of messages: in place of the policies; $3, $4 after and up to
- * which dek_id; $5 how many.
+ * $1 and $2 take the place of the age and the number of messages in the policies; dek_id is
+ * above $3 and up to $4; $5 is the limit.
  */
 #define DUE \
 	"SELECT d.dek_id, c.chat_id, c.tenant, t.kms_key, d.purpose, d.dek_version, d.valid_from, " \
@@ -60,7 +60,7 @@
 	"ORDER BY d.dek_id " \
 	"LIMIT $5"
 
-/* What both take as their first arguments. */
+/* The arguments that both functions take first. */
 typedef struct DueArguments
 {
 	ChatcryptArg age;
@@ -75,7 +75,7 @@ typedef struct Rotation
 	const ChatcryptKmsJob *job;
 	char	   *kms_key;
 	char	   *reason;
-	bool		goes_along;		/* with a key that is due, and is not counted */
+	bool		goes_along;		/* rotated with a key that is due; not counted */
 	bool		done;
 } Rotation;
 
@@ -85,7 +85,7 @@ typedef struct Run
 	DueArguments due;
 	int64		cursor;
 	int64		last;
-	int64		left;			/* of the limit */
+	int64		left;			/* what is left of the limit */
 	ChatcryptOutages outages;
 	int64		rotated;
 	int64		failed;
@@ -131,8 +131,8 @@ chatcrypt_due_for_rotation(PG_FUNCTION_ARGS)
 /* ---------- a page ---------- */
 
 /*
- * A row of the page's statement, copied to where it stays: chat, purpose, newest version,
- * KMS key, reason, whether it goes along.
+ * Copies a row of the page's statement to the context: chat, purpose, newest version, KMS key,
+ * reason, whether it goes along.
  */
 static void
 read_rotation(uint64 row, MemoryContext context, Rotation *rotation)
@@ -163,9 +163,9 @@ read_rotation(uint64 row, MemoryContext context, Rotation *rotation)
 }
 
 /*
- * The next chats that are due; moves the cursor past them.  In a chat of mode
- * conversation_key the key of its files goes with that of its messages, and before it:
- * reencrypt_due() looks at the latter, and must find the former replaced.
+ * Reads the next chats that are due, and moves the cursor past them.  In a chat of mode
+ * conversation_key the key of the files is rotated along with that of the messages, and before
+ * it: reencrypt_due() looks at the latter, and must find the former replaced.
  */
 static int
 next_page(Run *run, Rotation *page)
@@ -206,8 +206,8 @@ next_page(Run *run, Rotation *page)
 }
 
 /*
- * The KMS makes the keys of all those whose key service is not out of order; the number
- * that is left.
+ * Has the KMS make the keys of all chats whose key service is not out of order.  Moves those
+ * chats to the front, and returns their number.
  */
 static int
 make_keys(Run *run, Rotation *page, int count)
@@ -239,7 +239,7 @@ make_keys(Run *run, Rotation *page, int count)
 	return kept;
 }
 
-/* Waits for nobody. */
+/* Raises an error, without waiting, where another transaction has locked the chat. */
 static void
 lock_free_chat(const uint8 *chat_id)
 {
@@ -255,7 +255,7 @@ lock_free_chat(const uint8 *chat_id)
 					chatcrypt_id_text(chat_id))));
 }
 
-/* A step: one chat's new key, unless another session was quicker, or shredded the chat. */
+/* A step: gives one chat its new key, unless another session was quicker or shredded the chat. */
 static void
 install(void *arg)
 {
@@ -286,7 +286,7 @@ rotate_one(Run *run, Rotation *rotation)
 	chatcrypt_progress_note("rotate keys", rotation->dek.id.chat_id, run->done, run->total);
 }
 
-/* How many chats are due: counted where they are more than a page. */
+/* The number of chats that are due after the cursor, within the limit. */
 static int64
 count_due(const Run *run)
 {
@@ -339,7 +339,10 @@ rotate_page(Run *run)
 
 /* ---------- the procedure ---------- */
 
-/* Keys that are made from now on are not looked at, or an age of 0 would never come to an end. */
+/*
+ * The newest key.  Keys that are made later are not looked at, or a run with an age of 0 would
+ * never end.
+ */
 static int64
 newest_dek_id(void)
 {

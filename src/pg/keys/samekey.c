@@ -1,13 +1,13 @@
 /*
  * samekey.c
- *		Compares the key behind a URI with what it wrapped before: see samekey.h.
+ *		Compares the KMS key behind a URI with what it wrapped before: see samekey.h.
  *
- * The new key is unwrapped together with a key that is there, in one call: if both open,
- * one and the same key wrapped both, whatever happened to files and settings in between.
+ * The new data key is unwrapped together with an existing one, in one call: if both open, one
+ * and the same KMS key wrapped both, whatever happened to files and settings in between.
  *
- * "Another key" is said only where the KMS has the key and says of each of up to three
- * data keys that it does not open.  One row may be damaged; and a KMS that denies access,
- * is away, or has shut off an old version says nothing of what its key is.
+ * The verdict is "another key" only where the KMS has the key and says of each of up to three
+ * data keys that it does not open, because one row may be damaged.  A KMS that denies access,
+ * cannot be reached, or has disabled an old version says nothing about which key it has.
  *
  * Lock contract: what was compared is remembered in shared memory, for all sessions, under
  * one LWLock that is held for a few memory accesses.
@@ -33,7 +33,7 @@
 #include "pg/store/store.h"
 
 #define SAMPLES		3
-#define COMPARED	256			/* a collision forgets the older one, which costs a call */
+#define COMPARED	256			/* after a collision the older one costs another call */
 
 typedef enum Verdict
 {
@@ -43,8 +43,8 @@ typedef enum Verdict
 } Verdict;
 
 /*
- * A database and the deployment in it (another one after it was dropped and restored), a key
- * URI, and what the worker says of the key behind it.  No secret.
+ * The digest of a database and its deployment id (another one after it was dropped and
+ * restored), a key URI, and what the worker says of the key behind the URI.  No secret.
  */
 typedef struct Compared
 {
@@ -134,7 +134,7 @@ read_sample(uint64 row, MemoryContext context, ChatcryptKmsJob *job)
 	bytea	   *wrapped = DatumGetByteaPP(chatcrypt_owner_column(row, 5, &isnull));
 	uint8	   *copy = MemoryContextAlloc(context, VARSIZE_ANY_EXHDR(wrapped));
 
-	/* what else it may be is the table's constraints' business */
+	/* the table's constraints allow no other purpose */
 	(void) chatcrypt_keytypes_parse_purpose(TextDatumGetCString(chatcrypt_owner_column(row, 2,
 																					   &isnull)),
 											&purpose);
@@ -152,7 +152,7 @@ read_sample(uint64 row, MemoryContext context, ChatcryptKmsJob *job)
 	chatcrypt_store_context(&job->id, job->context);
 }
 
-/* The newest ones: how many there are. */
+/* Reads the newest data keys under a KMS key, and returns their number. */
 static int
 read_samples(const char *kms_key, ChatcryptKmsJob samples[SAMPLES])
 {
@@ -189,8 +189,9 @@ version_of(const ChatcryptKmsJob *job)
 }
 
 /*
- * One version of a key may be the right one and another not: where the version that
- * wraps now has wrapped any of the samples, the others say nothing.
+ * Leaves only the samples that the given version wrapped, if there are any: one version of a
+ * key may be the right one and another not, so samples of other versions say nothing then.
+ * Returns the number of samples.
  */
 static int
 keep_of_version(uint32 version, ChatcryptKmsJob *samples, int count)
@@ -204,8 +205,9 @@ keep_of_version(uint32 version, ChatcryptKmsJob *samples, int count)
 }
 
 /*
- * Says of the key, and not of this request, that it is not the one.  That a file of some
- * version is missing does so too; a KMS on the network may only have lost sight of a key.
+ * Whether the answer says that the KMS key is not the right one, rather than something about
+ * this request.  A missing file of a version says so too; a KMS on the network may miss a key
+ * only for a time.
  */
 static bool
 does_not_open(const ChatcryptKmsJob *job)
@@ -229,7 +231,7 @@ verdict_on(const ChatcryptKmsJob *samples, int count)
 	return verdict;
 }
 
-/* jobs[0] is what was made, the others are samples: mostly the first of them is enough. */
+/* jobs[0] is the new data key, the others are samples; mostly the first sample is enough. */
 static Verdict
 compare(ChatcryptKmsJob *jobs, int nsamples)
 {
@@ -237,7 +239,7 @@ compare(ChatcryptKmsJob *jobs, int nsamples)
 
 	chatcrypt_requests_run(CC_KMS_UNWRAP, jobs, 2);
 	if (does_not_open(&jobs[0]))
-		return ANOTHER;			/* it changed just now */
+		return ANOTHER;			/* the KMS key changed just now */
 	if (jobs[0].outcome != CC_KMS_OK)
 		return NOTHING_SAID;
 	verdict = verdict_on(&jobs[1], 1);
@@ -294,7 +296,7 @@ judge(const ChatcryptKmsJob *job)
 	return verdict;
 }
 
-/* Once for each key among the jobs. */
+/* The verdict on a job; each KMS key among the jobs is judged once. */
 static Verdict
 verdict_of(List **judged, const ChatcryptKmsJob *job)
 {

@@ -3,13 +3,12 @@
  *		Destroys the keys of a chat or of a tenant, and has every cache forget them.
  *		docs/erasure.md says what that erases, and what it does not.
  *
- * The wrapped keys are set to NULL in the rows, which stay.  No session opens
- * anything with them once that is committed: a local cache reads the row again
- * (ring.c), and the shared cache holds nothing that matches it.  What it still
- * holds is wiped at commit.
+ * The wrapped keys are set to NULL in the rows, which stay.  Once that is committed, no session
+ * opens anything with them: the ring of a session reads the row again (ring.c), and nothing in
+ * the shared cache matches the row.  What the shared cache still holds is wiped at commit.
  *
- * Files are deleted as well: how many bytes are stored of one tells its size, key or no
- * key.  Locks: attachmentstore.h.
+ * Files are deleted as well: the number of bytes that are stored for a file tells its size,
+ * even without a key.  For the locks see attachmentstore.h.
  */
 #include "postgres.h"
 
@@ -79,8 +78,9 @@ shred_chat(const uint8 *chat_id, bool confirmed)
 }
 
 /*
- * No chat of the tenant comes or goes from here on: making one takes a key share
- * lock on the tenant's row.  Then each chat is locked, as for one.
+ * Locks the tenant's row, and then each of its chats, as for one chat.  No chat of the tenant
+ * comes or goes from here on: making one takes a key share lock on the tenant's row.  Returns
+ * the number of chats.
  */
 static uint64
 lock_tenant(const ChatcryptArg *tenant)
@@ -98,7 +98,7 @@ lock_tenant(const ChatcryptArg *tenant)
 								   "FOR NO KEY UPDATE", tenant, 1);
 }
 
-/* The chats of the last statement. */
+/* Evicts, at commit, the keys of the chats that the last statement returned. */
 static void
 evict_chats_at_commit(void)
 {
@@ -111,7 +111,10 @@ evict_chats_at_commit(void)
 	}
 }
 
-/* Each chat's history tells of it, and so does the tenant's. */
+/*
+ * Destroys all keys and files of a tenant's chats, and records that in the history of each
+ * chat.  The caller records it in the history of the tenant.
+ */
 static uint64
 destroy_all(const ChatcryptOwnerScope *scope, const ChatcryptArg *tenant)
 {

@@ -1,6 +1,6 @@
 /*
  * shred.h
- *		Keys that are destroyed: out of the tables, and out of the caches.
+ *		Destroys keys: removes them from the tables and from the caches.
  */
 #ifndef CHATCRYPT_SHRED_H
 #define CHATCRYPT_SHRED_H
@@ -10,9 +10,10 @@
 #include "core/bytes.h"
 
 /*
- * Destroys all keys of a chat, records that and evicts them; how many they were.  Deletes
- * the chat's files as well, unless the caller goes on to do so, in steps of its own.  What is
- * recorded begins with because, which may be empty.  The caller has checked rights.
+ * Destroys all keys of a chat, records that, evicts them, and returns their number.  Deletes
+ * the chat's files as well if with_files; otherwise the caller goes on to delete them in steps
+ * of its own.  The recorded text begins with because, which may be empty.  The caller has
+ * checked rights.
  */
 extern int	chatcrypt_shred_keys(const uint8 chat_id[CC_ID_LEN], bool with_files,
 								 const char *because);

@@ -19,7 +19,10 @@
 
 static const char *const default_tenant = "default";
 
-/* The key URI in the first column of the last statement, or the default; in the outer context. */
+/*
+ * The key URI in the first column of the last statement's result, or the default where there is
+ * none; allocated in the context.
+ */
 static char *
 kms_key_of_result(MemoryContext context)
 {
@@ -57,7 +60,7 @@ warn_of_key(const ChatcryptKmsJob *job)
 {
 	ereport(WARNING,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("\"%s\" makes no data key now", job->kms_key),
+			 errmsg("\"%s\" cannot make a data key now", job->kms_key),
 			 errdetail("The key service answered: %s.",
 					   job->error[0] != '\0' ? job->error : cc_kms_outcome_text(job->outcome)),
 			 errhint("SELECT * FROM chatcrypt.kms_check(%s) shows what works and what does not.",
@@ -172,8 +175,8 @@ chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping *wrapping)
 	if (!chatcrypt_store_deployment_id(deployment_id))
 	{
 		/*
-		 * A restore that left it out: another id would bind new keys, and be in the way
-		 * of the right one.
+		 * There are keys but no deployment id, so a restore has left it out.  New keys would be
+		 * bound to another id, which would then be in the way of the right one.
 		 */
 		if (chatcrypt_owner_execute("SELECT FROM chatcrypt.dek "
 									"WHERE NOT EXISTS (SELECT FROM chatcrypt.deployment) "

@@ -9,30 +9,36 @@
 #include "pg/compat.h"
 #include "pg/keys/newdeks.h"
 
-/* Reads, and writes nothing: a deployment id is made up where there is none yet. */
+/*
+ * Only reads.  Where there is no deployment id yet, makes one up, which
+ * chatcrypt_tenant_settle() writes.
+ */
 extern void chatcrypt_tenant_wrapping(const char *tenant, ChatcryptWrapping *wrapping);
 
 /*
- * Inside an owner scope: makes the rows where they are missing.  False where the
- * deployment has got another id in the meantime, and nothing was written.
+ * Inside an owner scope: makes the rows where they are missing.  False, with nothing written,
+ * where the deployment has another id by now.
  */
 extern bool chatcrypt_tenant_settle(const char *tenant, const ChatcryptWrapping *wrapping);
 
 /*
- * Inside an owner scope: makes the row of the tenant "default", where that is the name and
- * the row is missing.
+ * Inside an owner scope: makes the row of the tenant "default", if that is the name and the row
+ * is missing.
  */
 extern void chatcrypt_tenant_make_default(const char *tenant);
 
 pg_noreturn extern void chatcrypt_no_such_tenant(const char *tenant);
 
-/* Raises for what is no key URI of any provider. */
+/* Raises an error where the text is not a key URI of any provider. */
 extern void chatcrypt_tenant_check_kms_key(const char *uri);
 
-/* Has each key make a data key, which is dropped; a WARNING where it does not. */
+/*
+ * Has each KMS key make a data key, which is dropped.  Warns of each KMS key that does not make
+ * one.
+ */
 extern void chatcrypt_tenant_try_kms_keys(char *const *uris, int count);
 
-/* The wrapping of a chat that exists; its tenant and deployment do too. */
+/* The wrapping for new keys of a chat.  Raises an error where there is no such chat. */
 extern void chatcrypt_tenant_wrapping_of_chat(const uint8 chat_id[CC_ID_LEN],
 											  ChatcryptWrapping *wrapping);
 

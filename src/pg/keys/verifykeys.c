@@ -1,11 +1,11 @@
 /*
  * verifykeys.c
- *		verify_keys(): does every data key still unwrap to what it was?
+ *		verify_keys(): checks that every data key still unwraps to what it was.
  *
- * Each wrapped key is sent to its KMS, whatever caches and earlier failures say,
- * and what comes back is compared with the row's key check value in the KMS
- * worker: no key is given to this process, and the key cache stays as it is.
- * What the KMS could not be asked is listed too, since it was not verified.
+ * Each wrapped key is sent to its KMS, whatever caches and earlier failures say, and what comes
+ * back is compared with the row's key check value in the KMS worker: no key is given to this
+ * process, and the key cache stays as it is.  A key that could not be sent to its KMS is listed
+ * too, since it was not verified.
  */
 #include "postgres.h"
 
@@ -35,7 +35,7 @@ typedef struct Verification
 	ReturnSetInfo *result;
 	ChatcryptWhichKeys which;
 	ChatcryptOutages outages;
-	int64		left;			/* of the limit */
+	int64		left;			/* what is left of the limit */
 	int64		total;			/* for the progress */
 	int64		done;
 	bool		records;		/* failures go into the history: not on a standby */
@@ -80,7 +80,10 @@ report(Verification *verification, const ChatcryptKmsJob *job)
 
 /* ---------- a page ---------- */
 
-/* Keys of a key service that failed before have its error too, and do not wait for it. */
+/*
+ * Keys of a key service that failed before are reported with the same error, without another
+ * wait.
+ */
 static void
 pass_over_outages(Verification *verification, ChatcryptPage *page)
 {
@@ -105,7 +108,7 @@ note_progress(const Verification *verification)
 	chatcrypt_progress_note("verify keys", NULL, verification->done, verification->total);
 }
 
-/* Those after one dek_id and up to another; false where there are no more. */
+/* Verifies the next page of the keys up to a dek_id; false where there are no more. */
 static bool
 verify_page(Verification *verification, int64 *after, int64 up_to)
 {
@@ -151,7 +154,7 @@ verify_range(Verification *verification, int64 after, int64 up_to)
 	MemoryContextDelete(page);
 }
 
-/* All, or a sample, and another one each time. */
+/* Verifies all keys or, under a limit, a sample that begins at a random key each time. */
 static void
 verify_all_ranges(Verification *verification, bool all)
 {
@@ -174,8 +177,8 @@ verify_all_ranges(Verification *verification, bool all)
 PG_FUNCTION_INFO_V1(chatcrypt_verify_keys);
 
 /*
- * verify_keys(tenant text, kms_key text, max_keys bigint): a row for each key that is not
- * what it was
+ * verify_keys(tenant text, kms_key text, max_keys bigint): a row for each key that is not what
+ * it was
  */
 Datum
 chatcrypt_verify_keys(PG_FUNCTION_ARGS)

@@ -39,7 +39,10 @@ note_not_warmed(ChatcryptWarming *warming, const ChatcryptKmsJob *job)
 		warming->not_warmed(warming->arg, job);
 }
 
-/* One whose key service failed before has its error too, and does not wait for it. */
+/*
+ * True where the key service of the job failed before: the job then has the same error, without
+ * another wait.
+ */
 static bool
 is_out(ChatcryptWarming *warming, const ChatcryptKmsJob *job)
 {
@@ -54,7 +57,7 @@ is_out(ChatcryptWarming *warming, const ChatcryptKmsJob *job)
 	return true;
 }
 
-/* Those that can be asked for come first; their number. */
+/* Moves the jobs that can be run to the front, and returns their number. */
 static int
 leave_out_outages(ChatcryptWarming *warming, ChatcryptKmsJob *jobs, int njobs)
 {
@@ -66,7 +69,7 @@ leave_out_outages(ChatcryptWarming *warming, ChatcryptKmsJob *jobs, int njobs)
 	return kept;
 }
 
-/* The KMS worker puts what it unwraps into the shared cache: here nobody needs it. */
+/* The KMS worker puts the keys into the shared cache; this process does not need them. */
 static void
 run_jobs(ChatcryptWarming *warming, ChatcryptKmsJob *jobs, int njobs)
 {
@@ -96,7 +99,7 @@ is_cold(const ChatcryptKeyId *id)
 	return !chatcrypt_keycache_touch(id, false, &stale);
 }
 
-/* The row of number i of those that are wanted; false where it has none that could be unwrapped. */
+/* Reads the row of the i-th wanted key; false where no row has a key that could be unwrapped. */
 typedef bool (*RowOf) (const void *wanted, int i, ChatcryptDekRow *row);
 
 static void
@@ -118,7 +121,7 @@ warm_some(ChatcryptWarming *warming, RowOf row_of, const void *wanted, int first
 		run_jobs(warming, jobs, njobs);
 }
 
-/* In the memory of a batch, and not of all. */
+/* Works in batches, with memory for one batch at a time. */
 static void
 warm_each(ChatcryptWarming *warming, RowOf row_of, const void *wanted, int count)
 {
@@ -183,7 +186,7 @@ chatcrypt_warm_named(ChatcryptWarming *warming, ChatcryptNamedKey *keys, int nke
 
 /* ---------- all keys ---------- */
 
-/* How many a page had; moves the cursor past them. */
+/* Warms the next page of keys, moves the cursor past it, and returns how many keys it had. */
 static int
 warm_page(ChatcryptWarming *warming, int64 *cursor)
 {

@@ -1,10 +1,9 @@
 /*
  * wrapping.c
- *		Data keys on their way to another wrapping: see wrapping.h.
+ *		Unwraps, re-wraps and checks data keys page by page: see wrapping.h.
  *
- * Rows are locked when they are written, not before, and nobody is waited for: a
- * row that another transaction is changing, or has changed since it was read, is
- * left as it is.
+ * Rows are locked when they are written, not before, and without waiting: a row that another
+ * transaction is changing, or has changed since it was read, is left as it is.
  */
 #include "postgres.h"
 
@@ -41,7 +40,7 @@ chatcrypt_wrapping_begin(ChatcryptPage *page)
 
 /* ---------- reading ---------- */
 
-/* In a context that outlives the statement. */
+/* Copies bytes to a context that outlives the statement. */
 static bytea *
 copy_bytes(Datum value, MemoryContext context)
 {
@@ -61,7 +60,7 @@ read_id(uint64 row)
 	ChatcryptKeyId id;
 	bool		isnull;
 
-	/* what else it may be is the table's constraints' business */
+	/* the table's constraints allow no other purpose */
 	(void) chatcrypt_keytypes_parse_purpose(TextDatumGetCString(chatcrypt_owner_column(row, 3,
 																					   &isnull)),
 											&purpose);
@@ -133,7 +132,7 @@ chatcrypt_wrapping_read(ChatcryptPage *page, const ChatcryptWhichKeys *which, in
 	return found > 0 ? page->rows[page->count - 1].dek_id : after;
 }
 
-/* A bigint that a statement computes of the keys. */
+/* A bigint that a statement computes from the keys. */
 static int64
 number_of_keys(const char *statement, const ChatcryptWhichKeys *which, bool *isnull)
 {
@@ -228,7 +227,7 @@ chatcrypt_wrapping_run(ChatcryptPage *page, cc_kms_op op)
 void
 chatcrypt_wrapping_unwrap(ChatcryptPage *page)
 {
-	make_room_for_new(page);	/* now, because nothing may raise between unwrap and wrap */
+	make_room_for_new(page);	/* now: nothing may raise between unwrap and wrap */
 	chatcrypt_wrapping_point_to_old(page);
 	for (int i = 0; i < page->count; i++)
 		page->jobs[i].uncached = true;
@@ -284,7 +283,10 @@ chatcrypt_wrapping_version(const char *kms_key, const bytea *wrapped)
 															VARSIZE_ANY_EXHDR(wrapped));
 }
 
-/* Runs the throw-away key's job, and wipes the key.  Nothing is wrapped by another key. */
+/*
+ * Runs the job of the throw-away key, and wipes the key.  After a wrap, also checks that the
+ * right KMS key wrapped it.
+ */
 static bool
 run_trial(cc_kms_op op, ChatcryptKmsJob *job, ChatcryptOutages *outages)
 {
@@ -311,7 +313,7 @@ chatcrypt_wrapping_try_kms_key(const char *kms_key, ChatcryptOutages *outages, u
 		cc_wipe(job.dek, CC_DEK_LEN);
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not make a key to try with")));
+				 errmsg("could not make a key to try the KMS key with")));
 	}
 	if (!run_trial(CC_KMS_WRAP, &job, outages))
 		return false;
@@ -325,7 +327,6 @@ chatcrypt_wrapping_try_kms_key(const char *kms_key, ChatcryptOutages *outages, u
 }
 
 /* ---------- writing ---------- */
-
 
 static Datum
 array_of(Datum *values, int count, Oid type)
@@ -370,7 +371,10 @@ columns_of(const ChatcryptPage *page, ChatcryptArg args[5])
 	args[4] = (ChatcryptArg) {TEXTARRAYOID, array_of(column[4], page->count, TEXTOID), false};
 }
 
-/* The keys of the page that nobody else is changing, locked; their ids as bigint[]. */
+/*
+ * Locks the keys of the page that no other transaction is changing; returns their ids as
+ * bigint[].
+ */
 static ChatcryptArg
 lock_free_rows(const ChatcryptArg *dek_ids)
 {
@@ -388,8 +392,8 @@ lock_free_rows(const ChatcryptArg *dek_ids)
 }
 
 /*
- * Only where the row still has the wrapping that was read: a key that was
- * destroyed meanwhile stays destroyed.
+ * Writes only where the row still has the wrapping that was read: a key that was destroyed
+ * meanwhile stays destroyed.
  */
 void
 chatcrypt_wrapping_write(ChatcryptPage *page, const char *event)

@@ -1,13 +1,12 @@
 /*
  * wrapping.h
- *		Data keys on their way to another wrapping: what rewrap, move_kms_key and
- *		verify_keys have in common.
+ *		Unwraps, re-wraps and checks data keys page by page: what rewrap(), move_kms_key() and
+ *		verify_keys() have in common.
  *
- * A page of keys is read, sent through the KMS step by step with nothing locked,
- * and written.  The row holds its old wrapping until the new one has been unwrapped
- * and compared with the row's key check value, and then both change places in one
- * statement: a crash between any two steps leaves the old wrapping or the new one,
- * and each of them opens.
+ * A page of keys is read, sent through the KMS step by step with nothing locked, and written.
+ * A row keeps its old wrapping until the new one has been unwrapped and compared with the row's
+ * key check value.  One statement then replaces the old one: a crash between any two steps
+ * leaves the old wrapping or the new one, and either of them opens.
  */
 #ifndef CHATCRYPT_WRAPPING_H
 #define CHATCRYPT_WRAPPING_H
@@ -18,12 +17,12 @@
 /* Two full calls of the provider that takes the fewest. */
 #define CHATCRYPT_WRAPPING_PAGE	480
 
-/* Beside each job: the row that it is about. */
+/* The row that a job is for, kept beside the job. */
 typedef struct ChatcryptWrapped
 {
 	int64		dek_id;
 	bytea	   *old;			/* encrypted_dek as it was read */
-	char	   *kms_key;		/* which wraps that */
+	char	   *kms_key;		/* the KMS key that wrapped it */
 	char	   *detail;			/* for the history */
 } ChatcryptWrapped;
 
@@ -40,17 +39,17 @@ typedef struct ChatcryptPage
 	ChatcryptKmsJob *jobs;		/* in guarded memory of this process: one page at a time */
 	ChatcryptWrapped *rows;
 	int			count;
-	ChatcryptFailure *failures; /* of this page; what they point to is the page's */
+	ChatcryptFailure *failures; /* of this page; they point into it */
 	int			nfailures;
 } ChatcryptPage;
 
-/* In the current memory context, and empty. */
+/* Makes an empty page in the current memory context. */
 extern void chatcrypt_wrapping_begin(ChatcryptPage *page);
 
 /*
- * Reads up to limit keys that are not destroyed, in the order of dek_id and after
- * that one; NULL arguments are those that do not matter.  The last dek_id, or
- * after where there were no more.
+ * Reads up to limit keys that are not destroyed and whose dek_id is above after, in the order
+ * of dek_id.  A NULL among the fields of which matches any key.  Returns the last dek_id, or
+ * after where there are no more keys.
  */
 typedef struct ChatcryptWhichKeys
 {
@@ -62,39 +61,45 @@ typedef struct ChatcryptWhichKeys
 extern int64 chatcrypt_wrapping_read(ChatcryptPage *page, const ChatcryptWhichKeys *which,
 									 int64 after, int64 limit);
 
-/* How many there are. */
+/* The number of such keys. */
 extern int64 chatcrypt_wrapping_count_keys(const ChatcryptWhichKeys *which);
 
-/* Any dek_id between the first and the last of them. */
+/* A random dek_id between the first and the last of such keys. */
 extern int64 chatcrypt_wrapping_some_dek_id(const ChatcryptWhichKeys *which);
 
 /* Leaves out row i; the last one takes its place. */
 extern void chatcrypt_wrapping_leave_out(ChatcryptPage *page, int i);
 
-/* Has the jobs unwrap, or re-wrap, what the rows have. */
+/* Sets up the jobs to unwrap or re-wrap the wrappings that were read. */
 extern void chatcrypt_wrapping_point_to_old(ChatcryptPage *page);
 
-/* One operation of the KMS on all that is left; what fails goes to the failures. */
+/* Runs one operation of the KMS on all keys that are left; those that fail go to the failures. */
 extern void chatcrypt_wrapping_run(ChatcryptPage *page, cc_kms_op op);
 
 /*
- * The steps, each on what the one before left.  unwrap: as the row has it; the keys
- * stay in the page until they are wrapped, or something raises.  rewrap and wrap:
- * the new wrapping, by the same KMS key and by another.
+ * The steps, each on the keys that the step before left.  The first unwraps what was read; the
+ * keys stay in the page until they are wrapped or an error is raised.  The others make a new
+ * wrapping: wrap by another KMS key, rewrap by the same.
  */
 extern void chatcrypt_wrapping_unwrap(ChatcryptPage *page);
 extern void chatcrypt_wrapping_wrap(ChatcryptPage *page, const char *kms_key);
 extern void chatcrypt_wrapping_rewrap(ChatcryptPage *page);
 
-/* Unwraps what a step made, or else what the rows have, and compares; no key leaves the worker. */
+/*
+ * Unwraps the new wrapping, or the one that was read where there is no new one, and compares
+ * the key with its check value.  No key leaves the worker.
+ */
 extern void chatcrypt_wrapping_check(ChatcryptPage *page);
 
-/* A step of work: writes what was checked.  Says in page->count how many rows took it. */
+/*
+ * A step of work: writes the checked wrappings, and sets page->count to the number of rows
+ * written.
+ */
 extern void chatcrypt_wrapping_write(ChatcryptPage *page, const char *event);
 
 /*
- * Wraps and unwraps a throw-away key: the version of the KMS's key that wraps now,
- * 0 where the KMS does not say.  False where it failed, and the outages say so.
+ * Wraps and unwraps a throw-away key.  *version is the version of the KMS key that wraps now, 0
+ * where the KMS does not say.  False where that failed, which is noted in outages.
  */
 extern bool chatcrypt_wrapping_try_kms_key(const char *kms_key, ChatcryptOutages *outages,
 										   uint32 *version);
