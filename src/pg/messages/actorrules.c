@@ -15,9 +15,9 @@
 typedef ChatcryptMessageRow Row;
 
 /*
- * A session that acts for a participant writes in the participant's name, in the
- * participant's chats, and with the present time.  Neither keys nor policies see to that:
- * a message without a body asks for no key, and policies do not hold for superusers.
+ * A session that acts for a participant writes in the participant's name, in the participant's
+ * chats, and with the present time.  Keys and policies do not ensure that: a message without a
+ * body needs no key, and policies do not apply to superusers.
  */
 void
 chatcrypt_actorrules_write(Row *row)
@@ -32,8 +32,8 @@ chatcrypt_actorrules_write(Row *row)
 }
 
 /*
- * An actor needs the right to change a message in the chat that it is in and in the one that
- * it goes to, and cannot make somebody else its sender.
+ * An actor needs the right to change a message both in the chat that it is in and in the chat
+ * that it moves to, and cannot make somebody else its sender.
  */
 void
 chatcrypt_actorrules_check_change(const Row *old, const Row *given)
@@ -49,7 +49,7 @@ chatcrypt_actorrules_check_change(const Row *old, const Row *given)
 	if (chatcrypt_messagerow_differs(old, given, MESSAGE_CREATED_AT))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("an actor does not change created_at of a message")));
+				 errmsg("an actor cannot change created_at of a message")));
 	chatcrypt_moderation_require_own("message", DatumGetUUIDP(given->values[MESSAGE_CHAT_ID])->data,
 									 sender);
 }

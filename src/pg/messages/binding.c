@@ -1,12 +1,12 @@
 /*
  * binding.c
- *		Who wrote a message and when is bound into its envelope: see binding.h.
+ *		Binds the sender and the time of a message into its envelope: see binding.h.
  *
- * What could part a row from its envelope is refused rather than stored.  The table's
- * trigger refuses new values of what is bound without a new envelope that opens with
- * them, whoever sets them: a foreign key's SET NULL, a statement past the view, a trigger
- * during re-encryption.  What the view and put_message() write is compared with what it
- * was sealed for, since a trigger that runs before may also keep the old values.
+ * A write that would part a row from its envelope is refused.  The table's trigger refuses new
+ * values of bound columns without a new envelope that opens with them, whatever sets the
+ * values: a foreign key's SET NULL, a statement that bypasses the view, a trigger during
+ * re-encryption.  What the view and put_message() have written is compared with what was
+ * sealed, since a BEFORE trigger may also keep the old values.
  */
 #include "postgres.h"
 
@@ -27,7 +27,7 @@
 #include "pg/messages/messagetable.h"
 #include "pg/store/store.h"
 
-/* Microseconds from 1970 to 2000, where PostgreSQL counts from. */
+/* Microseconds from 1970 to 2000, the epoch of PostgreSQL. */
 #define EPOCH_DISTANCE	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 /* Columns of the table: how a value is passed, and its length. */
@@ -50,7 +50,7 @@ static const int bound_columns[] = {MESSAGE_ID, MESSAGE_CHAT_ID, MESSAGE_SENDER,
 
 /* ---------- the additional data ---------- */
 
-/* Why a row has none. */
+/* Why a row has no additional data. */
 typedef enum Unbindable
 {
 	BINDABLE,
@@ -60,8 +60,8 @@ typedef enum Unbindable
 } Unbindable;
 
 /*
- * A sender in UTF-8: its own bytes where they are that already, or where the database has
- * no encoding; else a new string.  NULL where its encoding cannot be converted.
+ * A sender in UTF-8: its own bytes where they are UTF-8 already or the database has no
+ * encoding, else a new string.  NULL where the sender cannot be converted.
  */
 static const char *
 sender_in_utf8(const text *sender, Size *len)
@@ -154,7 +154,8 @@ chatcrypt_binding_aad_to_seal(ChatcryptRowAad *row, TimestampTz created_at, cons
 		case SENDER_IS_TOO_LONG:
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("the sender of a message has up to %u bytes", CC_ROW_SENDER_MAX)));
+					 errmsg("the sender of a message can have at most %u bytes",
+							CC_ROW_SENDER_MAX)));
 		case SENDER_IS_NOT_UTF8:
 			ereport(ERROR,
 					(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
@@ -218,11 +219,11 @@ chatcrypt_binding_require_as_sealed(const Datum *sealed, const bool *sealed_null
 					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 					 errmsg("a trigger changed an id, the sender or the time of a message after it was sealed"),
 					 errdetail("They are bound into the envelope, which would not open."),
-					 errhint("Let no trigger on chatcrypt.sealed_message change message_id, chat_id, sender or created_at.")));
+					 errhint("Make sure that no trigger on chatcrypt.sealed_message changes message_id, chat_id, sender or created_at.")));
 	}
 }
 
-/* The row of a trigger's tuple. */
+/* Reads the row of a trigger's tuple. */
 static void
 read_row(HeapTuple tuple, TupleDesc table, Datum *values, bool *nulls)
 {
@@ -230,7 +231,10 @@ read_row(HeapTuple tuple, TupleDesc table, Datum *values, bool *nulls)
 		values[i] = heap_getattr(tuple, i + 1, table, &nulls[i]);
 }
 
-/* Raises for what a KMS answers; what was opened goes nowhere. */
+/*
+ * Whether the row's envelope opens; the plaintext is wiped.  Raises an error where the KMS does
+ * not give the key.
+ */
 static bool
 opens(const Datum *values, const bool *nulls)
 {
@@ -251,7 +255,10 @@ opens(const Datum *values, const bool *nulls)
 	return true;
 }
 
-/* The condition of the trigger: something of what is bound is new, and there is an envelope. */
+/*
+ * Called where a bound column has a new value and the row has an envelope: the condition of the
+ * trigger says so.
+ */
 static void
 require_new_envelope(const TriggerData *trigger)
 {
@@ -268,22 +275,22 @@ require_new_envelope(const TriggerData *trigger)
 									  after[MESSAGE_BODY], nulls_after[MESSAGE_BODY]))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION),
-				 errmsg("message_id, chat_id, sender and created_at of a message do not change without a new envelope"),
+				 errmsg("message_id, chat_id, sender and created_at of a message cannot be changed without a new envelope"),
 				 errdetail("They are bound into encrypted_message, which would not open."),
 				 errhint("Write to the view chatcrypt.messages, which seals the message anew, or delete the message.")));
 	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA && !opens(after, nulls_after))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION),
 				 errmsg("the new envelope of a message does not open with its new id, chat, sender or time"),
-				 errhint("Write to the view chatcrypt.messages, and let no trigger on chatcrypt.sealed_message change these columns.")));
+				 errhint("Write to the view chatcrypt.messages, and make sure that no trigger on chatcrypt.sealed_message changes these columns.")));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_require_new_envelope);
 
 /*
- * Trigger on chatcrypt.sealed_message, ENABLE ALWAYS, after an UPDATE of a row.  After, because
- * what a trigger before it makes of the row counts.  Where changes of another server are
- * applied, that server has looked whether they open, and this one may have no key.
+ * Trigger on chatcrypt.sealed_message, ENABLE ALWAYS, after an UPDATE of a row.  It runs after,
+ * so that it sees what BEFORE triggers have made of the row.  Where changes of another server
+ * are applied, that server has checked that they open, and this one may have no key.
  */
 Datum
 chatcrypt_require_new_envelope(PG_FUNCTION_ARGS)

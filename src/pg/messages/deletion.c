@@ -3,10 +3,9 @@
  *		Deletes messages and files: apply_retention(), delete_chat() and
  *		delete_messages_of().
  *
- * Each batch is a transaction of its own, so that none holds back vacuum for long,
- * and all can be called again after they were interrupted.  What a deleted row leaves
- * behind (dead tuples, WAL, backups) opens for as long as its key exists:
- * docs/erasure.md.
+ * Each batch is a transaction of its own, so that none holds back vacuum for long, and each
+ * procedure can be called again after it was interrupted.  What a deleted row leaves behind
+ * (dead tuples, WAL, backups) can be opened for as long as its key exists: docs/erasure.md.
  */
 #include "postgres.h"
 
@@ -37,11 +36,15 @@
 #define BLOCKS_AT_ONCE 1024
 
 /*
- * A batch is found by its ctids.  They are those of one table's rows, and another's that
- * inherits from it may have the same: so what is deleted must be what was looked for, too.
+ * A batch is found by its ctids.  A ctid is unique within one table, and a table that inherits
+ * from this one may have rows with the same ctids.  So the DELETE repeats the condition of the
+ * search.
  */
 
-/* Due ones first; those that somebody holds are for the next time. */
+/*
+ * Messages that are due come first; those that another transaction has locked are left for the
+ * next call.
+ */
 #define DELETE_EXPIRED \
 	"DELETE FROM chatcrypt.sealed_message " \
 	"WHERE ctid = ANY (ARRAY(SELECT ctid " \
@@ -52,7 +55,7 @@
 	"FOR UPDATE SKIP LOCKED)) " \
 	"AND expires_at <= now()"
 
-/* Of a chat everything goes: this waits for writers. */
+/* All messages of the chat are deleted, so this waits for writers. */
 #define DELETE_OF_CHAT \
 	"DELETE FROM chatcrypt.sealed_message " \
 	"WHERE ctid = ANY (ARRAY(SELECT ctid " \
@@ -91,7 +94,7 @@
 	"FOR UPDATE SKIP LOCKED)) " \
 	"AND expires_at <= now()"
 
-/* Uploads of which nothing has come for $2 seconds. */
+/* Uploads that have received nothing for $2 seconds. */
 #define DELETE_ABANDONED_UPLOADS \
 	DELETE_FILES \
 	"WHERE completed_at IS NULL AND created_at < now() - make_interval(secs => $2) " \
@@ -116,7 +119,10 @@
 	"FOR UPDATE)) " \
 	"AND sender = $2 AND ($3 IS NULL OR chat_id = $3)"
 
-/* One statement as the tables' owner, in a transaction of its own; how many rows it deleted. */
+/*
+ * Runs one statement as the tables' owner, in a transaction of its own; returns how many rows
+ * it deleted.
+ */
 static int64
 delete_and_commit(const char *sql, const ChatcryptArg *args, int nargs)
 {
@@ -188,7 +194,7 @@ chat_exists(const uint8 *chat_id)
 	return chatcrypt_store_chat_mode(chat_id, &mode);
 }
 
-/* The keys first: from this commit on nothing of the chat can be read. */
+/* The keys come first: from this commit on nothing of the chat can be read. */
 static void
 destroy_keys_and_commit(const pg_uuid_t *chat_id)
 {
@@ -199,8 +205,8 @@ destroy_keys_and_commit(const pg_uuid_t *chat_id)
 }
 
 /*
- * The chat's row, with its keys' rows and those of files by foreign key.  They and the
- * messages are gone, or nearly.
+ * Deletes the chat's row and, by foreign keys, those of its keys and files.  Most or all of its
+ * files and messages are gone by then.
  */
 static int64
 delete_row_and_commit(const pg_uuid_t *chat_id, int64 deleted)
@@ -288,7 +294,7 @@ blocks_of_messages(void)
 	return blocks;
 }
 
-/* Once through the table, a stretch of blocks at a time. */
+/* Goes through the table once, a range of blocks at a time. */
 static int64
 delete_in_blocks(Datum sender, BlockNumber blocks)
 {
@@ -311,7 +317,10 @@ delete_in_blocks(Datum sender, BlockNumber blocks)
 	return deleted;
 }
 
-/* An update may carry a row back to where a pass has been: a last pass finds nothing. */
+/*
+ * An UPDATE may move a row back to where a pass has been, so passes are repeated until one
+ * finds nothing.
+ */
 static int64
 delete_everywhere(Datum sender)
 {

@@ -1,6 +1,6 @@
 /*
  * diagnosis.c
- *		Why an envelope does not open, in words: see diagnosis.h.
+ *		Says why an envelope does not open: see diagnosis.h.
  */
 #include "postgres.h"
 
@@ -29,7 +29,7 @@ chatcrypt_diagnosis_of_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use, uin
 	return psprintf("no key: the chat has none of version %u", version);
 }
 
-/* Whether the key or the bytes are the wrong ones is told to administrators and auditors alone. */
+/* Only administrators and auditors are told whether the key or the bytes are wrong. */
 static char *
 what_is_wrong_with_bytes(const ChatcryptKey *key, const uint8 *message_id, const bytea *envelope,
 						 const ChatcryptAad *aad, cc_status status)

@@ -1,9 +1,9 @@
 /*
  * functions.c
- *		encrypt, decrypt, decrypt_bytea, try_decrypt and their small relatives.
+ *		encrypt(), decrypt(), decrypt_bytea(), try_decrypt() and small functions beside them.
  *
- * A NULL body or envelope gives NULL; a NULL id with one that is not is a mistake,
- * and says so rather than losing a message.
+ * A NULL body or envelope gives NULL.  A NULL id with a body or envelope that is not NULL is a
+ * mistake, and raises an error rather than losing a message.
  */
 #include "postgres.h"
 
@@ -46,8 +46,8 @@ aad_argument(FunctionCallInfo fcinfo, int n, ChatcryptAad *room)
 }
 
 /*
- * What the extension seals by itself says by its additional data what it is.  Whoever
- * could seal the same by hand could make a message of any sender.
+ * The additional data of what the extension seals by itself says what it is.  A user who could
+ * seal with the same additional data could make a message of any sender.
  */
 static void
 refuse_reserved(const ChatcryptAad *aad)
@@ -59,7 +59,7 @@ refuse_reserved(const ChatcryptAad *aad)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("additional data that begins with \"row\", \"col\" or \"file\" and a zero byte is reserved"),
 			 errdetail("It is for what chatcrypt seals itself, and for a chatcrypt_admin without an actor."),
-			 errhint("Take other additional data, or write to the view chatcrypt.messages.")));
+			 errhint("Use other additional data, or write to the view chatcrypt.messages.")));
 }
 
 static inline Datum
@@ -85,7 +85,10 @@ encrypt(FunctionCallInfo fcinfo, bool is_text)
 									 VARSIZE_ANY_EXHDR(body), aad));
 }
 
-/* NULL, which an UPDATE of the view must not take for a body that is not there. */
+/*
+ * Returns NULL, and notes it in an UPDATE of the view, which must not take it for a missing
+ * body.
+ */
 static Datum
 unopened(FunctionCallInfo fcinfo)
 {
@@ -170,8 +173,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_message_body);
  * message_body(chat, message, created_at, sender, envelope): what the view shows, as
  * chatcrypt.on_decrypt_error says.
  *
- * An UPDATE of the view computes every column of the old row: who may not read gets no
- * body there, and may still change what is not the body.
+ * An UPDATE of the view computes every column of the old row: a user who may not read gets no
+ * body there, and may still change the other columns.
  */
 Datum
 chatcrypt_message_body(PG_FUNCTION_ARGS)
@@ -199,7 +202,7 @@ chatcrypt_message_body(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_dek_version);
 
-/* dek_version(envelope): needs no key and no right; NULL for what is no envelope. */
+/* dek_version(envelope): needs no key and no right; NULL where the bytes are no envelope. */
 Datum
 chatcrypt_dek_version(PG_FUNCTION_ARGS)
 {
@@ -213,8 +216,8 @@ chatcrypt_dek_version(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(chatcrypt_is_sealed);
 
 /*
- * is_sealed(envelope, dek_version): the constraint of chatcrypt.sealed_message.  In the words, and
- * with the fields, that PostgreSQL has for a violation, but without the row.
+ * is_sealed(envelope, dek_version): the constraint of chatcrypt.sealed_message.  Its error has
+ * the text and the fields that PostgreSQL uses for a violation, but not the row.
  */
 Datum
 chatcrypt_is_sealed(PG_FUNCTION_ARGS)
@@ -228,7 +231,7 @@ chatcrypt_is_sealed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_CHECK_VIOLATION),
 				 errmsg("new row for relation \"sealed_message\" violates check constraint "
 						"\"sealed_message_is_encrypted\""),
-				 errdetail("What it has for encrypted_message is not an envelope of the key version that it has for dek_version."),
+				 errdetail("The value of encrypted_message is not an envelope of the key version in dek_version."),
 				 errhint("Write to the view chatcrypt.messages, which encrypts."),
 				 err_generic_string(PG_DIAG_SCHEMA_NAME, "chatcrypt"),
 				 err_generic_string(PG_DIAG_TABLE_NAME, "sealed_message"),
@@ -238,7 +241,7 @@ chatcrypt_is_sealed(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(chatcrypt_new_message_id);
 
-/* A UUIDv7: its time comes first, so that the ids of a day are neighbours in an index. */
+/* A UUIDv7: its time comes first, so that the ids of a day are neighbors in an index. */
 Datum
 chatcrypt_new_message_id(PG_FUNCTION_ARGS)
 {

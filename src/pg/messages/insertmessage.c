@@ -19,13 +19,13 @@
 
 typedef ChatcryptMessageRow Row;
 
-/* How often a message that an INSERT has just found may be gone when it is looked at. */
+/* How often an INSERT may find that a message exists, and then find it gone. */
 #define MOST_ROUNDS 100
 
 /*
- * What is done with a duplicate depends on its chat: an id that another chat has is a
- * mistake, and to ignore it would lose the message.  The current user is allowed to insert
- * into the chat, or the INSERT would have raised an error.
+ * The chat decides what is done with a duplicate: an id that another chat has is a mistake, and
+ * to ignore it would lose the message.  The current user is allowed to insert into the chat, or
+ * the INSERT would have raised an error.
  */
 ChatcryptPutOutcome
 chatcrypt_upsert_insert_unless_there(Row *row)
@@ -46,7 +46,7 @@ chatcrypt_upsert_insert_unless_there(Row *row)
 			ereport(ERROR,
 					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 					 errmsg("a message was neither inserted nor found"),
-					 errhint("Look for a trigger on chatcrypt.sealed_message that keeps it out.")));
+					 errhint("Look for a trigger on chatcrypt.sealed_message that keeps the message out.")));
 		chat_id = heap_getattr(there, MESSAGE_CHAT_ID + 1, desc, &isnull);
 		return memcmp(DatumGetUUIDP(chat_id), DatumGetUUIDP(row->values[MESSAGE_CHAT_ID]),
 					  UUID_LEN) == 0 ? CHATCRYPT_PUT_IGNORED : CHATCRYPT_PUT_REFUSED;
@@ -54,7 +54,7 @@ chatcrypt_upsert_insert_unless_there(Row *row)
 	return CHATCRYPT_PUT_INSERTED;
 }
 
-/* Whether a query's rows can be written directly is found out with the first of them. */
+/* The first row of a query finds out whether its rows can be written directly. */
 static ChatcryptRowWriter *
 writer_of(ChatcryptViewWrite *query, MemoryContext memory)
 {
@@ -65,8 +65,8 @@ writer_of(ChatcryptViewWrite *query, MemoryContext memory)
 }
 
 /*
- * The one place where a new message reaches the table, by a writer or, where there is
- * none, by SQL.  False where a trigger kept it out.
+ * The one place where a new message reaches the table: through a writer or, where there is
+ * none, by SQL.  False where a trigger kept the message out.
  */
 static bool
 store_message(ChatcryptRowWriter *writer, Row *stored)
@@ -77,7 +77,7 @@ store_message(ChatcryptRowWriter *writer, Row *stored)
 	return true;
 }
 
-/* What ON CONFLICT DO NOTHING says; false where it did nothing. */
+/* Carries out ON CONFLICT DO NOTHING; false where it did nothing. */
 static bool
 insert_or_ignore(Row *stored)
 {
@@ -86,7 +86,7 @@ insert_or_ignore(Row *stored)
 		case CHATCRYPT_PUT_IGNORED:
 			return false;
 		case CHATCRYPT_PUT_REFUSED:
-			/* raises, in PostgreSQL's words for a duplicate */
+			/* raises the error that PostgreSQL has for a duplicate */
 			return chatcrypt_rowstatements_insert(stored);
 		default:
 			return true;
@@ -108,8 +108,8 @@ chatcrypt_viewtrigger_insert(ChatcryptViewWrite *query, MemoryContext query_memo
 }
 
 /*
- * By SQL: a writer lives as long as a query, and a caller of this may live longer, such
- * as an expression of PL/pgSQL across the savepoints of its transaction.
+ * Uses SQL: a writer lives as long as a query, and a caller of this function may live longer,
+ * such as an expression of PL/pgSQL across the savepoints of its transaction.
  */
 void
 chatcrypt_message_insert(const Row *given, bytea *envelope, pg_uuid_t *id)

@@ -1,7 +1,7 @@
 /*
  * messagerow.h
- *		A row of the view messages on its way into the table: its columns, its
- *		envelope, and what search is told of it.
+ *		A row of the view messages on its way into the table: its columns, its envelope, and
+ *		what search is told about it.
  */
 #ifndef CHATCRYPT_MESSAGEROW_H
 #define CHATCRYPT_MESSAGEROW_H
@@ -9,13 +9,13 @@
 #include "pg/messages/binding.h"
 #include "pg/messages/messages.h"
 
-/* Raises where the column, which has this name, is NULL. */
+/* Raises an error where the column, which has this name, is NULL. */
 extern void chatcrypt_messagerow_refuse_null(const ChatcryptMessageRow *row, int column,
 											 const char *name);
 
 extern void chatcrypt_messagerow_refuse_dek_version(void);
 
-/* NULL for none; and so is a body. */
+/* The sender and the body of a row; NULL for none. */
 extern const text *chatcrypt_messagerow_sender(const ChatcryptMessageRow *row);
 extern text *chatcrypt_messagerow_body(const ChatcryptMessageRow *row);
 
@@ -32,7 +32,7 @@ extern void chatcrypt_messagerow_put_envelope(ChatcryptMessageRow *row, bytea *e
 /* Seals the body for the chat, the id, the sender and the time that the row has. */
 extern void chatcrypt_messagerow_seal(ChatcryptMessageRow *row);
 
-/* The row is stored, and search follows; body is NULL where there is no text. */
+/* Tells search that the row is stored; body is NULL where there is no text. */
 extern void chatcrypt_messagerow_note_written(const ChatcryptMessageRow *stored, const text *body);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * messages.h
- *		Messages, as other rooms have them.
+ *		Messages, for other rooms.
  */
 #ifndef CHATCRYPT_MESSAGES_H
 #define CHATCRYPT_MESSAGES_H
@@ -18,9 +18,9 @@ typedef struct ChatcryptMessageRow
 } ChatcryptMessageRow;
 
 /*
- * Inserts a message as INSERT into the view does, with the same defaults, as the
- * current user; its id.  The row is as the view has it, with the plaintext.  It is
- * sealed, unless there is an envelope that holds it already.
+ * Inserts a message as INSERT into the view does, with the same defaults, as the current user,
+ * and sets *id.  The row has the columns of the view, with the plaintext.  It is sealed, unless
+ * there is an envelope that holds it already.
  */
 extern void chatcrypt_message_insert(const ChatcryptMessageRow *given, bytea *envelope,
 									 pg_uuid_t *id);

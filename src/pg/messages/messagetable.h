@@ -1,7 +1,8 @@
 /*
  * messagetable.h
- *		Columns of chatcrypt.sealed_message and of the view chatcrypt.messages.  Where the table has
- *		encrypted_message the view has body, and it shows the numbers of the ids after all others.
+ *		Columns of chatcrypt.sealed_message and of the view chatcrypt.messages.  The view has
+ *		body where the table has encrypted_message, and shows the numbers of the ids after all
+ *		other columns.
  */
 #ifndef CHATCRYPT_MESSAGETABLE_H
 #define CHATCRYPT_MESSAGETABLE_H
@@ -18,7 +19,7 @@ enum
 	MESSAGE_COLUMNS
 };
 
-/* The view alone has these. */
+/* Columns that only the view has. */
 enum
 {
 	VIEW_CHAT_NUMBER = MESSAGE_COLUMNS,

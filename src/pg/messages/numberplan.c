@@ -1,7 +1,6 @@
 /*
  * numberplan.c
- *		Conditions on the number of an id, planned as conditions on the id: see
- *		numberplan.h.
+ *		Plans conditions on the number of an id as conditions on the id: see numberplan.h.
  *
  * The view messages shows number_of(chat_id) beside chat_id, and the index is on the
  * uuid.  A uuid has a number exactly where it is to_uuid() of that number, so
@@ -9,13 +8,13 @@
  *		number_of(uuid) = number			uuid = to_uuid(number)
  *		number_of(uuid) = ANY (numbers)		uuid = ANY (to_uuid() of each)
  *
- * are true of the same rows.  They are not false of the same rows: of a uuid without a
- * number the first is NULL, and the second false.  So one takes the place of the other
- * only where no more is asked than whether it is true: in WHERE and ON, also that of a
- * MERGE, below AND and OR.
+ * are true for the same rows.  They are not false for the same rows: for a uuid without a
+ * number the first is NULL, and the second false.  So one replaces the other only where it
+ * matters only whether the condition is true: in WHERE and ON, also that of a MERGE, below AND
+ * and OR.
  *
- * In a query of the view the number is a column of a subquery, which is looked through;
- * in a DELETE the rewriter has put the expression itself in the column's place.
+ * In a query of the view the number is a column of a subquery, which is looked through; in a
+ * DELETE the rewriter has put the expression itself in the place of the column.
  */
 #include "postgres.h"
 
@@ -41,8 +40,8 @@
 static Node *id_behind(const Query *query, Node *number);
 
 /*
- * By its code, and not by its name alone: in a database without the extension anybody may
- * have a schema "chatcrypt", with functions of these names and of other types.
+ * Tells the function by its code, not by its name alone: in a database without the extension
+ * any user may have a schema "chatcrypt" with functions of these names and of other types.
  */
 static bool
 is_number_of(const FuncExpr *call)
@@ -62,8 +61,9 @@ is_number_of(const FuncExpr *call)
 }
 
 /*
- * The column of the same subquery that has the id of this column's number; NULL where none has.
- * Grouping sets make a column NULL in rows in which another that is made from it is not.
+ * The column of the same subquery that has the id of this column's number; NULL where there is
+ * none.  Grouping sets can make one column NULL in rows where another column made from it is
+ * not.
  */
 static Node *
 column_behind(const Query *query, const Var *number)
@@ -94,7 +94,7 @@ column_behind(const Query *query, const Var *number)
 	return NULL;
 }
 
-/* The uuid that this expression is the number of, as an expression of the query; NULL for none. */
+/* The uuid whose number this expression is, as an expression of the query; NULL for none. */
 static Node *
 id_behind(const Query *query, Node *number)
 {
@@ -132,7 +132,7 @@ id_of(Node *number)
 				COERCE_EXPLICIT_CALL);
 }
 
-/* As the parser casts an array: element by element. */
+/* Casts an array as the parser does: element by element. */
 static Expr *
 ids_of(Node *numbers)
 {
@@ -235,7 +235,7 @@ plan_jointree(const Query *query, Node *node)
 	}
 }
 
-/* For queries within expressions. */
+/* Rewrites queries within expressions. */
 static bool
 visit(Node *node, void *context)
 {

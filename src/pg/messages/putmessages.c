@@ -1,6 +1,6 @@
 /*
  * putmessages.c
- *		put_messages(): many messages in one call, whose ids may be there already.
+ *		put_messages(): stores many messages in one call, whose ids may exist already.
  */
 #include "postgres.h"
 
@@ -31,7 +31,7 @@ static const struct
 	{MESSAGE_EXPIRES_AT, "expires_ats", true}
 };
 
-/* What is to be put, by column; an array that was not given has no values. */
+/* The messages to store, by column; an array that was not given has no values. */
 typedef struct Messages
 {
 	Datum	   *values[MESSAGE_COLUMNS];

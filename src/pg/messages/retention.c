@@ -2,7 +2,7 @@
  * retention.c
  *		When messages expire: see retention.h.
  *
- * Policies are those of chat and tenant; absence of a chat is not remembered.
+ * Policies of chats and tenants are remembered; the absence of a chat is not.
  */
 #include "postgres.h"
 

@@ -2,11 +2,10 @@
  * rowmover.c
  *		Gives rows of chatcrypt.sealed_message new envelopes: see rowmover.h.
  *
- * table_tuple_update can be told not to wait: a row that another transaction has
- * locked or changed is then left alone, which is what SELECT ... FOR UPDATE SKIP
- * LOCKED is for, without its write to every row.  All that the executor would add
- * for this table are index entries.  The table's own constraints hold for every
- * envelope with the version that it names.
+ * table_tuple_update can be told not to wait.  A row that another transaction has locked or
+ * changed is then left alone, as by SELECT ...  FOR UPDATE SKIP LOCKED, but without the write
+ * that a lock takes in every row.  The executor would add nothing for this table but index
+ * entries.  The table's own constraints hold for every envelope with the version that it names.
  */
 #include "postgres.h"
 
@@ -26,20 +25,20 @@
 #include "pg/messages/rowmover.h"
 #include "pg/store/store.h"
 
-/* The table's own: that the envelope is one, and that the time can be bound. */
+/* The check constraints of the table: the envelope is one, and the time can be bound. */
 #define CHECKS	2
 
 struct ChatcryptRowMover
 {
 	Relation	table;
-	BlockNumber blocks;			/* our lock keeps vacuum from taking any away */
+	BlockNumber blocks;			/* our lock keeps vacuum from removing any */
 	EState	   *estate;
 	ResultRelInfo *result;
 	TupleTableSlot *old;
 	TupleTableSlot *new;
 };
 
-/* But for our own, which has nothing to say of a row that gets another envelope alone. */
+/* Other than our own, which does not concern a row of which only the envelope changes. */
 static bool
 has_update_triggers(const TriggerDesc *triggers)
 {

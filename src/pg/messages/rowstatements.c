@@ -13,10 +13,10 @@
 
 typedef ChatcryptMessageRow Row;
 
-/* What a statement returns that stores an envelope: run_statement() compares it. */
+/* What each statement that stores an envelope returns: run_statement() compares it. */
 #define RETURNING_BOUND " RETURNING message_id, chat_id, sender, created_at"
 
-/* The one row that such a statement returned is what it was sealed for. */
+/* Checks that the one row that such a statement returned is what the envelope was sealed for. */
 static void
 require_bound_as_sealed(const Row *sealed)
 {

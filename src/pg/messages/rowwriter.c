@@ -2,18 +2,18 @@
  * rowwriter.c
  *		Inserts rows into chatcrypt.sealed_message: see rowwriter.h.
  *
- * ExecSimpleRelationInsert, which logical replication uses, does the executor's
- * work for one row: triggers, generated columns, constraints, indexes.  It leaves
- * rights and row-level security to its caller.  The right is that to the view, which the
- * executor has checked; of policies only the extension's own is known here, and asked
- * directly.
+ * ExecSimpleRelationInsert, which logical replication uses, does the executor's work for one
+ * row: triggers, generated columns, constraints, indexes.  It leaves rights and row-level
+ * security to its caller.  The right needed is the one on the view, which the executor has
+ * checked.  The only policy that this file knows is the extension's own, which it checks by a
+ * direct call.
  *
- * A writer holds a table and its indexes open for as long as the memory of its
- * query lives, which may be longer than the query's own resource owner does (COPY).
- * So a writer's references belong to a resource owner of its own, which the end of
- * the memory releases, silently.  Where a (sub)transaction aborts that may be too
- * late, for memory under SPI goes last: then the abort itself closes what is open.
- * The lock on the table belongs to the transaction.
+ * A writer holds a table and its indexes open for as long as the memory of its query lives,
+ * which may be longer than the query's own resource owner lives (COPY).  So a writer's
+ * references belong to a resource owner of its own, which is released, without warnings, when
+ * that memory is freed.  Where a (sub)transaction aborts that may be too late, because memory
+ * under SPI is freed last: then the abort itself closes the writers.  The lock on the table
+ * belongs to the transaction.
  */
 #include "postgres.h"
 
@@ -85,7 +85,7 @@ close_writers(int least_nest_level)
 	}
 }
 
-/* Before the transaction's own resource owner goes, and takes ours with it. */
+/* Runs before the transaction's own resource owner is released, and ours with it. */
 static void
 close_at_end(XactEvent event, void *arg)
 {
@@ -116,7 +116,10 @@ watch_once(void)
 	watching = true;
 }
 
-/* Is this policy chatcrypt.may_see(chat_id), as the extension made it?  The uuid becomes an any_id. */
+/*
+ * Whether this policy is chatcrypt.may_see(chat_id), as the extension made it.  The uuid is
+ * cast to any_id.
+ */
 static bool
 is_our_qual(const Node *qual, Oid may_see)
 {
@@ -134,7 +137,7 @@ is_our_qual(const Node *qual, Oid may_see)
 	return IsA(chat_id, Var) && chat_id->varattno == MESSAGE_CHAT_ID + 1;
 }
 
-/* Whom no policy is for may insert nothing at all, so it must be for everybody. */
+/* A user for whom there is no policy may insert nothing, so the policy must be for all users. */
 static bool
 is_for_everybody(const RowSecurityPolicy *policy)
 {
@@ -151,7 +154,7 @@ is_ours(const RowSecurityPolicy *policy)
 		is_our_qual((Node *) policy->with_check_qual, chatcrypt_relations_may_see());
 }
 
-/* Is the extension's own policy the only one that an INSERT is asked by? */
+/* Whether the extension's own policy is the only one that applies to an INSERT. */
 static bool
 has_our_policy_alone(Relation table)
 {
@@ -175,8 +178,8 @@ has_our_policy_alone(Relation table)
 }
 
 /*
- * Only a plain table of our own columns, without what the executor would do beyond a row,
- * and without triggers that may change a row or keep it out.
+ * Whether this is a plain table with our own columns only, without anything that the executor
+ * would do beyond a row, and without triggers that may change a row or keep it out.
  */
 static bool
 is_plain(Relation table)
@@ -202,7 +205,7 @@ may_write_directly(Relation table, bool *check_policy)
 	return is_plain(table) && (security != RLS_ENABLED || has_our_policy_alone(table));
 }
 
-/* Everything that must be released lands in the current resource owner, the writer's. */
+/* What must be released belongs to the current resource owner, which is the writer's. */
 static void
 open_table(ChatcryptRowWriter *writer, Oid relid)
 {
@@ -216,8 +219,8 @@ open_table(ChatcryptRowWriter *writer, Oid relid)
 }
 
 /*
- * Others may keep more than memory from one row to the next (BRIN a pinned buffer, from
- * 17 on) and want to be told of the last row, which is nothing that a writer knows.
+ * Other index types may keep more than memory from one row to the next (BRIN a pinned buffer,
+ * from 17 on) and must be told of the last row, which a writer does not know.
  */
 static bool
 has_btrees_alone(const ResultRelInfo *result)

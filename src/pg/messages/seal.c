@@ -1,10 +1,11 @@
 /*
  * seal.c
- *		Sealing and opening of one message: see seal.h.
- *		Not here: the text in it (utf8.c), and why it does not open (diagnosis.c).
+ *		Seals and opens one message: see seal.h.
+ *		Not here: the text in a message (utf8.c), and why an envelope does not open
+ *		(diagnosis.c).
  *
- * The order is always the same: allocate, fetch the key, work, and only then
- * report, so that no error passes over a key.
+ * The order is always the same: allocate, fetch the key, work, and only then report, so that no
+ * error is raised while a key is in use.
  */
 #include "postgres.h"
 
@@ -25,7 +26,7 @@
 #include "pg/store/store.h"
 
 #define CACHE_LINE		64
-#define PREFETCH_MAX	512		/* beyond it the processor has noticed by itself */
+#define PREFETCH_MAX	512		/* beyond it the processor prefetches by itself */
 
 /* Bytes that an envelope adds, whichever of the two formats the chat turns out to use. */
 #define MOST_OVERHEAD	Max(CC_ENVELOPE_OVERHEAD, CC_SECRETBOX_OVERHEAD)
@@ -43,7 +44,7 @@ chatcrypt_seal_aad(ChatcryptAad *aad, const bytea *given)
 	return aad;
 }
 
-/* Is this additional data that a conversation message would have to bind? */
+/* Whether a conversation message would have to bind this additional data. */
 static bool
 must_be_bound(const ChatcryptAad *aad)
 {
@@ -82,7 +83,7 @@ open_with(const ChatcryptKey *key, const uint8 *message_id, const ChatcryptAad *
 }
 
 /*
- * Which key: the one that seals the chat's messages, whatever its purpose is, or the
+ * Chooses the key: the one that seals the chat's messages, whatever its purpose is, or the
  * active data key.
  */
 typedef const ChatcryptKey *(*KeyChoice) (const uint8 chat_id[CC_ID_LEN]);
@@ -201,10 +202,10 @@ chatcrypt_seal_inspect(const bytea *envelope, cc_envelope_info *info, ChatcryptU
 }
 
 /*
- * Asks the memory for the envelope while its key is looked up and derived from: a
- * scan meets each one cold, and the cipher would otherwise wait for it line by line.
- * Always inline, because gcc takes a function that only prefetches for one that does
- * nothing, and leaves its calls out.
+ * Loads the envelope into the processor cache while its key is looked up and derived from: a
+ * scan finds no envelope there, and the cipher would otherwise wait for it line by line.
+ * Always inline, because gcc takes a function that only prefetches for one that does nothing,
+ * and leaves its calls out.
  */
 static pg_attribute_always_inline void
 prefetch(const bytea *envelope)
@@ -218,9 +219,9 @@ prefetch(const bytea *envelope)
 }
 
 /*
- * Opens into a varlena whose header is left to the caller.  NULL, with why, where
- * it does not open; raises for a missing key unless on_failure says otherwise, and
- * for what the KMS answers unless there is a failure to fill.
+ * Opens an envelope into a new varlena.  NULL, with *why set, where it does not open.  Raises
+ * an error for a missing key unless on_failure says otherwise, and for a failure of the KMS
+ * unless failure is not NULL.
  */
 static struct varlena *
 open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope,
@@ -281,7 +282,10 @@ chatcrypt_seal_was_destroyed(const uint8 chat_id[CC_ID_LEN], const bytea *envelo
 		!chatcrypt_store_dek(chat_id, chatcrypt_keyuse_purpose(use), 0, &row);
 }
 
-/* Where the key is not there and that raises, the ring notes it. */
+/*
+ * Counts an envelope that did not open.  Where a missing key raises an error, keyring.c counts
+ * it.
+ */
 static void
 note_failed_open(const uint8 *chat_id, const bytea *envelope, cc_status why)
 {
@@ -316,7 +320,7 @@ chatcrypt_seal_open(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 			note_failed_open(chat_id, envelope, why);
 			return NULL;
 		}
-		/* In the words that there are for a key that is missing. */
+		/* Raises the error that there is for a missing key. */
 		plaintext = open_into(chat_id, message_id, envelope, aad, CHATCRYPT_FAIL_RAISE, NULL, &why);
 	}
 	if (plaintext == NULL)

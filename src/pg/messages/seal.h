@@ -1,6 +1,6 @@
 /*
  * seal.h
- *		Sealing and opening of one message, for SQL functions and triggers alike.
+ *		Seals and opens one message, for SQL functions and triggers alike.
  */
 #ifndef CHATCRYPT_SEAL_H
 #define CHATCRYPT_SEAL_H
@@ -15,14 +15,14 @@ typedef struct ChatcryptAad
 	Size		len;
 
 	/*
-	 * That of a row (binding.h): it is bound by every format that can bind anything, and
-	 * left out of a conversation message, which cannot.
+	 * The additional data of a row (binding.h).  Every format that can bind additional data
+	 * binds it; a conversation message cannot, and leaves it out.
 	 */
 	bool		of_row;
-	bool		unbindable;		/* of a row that no envelope can have been sealed for */
+	bool		unbindable;		/* no envelope can have been sealed for the row */
 } ChatcryptAad;
 
-/* What a caller gave, which stays where it is; NULL for NULL. */
+/* Points aad to additional data that a caller gave, without a copy; NULL for NULL. */
 extern const ChatcryptAad *chatcrypt_seal_aad(ChatcryptAad *aad, const bytea *given);
 
 /*
@@ -37,27 +37,27 @@ extern bytea *chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 me
 								  const text *body, const ChatcryptAad *aad);
 
 /*
- * The same under the chat's active data key, which is another one in a chat of mode
- * conversation_key: for what clients do not read with the key of their conversation.
+ * The same under the chat's active data key, which differs from the key of messages in a chat
+ * of mode conversation_key: for what clients do not read with the key of their conversation.
  */
 extern bytea *chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN],
 									 const uint8 message_id[CC_ID_LEN], const char *plaintext,
 									 Size len, const ChatcryptAad *aad);
 
-/* Which key an envelope asks for; an error where no such envelope can exist in any chat. */
+/* Which key an envelope needs.  An error status where no such envelope can exist in any chat. */
 extern CC_MUST_CHECK cc_status chatcrypt_seal_inspect(const bytea *envelope, cc_envelope_info *info,
 													  ChatcryptUse *use);
 
-/* The key version that an envelope of any format names; 0 for what is no envelope. */
+/* The key version that an envelope of any format names; 0 where the bytes are no envelope. */
 extern int32 chatcrypt_seal_version(const struct varlena *envelope);
 
-/* The same of one that was just made: raises where that cannot be read. */
+/* The same for an envelope that was just made: raises an error where it cannot be read. */
 extern int32 chatcrypt_seal_fresh_version(const struct varlena *envelope);
 
 /*
- * What is to become of an envelope that does not open: an error, or NULL.  A KMS
- * that is down raises in either case.  Who opened it to store it has words of its
- * own for what is no text, where others are told how to read that.
+ * What an envelope that does not open results in: an error, or NULL.  A KMS that is down raises
+ * an error in either case.  A caller that opens a message to store it has its own error for
+ * what is no text: it passes the last value, and gets NULL for that.
  */
 typedef enum ChatcryptOnFailure
 {
@@ -67,13 +67,13 @@ typedef enum ChatcryptOnFailure
 	CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT
 } ChatcryptOnFailure;
 
-/* What chatcrypt.on_decrypt_error wants of the views. */
+/* What the setting chatcrypt.on_decrypt_error says for the views. */
 extern ChatcryptOnFailure chatcrypt_seal_on_failure_in_views(void);
 
 /*
- * Was what the envelope holds destroyed on purpose, with all keys of its chat?  A key that
- * was destroyed while the chat has a newer one was purged because nothing named it: an
- * envelope that does is damage.
+ * Whether the plaintext of the envelope was destroyed on purpose, with all keys of its chat.  A
+ * key that was destroyed while the chat has a newer one was purged because no envelope named
+ * it: an envelope that names it is damaged.
  */
 extern bool chatcrypt_seal_was_destroyed(const uint8 chat_id[CC_ID_LEN], const bytea *envelope);
 
@@ -86,9 +86,9 @@ extern text *chatcrypt_seal_open_text(const uint8 chat_id[CC_ID_LEN],
 									  ChatcryptOnFailure on_failure);
 
 /*
- * For what must go on while a KMS is down: NULL where it does not open, and where
- * the KMS does not give the key; then failure says so, as chatcrypt_keyring_probe()
- * does.  The plaintext is the caller's to wipe.
+ * For callers that must go on while a KMS is down: NULL where the envelope does not open, and
+ * where the KMS does not give the key; failure then says so, as with chatcrypt_keyring_probe().
+ * The caller wipes the plaintext.
  */
 extern bytea *chatcrypt_seal_probe(const uint8 chat_id[CC_ID_LEN],
 								   const uint8 message_id[CC_ID_LEN],
@@ -96,8 +96,8 @@ extern bytea *chatcrypt_seal_probe(const uint8 chat_id[CC_ID_LEN],
 								   ChatcryptKmsJob *failure, cc_status *why);
 
 /*
- * Seals what an envelope holds anew, under the chat's active key.  The plaintext
- * never leaves this function.  NULL, with why, where it does not open.
+ * Seals the plaintext of an envelope anew, under the chat's active key.  The plaintext never
+ * leaves this function.  NULL, with *why set, where the envelope does not open.
  */
 extern bytea *chatcrypt_seal_again(const uint8 chat_id[CC_ID_LEN],
 								   const uint8 message_id[CC_ID_LEN],

@@ -3,11 +3,11 @@
  *		Runs the statements that write chatcrypt.sealed_message: see tablewrite.h.
  *
  * PostgreSQL checks rights when a plan starts, and has no way to grant one for a single
- * statement: SECURITY DEFINER would make the owner of the table the user of everything
- * that happens on the way.  So the statement that is about to start is told apart by the
- * address of its text, which no other can have because its plan is kept, and it starts from
- * a copy of the plan that does not ask for the right to write.  The plan's own address would
- * not do: an ANALYZE at the same time has it planned once more just before it starts.
+ * statement: with SECURITY DEFINER everything that happens on the way would run as the owner of
+ * the table.  So the statement that is about to start is recognized by the address of its text,
+ * which no other statement can have because its plan is kept, and it starts from a copy of the
+ * plan that does not ask for the right to write.  The address of the plan would not do: after a
+ * concurrent ANALYZE the statement is planned once more just before it starts.
  */
 #include "postgres.h"
 

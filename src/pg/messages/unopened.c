@@ -1,7 +1,7 @@
 /*
  * unopened.c
- *		What an UPDATE or MERGE of the view messages does with bodies that do not open:
- *		see unopened.h.
+ *		Handles bodies that do not open in an UPDATE or MERGE of the view messages: see
+ *		unopened.h.
  */
 #include "postgres.h"
 
@@ -30,7 +30,10 @@ chatcrypt_unopened_note(void)
 	some_did_not_open = true;
 }
 
-/* Is this query an UPDATE, or a MERGE, of our view?  Almost always the first test says no. */
+/*
+ * Whether this query is an UPDATE or a MERGE of our view.  The first test is almost always
+ * enough.
+ */
 static bool
 updates_the_view(QueryDesc *query)
 {
@@ -80,8 +83,8 @@ chatcrypt_unopened_install_hooks(void)
 }
 
 /*
- * The old row's body is NULL where it does not open, and so is one that a subquery of
- * the same statement reads: that must not take the place of a body that is there.
+ * The old row's body is NULL where it does not open.  So is a body that a subquery of the same
+ * statement reads and that does not open: that NULL must not replace an existing body.
  */
 void
 chatcrypt_unopened_refuse_to_erase(const Row *old, const Row *given)
@@ -90,6 +93,6 @@ chatcrypt_unopened_refuse_to_erase(const Row *old, const Row *given)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION),
-			 errmsg("a body is not set to NULL in a statement that read a message that does not open"),
+			 errmsg("cannot set a body to NULL in a statement that read a message that does not open"),
 			 errhint("Leave out the message that does not open.")));
 }

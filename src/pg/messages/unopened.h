@@ -1,6 +1,6 @@
 /*
  * unopened.h
- *		What an UPDATE or MERGE of the view messages does with bodies that do not open.
+ *		Handles bodies that do not open in an UPDATE or MERGE of the view messages.
  */
 #ifndef CHATCRYPT_UNOPENED_H
 #define CHATCRYPT_UNOPENED_H
@@ -14,10 +14,10 @@
  */
 extern bool chatcrypt_unopened_is_updating(void);
 
-/* Tells that such a query read NULL for a body that does not open. */
+/* Notes that such a query read NULL for a body that does not open. */
 extern void chatcrypt_unopened_note(void);
 
-/* Raises where the new row would erase a body because another did not open. */
+/* Raises an error where the new row would erase a body because another body did not open. */
 extern void chatcrypt_unopened_refuse_to_erase(const ChatcryptMessageRow *old,
 											   const ChatcryptMessageRow *given);
 

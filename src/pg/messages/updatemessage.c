@@ -68,7 +68,7 @@ lock_row_as_read(Datum message_id)
 	return result == TM_Ok;
 }
 
-/* The envelope of a row that is locked; in the current memory context. */
+/* The envelope of a row that is locked, in the current memory context. */
 static bytea *
 read_envelope(Datum message_id)
 {
@@ -98,9 +98,10 @@ read_envelope(Datum message_id)
 }
 
 /*
- * Opens a body that the statement did not read, as it is bound to the old row, and seals
- * it for the new one; raises where it does not open.  What is shown to nobody needs no
- * right to read.  The text, for search, is the caller's to wipe; NULL for what is none.
+ * Opens a body that the statement did not read, as it is bound to the old row, and seals it for
+ * the new one.  Raises an error where it does not open.  The text is shown to nobody, so this
+ * needs no right to read.  The caller wipes the text, which is for search; NULL where the bytes
+ * are no text.
  */
 static text *
 reseal_unread(const Row *old, Row *stored)
@@ -139,11 +140,11 @@ reseal_unread(const Row *old, Row *stored)
 /* What an UPDATE of the view changes of a row. */
 typedef struct Change
 {
-	bool		moved;			/* to another id or chat */
-	bool		rebound;		/* moved, or of another sender or time: sealed anew */
-	bool		edited;			/* another body */
-	bool		dated;			/* another time */
-	bool		unread;			/* a body is there, kept, and not known to the statement */
+	bool		moved;			/* has another id or chat */
+	bool		rebound;		/* moved, or another sender or time: to be sealed anew */
+	bool		edited;			/* has another body */
+	bool		dated;			/* has another time */
+	bool		unread;			/* has a body that stays and that the statement did not read */
 } Change;
 
 static Change
@@ -162,7 +163,7 @@ change_of(const Row *old, const Row *given)
 	return change;
 }
 
-/* The row is stored, and search follows; as chatcrypt_messagerow_note_written(). */
+/* Tells search that the row is stored: see chatcrypt_messagerow_note_written(). */
 static void
 note_changed(const Change *change, const Row *old, const Row *stored, const text *body)
 {
@@ -177,9 +178,9 @@ note_changed(const Change *change, const Row *old, const Row *stored, const text
 }
 
 /*
- * Stores the row, sealed anew where anything of what is bound in its envelope changed.
- * A message that was not opened for it keeps what search knows of it: nothing better can
- * be made.  False where a policy or a trigger of somebody else's kept the row as it was.
+ * Stores the row, sealed anew where anything that is bound in its envelope changed.  Where the
+ * message was not opened for that, search keeps what it knows of it: there is nothing better to
+ * give to it.  False where a policy or a trigger that a user added kept the row as it was.
  */
 static bool
 store_change(const Change *change, const Row *old, Row *stored)

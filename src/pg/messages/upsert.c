@@ -1,6 +1,6 @@
 /*
  * upsert.c
- *		Messages whose ids may be there already: put_message(), and one message of
+ *		Stores messages whose ids may exist already: put_message(), and one message of
  *		put_messages().
  */
 #include "postgres.h"
@@ -23,7 +23,7 @@
 
 typedef ChatcryptMessageRow Row;
 
-/* The message that has this id, and that the current user may see. */
+/* What is known of the message that has this id, if the current user may see it. */
 typedef enum Existing
 {
 	NO_MESSAGE,
@@ -32,8 +32,8 @@ typedef enum Existing
 } Existing;
 
 /*
- * Locks it, and gives the row the sender and the time that it has: an upsert leaves them
- * as they are, and so they are what its body is sealed for.
+ * Looks for a message with the row's id and locks it.  If it is in the same chat, gives the row
+ * its sender and time: an upsert leaves them as they are, so the new body is sealed for them.
  */
 static Existing
 take_what_stays(Row *row)
@@ -79,8 +79,9 @@ take_what_stays(Row *row)
 }
 
 /*
- * Whether a message that policies hide from the actor has this id in another chat.  Raises
- * where one of the same chat is not the actor's: the policy would say less.
+ * Whether a message that policies hide from the actor has this id in another chat.  Raises an
+ * error where it is in the same chat and not the actor's own: the error of the policy would say
+ * less.
  */
 static bool
 hidden_in_another_chat(const Row *row)
@@ -103,9 +104,9 @@ hidden_in_another_chat(const Row *row)
 }
 
 /*
- * Stores the message; false where the id is another chat's.  A message that appears
- * between the two statements is locked by the second, so that the next round knows it:
- * if that does not see it, nobody showed it to this user.
+ * Stores the message; false where the id belongs to another chat.  A message that appears
+ * between the two statements is locked by the second, so that the next round finds it; if the
+ * next round does not see it, this user may not see it.
  */
 static bool
 put_message(const Row *given, Row *stored)

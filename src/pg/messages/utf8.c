@@ -1,6 +1,6 @@
 /*
  * utf8.c
- *		Text of messages as UTF-8, and back: see utf8.h.
+ *		Converts text of messages to UTF-8, and back: see utf8.h.
  */
 #include "postgres.h"
 
@@ -30,8 +30,8 @@ chatcrypt_utf8_of_text(const text *given, Size *len)
 }
 
 /*
- * UTF-8 in the server's encoding, or NULL where that lacks a character.  PostgreSQL's
- * own conversion would raise, with bytes of the message in the error.
+ * UTF-8 converted to the server's encoding, or NULL where that lacks a character.  PostgreSQL's
+ * own conversion would raise an error with bytes of the message in it.
  */
 static text *
 convert_to_server(const char *utf8, Size len)
@@ -53,7 +53,7 @@ convert_to_server(const char *utf8, Size len)
 	}
 	PG_FINALLY();
 	{
-		cc_wipe(native, room);	/* a conversion that somebody made may raise whatever it was told */
+		cc_wipe(native, room);	/* a conversion that a user made may raise in any case */
 	}
 	PG_END_TRY();
 	pfree(native);

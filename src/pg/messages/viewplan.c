@@ -1,23 +1,22 @@
 /*
  * viewplan.c
- *		How statements that write to the view chatcrypt.messages are planned, and
- *		what its trigger learns from their plans: see viewplan.h.
+ *		Plans statements that write to the view chatcrypt.messages, and tells the trigger of the
+ *		view what their plans say: see viewplan.h.
  *
- * An UPDATE of a table waits for a session that changes a row at the same time, and
- * then looks at the row as that session left it (EvalPlanQual).  An UPDATE of a view
- * with an INSTEAD OF trigger does not: its rows come from a subquery that locks
- * nothing, and what was written in between would be lost.  A SELECT ... FOR UPDATE of
- * the same view does wait and look again, in a LockRows node.  So the view's subquery
- * gets the mark that FOR NO KEY UPDATE would have put there, before it is planned, and
- * PostgreSQL plans LockRows below ModifyTable.  What reaches the trigger is then the
- * newest version of a row, for which all conditions hold: those of the statement, of
- * the view, and of row-level security.
+ * An UPDATE of a table waits for a session that changes a row at the same time, and then checks
+ * the row as that session left it (EvalPlanQual).  An UPDATE of a view with an INSTEAD OF
+ * trigger does not: its rows come from a subquery that locks nothing, and what was written in
+ * between would be lost.  A SELECT ...  FOR UPDATE of the same view does wait and check again,
+ * in a LockRows node.  So the view's subquery gets, before it is planned, the mark that FOR NO
+ * KEY UPDATE would have put there, and PostgreSQL plans LockRows below ModifyTable.  The
+ * trigger then gets the newest version of a row, for which all conditions hold: those of the
+ * statement, of the view, and of row-level security.
  *
- * MERGE cannot be planned that way: its target may be on the nullable side of an outer
- * join, where PostgreSQL locks no rows.  Nor is there a LockRows node at that place
- * where the view's subquery is planned by itself, as that of a security barrier is.
- * So the trigger does not trust that its rows are locked: when the query starts, the
- * plan is looked at, and the trigger told what it says (viewwrite.h).
+ * MERGE cannot be planned that way: its target may be on the nullable side of an outer join,
+ * where PostgreSQL locks no rows.  Nor is there a LockRows node in that place where the view's
+ * subquery is planned by itself, as the subquery of a security barrier is.  So the trigger does
+ * not assume that its rows are locked: when the query starts, this file looks at the plan and
+ * tells the trigger (viewwrite.h).
  */
 #include "postgres.h"
 
@@ -59,8 +58,8 @@ is_target(const RangeTblEntry *entry)
 /* ---------- planning ---------- */
 
 /*
- * The rewriter replaced the view by its subquery, and has the old row passed to the
- * trigger as the whole row of that.  NULL where this is not so.
+ * The rewriter replaced the view by its subquery, and has the old row passed to the trigger as
+ * the whole row of that subquery.  NULL where this is not so.
  */
 static Query *
 subquery_of_target(const Query *update)
@@ -80,7 +79,7 @@ subquery_of_target(const Query *update)
 	return NULL;
 }
 
-/* As the rewriter does with the view of a SELECT ... FOR NO KEY UPDATE. */
+/* Marks the rows as the rewriter does for the view of a SELECT ...  FOR NO KEY UPDATE. */
 static void
 lock_rows_of(Query *view)
 {
@@ -118,9 +117,9 @@ names_message_id_alone(const OnConflictExpr *conflict)
 }
 
 /*
- * A view has no unique index that ON CONFLICT (message_id) could be matched with; but it
- * is the one that the table has, and DO NOTHING is done by the trigger.  What the trigger
- * cannot do would fail a little later, with the same code and without a hint.
+ * A view has no unique index that ON CONFLICT (message_id) could be matched with.  The table
+ * has one on that column, and the trigger carries out DO NOTHING.  What the trigger cannot do
+ * would fail a little later, with the same SQLSTATE and without a hint.
  */
 static void
 take_conflict_clause(OnConflictExpr *conflict)
@@ -131,7 +130,7 @@ take_conflict_clause(OnConflictExpr *conflict)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
 				 errmsg("ON CONFLICT DO UPDATE does not work on view \"messages\""),
-				 errhint("Call chatcrypt.put_message() or chatcrypt.put_messages(), which replace the body of a message that is there.")));
+				 errhint("Call chatcrypt.put_message() or chatcrypt.put_messages(), which replace the body of an existing message.")));
 	if (!names_message_id_alone(conflict))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
@@ -146,7 +145,7 @@ prepare_query(Query *query)
 	ListCell   *cell;
 	Query	   *view;
 
-	foreach(cell, query->cteList)	/* no other part of a query can hold one that writes */
+	foreach(cell, query->cteList)	/* only a CTE of a query can write */
 		prepare_query(castNode(Query, lfirst_node(CommonTableExpr, cell)->ctequery));
 	if (query->resultRelation == 0 || !is_target(rt_fetch(query->resultRelation, query->rtable)))
 		return;
@@ -167,7 +166,7 @@ plan_query(CHATCRYPT_PLANNER_PARAMETERS)
 
 /* ---------- starting ---------- */
 
-/* Fills the trigger's own place with what the plan says; others may have theirs on the view. */
+/* Fills the place of our trigger with what the plan says; the view may have other triggers. */
 static void
 tell_trigger(const ModifyTableState *write, ResultRelInfo *target)
 {

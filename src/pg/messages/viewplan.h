@@ -1,12 +1,12 @@
 /*
  * viewplan.h
- *		How statements that write to the view chatcrypt.messages are planned, and
- *		what its trigger learns from their plans (viewwrite.h).
+ *		Plans statements that write to the view chatcrypt.messages, and tells the trigger of the
+ *		view what their plans say (viewwrite.h).
  */
 #ifndef CHATCRYPT_VIEWPLAN_H
 #define CHATCRYPT_VIEWPLAN_H
 
-/* Raises for nothing: databases without the extension come here too. */
+/* Raises no error: this also runs in databases without the extension. */
 extern bool chatcrypt_viewplan_is_messages(Oid relation);
 
 extern void chatcrypt_viewplan_install_hooks(void);

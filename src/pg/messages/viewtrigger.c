@@ -1,10 +1,10 @@
 /*
  * viewtrigger.c
- *		The trigger behind INSERT and UPDATE of the view chatcrypt.messages: what it
- *		takes from PostgreSQL and gives back.
+ *		The trigger behind INSERT and UPDATE of the view chatcrypt.messages: what it takes from
+ *		PostgreSQL and gives back to it.
  *
- * DELETE is the view's own automatic one, so that a row that nobody can read can
- * still be deleted.
+ * DELETE is left to PostgreSQL, which passes it on to the table, so that a row that nobody can
+ * read can still be deleted.
  */
 #include "postgres.h"
 
@@ -20,7 +20,7 @@
 
 typedef ChatcryptMessageRow Row;
 
-/* As PostgreSQL has it; the columns of a Row come first. */
+/* A row of the view as PostgreSQL has it; the columns of a Row come first. */
 typedef struct ViewRow
 {
 	Datum		values[VIEW_COLUMNS];
@@ -31,7 +31,10 @@ static const Oid column_types[VIEW_COLUMNS] = {
 	UUIDOID, UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID
 };
 
-/* The trigger may be given to another view, or columns to ours: no memory is overwritten then. */
+/*
+ * The trigger may be put on another view, or our view may be given other columns: no memory may
+ * be overwritten then.
+ */
 static void
 check_columns(TupleDesc view)
 {
@@ -42,7 +45,7 @@ check_columns(TupleDesc view)
 	if (!known)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatcrypt_internal.write_message() serves views with the columns of chatcrypt.messages alone")));
+				 errmsg("chatcrypt_internal.write_message() works only on views with the columns of chatcrypt.messages")));
 }
 
 /* The columns that show the numbers of ids. */
@@ -79,8 +82,8 @@ is_same_number(const ViewRow *a, const ViewRow *b, int column)
 }
 
 /*
- * Numbers are not set: one that is given must be the number of the id, or the one that the
- * row had before an UPDATE of its id, or NULL in an INSERT.
+ * Numbers cannot be set: a number that is given must be the number of the id, or the one that
+ * the row had before an UPDATE of its id, or NULL in an INSERT.
  */
 static void
 check_numbers(const ViewRow *given, const ViewRow *before)
@@ -93,7 +96,7 @@ check_numbers(const ViewRow *given, const ViewRow *before)
 			!is_same_number(given, before, numbers[i].column))
 			ereport(ERROR,
 					(errcode(ERRCODE_GENERATED_ALWAYS),
-					 errmsg("column \"%s\" of view \"messages\" shows the number of %s, and is not set",
+					 errmsg("column \"%s\" of view \"messages\" shows the number of %s and cannot be set",
 							numbers[i].name, numbers[i].id_name),
 					 errhint("Leave it out, and set %s to chatcrypt.to_uuid() of the number.",
 							 numbers[i].id_name)));

@@ -1,6 +1,6 @@
 /*
  * viewtrigger.h
- *		What the trigger of the view messages does for a row: an INSERT, an UPDATE.
+ *		Carries out an INSERT or UPDATE of one row, for the trigger of the view messages.
  */
 #ifndef CHATCRYPT_VIEWTRIGGER_H
 #define CHATCRYPT_VIEWTRIGGER_H
@@ -9,8 +9,8 @@
 #include "pg/messages/viewwrite.h"
 
 /*
- * Stores the row that was given, with its plaintext; *stored is what the table has.  False
- * where nothing was stored.  Memory that lasts for the query is in that of the query.
+ * Stores the row that was given, with its plaintext; *stored is the row in the table.  False
+ * where nothing was stored.  What lasts for the query is allocated in query_memory.
  */
 extern bool chatcrypt_viewtrigger_insert(ChatcryptViewWrite *query, MemoryContext query_memory,
 										 const ChatcryptMessageRow *given,

@@ -1,7 +1,7 @@
 /*
  * viewwrite.h
- *		What the trigger of the view messages knows of its query, and where it keeps that: in
- *		fn_extra, the place that a function has for itself for the length of a query.
+ *		What the trigger of the view messages knows about its query.  It is kept in fn_extra,
+ *		the place that a function has for itself for the length of a query.
  */
 #ifndef CHATCRYPT_VIEWWRITE_H
 #define CHATCRYPT_VIEWWRITE_H
@@ -10,16 +10,19 @@
 
 #include "pg/messages/rowwriter.h"
 
-/* It is kept from one row to the next. */
+/* Kept from one row to the next. */
 typedef struct ChatcryptViewWrite
 {
-	bool		rows_are_locked;	/* by the plan: each row is its newest version */
+	bool		rows_are_locked;	/* the plan locks rows: each is its newest version */
 	bool		ignores_duplicates; /* ON CONFLICT DO NOTHING */
 	bool		sought_writer;
 	ChatcryptRowWriter *writer; /* NULL where SQL must be used */
 } ChatcryptViewWrite;
 
-/* Of the query that called the trigger; nothing is known of one without a plan, as COPY. */
+/*
+ * What is known about the query that called the trigger; nothing for one without a plan, as
+ * COPY.
+ */
 static inline ChatcryptViewWrite *
 chatcrypt_view_write(FmgrInfo *trigger)
 {
