@@ -99,7 +99,7 @@ BEGIN
 	WHEN NOT MATCHED THEN INSERT (chat_id, tenant) VALUES (given.id, 'default');
 	ASSERT false, 'MERGE has made a chat';
 EXCEPTION WHEN feature_not_supported THEN	-- until PostgreSQL 16 it takes no view at all
-	ASSERT sqlerrm = 'a chat is not made by an INSERT' OR current_setting('server_version_num')::integer < 170000, sqlerrm;
+	ASSERT sqlerrm = 'cannot create a chat with INSERT' OR current_setting('server_version_num')::integer < 170000, sqlerrm;
 END
 $$;
 SELECT count(*) FROM chatcrypt.chat WHERE chat_id = chatcrypt.to_uuid(7109);

@@ -366,7 +366,7 @@ foreach my $text ("gr\x{fc}\x{df}e", "\x{1f44b}")
 	}
 	else
 	{
-		like($reply, qr/"encrypted_payload" of a wire message must hold text, and such as this database can store/,
+		like($reply, qr/"encrypted_payload" of a wire message must hold text that this database can store/,
 			'a LATIN1 server refuses a text that it cannot show');
 	}
 }

@@ -1,16 +1,16 @@
 /*
  * attachmentread.c
- *		Reading files: read_attachment(), read_attachment_part(), and what the view
- *		attachments shows.
+ *		Reads files: read_attachment(), read_attachment_part(), and what the view attachments
+ *		shows.
  *
- * Rows are read as the current user, so that every policy of the tables holds, and with
- * the snapshot of the calling query.  A part comes as a pointer to where it lies; of
- * what it points to only the beginning is fetched, and then those chunks that are
- * needed, at most CHUNKS_AT_ONCE of them, before the key is looked up: fetching may
- * fail, and no key is at hand then.
+ * Rows are read as the current user, so that every policy of the tables holds, and with the
+ * snapshot of the calling query.  A part comes as a pointer to where it is stored.  Of that,
+ * the beginning is fetched first, and then the chunks that are needed, at most CHUNKS_AT_ONCE
+ * at a time.  They are fetched before the key is looked up: fetching may fail, and no key is in
+ * use then.
  *
- * How many parts there are, and how long each is, is known from the sealed metadata
- * alone.  A part that is missing, longer or shorter raises.
+ * Only the sealed metadata says how many parts there are, and how long each of them is.  A part
+ * that is missing, longer or shorter raises an error.
  */
 #include "postgres.h"
 
@@ -43,7 +43,7 @@ typedef struct StoredFile
 	cc_filemeta meta;
 } StoredFile;
 
-/* Operators by their schema: the search_path is the caller's. */
+/* Operators are named with their schema, because the search_path is the caller's. */
 #define FETCH_FILE \
 	"SELECT chat_id, encrypted_metadata " \
 	"FROM chatcrypt.sealed_attachment " \
@@ -84,7 +84,7 @@ fetch_file(StoredFile *file)
 				 errhint("It can be read after chatcrypt.finish_attachment().")));
 }
 
-/* Where a part lies. */
+/* A pointer to where a part is stored. */
 static Datum
 fetch_part(const StoredFile *file, uint32 part)
 {
@@ -110,8 +110,8 @@ slice(Datum sealed, Size offset, Size len)
 }
 
 /*
- * The chunks of a part that hold its bytes from to to (excluded): to out, CHUNKS_AT_ONCE
- * at a time.
+ * Reads the chunks of a part that hold its bytes from "from" up to, but not including, "to",
+ * and writes these bytes to out.  Reads CHUNKS_AT_ONCE chunks at a time.
  */
 static void
 read_chunks(const StoredFile *file, const cc_part_id *id, Datum sealed, uint32 from, uint32 to,
@@ -167,8 +167,8 @@ read_range(const StoredFile *file, uint64 from, uint64 to, uint8 *out)
 }
 
 /*
- * Fills the result.  What it has of the file already is wiped where the rest does not open,
- * or is not waited for.
+ * Fills the result.  Where the rest of the file does not open, or the statement is canceled,
+ * wipes what the result holds of the file already.
  */
 static void
 fill(const StoredFile *file, uint64 from, uint64 to, bytea *result)
@@ -219,8 +219,8 @@ begin_reading(void)
 PG_FUNCTION_INFO_V1(chatcrypt_read_attachment);
 
 /*
- * read_attachment(file any_id, first_byte bigint, max_bytes integer): to its end where the
- * length is NULL
+ * read_attachment(file any_id, first_byte bigint, max_bytes integer): reads to the end where
+ * max_bytes is NULL
  */
 Datum
 chatcrypt_read_attachment(PG_FUNCTION_ARGS)
@@ -250,8 +250,8 @@ chatcrypt_read_attachment(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(chatcrypt_read_attachment_part);
 
 /*
- * read_attachment_part(file any_id, part integer): NULL past the end, which the sealed
- * metadata says is there
+ * read_attachment_part(file any_id, part integer): NULL past the end, which the sealed metadata
+ * tells
  */
 Datum
 chatcrypt_read_attachment_part(PG_FUNCTION_ARGS)
@@ -289,7 +289,10 @@ chatcrypt_read_attachment_part(PG_FUNCTION_ARGS)
 
 #define METADATA_COLUMNS 5
 
-/* False where the server's encoding lacks a character of it. */
+/*
+ * Makes a text of UTF-8, NULL for none.  False where the server's encoding lacks a character of
+ * it.
+ */
 static bool
 text_of(const uint8 *utf8, Size len, Datum *value, bool *isnull)
 {

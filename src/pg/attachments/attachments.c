@@ -1,10 +1,11 @@
 /*
  * attachments.c
- *		Files in one go: put_attachment(), delete_attachment(), the trigger that deletes
- *		those of a message, and encrypt_attachment() and decrypt_attachment() for files
- *		that are kept elsewhere.  Also the beginning of an upload, which makes the same row.
+ *		Stores files in one go: put_attachment(), delete_attachment(), the trigger that deletes
+ *		the files of a message, and encrypt_attachment() and decrypt_attachment() for files that
+ *		are kept elsewhere.  Also the beginning of an upload, which makes the same row.
  *
- *		Uploads in parts go on in attachmentupload.c; reading is attachmentread.c's.
+ *		Not here: the rest of an upload in parts (attachmentupload.c), and reading
+ *		(attachmentread.c).
  */
 #include "postgres.h"
 
@@ -38,7 +39,7 @@ enum
 	ARG_PART_SIZE
 };
 
-/* A text argument as UTF-8, in a copy that the caller wipes; of length 0 for NULL. */
+/* A text argument as UTF-8, in a copy that the caller wipes; NULL has length 0. */
 static uint8 *
 utf8_argument(FunctionCallInfo fcinfo, int n, Size *len)
 {
@@ -72,7 +73,7 @@ part_size_argument(FunctionCallInfo fcinfo, int n)
 		PG_GETARG_INT32(n) > (int) CC_FILE_PART_SIZE_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the part size of an attachment is %d to %d bytes", CC_FILE_PART_SIZE_MIN,
+				 errmsg("the part size of an attachment must be %d to %d bytes", CC_FILE_PART_SIZE_MIN,
 						(int) CC_FILE_PART_SIZE_MAX)));
 	return (uint32) PG_GETARG_INT32(n);
 }
@@ -90,7 +91,10 @@ expiry_argument(FunctionCallInfo fcinfo, int n, const pg_uuid_t *chat_id)
 	return (ChatcryptArg) {TIMESTAMPTZOID, TimestampTzGetDatum(expires_at), false};
 }
 
-/* Which chat and file: the first two arguments of either function. */
+/*
+ * Reads the chat and the file: the first two arguments of put_attachment() and
+ * begin_attachment().
+ */
 static void
 read_ids(FunctionCallInfo fcinfo, ChatcryptFile *file)
 {
@@ -103,8 +107,8 @@ read_ids(FunctionCallInfo fcinfo, ChatcryptFile *file)
 }
 
 /*
- * Inside an owner scope, with the chat locked.  first: the number of the argument that is
- * the name.
+ * Writes the row of the file, inside an owner scope and with the chat locked; the argument
+ * number "first" is the name.
  */
 static void
 insert_file(FunctionCallInfo fcinfo, int first, const ChatcryptFile *file, cc_filemeta *meta)
@@ -154,7 +158,10 @@ store_content(const ChatcryptFile *file, const cc_filemeta *meta, const bytea *c
 	}
 }
 
-/* Rights, and the key that the chat's files take, before anything is locked. */
+/*
+ * Checks rights, and makes the key for the chat's files if it is missing, before anything is
+ * locked.
+ */
 static void
 prepare(const char *function, const ChatcryptFile *file)
 {
@@ -276,8 +283,8 @@ PG_FUNCTION_INFO_V1(chatcrypt_delete_attachments_of_messages);
 
 /*
  * Trigger on chatcrypt.sealed_message, after a DELETE, once for all of its rows.  A file that
- * names a message of another chat stays.  So does one that the current actor may not
- * delete: it could have sent and deleted a message of the very id that the file names.
+ * names a message of another chat stays.  So does a file that the current actor may not delete:
+ * the actor could have sent and deleted a message with the very id that the file names.
  */
 Datum
 chatcrypt_delete_attachments_of_messages(PG_FUNCTION_ARGS)

@@ -1,11 +1,9 @@
 /*
  * attachmentseal.c
- *		Sealing and opening of parts of files, and of what is known of a file: see
- *		attachmentseal.h.
+ *		Seals and opens parts of files, and the metadata of files: see attachmentseal.h.
  *
- * As in seal.c: allocate, fetch what is needed, then the key, work, wipe, and only then
- * report.  A part is sealed or opened in one go, without a look at interrupts: 16 MB
- * are 10 ms.
+ * As in seal.c: allocate, fetch what is needed, then the key, work, wipe, and only then report.
+ * A part is sealed or opened in one go, without a check for interrupts: 16 MB take 10 ms.
  */
 #include "postgres.h"
 
@@ -31,7 +29,7 @@ chatcrypt_raise_part(cc_status status, const uint8 *chat_id)
 			ereport(ERROR,
 					(errcode(ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION),
 					 errmsg("the attachment does not open"),
-					 errdetail("The chat, the file id, the part, whether it is the last one, or the additional data is another one, or the bytes are damaged.")));
+					 errdetail("The chat, the file id, the number of the part, whether it is the last one, or the additional data is wrong, or the bytes are damaged.")));
 		case CC_ERR_TRUNCATED:
 		case CC_ERR_TRAILING:
 		case CC_ERR_SUITE:
@@ -94,7 +92,7 @@ version_of(const bytea *header, Size sealed_len, uint32 *version)
 	return CC_OK;
 }
 
-/* Room for the plaintext of a part; its length is the plaintext's. */
+/* Allocates a bytea of the length of the plaintext of a part. */
 static cc_status
 allocate_plaintext(const bytea *sealed, bytea **plaintext)
 {
@@ -177,7 +175,7 @@ chatcrypt_attachmentseal_reseal_part(const uint8 chat_id[CC_ID_LEN], const cc_pa
 	return NULL;
 }
 
-/* Its header, and whether that fits.  The caller closes the part where it does. */
+/* Opens the header of a part.  The caller closes the part where this succeeds. */
 static cc_status
 open_header(const ChatcryptKey *key, const cc_part_id *id, const bytea *header, Size sealed_len,
 			cc_part *part)
@@ -208,7 +206,7 @@ chatcrypt_attachmentseal_part_is_committed(const uint8 chat_id[CC_ID_LEN], const
 			 sealed_len);
 }
 
-/* Whether the key or the bytes are the wrong ones is told to administrators and auditors alone. */
+/* Only administrators and auditors are told whether the key or the bytes are wrong. */
 char *
 chatcrypt_attachmentseal_diagnose_part(const uint8 chat_id[CC_ID_LEN], const cc_part_id *id,
 									   const bytea *sealed)
@@ -245,7 +243,10 @@ chatcrypt_attachmentseal_diagnose_part(const uint8 chat_id[CC_ID_LEN], const cc_
 					id->part);
 }
 
-/* One chunk: whole into its place, or the wanted bytes of it by way of a room of its own. */
+/*
+ * Opens one chunk: straight into its place in out where the whole chunk is wanted, otherwise
+ * into room, from which the wanted bytes are copied.
+ */
 static cc_status
 open_chunk(const cc_part *part, uint32 n, const uint8 *sealed, uint32 from, uint32 to, uint8 *room,
 		   uint8 *out)
@@ -312,7 +313,7 @@ chatcrypt_attachmentseal_open_chunks(const uint8 chat_id[CC_ID_LEN], const cc_pa
 	pfree(room);
 }
 
-/* ---------- what is known of a file ---------- */
+/* ---------- metadata ---------- */
 
 const ChatcryptAad *
 chatcrypt_attachmentseal_filemeta_aad(void)
@@ -349,10 +350,10 @@ chatcrypt_attachmentseal_filemeta(const uint8 chat_id[CC_ID_LEN], const uint8 fi
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the name of the file or its content type is too long"),
-				 errdetail("A name has up to %d bytes of UTF-8, a content type up to %d.",
+				 errdetail("A name can have at most %d bytes of UTF-8, a content type at most %d.",
 						   CC_FILE_NAME_MAX, CC_FILE_TYPE_MAX)));
 	if (status != CC_OK)
-		elog(ERROR, "could not write what is known of a file: %s", cc_status_text(status));
+		elog(ERROR, "could not write the metadata of a file: %s", cc_status_text(status));
 	return envelope;
 }
 
@@ -363,7 +364,10 @@ chatcrypt_attachmentseal_close_filemeta(bytea *plaintext)
 	pfree(plaintext);
 }
 
-/* There is no key for it, or it does not open under the one there is. */
+/*
+ * Raises the error for metadata without a key, or for metadata that does not open under its
+ * key.
+ */
 static void
 raise_unopened(const uint8 *chat_id, const bytea *envelope)
 {
@@ -400,7 +404,7 @@ chatcrypt_attachmentseal_open_filemeta(const uint8 chat_id[CC_ID_LEN],
 	if (on_failure != CHATCRYPT_FAIL_NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("what is known of attachment %s is not in its format: %s",
+				 errmsg("the metadata of attachment %s is not in its format: %s",
 						chatcrypt_id_text(file_id), cc_status_text(status))));
 	return NULL;
 }

@@ -1,6 +1,6 @@
 /*
  * attachmentstore.c
- *		The rows of files and their parts, for who writes them: see attachmentstore.h.
+ *		Writes the rows of files and their parts: see attachmentstore.h.
  */
 #include "postgres.h"
 
@@ -182,8 +182,8 @@ chatcrypt_attachmentstore_enter_chat(const pg_uuid_t *chat_id)
 }
 
 /*
- * Counts what is committed by now, and what this transaction has put.  The lengths are
- * in the rows: nothing of what is sealed is read.
+ * Counts what is committed by now, and what this transaction has put.  The lengths are in the
+ * rows, so nothing sealed is read.
  */
 void
 chatcrypt_attachmentstore_check_quota(const ChatcryptFile *file, int64 quota, int64 incoming,
@@ -210,8 +210,10 @@ chatcrypt_attachmentstore_check_quota(const ChatcryptFile *file, int64 quota, in
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("the attachments of chat %s would be over its quota",
 					chatcrypt_id_text(file->chat_id.data)),
-			 errdetail("They may take "
-					   INT64_FORMAT " bytes as they are stored; they take " INT64_FORMAT
-					   ", and what is put now takes " INT64_FORMAT ".", quota, stored, incoming),
+			 errdetail("The quota is "
+					   INT64_FORMAT " bytes; the attachments take " INT64_FORMAT
+					   " bytes as they are stored, and this call would store "
+					   INT64_FORMAT " more.",
+					   quota, stored, incoming),
 			 errhint("Delete attachments, or raise attachment_quota of the chat or of its tenant.")));
 }

@@ -3,11 +3,10 @@
  *		Uploads in parts: put_attachment_part(), finish_attachment() and
  *		attachment_progress().
  *
- * An upload may be spread over transactions, sessions and days.  A part that is sent
- * again is sealed under a fresh salt and takes the place of the one before; until the
- * file is finished nobody reads any of it.  What finishing writes into the sealed
- * metadata, how many parts and how many bytes there are, is what later tells a whole
- * file from one that lost its end.
+ * An upload may be spread over transactions, sessions and days.  A part that is sent again is
+ * sealed under a fresh salt and replaces the earlier one; until the file is finished nobody
+ * reads any of it.  Finishing writes the number of parts and of bytes into the sealed metadata.
+ * These numbers later tell a whole file from one that lost its end.
  */
 #include "postgres.h"
 
@@ -75,7 +74,7 @@ refuse_complete(const ChatcryptFile *file)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("attachment %s is complete", chatcrypt_id_text(file->id.data)),
-			 errhint("Put what is new as a file of its own, and delete this one.")));
+			 errhint("Store the new content as a file of its own, and delete this one.")));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_put_attachment_part);
@@ -99,7 +98,10 @@ chatcrypt_put_attachment_part(PG_FUNCTION_ARGS)
 	chatcrypt_moderation_require_own("attachment", file.chat_id.data, file.sender);
 	quota = chatcrypt_attachmentstore_lock_quota(&file.chat_id);
 	chatcrypt_attachmentstore_fetch(&file, CHATCRYPT_FILE_SHARED);
-	/* While the quota was waited for, it may have been deleted, and its id taken by another's. */
+	/*
+	 * The file may have been deleted, and its id used by another sender, while this waited for
+	 * the quota.
+	 */
 	chatcrypt_moderation_require_own("attachment", file.chat_id.data, file.sender);
 	if (file.complete)
 		refuse_complete(&file);
@@ -116,7 +118,7 @@ chatcrypt_put_attachment_part(PG_FUNCTION_ARGS)
 
 /* ---------- the end ---------- */
 
-/* What is there of a file. */
+/* What is stored of a file. */
 typedef struct Tally
 {
 	uint32		part_size;
@@ -125,7 +127,7 @@ typedef struct Tally
 	bool		ended;
 } Tally;
 
-/* A row of the parts, in their order: number, last, length, header. */
+/* Counts a row of the parts, in their order: number, last, length, header. */
 static void
 count_part(const ChatcryptFile *file, Tally *tally, HeapTuple tuple, TupleDesc desc)
 {
@@ -140,7 +142,7 @@ count_part(const ChatcryptFile *file, Tally *tally, HeapTuple tuple, TupleDesc d
 
 	if (part != tally->parts)
 		refuse_part(file, psprintf("part %u", tally->parts), "is missing",
-					"It was not sent, and later ones were.");
+					"It was not sent, but later parts were.");
 	if (tally->ended)
 		refuse_part(file, psprintf("part %u", part), "follows the last part",
 					"Send the part before it again, as one that is not the last.");
@@ -157,9 +159,10 @@ count_part(const ChatcryptFile *file, Tally *tally, HeapTuple tuple, TupleDesc d
 }
 
 /*
- * All of them, a thousand rows at a time.  Of what is sealed no more than the beginnings is
- * read.  As they are now that the file is locked: by the snapshot of a transaction that began
- * before one was sent again, the file would end as something that nobody can open.
+ * Counts all parts, a thousand rows at a time.  Reads only the beginning of what is sealed.
+ * Reads the parts as they are now that the file is locked: by the snapshot of a transaction
+ * that began before a part was sent again, the file would be finished as one that nobody can
+ * open.
  */
 static void
 count_parts(const ChatcryptFile *file, Tally *tally)
@@ -192,7 +195,7 @@ count_parts(const ChatcryptFile *file, Tally *tally)
 		refuse_part(file, "the last part", "is missing", "No part was sent as the last one.");
 }
 
-/* What was known of the file, and what is known of it now. */
+/* Marks the file as complete, in its row and in its metadata. */
 static void
 complete(const ChatcryptFile *file, const Tally *tally)
 {
@@ -236,8 +239,8 @@ size_of(const ChatcryptFile *file)
 PG_FUNCTION_INFO_V1(chatcrypt_finish_attachment);
 
 /*
- * finish_attachment(file any_id): the size of the file.  Who did not hear of an earlier
- * success may ask again.
+ * finish_attachment(file any_id): the size of the file.  A client that did not get the answer
+ * may ask again.
  */
 Datum
 chatcrypt_finish_attachment(PG_FUNCTION_ARGS)

@@ -1,9 +1,9 @@
 /*
  * attachmentverify.c
- *		What keeps a file, or a part of one, from being read: see attachmentverify.h.
+ *		Says what keeps a file, or a part of a file, from being read: see attachmentverify.h.
  *
- * Each part opens by itself, or does not.  That none is missing at the end, and that
- * the one that ends the file was sealed as such, is known from the file alone.
+ * Each part opens, or does not, by itself.  Only the file tells that no part is missing at the
+ * end, and that the part that ends the file was sealed as the last one.
  */
 #include "postgres.h"
 
@@ -47,7 +47,7 @@ chatcrypt_attachmentverify_file(const uint8 chat_id[CC_ID_LEN], const uint8 file
 															   CHATCRYPT_FAIL_NULL, &meta);
 
 	if (known == NULL)
-		return pstrdup("damaged: what is known of the file is not in its format");
+		return pstrdup("damaged: the metadata of the file is not in its format");
 	chatcrypt_attachmentseal_close_filemeta(known);
 	Assert(ArrayGetNItems(ARR_NDIM(census), ARR_DIMS(census)) == CENSUS_LEN);
 	return meta.complete ? compare(&meta, (const int64 *) ARR_DATA_PTR(census)) : NULL;

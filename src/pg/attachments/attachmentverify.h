@@ -1,6 +1,6 @@
 /*
  * attachmentverify.h
- *		What keeps a file, or a part of one, from being read, in words for verify_chat().
+ *		Says what keeps a file, or a part of a file, from being read, for verify_chat().
  */
 #ifndef CHATCRYPT_ATTACHMENTVERIFY_H
 #define CHATCRYPT_ATTACHMENTVERIFY_H
@@ -11,9 +11,9 @@
 #include "core/bytes.h"
 
 /*
- * What is read of a row of chatcrypt.sealed_attachment beside chat, file and envelope: a number
- * each for the parts that there are, their bytes, and those that are said to be the last
- * and have the highest number.
+ * What is read of a row of chatcrypt.sealed_attachment beside chat, file and envelope, as an
+ * array of three numbers: the parts that are stored, their bytes, and the parts that are marked
+ * as the last and have the highest number.
  */
 #define CHATCRYPT_FILE_CENSUS \
 	", (SELECT ARRAY[count(*), coalesce(sum(octet_length(p.sealed)), 0), " \
@@ -24,15 +24,18 @@
 	"WHERE p.file_id = stored.file_id)"
 
 /*
- * Whether all parts are there of a file whose envelope opens; the census is the fourth
- * column.  NULL for nothing.
+ * What is wrong with a file whose envelope opens: not all of its parts may be there.  The
+ * census is the fourth column.  NULL where nothing is wrong.
  */
 extern char *chatcrypt_attachmentverify_file(const uint8 chat_id[CC_ID_LEN],
 											 const uint8 file_id[CC_ID_LEN],
 											 const bytea *envelope, HeapTuple tuple,
 											 TupleDesc desc);
 
-/* A row of chatcrypt.sealed_attachment_part; part and last are its fourth and fifth columns. */
+/*
+ * The same for a row of chatcrypt.sealed_attachment_part, whose fourth and fifth columns are
+ * part and last.
+ */
 extern char *chatcrypt_attachmentverify_part(const uint8 chat_id[CC_ID_LEN],
 											 const uint8 file_id[CC_ID_LEN],
 											 const bytea *sealed, HeapTuple tuple,

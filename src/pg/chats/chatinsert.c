@@ -1,12 +1,12 @@
 /*
  * chatinsert.c
- *		Refuses INSERT into the view chatcrypt.chats, and names the function that
- *		makes a chat.
+ *		Refuses INSERT into the view chatcrypt.chats, and names the function that creates a
+ *		chat.
  *
- * A trigger alone would speak too late: before it PostgreSQL reports that the role may
- * not write to the view, or that ON CONFLICT (chat_id) finds no unique index there.  So
- * an INSERT is refused while it is planned.  COPY is not planned, and MERGE is not looked
- * at there: what they insert is refused by the trigger.
+ * A trigger alone would raise its error too late: before it PostgreSQL reports that the role
+ * may not write to the view, or that ON CONFLICT (chat_id) finds no unique index there.  So an
+ * INSERT is refused while it is planned.  COPY is not planned, and MERGE is not checked there:
+ * the trigger refuses what they insert.
  */
 #include "postgres.h"
 
@@ -26,7 +26,7 @@ refuse(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("a chat is not made by an INSERT"),
+			 errmsg("cannot create a chat with INSERT"),
 			 errdetail("It would have no key."),
 			 errhint("Call chatcrypt.create_chat(); where the chat may exist already, chatcrypt.create_chat(…, if_not_exists => true).")));
 }
@@ -37,7 +37,7 @@ check_query(const Query *query)
 	const RangeTblEntry *target;
 	ListCell   *cell;
 
-	foreach(cell, query->cteList)	/* no other part of a query can hold one that writes */
+	foreach(cell, query->cteList)	/* only a CTE of a query can write */
 		check_query(castNode(Query, lfirst_node(CommonTableExpr, cell)->ctequery));
 	if (query->commandType != CMD_INSERT)
 		return;

@@ -1,10 +1,10 @@
 /*
  * chats.c
- *		create_chat and create_chats.
+ *		create_chat() and create_chats().
  *
- * A chat's first key is made with the chat, in one transaction: the KMS is called
- * first, with no row written and no lock held, and what it was told (the
- * deployment id above all) is checked again when the rows are written.
+ * A chat's first key is made with the chat, in one transaction.  The KMS is called first, with
+ * no row written and no lock held; what it was told (the deployment id above all) is checked
+ * again when the rows are written.
  */
 #include "postgres.h"
 
@@ -30,17 +30,17 @@
 /* Chats whose keys are in memory at once: 1 kB each, or 2 kB with one for search. */
 #define BATCH 4096
 
-/* What create_chat and create_chats have in common. */
+/* What create_chat() and create_chats() have in common. */
 typedef struct NewChats
 {
-	ArrayType  *ids;			/* uuid[]: those that there are not yet */
+	ArrayType  *ids;			/* uuid[]: the chats that do not exist yet */
 	ArrayType  *participants;	/* text[]: of each chat */
-	ArrayType  *member_chats;	/* uuid[] and text[]: who else takes part in which, or NULL */
+	ArrayType  *member_chats;	/* uuid[] and text[]: further participants, or NULL */
 	ArrayType  *member_names;
 	char	   *tenant;
 	char	   *mode;
 	bool		if_not_exists;
-	ChatcryptPolicyRequest search; /* what the tenant wants of them */
+	ChatcryptPolicyRequest search; /* the search policy of the tenant */
 } NewChats;
 
 /* The first keys of a batch of chats. */
@@ -107,7 +107,7 @@ refuse_duplicate(ArrayType *ids)
 	"FROM (SELECT DISTINCT id FROM unnest($1) AS id) AS given " \
 	"WHERE NOT EXISTS (SELECT FROM chatcrypt.chat c WHERE c.chat_id = given.id)"
 
-/* Before the KMS is asked, which then makes no key for a chat that has one. */
+/* Called before the KMS is asked, which then makes no key for a chat that exists. */
 static void
 leave_existing_out(NewChats *chats)
 {
@@ -127,7 +127,7 @@ leave_existing_out(NewChats *chats)
 
 /* ---------- rows ---------- */
 
-/* In the order of their ids, so that two sessions cannot wait for each other. */
+/* Chats are sorted by id, so that two sessions cannot wait for each other. */
 #define INSERT_CHATS \
 	"WITH made AS (" \
 	"INSERT INTO chatcrypt.chat (chat_id, tenant, mode) " \
@@ -139,7 +139,10 @@ leave_existing_out(NewChats *chats)
 	"SELECT coalesce(array_agg(chat_id ORDER BY chat_id), '{}') " \
 	"FROM made"
 
-/* The chats that were made: all, but for those that another session made while the KMS was asked. */
+/*
+ * Writes the chats, and returns those that it made: all but the ones that another session made
+ * while the KMS was asked.
+ */
 static ArrayType *
 write_chats(const NewChats *chats)
 {
@@ -188,7 +191,7 @@ write_participants(const NewChats *chats, ArrayType *made)
 	"FROM unnest($2, $3, $4) AS k (id, wrapped, kcv) " \
 	"WHERE id = ANY ($1)"
 
-/* The keys of one purpose, and what the history says of them. */
+/* Writes the keys of one purpose, and records them in the history. */
 static void
 write_first_deks(const ChatcryptOwnerScope *scope, const NewChats *chats, ArrayType *made,
 				 const char *kms_key, const ChatcryptNewDek *deks, int count)
@@ -211,7 +214,7 @@ write_first_deks(const ChatcryptOwnerScope *scope, const NewChats *chats, ArrayT
 
 /* ---------- making them ---------- */
 
-/* Which keys the chats get. */
+/* Chooses which keys the chats get. */
 static void
 choose_purposes(const NewChats *chats, FirstDeks *first)
 {
@@ -224,7 +227,7 @@ choose_purposes(const NewChats *chats, FirstDeks *first)
 		first->purposes[first->npurposes++] = CHATCRYPT_PURPOSE_SEARCH;
 }
 
-/* All of them at once: the KMS worker answers many jobs by one call. */
+/* Makes all keys at once: the KMS worker answers many jobs with one call. */
 static void
 generate_first_deks(ArrayType *ids, const ChatcryptWrapping *wrapping, FirstDeks *first)
 {
@@ -251,7 +254,9 @@ check_mode(const char *mode)
 				 errhint("The modes are managed, conversation_key and e2ee.")));
 }
 
-/* Inside an owner scope: all rows but those of participants, and which chats these are. */
+/*
+ * Inside an owner scope: writes all rows but those of participants, and returns the chats made.
+ */
 static ArrayType *
 write_rows(const ChatcryptOwnerScope *scope, const NewChats *chats,
 		   const ChatcryptWrapping *wrapping, const FirstDeks *first)
@@ -269,7 +274,7 @@ write_rows(const ChatcryptOwnerScope *scope, const NewChats *chats,
 	return made;
 }
 
-/* A batch of chats: which of them were made. */
+/* Makes a batch of chats, and returns those that were made. */
 static ArrayType *
 make_batch(const NewChats *chats)
 {
@@ -281,8 +286,8 @@ make_batch(const NewChats *chats)
 	choose_purposes(chats, &first);
 
 	/*
-	 * Twice at most: a deployment gets its id once, and another session may do it while
-	 * we ask the KMS.
+	 * Twice at most: a deployment gets its id once, and another session may set it while the
+	 * KMS is asked.
 	 */
 	do
 	{
@@ -297,10 +302,10 @@ make_batch(const NewChats *chats)
 }
 
 /*
- * The chats, BATCH after BATCH, whose keys' memory goes with each; the ids of those that
- * were made take the places of the others at the beginning.  From the second batch on the
- * KMS is asked while rows of this transaction are there, which nobody waits for but who
- * makes the same chats.
+ * Makes the chats in batches, and frees the memory of the keys after each.  The ids of the
+ * chats that were made are moved to the front of ids; returns their number.  From the second
+ * batch on the KMS is asked while this transaction has written rows, for which only a session
+ * waits that makes the same chats.
  */
 static int
 make_batches(const NewChats *chats, uint8 *ids, int count)
@@ -327,7 +332,7 @@ make_batches(const NewChats *chats, uint8 *ids, int count)
 	return nmade;
 }
 
-/* How many. */
+/* Makes the chats, and returns how many it made. */
 static int
 make_chats(NewChats *chats)
 {
@@ -335,7 +340,7 @@ make_chats(NewChats *chats)
 	uint8	   *ids;
 	int			nmade;
 
-	/* Before the KMS is asked for a key that could not be stored. */
+	/* This comes before the KMS is asked for a key that could not be stored. */
 	PreventCommandIfReadOnly("chatcrypt.create_chat()");
 	check_mode(chats->mode);
 	leave_existing_out(chats);

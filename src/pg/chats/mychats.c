@@ -1,6 +1,6 @@
 /*
  * mychats.c
- *		my_chats(): what an application's list of conversations shows.
+ *		my_chats(): lists the chats of the current actor, as an application shows them.
  */
 #include "postgres.h"
 
@@ -12,13 +12,13 @@
 #include "pg/access/access.h"
 #include "pg/store/owner.h"
 
-/* The messages that the view messages has. */
+/* The messages that the view messages shows. */
 #define MESSAGES \
 	"FROM chatcrypt.sealed_message m " \
 	"WHERE m.chat_id = c.chat_id " \
 	"AND (m.expires_at IS NULL OR m.expires_at > now()) "
 
-/* $1 actor, $2 since when messages are counted. */
+/* $1 is the actor; messages are counted since $2. */
 #define CHATS_OF_ACTOR \
 	"SELECT c.chat_id, " \
 	"ARRAY(SELECT o.participant " \

@@ -1,6 +1,6 @@
 /*
  * participants.c
- *		create_tenant, add_participant, remove_participant and set_participants.
+ *		create_tenant(), add_participant(), remove_participant() and set_participants().
  *
  * One statement writes all rows of a call with their events, and its plan is kept.
  */
@@ -50,7 +50,7 @@ chatcrypt_create_tenant(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* The longest name, in bytes: an index holds it.  sql/20_tables.sql says the same. */
+/* The longest name, in bytes: an index must hold it.  sql/20_tables.sql has the same number. */
 #define LONGEST_NAME 1000
 
 void
@@ -77,7 +77,10 @@ chatcrypt_participants_check(ArrayType *names)
 	}
 }
 
-/* An actor that is set may change the chats that it takes part in, and no others. */
+/*
+ * Raises an error unless the caller may write, the chat exists, and the actor, if there is one,
+ * takes part in the chat.
+ */
 static void
 check_caller(const uint8 *chat_id)
 {
@@ -89,7 +92,10 @@ check_caller(const uint8 *chat_id)
 	chatcrypt_access_require_participant(chat_id);
 }
 
-/* Inside an owner scope: $1 chat, $2 names, $3 verb, $4 role; how many were changed. */
+/*
+ * Inside an owner scope: $1 chat, $2 names, $3 verb, $4 role.  Returns the number of rows
+ * changed.
+ */
 static uint64
 change_participants(const ChatcryptOwnerScope *scope, SPIPlanPtr *plan, const char *sql,
 					const uint8 *chat_id, ArrayType *names, const char *verb)
@@ -104,14 +110,14 @@ change_participants(const ChatcryptOwnerScope *scope, SPIPlanPtr *plan, const ch
 	return chatcrypt_statement_run(plan, sql, args, lengthof(args), false);
 }
 
-/* The verb and then the name, as JSON: whatever is in a name, it reads as nothing else. */
+/* The verb, and then the name as JSON, so that no name can pass for anything else. */
 #define RECORD_CHANGED \
 	"INSERT INTO chatcrypt.key_event (event, chat_id, detail, role) " \
 	"SELECT 'participant', $1, $3 || ' ' || to_json(participant), $4 " \
 	"FROM changed " \
 	"ORDER BY participant"
 
-/* In the order of their names, so that two sessions cannot wait for each other. */
+/* Names are sorted, so that two sessions cannot wait for each other. */
 #define ADD_ALL \
 	"WITH changed AS (" \
 	"INSERT INTO chatcrypt.participant (participant, chat_id) " \
@@ -173,8 +179,8 @@ require_may_remove(const uint8 *chat_id, ArrayType *names)
 }
 
 /*
- * Rotates first: the KMS is asked before a row is locked by the removal.  A chat that
- * was shredded has nothing to rotate, and loses its participants all the same.
+ * Rotates first: the KMS is asked before the removal locks a row.  A chat that was shredded has
+ * nothing to rotate, and still loses its participants.
  */
 static uint64
 remove_all(const uint8 *chat_id, ArrayType *names)

@@ -1,13 +1,13 @@
 /*
  * participants.h
- *		Names of participants.
+ *		Checks names of participants.
  */
 #ifndef CHATCRYPT_PARTICIPANTS_H
 #define CHATCRYPT_PARTICIPANTS_H
 
 #include "utils/array.h"
 
-/* Raises for a text[] with anything in it that can be no participant's name. */
+/* Raises an error where an element of the text[] cannot be the name of a participant. */
 extern void chatcrypt_participants_check(ArrayType *names);
 
 #endif

@@ -1,12 +1,12 @@
 /*
  * handout.c
- *		conversation_key(): the key of a conversation, for a client that is to hold it.
+ *		conversation_key(): gives the key of a conversation to a client that is to hold it.
  *
- * The one function that lets a data key out of the server.  It is a part of the
- * history of keys, in the transaction that asks: so never on a standby, and the row
- * is written before the key is fetched.  A transaction can still be rolled back when
- * the client has its answer, and the row goes with it.  So there is a line in the
- * server's log too, which no client can take back.
+ * The one function that lets a data key out of the server.  Each call is recorded in the
+ * history of keys, in the transaction of the caller: so it never works on a standby, and the
+ * row is written before the key is fetched.  The transaction can still be rolled back after the
+ * client has its answer, and the row is then lost.  So each call also writes a line to the
+ * server's log, which no client can take back.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@
 #include "pg/history/events.h"
 #include "pg/keys/keyring.h"
 
-/* Whoever reads the history finds each key that a client may hold. */
+/* The history names each key that a client may hold. */
 static void
 record_in_history(const uint8 *chat_id, uint32 version)
 {
@@ -42,8 +42,8 @@ record_in_history(const uint8 *chat_id, uint32 version)
 }
 
 /*
- * In one line, which log_error_verbosity does not shorten.  Names come last: their
- * owners choose them, and none can pass for the rest of the line.
+ * One line, which log_error_verbosity does not shorten.  Names come last: their owners choose
+ * them, and so no name can pass for another part of the line.
  */
 static void
 record_in_log(const uint8 *chat_id, uint32 version)
@@ -59,7 +59,7 @@ record_in_log(const uint8 *chat_id, uint32 version)
 			 errhidestmt(true), errhidecontext(true)));
 }
 
-/* The version that was asked for, or else the active one's. */
+/* The requested version, or else that of the active key. */
 static uint32
 asked_version(FunctionCallInfo fcinfo, const uint8 *chat_id)
 {
@@ -68,13 +68,13 @@ asked_version(FunctionCallInfo fcinfo, const uint8 *chat_id)
 	if (PG_GETARG_INT32(1) < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the version of a key is positive")));
+				 errmsg("the version of a key must be positive")));
 	return (uint32) PG_GETARG_INT32(1);
 }
 
 /*
- * The row that is the result, with zeroes where the key will be.  The key comes last
- * and straight into its place: no copy is left behind, and nothing can raise over it.
+ * The row that is the result, with zeroes in place of the key.  The key is fetched last and
+ * copied straight into its place: no other copy is made, and no error can be raised after that.
  */
 static HeapTuple
 row_without_key(FunctionCallInfo fcinfo, uint32 version, uint8 **key)

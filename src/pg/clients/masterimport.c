@@ -1,13 +1,13 @@
 /*
  * masterimport.c
- *		import_conversation_keys(): the keys of many conversations, which another
- *		system derived from one master key.
+ *		import_conversation_keys(): imports the keys of many conversations, which another system
+ *		derived from one master key.
  *
  *	key = HKDF-SHA256(salt, input key material = master key, info, 32)
  *
- * and the conversation's uuid stands in salt or info, where {uuid} says so.  Keys are
- * derived where they are wiped, and the KMS wraps them in batches with nothing
- * locked.  Then the chats are locked, and take their keys as from import_dek() (keys.c).
+ * The conversation's uuid stands in salt or info in place of {uuid}.  Keys are derived into
+ * memory that is wiped, and the KMS wraps them in batches with nothing locked.  Then the chats
+ * are locked, and get their keys as import_dek() gives them (keys.c).
  */
 #include "postgres.h"
 
@@ -36,7 +36,7 @@
 #define MASTER_KEY_MIN		16
 #define MASTER_KEY_MAX		1024
 
-/* Salt or info, in two pieces around the uuid. */
+/* Salt or info, in two pieces: before and after the uuid. */
 typedef struct Template
 {
 	const uint8 *before;
@@ -46,7 +46,7 @@ typedef struct Template
 	Size		after_len;
 } Template;
 
-/* How a uuid is written into a template: its bytes from one of these. */
+/* Writes a uuid into a template, and returns the number of bytes. */
 typedef Size (*UuidWriter) (const uint8 id[CC_ID_LEN], uint8 *out);
 
 typedef struct Rule
@@ -113,7 +113,7 @@ fill(const Template *template, const uint8 *chat_id, UuidWriter write_uuid, uint
 	return to + template->after_len - out;
 }
 
-/* What knows the key of a chat; see newdeks.h. */
+/* Derives the key of a chat: the callback of newdeks.h. */
 static cc_status
 derive(const ChatcryptKeyId *id, const void *arg, uint8 dek[CC_DEK_LEN])
 {
@@ -162,9 +162,9 @@ template_argument(FunctionCallInfo fcinfo, int n)
 		template.after_len = end - template.after;
 	}
 	if (memmem(template.after, template.after_len, PLACEHOLDER, PLACEHOLDER_LEN) != NULL)
-		refuse("{uuid} comes once in salt, and once in info");
+		refuse("{uuid} must not occur more than once in salt or in info");
 	if (template.before_len + template.after_len > TEMPLATE_MAX)
-		refuse("salt and info have up to 128 bytes each, without the uuid");
+		refuse("salt and info can have at most 128 bytes each, without the uuid");
 	return template;
 }
 
@@ -178,7 +178,7 @@ encoding_argument(FunctionCallInfo fcinfo, int n)
 	if (strcmp(name, "hex") == 0)
 		return write_hex;
 	if (strcmp(name, "binary") != 0)
-		refuse("the encoding of a uuid is text, hex or binary");
+		refuse("the encoding of a uuid must be text, hex or binary");
 	return write_binary;
 }
 
@@ -196,9 +196,9 @@ rule_argument(FunctionCallInfo fcinfo)
 	};
 
 	if (rule.master_key_len < MASTER_KEY_MIN || rule.master_key_len > MASTER_KEY_MAX)
-		refuse("a master key has 16 to 1024 bytes");
+		refuse("a master key must have 16 to 1024 bytes");
 	if (!rule.salt.has_uuid && !rule.info.has_uuid)
-		refuse("neither salt nor info has {uuid} in it, and all chats would get one key");
+		refuse("neither salt nor info contains {uuid}, so all chats would get the same key");
 	return rule;
 }
 
@@ -254,7 +254,7 @@ find_chats(Datum ids, uint32 version)
 	return chats;
 }
 
-/* In the order of their ids, so that two sessions cannot wait for each other. */
+/* Locks the chats in the order of their ids, so that two sessions cannot wait for each other. */
 static void
 lock_chats(const ChatcryptArg *ids, int count)
 {
@@ -268,7 +268,7 @@ lock_chats(const ChatcryptArg *ids, int count)
 				 errmsg("a chat was deleted while its key was wrapped")));
 }
 
-/* From the rows that were written. */
+/* Records the import in the history, from the rows that were written. */
 static void
 record(const ChatcryptOwnerScope *scope, const ChatcryptArg *ids, const ChatcryptKeyId *one)
 {
@@ -305,7 +305,7 @@ PG_FUNCTION_INFO_V1(chatcrypt_import_conversation_keys);
 
 /*
  * import_conversation_keys(chat_ids uuid[], master_key bytea, salt bytea, info bytea,
- * uuid_encoding text, version integer): how many
+ * uuid_encoding text, version integer): the number of chats
  */
 Datum
 chatcrypt_import_conversation_keys(PG_FUNCTION_ARGS)

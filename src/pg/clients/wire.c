@@ -1,11 +1,11 @@
 /*
  * wire.c
- *		Messages in the form in which clients get them: message_wire() behind the view
+ *		Gives messages the form in which clients get them: message_wire() behind the view
  *		wire_messages, and wire_envelope().
  *		Not here: what clients send (wireaccept.c), and their keys (handout.c).
  *
- * A conversation message is taken apart as it is stored: nonce and box in base64,
- * and no key is asked for.  Every other body is opened, as the view messages does.
+ * A conversation message is taken apart as it is stored, into nonce and box in base64, and
+ * needs no key.  Every other body is opened, as the view messages does.
  */
 #include "postgres.h"
 
@@ -84,7 +84,7 @@ put_base64(ChatcryptJsonb *object, const char *key, const uint8 *bytes, Size len
 	put(object, key, string_value(encoded, CC_BASE64_TEXT_LEN(len)));
 }
 
-/* The version that an envelope names; null for what names none. */
+/* The version that an envelope names; null where there is no envelope. */
 static void
 put_version(ChatcryptJsonb *object, const cc_envelope_info *info)
 {
@@ -121,8 +121,8 @@ put_encrypted(ChatcryptJsonb *object, const bytea *envelope)
 }
 
 /*
- * The plaintext, or NULL for none, and where chatcrypt.on_decrypt_error says so for what
- * does not open.
+ * The plaintext.  NULL where there is none, and for what does not open if
+ * chatcrypt.on_decrypt_error says so.
  */
 static text *
 open_content(const uint8 *chat_id, const uint8 *message_id, TimestampTz created_at,
@@ -138,7 +138,10 @@ open_content(const uint8 *chat_id, const uint8 *message_id, TimestampTz created_
 									chatcrypt_seal_on_failure_in_views());
 }
 
-/* The object, whose last field is the content: a copy of ours, and gone whatever happens. */
+/*
+ * Ends the object with the content as its last field.  The content is a copy that this function
+ * wipes in any case.
+ */
 static Jsonb *
 end_with_content(ChatcryptJsonb *object, text *content)
 {
@@ -160,7 +163,7 @@ end_with_content(ChatcryptJsonb *object, text *content)
 	return wire;
 }
 
-/* Suite and version of an envelope; false for NULL and for what is none. */
+/* Reads suite and version of an envelope; false for NULL and where the bytes are no envelope. */
 static bool
 inspect(const bytea *envelope, cc_envelope_info *info)
 {
@@ -228,7 +231,7 @@ chatcrypt_wire_envelope(PG_FUNCTION_ARGS)
 	if (VARSIZE_ANY_EXHDR(nonce) != CC_SECRETBOX_NONCE_LEN)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a nonce is %d bytes long", CC_SECRETBOX_NONCE_LEN)));
+				 errmsg("a nonce must be %d bytes long", CC_SECRETBOX_NONCE_LEN)));
 	if (version < 1)
 		chatcrypt_raise(CC_ERR_VERSION, NULL);
 	if (box_len > MaxAllocSize - VARHDRSZ - CC_SECRETBOX_BOX_AT)

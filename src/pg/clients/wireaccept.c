@@ -1,16 +1,17 @@
 /*
  * wireaccept.c
- *		accept_wire_message(): what a client sends, in the form of the wire, becomes a
- *		row of chatcrypt.sealed_message.
+ *		accept_wire_message(): stores what a client sends in wire form as a row of
+ *		chatcrypt.sealed_message.
  *
- * A client says that it encrypted; the server believes it when the message opens.
- * What opened under the active key is stored as it came.  What opened under an
- * older one, because it was under way during a rotation, is sealed anew with the
- * active one: no message is lost, and after a rotation nothing more is stored under
- * the key that it ended.
+ * A client says that it encrypted the message; the server believes it only if the message
+ * opens.  A message that opened under the active key is stored as it came.  One that opened
+ * under an older key, because it was on its way during a rotation, is sealed anew with the
+ * active key: no message is lost, and after a rotation nothing more is stored under the key
+ * that the rotation ended.
  *
- * The proof tells its caller nothing but that: it needs the right to write, not
- * that to read, and a wrong key and damaged bytes are one error.
+ * The caller learns nothing but that the message opens or does not: accept_wire_message() needs
+ * the right to write, not the right to read, and a wrong key and damaged bytes give the same
+ * error.
  */
 #include "postgres.h"
 
@@ -37,7 +38,7 @@
 
 /* ---------- fields ---------- */
 
-/* Nothing of the message is in the words: keys of the object alone. */
+/* The error names keys of the object, and shows nothing of the message. */
 static void
 refuse_field(const char *key, const char *why)
 {
@@ -84,14 +85,14 @@ bool_field(Jsonb *wire, const char *key)
 	return value->val.boolean;
 }
 
-/* The digits of a number; one with a fraction is refused by whoever reads them. */
+/* The digits of a number; the function that reads them refuses a fraction. */
 static char *
 digits(const JsonbValue *value)
 {
 	return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
 }
 
-/* An id, as a uuid or as a number; false where there is none. */
+/* Reads an id, which is a uuid or a number; false where there is none. */
 static bool
 id_field(Jsonb *wire, const char *key, pg_uuid_t *id)
 {
@@ -125,7 +126,10 @@ version_field(Jsonb *wire, uint32 active)
 	return (uint32) version;
 }
 
-/* Bytes of a field in base64, with room before them; *len is that of the bytes. */
+/*
+ * The bytes of a field in base64, with before bytes of room in front; *len is the length
+ * without that room.
+ */
 static uint8 *
 base64_field(Jsonb *wire, const char *key, Size before, Size *len)
 {
@@ -181,7 +185,7 @@ require_conversation_key(const uint8 *chat_id)
 						chatcrypt_id_text(chat_id))));
 }
 
-/* The body is a copy of ours, and is gone whatever happens. */
+/* Inserts the message.  The body is a copy that this function wipes in any case. */
 static void
 insert_and_wipe(ChatcryptMessageRow *row, text *body, bytea *envelope, pg_uuid_t *id)
 {
@@ -203,7 +207,7 @@ insert_and_wipe(ChatcryptMessageRow *row, text *body, bytea *envelope, pg_uuid_t
 static void
 accept_encrypted(Jsonb *wire, const uint8 *chat_id, ChatcryptMessageRow *row, pg_uuid_t *id)
 {
-	static const uint8 any_message[CC_ID_LEN];	/* the format binds none */
+	static const uint8 any_message[CC_ID_LEN];	/* the format binds no id */
 	JsonbValue *content = string_field(wire, "content");
 	uint32		active;
 	uint32		version;
@@ -219,7 +223,7 @@ accept_encrypted(Jsonb *wire, const uint8 *chat_id, ChatcryptMessageRow *row, pg
 	body = chatcrypt_seal_open_text(chat_id, any_message, envelope, NULL,
 									CHATCRYPT_FAIL_RAISE_BUT_NULL_FOR_NO_TEXT);
 	if (body == NULL)
-		refuse_field("encrypted_payload", "must hold text, and such as this database can store");
+		refuse_field("encrypted_payload", "must hold text that this database can store");
 	insert_and_wipe(row, body, version == active ? envelope : NULL, id);
 }
 
@@ -252,8 +256,8 @@ set_sender(Jsonb *wire, ChatcryptMessageRow *row)
 }
 
 /*
- * A time is taken from a service that moves messages in; that of an actor's message is
- * the server's.
+ * The time that the client sends counts only for a service that moves messages in; a message of
+ * an actor gets the time of the server.
  */
 static void
 set_time(Jsonb *wire, ChatcryptMessageRow *row)
@@ -276,7 +280,7 @@ read_columns(Jsonb *wire, const pg_uuid_t *chat_id, ChatcryptMessageRow *row)
 		row->nulls[i] = true;
 	set_column(row, MESSAGE_CHAT_ID, UUIDPGetDatum(chat_id));
 	if (id_field(wire, "chat_id", &named) && memcmp(&named, chat_id, sizeof(named)) != 0)
-		refuse_field("chat_id", "is another chat's");
+		refuse_field("chat_id", "names another chat");
 	if (id_field(wire, "message_id", message_id))
 		set_column(row, MESSAGE_ID, UUIDPGetDatum(message_id));
 	set_sender(wire, row);
@@ -305,7 +309,7 @@ chatcrypt_accept_wire_message(PG_FUNCTION_ARGS)
 	if (!JB_ROOT_IS_OBJECT(wire))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a wire message is a JSON object")));
+				 errmsg("a wire message must be a JSON object")));
 	chatcrypt_access_require_participant(chat_id->data);
 	read_columns(wire, chat_id, &row);
 	if (bool_field(wire, "encrypted"))

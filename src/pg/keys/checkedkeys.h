@@ -1,6 +1,6 @@
 /*
  * checkedkeys.h
- *		The keys that this process has checked against their rows and no longer has in its ring
+ *		The keys that this process has checked against their rows and that have left its ring
  *		(ring.h): their names and check values, and no secret.
  *
  * The shared cache gives a key only for its exact name.  That name includes the check value,

@@ -1,7 +1,8 @@
 /*
  * keyring.c
  *		Gives keys to other rooms: checks who may have a key, and raises an error where there is
- *		none.  Not here: how a key is found (ring.c).
+ *		none.
+ *		Not here: how a key is found (ring.c).
  *
  * Each function that gives a key first checks that the actor takes part in the chat, so that no
  * caller can forget to.  Callers check roles.

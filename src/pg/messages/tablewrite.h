@@ -15,8 +15,8 @@
 #include "pg/store/statement.h"
 
 /*
- * Like chatcrypt_statement_run().  The caller has checked that its user may write. sql is one
- * statement that writes to chatcrypt.sealed_message.
+ * Like chatcrypt_statement_run(), for a statement that writes to chatcrypt.sealed_message.  The
+ * caller has checked that its user may write.
  */
 extern uint64 chatcrypt_tablewrite_run(SPIPlanPtr *plan, const char *sql,
 									   const ChatcryptArg *args, int nargs);
