@@ -20,10 +20,10 @@
 #include "pg/service/requests.h"
 #include "pg/store/owner.h"
 
-#define KEY_VERSION	1			/* a key that is moved stays the same key */
+#define KEY_VERSION	1			/* moving the key to another KMS key does not change it */
 #define TRIES		3
 
-/* It is of no chat. */
+/* The key belongs to no chat. */
 static ChatcryptKeyId
 key_id(void)
 {
@@ -71,7 +71,7 @@ chatcrypt_eventkey_read(ChatcryptEventKey *key)
 	return found;
 }
 
-/* The deployment's id, and the key that the server's settings name. */
+/* The deployment's id, and the KMS key that the server's settings name. */
 static void
 wrapping_of_server(ChatcryptWrapping *wrapping)
 {
@@ -125,7 +125,7 @@ unwrap(const ChatcryptEventKey *key)
 		chatcrypt_kms_raise(CC_KMS_UNWRAP, &job);
 }
 
-/* False where it is not cached.  Nothing here raises while the key is at hand. */
+/* False where the key is not cached.  Nothing here raises while a copy of the key exists. */
 static bool
 try_mac(const ChatcryptKeyId *id, const void *data, Size len, uint8 mac[CC_SHA256_LEN])
 {
@@ -157,7 +157,7 @@ void
 chatcrypt_eventkey_mac(const ChatcryptEventKey *key, const void *data, Size len,
 					   uint8 mac[CC_SHA256_LEN])
 {
-	/* It was warm a moment ago: a miss is rare, and then the KMS is asked again. */
+	/* The caller has warmed the key, so a miss is rare; the KMS is then asked again. */
 	for (int try = 0; try < TRIES; try++)
 	{
 		if (try_mac(&key->id, data, len, mac))
@@ -184,7 +184,7 @@ chatcrypt_eventkey_lock(const ChatcryptEventKey *key)
 				 errhint("Try again.")));
 }
 
-/* The key, wrapped with what wrapping names.  The caller has warmed it. */
+/* Wraps the key with the KMS key that wrapping names.  The caller has warmed the key. */
 static void
 wrap_again(const ChatcryptEventKey *key, const ChatcryptWrapping *wrapping, ChatcryptNewDek *moved)
 {
@@ -209,7 +209,7 @@ wrap_again(const ChatcryptEventKey *key, const ChatcryptWrapping *wrapping, Chat
 	cc_wipe(secret, sizeof(secret));
 }
 
-/* Whether a key that was just wrapped is the one that the KMS gives back. */
+/* Raises unless the KMS unwraps what it has just wrapped to the same key. */
 static void
 check_wrapped(const ChatcryptNewDek *moved, const char *kms_key)
 {

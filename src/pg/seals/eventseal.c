@@ -2,18 +2,18 @@
  * eventseal.c
  *		Seals the history of keys into a chain: see eventseal.h.
  *
- * Writers of events know nothing of the chain.  A seal takes whatever is committed
- * and not yet sealed, and remembers exactly which events those are: one whose
+ * Code that writes events knows nothing of the chain.  A seal covers all events that are
+ * committed and not yet sealed, and records exactly which events those are: an event whose
  * transaction commits late goes into a later seal, although its number is lower.
- * Which are sealed already is kept as one multirange, so that a round that finds
- * nothing costs next to nothing.
+ * The ids of all sealed events are kept as one multirange, so that a round that finds
+ * nothing to seal costs next to nothing.
  *
- * A seal also remembers its horizon: every transaction before it had ended when the
- * seal was made, and whatever they had written was seen.  An event of such a
- * transaction that turns up later did not come about in an honest way.
+ * A seal also records its horizon: every transaction before it had ended when the seal
+ * was made, and everything that those had written was seen.  An event of such a
+ * transaction that turns up later was forged.
  *
- * The row of chatcrypt.event_chain is locked by whoever seals; the KMS is asked
- * before that.
+ * Lock contract: a session that seals locks the row of chatcrypt.event_chain, and asks the
+ * KMS before that.
  */
 #include "postgres.h"
 
@@ -54,7 +54,7 @@ append_int64(StringInfo buf, int64 value)
 	pq_sendint64(buf, (uint64) value);
 }
 
-/* As UTF-8, whatever the server's encoding: a dump can be restored into another. */
+/* As UTF-8 in any server encoding, since a dump can be restored into another encoding. */
 static void
 append_text(StringInfo buf, Datum value)
 {
@@ -64,7 +64,7 @@ append_text(StringInfo buf, Datum value)
 	append_bytes(buf, utf8, strlen(utf8));
 }
 
-/* Length and bytes, the same in every session: no setting has a part in it. */
+/* Appends length and bytes.  No setting of a session changes them. */
 static void
 append_value(StringInfo buf, Oid type, Datum value)
 {
@@ -144,7 +144,7 @@ bytes_column(HeapTuple row, TupleDesc columns, int number)
 	return isnull ? NULL : DatumGetByteaPP(value);
 }
 
-/* Only these two may be NULL: the horizon, and the MAC before the first. */
+/* Only these two columns may be NULL: the horizon, and the previous MAC of the first seal. */
 static bool
 has_what_a_seal_has(HeapTuple row, TupleDesc columns)
 {
@@ -188,8 +188,8 @@ chatcrypt_eventseal_read(HeapTuple row, TupleDesc columns, ChatcryptSeal *seal,
 /* ---------- sealing ---------- */
 
 /*
- * Events outside of what is sealed, gap by gap.  The inner ORDER BY and LIMIT have
- * each gap looked up by index, whatever the planner believes of their number.
+ * The events that are not sealed, gap by gap.  The inner ORDER BY and LIMIT make the server
+ * look up each gap by index, however many gaps the planner expects.
  */
 #define UNSEALED(most) \
 	"unnest(int8multirange(int8range(NULL, NULL)) - " \
@@ -211,7 +211,7 @@ anything_to_seal(void)
 	return any;
 }
 
-/* Sorted ids as an int8multirange: runs of neighbours are one range. */
+/* Writes sorted ids as an int8multirange: a run of consecutive ids is one range. */
 static char *
 ids_as_multirange(const int64 *ids, uint64 count)
 {
@@ -234,7 +234,7 @@ ids_as_multirange(const int64 *ids, uint64 count)
 	return ranges.data;
 }
 
-/* Of the rows of the last statement: the horizon in column 1, the event from column 2 on. */
+/* Reads the rows of the last statement: the horizon is column 1, the event begins at column 2. */
 static void
 take_rows(ChatcryptSeal *seal, uint64 limit)
 {
@@ -262,7 +262,7 @@ take_rows(ChatcryptSeal *seal, uint64 limit)
 	seal->digests_len = CC_SHA256_LEN * count;
 }
 
-/* Follows the last seal; the caller holds the lock. */
+/* Makes the new seal follow the last one; the caller holds the lock. */
 static void
 link_to_last(ChatcryptSeal *seal)
 {
@@ -305,7 +305,7 @@ write_seal(const ChatcryptSeal *seal, const uint8 *mac)
 							&args[1], 1);
 }
 
-/* For those who keep the history elsewhere too: which events, and the head of the chain. */
+/* Notifies programs that keep a copy of the history: which events, and the head of the chain. */
 static void
 notify(const ChatcryptSeal *seal, const uint8 *mac)
 {
@@ -320,7 +320,7 @@ notify(const ChatcryptSeal *seal, const uint8 *mac)
 							lengthof(args));
 }
 
-/* How many events went into the seal; 0 where there were none and none was made. */
+/* Returns how many events went into the seal; 0 where there were none, and so no seal. */
 static uint64
 seal_once(const ChatcryptEventKey *key, int64 limit)
 {

@@ -1,8 +1,8 @@
 /*
  * eventseal.h
- *		The bytes of the event chain: what of an event and of a seal goes into a digest
- *		and a MAC.  Shared by whoever seals (eventseal.c) and whoever verifies
- *		(eventverify.c).  docs/format.md has the format.
+ *		The bytes of the event chain: what of an event goes into its digest, and what of a
+ *		seal into its MAC.  Sealing (eventseal.c) and verification (eventverify.c) share it.
+ *		docs/format.md has the format.
  */
 #ifndef CHATCRYPT_EVENTSEAL_H
 #define CHATCRYPT_EVENTSEAL_H
@@ -25,9 +25,9 @@
 typedef struct ChatcryptSeal
 {
 	int64		number;			/* 1 for the first */
-	uint8		previous_mac[CC_SHA256_LEN];	/* zeroes in the first */
-	int64		system_id;		/* of the cluster that sealed, by pg_control_system() */
-	uint64		horizon;		/* transactions before it had ended; 0 where more was left to seal */
+	uint8		previous_mac[CC_SHA256_LEN];	/* zeroes in the first seal */
+	int64		system_id;		/* of the cluster that sealed, as in pg_control_system() */
+	uint64		horizon;		/* transactions before it had ended; 0 if events were left */
 	int64		sealed_at;
 	const char *event_ids;		/* a multirange, as its type writes it */
 	const uint8 *digests;		/* 32 bytes for each event */
@@ -39,7 +39,7 @@ typedef struct ChatcryptSeal
 	"s.seal_id, s.event_ids::text, s.event_digests, s.horizon, s.system_id, s.previous_mac, s.mac, " \
 	"s.sealed_at"
 
-/* Of the CHATCRYPT_EVENT_COLUMNS of a row, which begin at column first. */
+/* The digest of the CHATCRYPT_EVENT_COLUMNS of a row, which begin at column first. */
 extern void chatcrypt_eventseal_digest(HeapTuple row, TupleDesc columns, int first,
 									   uint8 digest[CC_SHA256_LEN]);
 
@@ -47,8 +47,9 @@ extern void chatcrypt_eventseal_mac(const ChatcryptEventKey *key, const Chatcryp
 									uint8 mac[CC_SHA256_LEN]);
 
 /*
- * Of a row of CHATCRYPT_SEAL_COLUMNS, which may come from outside: the seal, and the MAC
- * that it claims.  False where the row cannot be a seal.  In the current memory context.
+ * Reads a row of CHATCRYPT_SEAL_COLUMNS, which may come from outside: the seal, and the MAC
+ * that the row claims.  False where the row cannot be a seal.  Allocates in the current memory
+ * context.
  */
 extern bool chatcrypt_eventseal_read(HeapTuple row, TupleDesc columns, ChatcryptSeal *seal,
 									 uint8 mac[CC_SHA256_LEN]);

@@ -1,12 +1,11 @@
 /*
  * eventverify.c
- *		verify_events(): goes along the chain of seals and says what is wrong, one row
- *		for each problem.
+ *		verify_events(): follows the chain of seals and returns a row for each problem.
  *
- *	broken		a seal was removed or altered, or the chain cut
+ *	broken		a seal was removed or altered, or the chain was cut off
  *	removed		an event that was sealed is not there
  *	altered		an event is not as it was sealed
- *	inserted	an event of a transaction that had ended when it was not there yet
+ *	inserted	an event was not there yet when its transaction had already ended
  *
  * A seal is believed only where its MAC is right, and only then are its events
  * looked at.
@@ -32,11 +31,11 @@ typedef struct Walk
 {
 	ReturnSetInfo *result;
 	ChatcryptEventKey key;
-	int64		last_number;	/* of the seal before; 0 at the beginning */
+	int64		last_number;	/* of the previous seal; 0 at the beginning */
 	uint8		last_mac[CC_SHA256_LEN];
-	int64		system_id;		/* of the seals before, as long as it is one */
+	int64		system_id;		/* of the previous seals, as long as it is the same */
 	uint64		horizon;		/* the highest among those; 0 for none */
-	const bytea *known_mac;		/* of a seal that somebody has noted; NULL for none */
+	const bytea *known_mac;		/* a seal's MAC that the caller has kept; NULL for none */
 	bool		known_mac_seen;
 } Walk;
 
@@ -69,7 +68,7 @@ check_link(Walk *walk, const ChatcryptSeal *seal)
 		report(walk, "broken", 0, seal->number, "The seal does not follow the one before it.");
 }
 
-/* The row: the id that was sealed, then the event or NULLs. */
+/* Checks one row: the id that was sealed, then the event, or NULLs where it is missing. */
 static void
 check_event(Walk *walk, const ChatcryptSeal *seal, HeapTuple row, const uint8 *sealed_digest)
 {
@@ -98,7 +97,7 @@ check_event(Walk *walk, const ChatcryptSeal *seal, HeapTuple row, const uint8 *s
 			   "Its transaction had ended when an earlier seal was made, and it was not there.");
 }
 
-/* Its MAC was right: so are its ids, and there is a digest for each. */
+/* The MAC of the seal was right, so its ids are too, and there is a digest for each. */
 static void
 check_events(Walk *walk, const ChatcryptSeal *seal)
 {
@@ -157,7 +156,7 @@ check_seal(Walk *walk, HeapTuple row)
 		memcpy(walk->last_mac, written, CC_SHA256_LEN);
 }
 
-/* One after the other, so that a long history needs little memory. */
+/* Reads one seal after the other, so that a long history needs little memory. */
 static bool
 check_next_seal(Walk *walk, MemoryContext seal_context)
 {
@@ -182,8 +181,8 @@ check_next_seal(Walk *walk, MemoryContext seal_context)
 }
 
 /*
- * Events that no seal has, although the last seal would have seen them.  Not those
- * that were in a seal which is not there any more: check_end() tells of them.
+ * Reports events that are in no seal, although the last seal would have seen them, but not
+ * those of a seal that is no longer there: check_end() reports these.
  */
 static void
 check_unsealed(Walk *walk)
@@ -209,7 +208,7 @@ check_unsealed(Walk *walk)
 			   "Its transaction had ended when the last seal was made, and it was not there.");
 }
 
-/* Seals that were cut off at the end leave no gap; what is noted beside them tells. */
+/* Seals that were cut off at the end leave no gap, but the list of sealed ids still has theirs. */
 static void
 check_end(Walk *walk)
 {

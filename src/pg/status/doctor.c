@@ -1,7 +1,7 @@
 /*
  * doctor.c
  *		What chatcrypt.doctor() needs to know and SQL cannot see: limits of the
- *		server's processes, and where its files lie.  No path and no secret is in it.
+ *		server's processes, and where its files are.  The result has no path and no secret.
  */
 #include "postgres.h"
 
@@ -19,7 +19,7 @@
 
 #define NFACTS	3
 
-/* Backends inherit the postmaster's limit.  In bytes; -1 for no limit. */
+/* The limit in bytes, which sessions inherit from the postmaster; -1 for no limit. */
 static int64
 core_limit(void)
 {
@@ -31,7 +31,7 @@ core_limit(void)
 	return (int64) limit.rlim_cur;
 }
 
-/* Linux hands a core to a program whatever the limit says; elsewhere there is no such file. */
+/* Linux pipes a core to a program whatever the limit is; other systems have no such file. */
 static bool
 cores_are_piped(void)
 {
@@ -45,7 +45,7 @@ cores_are_piped(void)
 	return piped;
 }
 
-/* False too where there is no such folder: nothing lies in it then. */
+/* Also false where there is no such folder, and so nothing in it. */
 static bool
 local_keys_on_data_volume(void)
 {

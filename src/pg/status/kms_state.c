@@ -1,7 +1,7 @@
 /*
  * kms_state.c
- *		The views of the KMS's keys: kms_status, kms_calls and kms_latency.
- *		Not here: what they show, and who gathers it (kms_stats.c, worker/outcomes.c).
+ *		The views of KMS keys: kms_status, kms_calls and kms_latency.
+ *		Not here: how the numbers are kept and gathered (kms_stats.c, worker/outcomes.c).
  */
 #include "postgres.h"
 
@@ -26,7 +26,7 @@ static const char *const operations[CHATCRYPT_KMS_OPERATIONS] = {
 
 /* ---------- why a key cannot be used ---------- */
 
-/* "unwrap and rewrap": the operations with a data key that were refused so; "" for none. */
+/* The operations with a data key that had this outcome, as "unwrap and rewrap"; "" for none. */
 static const char *
 refused_so(const ChatcryptKmsStats *stats, cc_kms_outcome outcome)
 {
@@ -53,7 +53,7 @@ is_refused(const ChatcryptKmsStats *stats, cc_kms_outcome outcome)
 	return stats->refused[CHATCRYPT_KMS_LOOK] == outcome || refused_so(stats, outcome)[0] != '\0';
 }
 
-/* What the KMS has against this key, or against some use of it; NULL for nothing. */
+/* Why the KMS refuses this key, or some use of it; NULL where it does not. */
 static const char *
 why_refused(const ChatcryptKmsStats *stats)
 {
@@ -73,7 +73,10 @@ why_refused(const ChatcryptKmsStats *stats)
 	return NULL;
 }
 
-/* In words, and in the order of trouble_of() in worker/lines.c; NULL where nothing is known against it. */
+/*
+ * Why the key cannot be used, in words, and in the order of trouble_of() in worker/lines.c; NULL
+ * where no reason is known.
+ */
 static const char *
 why_unusable(const ChatcryptKmsStats *stats, TimestampTz now)
 {
@@ -93,7 +96,7 @@ why_unusable(const ChatcryptKmsStats *stats, TimestampTz now)
 	return stats->reach == CHATCRYPT_REACH_NO ? "the last call was not answered" : NULL;
 }
 
-/* Why the worker cannot be used, nor what it last told of keys; NULL where it can. */
+/* Why the worker, and so what it last published of keys, cannot be used; NULL where it can. */
 static const char *
 trouble_of_worker(void)
 {
@@ -107,7 +110,7 @@ trouble_of_worker(void)
 	return NULL;
 }
 
-/* usable and unusable_because */
+/* The columns usable and unusable_because. */
 static void
 put_usable(Row *row, const ChatcryptKmsStats *stats, const char *worker_trouble, TimestampTz now)
 {

@@ -57,7 +57,7 @@ put_ms_interval(Row *row, int64 ms)
 	put(row, IntervalPGetDatum(interval), ms >= 0);
 }
 
-/* The only row of a function that returns one. */
+/* Returns the only row of a function that returns one row. */
 static inline Datum
 form_row(FunctionCallInfo fcinfo, Row *row)
 {

@@ -1,6 +1,6 @@
 /*
  * state.c
- *		What the views of sql/79_state.sql know from shared memory.
+ *		What the views of sql/79_state.sql read from shared memory.
  */
 #include "postgres.h"
 

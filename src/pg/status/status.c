@@ -1,7 +1,8 @@
 /*
  * status.c
  *		The views of the KMS worker and the key cache, and kms_check().
- *		Not here: what they show (slots.c, keycache.c), and the keys (kms_state.c).
+ *		Not here: how the numbers are kept (slots.c, keycache.c), and the views of KMS
+ *		keys (kms_state.c).
  */
 #include "postgres.h"
 
@@ -72,7 +73,7 @@ chatcrypt_read_kms_waits(PG_FUNCTION_ARGS)
 	return form_row(fcinfo, &row);
 }
 
-/* So many milliseconds from now; NULL for less than none. */
+/* The time that is so many milliseconds from now; NULL for a negative number. */
 static void
 put_time_left(Row *row, int64 left_ms)
 {
@@ -105,8 +106,8 @@ chatcrypt_read_cache_status(PG_FUNCTION_ARGS)
 /* ---------- kms_check ---------- */
 
 /*
- * A throw-away data key on its way through the steps.  The key itself is kept
- * nowhere between two steps, only its digest: a step may raise.
+ * A throw-away data key on its way through the steps.  Between two steps only its digest
+ * is kept, and not the key itself, because a step may raise.
  */
 typedef struct Check
 {
@@ -206,7 +207,7 @@ check_unwrap(Check *check, const char *step)
 		report(check, step, true, "the same key came back", ms);
 }
 
-/* The point of the context: a wrapped key moved to another chat must not unwrap. */
+/* The purpose of the context: a wrapped key that was moved to another chat must not unwrap. */
 static void
 check_binding(Check *check)
 {
@@ -284,7 +285,7 @@ chatcrypt_kms_check(PG_FUNCTION_ARGS)
 	if (made == CC_KMS_OK)
 		check_unwrap(&check, "unwrap it");
 	else if (cc_kms_outcome_is_transient(made))
-		return (Datum) 0;		/* whoever is not there will not wrap either */
+		return (Datum) 0;		/* a worker that is not there will not wrap either */
 	if (check_new_key(&check, CC_KMS_WRAP, "wrap") == CC_KMS_OK)
 	{
 		check_unwrap(&check, "unwrap");
