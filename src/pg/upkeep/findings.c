@@ -27,7 +27,7 @@
 #include "pg/upkeep/findings.h"
 
 #define MOST_ARGS		5
-#define ROWS_AT_ONCE	256			/* and so at most that many keys: a full call of the KMS */
+#define ROWS_AT_ONCE	256			/* and so at most that many keys: one full call to the KMS */
 
 #define SHARE_OF_CACHE	8		/* in a full cache, newcomers have a quarter of each set */
 
@@ -36,7 +36,7 @@ const char *const chatcrypt_no_id = "no id: the chat's or the message's is null"
 static const int16 finding_lengths[CHATCRYPT_FINDING_COLUMNS] = {UUID_LEN, UUID_LEN, sizeof(int32),
 																 -1};
 
-/* A statement that is being put together. */
+/* A statement that is being built. */
 typedef struct Statement
 {
 	StringInfoData sql;
@@ -81,7 +81,7 @@ append_scope(Statement *statement, const ChatcryptScope *scope)
 	return true;
 }
 
-/* With parallel workers, where the planner likes. */
+/* Prepares the statement; the planner may choose parallel workers. */
 static SPIPlanPtr
 prepare(const Statement *statement, Datum *values, char *nulls)
 {
@@ -100,7 +100,7 @@ prepare(const Statement *statement, Datum *values, char *nulls)
 	return plan;
 }
 
-/* In the given context: a copy of what is found. */
+/* Adds a copy of the finding, allocated in the given context. */
 static List *
 add_finding(List *findings, MemoryContext context, const Datum *values, const bool *nulls)
 {
@@ -155,7 +155,7 @@ find_in_messages(const ChatcryptScope *scope, MemoryContext context)
 
 /* ---------- files, and tables of applications ---------- */
 
-/* What else is read of a row. */
+/* The further columns that are read of a row. */
 static const char *
 more_columns(const ChatcryptPlace *place)
 {
@@ -208,8 +208,8 @@ what_is_wrong(const ChatcryptPlace *place, const pg_uuid_t *ids, const bytea *en
 }
 
 /*
- * A row of the cursor: chat, message, envelope, and more.  NULL where it opens; else the
- * finding is filled.
+ * Checks a row of the cursor: chat, message, envelope, and more.  Returns NULL where it opens;
+ * else what is wrong, and fills in the finding.
  */
 static const char *
 check_row(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, ChatcryptFinding *finding)
@@ -240,7 +240,7 @@ check_row(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, Chatcryp
 	return wrong;
 }
 
-/* As it is stored: a long one is not fetched for that. */
+/* The size of the envelope, read without fetching a toasted one. */
 static int64
 size_of_envelope(HeapTuple tuple, TupleDesc desc)
 {
@@ -249,7 +249,7 @@ size_of_envelope(HeapTuple tuple, TupleDesc desc)
 	return (int64) toast_raw_datum_size(SPI_getbinval(tuple, desc, 3, &isnull));
 }
 
-/* The key that a row's envelope names; false where it names none.  No more than its header is fetched. */
+/* Reads which key a row's envelope names, fetching only its header; false where it names none. */
 static bool
 named_key(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, ChatcryptNamedKey *key)
 {
@@ -272,7 +272,7 @@ named_key(const ChatcryptPlace *place, HeapTuple tuple, TupleDesc desc, Chatcryp
 	return true;
 }
 
-/* Those of what the cursor holds now. */
+/* Warms the keys of the rows that the cursor has fetched. */
 static void
 warm_fetched(const ChatcryptScope *scope, MemoryContext batch_context)
 {
@@ -288,7 +288,7 @@ warm_fetched(const ChatcryptScope *scope, MemoryContext batch_context)
 	MemoryContextReset(batch_context);
 }
 
-/* What the cursor holds now; the memory of each row goes with the row. */
+/* Checks the rows that the cursor has fetched; the memory of each row is freed after it. */
 static List *
 check_fetched(ChatcryptScope *scope, List *findings, MemoryContext context,
 			  MemoryContext row_context)

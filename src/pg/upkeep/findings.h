@@ -1,14 +1,15 @@
 /*
  * findings.h
- *		What does not open in a place, for verify_chat() and verify_all().
+ *		Finds what does not open in a place, for verify_chat() and verify_all().
  *
- * Keys that are cold are asked for in batches: with a warming, those of the next rows are
- * unwrapped together before the rows are opened, by this process alone.  Without one,
- * messages are opened by check_message() inside of a plain SELECT, so that parallel
- * workers share it, and each cold key is a call of its own.
+ * With a warming, cold keys are requested in batches: the keys of the next rows are
+ * unwrapped together before the rows are opened, by this process alone.  Without a warming,
+ * messages are opened by check_message() in a plain SELECT, so that parallel workers
+ * share the work, and each cold key is a call of its own.
  *
- * Tables of applications are read as their owners, who may not call it: their envelopes
- * come through a cursor and are opened here.  In either case the plaintext goes nowhere.
+ * Tables of applications are read as their owners, who may not call check_message(): their
+ * envelopes come through a cursor and are opened here.  In either case the plaintext is not
+ * passed on.
  */
 #ifndef CHATCRYPT_FINDINGS_H
 #define CHATCRYPT_FINDINGS_H
@@ -23,14 +24,14 @@ typedef struct ChatcryptScope
 {
 	const ChatcryptPlace *place;
 	const uint8 *chat_id;		/* NULL for all */
-	BlockNumber from;			/* all blocks where both are 0 */
+	BlockNumber from;			/* where from and to are both 0, all blocks are read */
 	BlockNumber to;
 	int64		limit;
-	ChatcryptWarming *warming;	/* NULL: the keys are warm, or are few */
-	int64		bytes;			/* out: of what was opened by this process */
+	ChatcryptWarming *warming;	/* NULL where the keys are warm or few */
+	int64		bytes;			/* out: the size of what this process opened */
 } ChatcryptScope;
 
-/* What does not open: chat, message, version, reason. */
+/* An envelope that does not open: chat, message, version, reason. */
 #define CHATCRYPT_FINDING_COLUMNS 4
 
 typedef struct ChatcryptFinding
@@ -39,10 +40,10 @@ typedef struct ChatcryptFinding
 	bool		nulls[CHATCRYPT_FINDING_COLUMNS];
 } ChatcryptFinding;
 
-/* Said of a row without a chat's or a message's id. */
+/* The reason that is given for a row without the id of a chat or a message. */
 extern const char *const chatcrypt_no_id;
 
-/* A list of findings, in the current memory context. */
+/* Returns a list of findings, in the current memory context. */
 extern List *chatcrypt_findings_list(ChatcryptScope *scope);
 
 #endif

@@ -1,14 +1,14 @@
 /*
  * lastlook.c
- *		Finds keys in all versions of rows: see lastlook.h.
+ *		Searches all row versions for keys: see lastlook.h.
  *
- * Tables are scanned as CREATE INDEX scans them, whatever is visible to whom, and by
- * the extension itself: nobody's operator, predicate or policy has a say.  A place
- * with a plain index on its chat column costs one index scan for each chat, another
- * one scan of the table for all of them.
+ * Tables are scanned as CREATE INDEX scans them, whatever is visible to whom, and by the
+ * extension itself: no operator, predicate or policy of a user is applied.  A place with
+ * a plain index on its chat column costs one index scan for each chat; any other place
+ * costs one scan of the table for all chats.
  *
- * Each version that is looked at is locked for as long as its page is, and the table
- * as any reader locks it.
+ * Lock contract: the table is locked as by any reader, and the page of a row version is
+ * pinned while that version is looked at.
  */
 #include "postgres.h"
 
@@ -35,17 +35,17 @@
 #include "pg/upkeep/namedkey.h"
 #include "pg/upkeep/registry.h"
 
-/* What a place is kept in. */
+/* The file of a place's table. */
 typedef struct PlaceFile
 {
 	Oid			relation;
 	Oid			file;
 } PlaceFile;
 
-/* One place that is looked through. */
+/* The search of one place. */
 typedef struct Look
 {
-	ChatcryptSoughtKey **keys;	/* those of one chat together, in the order of chats */
+	ChatcryptSoughtKey **keys;	/* in the order of chats, those of one chat together */
 	int			nkeys;
 	Snapshot	since;
 	Relation	table;
@@ -105,7 +105,7 @@ compare_chats(const void *a, const void *b)
 	return memcmp(&(*key_a)->chat_id, &(*key_b)->chat_id, sizeof(pg_uuid_t));
 }
 
-/* The first of the chat's keys; the number of all keys where it has none. */
+/* The index of the chat's first key; where the chat has none, is_key_of() is false for it. */
 static int
 first_key_of(const Look *look, const pg_uuid_t *chat_id)
 {
@@ -157,10 +157,11 @@ read_chat(const Look *look, pg_uuid_t *chat_id)
 }
 
 /*
- * Is the version visible to a snapshot that was taken since, or was it to one that
- * is gone?  Yes, where ours sees it, or where it is younger than ours.  What was
- * deleted before is invisible to all of them.  An old row's inserter says nothing
- * any more once it is frozen; its number may then seem to lie in the future.
+ * Is the version visible to a snapshot that was taken since ours, or was it visible to
+ * one that is gone?  It is where our snapshot sees it, or where it is younger than our
+ * snapshot.  A version that was deleted before is invisible to all of them.  Once an old
+ * version is frozen, its inserter says nothing; its number may then seem to lie in the
+ * future.
  */
 static bool
 is_readable_since(const Look *look)
@@ -194,8 +195,8 @@ mark_named(const Look *look, int n, const pg_uuid_t *chat_id, const bytea *heade
 }
 
 /*
- * The version in the slot.  Its envelope is read last: of a row that is of no account it
- * may be gone.
+ * Inspects the version in the slot.  Its envelope is read last, because that of a version
+ * which does not count may be gone.
  */
 static void
 inspect_version(const Look *look)
@@ -220,7 +221,7 @@ inspect_version(const Look *look)
 	pfree(header);
 }
 
-/* An index that has each version of each row of a chat, in an order that we know. */
+/* Does the index have every version of every row of a chat, in an order that we know? */
 static bool
 is_index_of_chats(Relation index, AttrNumber chat, Oid opfamily)
 {
@@ -252,7 +253,7 @@ open_index_of_chats(const Look *look, Oid opfamily)
 	return found;
 }
 
-/* The chat's id as the column has it; false where it cannot have it. */
+/* Converts the chat's id to a value of the column; false where the column cannot hold it. */
 static bool
 column_value(const ChatcryptPlace *place, const pg_uuid_t *chat_id, Datum *value)
 {
@@ -303,7 +304,7 @@ look_at_all(const Look *look)
 	table_endscan(scan);
 }
 
-/* A place has its columns' names as SQL. */
+/* Finds a column by its name, which a place has as quoted SQL. */
 static AttrNumber
 column_number(const ChatcryptPlace *place, const char *quoted)
 {
@@ -317,7 +318,7 @@ column_number(const ChatcryptPlace *place, const char *quoted)
 	return number;
 }
 
-/* That a snapshot keeps rows where they are is said of PostgreSQL's own kind of table. */
+/* Only for PostgreSQL's own table access method is it known that a snapshot keeps row versions. */
 static void
 require_heap(Relation table)
 {
@@ -326,7 +327,7 @@ require_heap(Relation table)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("no key is purged while envelopes are registered in table \"%s\"",
 						RelationGetRelationName(table)),
-				 errdetail("Its access method is not heap: what was in it a moment ago cannot be looked through.")));
+				 errdetail("Its access method is not heap, so row versions that were in it a moment ago cannot be searched.")));
 }
 
 static void

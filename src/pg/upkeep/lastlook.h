@@ -1,11 +1,11 @@
 /*
  * lastlook.h
- *		Looks through all places for keys that any version of a row names which some
- *		transaction may read, or may have read since a moment.
+ *		Searches all places for keys that are named by any row version which a
+ *		transaction can read, or could have read since a given moment.
  *
- * The moment is a snapshot, and that snapshot has been held since.  While it is, no
- * version of a row that was visible to anybody after it leaves its table: not by
- * pruning, not by VACUUM.  What replaces a table's file is told by the file.
+ * The moment is that of a snapshot, which has been held since.  While it is held, no
+ * row version that was visible to anybody after it leaves its table, neither by pruning
+ * nor by VACUUM.  A command that replaces a table's file is noticed by the new file.
  *
  * Not here: why that proves anything (purge.c).
  */
@@ -26,13 +26,13 @@ typedef struct ChatcryptSoughtKey
 	bool		found;
 } ChatcryptSoughtKey;
 
-/* The files that all places have now, in the current memory context. */
+/* Returns the present files of all places, in the current memory context. */
 extern List *chatcrypt_lastlook_files(void);
 
 /*
- * Marks the keys that were found; changes the order of the array.  False, and then
- * nothing is known, where a place of that list has another file now, or is none any
- * more.
+ * Marks the keys that were found; changes the order of the array.  Returns false, in
+ * which case nothing is known, where a place of that list now has another file, or is
+ * no longer a place.
  */
 extern bool chatcrypt_lastlook_run(List *files, ChatcryptSoughtKey **keys, int nkeys,
 								   Snapshot since);

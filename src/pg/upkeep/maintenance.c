@@ -3,9 +3,9 @@
  *		The launcher of maintenance: see maintenance.h.  What a round does is in
  *		maintenance_round.c.
  *
- * The launcher remembers little: when a round is due is in maintenance_status.c,
- * and survives it.  It looks at its workers every second while there are any, and
- * otherwise sleeps until a round is due.
+ * The launcher remembers little: the time at which a round is due is kept in
+ * maintenance_status.c, and survives the launcher.  It looks at its workers every second
+ * while there are any, and otherwise sleeps until a round is due.
  */
 #include "postgres.h"
 
@@ -29,9 +29,9 @@
 
 typedef struct Database
 {
-	char		name[NAMEDATALEN];	/* empty for an entry that is free */
-	bool		wanted;			/* by the setting */
-	BackgroundWorkerHandle *handle; /* of the round that was started; NULL for none */
+	char		name[NAMEDATALEN];	/* empty for a free entry */
+	bool		wanted;			/* the setting names the database */
+	BackgroundWorkerHandle *handle; /* of the round under way; NULL for none */
 	TimestampTz started_at;
 } Database;
 
@@ -109,7 +109,7 @@ want_database(const char *name)
 	database->wanted = true;
 }
 
-/* What the setting says now.  A round in a database that is in it no more is ended. */
+/* Reads the setting again.  A round in a database that is no longer in it is ended. */
 static void
 read_list(void)
 {
@@ -171,7 +171,7 @@ has_ended(Database *database)
 	pfree(database->handle);
 	database->handle = NULL;
 
-	/* A round says itself how it ends; one that never began cannot. */
+	/* A round reports by itself how it ends, but one that never began cannot. */
 	chatcrypt_maintenance_status_bury(database->name);
 	(void) chatcrypt_maintenance_status_find(database->name, CHATCRYPT_ROUND, &round);
 	if (round.pid == 0 && round.last_start < database->started_at &&
@@ -198,14 +198,14 @@ look_after(Database *database)
 		return IDLE_MS;
 	(void) chatcrypt_maintenance_status_find(database->name, CHATCRYPT_ROUND, &round);
 	if (round.pid != 0)
-		return LOOK_MS;			/* somebody has called run_maintenance() */
+		return LOOK_MS;			/* a session has called run_maintenance() */
 	if (round.next_due > now)
 		return Min(TimestampDifferenceMilliseconds(now, round.next_due), IDLE_MS);
 	start_round(database);
 	return LOOK_MS;
 }
 
-/* Also where the launcher fails: its successor must not find workers that it does not know. */
+/* Also called where the launcher fails: its successor does not know of these workers. */
 static void
 end_rounds(int code, Datum arg)
 {
@@ -243,5 +243,5 @@ chatcrypt_maintenance_launcher_main(Datum arg)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	proc_exit(1);				/* one that ends with 0 is not started again */
+	proc_exit(1);				/* a worker that exits with 0 is not started again */
 }

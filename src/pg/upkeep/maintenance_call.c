@@ -2,8 +2,8 @@
  * maintenance_call.c
  *		run_maintenance(): one round in this database, now.
  *
- * In a worker, and not in the caller's session: a task that commits as it goes and
- * then fails can be undone and told of only where nothing is around it.
+ * The round runs in a worker, and not in the caller's session: a task that commits as it
+ * goes and then fails can be undone and reported only if it runs at top level.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
 #include "pg/upkeep/maintenance.h"
 #include "pg/upkeep/maintenance_status.h"
 
-#define NAP_MS	100			/* less than the shortest time for which a purge holds its snapshot */
+#define NAP_MS	100			/* less than the shortest time that a purge holds its snapshot */
 
 static void
 check_call(FunctionCallInfo fcinfo)
@@ -40,7 +40,7 @@ check_call(FunctionCallInfo fcinfo)
 }
 
 /*
- * Ends the transaction, so that nothing of ours is in the way of the round: no snapshot, no
+ * Ends the transaction, so that nothing in this session holds up the round: no snapshot, no
  * lock, and no transaction that is older than what a purge has noted.
  */
 static void
@@ -52,7 +52,7 @@ let_go(void)
 	SPI_finish();
 }
 
-/* In a procedure there always is a transaction: so each is no longer than a nap. */
+/* A procedure always has a transaction, so each is made no longer than a nap. */
 static void
 nap_until_end(BackgroundWorkerHandle *handle)
 {
@@ -69,7 +69,7 @@ nap_until_end(BackgroundWorkerHandle *handle)
 	}
 }
 
-/* One that is not wanted any more is ended as well. */
+/* Waits for the round, and ends it where the wait fails or is canceled. */
 static void
 wait_for_round(BackgroundWorkerHandle *handle)
 {
@@ -85,7 +85,7 @@ wait_for_round(BackgroundWorkerHandle *handle)
 	PG_END_TRY();
 }
 
-/* What went wrong since then: a WARNING for each task, and an ERROR where the round itself did. */
+/* Reports failures since then: a WARNING for each task, and an ERROR if the round itself failed. */
 static void
 tell(const char *database, TimestampTz since)
 {

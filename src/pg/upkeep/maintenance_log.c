@@ -14,8 +14,8 @@ static char database[NAMEDATALEN];
 static StringInfoData done;		/* "TASK did N", and so on, until the line is written */
 
 /*
- * A round that is ended has committed what it did until then.  It is written here, since
- * whoever ends it jumps out of whatever task it was in.
+ * A round that is ended from outside has committed what it did until then.  That is written
+ * here, at the exit of the process, because such an end can come in the middle of any task.
  */
 static void
 log_round(int code, Datum arg)

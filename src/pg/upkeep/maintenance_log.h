@@ -10,13 +10,13 @@
 #ifndef CHATCRYPT_MAINTENANCE_LOG_H
 #define CHATCRYPT_MAINTENANCE_LOG_H
 
-/* The line of the round is written when this process ends, however it does. */
+/* The line of the round is written when this process ends, however it ends. */
 extern void chatcrypt_maintenance_log_begin(const char *database);
 
-/* To be named in the line of the round, unless it dealt with nothing. */
+/* Adds the task to the line of the round, unless it dealt with nothing. */
 extern void chatcrypt_maintenance_log_note(const char *task, uint64 items);
 
-/* A line of its own, now.  What it did nevertheless is in that line, and not in the other. */
+/* Writes a separate line now.  What the task did nevertheless is in this line alone. */
 extern void chatcrypt_maintenance_log_failure(const char *task, uint64 items, const char *wrong);
 
 #endif

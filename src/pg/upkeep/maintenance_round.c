@@ -1,11 +1,11 @@
 /*
  * maintenance_round.c
- *		One round of maintenance in one database: a worker of its own that connects,
- *		runs each task that is due and ends.
+ *		One round of maintenance in one database: a separate worker that connects, runs
+ *		each task that is due, and ends.
  *
- * Each task is a statement that anybody with the right could send, run in the way
- * that a client's is: at top level, so that a procedure can commit as it goes.
- * That is also why a task that fails is undone by ending its transaction, which
+ * Each task is a statement that any role with the right could send, and is run as a
+ * client's statement would be: at top level, so that a procedure can commit as it goes.
+ * For the same reason a task that fails is undone by aborting its transaction, which
  * cannot be done from inside a statement.
  *
  * A lock keeps two rounds of one database apart.
@@ -50,16 +50,16 @@
 extern PGDLLEXPORT void chatcrypt_maintenance_round_main(Datum arg);
 
 /*
- * In this order: the history is sealed before anything that may take long, and a session
- * that holds a lock on it holds up nothing else; keys are rotated before messages move to the
- * newest, and purged after that.  A task whose function this database does not have is
+ * The tasks, in their order.  The history is sealed before anything that may take long; if a
+ * session holds a lock on it, no other task is held up.  Keys are rotated before messages move
+ * to the newest, and purged after that.  A task whose function this database does not have is
  * left out.
  */
 typedef struct Task
 {
-	const char *name;			/* of a function or procedure without arguments that must be given */
-	uint64		batch;			/* run again while it dealt with that many; 0 for once */
-	const char *lock_timeout;	/* for each lock: then it is left to the next round */
+	const char *name;			/* of a function or procedure without required arguments */
+	uint64		batch;			/* run again while it dealt with that many; 0 to run it once */
+	const char *lock_timeout;	/* for each lock; after it the task is left to the next round */
 } Task;
 
 static const Task tasks[] = {
@@ -72,11 +72,11 @@ static const Task tasks[] = {
 
 /* ---------- one statement ---------- */
 
-/* What a task gives, by the names of its columns. */
+/* The result of a task, by the names of its columns. */
 typedef struct TaskResult
 {
 	DestReceiver receiver;
-	int64		items;			/* the first one: how many it dealt with */
+	int64		items;			/* the first column: how many items it dealt with */
 	int64		failed;
 	int64		unreadable;
 	int64		waiting_for;	/* older transactions that still ran when the wait ended */
@@ -132,8 +132,8 @@ ignore_end(DestReceiver *receiver)
 }
 
 /*
- * As a client's: it begins no transaction block, and may commit as it goes.  In memory
- * that outlives that.
+ * Runs the statement like a client's: it begins no transaction block, and may commit as it
+ * goes, so that the result is in memory which outlives transactions.
  */
 static void
 run_statement(const char *sql, MemoryContext context, TaskResult *result)
@@ -159,7 +159,7 @@ run_statement(const char *sql, MemoryContext context, TaskResult *result)
 	PortalDrop(portal, false);
 }
 
-/* How the task is called; NULL where this database has no such function.  In the memory given. */
+/* The statement that calls the task, in the given context; NULL without such a function here. */
 static char *
 look_up(const char *name, MemoryContext context)
 {
@@ -209,7 +209,7 @@ run_in_transaction(const char *statement, MemoryContext context, TaskResult *res
 	debug_query_string = NULL;
 }
 
-/* The transaction of the task is undone; what it had committed before stays. */
+/* Undoes the transaction of the task; what the task committed before stays. */
 static void
 note_failure(const char *database, const Task *task, MemoryContext context)
 {
@@ -232,7 +232,7 @@ note_failure(const char *database, const Task *task, MemoryContext context)
 	RESUME_INTERRUPTS();
 }
 
-/* In words; NULL where nothing did. */
+/* What failed in part, in words; NULL where nothing did. */
 static char *
 what_went_wrong(const TaskResult *result)
 {
@@ -254,8 +254,8 @@ what_went_wrong(const TaskResult *result)
 }
 
 /*
- * A task that failed in part has a line of its own.  Where the log has been told of the same
- * failure just now, what the task did is still told with what the others did.
+ * A task that failed in part has a line of its own.  If the same failure was logged just
+ * before, what the task did goes into the line of the round with the others.
  */
 static void
 note_end(const char *database, const Task *task, const TaskResult *result)
@@ -286,7 +286,7 @@ run_batches(const Task *task, const char *statement, MemoryContext context, Task
 	} while (task->batch > 0 && result->items - before >= (int64) task->batch);
 }
 
-/* Whatever the task does, the round goes on with the next. */
+/* Runs a task.  However it ends, the round goes on with the next. */
 static void
 run_task(const char *database, const Task *task, MemoryContext context)
 {
@@ -318,7 +318,7 @@ run_task(const char *database, const Task *task, MemoryContext context)
 
 /* ---------- the round ---------- */
 
-/* What ALTER DATABASE or ALTER ROLE set is for applications. */
+/* Overrides what ALTER DATABASE or ALTER ROLE has set, which is meant for applications. */
 static void
 pin_settings(void)
 {
@@ -346,7 +346,7 @@ is_installed(void)
 	return installed;
 }
 
-/* Held by the process.  False where another round is under way and is not waited for. */
+/* The process holds the lock.  False where another round is under way and is not waited for. */
 static bool
 lock_database(bool wait)
 {

@@ -19,7 +19,7 @@
 #include "pg/base/settings.h"
 #include "pg/upkeep/maintenance_status.h"
 
-#define LONGEST_DELAY_S	600		/* between two tries of what fails, unless the interval is longer */
+#define LONGEST_DELAY_S	600		/* between tries after failures, unless the interval is longer */
 #define MOST_DOUBLINGS	16
 #define LOGGED_EVERY	(60 * USECS_PER_SEC)
 
@@ -45,7 +45,7 @@ chatcrypt_maintenance_status_startup(void)
 		memset(rows, 0, sizeof(ChatcryptTaskStatus) * CHATCRYPT_TASK_ROWS);
 }
 
-/* Under the lock; NULL where there is none. */
+/* To be called under the lock; NULL where there is no such row. */
 static ChatcryptTaskStatus *
 find_row(const char *database, const char *task)
 {
@@ -55,7 +55,7 @@ find_row(const char *database, const char *task)
 	return NULL;
 }
 
-/* Under the lock: a free row, or the one that nobody has looked after for longest. */
+/* To be called under the lock: a free row, or the one that was due longest ago. */
 static ChatcryptTaskStatus *
 spare_row(void)
 {
@@ -71,7 +71,7 @@ spare_row(void)
 	return oldest;
 }
 
-/* Takes the lock, which the caller releases. */
+/* Finds or makes the row, and takes the lock, which the caller releases. */
 static ChatcryptTaskStatus *
 lock_row(const char *database, const char *task)
 {
@@ -88,7 +88,7 @@ lock_row(const char *database, const char *task)
 	return row;
 }
 
-/* From the beginning of the run, so that the rounds keep their beat. */
+/* Counts from the beginning of the run, so that rounds begin at regular intervals. */
 static TimestampTz
 due_after_success(const ChatcryptTaskStatus *row)
 {
@@ -241,8 +241,8 @@ is_named(const List *names, const char *database)
 PG_FUNCTION_INFO_V1(chatcrypt_read_maintenance_status);
 
 /*
- * Nothing is due in a database that has left the list, and nothing in one where rounds are only
- * called for.
+ * The time at which a task is next due is not shown for a database that is not in the setting:
+ * its rounds come only from run_maintenance().
  *
  * database, task, running, last_start, last_success, last_error, last_error_at, next_due,
  * runs, failures, items, partial_failures, failed_items

@@ -7,7 +7,7 @@
 
 #include "pg/base/keytypes.h"
 
-/* header has CC_HEADER_LEN bytes, or all that there are.  False where they name no key. */
+/* header has the first CC_HEADER_LEN bytes, or fewer if there are no more.  False: no key. */
 extern bool chatcrypt_namedkey_read(const bytea *header, ChatcryptPurpose *purpose,
 									uint32 *version);
 

@@ -1,10 +1,10 @@
 /*
  * ownrows.c
- *		Refuses tables whose rows are elsewhere: see ownrows.h.
+ *		Refuses tables whose rows are kept elsewhere: see ownrows.h.
  *
- * The plan tells.  Of a statement without conditions PostgreSQL's own planner makes one
- * scan of the table, whereas others have a node of their own above it or in its place.
- * Anything that is not known is refused.
+ * The plan shows where the rows are.  For a statement without conditions PostgreSQL's own
+ * planner makes one scan of the table, whereas other planners put a node of their own above
+ * the scan or in its place.  Any unknown kind of node is refused.
  */
 #include "postgres.h"
 
@@ -52,7 +52,7 @@ is_about(const PlannedStmt *statement, Oid relation)
 	return is_scan_of(plan, statement->rtable, relation);
 }
 
-/* Rules may have made several statements of it. */
+/* Rules may have turned the statement into several. */
 static bool
 is_planned_as_own(const char *sql, CmdType command, Oid relation)
 {
@@ -97,5 +97,5 @@ chatcrypt_ownrows_require(const ChatcryptPlace *place, bool to_write)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("rows of %s are not kept in that table", place->table),
 				 errdetail("A plan for it is not a scan of the table itself: it is distributed, compressed or replaced by a rule."),
-				 errhint("Envelopes in such a table are for its own system to find: see chatcrypt.reencrypt_envelope(), and leave external_envelopes of their chats true.")));
+				 errhint("Find the envelopes in such a table with the system that keeps it, re-encrypt them with chatcrypt.reencrypt_envelope(), and leave external_envelopes of their chats true.")));
 }

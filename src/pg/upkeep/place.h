@@ -1,6 +1,6 @@
 /*
  * place.h
- *		What is known of a place where envelopes are kept (registry.h).
+ *		The description of a place where envelopes are kept (registry.h).
  */
 #ifndef CHATCRYPT_PLACE_H
 #define CHATCRYPT_PLACE_H
@@ -12,17 +12,17 @@
 typedef enum ChatcryptPlaceKind
 {
 	CHATCRYPT_PLACE_MESSAGES,	/* chatcrypt.sealed_message */
-	CHATCRYPT_PLACE_FILES,		/* chatcrypt.sealed_attachment: what is known of files */
-	CHATCRYPT_PLACE_PARTS,		/* chatcrypt.sealed_attachment_part: no envelopes, but parts, and its columns part and last */
+	CHATCRYPT_PLACE_FILES,		/* chatcrypt.sealed_attachment: the metadata of files */
+	CHATCRYPT_PLACE_PARTS,		/* chatcrypt.sealed_attachment_part: parts, not envelopes */
 	CHATCRYPT_PLACE_REGISTERED
 } ChatcryptPlaceKind;
 
-/* One column of one table.  Texts are SQL: quoted, and qualified with a schema where a table. */
+/* One column of one table.  Names are quoted as SQL; that of the table has its schema. */
 typedef struct ChatcryptPlace
 {
 	ChatcryptPlaceKind kind;
-	pg_uuid_t	registry_id;	/* where it is registered */
-	Oid			relation;		/* a table with rows of its own: leaves, where it is partitioned */
+	pg_uuid_t	registry_id;	/* the id of its registration */
+	Oid			relation;		/* a table that holds rows; a leaf where there are partitions */
 	Oid			owner;
 	char	   *table;
 	char	   *envelope;
@@ -30,7 +30,7 @@ typedef struct ChatcryptPlace
 	Oid			chat_type;		/* uuid or an integer */
 	char	   *message;
 	Oid			message_type;
-	const ChatcryptAad *aad;	/* NULL for none, and where each row has its own: messages */
+	const ChatcryptAad *aad;	/* NULL for none, and for messages, where each row has its own */
 } ChatcryptPlace;
 
 #endif

@@ -4,52 +4,54 @@
  *		Not here: how the keys of one chat are found and destroyed (unusedkeys.c), and how
  *		versions of rows are looked at (lastlook.c).
  *
- * That no row names a key now does not mean that none will in a moment.  A
- * transaction may have sealed under the key before a rotation replaced it, and not
- * have committed; or have read an envelope of a row that is gone since, and be about
- * to store a copy.  So a purge takes six steps:
+ * That no row names a key now does not mean that no row will name it in a moment.  A
+ * transaction may have sealed under the key before a rotation replaced it, and not yet
+ * have committed; or it may have read an envelope of a row that is gone since, and be
+ * about to store a copy.  So a purge takes six steps:
  *
  *	1. propose	the keys that were replaced and that no row names are noted;
  *	2. announce	an invalidation of chatcrypt.dek is committed.  A rotation is visible
- *				a moment before its own invalidation is sent; after this one has
- *				been, no session seals under a key that was seen as replaced;
- *	3. wait		until the transactions that are running now have ended, prepared ones
- *				too, with nothing held up meanwhile, for as long as it takes;
- *	4. hold		a snapshot S is taken, and held; those that are running now are noted
- *				and waited for, and whoever uses a snapshot older than S.  Where that
- *				takes long S is let go of, and 3 and 4 are done again;
- *	5. look		all versions of all rows of the proposed keys' chats are looked at:
- *				those that S sees, and all that are younger than S, whether they are
- *				committed, deleted since, or neither.  A key that one of them names is
- *				kept.  S is let go of;
- *	6. destroy	with the chat locked, and after looking as anybody would.
+ *				a moment before its own invalidation is sent; once this invalidation
+ *				is sent, no session seals under a key that was seen as replaced;
+ *	3. wait		the purge waits until the transactions that are running now, prepared
+ *				ones included, have ended.  It holds up nothing meanwhile, and waits
+ *				for as long as that takes;
+ *	4. hold		a snapshot S is taken and held; the transactions that are running now
+ *				are noted and waited for, and so are those that use a snapshot older
+ *				than S.  Where that takes long S is released, and 3 and 4 are repeated;
+ *	5. look		all row versions of the proposed keys' chats are searched: those that S
+ *				sees, and all that are younger than S, whether they are committed,
+ *				deleted since, or neither.  A key that one of them names is kept.  S is
+ *				released;
+ *	6. destroy	the chat is locked and searched once more, with an ordinary snapshot,
+ *				and the keys that are still unused are destroyed.
  *
- * After 5 nobody ever names a key that was not found.  Take the first transaction T
- * that began after those of step 4 were noted and that reads a version naming the
- * key, at whatever time.  Who wrote that version did not begin after them: as nobody
- * seals under the key any more, it would have read such a version before T did.  So
- * it had ended when 5 began, and the version was there.  T's snapshot is not older
- * than S, so the version was not deleted when S was taken; and as S was held it had
- * not left its table when 5 began, not even deleted and vacuumed.  So 5 has found
- * it.  Hence there is no T: no transaction that runs after 5 has an envelope under
- * the key in its hands, nor a row to take it from.
+ * After step 5 no row ever names a key that was not found.  Suppose one did, and let T be
+ * the first transaction that began after those of step 4 were noted and that reads, at any
+ * time, a version naming the key.  The transaction that wrote this version did not begin
+ * after them as well: as no session seals under the key any more, it would have read such a
+ * version before T did.  So it had ended when step 5 began, and the version was there.  T's
+ * snapshot is not older than S, so the version was not deleted when S was taken; and as S
+ * was held, the version had not left its table when step 5 began, not even if it was deleted
+ * and the table vacuumed.  So step 5 has found it, which contradicts the assumption.  Hence
+ * no transaction that runs after step 5 has an envelope under the key, or can read one.
  *
- * TRUNCATE, VACUUM FULL and the like put a table's rows into another file and need
- * not keep what only older snapshots see: where a place has another file at 5 than
- * before 4, S is taken anew.
+ * TRUNCATE, VACUUM FULL and similar commands put a table's rows into another file and need
+ * not keep versions that only older snapshots see: where a place has another file at step 5
+ * than before step 4, S is taken again.
  *
- * This holds for envelopes that are stored by the transaction that sealed or read
- * them, and nowhere but in places.  chat.external_envelopes = false says just that
- * of a chat, and no other chat is touched.  (A table that is made, registered and
- * dropped within step 4 is not a place of which this knows; who has read it there
- * holds up its dropping, except after a rollback to a savepoint from before.)
+ * This proof holds for envelopes that are stored by the transaction that sealed or read
+ * them, and only in places.  chat.external_envelopes = false says exactly this of a chat,
+ * and other chats are not touched.  (A table that is created, registered and dropped within
+ * step 4 is not a place that the purge knows of.  A transaction that has read it blocks the
+ * drop, except after a rollback to a savepoint from before the read.)
  *
- * Nobody waits for a purge: it takes no lock on a place but that of a reader, for
- * the moment of a look, and S holds VACUUM back no longer than FIRST_HOLD or twice
- * the time that the others have taken.
+ * No session waits for a purge: it takes only a reader's lock on a place, for the moment
+ * of a look, and S holds VACUUM back no longer than FIRST_HOLD, or twice the time that the
+ * transactions it waits for have taken.
  *
- * What was noted, and the fence, are their session's own and outlive transactions:
- * where max_wait ended before the fence was passed, the next call goes on with it.
+ * The proposals and the fence belong to the session and outlive transactions: where
+ * max_wait ended before the fence was passed, the next call of the session continues.
  */
 #include "postgres.h"
 
@@ -70,10 +72,10 @@
 #include "pg/upkeep/lastlook.h"
 #include "pg/upkeep/unusedkeys.h"
 
-/* ChatcryptUnusedKey, those of one chat together; in a context of their own. */
+/* A list of ChatcryptUnusedKey, those of one chat together, in a context of their own. */
 static List *proposals;
 static MemoryContext purge_context;
-static bool for_one_chat;		/* purge_chat_keys() either ends what it began, or it is of no account */
+static bool for_one_chat;		/* the proposals are purge_chat_keys()'s, and end with its call */
 
 static void
 forget_all(void)
@@ -87,7 +89,7 @@ forget_all(void)
 	chatcrypt_fence_lower();
 }
 
-/* A step: a chat that was looked at goes to the end of the line, whatever came of it. */
+/* A step: a chat that was looked at goes to the end of the queue, whatever the result was. */
 static void
 note_looked_step(void *arg)
 {
@@ -104,7 +106,7 @@ note_looked_step(void *arg)
 	chatcrypt_owner_end(&scope);
 }
 
-/* A step: a chat's keys that might be destroyed. */
+/* A step: proposes the keys of a chat that might be destroyed. */
 static void
 propose_step(void *arg)
 {
@@ -117,7 +119,7 @@ propose_step(void *arg)
 	MemoryContextSwitchTo(previous);
 }
 
-/* Those that were noted of a chat and not found since, in the current memory context. */
+/* The chat's proposed keys that the search did not find, in the current memory context. */
 static List *
 proposals_of(const pg_uuid_t *chat_id)
 {
@@ -141,7 +143,7 @@ typedef struct Destruction
 	int			destroyed;
 } Destruction;
 
-/* A step. */
+/* A step: destroys what was proposed of one chat. */
 static void
 destroy_step(void *arg)
 {
@@ -152,15 +154,15 @@ destroy_step(void *arg)
 														  proposals_of(&destruction->chat_id));
 }
 
-/* What one run has come to. */
+/* The state of one run. */
 typedef struct Run
 {
-	bool		forgiving;		/* what fails is warned of, and the rest goes on */
+	bool		forgiving;		/* a failure causes a warning, and the run goes on */
 	int64		destroyed;
 	int64		failed;
 } Run;
 
-/* A step in the transaction that is there; false where it failed, and that may be. */
+/* Does a step in the current transaction.  Returns false where a forgiving run's step failed. */
 static bool
 try_step(const Run *run, ChatcryptStep step, void *arg)
 {
@@ -202,15 +204,15 @@ destroy_proposed(Run *run)
 	}
 }
 
-/* Everything that is proposed, looked for in all places. */
+/* A search of all places for everything that is proposed. */
 typedef struct Search
 {
-	List	   *files;			/* of all places, as they were before the snapshot was taken */
+	List	   *files;			/* the files of all places before the snapshot was taken */
 	Snapshot	since;
 	bool		done;
 } Search;
 
-/* A step, in a transaction from before the snapshot: the locks must not be held while it is. */
+/* A step in a transaction before the snapshot: its locks must not be held with the snapshot. */
 static void
 note_files_step(void *arg)
 {
@@ -221,7 +223,7 @@ note_files_step(void *arg)
 	MemoryContextSwitchTo(previous);
 }
 
-/* A step, with the snapshot held. */
+/* A step that searches while the snapshot is held. */
 static void
 search_step(void *arg)
 {
@@ -237,8 +239,8 @@ search_step(void *arg)
 }
 
 /*
- * Marks what is in use of the keys proposed.  False where the deadline came first; where
- * it cannot be searched, nothing is proposed any more.
+ * Marks the proposed keys that are in use.  Returns false where the deadline came first.  Where
+ * the places cannot be searched, the proposals are dropped.
  */
 static bool
 search_proposed(Run *run, TimestampTz until)
@@ -271,7 +273,7 @@ search_proposed(Run *run, TimestampTz until)
 	return false;
 }
 
-/* What was fenced, by this call or by an earlier one, if there is time left. */
+/* Finishes what this call or an earlier one has fenced, if there is time left. */
 static bool
 finish(Run *run, TimestampTz until)
 {
@@ -285,7 +287,7 @@ finish(Run *run, TimestampTz until)
 	return true;
 }
 
-/* Chats that may have keys to destroy, those first that were looked at longest ago. */
+/* Chats that may have keys to destroy; those that were looked at longest ago come first. */
 static pg_uuid_t *
 candidates(ChatcryptArg limit, uint64 *count)
 {
@@ -337,7 +339,7 @@ require_lasting_snapshots(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no key is purged while old_snapshot_threshold is set"),
-				 errdetail("With it, a row can be gone before it was looked at."),
+				 errdetail("With it, row versions can be removed before they are searched."),
 				 errhint("Set old_snapshot_threshold to -1 and restart the server.")));
 }
 

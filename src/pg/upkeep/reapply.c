@@ -1,20 +1,20 @@
 /*
  * reapply.c
- *		reapply_shreds(): destroys again what a recovery to an earlier moment brought back.
- *		The caller has the history of keys of the time that is lost, from a copy of it.
+ *		reapply_shreds(): destroys again the keys that a recovery to an earlier moment brought
+ *		back.  The caller has the history of keys of the lost time, from a copy of it.
  *
- * What comes from there is believed only as far as it can be checked:
+ * That copy is believed only as far as it can be checked:
  *
  *	- it must have an event in common with the history of this database, so that the
  *	  history of another database, whose chats may have the same ids, destroys nothing;
- *	- where seals are given, each must be one of this database's chain, and an event that
- *	  none of them has is left alone.
+ *	- where seals are given, each must belong to this database's chain, and an event that
+ *	  is in none of them is not applied.
  *
- * Only chats are shredded, by their ids: an event of a tenant stands beside the events of
- * its chats.  No text of an event becomes a part of a statement.
+ * Only chats are shredded, by their ids: beside the event of a tenant the history has the
+ * events of its chats.  No text of an event becomes part of an SQL statement.
  *
- * An event is applied once.  That it was is written into the history with what was done, and
- * asked there under the lock of the chat; so a chat that got a new key since keeps it.
+ * An event is applied once.  That is recorded in the history together with what was done, and
+ * looked up there while the chat is locked; so a chat that got a new key since then keeps it.
  */
 #include "postgres.h"
 
@@ -46,13 +46,13 @@ typedef struct Shred
 	bool		known;			/* the history of this database has the same event */
 	bool		deleted;		/* the chat was deleted as well */
 	bool		sealed;
-	char	   *mark;			/* begins the detail of the event that tells of applying this one */
+	char	   *mark;			/* the beginning of the detail of the event that records it */
 } Shred;
 
 typedef struct Reapplying
 {
 	ReturnSetInfo *result;
-	MemoryContext context;		/* of the call: what outlives an SPI connection */
+	MemoryContext context;		/* of the call: for what outlives an SPI connection */
 	ChatcryptArg events;
 	bool		with_seals;
 	Shred	   *shreds;			/* in the order of event_id */
@@ -73,7 +73,7 @@ any_row(const char *sql, const ChatcryptArg *arg)
 	return chatcrypt_owner_execute(sql, arg, 1) > 0;
 }
 
-/* Everything that chatcrypt.key_event itself would refuse. */
+/* Refuses every row that chatcrypt.key_event itself would refuse. */
 static void
 refuse_what_is_no_event(const ChatcryptArg *events)
 {
@@ -97,11 +97,11 @@ refuse_another_history(const ChatcryptArg *events)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the events are not of the history of this database"),
-				 errdetail("No event of them is in chatcrypt.key_event."),
-				 errhint("Give all events of the history that went on where this one was cut off, from its beginning.")));
+				 errdetail("None of them is in chatcrypt.key_event."),
+				 errhint("Pass all events, from the first one on, of the history that continued where this one was cut off.")));
 }
 
-/* A tenant's event that destroyed keys has events of its chats beside it. */
+/* Where the event of a tenant destroyed keys, the events of its chats must be there too. */
 static void
 refuse_half_a_history(const ChatcryptArg *events)
 {
@@ -188,7 +188,7 @@ refuse_seal(void)
 			 errhint("Find out who could change the copy of the history.")));
 }
 
-/* The first that has this id or a higher one. */
+/* The first event that has this id or a higher one. */
 static uint64
 first_from(const Reapplying *call, int64 event_id)
 {
@@ -207,7 +207,7 @@ first_from(const Reapplying *call, int64 event_id)
 	return low;
 }
 
-/* The events from lower to upper - 1, whose digests these are. */
+/* Checks the events from lower to upper - 1 against their digests. */
 static void
 compare_with_seal(Reapplying *call, int64 lower, int64 upper, const uint8 *digests)
 {
@@ -228,7 +228,7 @@ compare_with_seal(Reapplying *call, int64 lower, int64 upper, const uint8 *diges
 	}
 }
 
-/* "[LOWER,UPPER)": where it ends; NULL where there is none. */
+/* Reads a range "[LOWER,UPPER)"; returns where it ends, or NULL where there is none. */
 static const char *
 read_range(const char *text, int64 *lower, int64 *upper)
 {
@@ -243,7 +243,7 @@ read_range(const char *text, int64 *lower, int64 *upper)
 	return *end == ')' && *lower < *upper ? end + 1 : NULL;
 }
 
-/* The ranges of a seal are written as their type writes them, and there is a digest for each id. */
+/* The ranges of a seal are as their type writes them, and there is a digest for each id. */
 static void
 compare_with_ranges(Reapplying *call, const ChatcryptSeal *seal)
 {
@@ -311,8 +311,8 @@ believe_seals_alone(Reapplying *call, const ChatcryptArg *seals)
 	if (!chatcrypt_eventkey_read(&key))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this database has no key that seals could be checked with"),
-				 errdetail("Its history was not sealed before the moment that it was recovered to."),
+				 errmsg("this database has no key with which seals could be checked"),
+				 errdetail("Its history was not sealed before the moment to which it was recovered."),
 				 errhint("Leave the seals out if you trust the copy of the history without them.")));
 	chatcrypt_eventkey_warm(&key);
 	call->with_seals = true;
@@ -341,7 +341,7 @@ was_applied(const Shred *shred)
 	return was;
 }
 
-/* How many keys were destroyed; -1 where the outcome is another one. */
+/* Returns how many keys were destroyed; -1, with another outcome, where nothing was done. */
 static int
 apply(const Reapplying *call, const Shred *shred, const char **outcome)
 {

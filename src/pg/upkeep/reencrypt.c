@@ -5,9 +5,9 @@
  *
  * Each step of a pass (reencryption_pass.h) is a transaction of its own.
  *
- * Commits of slices do not wait for the disk: what a crash takes back is found again
- * by the next pass, and a key that it needs is destroyed by a later commit, which a
- * crash takes back first.
+ * Commits of slices do not wait for the disk: rows whose move is lost in a crash are found
+ * again by the next pass, and the key that they need is destroyed only by a later commit,
+ * which the crash then has undone as well.
  */
 #include "postgres.h"
 
@@ -30,21 +30,21 @@
 #include "pg/store/owner.h"
 #include "pg/upkeep/reencryption_pass.h"
 
-/* Parts of files that one transaction moves: they are up to 16 MB long, and 1 MB as a rule. */
+/* How many parts of files one transaction moves: a part has up to 16 MB, and usually 1 MB. */
 #define PARTS_AT_ONCE 16
 
 /* One run of a procedure. */
 typedef struct Run
 {
 	int			batch;
-	bool		forgiving;		/* a chat that fails is warned of, and the others go on */
+	bool		forgiving;		/* a chat that fails causes a warning, and the others go on */
 	MemoryContext slice_context;
 	int64		moved;
 	int64		unreadable;
 	int64		failed;
 } Run;
 
-/* Does a step of the run and commits it; false where it failed and that may be. */
+/* Does a step of the run and commits it.  Returns false where a forgiving run's step failed. */
 static bool
 take_step(const Run *run, ChatcryptStep step, void *arg)
 {
@@ -67,14 +67,14 @@ take_step(const Run *run, ChatcryptStep step, void *arg)
 	return done;
 }
 
-/* What one chat has come to. */
+/* The counts for one chat. */
 typedef struct Tally
 {
 	int64		unreadable;
 	int64		passed_over;
 } Tally;
 
-/* False where it failed, and that may be. */
+/* Returns false where a step of a forgiving run failed. */
 static bool
 pass_over_place(Run *run, Tally *tally, ChatcryptPass *pass)
 {
@@ -103,15 +103,15 @@ pass_over_place(Run *run, Tally *tally, ChatcryptPass *pass)
 	return true;
 }
 
-/* What is remembered of a pass over all places of a chat. */
+/* What is recorded of a pass over all places of a chat. */
 typedef struct Upkeep
 {
 	const uint8 *chat_id;
-	int64		dek_id;			/* where everything is under this key now; or 0 */
+	int64		dek_id;			/* the key that everything is under now; 0 for none */
 	int64		unreadable;
 } Upkeep;
 
-/* A step: which key seals the chat; before the first place is looked at. */
+/* A step, before the first place is looked at: finds the key that seals the chat's messages. */
 static void
 find_newest_dek(void *arg)
 {
@@ -136,7 +136,7 @@ find_newest_dek(void *arg)
 	chatcrypt_owner_end(&scope);
 }
 
-/* A step. */
+/* A step: records the pass. */
 static void
 note_upkeep(void *arg)
 {
@@ -214,8 +214,9 @@ chatcrypt_reencrypt_chat(PG_FUNCTION_ARGS)
 }
 
 /*
- * Chats with keys that were replaced since they were last gone through, for as long
- * as $1 or the policies say; those first that were looked at longest ago.  $2: how many.
+ * Chats with keys that were replaced since the last pass over the chat, and at least as long
+ * ago as $1 or their policies say.  Chats that were looked at longest ago come first; $2 is
+ * their number at most.
  */
 #define DUE \
 	"SELECT c.chat_id " \
@@ -282,7 +283,7 @@ chatcrypt_reencrypt_due(PG_FUNCTION_ARGS)
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.moved, run.unreadable, run.failed}, 3);
 }
 
-/* NULL where the envelope is NULL, and where it does not open and raising was not asked for. */
+/* NULL where the envelope is NULL, or where it does not open and the caller wants no error. */
 static Datum
 reseal(FunctionCallInfo fcinfo, bool raises)
 {
@@ -302,7 +303,7 @@ reseal(FunctionCallInfo fcinfo, bool raises)
 	{
 		if (!raises)
 			PG_RETURN_NULL();
-		/* Raises in the words of decrypt(); where it opens by now, it is sealed in the next round. */
+		/* Raises decrypt()'s error.  If the envelope opens by now, the next round seals it. */
 		chatcrypt_utf8_wipe_text(chatcrypt_seal_open(PG_GETARG_UUID_P(0)->data,
 													 PG_GETARG_UUID_P(1)->data,
 													 PG_GETARG_BYTEA_PP(2), aad,

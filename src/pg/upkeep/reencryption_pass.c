@@ -1,6 +1,6 @@
 /*
  * reencryption_pass.c
- *		Takes the rows of one chat in one place to its newest key: see
+ *		Moves the rows of one chat in one place to its newest key: see
  *		reencryption_pass.h.
  */
 #include "postgres.h"
@@ -23,7 +23,7 @@
 #include "pg/store/store.h"
 #include "pg/upkeep/reencryption_pass.h"
 
-/* Envelopes that one UPDATE carries; an array of them must stay well below 1 GB. */
+/* How many bytes of envelopes one UPDATE carries; their array must stay well below 1 GB. */
 #define BYTES_AT_ONCE	(16 * 1024 * 1024)
 
 static bytea *
@@ -36,7 +36,7 @@ header_of(uint8 suite, uint32 version)
 	return header;
 }
 
-/* The first bytes of what the chat's newest key seals; raises where there is none. */
+/* The header of what the chat's newest key seals; raises where there is no key. */
 static bytea *
 newest_header(const uint8 *chat_id)
 {
@@ -47,8 +47,8 @@ newest_header(const uint8 *chat_id)
 }
 
 /*
- * The same in a place.  Files are under the data key also where messages are not.  NULL
- * where the chat has none, and so nothing in the place that could be moved.
+ * The same for a place.  Files are under the data key even where messages are not.  NULL where
+ * the chat has no data key, and so nothing in the place that could be moved.
  */
 static bytea *
 newest_header_in(const ChatcryptPlace *place, const uint8 *chat_id)
@@ -78,7 +78,7 @@ copy_rows(Datum array, MemoryContext context, int *nrows)
 	ItemPointerData *copy;
 
 	*nrows = ArrayGetNItems(ARR_NDIM(rows), ARR_DIMS(rows));
-	size = sizeof(ItemPointerData) * *nrows;	/* as the array has them: two bytes aligned */
+	size = sizeof(ItemPointerData) * *nrows;	/* as an array has them, aligned to two bytes */
 	copy = MemoryContextAlloc(context, size);
 	memcpy(copy, ARR_DATA_PTR(rows), size);
 	return copy;
@@ -121,13 +121,13 @@ chatcrypt_reencryption_pass_list(void *arg)
 		pass->after = pass->rows[pass->nrows - 1];
 }
 
-/* Rows of one transaction, and what became of them. */
+/* The rows of one transaction, and what was done to them. */
 typedef struct Work
 {
 	const ChatcryptPlace *place;
 	const uint8 *chat_id;
-	ChatcryptArg chat;			/* the same as the place's column has it */
-	Datum	   *rows;			/* of those resealed and not yet written */
+	ChatcryptArg chat;			/* the chat's id as a value of the place's column */
+	Datum	   *rows;			/* the ones that were resealed and not yet written */
 	Datum	   *messages;
 	Datum	   *old;
 	Datum	   *envelopes;
@@ -170,8 +170,8 @@ require_all_written(const Work *work, uint64 written)
 }
 
 /*
- * By ctid, which is quick; but each row must also be the one that was read.  Where a ctid
- * is not one row's, no other row is written over.
+ * Rows are found by ctid, which is quick, but each must also be the row that was read.  Where a
+ * ctid now belongs to another row, that row is not overwritten.
  */
 static void
 write_waiting(Work *work)
@@ -213,7 +213,7 @@ write_waiting(Work *work)
 	work->bytes = 0;
 }
 
-/* What else of a row is needed to seal it anew. */
+/* The further columns of a row that are needed to seal it again. */
 static const char *
 more_columns(const ChatcryptPlace *place)
 {
@@ -248,8 +248,8 @@ reseal_message(const uint8 *chat_id, const uint8 *message_id, Datum created_at, 
 }
 
 /*
- * Anew, under the newest key, as what the place holds.  A row: its place, message id and
- * envelope, and what more_columns() says.
+ * Seals a row again under the newest key, in the format of the place.  The row has its ctid,
+ * message id and envelope, and the columns of more_columns().
  */
 static bytea *
 reseal(const Work *work, const uint8 *message_id, const bytea *envelope, HeapTuple tuple,
@@ -309,7 +309,7 @@ reseal_row(Work *work, HeapTuple tuple, TupleDesc desc)
 	work->bytes += VARSIZE(resealed);
 }
 
-/* Locks what it can of the rows, and takes them to the newest key; how many it got. */
+/* Locks as many of the rows as it can, and moves them to the newest key; returns how many. */
 static uint64
 move_rows(Work *work, ArrayType *rows)
 {
@@ -354,8 +354,8 @@ move_rows(Work *work, ArrayType *rows)
 }
 
 /*
- * Does the row go to the newest key?  False where it is no outdated row of the chat any
- * more, or is taken.
+ * Moves a row to the newest key.  Returns false where it is no longer an outdated row of the
+ * chat, or another transaction has it.
  */
 static bool
 move_row(Work *work, ChatcryptRowMover *mover, ItemPointer at, const bytea *header)

@@ -1,16 +1,16 @@
 /*
  * reencryption_pass.h
- *		Takes the rows that one place holds of one chat to the chat's newest key:
- *		first a step that lists the outdated ones by their ctids, then steps that take
- *		slices of the list, each a transaction of its caller's.
+ *		Moves the rows of one chat in one place to the chat's newest key: first one step
+ *		lists the outdated rows by their ctids, then further steps move slices of the list.
+ *		The caller runs each step in a transaction of its own.
  *
- * Whatever became of a row in between, a slice only touches rows that are of the
- * chat and outdated still, so that a ctid that another row got meanwhile does no
- * harm; and it only writes to rows that hold the very envelope that was read, or is
- * undone.  It takes the rows that it can have at once and passes over those that others
- * hold: it waits for no writer, and writers wait for one slice at most.  A body that
- * somebody changed in between is sealed under the newest key already, or is passed
- * over.  The plaintext never leaves chatcrypt_seal_again().
+ * Whatever happened to a row in between, a slice only touches rows that still belong to the
+ * chat and are still outdated, so that a ctid which another row got meanwhile does no harm.
+ * It only writes to rows that hold the very envelope that was read; otherwise the slice is
+ * undone.  It takes the rows that it can lock at once and passes over those that other
+ * transactions hold: it waits for no writer, and writers wait for one slice at most.  A body
+ * that was changed in between is already sealed under the newest key, or is passed over.  The
+ * plaintext never leaves chatcrypt_seal_again().
  */
 #ifndef CHATCRYPT_REENCRYPTION_PASS_H
 #define CHATCRYPT_REENCRYPTION_PASS_H
@@ -28,21 +28,21 @@ typedef struct ChatcryptPass
 	const ChatcryptPlace *known;	/* what the run knew of the place at its beginning */
 	MemoryContext context;		/* of rows */
 	ItemPointerData after;		/* in: where the last list ended; out: where this one does */
-	ItemPointerData *rows;		/* out: to be freed by the caller, where there are any */
+	ItemPointerData *rows;		/* out: to be freed by the caller where nrows is not 0 */
 	int			nrows;			/* out: CHATCRYPT_ROWS_LISTED where there may be more */
 } ChatcryptPass;
 
 typedef struct ChatcryptSlice
 {
 	const ChatcryptPass *pass;
-	int			first;			/* of the pass's rows */
+	int			first;			/* index in the rows of the pass */
 	int			count;
 	int64		moved;			/* out: now under the newest key */
-	int64		unreadable;		/* out: did not open, and were left as they are */
-	int64		passed_over;	/* out: taken by others, or outdated no more */
+	int64		unreadable;		/* out: did not open, and were left unchanged */
+	int64		passed_over;	/* out: held by other transactions, or no longer outdated */
 } ChatcryptSlice;
 
-/* Steps: see pg/procedures/work.h.  The argument is a ChatcryptPass, a ChatcryptSlice. */
+/* Steps (pg/procedures/work.h), with a ChatcryptPass and a ChatcryptSlice as arguments. */
 extern void chatcrypt_reencryption_pass_list(void *pass);
 extern void chatcrypt_reencryption_pass_move(void *slice);
 

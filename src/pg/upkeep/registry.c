@@ -100,7 +100,7 @@ unusable(const Registration *registration, const char *why)
 					 chatcrypt_id_text(registration->registry_id.data))));
 }
 
-/* The quoted name of a stored column of one of the types. */
+/* The quoted name of a stored column, which must have one of the types. */
 static char *
 column_of(const Registration *registration, Relation table, const char *name, Oid *type, bool is_id)
 {
@@ -148,7 +148,7 @@ place_of_table(const Registration *registration, Relation table)
 	return place;
 }
 
-/* A table and whatever inherits from it, partitions above all: those that hold rows. */
+/* Lists the tables that hold rows: a table, its partitions, and others that inherit from it. */
 static List *
 places_of_registration(const Registration *registration, LOCKMODE lockmode)
 {
@@ -190,7 +190,7 @@ static const struct
 							   "sealed", "file_id"}
 };
 
-/* The view would show rows of such tables, and nothing else here would know of them. */
+/* Refuses these: the view would show their rows, but no other function would know of them. */
 static void
 refuse_heirs(const ChatcryptPlace *place)
 {
@@ -199,7 +199,7 @@ refuse_heirs(const ChatcryptPlace *place)
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("tables inherit from %s", place->table),
-			 errhint("ALTER TABLE … NO INHERIT %s takes one out; register_envelopes() makes it known.", place->table)));
+			 errhint("Detach each with ALTER TABLE … NO INHERIT %s, and register it with chatcrypt.register_envelopes().", place->table)));
 }
 
 static ChatcryptPlace *
@@ -303,8 +303,8 @@ chatcrypt_registry_id(Oid column_type, Datum value, uint8 id[CC_ID_LEN])
 }
 
 /*
- * Re-encryption writes to the table as its owner: whoever registers it must be able to
- * become that.
+ * Re-encryption writes to the table as its owner: the role that registers the table must be
+ * able to become its owner.
  */
 static void
 require_owner(Oid relation)
@@ -329,9 +329,9 @@ name_argument(FunctionCallInfo fcinfo, int n)
 }
 
 /*
- * Two columns whose envelopes are sealed for the same ids and additional data could be
- * exchanged within a row, and nothing would notice.  An index of the table sees to those
- * that are registered at the same time.
+ * If the envelopes of two columns are sealed for the same ids and additional data, they could
+ * be exchanged within a row, and nothing would notice.  For columns that are registered
+ * concurrently, a unique index of chatcrypt.envelope_column prevents this.
  */
 static void
 refuse_what_can_be_exchanged(const Registration *registration, ChatcryptArg aad)

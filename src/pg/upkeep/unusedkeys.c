@@ -1,6 +1,6 @@
 /*
  * unusedkeys.c
- *		Keys of one chat that no row names: see unusedkeys.h.
+ *		Finds and destroys keys of one chat that no row names: see unusedkeys.h.
  */
 #include "postgres.h"
 
@@ -25,8 +25,8 @@
 	"WHERE chat_id = $1"
 
 /*
- * Reads the chat's policy, from its locked row where that is said: then other changes
- * of its keys, and of its policy, are kept away.  Waits for nobody.
+ * Reads the chat's policy, and locks its row first if the caller says so, which keeps other
+ * changes of its keys and of its policy away.  Does not wait for a lock.
  */
 static void
 require_purgeable(const uint8 *chat_id, bool lock)
@@ -54,7 +54,7 @@ require_purgeable(const uint8 *chat_id, bool lock)
 /* ---------- what rows name ---------- */
 
 /*
- * The first bytes of all envelopes that a place holds of the chat, read as the place's
+ * The different headers of all envelopes that a place holds of the chat, read as the place's
  * owner; NULL for none.
  */
 static ArrayType *
@@ -86,7 +86,7 @@ headers_in_place(const ChatcryptPlace *place, const uint8 *chat_id)
 	return isnull ? NULL : DatumGetArrayTypeP(headers);
 }
 
-/* Versions of keys that some envelope or part of the chat names: Int32 datums. */
+/* The versions of keys that any envelope or part of the chat names, as Int32 datums. */
 typedef struct NamedVersions
 {
 	List	   *data;
@@ -128,7 +128,7 @@ versions_in_use(const uint8 *chat_id)
 	return named;
 }
 
-/* As an argument of a statement: integer[]. */
+/* The versions as an argument of a statement: integer[]. */
 static ChatcryptArg
 versions_arg(const List *versions)
 {
@@ -145,7 +145,7 @@ versions_arg(const List *versions)
 	};
 }
 
-/* Of chat $1, where rows name the data keys of versions $2 and the conversation keys of $3. */
+/* Of chat $1, whose rows name the data keys of versions $2 and the conversation keys of $3. */
 #define IS_UNUSED \
 	"d.chat_id = $1 " \
 	"AND d.state = 'decrypt_only' " \
@@ -171,7 +171,7 @@ read_key(uint64 row, const uint8 *chat_id)
 	return key;
 }
 
-/* Inside the owner's scope. */
+/* To be called inside an owner scope. */
 static List *
 find_unused(const uint8 *chat_id, MemoryContext context)
 {
@@ -208,7 +208,7 @@ chatcrypt_unusedkeys_find(const uint8 chat_id[CC_ID_LEN], MemoryContext context)
 
 /* ---------- destroying ---------- */
 
-/* Their key check values: bytea[]. */
+/* The key check values of the keys, as bytea[]. */
 static ChatcryptArg
 check_values(const List *keys)
 {
@@ -247,7 +247,7 @@ prepare_to_destroy(HeapTuple tuple, TupleDesc desc, const uint8 *chat_id)
 	return event;
 }
 
-/* Inside the owner's scope, with the chat locked. */
+/* To be called inside an owner scope, with the chat locked. */
 static int
 destroy_unused(const ChatcryptOwnerScope *scope, const uint8 *chat_id, const List *keys)
 {

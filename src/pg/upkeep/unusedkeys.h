@@ -8,19 +8,19 @@
 
 #include "pg/upkeep/lastlook.h"
 
-/* A key, by what is its own alone: ids come again where an extension is made anew. */
+/* A key, by what no other key has: ids are used again where the extension is created again. */
 typedef struct ChatcryptUnusedKey
 {
 	ChatcryptSoughtKey sought;
 	bytea	   *kcv;
 } ChatcryptUnusedKey;
 
-/* Raises for a chat that keeps its keys.  The list and its keys are in the memory context. */
+/* Raises for a chat that keeps its keys.  The list and its keys are in the given context. */
 extern List *chatcrypt_unusedkeys_find(const uint8 chat_id[CC_ID_LEN], MemoryContext context);
 
 /*
- * Locks the chat, and destroys those of the keys that are unused still, with a record in the
- * history; how many they were.  Waits for no other session: raises where one has the chat locked.
+ * Locks the chat, and destroys those of the keys that are still unused, with a record in the
+ * history; returns their number.  Waits for no lock: raises where another session holds it.
  */
 extern int	chatcrypt_unusedkeys_destroy(const uint8 chat_id[CC_ID_LEN], const List *keys);
 

@@ -29,7 +29,7 @@
 #include "pg/store/owner.h"
 #include "pg/upkeep/findings.h"
 
-/* One megabyte: what is read between two looks at the clock. */
+/* How many blocks are read between two looks at the clock: one megabyte. */
 #define BLOCKS_AT_ONCE	((1024 * 1024) / BLCKSZ)
 
 PG_FUNCTION_INFO_V1(chatcrypt_check_envelope);
@@ -84,7 +84,7 @@ chatcrypt_check_message(PG_FUNCTION_ARGS)
 
 /* ---------- one chat ---------- */
 
-/* As a row of chatcrypt.verification_finding would have it. */
+/* Returns the finding as chatcrypt.verification_finding would have it. */
 static void
 put_finding(ReturnSetInfo *result, Oid relation, const pg_uuid_t *chat_id,
 			const ChatcryptFinding *finding)
@@ -148,7 +148,7 @@ keep_finding(Oid relation, const ChatcryptFinding *finding)
 							"VALUES ($1, $2, $3, $4, $5)", args, lengthof(args));
 }
 
-/* One transaction's share of a run; takes what it found off the limit. */
+/* One transaction's share of a run; subtracts its findings from the limit. */
 static int64
 verify_and_commit(ChatcryptScope *scope)
 {
@@ -196,7 +196,7 @@ nap_until(TimestampTz end)
 	}
 }
 
-/* When so much may have been read that begins at start. */
+/* The time at which a scan that began at start may have read this much. */
 static TimestampTz
 end_of_stretch(const ChatcryptScope *scope, TimestampTz start, int max_rate)
 {
@@ -206,9 +206,9 @@ end_of_stretch(const ChatcryptScope *scope, TimestampTz start, int max_rate)
 }
 
 /*
- * At max_rate megabytes a second, each in a transaction of its own, which finds the
- * place anew: its name may be another table's by now, and its owner another role.  A
- * block of the table of parts stands for a hundred of them.
+ * Reads max_rate megabytes a second, each in a transaction of its own, which looks up the
+ * place again: its name may belong to another table by now, and its owner may have changed.
+ * A block of the table of parts stands for about a hundred blocks with their contents.
  */
 static int64
 verify_slowly(ChatcryptScope *scope, int max_rate)
@@ -243,7 +243,7 @@ verify_place(const ChatcryptPlace *place, int64 limit, int max_rate, ChatcryptWa
 	ChatcryptPlace *now;
 	ChatcryptScope scope = {.limit = limit, .warming = warming};
 
-	/* It may have been changed since, and the lock of then is gone. */
+	/* The place may have changed since it was listed, because that lock is gone. */
 	now = chatcrypt_registry_place(place, AccessShareLock);
 	scope.place = now;
 	if (max_rate > 0)
@@ -268,8 +268,8 @@ forget_findings(void)
 PG_FUNCTION_INFO_V1(chatcrypt_verify_all);
 
 /*
- * Where the key cache holds all keys, they are unwrapped first, and parallel workers find
- * them there; else each batch of rows has its own unwrapped.
+ * Where the key cache has room for all keys, they are unwrapped first, and parallel workers
+ * find them there; otherwise the keys of each batch of rows are unwrapped before it.
  *
  * verify_all(max_rate integer, max_findings bigint, INOUT failed bigint)
  */
