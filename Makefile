@@ -1,5 +1,5 @@
 # chatcrypt: `make` builds with the PostgreSQL that PG_CONFIG names; see README.md.
-# What tests, fuzzes and measures lives in the .mk files that are included below.
+# The targets that test, fuzz and measure are in the .mk files that are included below.
 EXTENSION = chatcrypt
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" chatcrypt.control)
 
@@ -7,30 +7,30 @@ MODULE_big = chatcrypt
 SOURCES := $(wildcard src/core/*.c src/kms/*.c src/kms/*/*.c src/worker/*.c src/pg/*.c src/pg/*/*.c)
 OBJS = $(SOURCES:.c=.o)
 
-# A second library, of one file, which is there where the first is not loaded.
+# A second library, of one file, for servers where the first is not loaded.
 MODULES = chatcrypt_guard
 vpath chatcrypt_guard.c src/guard
 
 DATA_built = sql/chatcrypt--$(EXTVERSION).sql
 EXTRA_CLEAN = build/deb build/*.deb
 
-# PostgreSQL's own headers are not clean under -Wextra: to us they are the system's.
+# PostgreSQL's own headers cause warnings with -Wextra, so they count as system headers.
 PG_CPPFLAGS = -Isrc -isystem $(includedir_server)
 PG_CFLAGS = -Wextra
 SHLIB_LINK = -lcurl -lsodium -lssl -lcrypto -Wl,--version-script=src/exports.map -Wl,-Bsymbolic
 
-# Bound when loaded, also where PostgreSQL was not built so: the dynamic linker's lazy look-up
-# saves the vector registers on the stack, and they hold keys.
+# Symbols are bound when the library is loaded, even if PostgreSQL was built otherwise: the lazy
+# look-up of the dynamic linker saves vector registers on the stack, and these can hold keys.
 SHLIB_LINK += -Wl,-z,relro,-z,now
 
-# PostgreSQL was configured for gcc: clang knows neither all its warnings nor all its options.
+# PostgreSQL was configured for gcc, and clang does not know all of its warnings and options.
 ifneq (,$(findstring clang,$(shell $(CC) --version 2>/dev/null)))
 PG_CFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
 endif
 
-# No bitcode.  It would let the JIT copy our functions into code of its own making, where
-# they gain nothing (they work on this library's statics) and outlive our care for what
-# stays on the stack; and every file would be compiled twice.
+# No bitcode is built.  With it the JIT could copy our functions into code of its own, where they
+# gain nothing (they work on this library's statics) and our care for what stays on the stack
+# no longer holds; and every file would be compiled twice.
 override with_llvm = no
 
 # pg_regress finds test/sql and, in its default output folder, expected/.
@@ -53,7 +53,7 @@ $(OBJS) $(MODULES:=.o): $(wildcard src/*/*.h src/*/*/*.h) Makefile
 sql/chatcrypt--$(EXTVERSION).sql: $(sort $(wildcard sql/[0-9][0-9]_*.sql)) chatcrypt.control
 	cat $(filter %.sql,$^) > $@
 
-# The rules of the layers that a compiler cannot hold: scripts/lint says which.
+# The rules of the layers that a compiler cannot enforce: scripts/lint lists them.
 all: lint
 .PHONY: lint deb dist
 lint:

@@ -25,8 +25,8 @@ die()
 
 # Totals -------------------------------------------------------------------------------
 
-# read_totals FILE: prints passed and failed of the last line of a finished run.  A run that ended
-# without that line has failed once.
+# read_totals FILE: prints how many passed and failed, by the last line of a run's output.  A run
+# that ended without that line counts as one failure.
 read_totals()
 {
 	tail -n 1 "$1" | awk '
@@ -46,7 +46,7 @@ as_root()
 	fi
 }
 
-# The names in scripts/packages of one purpose, with NN and CLANG filled in.
+# Prints the packages that scripts/packages lists for one purpose, with the versions filled in.
 packages_for()
 {
 	local purpose=$1 pg=${2:-} clang=${3:-}
@@ -59,7 +59,7 @@ is_installed()
 	[ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null)" = 'ii ' ]
 }
 
-# Installs those of the packages that are missing, and calls apt only where one is.
+# Installs those of the packages that are missing; apt is called only if any is.
 install_packages()
 {
 	local missing=() package status=0
@@ -80,7 +80,7 @@ install_packages()
 	[ "$status" = 0 ] || die "apt-get could not install: ${missing[*]}"
 }
 
-# Once a run is enough.
+# One update for each run is enough.
 refresh_apt()
 {
 	[ -z "${APT_IS_FRESH:-}" ] || return 0
@@ -88,8 +88,8 @@ refresh_apt()
 	APT_IS_FRESH=1
 }
 
-# Debian's postgresql-NN starts a server of its own when it is first installed.  Whoever
-# runs a demo did not ask for one, so Debian is told not to, for as long as apt runs.
+# Debian's postgresql-NN creates and starts a server when it is first installed.  The user of a
+# demo did not ask for one, so Debian is told not to create it, for as long as apt runs.
 NO_CLUSTERS=/etc/postgresql-common/createcluster.d/chatcrypt-install.conf
 
 hold_back_clusters()
@@ -141,7 +141,7 @@ find_pg()
 		PG_CONFIG=$(debian_pg_config "$major")
 	fi
 
-	# A PostgreSQL of Debian's: have all its parts.  Another is its owner's affair.
+	# All parts of a PostgreSQL from Debian are installed.  Another one is left to its owner.
 	if [[ $PG_CONFIG =~ ^/usr/lib/postgresql/([0-9]+)/bin/pg_config$ ]]; then
 		mapfile -t packages < <(packages_for server "${BASH_REMATCH[1]}")
 		install_packages "${packages[@]}"
@@ -157,7 +157,7 @@ find_pg()
 	export PG_CONFIG
 }
 
-# The environment of whoever calls must not reach our servers and clients.
+# The environment of the caller must not reach our servers and clients.
 forget_pg_environment()
 {
 	local name
@@ -172,7 +172,7 @@ forget_pg_environment()
 
 # Who and where ------------------------------------------------------------------------
 
-# initdb refuses root, so root's servers and builds are user postgres's.
+# initdb refuses to run as root, so servers and builds then run as user postgres.
 find_server_user()
 {
 	SERVER_USER=$(id -un)
@@ -182,8 +182,8 @@ find_server_user()
 	fi
 }
 
-# Runs a command as the server's user, in the work folder, which that user can enter; HOME is
-# there too: no dot file of anybody's.
+# Runs a command as the server's user, in the work folder, which that user can enter.  HOME is
+# the work folder too, so that no user's dot files are read.
 as_server()
 {
 	(
@@ -223,8 +223,8 @@ close_workspace()
 	TEMPORARY_WORK=
 }
 
-# Copies the sources, as they are in the working tree, to $WORK/src.  Object files stay, and
-# with them the time to make them again, unless PostgreSQL or the compiler is another one.
+# Copies the sources, as they are in the working tree, to $WORK/src.  Object files there are
+# kept, to save the time of compiling again, unless PostgreSQL or the compiler has changed.
 copy_sources()
 {
 	local stamp
@@ -243,9 +243,9 @@ copy_sources()
 	fi
 }
 
-# A private PostgreSQL: the folders that pg_config names, copied with their paths below
-# $WORK/stage (PostgreSQL finds its files relative to its own binary), and chatcrypt
-# installed into that.  Sets STAGE and STAGE_BIN.
+# Makes a private PostgreSQL: the folders that pg_config names are copied with their paths to
+# $WORK/stage (PostgreSQL finds its files relative to its own binary), and chatcrypt is
+# installed there.  Sets STAGE and STAGE_BIN.
 stage_pg()
 {
 	local folder stamp
@@ -268,7 +268,7 @@ stage_pg()
 
 # Servers ------------------------------------------------------------------------------
 
-# A master key file for the local provider, made once, its owner's alone.
+# Makes a master key file for the local provider, once, with access for its owner alone.
 make_local_key()
 {
 	local folder=$1 name=$2
@@ -279,8 +279,8 @@ make_local_key()
 	fi
 }
 
-# init_server DATA KEYS: a cluster with chatcrypt preloaded and keys from KEYS, reached by a
-# Unix socket alone.
+# init_server DATA KEYS: makes a cluster that preloads chatcrypt, takes its keys from KEYS, and
+# listens on a Unix socket alone.
 init_server()
 {
 	local data=$1 keys=$2
@@ -315,7 +315,7 @@ stop_server()
 	as_server "$STAGE_BIN/pg_ctl" stop --silent --wait --pgdata="$1" --mode="${2:-fast}" || true
 }
 
-# A short folder for Unix sockets, whose paths end at 107 bytes.
+# Prints a folder with a short path for Unix sockets, whose paths have at most 107 bytes.
 socket_folder()
 {
 	local wish=$1
@@ -326,7 +326,7 @@ socket_folder()
 	fi
 }
 
-# Removes it again where it is not in a work folder, which goes as a whole.
+# Removes that folder, unless it is in a work folder, which is removed as a whole.
 drop_socket_folder()
 {
 	[[ $1 != /tmp/chatcrypt.?????? ]] || rm -rf "$1"
@@ -378,7 +378,7 @@ find_node()
 	local packages
 	if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
 		mapfile -t packages < <(packages_for client)
-		# In a shell of its own: where there is none to be had, the tests say so and go on.
+		# In a subshell: where none can be installed, the tests say so and go on.
 		(install_packages "${packages[@]}") || return 1
 	fi
 	as_server node --version >/dev/null 2>&1
@@ -393,7 +393,7 @@ find_go()
 	(install_packages "${packages[@]}")
 }
 
-# install_once HOME LIST COMMAND...: runs the command unless it did with this very list.
+# install_once HOME LIST COMMAND...: runs the command, unless it ran before with the same list.
 install_once()
 {
 	local home=$1 list=$2
@@ -426,8 +426,8 @@ install_from_go()
 		go build -trimpath -o "$1/client" .)
 }
 
-# unpack_package FOLDER PACKAGE: the files of Debian's package without the package, which would start
-# a service.
+# unpack_package FOLDER PACKAGE: unpacks the files of a Debian package without installing it, which
+# would start a service.
 unpack_package()
 {
 	(
@@ -457,9 +457,9 @@ find_pgbouncer()
 	export PGBOUNCER
 }
 
-# What test/clients has of other people's: libraries of npm and PyPI, a client that Go builds, and
-# PgBouncer, in the versions that its lists name, where the server's user can read them.  Sets
-# NODE_PATH, CLIENT_PYTHON, CLIENT_GO and PGBOUNCER.  False if any of them is not to be had.
+# Installs what test/clients needs from others: libraries from npm and PyPI, a client that Go
+# builds, and PgBouncer, in the versions that its lists name, where the server's user can read
+# them.  Sets NODE_PATH, CLIENT_PYTHON, CLIENT_GO and PGBOUNCER.  False if any is missing.
 find_client_libraries()
 {
 	local lists="$ROOT/test/clients" home="${CHATCRYPT_WORK:-$ROOT/build}/clients"
@@ -484,8 +484,8 @@ find_client_libraries()
 
 # Monitoring ---------------------------------------------------------------------------
 
-# monitoring_program NAME PACKAGE: prints the program of this name on PATH, or that of Debian's package,
-# below build/ or, where the server's user cannot go there, in its work folder.
+# monitoring_program NAME PACKAGE: prints the path of the program on PATH, or of that in Debian's
+# package, below build/ or, where the server's user cannot go there, in its work folder.
 monitoring_program()
 {
 	local name=$1 package=$2 home="${CHATCRYPT_WORK:-$ROOT/build}/monitoring" found
@@ -502,8 +502,8 @@ monitoring_program()
 	echo "$found"
 }
 
-# What reads monitoring/ where chatcrypt is used, for the tests.  Programs without libraries, as Debian
-# builds them.  Sets PROMETHEUS, PROMTOOL and POSTGRES_EXPORTER.  False if any of them is not to be had.
+# Finds the programs that read monitoring/ in practice, for the tests.  As Debian builds them they
+# need no libraries.  Sets PROMETHEUS, PROMTOOL and POSTGRES_EXPORTER.  False if any is missing.
 find_monitoring()
 {
 	PROMETHEUS=$(monitoring_program prometheus prometheus) &&

@@ -8,12 +8,12 @@ from load import ROLES
 from measure import interleave, median, ratio, say
 from server import APP, Failed, Server
 
-# Bodies are opened and summed up here: no client's time is in what is measured.
+# Bodies are opened and summed up in the server, so that no time includes a client's work.
 TAKE = "SELECT sum(length(sender) + length(body))"
 UNDER_ACTOR = TAKE + " FROM chatcrypt.messages"
 BY_JOIN = TAKE + " FROM chatcrypt.messages JOIN chatcrypt.participant USING (chat_id) WHERE participant = '{actor}'"
 
-# Of 1,000 chats: the actor takes part in so many.
+# The actor takes part in so many of 1,000 chats.
 ACTORS = {"one": 1, "ten": 10, "hundred": 100, "most": 900}
 CHATS = 1000
 
@@ -52,7 +52,7 @@ def queries(app, admin, rounds, repeats):
 
 
 def memberships(admin, names, rounds):
-    """Seconds to write so many memberships of one chat, in one statement each."""
+    """Seconds to write so many memberships of one chat, each set in one statement."""
     admin.run(f"CREATE TABLE names AS SELECT 'member-' || n AS name FROM generate_series(1, {names}) AS n")
     admin.run("CREATE TABLE plain (participant text COLLATE \"C\", chat_id uuid REFERENCES chatcrypt.chat, "
               "added_at timestamptz DEFAULT now(), PRIMARY KEY (participant, chat_id)); CREATE INDEX ON plain (chat_id)")

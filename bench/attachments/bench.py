@@ -27,7 +27,8 @@ ALTER TABLE bench.part OWNER TO {APP};
 CREATE SEQUENCE bench.file; GRANT ALL ON bench.file TO {APP};
 """
 
-# Each does one thing often, with the bytes in a variable; the first time makes room that later ones find.
+# Each does one thing often, with the bytes in a variable; later rounds find the memory that the
+# first one allocated.
 LOOP = """
 DO $$
 DECLARE
@@ -51,7 +52,7 @@ IN_MEMORY = {
 
 
 class Core:
-    """The core's own rate, of a process that does nothing else."""
+    """The core's own rate, in a process that does nothing else."""
 
     def __init__(self, program):
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
@@ -66,7 +67,7 @@ class Core:
 
 
 def in_memory(session, core, times, rounds):
-    """Seconds of the processor for a part of 16 MiB, less what the loop and the making of the bytes take."""
+    """Processor seconds for a part of 16 MiB, less those of the loop and of making the bytes."""
     def sql(name):
         return lambda: session.cpu_seconds(LOOP.format(times=times, what=IN_MEMORY[name])) / times
 
@@ -80,7 +81,7 @@ def in_memory(session, core, times, rounds):
 
 
 def stored(session, rounds):
-    """Seconds of the processor and of the clock to store and to read 16 MiB."""
+    """Processor seconds and seconds of the clock to store and to read 16 MiB."""
     pid = session.value("SELECT pg_backend_pid()")
     cpu = {}
 
@@ -123,7 +124,7 @@ def download(connection, size):
 
 
 class Memory:
-    """The most that a process has had in memory since it was asked last; with few shared buffers that is its own."""
+    """A process's peak memory since reset(); with few shared buffers most of it is its own."""
 
     def __init__(self, pid):
         self.folder = f"/proc/{pid}"
@@ -139,7 +140,7 @@ class Memory:
 
 
 def memory(server, size):
-    """MiB above what the session had after a small file, for upload and download."""
+    """The MiB that upload and download add to the session's memory after a small file."""
     connection = libpq.Connection(f"host={server.sockets} dbname=bench user={APP}")
     connection.value("SELECT chatcrypt.put_attachment(1, 999999, $1)", b"small")
     connection.value("SELECT chatcrypt.read_attachment_part(999999, 0)")
@@ -158,10 +159,10 @@ def memory(server, size):
 
 
 def ranges(server, size, reads):
-    """Seconds of the clock for each of many random reads of 4 KiB, as a client sees them."""
+    """Seconds of the clock for each of many random reads of 4 KiB, measured at the client."""
     connection = libpq.Connection(f"host={server.sockets} dbname=bench user={APP}")
     chosen = random.Random(2)
-    download(connection, size)      # warm pages
+    download(connection, size)      # so that its pages are cached
     taken = []
     for _ in range(reads):
         offset = chosen.randrange(0, size - 4096)

@@ -1,4 +1,4 @@
-"""What a change of KMS keys takes; see ./run, which calls this."""
+"""How long a change of KMS keys takes; called by ./run."""
 
 import argparse
 import os
@@ -49,14 +49,14 @@ class Bench:
         return int(self.session.value("SELECT coalesce(sum(calls), 0) FROM chatcrypt.kms_status WHERE kms_key LIKE 'vault:%'"))
 
     def limits(self):
-        """The KMS by itself: the best of some numbers of connections, for each operation."""
+        """The KMS by itself, with the best of several numbers of connections for each operation."""
         best = {}
         for verb, size in (("rewrap", WRAPPED), ("decrypt", WRAPPED), ("encrypt", PLAIN)):
             best[verb] = max(self.bao.rate(verb, "bench", size, connections, SECONDS) for connections in CONNECTIONS)
         return best
 
     def measure(self, name, sql, expected, limit):
-        """limit: keys a second that the KMS alone does of the same operations, one after the other."""
+        """limit: keys a second of the KMS alone, for the same operations one after the other."""
         before = self.calls()
         start = time.perf_counter()
         rows = self.session.run(sql)

@@ -1,4 +1,4 @@
-"""A private OpenBao or Vault, and how fast it is when nobody stands between."""
+"""A private OpenBao or Vault, and how fast it is when it is called directly."""
 
 import base64
 import http.client
@@ -75,7 +75,7 @@ class OpenBao:
         self.call("POST", f"{MOUNT}/keys/{name}/rotate", {})
 
     def rate(self, verb, name, size, connections, seconds):
-        """Keys a second that it re-wraps, unwraps or wraps: requests of `size` keys, ready made."""
+        """Keys a second that it re-wraps, unwraps or wraps, by prepared requests of `size` keys."""
         fields = [{"context": random_base64(), "plaintext": random_base64()} for _ in range(size)]
         if verb != "encrypt":
             made = self.call("POST", f"{MOUNT}/encrypt/{name}", {"batch_input": fields[:120]})["data"]["batch_results"]

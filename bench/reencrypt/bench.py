@@ -37,7 +37,7 @@ def fill(server, module, chats, messages):
 
 
 def rotate(admin, chats):
-    """Makes every message an outdated one; then the table as after a vacuum."""
+    """Makes every message outdated, and then leaves the table as after a vacuum."""
     admin.run("CALL chatcrypt.rotate_due(max_age => '0')")
     if int(admin.value("SELECT count(*) FROM chatcrypt.dek WHERE state = 'active'")) != chats:
         raise Failed("a chat was not rotated")

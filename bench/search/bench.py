@@ -15,9 +15,9 @@ FIXED_HITS = 10
 OFF, ON, RICH = 1, 2, 3			# chats that are written to
 FIRST_SEARCHED = 11
 
-# A message is a line of words, the frequent ones as frequent as in any language; some messages
-# hold two words more: "fixed" are in ten messages of each chat, "grows" in one of a hundred, and
-# "often" in one of ten.
+# A message is a line of words, whose frequencies are like those of a natural language.  Some
+# messages hold two words more: "fixed" in ten messages of each chat, "grows" in one message of a
+# hundred, and "often" in one of ten.
 FILL = """
 INSERT INTO chatcrypt.messages (chat_id, sender, body, created_at)
 SELECT chatcrypt.to_uuid({chat}), 'user-7',
@@ -100,7 +100,7 @@ def insert_script(chat, lines):
 
 
 def inserts(server, admin, statements, transactions, rounds, options):
-    """Rows a second, of the three chats in turns."""
+    """Rows a second, with the three chats in turns."""
     lines = [row[0] for row in admin.run(f"SELECT bench.line(n) FROM generate_series(1, {statements}) AS n")]
 
     def case(chat):

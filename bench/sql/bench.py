@@ -1,4 +1,4 @@
-"""Runs the groups of measures and keeps their numbers; see ./run, which calls this."""
+"""Runs the groups of measurements and keeps their numbers; called by ./run."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ GROUPS = {"bulk": bulk, "scan": scan, "rows": rows, "keys": keys, "storage": sto
 
 
 class Bench:
-    """What every group works with."""
+    """The settings and the server that every group uses."""
 
     main = "bench"
 
@@ -38,10 +38,10 @@ class Bench:
         self.cold = 2000 if self.quick else 10_000
         self.sizes = [1000, 4000] if self.quick else [1000, 100_000, 1_000_000]
         self.rounds = 1 if self.quick else 7
-        # Short turns and many of them: what else the machine does then hits all cases alike.
+        # Many short turns: other load on the machine then affects all cases alike.
         self.turns = 1 if self.quick else 21
         self.turn = 100 if self.quick else 4000
-        # Room for every key of every database that is there at once.
+        # The cache has room for the keys of all databases that exist at the same time.
         self.settings = {"chatcrypt__cache_size": 20_000 if self.quick else 1_200_000}
 
 

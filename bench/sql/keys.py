@@ -21,7 +21,7 @@ def kms_calls(admin):
 
 
 def cold_chats(bench, chats):
-    """One warm_keys() of many cold chats, and the same keys asked for one at a time by a scan."""
+    """One warm_keys() for many cold chats, and a scan that requests the same keys one by one."""
     bench.server.restart(**bench.settings)
     with bench.server.session(bench.main) as admin, bench.server.session(bench.main, "app") as app:
         taken = app.seconds(f"SELECT (chatcrypt.warm_keys(ARRAY(SELECT generate_series(1::bigint, {chats})))).warmed", expect=chats)
@@ -37,7 +37,7 @@ def cold_chats(bench, chats):
 
 
 def one_flight(bench):
-    """Many backends at once, all for one cold key."""
+    """Many sessions that need the same cold key at once."""
     bench.server.restart(**bench.settings, max_connections=100)
     bench.server.pgbench(bench.main, POINT, clients=BACKENDS, transactions=1)
     with bench.server.session(bench.main) as admin:
@@ -45,7 +45,7 @@ def one_flight(bench):
 
 
 def new_connections(bench):
-    """New connections that each read one message, while the shared cache has its key."""
+    """New connections that each read one message, while the key cache has its key."""
     with bench.server.session(bench.main) as admin:
         before = kms_calls(admin)
         bench.server.pgbench(bench.main, POINT, transactions=100, connect=True)
@@ -53,13 +53,13 @@ def new_connections(bench):
 
 
 def memory(bench, admin):
-    """Bytes a DEK, as the cache was made at start."""
+    """Bytes for each data key, by the size of the cache at start."""
     size, capacity = admin.run("SELECT bytes, capacity FROM chatcrypt.cache_status")[0]
     return {"cache_bytes": int(size), "cache_capacity": int(capacity), "bytes_a_dek": int(size) / int(capacity)}
 
 
 def looking_up(bench, app, chats):
-    """What a message costs by where its key is: in this process, in the shared cache."""
+    """What a message costs with its key in the session's own keyring, or in the key cache."""
     count, again = min(chats, KEPT_BY_LOCAL_CACHE // 4), 20
     first = f"SELECT count(chatcrypt.encrypt(n, n, 'x'::text)) FROM generate_series(1::bigint, {count}) AS n"
     more = f"{first}, generate_series(1, {again})"

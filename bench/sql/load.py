@@ -34,14 +34,14 @@ CREATE INDEX {name}_by_chat ON bench.{name} (chat_id, created_at);
 ALTER TABLE bench.{name} OWNER TO {owner};
 """
 
-# As the view chatcrypt.messages would be over a plain table: for reads.
+# For reads: what the view chatcrypt.messages would be over a plain table.
 PLAIN_VIEW = f"""
 CREATE VIEW bench.plain_messages AS
     SELECT * FROM bench.plain WHERE expires_at IS NULL OR expires_at > now();
 ALTER VIEW bench.plain_messages OWNER TO {APP};
 """
 
-# A message's id rises with its time, as a UUIDv7 does; chats talk in no order.
+# A message's id rises with its time, as a UUIDv7 does; the order of chats is random.
 SOURCE = """
 CREATE UNLOGGED TABLE bench.source AS
     SELECT n, chatcrypt.to_uuid(n) AS message_id,
@@ -69,7 +69,7 @@ TABLES = {"plain": "bench.plain", "function": "bench.sealed", "view": "chatcrypt
 
 
 def open_database(server, database, module):
-    """Superuser's session in a new database with everything but data."""
+    """A superuser's session in a new database that has everything but data."""
     with server.session("postgres") as session:
         session.run(f"CREATE DATABASE {database}")
     admin = server.session(database)
@@ -87,7 +87,7 @@ def open_database(server, database, module):
 
 
 def make_chats(app, chats):
-    """Seconds that it took."""
+    """The seconds that it took."""
     taken = 0.0
     for first in range(1, chats + 1, BATCH):
         last = min(first + BATCH - 1, chats)
@@ -108,13 +108,13 @@ def empty(admin, name):
 
 
 def settle(admin):
-    """What autovacuum would have done by the time anybody reads."""
+    """Does what autovacuum would have done before the first read."""
     admin.run("VACUUM (FREEZE, ANALYZE)")
     admin.run("CHECKPOINT")
 
 
 def warm(app, chats):
-    """Seconds, with all keys in the shared cache afterwards where it has room."""
+    """The seconds that it took; all keys are in the key cache afterwards if it has room."""
     return sum(app.seconds(f"SELECT count(reason) FROM chatcrypt.warm_keys(ARRAY(SELECT "
                            f"generate_series({first}::bigint, {min(first + BATCH - 1, chats)})))", expect=0)
                for first in range(1, chats + 1, BATCH))

@@ -1,4 +1,4 @@
-"""Taking turns, and what is said of the turns: all times here are of one run."""
+"""Runs cases in turns, and summarizes the turns of one run."""
 
 import statistics
 import sys
@@ -12,10 +12,10 @@ def say(what):
 
 
 def interleave(cases, rounds, before=None):
-    """Runs A B C, A B C, ...; other load on the machine then hits all alike.
+    """Runs A B C, A B C, ...; other load on the machine then affects all cases alike.
 
-    cases maps a name to a function that gives a number; before(name) is outside of it.
-    Gives for each name its numbers, one a round.
+    cases maps a name to a function that returns a number; before(name) runs before each turn.
+    Returns the numbers of each name, one for each round.
     """
     taken = {name: [] for name in cases}
     for _ in range(rounds):
@@ -38,7 +38,7 @@ def median(numbers):
 
 
 def ratio(above, below):
-    """The median of each round's own ratio: slow drift of the machine drops out."""
+    """The median of the ratios of the rounds, so that slow drift of the machine cancels out."""
     return median([a / b for a, b in zip(above, below)])
 
 

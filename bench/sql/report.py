@@ -1,4 +1,4 @@
-"""Writes performance.md and its plots from the numbers; measures nothing."""
+"""Writes performance.md and its plots from the measured numbers; measures nothing itself."""
 
 import os
 

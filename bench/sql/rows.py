@@ -1,4 +1,4 @@
-"""Statements of a row or a few: what an application does all day, by pgbench."""
+"""Statements for one row or a few, as most of an application's are, run by pgbench."""
 
 import load
 from measure import interleave, median, medians, ratio, say
@@ -7,7 +7,7 @@ BODY = "0123456789abcdef" * (load.BODY // 16)
 MULTI = 100
 PAGE = 50
 
-# The id, the chat and the time are given, in all of them alike.
+# All of these statements are given the id, the chat and the time.
 VALUES = f"(chatcrypt.to_uuid({{n}}), chatcrypt.to_uuid(:chat), 'user-7', {{body}}, now())"
 SEALED = f"chatcrypt.encrypt(chatcrypt.to_uuid(:chat), chatcrypt.to_uuid({{n}}), '{BODY}')"
 TARGETS = {
@@ -28,7 +28,7 @@ def insert_script(target, chats, rows=1):
 
 
 class Ids:
-    """Where each run's ids begin: none is used twice, and they rise as a UUIDv7 does."""
+    """The first id of each run: no id is used twice, and ids rise as those of UUIDv7 do."""
 
     def __init__(self, first):
         self.next = first
@@ -54,7 +54,7 @@ def insert_cases(bench, database, chats, ids, names=("plain", "function", "view"
 
 
 def compare(cases, rounds, before=None):
-    """Rows or transactions a second, and what part of the plain table's that is."""
+    """Rows or transactions a second, and their ratio to those of the plain table."""
     taken = interleave(cases, rounds, before)
     return {"tps": medians(taken),
             "to_plain": {name: ratio(taken[name], taken["plain"]) for name in taken if name != "plain"}}
@@ -97,7 +97,7 @@ def inserts(bench, ids):
 
 
 def superuser_inserts(bench, ids):
-    """The same by a superuser, whom row-level security passes by: does it matter?"""
+    """The same as a superuser, who bypasses row-level security, to see what that costs."""
     say("  INSERT of one row by a superuser")
     return compare(insert_cases(bench, bench.main, bench.chats, ids, names=("plain", "view"), user="postgres",
                                 options="-c synchronous_commit=off"), max(1, bench.turns // 2))

@@ -17,7 +17,7 @@ def fill(bench, admin, app, chats):
 
 
 def scans(bench, app):
-    """ns a message, in the order in which the messages came: chats at random."""
+    """Nanoseconds a message, read in the order in which they came, with chats at random."""
     cases = {name: (lambda name=name: app.cpu_seconds(scan.SCANS[name], expect=bench.messages) * 1e9 / bench.messages)
              for name in ("copy", "decrypt")}
     taken = interleave(cases, max(1, bench.rounds // 2))

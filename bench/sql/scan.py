@@ -1,4 +1,4 @@
-"""Reading whole tables: what decrypting adds to a scan, and what others take for it.
+"""Reading whole tables: what decrypting adds to a scan, and what other functions take.
 
 All of it is in memory and nothing waits, so a scan's time is the time that its process ran.
 """
@@ -18,12 +18,13 @@ SCANS = {
     "plain": "SELECT count(body) FROM bench.plain_messages",
     "sha256": "SELECT count(sha256(encrypted_message)) FROM chatcrypt.sealed_message",
 }
-# What takes turns with message_body(), which is decrypt() for a row; sha256 is PostgreSQL's own of the same column, at about the same price.
+# What takes turns with message_body(), which is decrypt() for a row; sha256 is PostgreSQL's own
+# function on the same column, which costs about the same.
 DECRYPTING = ("copy", "decrypt", "view", "plain")
 PARALLEL_SCANS = ("decrypt", "sha256", "plain")
 
-# Doing what an envelope does with pgcrypto: a key for each message, encryption, and a MAC.
-# Both keys are constants of the query: pgcrypto is spared finding the chat's.
+# The work of an envelope done with pgcrypto: a key for each message, encryption, and a MAC.
+# Both keys are constants of the query, so that pgcrypto need not find the chat's key.
 KEY = r"'\x{}'::bytea".format("5a" * 32)
 MAC_KEY = r"'\x{}'::bytea".format("c3" * 32)
 PGCRYPTO_TABLES = f"""
@@ -47,7 +48,7 @@ PGCRYPTO = {
 
 
 def core_open(build, rounds=31):
-    """Nanoseconds of the core's own open of 128 bytes, and of the bare primitives."""
+    """Nanoseconds that the core takes to open 128 bytes, and that the primitives alone take."""
     done = subprocess.run([f"{build}/bench_core", str(rounds), "ratio"], capture_output=True, text=True, check=True)
     found = re.search(r"open of 128 bytes: (\d+) ns; .*compressions: (\d+) ns", done.stdout)
     if not found:
@@ -56,7 +57,7 @@ def core_open(build, rounds=31):
 
 
 def decrypting(app, build, messages, rounds):
-    """The scan against the same scan that copies, and the core by itself, in turns."""
+    """The scan against the same scan that only copies, and the core by itself, in turns."""
     bare = []
 
     def core():
@@ -80,7 +81,7 @@ def decrypting(app, build, messages, rounds):
 
 
 def against_pgcrypto(admin, app, build, messages, rounds, quick):
-    """Each case's time for a row, less the same scan that copies, in turns."""
+    """Each case's time for a row, less that of the same scan that only copies, in turns."""
     rows = {"pgp": 500 if quick else 10000, "hmac": 5000 if quick else 100000}
     admin.run(PGCRYPTO_TABLES.format(**rows))
     admin.run("VACUUM ANALYZE bench.pgp, bench.hmac_cbc")
@@ -108,7 +109,7 @@ SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table
 
 
 def in_parallel(server, database, messages, rounds):
-    """Two processes, the leader and one worker, against one."""
+    """Two processes, the leader and one worker, against one process."""
     taken, plans = {}, {}
     for name in PARALLEL_SCANS:
         with server.session(database, "app") as one, server.session(database, "app") as two:
@@ -128,10 +129,10 @@ def in_parallel(server, database, messages, rounds):
 
 
 def side_by_side(server, database, messages, rounds):
-    """How long a scan computes beside another that does the same, against alone.
+    """How long a scan computes beside another that does the same, against a scan alone.
 
-    1 is what processes cost each other that share nothing: no lock, no counter, no cache line.
-    Unlike the time of a parallel scan it says so on a machine that has other work to do too.
+    The ratio is 1 for processes that share nothing: no lock, no counter, no cache line.
+    Unlike the time of a parallel scan it is valid also on a machine that has other work to do.
     """
     with server.session(database, "app") as one, server.session(database, "app") as other:
 

@@ -1,4 +1,4 @@
-"""The private server, and sessions and pgbench runs on it."""
+"""A private server, with sessions and runs of pgbench on it."""
 
 import os
 import re
@@ -8,8 +8,8 @@ import time
 
 APP = "app"
 
-# What every run has.  Background work that would fall on one case and not on its neighbour
-# is off; what a write costs (WAL, fsync, full pages) is as PostgreSQL ships it.
+# The settings of every run.  Background work that would hit one case and not the next is off;
+# what a write costs (WAL, fsync, full pages) is as PostgreSQL ships it.
 BASE_SETTINGS = {
     "fsync": "on",
     "shared_buffers": "2GB",
@@ -29,13 +29,13 @@ class Failed(Exception):
 
 
 def on_cpu(pid):
-    """Seconds that the process has run."""
+    """The seconds of processor time that the process has used."""
     with open(f"/proc/{pid}/schedstat", encoding="ascii") as stat:
         return int(stat.read().split()[0]) / 1e9
 
 
 class Session:
-    """One psql that stays connected: starting a client is in nobody's time."""
+    """One psql that stays connected, so that no time includes the start of a client."""
 
     MARK = "-- done --"
 
@@ -70,7 +70,7 @@ class Session:
         return rows[0][0]
 
     def seconds(self, sql, expect=None):
-        """How long it takes; its one value must be what is expected, where that is given."""
+        """How long the statement takes; its one value must equal expect, where that is given."""
         start = time.perf_counter()
         rows = self.run(sql)
         taken = time.perf_counter() - start
@@ -79,9 +79,9 @@ class Session:
         return taken
 
     def cpu_seconds(self, sql, expect=None):
-        """How long the backend computes for it: for what neither writes nor waits.
+        """How long the backend computes: for statements that neither write nor wait.
 
-        Other load on the machine keeps a process from running, but is not in this time.
+        Other load on the machine can keep a process from running, but is not in this time.
         """
         pid = self.value("SELECT pg_backend_pid()")
         before = on_cpu(pid)
@@ -111,7 +111,7 @@ class Server:
         return os.path.join(self.bin_folder, name)
 
     def restart(self, **settings):
-        """Also empties the key cache.  Settings are chatcrypt's or PostgreSQL's, '__' for '.'."""
+        """Restarts, which empties the key cache.  In names of settings '__' stands for '.'."""
         self.stop()
         path = os.path.join(self.data, "postgresql.auto.conf")
         with open(path, "w", encoding="utf-8") as conf:
@@ -136,7 +136,7 @@ class Server:
 
     def pgbench(self, database, script, *, user=APP, clients=1, transactions,
                 protocol="simple", connect=False, define=None, options=""):
-        """Transactions a second, without the time to connect unless connect says to do so for each."""
+        """Transactions a second; the time to connect counts only with connect, once for each."""
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
             file.write(script)
             file.flush()

@@ -19,7 +19,7 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 
 
 def bars(title, note, groups, goal=None):
-    """groups: (label, [(colour 0 to 3, value, text), ...]); goal: (value, text) or None."""
+    """groups: (label, [(color 0 to 3, value, text), ...]); goal: (value, text) or None."""
     values = [value for _, row in groups for _, value, _ in row] + ([goal[0]] if goal else [])
     scale = (WIDTH - LEFT - RIGHT) / max(values)
     y, parts = 62, []

@@ -17,7 +17,7 @@ MOST_MS = 100
 
 
 def scrape():
-    """The queries of postgres_exporter's file: each an indented block below "query: |"."""
+    """The queries in postgres_exporter's file: indented blocks below "query: |"."""
     with open(QUERIES, encoding="utf-8") as file:
         found = re.findall(r"^  query: \|\n((?:    .*\n)+)", file.read(), re.M)
     if len(found) < 5:
@@ -26,7 +26,7 @@ def scrape():
 
 
 def set_up(server, name, chats):
-    """Chats of many tenants with one message each, as a year has left them: a tenth of the keys rotated."""
+    """Chats of many tenants with one message each, a tenth of whose keys were rotated."""
     with server.session("postgres") as session:
         session.run(f"CREATE DATABASE {name}")
     admin = server.session(name)
@@ -44,7 +44,7 @@ def set_up(server, name, chats):
 
 
 def milliseconds(admin, sql):
-    """Of the backend alone, the second time: a monitor stays connected."""
+    """Times of the backend alone, at the second call, since a monitor stays connected."""
     admin.run(sql)
     return 1000 * admin.cpu_seconds(sql)
 
@@ -57,7 +57,7 @@ def measure(admin, rounds):
 
 
 def check(admin, chats):
-    """What was measured is what is meant: nothing is empty."""
+    """Checks that the queries measured what they should: no result is empty."""
     counted = admin.run("SELECT (SELECT sum(data_keys) FROM chatcrypt.key_state), (SELECT sum(chats) FROM chatcrypt.tenant_state), "
                         "(SELECT count(*) > 5 FROM chatcrypt.doctor())")
     if counted != [[str(chats + chats // 10), str(chats), "t"]]:
