@@ -55,7 +55,8 @@ COMMENT ON COLUMN chatcrypt.tenant.rotate_messages IS
 COMMENT ON COLUMN chatcrypt.tenant.rotate_on_removal IS
 	'Whether the data key is rotated when a participant is removed.';
 COMMENT ON COLUMN chatcrypt.tenant.retention IS
-	'How long after created_at a message expires, or NULL for never.';
+	'How long after created_at a message expires, or NULL for never. Applies to messages written '
+	'from now on.';
 COMMENT ON COLUMN chatcrypt.tenant.created_at IS 'When the tenant was created.';
 COMMENT ON COLUMN chatcrypt.tenant.updated_at IS 'When the row was last changed.';
 COMMENT ON COLUMN chatcrypt.tenant.attachment_quota IS
@@ -114,7 +115,8 @@ COMMENT ON COLUMN chatcrypt.chat.rotate_on_removal IS
 	'Whether the data key is rotated when a participant is removed; NULL for the policy of the '
 	'tenant.';
 COMMENT ON COLUMN chatcrypt.chat.retention IS
-	'How long after created_at a message expires, or NULL for the policy of the tenant.';
+	'How long after created_at a message expires, or NULL for the policy of the tenant. Applies to '
+	'messages written from now on.';
 COMMENT ON COLUMN chatcrypt.chat.created_at IS 'When the chat was created.';
 COMMENT ON COLUMN chatcrypt.chat.updated_at IS 'When the row was last changed.';
 COMMENT ON COLUMN chatcrypt.chat.attachment_quota IS

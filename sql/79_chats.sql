@@ -18,7 +18,8 @@ COMMENT ON COLUMN chatcrypt.chats.rotate_on_removal IS
 	'Whether the data key is rotated when a participant is removed; NULL for the policy of the '
 	'tenant.';
 COMMENT ON COLUMN chatcrypt.chats.retention IS
-	'How long after created_at a message expires, or NULL for the policy of the tenant.';
+	'How long after created_at a message expires, or NULL for the policy of the tenant. Applies to '
+	'messages written from now on.';
 COMMENT ON COLUMN chatcrypt.chats.reencrypt_after IS
 	'How long after a data key was replaced reencrypt_due() moves what it encrypted, or NULL for '
 	'the policy of the tenant.';

@@ -78,6 +78,29 @@ is(join(' ', sort keys %explained), join(' ', sort keys %severity),
 	'docs/monitoring.md has every finding of doctor()');
 is($explained{$_}[0], $severity{$_}, "$_: severity") foreach sort keys %explained;
 
+# Commands set nothing that is not there.
+foreach my $page ('README.md', glob('docs/*.md'))
+{
+	my @strange = grep { !$there{$_} } slurp_file($page) =~ /^ALTER SYSTEM SET (chatcrypt\.\w+)/mg;
+	is("@strange", '', "$page sets what the server knows");
+}
+
+# The local master key: made in one way and in one folder everywhere, and never made again over itself.
+my ($make_key) = slurp_file('docs/kms.md') =~ m{^(install -d .* /etc/chatcrypt/keys\n.*/etc/chatcrypt/keys/main\.key'\n)}m;
+like(slurp_file('README.md'), qr/^\Q$make_key\E/m, 'README.md makes a key as docs/kms.md does');
+foreach my $page ('README.md', 'docs/kms.md', 'contrib/Containerfile')
+{
+	like(slurp_file($page), qr{local_key_dir ?= ?'?/etc/chatcrypt/keys'?;?$}m, "$page has the folder of the key");
+}
+my $keys = PostgreSQL::Test::Utils::tempdir();
+my ($write_key) = $make_key =~ m{sh -c '(.*)'};
+$write_key =~ s{/etc/chatcrypt/keys}{$keys};
+is(system('sh', '-c', $write_key), 0, 'the command makes a key');
+my $first_key = slurp_file("$keys/main.key");
+like($first_key, qr/^[0-9a-f]{64}\n\z/, 'of 64 hex digits');
+isnt(system('sh', '-c', "($write_key) 2>/dev/null"), 0, 'it fails if it is repeated');
+is(slurp_file("$keys/main.key"), $first_key, 'and the key stays as it is');
+
 # docs/reference.md is what scripts/reference writes.
 my $reference = slurp_file('docs/reference.md');
 my $wanted = Chatcrypt::Reference::page(sub { $node->safe_psql('postgres', @_) });
@@ -100,22 +123,60 @@ is($node->safe_psql('postgres', <<'SQL'), '', 'functions take ids of chats, mess
 	AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_rewrite'::regclass AND refobjid = p.oid)
 SQL
 
-# The SQL of README.md, in its order, as an administrator who made the role app.
+# The SQL of README.md, in its order: what the application runs as the role app, which logs in and names
+# an actor, and everything else as an administrator who made that role.
 my $readme = slurp_file('README.md');
 $node->safe_psql('postgres', 'CREATE ROLE app LOGIN');
 $node->safe_psql('postgres', 'CREATE DATABASE readme');
-my $printed = $node->safe_psql('readme', join("\n", $readme =~ /^```sql\n(.*?)^```/msg));
+my ($top, @blocks) = $readme =~ /^```sql\n(.*?)^```/msg;
+my $printed = $node->safe_psql('readme', $top) . "\n";
+foreach my $block (@blocks)
+{
+	my ($who) = $block =~ /^-- as (the application|an administrator)\n/ or die "who runs this, README.md does not say:\n$block";
+	my $as_actor = $block =~ /^BEGIN;/m ? $block : "BEGIN;\nSELECT chatcrypt.act_as('alice');\n${block}COMMIT;\n";
+	$printed .= $who eq 'an administrator' ? $node->safe_psql('readme', $block)
+	  : $node->safe_psql('readme', $as_actor, extra_params => [ '-U', 'app' ]);
+	$printed .= "\n";
+}
 like($printed, qr/^alice\|Lunch at noon\?\n\\x0100000001[0-9a-f]+\n2$/m, 'the first ten lines of README.md');
-like($printed, qr/^alice\|Dinner at eight\?\nbob\|At the old lighthouse\.$/m, 'README.md sends and reads messages');
+like($printed, qr/^alice\|Dinner at eight\?\nalice\|At the old lighthouse\.$/m, 'README.md sends and reads messages');
 like($printed, qr/^the bytes$/m, 'the SQL of README.md stores a file');
-is(scalar(() = $printed =~ /^bob\|At the old lighthouse\.$/mg), 3,
+is(scalar(() = $printed =~ /^alice\|At the old lighthouse\.$/mg), 3,
 	'the SQL of README.md searches: a message is read, read for alice and found');
 like($printed, qr/^remember$/m, 'the SQL of README.md keeps an envelope in a table of one\'s own');
 like($printed, qr/^local:main\|t\|$/m, 'the SQL of README.md checks the server');
 my ($tasks) = $readme =~ /^## Tasks\n(.*?)^## /ms;
 my @tasks = $tasks =~ /^### (.*?)(?=^###|\z)/msg;
 cmp_ok(scalar(@tasks), '>', 10, 'README.md has more than ten tasks');
-is(scalar(() = $_ =~ /^```sql$/mg), 1, 'a task with one block that runs: ' . (split /\n/)[0]) foreach @tasks;
+like($_, qr/^```sql$/m, 'a task with a block that runs: ' . (split /\n/)[0]) foreach @tasks;
+
+# What README.md says of an actor, of retention and of a chat that was shredded.
+sub refused
+{
+	my ($sql) = @_;
+	return ($node->psql('readme', "BEGIN;\nSELECT chatcrypt.act_as('alice');\n$sql", extra_params => [ '-U', 'app' ]))[2];
+}
+my $in_42 = 'chat_id = chatcrypt.to_uuid(42)';
+like(refused(q{INSERT INTO chatcrypt.messages (chat_id, sender, body) VALUES (chatcrypt.to_uuid(42), 'bob', 'x')}),
+	qr/the sender is not the current actor/, 'an application names no other sender than the actor');
+like(refused(q{SELECT chatcrypt.set_participants(42, ARRAY['alice'])}),
+	qr/the current actor may not remove somebody else from this chat/, 'an actor does not remove others');
+$node->safe_psql('readme', q{UPDATE chatcrypt.chats SET moderation = 'participants' WHERE chat_id = chatcrypt.to_uuid(42)});
+is(refused(q{SELECT chatcrypt.remove_participant(42, 'bob')}), '', 'but where moderation of the chat is participants');
+$node->safe_psql('readme', q{UPDATE chatcrypt.chats SET moderation = 'own' WHERE chat_id = chatcrypt.to_uuid(42)});
+is(refused(q{SELECT chatcrypt.remove_participant(42, 'alice')}), '', 'and an actor may leave a chat');
+is($node->safe_psql('readme', "SELECT count(*), count(expires_at) FROM chatcrypt.messages WHERE $in_42"), '3|0',
+	'a policy of retention changes no message that is there');
+is($node->safe_psql('readme', q{BEGIN; INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(42), 'x')
+	RETURNING expires_at = created_at + interval '90 days'; ROLLBACK}), 't', 'and those that are written from then on');
+$node->safe_psql('readme', q{SELECT chatcrypt.create_chat(45);
+	INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(45), 'shredded');
+	SELECT chatcrypt.shred_chat(45, confirm => 'irreversible')});
+is($node->safe_psql('readme', q{SELECT count(*), count(body) FROM chatcrypt.messages WHERE chat_id = chatcrypt.to_uuid(45)}), '1|0',
+	'the rows of a chat that was shredded stay, and cannot be read');
+$node->safe_psql('readme', q{CALL chatcrypt.delete_chat(45, confirm => 'irreversible')});
+is($node->safe_psql('readme', q{SELECT count(*) FROM chatcrypt.sealed_message WHERE chat_id = chatcrypt.to_uuid(45)}), '0',
+	'until the chat is deleted');
 my ($said_by_app) = $readme =~ /^SET ROLE app;[^\n]*\n(.*?)^RESET ROLE;/ms;
 like($node->safe_psql('readme', $said_by_app, extra_params => [ '-U', 'app' ]), qr/^alice\|Lunch at noon\?$/m,
 	'the SQL of the application runs where it logs in and must name an actor');

@@ -133,9 +133,9 @@ my %meets = (
 
 my @rows = slurp_file('docs/troubleshooting.md') =~ /^\| (`.*?`) \|/mg;
 cmp_ok(scalar(@rows), '>', 10, 'docs/troubleshooting.md has more than ten errors');
-my ($commonest) = slurp_file('README.md') =~ /^## The five commonest errors\n(.*?)^## /ms;
+my ($commonest) = slurp_file('README.md') =~ /^## The five most common errors\n(.*?)^## /ms;
 my @commonest = $commonest =~ /^\| (`.*?`) \|/mg;
-is(scalar(@commonest), 5, 'README.md has the five commonest errors');
+is(scalar(@commonest), 5, 'README.md has the five most common errors');
 foreach my $error (@commonest)
 {
 	ok(scalar(grep { $_ eq $error } @rows), "docs/troubleshooting.md has $error, as README.md has");
