@@ -11,8 +11,10 @@ CREATE FUNCTION chatcrypt.create_chat(chat_id chatcrypt.any_id DEFAULT NULL,
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_create_chat';
 COMMENT ON FUNCTION chatcrypt.create_chat(chatcrypt.any_id, text[], text, text, boolean) IS
 	'Creates a chat and its first data key, and returns the chat''s id: a new one if chat_id is '
-	'NULL. mode is managed, or conversation_key for a chat whose clients may hold the key; with '
-	'if_not_exists a chat that exists stays as it is.';
+	'NULL. participants are the names of those for whom act_as() lets it be read and written, '
+	'tenant the group of chats whose policies and KMS key it gets. mode is managed; or '
+	'conversation_key for a chat whose clients may hold the key; or e2ee for one that gets no '
+	'data key and takes no plaintext. With if_not_exists a chat that exists stays as it is.';
 
 CREATE FUNCTION chatcrypt.create_chats(chat_ids chatcrypt.any_id[],
 									   participants text[] DEFAULT '{}',
@@ -22,9 +24,10 @@ CREATE FUNCTION chatcrypt.create_chats(chat_ids chatcrypt.any_id[],
 	RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_create_chats';
 COMMENT ON FUNCTION chatcrypt.create_chats(chatcrypt.any_id[], text[], text, text, boolean, jsonb) IS
-	'Creates many chats with few calls to the KMS, and returns how many were created. Everyone in '
-	'participants takes part in every chat; participants_each holds a further list for each chat, '
-	'as a JSON array of arrays in the order of chat_ids.';
+	'Creates many chats with few calls to the KMS, and returns how many were created. Everyone '
+	'in participants takes part in every chat; participants_each holds a further list for each '
+	'chat, as a JSON array of arrays in the order of chat_ids. tenant, mode and if_not_exists '
+	'are those of create_chat().';
 
 CREATE FUNCTION chatcrypt.warm_keys(
 	chat_ids chatcrypt.any_id[],
@@ -61,7 +64,8 @@ CREATE FUNCTION chatcrypt.encrypt(chat_id chatcrypt.any_id, message_id chatcrypt
 	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 50
 	AS 'MODULE_PATHNAME', 'chatcrypt_encrypt_bytea';
 COMMENT ON FUNCTION chatcrypt.encrypt(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
-	'Encrypts bytes in the same way.';
+	'Encrypts bytes under the active data key of a chat, and returns the envelope, to which the '
+	'ids and the additional data (aad) are bound as to that of a text.';
 
 CREATE FUNCTION chatcrypt.decrypt(chat_id chatcrypt.any_id, message_id chatcrypt.any_id,
 	envelope bytea, aad bytea DEFAULT NULL)

@@ -80,7 +80,9 @@ CREATE FUNCTION chatcrypt.put_message(chat_id chatcrypt.any_id, message_id chatc
 	AS 'MODULE_PATHNAME', 'chatcrypt_put_message';
 COMMENT ON FUNCTION chatcrypt.put_message(chatcrypt.any_id, chatcrypt.any_id, text, text, timestamptz, timestamptz) IS
 	'Inserts a message, or replaces the body of the message that has this id in the same chat. '
-	'Returns true, or NULL if the id belongs to a message of another chat, which stays as it is.';
+	'A message that exists keeps its sender, created_at and expires_at. Returns true, or NULL '
+	'if the id belongs to a message of another chat, which stays as it is. Under an actor, '
+	'leave sender out: it is the actor, and created_at is now.';
 
 CREATE FUNCTION chatcrypt.put_messages(chat_ids chatcrypt.any_id[], message_ids chatcrypt.any_id[], bodies text[],
 									   senders text[] DEFAULT NULL,

@@ -24,7 +24,8 @@ COMMENT ON COLUMN chatcrypt.wire_messages.chat_id IS 'The chat of the message.';
 COMMENT ON COLUMN chatcrypt.wire_messages.created_at IS 'When it was sent.';
 COMMENT ON COLUMN chatcrypt.wire_messages.wire IS
 	'An object with message_id, chat_id, sender, key_version, created_at and encrypted; then '
-	'encrypted_payload and nonce in base64, or content.';
+	'encrypted_payload and nonce in base64, or content; '
+	'[client-keys.md](client-keys.md#the-form-of-a-message) explains each field.';
 
 CREATE FUNCTION chatcrypt.wire_envelope(key_version integer, nonce bytea, payload bytea)
 	RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
@@ -37,8 +38,9 @@ CREATE FUNCTION chatcrypt.accept_wire_message(chat_id chatcrypt.any_id, wire jso
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_accept_wire_message';
 COMMENT ON FUNCTION chatcrypt.accept_wire_message(chatcrypt.any_id, jsonb) IS
-	'Stores a message that a client sent, and returns its id. A message that the client encrypted '
-	'is stored only if it opens.';
+	'Stores a message that a client sent, and returns its id. A message that the client '
+	'encrypted is stored only if it opens. The object wire has the fields of the view '
+	'wire_messages; [client-keys.md](client-keys.md#the-form-of-a-message) explains each field.';
 
 CREATE FUNCTION chatcrypt.wire_message(chat_id chatcrypt.any_id, message_id chatcrypt.any_id)
 	RETURNS jsonb LANGUAGE sql STRICT STABLE PARALLEL SAFE
@@ -68,5 +70,6 @@ CREATE FUNCTION chatcrypt.import_conversation_keys(chat_ids uuid[], master_key b
 COMMENT ON FUNCTION chatcrypt.import_conversation_keys(uuid[], bytea, bytea, bytea, text,
 													   integer) IS
 	'Imports the keys of many chats that another system derived from one master key with '
-	'HKDF-SHA256, and returns how many. In info, {uuid} stands for the id of the chat, written as '
-	'uuid_encoding says: text, hex or binary.';
+	'HKDF-SHA256, and returns how many. In info, {uuid} stands for the id of the chat, written '
+	'as uuid_encoding says: text, hex or binary. version is the version of the imported keys: '
+	'2, because version 1 is the key that create_chat() made.';

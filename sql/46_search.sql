@@ -67,8 +67,14 @@ CREATE FUNCTION chatcrypt.set_search(chat_id chatcrypt.any_id, mode text,
 	AS 'MODULE_PATHNAME', 'chatcrypt_set_search';
 COMMENT ON FUNCTION chatcrypt.set_search(chatcrypt.any_id, text, regconfig, integer, boolean, integer, boolean) IS
 	'Sets how the messages of a chat can be searched: mode is off, blind (keyed tokens in this '
-	'database) or plain (text in an external search engine). Returns true if the chat can be '
-	'searched at once, and false if reindex_search() must first go through its messages.';
+	'database) or plain (text in an external search engine). config is the text search '
+	'configuration that splits messages into words. prefixes is the length of the shortest '
+	'beginning of a word that has a token of its own, up to 16 characters, or 0 for none. '
+	'trigrams says whether each three characters in a row have a token. bits is how many bits '
+	'of a token are kept, 8 to 64: fewer tell less, and find more messages that have to be '
+	'decrypted and compared. feed says whether messages go to the feed of an external search '
+	'engine; NULL stands for true with plain, and false with blind. Returns true if the chat '
+	'can be searched at once, and false if reindex_search() must first go through its messages.';
 
 -- One row for each message of a blind chat, with the tokens that stand for its words.  They are in
 -- one array with a GIN index, because twenty rows in a B-tree for each message would cost more than
@@ -121,7 +127,8 @@ CREATE FUNCTION chatcrypt.search(chat_id chatcrypt.any_id, query text, max_messa
 	RETURNS TABLE (chat_id uuid, message_id uuid, sender text, body text, created_at timestamptz)
 	LANGUAGE c STABLE PARALLEL RESTRICTED COST 10000 ROWS 50 AS 'MODULE_PATHNAME', 'chatcrypt_search_chat';
 COMMENT ON FUNCTION chatcrypt.search(chatcrypt.any_id, text, integer, timestamptz, chatcrypt.any_id) IS
-	'Finds messages of one chat in the same way.';
+	'Finds messages of one chat whose search mode is blind, newest first, by a query as that of '
+	'several chats.';
 
 CREATE FUNCTION chatcrypt.search_tokens(chat_id chatcrypt.any_id, query text)
 	RETURNS text[] LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200
@@ -138,15 +145,15 @@ CREATE PROCEDURE chatcrypt.reindex_search(
 	max_wait interval DEFAULT '30 seconds')
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
 COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean, interval) IS
-	'Indexes the messages of a chat for search, in batches that commit, with a new search key if '
-	'new_key is true. A notice says how many messages were indexed and how many do not open; a '
-	'warning says that older transactions were still running after max_wait, and that the call '
-	'must be repeated.';
+	'Indexes the messages of a chat for search, in transactions of batch messages each, with a '
+	'new search key if new_key is true. A notice says how many messages were indexed and how '
+	'many do not open; a warning says that older transactions were still running after '
+	'max_wait, and that the call must be repeated.';
 
 CREATE PROCEDURE chatcrypt.reindex_search(
 	chat_id chatcrypt.any_id, batch integer, new_key boolean, max_wait interval,
 	INOUT indexed bigint, INOUT unreadable bigint, INOUT waiting_for bigint)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reindex_search';
 COMMENT ON PROCEDURE chatcrypt.reindex_search(chatcrypt.any_id, integer, boolean, interval, bigint, bigint, bigint) IS
-	'Does the same, and returns how many messages were indexed, how many do not open, and how '
-	'many older transactions were still running after max_wait.';
+	'Indexes the messages of a chat for search, and returns how many messages were indexed, how '
+	'many do not open, and how many older transactions were still running after max_wait.';

@@ -78,23 +78,25 @@ CREATE FUNCTION chatcrypt.drain_search_feed(max_messages integer DEFAULT 1000,
 	AS 'MODULE_PATHNAME', 'chatcrypt_drain_search_feed';
 COMMENT ON FUNCTION chatcrypt.drain_search_feed(integer, interval, text) IS
 	'Returns the changes that an external index has not been told yet, as NDJSON for the _bulk '
-	'API of Elasticsearch or OpenSearch, or NULL if there is none. The version in each action '
-	'line is the number of the batch; a batch that is not acknowledged within the lease is handed '
-	'out again.';
+	'API of Elasticsearch or OpenSearch, or NULL if there is none. index is the name of the '
+	'index that the action lines give. The version in each action line is the number of the '
+	'batch; a batch that is not acknowledged within the lease is handed out again.';
 
 CREATE FUNCTION chatcrypt.ack_search_feed(batch bigint, response jsonb DEFAULT NULL)
 	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_ack_search_feed';
 COMMENT ON FUNCTION chatcrypt.ack_search_feed(bigint, jsonb) IS
-	'Acknowledges a batch that the index has taken, and returns how many messages are done. With '
-	'the response of the _bulk API, what the index did not take is handed out again later.';
+	'Acknowledges a batch that the index has taken, and returns how many messages are done. '
+	'batch is the version in the action lines that drain_search_feed() gave. With the response '
+	'of the _bulk API, what the index did not take is handed out again later.';
 
 CREATE FUNCTION chatcrypt.nack_search_feed(batch bigint)
 	RETURNS bigint LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_nack_search_feed';
 COMMENT ON FUNCTION chatcrypt.nack_search_feed(bigint) IS
-	'Says that the index has not taken a batch, which is then handed out again without waiting '
-	'for the end of its lease. Returns how many messages that is.';
+	'Says that the index has not taken a batch, the version in the action lines of '
+	'drain_search_feed(), which is then handed out again without waiting for the end of its '
+	'lease. Returns how many messages that is.';
 
 CREATE FUNCTION chatcrypt.resend_search_feed()
 	RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'chatcrypt_resend_search_feed';

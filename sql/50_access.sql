@@ -65,19 +65,23 @@ CREATE FUNCTION chatcrypt.add_participant(chat_id chatcrypt.any_id, participant 
 	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_add_participant';
 COMMENT ON FUNCTION chatcrypt.add_participant(chatcrypt.any_id, text) IS
-	'Adds a participant to a chat. Returns false if it already took part.';
+	'Adds a participant to a chat. An actor may add anybody to a chat in which it takes part. '
+	'Returns false if the participant already took part.';
 
 CREATE FUNCTION chatcrypt.remove_participant(chat_id chatcrypt.any_id, participant text)
 	RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_remove_participant';
 COMMENT ON FUNCTION chatcrypt.remove_participant(chatcrypt.any_id, text) IS
-	'Removes a participant from a chat, who loses access at once, and rotates the data key if the '
-	'policy rotate_on_removal says so. Returns false if it did not take part.';
+	'Removes a participant from a chat, who loses access at once, and rotates the data key if '
+	'the policy rotate_on_removal says so. An actor may remove itself, and others only where '
+	'moderation of the chat is participants. Returns false if the participant did not take '
+	'part.';
 
 CREATE FUNCTION chatcrypt.set_participants(chat_id chatcrypt.any_id, participants text[])
 	RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_set_participants';
 COMMENT ON FUNCTION chatcrypt.set_participants(chatcrypt.any_id, text[]) IS
-	'Makes the given list the participants of a chat, and returns how many were added or removed. '
-	'The data key is rotated once if somebody is removed and the policy rotate_on_removal says '
-	'so.';
+	'Makes the given list the participants of a chat, and returns how many were added or '
+	'removed. An actor may do with it what add_participant() and remove_participant() let it '
+	'do. The data key is rotated once if somebody is removed and the policy rotate_on_removal '
+	'says so.';

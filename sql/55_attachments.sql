@@ -92,7 +92,8 @@ CREATE FUNCTION chatcrypt.put_attachment(
 	RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_put_attachment';
 COMMENT ON FUNCTION chatcrypt.put_attachment(chatcrypt.any_id, chatcrypt.any_id, bytea, text, text, chatcrypt.any_id, text, timestamptz, integer) IS
-	'Stores an attachment in one call, and returns its id: a new one if file_id is NULL. An '
+	'Stores an attachment in one call, and returns its id: a new one if file_id is NULL. It is '
+	'stored in parts of part_size bytes, 1024 to 16777216, of which the last may be shorter. An '
 	'attachment that names a message_id is deleted with that message.';
 
 CREATE FUNCTION chatcrypt.begin_attachment(
@@ -103,7 +104,7 @@ CREATE FUNCTION chatcrypt.begin_attachment(
 	AS 'MODULE_PATHNAME', 'chatcrypt_begin_attachment';
 COMMENT ON FUNCTION chatcrypt.begin_attachment(chatcrypt.any_id, chatcrypt.any_id, text, text, chatcrypt.any_id, text, timestamptz, integer) IS
 	'Begins the upload of an attachment in parts, and returns its id: a new one if file_id is '
-	'NULL. Each part but the last holds part_size bytes.';
+	'NULL. Each part but the last holds part_size bytes, 1024 to 16777216.';
 
 CREATE FUNCTION chatcrypt.put_attachment_part(file_id chatcrypt.any_id, part integer, content bytea,
 											  last boolean DEFAULT false)
@@ -140,8 +141,8 @@ CREATE FUNCTION chatcrypt.read_attachment(file_id chatcrypt.any_id, first_byte b
 	RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 200
 	AS 'MODULE_PATHNAME', 'chatcrypt_read_attachment';
 COMMENT ON FUNCTION chatcrypt.read_attachment(chatcrypt.any_id, bigint, integer) IS
-	'Returns the bytes of an attachment from an offset on: to its end, or as many as length says. '
-	'Only the chunks that are needed are decrypted.';
+	'Returns the bytes of an attachment from first_byte on, which counts from 0: to its end, or '
+	'at most max_bytes. Only the chunks that are needed are decrypted.';
 
 CREATE FUNCTION chatcrypt.read_attachment_part(file_id chatcrypt.any_id, part integer)
 	RETURNS bytea LANGUAGE c STRICT STABLE PARALLEL SAFE COST 200

@@ -264,5 +264,8 @@ CREATE FUNCTION chatcrypt.kms_check(
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 8 AS 'MODULE_PATHNAME', 'chatcrypt_kms_check';
 COMMENT ON FUNCTION chatcrypt.kms_check(text) IS
-	'Tries on a throw-away data key everything that a KMS key is used for, and reports each step. '
-	'It stores nothing.';
+	'Tries on a throw-away data key everything that a KMS key is used for, and reports each '
+	'step: that the KMS worker runs, that the key URI has the right form, making a data key and '
+	'unwrapping it, wrapping another one and unwrapping it, that it does not unwrap for another '
+	'chat, re-wrapping it and unwrapping the result. ok says whether the step succeeded, detail '
+	'what was found, and ms how long it took. It stores nothing.';

@@ -85,16 +85,16 @@ CREATE FUNCTION chatcrypt.try_reencrypt_envelope(chat_id chatcrypt.any_id, messa
 	RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
 	AS 'MODULE_PATHNAME', 'chatcrypt_try_reencrypt_envelope';
 COMMENT ON FUNCTION chatcrypt.try_reencrypt_envelope(chatcrypt.any_id, chatcrypt.any_id, bytea, bytea) IS
-	'Does the same, and returns NULL for an envelope that does not open, so that the caller keeps '
-	'the old one.';
+	'Encrypts the content of an envelope again under the newest data key of its chat, and '
+	'returns NULL for an envelope that does not open, so that the caller keeps the old one.';
 
 CREATE PROCEDURE chatcrypt.reencrypt_chat(
 	chat_id chatcrypt.any_id, batch integer DEFAULT 1000, INOUT moved bigint DEFAULT NULL,
 	INOUT unreadable bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reencrypt_chat';
 COMMENT ON PROCEDURE chatcrypt.reencrypt_chat(chatcrypt.any_id, integer, bigint, bigint) IS
-	'Encrypts all stored envelopes of a chat again under its newest data key, in batches that '
-	'commit. Returns how many were re-encrypted, and how many do not open.';
+	'Encrypts all stored envelopes of a chat again under its newest data key, in transactions '
+	'of batch envelopes each. Returns how many were re-encrypted, and how many do not open.';
 
 CREATE PROCEDURE chatcrypt.reencrypt_due(
 	replaced_for interval DEFAULT NULL, max_chats bigint DEFAULT NULL, batch integer DEFAULT 1000,
@@ -102,9 +102,9 @@ CREATE PROCEDURE chatcrypt.reencrypt_due(
 	INOUT failed bigint DEFAULT NULL)
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_reencrypt_due';
 COMMENT ON PROCEDURE chatcrypt.reencrypt_due(interval, bigint, integer, bigint, bigint, bigint) IS
-	'Re-encrypts the chats whose data key was replaced longer ago than replaced_for, or than the '
-	'policy reencrypt_after. Returns how many envelopes were re-encrypted, how many do not open, '
-	'and how many chats failed.';
+	'Re-encrypts the chats whose data key was replaced longer ago than replaced_for, or than '
+	'the policy reencrypt_after, in transactions of batch envelopes each. Returns how many '
+	'envelopes were re-encrypted, how many do not open, and how many chats failed.';
 
 -- Destroying keys that nothing needs: src/pg/upkeep/purge.c explains why no envelope is missed.
 CREATE PROCEDURE chatcrypt.purge_unused_keys(

@@ -8,5 +8,6 @@ CREATE FUNCTION chatcrypt.set_tenant_search(tenant text, mode text,
 	RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'chatcrypt_set_tenant_search';
 COMMENT ON FUNCTION chatcrypt.set_tenant_search(text, text, regconfig, integer, boolean, integer, boolean) IS
-	'Sets how new chats of a tenant can be searched, with the arguments of set_search(). Chats '
-	'that exist keep what they have.';
+	'Sets how new chats of a tenant can be searched. mode, config, prefixes, trigrams, bits and '
+	'feed mean what they mean in set_search(), which explains each. Chats that exist keep what '
+	'they have.';

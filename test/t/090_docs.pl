@@ -54,7 +54,7 @@ foreach my $line (split /\n/, $settings)
 	is($row->[0], $default, "docs/settings.md has the default of $name");
 	is($row->[1], $range, "docs/settings.md has the range of $name");
 	# The settings that chatcrypt sets itself can be set by nobody else; 04_access tests that.
-	my $ours = $name =~ /\.(?:actor|actor_is_due|client_transport)$/;
+	my $ours = $name =~ $Chatcrypt::Reference::OWN_SETTINGS;
 	is($row->[2], $ours ? 'chatcrypt' : $class{$context},
 		"docs/settings.md says how to change $name");
 	cmp_ok(length($row->[3] // ''), '>', 20, "docs/settings.md says what $name means");
@@ -108,6 +108,15 @@ is_deeply([ split /\n/, $reference ], [ split /\n/, $wanted ],
 	'docs/reference.md is what the catalog says: scripts/reference writes it anew');
 my @unexplained = $reference =~ /^\| `(\w+)` \| [^|]+ \|  \|$/mg;
 is("@unexplained", '', 'every column in docs/reference.md is explained');
+my ($same) = $reference =~ /^((?:Does the same|\w+ (?:bytes|messages) in the same way).*)$/m;
+is($same // '', '', 'no explanation in docs/reference.md leans on that of another function');
+foreach my $result ($reference =~ /→ rows of (\w+)$/mg)
+{
+	next if $result =~ /^(?:text|uuid|bigint|bytea)$/;
+	ok(scalar($reference =~ /^### `$result`(?: \(type\))?\n[^#]*^\| column /m), "docs/reference.md has the columns of $result");
+}
+my ($change_of_actor) = $reference =~ /^\| `chatcrypt\.actor` \| [^|]+ \| ([^|]+) \|/m;
+is($change_of_actor, 'chatcrypt', 'docs/reference.md says of a setting what settings.md says');
 my (%headings, @twice);
 foreach my $heading ($reference =~ /^#+ (.*)$/mg)
 {

@@ -33,7 +33,14 @@ my @topics = (
 	[ 'Verification' => qw(verification) ],
 	[ 'The history of keys' => qw(events event_chain) ],
 	[ 'Maintenance' => qw(maintenance) ],
-	[ 'Findings about the server' => qw(doctor_settings doctor_roles doctor_copies doctor_kms doctor_keys doctor) ]);
+	[ 'Findings about the server' => qw(doctor_settings doctor_roles doctor_copies doctor_kms doctor_keys doctor) ],
+	[ 'Building blocks' ]);
+
+# What policies, the other functions or clients of one's own are made of, wherever the files of sql/ have it.
+my @building_blocks = qw(may_see may_change ensure_attachment_key search_tokens wire_envelope);
+
+# Tables that nobody reads who does not look for the cause of something.
+my %internal_table = map { $_ => 1 } qw(search_token upkeep deployment search_feed_chat);
 
 my $functions = <<'SQL';
 SELECT json_agg(json_build_object('name', p.proname, 'procedure', p.prokind = 'p', 'returns', pg_get_function_result(p.oid),
@@ -71,7 +78,10 @@ SELECT json_agg(json_build_object('name', t.typname, 'comment', obj_description(
 					'comment', col_description(a.attrelid, a.attnum)) ORDER BY a.attnum)
 				FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped)) ORDER BY t.typname)
 FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid
-WHERE t.typnamespace = 'chatcrypt'::regnamespace AND t.typtype IN ('b', 'c', 'd', 'e', 'r') AND t.typcategory <> 'A'
+WHERE (t.typnamespace = 'chatcrypt'::regnamespace
+	   OR (t.typtype = 'c' AND t.typnamespace = 'chatcrypt_internal'::regnamespace
+		   AND EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'chatcrypt'::regnamespace AND prorettype = t.oid)))
+AND t.typtype IN ('b', 'c', 'd', 'e', 'r') AND t.typcategory <> 'A'
 AND coalesce(c.relkind, 'c') = 'c'
 SQL
 
@@ -209,6 +219,7 @@ sub topic_of_each
 		my $topic = $of_file{$name} // ucfirst($name =~ tr/_/ /r);
 		$of_function{$_} //= $topic foreach slurp($path) =~ /^CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) chatcrypt\.(\w+)/mg;
 	}
+	@of_function{@building_blocks} = ('Building blocks') x @building_blocks;
 	return \%of_function;
 }
 
@@ -284,13 +295,17 @@ sub type_section
 
 my %change = (postmaster => 'restart', sighup => 'reload', superuser => 'superuser', user => 'anybody');
 
+# Settings that chatcrypt sets for itself, and nobody else.
+our $OWN_SETTINGS = qr/^chatcrypt\.(?:actor|actor_is_due|client_transport)$/;
+
 sub setting_rows
 {
 	my $rows = '';
 	foreach my $setting (@_)
 	{
 		my $default = $setting->{default} eq '' ? 'empty' : "`$setting->{default}" . ($setting->{unit} ? " $setting->{unit}" : '') . '`';
-		$rows .= "| `$setting->{name}` | $default | $change{ $setting->{context} } | $setting->{comment} |\n";
+		my $change = $setting->{name} =~ $OWN_SETTINGS ? 'chatcrypt' : $change{ $setting->{context} };
+		$rows .= "| `$setting->{name}` | $default | $change | $setting->{comment} |\n";
 	}
 	return $rows;
 }
@@ -326,7 +341,7 @@ Everything in the schema `chatcrypt`: functions and procedures, views, tables an
 `scripts/reference` writes this page from the catalog's comments.
 
 - [Functions and procedures](#functions-and-procedures)
-- [Views](#views), [tables](#tables), [types](#types)
+- [Views](#views), [tables](#tables), [internal tables](#internal-tables), [types](#types)
 - [Settings](#settings), [roles](#roles), [errors](#errors)
 
 ## Functions and procedures
@@ -337,7 +352,8 @@ procedure gives back is behind the arrow, too; a CALL need not name it. Each rol
 TEXT
 		function_section([ map { $_->{name} } @roles ], @functions), trigger_section(@functions),
 		"## Views\n\n", relation_section(grep { $_->{view} } @relations),
-		"\n## Tables\n\n", relation_section(grep { !$_->{view} } @relations),
+		"\n## Tables\n\n", relation_section(grep { !$_->{view} && !$internal_table{ $_->{name} } } @relations),
+		"\n## Internal tables\n\n", relation_section(grep { $internal_table{ $_->{name} } } @relations),
 		"\n## Types\n\n", type_section(rows_of($query, $types)),
 		<<'TEXT', setting_rows(rows_of($query, $settings)),
 
