@@ -241,6 +241,9 @@ CREATE INDEX dek_by_key_version ON chatcrypt.dek (kms_key, kms_key_version, stat
 -- Finds the keys that have gone longest without a rotation.
 CREATE INDEX dek_by_age ON chatcrypt.dek (valid_from) WHERE state = 'active';
 
+-- Tells whether any key was destroyed, which is asked for rows of protected tables.
+CREATE INDEX dek_destroyed ON chatcrypt.dek (chat_id) WHERE state = 'destroyed';
+
 CREATE UNIQUE INDEX dek_active ON chatcrypt.dek (chat_id, purpose) WHERE state = 'active';
 
 CREATE FUNCTION chatcrypt.dek_version(envelope bytea) RETURNS integer

@@ -24,7 +24,7 @@ GRANT SELECT ON chatcrypt.attachments, chatcrypt.sealed_attachment, chatcrypt.se
 GRANT SELECT ON chatcrypt.deployment, chatcrypt.tenant, chatcrypt.chat, chatcrypt.participant, chatcrypt.chats TO chatcrypt_auditor, chatcrypt_admin;
 GRANT SELECT (dek_id, chat_id, purpose, dek_version, state, kms_key, kms_key_version, kcv, valid_from, valid_to, created_at)
 	ON chatcrypt.dek TO chatcrypt_auditor, chatcrypt_admin;
-GRANT SELECT ON chatcrypt.envelope_column, chatcrypt.upkeep, chatcrypt.verification_finding, chatcrypt.search_policy TO chatcrypt_auditor, chatcrypt_admin;
+GRANT SELECT ON chatcrypt.envelope_column, chatcrypt.protected, chatcrypt.upkeep, chatcrypt.verification_finding, chatcrypt.search_policy TO chatcrypt_auditor, chatcrypt_admin;
 GRANT UPDATE (kms_key, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota) ON chatcrypt.tenant TO chatcrypt_admin;
 GRANT UPDATE (external_envelopes, rotate_after, rotate_messages, rotate_on_removal, retention, reencrypt_after, attachment_quota, moderation) ON chatcrypt.chat, chatcrypt.chats TO chatcrypt_admin;
 -- An UPDATE of the participants also requires the rights of a writer.
@@ -72,7 +72,8 @@ GRANT EXECUTE ON ROUTINE
 	chatcrypt.create_tenant, chatcrypt.rotate_chat, chatcrypt.due_for_rotation, chatcrypt.rotate_due,
 	chatcrypt.rewrap, chatcrypt.move_kms_key, chatcrypt.kms_key_usage, chatcrypt.verify_keys, chatcrypt.import_dek,
 	chatcrypt.import_conversation_keys, chatcrypt.shred_chat, chatcrypt.shred_tenant, chatcrypt.register_envelopes,
-	chatcrypt.unregister_envelopes, chatcrypt.reencrypt_envelope, chatcrypt.try_reencrypt_envelope,
+	chatcrypt.unregister_envelopes, chatcrypt.protect, chatcrypt.protect_rows, chatcrypt.unprotect, chatcrypt.verify_protected,
+	chatcrypt.reencrypt_envelope, chatcrypt.try_reencrypt_envelope,
 	chatcrypt.reencrypt_chat, chatcrypt.reencrypt_due, chatcrypt.purge_unused_keys, chatcrypt.purge_chat_keys,
 	chatcrypt.apply_retention, chatcrypt.delete_chat, chatcrypt.delete_messages_of, chatcrypt.check_envelope,
 	chatcrypt.check_message, chatcrypt.verify_chat, chatcrypt.verify_all, chatcrypt.kms_check, chatcrypt.doctor,
@@ -98,7 +99,7 @@ GRANT EXECUTE ON ROUTINE
 	chatcrypt_internal.read_maintenance_status, chatcrypt_internal.read_key_state,
 	chatcrypt_internal.read_tenant_state, chatcrypt_internal.read_health, chatcrypt.verify_events,
 	chatcrypt.check_envelope, chatcrypt.check_message, chatcrypt.verify_chat, chatcrypt.verify_all,
-	chatcrypt.verify_keys, chatcrypt.kms_check, chatcrypt.kms_key_usage, chatcrypt.due_for_rotation
+	chatcrypt.verify_protected, chatcrypt.verify_keys, chatcrypt.kms_check, chatcrypt.kms_key_usage, chatcrypt.due_for_rotation
 	TO chatcrypt_auditor;
 
 -- Functions that every role except chatcrypt_feeder may call.

@@ -1,6 +1,7 @@
 /*
  * chatcrypt_guard.c
- *		A separate library that refuses to drop chatcrypt where the main library is not loaded.
+ *		A separate library that refuses to drop chatcrypt, and to open protected tables, where the
+ *		main library is not loaded.
  *
  * src/pg/access/dropguard.c refuses to drop live data keys, but only on a server that has the main
  * library in shared_preload_libraries.  On other servers nothing would stop DROP EXTENSION, because
@@ -12,6 +13,10 @@
  * will reach, so that DROP OWNED, and CASCADE of any schema or extension, are refused.  Event
  * triggers do not fire for DROP DATABASE, in single-user mode, and where a superuser has disabled
  * them.
+ *
+ * The handler of the access method chatcrypt is here for the same reason: an autovacuum worker that
+ * opens a protected table would otherwise end with FATAL each time, and never come to the tables after
+ * it.
  */
 #include "postgres.h"
 
@@ -28,6 +33,7 @@
 PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(chatcrypt_guard_drop);
+PG_FUNCTION_INFO_V1(chatcrypt_guard_table_am);
 
 static bool
 main_library_is_loaded(void)
@@ -96,4 +102,19 @@ chatcrypt_guard_drop(PG_FUNCTION_ARGS)
 				 errhint("Add chatcrypt to shared_preload_libraries and restart the server; or, where that loss is meant, SET chatcrypt.allow_drop = on as a superuser.")));
 
 	PG_RETURN_NULL();
+}
+
+/* The handler of the access method chatcrypt: called when a table's relation cache entry is made. */
+Datum
+chatcrypt_guard_table_am(PG_FUNCTION_ARGS)
+{
+	void	   *routine = *find_rendezvous_variable(CHATCRYPT_TABLE_AM_VARIABLE);
+
+	(void) fcinfo;
+	if (routine == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("protected tables cannot be opened while the library of chatcrypt is not loaded"),
+				 errhint("Add chatcrypt to shared_preload_libraries and restart the server.")));
+	PG_RETURN_POINTER(routine);
 }

@@ -1,11 +1,15 @@
 /*
  * chatcrypt_guard.h
- *		How the library chatcrypt_guard finds out whether the main library is loaded.
+ *		How the library chatcrypt_guard finds out whether the main library is loaded, and what it
+ *		provides.
  */
 #ifndef CHATCRYPT_GUARD_H
 #define CHATCRYPT_GUARD_H
 
 /* A rendezvous variable, which is not NULL where src/pg/access/dropguard.c has its hook in place. */
 #define CHATCRYPT_DROPGUARD_VARIABLE "chatcrypt_dropguard"
+
+/* Another: the table access method of src/pg/protect, or NULL where the library is not loaded. */
+#define CHATCRYPT_TABLE_AM_VARIABLE "chatcrypt_table_am"
 
 #endif

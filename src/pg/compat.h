@@ -17,6 +17,8 @@
 #if PG_VERSION_NUM < 170000
 #include "storage/sinvaladt.h"
 #endif
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -139,6 +141,17 @@ chatcrypt_table_beginscan(Relation table, Snapshot snapshot)
 #endif
 }
 
+static inline TableScanDesc
+chatcrypt_table_beginscan_tidrange(Relation table, Snapshot snapshot, ItemPointer first,
+								   ItemPointer last)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan_tidrange(table, snapshot, first, last, SO_NONE);
+#else
+	return table_beginscan_tidrange(table, snapshot, first, last);
+#endif
+}
+
 /*
  * Makes a plan no longer require the right to write to a relation; it requires the right to
  * read instead, because an entry that requires nothing is not provided for.  The list of
@@ -190,6 +203,88 @@ typedef struct ChatcryptJsonb
 } ChatcryptJsonb;
 #define chatcrypt_push_json(jsonb, token, value) \
 	((jsonb)->result = pushJsonbValue(&(jsonb)->place, token, value))
+#endif
+
+/* The server's record of a setting; NULL where there is none. */
+static inline struct config_generic *
+chatcrypt_find_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, 0);
+#else
+	struct config_generic **all = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+		if (strcmp(all[i]->name, name) == 0)
+			return all[i];
+	return NULL;
+#endif
+}
+
+/* What the operations of a slot are given beyond those of 15. */
+#if PG_VERSION_NUM >= 180000
+#define CHATCRYPT_SLOTS_KNOW_TRANSACTIONS
+#define CHATCRYPT_EXTRA_PARAMETER	, Size extra
+#define CHATCRYPT_EXTRA				, extra
+#else
+#define CHATCRYPT_EXTRA_PARAMETER
+#define CHATCRYPT_EXTRA
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define CHATCRYPT_BITMAP_NEXT_TUPLE_PARAMETERS \
+	TableScanDesc scan, TupleTableSlot *slot, bool *recheck, uint64 *lossy_pages, uint64 *exact_pages
+#define CHATCRYPT_BITMAP_NEXT_TUPLE_ARGUMENTS \
+	scan, slot, recheck, lossy_pages, exact_pages
+#else
+#define CHATCRYPT_BITMAP_NEXT_TUPLE_PARAMETERS \
+	TableScanDesc scan, struct TBMIterateResult *found_on_page, TupleTableSlot *slot
+#define CHATCRYPT_BITMAP_NEXT_TUPLE_ARGUMENTS \
+	scan, found_on_page, slot
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define CHATCRYPT_ANALYZE_NEXT_BLOCK_PARAMETERS	TableScanDesc scan, ReadStream *stream
+#define CHATCRYPT_ANALYZE_NEXT_BLOCK_ARGUMENTS	scan, stream
+#else
+#define CHATCRYPT_ANALYZE_NEXT_BLOCK_PARAMETERS \
+	TableScanDesc scan, BlockNumber block, BufferAccessStrategy strategy
+#define CHATCRYPT_ANALYZE_NEXT_BLOCK_ARGUMENTS	scan, block, strategy
+#endif
+
+#if PG_VERSION_NUM >= 190000
+typedef uint32 ChatcryptInsertOptions;
+#define CHATCRYPT_ANALYZE_NEXT_TUPLE_PARAMETERS \
+	TableScanDesc scan, double *live, double *dead, TupleTableSlot *slot
+#define CHATCRYPT_ANALYZE_NEXT_TUPLE_ARGUMENTS	scan, live, dead, slot
+#define CHATCRYPT_UPDATE_PARAMETERS \
+	Relation relation, ItemPointer at, TupleTableSlot *slot, CommandId cid, uint32 options, \
+	Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *failure, \
+	LockTupleMode *lockmode, ChatcryptUpdateIndexes *indexes
+#define CHATCRYPT_UPDATE_ARGUMENTS(relation, slot) \
+	relation, at, slot, cid, options, snapshot, crosscheck, wait, failure, lockmode, indexes
+#define CHATCRYPT_COPY_FOR_CLUSTER_PARAMETERS \
+	Relation old_table, Relation new_table, Relation old_index, bool use_sort, TransactionId oldest, \
+	Snapshot snapshot, TransactionId *freeze, MultiXactId *multi, double *tuples, double *vacuumed, \
+	double *recent
+#define CHATCRYPT_COPY_FOR_CLUSTER_ARGUMENTS \
+	old_table, new_table, old_index, use_sort, oldest, snapshot, freeze, multi, tuples, vacuumed, recent
+#else
+typedef int ChatcryptInsertOptions;
+#define CHATCRYPT_ANALYZE_NEXT_TUPLE_PARAMETERS \
+	TableScanDesc scan, TransactionId oldest, double *live, double *dead, TupleTableSlot *slot
+#define CHATCRYPT_ANALYZE_NEXT_TUPLE_ARGUMENTS	scan, oldest, live, dead, slot
+#define CHATCRYPT_UPDATE_PARAMETERS \
+	Relation relation, ItemPointer at, TupleTableSlot *slot, CommandId cid, \
+	Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *failure, \
+	LockTupleMode *lockmode, ChatcryptUpdateIndexes *indexes
+#define CHATCRYPT_UPDATE_ARGUMENTS(relation, slot) \
+	relation, at, slot, cid, snapshot, crosscheck, wait, failure, lockmode, indexes
+#define CHATCRYPT_COPY_FOR_CLUSTER_PARAMETERS \
+	Relation old_table, Relation new_table, Relation old_index, bool use_sort, TransactionId oldest, \
+	TransactionId *freeze, MultiXactId *multi, double *tuples, double *vacuumed, double *recent
+#define CHATCRYPT_COPY_FOR_CLUSTER_ARGUMENTS \
+	old_table, new_table, old_index, use_sort, oldest, freeze, multi, tuples, vacuumed, recent
 #endif
 
 /* Until 16, old_snapshot_threshold may let rows be removed that a snapshot still sees. */

@@ -29,6 +29,10 @@
 #include "pg/messages/unopened.h"
 #include "pg/messages/viewplan.h"
 #include "pg/procedures/progress.h"
+#include "pg/protect/protectam.h"
+#include "pg/protect/protecterrors.h"
+#include "pg/protect/protectguard.h"
+#include "pg/protect/protectlabels.h"
 #include "pg/search/indexing.h"
 #include "pg/service/failurelog.h"
 #include "pg/service/requests.h"
@@ -129,6 +133,10 @@ _PG_init(void)
 	chatcrypt_dropguard_install_hooks();
 	chatcrypt_copyguard_install_hooks();
 	chatcrypt_indexing_observe();
+	chatcrypt_protectam_install();
+	chatcrypt_protectlabels_install();
+	chatcrypt_protectguard_install_hooks();
+	chatcrypt_protecterrors_install_hooks();
 
 	if (IsBinaryUpgrade)
 		return;

@@ -28,6 +28,12 @@ void
 chatcrypt_access_require_for_plaintext(ChatcryptRight right)
 {
 	chatcrypt_rights_require(right);
+	chatcrypt_access_require_client();
+}
+
+void
+chatcrypt_access_require_client(void)
+{
 	if (chatcrypt_require_tls && strcmp(client_transport, "plain") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),

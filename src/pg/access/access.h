@@ -16,6 +16,9 @@
  */
 extern void chatcrypt_access_require_for_plaintext(ChatcryptRight right);
 
+/* The same without the right, where that was asked for when the value was read. */
+extern void chatcrypt_access_require_client(void);
+
 /*
  * To be called before the key of a conversation goes to a client.  An actor, who must be a
  * participant, needs only the right to read.

@@ -4,22 +4,38 @@
  *
  * If anything goes wrong while COPY reads a line (a missing column, a duplicate id, a
  * cancel, a shutdown), PostgreSQL adds that line to the context of the error, and so to
- * the server's log.  For a COPY into the view messages, or by mistake into its table, only
- * the number of the line is kept there.  Errors are caught and raised again; reports that
+ * the server's log.  For a COPY into the view messages, or by mistake into its table,
+ * or into a protected table, only the number of the line is kept there.  Errors are caught and raised again; reports that
  * cannot be caught, such as the FATAL of a terminated session, are changed by the log hook.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/defrem.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "pg/access/copyguard.h"
 
 static ProcessUtility_hook_type previous_process_utility;
 static emit_log_hook_type previous_emit_log;
 static bool copying;
+
+/* A table with protected columns has the access method of that name. */
+static bool
+is_protected(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid			am = HeapTupleIsValid(tuple) ? ((Form_pg_class) GETSTRUCT(tuple))->relam : InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return OidIsValid(am) && am == get_am_oid("chatcrypt", true);
+}
 
 static bool
 copies_into_messages(const Node *utility)
@@ -34,7 +50,7 @@ copies_into_messages(const Node *utility)
 	target = RangeVarGetRelid(copy->relation, NoLock, true);
 	return OidIsValid(target) && OidIsValid(schema) &&
 		(target == get_relname_relid("messages", schema) ||
-		 target == get_relname_relid("sealed_message", schema));
+		 target == get_relname_relid("sealed_message", schema) || is_protected(target));
 }
 
 /* Of "COPY messages, line 7: ..." keeps what is before the colon, in any language. */

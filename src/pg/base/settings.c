@@ -32,11 +32,22 @@ bool		chatcrypt_require_tls;
 bool		chatcrypt_actor_is_required;
 int			chatcrypt_on_decrypt_error;
 bool		chatcrypt_allow_drop;
+int			chatcrypt_show;
+bool		chatcrypt_restore;
+bool		chatcrypt_allow_unlabelled;
+int			chatcrypt_protect_lock_timeout;
 
 static const struct config_enum_entry on_decrypt_error_options[] = {
 	{"raise", CHATCRYPT_ON_ERROR_RAISE, false},
 	{"null", CHATCRYPT_ON_ERROR_NULL, false},
 	{"null_destroyed", CHATCRYPT_ON_ERROR_NULL_DESTROYED, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry show_options[] = {
+	{"auto", CHATCRYPT_SHOW_AUTO, false},
+	{"plain", CHATCRYPT_SHOW_PLAIN, false},
+	{"sealed", CHATCRYPT_SHOW_SEALED, false},
 	{NULL, 0, false}
 };
 
@@ -98,6 +109,31 @@ define_seconds(const char *name, const char *about, int *variable, int initial)
 {
 	DefineCustomIntVariable(name, about, NULL, variable, initial, 1, 30 * 24 * 3600,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+static void
+define_protect_settings(void)
+{
+	DefineCustomEnumVariable("chatcrypt.show",
+							 "What a reader sees of protected columns: auto shows pg_dump and "
+							 "replication the sealed form, and everybody else plaintext.",
+							 NULL, &chatcrypt_show, CHATCRYPT_SHOW_AUTO, show_options,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("chatcrypt.restore",
+							 "Stores values of protected columns whose keys are not here as they "
+							 "are. For restores.",
+							 NULL, &chatcrypt_restore, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("chatcrypt.allow_unlabelled",
+							 "Lets tables of the access method chatcrypt that protect nothing be "
+							 "written. For developers alone.",
+							 NULL, &chatcrypt_allow_unlabelled, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("chatcrypt.protect_lock_timeout",
+							"How long protect() and unprotect() wait for the lock of a table "
+							"before they try again.",
+							NULL, &chatcrypt_protect_lock_timeout, 500, 10, 600000,
+							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 void
@@ -180,4 +216,5 @@ chatcrypt_settings_define(void)
 							 "destroyed.",
 							 NULL, &chatcrypt_allow_drop, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	define_protect_settings();
 }

@@ -48,6 +48,19 @@ extern int	chatcrypt_on_decrypt_error;
 /* lets DROP EXTENSION remove keys that are not destroyed; only superusers may set it */
 extern bool chatcrypt_allow_drop;
 
+/* protected tables */
+typedef enum ChatcryptShow
+{
+	CHATCRYPT_SHOW_AUTO,
+	CHATCRYPT_SHOW_PLAIN,
+	CHATCRYPT_SHOW_SEALED
+} ChatcryptShow;
+
+extern int	chatcrypt_show;
+extern bool chatcrypt_restore;
+extern bool chatcrypt_allow_unlabelled;
+extern int	chatcrypt_protect_lock_timeout;	/* in ms */
+
 /*
  * Splits a list of database names, such as maintenance_databases; false if the syntax is
  * wrong.

@@ -128,9 +128,9 @@ chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC
 	return seal(data_key, chat_id, message_id, plaintext, len, aad);
 }
 
-bytea *
-chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
-					const text *body, const ChatcryptAad *aad)
+static bytea *
+seal_text(KeyChoice choose, const uint8 *chat_id, const uint8 *message_id, const text *body,
+		  const ChatcryptAad *aad)
 {
 	Size		len;
 	char	   *utf8 = chatcrypt_utf8_of_text(body, &len);
@@ -142,10 +142,10 @@ chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 				 errmsg("the message is not text in UTF-8"),
 				 errhint("Encrypt it as bytea.")));
 	if (utf8 == VARDATA_ANY(body))
-		return chatcrypt_seal(chat_id, message_id, utf8, len, aad);
+		return seal(choose, chat_id, message_id, utf8, len, aad);
 	PG_TRY();
 	{
-		envelope = chatcrypt_seal(chat_id, message_id, utf8, len, aad);
+		envelope = seal(choose, chat_id, message_id, utf8, len, aad);
 	}
 	PG_FINALLY();
 	{
@@ -154,6 +154,20 @@ chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID
 	PG_END_TRY();
 	pfree(utf8);
 	return envelope;
+}
+
+bytea *
+chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+					const text *body, const ChatcryptAad *aad)
+{
+	return seal_text(chatcrypt_keyring_seal, chat_id, message_id, body, aad);
+}
+
+bytea *
+chatcrypt_seal_text_as_data(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
+							const text *body, const ChatcryptAad *aad)
+{
+	return seal_text(data_key, chat_id, message_id, body, aad);
 }
 
 int32

@@ -43,6 +43,9 @@ extern bytea *chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 me
 extern bytea *chatcrypt_seal_as_data(const uint8 chat_id[CC_ID_LEN],
 									 const uint8 message_id[CC_ID_LEN], const char *plaintext,
 									 Size len, const ChatcryptAad *aad);
+extern bytea *chatcrypt_seal_text_as_data(const uint8 chat_id[CC_ID_LEN],
+										  const uint8 message_id[CC_ID_LEN], const text *body,
+										  const ChatcryptAad *aad);
 
 /* Which key an envelope needs.  An error status where no such envelope can exist in any chat. */
 extern CC_MUST_CHECK cc_status chatcrypt_seal_inspect(const bytea *envelope, cc_envelope_info *info,

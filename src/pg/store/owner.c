@@ -85,6 +85,7 @@ chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner)
 {
 	begin_as(scope, table_owner);
 	set_here("row_security", "off");
+	set_here("chatcrypt.show", "sealed");
 }
 
 void

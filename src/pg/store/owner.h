@@ -41,7 +41,7 @@ extern void chatcrypt_owner_begin_deleting(ChatcryptOwnerScope *scope);
  * The same for a table of an application, as the owner of that table.  Even a SELECT must
  * run as that owner, because the planner runs functions in the predicate of an index (it
  * folds them).  No row is overlooked: if row-level security would hide rows, the statement
- * raises an error.
+ * raises an error.  Protected columns are seen as they are stored.
  */
 extern void chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner);
 

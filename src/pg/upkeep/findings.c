@@ -168,6 +168,7 @@ more_columns(const ChatcryptPlace *place)
 		case CHATCRYPT_PLACE_MESSAGES:
 			return ", created_at, sender, dek_version";
 		case CHATCRYPT_PLACE_REGISTERED:
+		case CHATCRYPT_PLACE_PROTECTED:
 			break;
 	}
 	return "";
@@ -333,7 +334,7 @@ find_in_table(ChatcryptScope *scope, MemoryContext context)
 					 "WHERE %s IS NOT NULL",
 					 column_of(place->chat, place->chat_type),
 					 column_of(place->message, place->message_type), place->envelope,
-					 more_columns(place), place->table, place->envelope);
+					 more_columns(place), place->table, place->column);
 	if (!append_scope(&statement, scope))
 		return NIL;
 	cursor = SPI_cursor_open(NULL, prepare(&statement, args, arg_nulls), args, arg_nulls, true);

@@ -31,8 +31,10 @@
 
 #include "core/envelope.h"
 #include "pg/compat.h"
+#include "pg/protect/protected.h"
 #include "pg/upkeep/lastlook.h"
 #include "pg/upkeep/namedkey.h"
+#include "pg/upkeep/protectedplace.h"
 #include "pg/upkeep/registry.h"
 
 /* The file of a place's table. */
@@ -53,6 +55,7 @@ typedef struct Look
 	AttrNumber	chat;
 	AttrNumber	envelope;
 	Oid			chat_type;
+	bool		is_protected;
 } Look;
 
 static Oid
@@ -216,7 +219,10 @@ inspect_version(const Look *look)
 	envelope = slot_getattr(look->slot, look->envelope, &isnull);
 	if (isnull || !is_readable_since(look))
 		return;
-	header = DatumGetByteaPSlice(envelope, 0, CC_HEADER_LEN);
+	header = look->is_protected ? chatcrypt_protectedplace_envelope(envelope) :
+		DatumGetByteaPSlice(envelope, 0, CC_HEADER_LEN);
+	if (header == NULL)
+		return;
 	mark_named(look, first, &chat_id, header);
 	pfree(header);
 }
@@ -322,7 +328,8 @@ column_number(const ChatcryptPlace *place, const char *quoted)
 static void
 require_heap(Relation table)
 {
-	if (table->rd_rel->relam != HEAP_TABLE_AM_OID)
+	if (table->rd_rel->relam != HEAP_TABLE_AM_OID &&
+		!chatcrypt_protected_is_ours(RelationGetRelid(table)))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("no key is purged while envelopes are registered in table \"%s\"",
@@ -336,13 +343,14 @@ look_through(const ChatcryptPlace *place, ChatcryptSoughtKey **keys, int nkeys, 
 	const TypeCacheEntry *type = lookup_type_cache(place->chat_type,
 												   TYPECACHE_BTREE_OPFAMILY | TYPECACHE_EQ_OPR);
 	Look		look = {.keys = keys, .nkeys = nkeys, .since = since,
-						.chat_type = place->chat_type};
+						.chat_type = place->chat_type,
+						.is_protected = place->kind == CHATCRYPT_PLACE_PROTECTED};
 	Relation	index;
 
 	look.table = table_open(place->relation, NoLock);
 	require_heap(look.table);
 	look.chat = column_number(place, place->chat);
-	look.envelope = column_number(place, place->envelope);
+	look.envelope = column_number(place, place->column);
 	look.slot = table_slot_create(look.table, NULL);
 	index = open_index_of_chats(&look, type->btree_opf);
 	if (index != NULL)

@@ -74,8 +74,8 @@ static bool
 has_own_rows(const ChatcryptPlace *place, bool to_write)
 {
 	const char *read = psprintf("SELECT ctid, %s FROM ONLY %s", place->envelope, place->table);
-	const char *write = psprintf("UPDATE ONLY %s SET %s = %s", place->table, place->envelope,
-								 place->envelope);
+	const char *write = psprintf("UPDATE ONLY %s SET %s = %s", place->table, place->column,
+								 place->column);
 
 	return is_planned_as_own(read, CMD_SELECT, place->relation) &&
 		(!to_write || is_planned_as_own(write, CMD_UPDATE, place->relation));

@@ -14,7 +14,8 @@ typedef enum ChatcryptPlaceKind
 	CHATCRYPT_PLACE_MESSAGES,	/* chatcrypt.sealed_message */
 	CHATCRYPT_PLACE_FILES,		/* chatcrypt.sealed_attachment: the metadata of files */
 	CHATCRYPT_PLACE_PARTS,		/* chatcrypt.sealed_attachment_part: parts, not envelopes */
-	CHATCRYPT_PLACE_REGISTERED
+	CHATCRYPT_PLACE_REGISTERED,
+	CHATCRYPT_PLACE_PROTECTED	/* a protected column of an application's table */
 } ChatcryptPlaceKind;
 
 /* One column of one table.  Names are quoted as SQL; that of the table has its schema. */
@@ -25,7 +26,10 @@ typedef struct ChatcryptPlace
 	Oid			relation;		/* a table that holds rows; a leaf where there are partitions */
 	Oid			owner;
 	char	   *table;
-	char	   *envelope;
+	char	   *column;			/* that holds the envelopes */
+	char	   *envelope;		/* an expression: the envelope as bytea */
+	char	   *envelope_of_t;	/* the same, of a table that is called t */
+	char	   *written;		/* another: what the column is set to, of r.envelope */
 	char	   *chat;
 	Oid			chat_type;		/* uuid or an integer */
 	char	   *message;

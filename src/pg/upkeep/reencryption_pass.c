@@ -55,11 +55,11 @@ newest_header_in(const ChatcryptPlace *place, const uint8 *chat_id)
 {
 	ChatcryptDekRow row;
 
-	if (place->kind != CHATCRYPT_PLACE_FILES && place->kind != CHATCRYPT_PLACE_PARTS)
+	if (place->kind == CHATCRYPT_PLACE_MESSAGES || place->kind == CHATCRYPT_PLACE_REGISTERED)
 		return newest_header(chat_id);
 	if (!chatcrypt_store_dek(chat_id, CHATCRYPT_PURPOSE_DATA, 0, &row))
 		return NULL;
-	return header_of(place->kind == CHATCRYPT_PLACE_FILES ? CC_SUITE_MESSAGE : CC_SUITE_ATTACHMENT,
+	return header_of(place->kind == CHATCRYPT_PLACE_PARTS ? CC_SUITE_ATTACHMENT : CC_SUITE_MESSAGE,
 					 row.id.version);
 }
 
@@ -192,16 +192,16 @@ write_waiting(Work *work)
 	args[3] = waiting_messages(work);
 	args[4] = work->chat;
 	written = chatcrypt_owner_execute(psprintf("UPDATE ONLY %s AS t "
-											   "SET %s = r.envelope%s "
+											   "SET %s = %s%s "
 											   "FROM unnest($1, $2, $3, $4) "
 											   "AS r (at, envelope, old, message) "
 											   "WHERE t.ctid = r.at AND t.%s = $5 "
-											   "AND t.%s = r.message AND t.%s = r.old",
-											   place->table, place->envelope,
+											   "AND t.%s = r.message AND %s = r.old",
+											   place->table, place->column, place->written,
 											   keeps_version ?
 											   ", dek_version = "
 											   "chatcrypt.dek_version(r.envelope)" : "",
-											   place->chat, place->message, place->envelope),
+											   place->chat, place->message, place->envelope_of_t),
 									  args, lengthof(args));
 	require_all_written(work, written);
 	work->moved += (int64) written;
@@ -225,6 +225,7 @@ more_columns(const ChatcryptPlace *place)
 			return ", part, last";
 		case CHATCRYPT_PLACE_FILES:
 		case CHATCRYPT_PLACE_REGISTERED:
+		case CHATCRYPT_PLACE_PROTECTED:
 			break;
 	}
 	return "";
@@ -264,6 +265,7 @@ reseal(const Work *work, const uint8 *message_id, const bytea *envelope, HeapTup
 	switch (work->place->kind)
 	{
 		case CHATCRYPT_PLACE_FILES:
+		case CHATCRYPT_PLACE_PROTECTED:
 			return chatcrypt_seal_again_as_data(work->chat_id, message_id, envelope,
 												work->place->aad, &why);
 		case CHATCRYPT_PLACE_PARTS:

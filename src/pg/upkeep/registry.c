@@ -26,6 +26,7 @@
 #include "pg/store/owner.h"
 #include "pg/store/store.h"
 #include "pg/upkeep/ownrows.h"
+#include "pg/upkeep/protectedplace.h"
 #include "pg/upkeep/registry.h"
 
 /* A row of chatcrypt.envelope_column. */
@@ -64,6 +65,18 @@ copy_registration(HeapTuple tuple)
 	return copy;
 }
 
+/* Labels too: those of a restored table may have come without its registration. */
+#define ALL_REGISTRATIONS \
+	"WITH labelled AS (SELECT split_part(label, ' ', 2)::uuid AS registry_id, objoid, objsubid " \
+	"FROM pg_seclabel WHERE provider = 'chatcrypt' AND classoid = 'pg_class'::regclass " \
+	"AND label LIKE 'sealed %') " \
+	"SELECT registry_id, relation::oid, envelope_column, chat_column, message_column, aad " \
+	"FROM chatcrypt.envelope_column UNION ALL " \
+	"SELECT registry_id, objoid, attname, attname, attname, '\\x636f6c00'::bytea || uuid_send(registry_id) " \
+	"FROM labelled JOIN pg_attribute ON attrelid = objoid AND attnum = objsubid " \
+	"WHERE NOT EXISTS (SELECT FROM chatcrypt.envelope_column AS e " \
+	"WHERE e.registry_id = labelled.registry_id AND e.relation::oid = objoid) ORDER BY 2, 3"
+
 static List *
 read_registrations(void)
 {
@@ -72,11 +85,7 @@ read_registrations(void)
 	List	   *registrations = NIL;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("SELECT registry_id, relation::oid, envelope_column, chat_column, "
-							"message_column, aad "
-							"FROM chatcrypt.envelope_column "
-							"ORDER BY relation, envelope_column",
-							NULL, 0);
+	chatcrypt_owner_execute(ALL_REGISTRATIONS, NULL, 0);
 	MemoryContextSwitchTo(context);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		registrations = lappend(registrations, copy_registration(SPI_tuptable->vals[i]));
@@ -129,23 +138,46 @@ qualified_name(Relation table)
 									  RelationGetRelationName(table));
 }
 
-static ChatcryptPlace *
-place_of_table(const Registration *registration, Relation table)
+static void
+fill_registered(ChatcryptPlace *place, const Registration *registration, Relation table)
 {
-	ChatcryptPlace *place = palloc0(sizeof(ChatcryptPlace));
 	Oid			envelope_type;
 
 	place->kind = CHATCRYPT_PLACE_REGISTERED;
-	place->registry_id = registration->registry_id;
-	place->relation = RelationGetRelid(table);
-	place->owner = table->rd_rel->relowner;
-	place->table = qualified_name(table);
-	place->envelope = column_of(registration, table, registration->envelope, &envelope_type, false);
+	place->column = place->envelope =
+		column_of(registration, table, registration->envelope, &envelope_type, false);
+	place->envelope_of_t = psprintf("t.%s", place->envelope);
+	place->written = "r.envelope";
 	place->chat = column_of(registration, table, registration->chat, &place->chat_type, true);
 	place->message = column_of(registration, table, registration->message, &place->message_type,
 							   true);
 	place->aad = registration->aad;
+}
+
+static ChatcryptPlace *
+place_of_table(const Registration *registration, Relation table)
+{
+	ChatcryptPlace *place = palloc0(sizeof(ChatcryptPlace));
+
+	place->registry_id = registration->registry_id;
+	place->relation = RelationGetRelid(table);
+	place->owner = table->rd_rel->relowner;
+	place->table = qualified_name(table);
+	if (!chatcrypt_protectedplace_fill(place, table, &registration->registry_id))
+		fill_registered(place, registration, table);
 	return place;
+}
+
+/* A protected column was dropped, or its table: then there is nothing that could be overlooked. */
+static bool
+is_gone_with_its_values(const Registration *registration)
+{
+	if (!chatcrypt_protectedplace_is_aad(&registration->registry_id, registration->aad))
+		return false;
+	if (get_rel_name(registration->relation) == NULL)
+		return true;
+	return !chatcrypt_protectedplace_has_label(registration->relation, &registration->registry_id) &&
+		get_attnum(registration->relation, registration->envelope) == InvalidAttrNumber;
 }
 
 /* Lists the tables that hold rows: a table, its partitions, and others that inherit from it. */
@@ -156,6 +188,8 @@ places_of_registration(const Registration *registration, LOCKMODE lockmode)
 	ListCell   *cell;
 
 	LockRelationOid(registration->relation, lockmode);
+	if (is_gone_with_its_values(registration))
+		return NIL;
 	if (get_rel_name(registration->relation) == NULL)
 		unusable(registration, "the table is gone");
 	foreach(cell, find_all_inheritors(registration->relation, lockmode, NULL))
@@ -212,7 +246,9 @@ place_of_ours(ChatcryptPlaceKind kind, LOCKMODE lockmode)
 	LockRelationOid(place->relation, lockmode);
 	place->owner = chatcrypt_relations_owner();
 	place->table = own_tables[kind].table;
-	place->envelope = own_tables[kind].envelope;
+	place->column = place->envelope = own_tables[kind].envelope;
+	place->envelope_of_t = psprintf("t.%s", place->envelope);
+	place->written = "r.envelope";
 	place->chat = "chat_id";
 	place->message = own_tables[kind].message;
 	place->chat_type = place->message_type = UUIDOID;
@@ -242,7 +278,7 @@ find_place(const ChatcryptPlace *known, LOCKMODE lockmode)
 	ListCell   *cell;
 	ListCell   *inner;
 
-	if (known->kind != CHATCRYPT_PLACE_REGISTERED &&
+	if (known->kind < CHATCRYPT_PLACE_REGISTERED &&
 		known->relation == chatcrypt_relations_find(own_tables[known->kind].name))
 		return place_of_ours(known->kind, lockmode);
 	foreach(cell, read_registrations())

@@ -74,7 +74,7 @@ headers_in_place(const ChatcryptPlace *place, const uint8 *chat_id)
 	chatcrypt_owner_execute(psprintf("SELECT array_agg(DISTINCT substr(%s, 1, 5)) "
 									 "FROM ONLY %s "
 									 "WHERE %s = $1 AND %s IS NOT NULL",
-									 place->envelope, place->table, place->chat, place->envelope),
+									 place->envelope, place->table, place->chat, place->column),
 									 &arg, 1);
 	headers = chatcrypt_owner_value(&isnull);
 	if (!isnull)

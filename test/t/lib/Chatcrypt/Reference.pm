@@ -26,6 +26,7 @@ my @topics = (
 	[ 'The feed of a search engine' => qw(search_feed) ],
 	[ 'Clients that hold keys' => qw(wire) ],
 	[ 'Ids and envelopes' => qw(ids tables) ],
+	[ 'Protected tables' => qw(protect) ],
 	[ 'Data keys' => qw(keys rotation) ],
 	[ 'KMS keys' => qw(kms_keys verify_keys status) ],
 	[ 'Re-encryption and purging' => qw(reencryption) ],

@@ -1,0 +1,71 @@
+/*
+ * plainmemory.c
+ *		Memory for plaintext that goes with a slot: see plainmemory.h.
+ *
+ * A memory context calls back before its memory goes, however that comes to pass.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "core/bytes.h"
+#include "pg/protect/plainmemory.h"
+
+typedef struct ChatcryptPlainChunk
+{
+	struct ChatcryptPlainChunk *next;
+	void	   *bytes;
+	Size		len;
+} ChatcryptPlainChunk;
+
+static void
+wipe_chunks(void *arg)
+{
+	ChatcryptPlainMemory *memory = arg;
+
+	for (ChatcryptPlainChunk *chunk = memory->chunks; chunk != NULL; chunk = chunk->next)
+		cc_wipe(chunk->bytes, chunk->len);
+	memory->chunks = NULL;
+	memory->in_use = false;
+}
+
+MemoryContext
+chatcrypt_plainmemory_context(ChatcryptPlainMemory *memory)
+{
+	if (memory->context == NULL)
+		memory->context = AllocSetContextCreate(memory->parent, "chatcrypt slot",
+												ALLOCSET_SMALL_SIZES);
+	if (!memory->in_use)
+	{
+		/* A reset forgets its callbacks. */
+		memory->wipe = (MemoryContextCallback) {.func = wipe_chunks, .arg = memory};
+		MemoryContextRegisterResetCallback(memory->context, &memory->wipe);
+		memory->in_use = true;
+	}
+	return memory->context;
+}
+
+void
+chatcrypt_plainmemory_note(ChatcryptPlainMemory *memory, void *bytes, Size len)
+{
+	ChatcryptPlainChunk *chunk = MemoryContextAlloc(memory->context, sizeof(ChatcryptPlainChunk));
+
+	*chunk = (ChatcryptPlainChunk) {.next = memory->chunks, .bytes = bytes, .len = len};
+	memory->chunks = chunk;
+}
+
+void
+chatcrypt_plainmemory_reset(ChatcryptPlainMemory *memory)
+{
+	if (memory->in_use)
+		MemoryContextReset(memory->context);
+}
+
+void
+chatcrypt_plainmemory_delete(ChatcryptPlainMemory *memory)
+{
+	if (memory->context != NULL)
+		MemoryContextDelete(memory->context);
+	memory->context = NULL;
+	memory->in_use = false;
+}

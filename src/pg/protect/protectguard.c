@@ -1,0 +1,372 @@
+/*
+ * protectguard.c
+ *		Refuses changes of the catalog that would store plaintext: see protectguard.h.
+ *
+ * It looks at what was just written to the catalog, and not at commands: an index, say, is made by
+ * CREATE INDEX, by a constraint, by LIKE and for a partition, and all of them come here before the
+ * index is built and before CREATE INDEX CONCURRENTLY commits anything.  New rows of the catalog
+ * are read by SnapshotSelf, because the command has not ended yet.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_attrdef.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/bitmapset.h"
+#include "nodes/pg_list.h"
+#include "optimizer/optimizer.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "pg/compat.h"
+#include "pg/protect/protected.h"
+#include "pg/protect/protectguard.h"
+
+static object_access_hook_type previous_object_access;
+
+/* The protected tables that this transaction has dropped so far. */
+static int	tables_dropped;
+static SubTransactionId dropped_in;
+
+/* ---------- reading what the command has written ---------- */
+
+/* A copy of the row that an index finds by one OID, or by that and a column; NULL where there is none. */
+static HeapTuple
+read_new(Oid catalog, Oid index, AttrNumber key_column, Oid value, AttrNumber number_column,
+		 AttrNumber number, TupleDesc *desc)
+{
+	Relation	relation = table_open(catalog, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], key_column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value));
+	ScanKeyInit(&keys[1], number_column != 0 ? number_column : key_column, BTEqualStrategyNumber,
+				F_INT2EQ, Int16GetDatum(number));
+	scan = systable_beginscan(relation, index, true, SnapshotSelf, number_column != 0 ? 2 : 1, keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	*desc = CreateTupleDescCopy(RelationGetDescr(relation));
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return tuple;
+}
+
+static HeapTuple
+read_new_attribute(Oid relation, AttrNumber number)
+{
+	TupleDesc	desc;
+
+	return read_new(AttributeRelationId, AttributeRelidNumIndexId, Anum_pg_attribute_attrelid,
+					relation, Anum_pg_attribute_attnum, number, &desc);
+}
+
+/* The columns that an expression in the catalog uses, as pull_varattnos() numbers them. */
+static Bitmapset *
+columns_of(HeapTuple tuple, TupleDesc desc, AttrNumber expression, Bitmapset *columns)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, expression, desc, &isnull);
+
+	if (!isnull)
+		pull_varattnos((Node *) stringToNode(TextDatumGetCString(value)), 1, &columns);
+	return columns;
+}
+
+static bool
+uses(const Bitmapset *columns, AttrNumber column)
+{
+	return bms_is_member(column - FirstLowInvalidHeapAttributeNumber, columns) ||
+		bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, columns);
+}
+
+static const char *
+column_name(Oid relation, AttrNumber number)
+{
+	return get_attname(relation, number, false);
+}
+
+/* ---------- what would hold plaintext ---------- */
+
+static void
+check_index(Oid index)
+{
+	TupleDesc	desc;
+	HeapTuple	tuple = read_new(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid, index,
+								 0, 0, &desc);
+	Form_pg_index row;
+	ChatcryptProtected *table;
+	Bitmapset  *columns = NULL;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	row = (Form_pg_index) GETSTRUCT(tuple);
+	table = chatcrypt_protected_by_oid(row->indrelid);
+	if (table == NULL)
+		return;
+	for (int i = 0; i < row->indnatts; i++)
+		if (row->indkey.values[i] != 0)
+			columns = bms_add_member(columns, row->indkey.values[i] -
+									 FirstLowInvalidHeapAttributeNumber);
+	columns = columns_of(tuple, desc, Anum_pg_index_indexprs, columns);
+	columns = columns_of(tuple, desc, Anum_pg_index_indpred, columns);
+	for (int i = 0; i < table->ncolumns; i++)
+		if (uses(columns, table->columns[i].number))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("an index would hold what column \"%s\" of table \"%s\" protects",
+							column_name(row->indrelid, table->columns[i].number),
+							get_rel_name(row->indrelid)),
+					 errhint("chatcrypt.unprotect() takes the protection off first.")));
+}
+
+static void
+check_default(Oid relation, AttrNumber number)
+{
+	TupleDesc	desc;
+	HeapTuple	tuple = read_new(AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid,
+								 relation, Anum_pg_attrdef_adnum, number, &desc);
+	ChatcryptProtected *table;
+	HeapTuple	attribute;
+	Bitmapset  *columns;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	table = chatcrypt_protected_by_oid(relation);
+	attribute = table == NULL ? NULL : read_new_attribute(relation, number);
+	if (!HeapTupleIsValid(attribute) ||
+		((Form_pg_attribute) GETSTRUCT(attribute))->attgenerated != ATTRIBUTE_GENERATED_STORED)
+		return;
+	columns = columns_of(tuple, desc, Anum_pg_attrdef_adbin, NULL);
+	for (int i = 0; i < table->ncolumns; i++)
+		if (uses(columns, table->columns[i].number))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("generated column \"%s\" would keep what column \"%s\" protects",
+							NameStr(((Form_pg_attribute) GETSTRUCT(attribute))->attname),
+							column_name(relation, table->columns[i].number)),
+					 errhint("Compute it where it is read.")));
+}
+
+/* A foreign key compares with an unprotected column; others have an index. */
+static void
+check_constraint(Oid constraint)
+{
+	TupleDesc	desc;
+	HeapTuple	tuple = read_new(ConstraintRelationId, ConstraintOidIndexId,
+								 Anum_pg_constraint_oid, constraint, 0, 0, &desc);
+	Form_pg_constraint row;
+	ChatcryptProtected *table;
+	ArrayType  *key;
+	bool		isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	row = (Form_pg_constraint) GETSTRUCT(tuple);
+	if (row->contype != CONSTRAINT_FOREIGN || (table = chatcrypt_protected_by_oid(row->conrelid)) == NULL)
+		return;
+	key = DatumGetArrayTypeP(heap_getattr(tuple, Anum_pg_constraint_conkey, desc, &isnull));
+	for (int i = 0; i < ARR_DIMS(key)[0]; i++)
+		if (chatcrypt_protected_column(table, ((int16 *) ARR_DATA_PTR(key))[i]) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("column \"%s\" of table \"%s\" is protected, and cannot be a foreign key",
+							column_name(row->conrelid, ((int16 *) ARR_DATA_PTR(key))[i]),
+							get_rel_name(row->conrelid))));
+}
+
+/* What a rewriting ALTER TABLE fills: of another access method it would be filled with plaintext. */
+static void
+check_rewrite(Form_pg_class row)
+{
+	ChatcryptProtected *old = chatcrypt_protected_by_oid(row->relrewrite);
+
+	if (old != NULL && old->ncolumns > 0 && row->relam != chatcrypt_protected_am(true))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is protected, and keeps its access method",
+						get_rel_name(row->relrewrite)),
+				 errhint("chatcrypt.unprotect() takes the protection off.")));
+}
+
+static void
+check_new_relation(Oid relation)
+{
+	TupleDesc	desc;
+	HeapTuple	tuple = read_new(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, relation,
+								 0, 0, &desc);
+	Form_pg_class row;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	row = (Form_pg_class) GETSTRUCT(tuple);
+	if (row->relkind == RELKIND_INDEX)
+		check_index(relation);
+	else if (OidIsValid(row->relrewrite))
+		check_rewrite(row);
+}
+
+/* Rows of heirs would be stored as they are, and those of parents be read without the ids. */
+static void
+check_inheritance(Oid child, Oid parent)
+{
+	Oid			ours = chatcrypt_protected_is_ours(child) ? child :
+		chatcrypt_protected_is_ours(parent) ? parent : InvalidOid;
+
+	if (OidIsValid(ours))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" is protected: it has no heirs, and is no partition",
+						get_rel_name(ours)),
+				 errhint("chatcrypt.unprotect() takes the protection off.")));
+}
+
+/* ---------- what is needed to open it ---------- */
+
+static bool
+is_integer(Oid type)
+{
+	return type == INT8OID || type == INT4OID || type == INT2OID;
+}
+
+static void
+refuse_change(Oid relation, AttrNumber number, const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("column \"%s\" of table \"%s\" %s", column_name(relation, number),
+					get_rel_name(relation), why),
+			 errhint("chatcrypt.unprotect() takes the protection off first.")));
+}
+
+static void
+check_changed_attribute(Oid relation, AttrNumber number)
+{
+	ChatcryptProtected *table = chatcrypt_protected_by_oid(relation);
+	HeapTuple	after = table == NULL ? NULL : read_new_attribute(relation, number);
+	HeapTuple	before = HeapTupleIsValid(after) ?
+		SearchSysCacheCopy2(ATTNUM, ObjectIdGetDatum(relation), Int16GetDatum(number)) : NULL;
+	Form_pg_attribute was;
+	Form_pg_attribute is;
+
+	if (!HeapTupleIsValid(before))
+		return;
+	was = (Form_pg_attribute) GETSTRUCT(before);
+	is = (Form_pg_attribute) GETSTRUCT(after);
+	if (chatcrypt_protected_column(table, number) != NULL &&
+		(was->atttypid != is->atttypid || was->atttypmod != is->atttypmod))
+		refuse_change(relation, number, "is protected, and keeps its type");
+	if ((number == table->chat || number == table->message) && was->atttypid != is->atttypid &&
+		!(is_integer(was->atttypid) && is_integer(is->atttypid)))
+		refuse_change(relation, number, "is needed to open what is protected, and keeps its type");
+}
+
+static void
+check_dropped_column(Oid relation, AttrNumber number)
+{
+	ChatcryptProtected *table = chatcrypt_protected_by_oid(relation);
+
+	if (table != NULL && table->ncolumns > 0 &&
+		(number == table->chat || number == table->message))
+		refuse_change(relation, number, "is needed to open what is protected");
+}
+
+/*
+ * Tables depend on their access method, so that dropping the extension would take them along.
+ * They are dropped first: then it is known that there were some.
+ */
+static void
+note_dropped_table(Oid relation)
+{
+	if (!chatcrypt_protected_is_ours(relation))
+		return;
+	if (dropped_in != GetCurrentSubTransactionId())
+		tables_dropped = 0;
+	dropped_in = GetCurrentSubTransactionId();
+	tables_dropped++;
+}
+
+static void
+check_dropped_access_method(Oid am)
+{
+	if (am == chatcrypt_protected_am(true) && tables_dropped > 0 &&
+		dropped_in == GetCurrentSubTransactionId())
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop the access method chatcrypt: protected tables would be dropped with their rows"),
+				 errhint("Take the protection off with chatcrypt.unprotect(), or drop the tables first, in a transaction of its own.")));
+}
+
+/* ---------- the hook ---------- */
+
+static void
+check_created(Oid class_id, Oid object_id, int sub_id)
+{
+	if (class_id == RelationRelationId && sub_id == 0)
+		check_new_relation(object_id);
+	else if (class_id == AttrDefaultRelationId)
+		check_default(object_id, sub_id);
+	else if (class_id == ConstraintRelationId)
+		check_constraint(object_id);
+}
+
+static void
+check_altered(Oid class_id, Oid object_id, int sub_id, const ObjectAccessPostAlter *alter)
+{
+	if (class_id == RelationRelationId && sub_id > 0)
+		check_changed_attribute(object_id, sub_id);
+	else if (class_id == InheritsRelationId && alter != NULL)
+		check_inheritance(object_id, alter->auxiliary_id);
+}
+
+static void
+check_dropped(Oid class_id, Oid object_id, int sub_id)
+{
+	if (class_id == RelationRelationId && sub_id > 0)
+		check_dropped_column(object_id, sub_id);
+	else if (class_id == RelationRelationId)
+		note_dropped_table(object_id);
+	else if (class_id == AccessMethodRelationId)
+		check_dropped_access_method(object_id);
+}
+
+static void
+object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (previous_object_access)
+		previous_object_access(access, class_id, object_id, sub_id, arg);
+	if (!OidIsValid(MyDatabaseId))
+		return;
+	if (access == OAT_POST_CREATE)
+		check_created(class_id, object_id, sub_id);
+	else if (access == OAT_POST_ALTER)
+		check_altered(class_id, object_id, sub_id, arg);
+	else if (access == OAT_DROP)
+		check_dropped(class_id, object_id, sub_id);
+}
+
+void
+chatcrypt_protectguard_install_hooks(void)
+{
+	previous_object_access = object_access_hook;
+	object_access_hook = object_access;
+}

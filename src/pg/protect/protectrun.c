@@ -1,0 +1,272 @@
+/*
+ * protectrun.c
+ *		The procedure protect_rows(): passes over a table until all of its rows are as its labels
+ *		say, and then the end of protect() or unprotect().
+ *
+ * Each step commits.  A session that is stopped or killed in between loses nothing: the next call
+ * begins anew and passes over what is done.
+ *
+ * At the end, before columns are said to hold sealed values alone, all transactions are waited for
+ * that may still see rows as they were before; without holding anything.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "pg/access/access.h"
+#include "pg/base/ids.h"
+#include "pg/compat.h"
+#include "pg/procedures/fence.h"
+#include "pg/procedures/progress.h"
+#include "pg/procedures/work.h"
+#include "pg/protect/protectchecks.h"
+#include "pg/protect/protected.h"
+#include "pg/protect/protectrows.h"
+#include "pg/protect/protectswitch.h"
+#include "pg/store/owner.h"
+
+#define FUNCTION "chatcrypt.protect_rows()"
+
+/* Between passes, for rows that others hold. */
+#define PAUSE_MS 200
+
+typedef struct Run
+{
+	Oid			relation;
+	MemoryContext context;		/* of one step */
+	int			batch;
+	int			per_second;		/* 0 for as fast as it goes */
+	int64		changed;
+	int64		unreadable;
+	TimestampTz started;
+} Run;
+
+typedef void (*StepFunction) (Run *run, void *arg);
+
+/* Does a step under a snapshot, and commits it. */
+static void
+take_step(Run *run, StepFunction step, void *arg)
+{
+	MemoryContext previous = MemoryContextSwitchTo(run->context);
+
+	step(run, arg);
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(run->context);
+	chatcrypt_work_commit();
+}
+
+/* ---------- passes ---------- */
+
+static void
+begin_pass(Run *run, void *arg)
+{
+	ChatcryptRowsPass *pass = arg;
+	Relation	table = table_open(run->relation, AccessShareLock);
+
+	*pass = (ChatcryptRowsPass) {.relation = run->relation, .batch = run->batch};
+	pass->blocks = RelationGetNumberOfBlocks(table);
+	table_close(table, AccessShareLock);
+}
+
+static void
+change_rows(Run *run, void *arg)
+{
+	(void) run;
+	chatcrypt_protectrows_step(arg);
+}
+
+static void
+nap(long ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 WAIT_EVENT_PG_SLEEP);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Waits until the rows changed so far are no more than the rate allows. */
+static void
+throttle(const Run *run)
+{
+	int64		allowed_ms;
+	int64		gone_ms;
+
+	if (run->per_second == 0)
+		return;
+	allowed_ms = run->changed * 1000 / run->per_second;
+	while ((gone_ms = (GetCurrentTimestamp() - run->started) / 1000) < allowed_ms)
+		nap(Min(allowed_ms - gone_ms, 1000));
+}
+
+/* How many rows it had to change, or would have had to. */
+static int64
+make_pass(Run *run)
+{
+	ChatcryptRowsPass pass;
+	int64		changed = 0;
+
+	take_step(run, begin_pass, &pass);
+	while (pass.next < pass.blocks)
+	{
+		take_step(run, change_rows, &pass);
+		changed += pass.changed;
+		run->changed += pass.changed;
+		chatcrypt_progress_note("protect", NULL, pass.next, pass.blocks);
+		throttle(run);
+	}
+	run->unreadable = pass.unreadable;
+	return changed + pass.busy;
+}
+
+/* ---------- the end ---------- */
+
+typedef struct Unfinished
+{
+	bool		any;
+	bool		opening;
+} Unfinished;
+
+static void
+look_for_unfinished(Run *run, void *arg)
+{
+	Unfinished *unfinished = arg;
+	ChatcryptProtected *table;
+
+	chatcrypt_protectchecks_owner(run->relation, FUNCTION);
+	table = chatcrypt_protected_by_oid(run->relation);
+	*unfinished = (Unfinished) {0};
+	for (int i = 0; table != NULL && i < table->ncolumns; i++)
+	{
+		unfinished->any |= table->columns[i].label.state != CHATCRYPT_COLUMN_SEALED;
+		unfinished->opening |= table->columns[i].label.state == CHATCRYPT_COLUMN_OPENING;
+	}
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is not protected", get_rel_name(run->relation)),
+				 errhint("See chatcrypt.protect().")));
+}
+
+static void
+finish_column(const Run *run, const ChatcryptColumn *column)
+{
+	ChatcryptOwnerScope scope;
+	ChatcryptArg arg = {UUIDOID, UUIDPGetDatum(&column->label.registry_id), false};
+
+	if (column->label.state == CHATCRYPT_COLUMN_MIXED)
+	{
+		chatcrypt_protectswitch_forget_missing(run->relation, column->number);
+		chatcrypt_protectswitch_state(run->relation, column, CHATCRYPT_COLUMN_SEALED);
+	}
+	else if (column->label.state == CHATCRYPT_COLUMN_OPENING && run->unreadable == 0)
+	{
+		chatcrypt_owner_begin(&scope);
+		chatcrypt_owner_execute("DELETE FROM chatcrypt.envelope_column WHERE registry_id = $1",
+								&arg, 1);
+		chatcrypt_owner_end(&scope);
+		chatcrypt_protectswitch_unprotect(run->relation, column);
+	}
+}
+
+static void
+finish(Run *run, void *arg)
+{
+	ChatcryptProtected *table;
+
+	chatcrypt_protectswitch_lock(run->relation,
+								 *(bool *) arg ? AccessExclusiveLock : ShareUpdateExclusiveLock);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	chatcrypt_protectchecks_owner(run->relation, FUNCTION);
+	table = chatcrypt_protected_by_oid(run->relation);
+	for (int i = 0; table != NULL && i < table->ncolumns; i++)
+		finish_column(run, &table->columns[i]);
+	PopActiveSnapshot();
+}
+
+static void
+warn_of_unreadable(const Run *run)
+{
+	if (run->unreadable > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("values of " INT64_FORMAT " rows of \"%s\" do not open, and the table stays protected",
+						run->unreadable, get_rel_name(run->relation)),
+				 errhint("See chatcrypt.verify_protected(); delete them or set them to NULL, then call " FUNCTION " again.")));
+}
+
+/* True where all who could see rows as they were have ended. */
+static bool
+outlast_older_transactions(TimestampTz until)
+{
+	bool		alone;
+
+	chatcrypt_fence_raise();
+	alone = chatcrypt_fence_wait(until);
+	chatcrypt_fence_lower();
+	return alone;
+}
+
+/*
+ * Older transactions first, so that none of them has a snapshot in which a row is still as it
+ * was; the last pass then sees all there is.
+ */
+static bool
+run_to_the_end(Run *run, bool opening, TimestampTz until)
+{
+	while (make_pass(run) > 0)
+		nap(PAUSE_MS);
+	if (!outlast_older_transactions(until))
+	{
+		ereport(NOTICE,
+				(errmsg("all rows are done, and older transactions may still see them as they were"),
+				 errhint("Call " FUNCTION " again to finish.")));
+		return false;
+	}
+	take_step(run, finish, &opening);
+	return true;
+}
+
+PG_FUNCTION_INFO_V1(chatcrypt_protect_rows);
+
+/*
+ * protect_rows("table" regclass, batch integer, rows_per_second integer, max_wait interval,
+ * INOUT changed bigint)
+ */
+Datum
+chatcrypt_protect_rows(PG_FUNCTION_ARGS)
+{
+	Run			run = {.batch = chatcrypt_work_batch_argument(fcinfo, 1)};
+	Unfinished	unfinished;
+	TimestampTz until;
+
+	chatcrypt_id_refuse_null(fcinfo, 0, "the table");
+	run.relation = PG_GETARG_OID(0);
+	run.per_second = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2);
+	if (!PG_ARGISNULL(2) && run.per_second < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rows_per_second must be at least 1")));
+	chatcrypt_protectchecks_owner(run.relation, FUNCTION);
+	chatcrypt_work_begin(fcinfo, FUNCTION);
+	run.context = AllocSetContextCreate(CurrentMemoryContext, "chatcrypt rows",
+										ALLOCSET_DEFAULT_SIZES);
+	run.started = GetCurrentTimestamp();
+	until = chatcrypt_fence_deadline(fcinfo, 3);
+	take_step(&run, look_for_unfinished, &unfinished);
+	if (unfinished.any)
+		(void) run_to_the_end(&run, unfinished.opening, until);
+	chatcrypt_progress_end();
+	warn_of_unreadable(&run);
+	return chatcrypt_work_end(fcinfo, (int64[]) {run.changed}, 1);
+}

@@ -1,0 +1,221 @@
+-- An application's own table, encrypted in place.
+\set VERBOSITY terse
+\set ON_ERROR_STOP 0
+CREATE TABLE note (id bigint PRIMARY KEY, chat_id bigint NOT NULL, body text, made_at int DEFAULT 1, CHECK (body !~ 'secret'));
+INSERT INTO note SELECT g, 5700 + g % 2, 'note ' || g FROM generate_series(1, 6) AS g;
+
+-- From protect() on what is written is sealed; what was there is read as it is.
+SELECT chatcrypt.protect('note', 'body', 'chat_id', 'id') IS NOT NULL AS protected;
+SELECT relation, column_name, chat_column, message_column, state FROM chatcrypt.protected;
+INSERT INTO note VALUES (7, 5702, 'new chat') RETURNING *, xmin <> 0 AS written, xmax;
+UPDATE note SET body = body || '!' WHERE id = 1 RETURNING body;
+SELECT id, body FROM note ORDER BY id;
+SELECT message_id, reason FROM chatcrypt.verify_protected('note') ORDER BY 1;
+
+-- protect_rows() seals the rest, and a second time finds nothing.
+CALL chatcrypt.protect_rows('note', batch => 2);
+CALL chatcrypt.protect_rows('note');
+SELECT column_name, state FROM chatcrypt.protected;
+SELECT * FROM chatcrypt.verify_protected('note');
+SELECT * FROM chatcrypt.verify_protected();
+SELECT id, body FROM note ORDER BY id;
+
+-- What is stored is sealed, and stays the same bytes where the row is updated elsewhere.
+SET chatcrypt.show = sealed;
+SELECT count(*) FILTER (WHERE body LIKE 'cc1:%') AS sealed, count(*) FROM note;
+SELECT body AS before FROM note WHERE id = 2 \gset
+UPDATE note SET made_at = 2 WHERE id = 2;
+SELECT body = :'before' AS same_bytes FROM note WHERE id = 2;
+RESET chatcrypt.show;
+
+-- SQL as ever.
+INSERT INTO note VALUES (1, 5701, 'again') ON CONFLICT (id) DO UPDATE SET body = excluded.body || ', ' || note.body RETURNING *, xmax = 0 AS inserted;
+SELECT n FROM note AS n WHERE body LIKE 'note%' ORDER BY body DESC LIMIT 2;
+SELECT row_to_json(n) FROM note AS n WHERE id = 3;
+DELETE FROM note WHERE id = 6 RETURNING *;
+COPY note TO stdout;
+COPY note (id, chat_id, body) FROM stdin;
+8	5700	copied
+9	5700	\N
+\.
+\set VERBOSITY default
+COPY note (id, chat_id, body) FROM stdin;
+8	5700	secret that is not shown
+\.
+\set VERBOSITY terse
+SELECT id, body, body IS NULL AS isnull FROM note WHERE id > 7 ORDER BY id;
+BEGIN;
+DECLARE c SCROLL CURSOR WITH HOLD FOR SELECT body FROM note ORDER BY id;
+FETCH 2 FROM c;
+COMMIT;
+FETCH BACKWARD 1 FROM c;
+CLOSE c;
+CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.body := upper(NEW.body); RETURN NEW; END $$;
+CREATE TRIGGER shout BEFORE UPDATE ON note FOR EACH ROW WHEN (OLD.body IS DISTINCT FROM NEW.body) EXECUTE FUNCTION shout();
+UPDATE note SET body = 'changed' WHERE id = 4 RETURNING body;
+UPDATE note SET made_at = 3 WHERE id = 5 RETURNING body;
+
+-- Ids may change: the value is sealed anew.
+UPDATE note SET id = 40, chat_id = 5701 WHERE id = 4 RETURNING *;
+SELECT * FROM note WHERE id = 40;
+
+-- What looks like an envelope and is none here is text.
+INSERT INTO note VALUES (10, 5700, 'cc1:AAAA');
+INSERT INTO note VALUES (11, 5700, NULL);
+SELECT id, body FROM note WHERE id IN (10, 11) ORDER BY id;
+
+-- An error shows no row.
+\set VERBOSITY default
+INSERT INTO note VALUES (12, 5700, repeat('secret ', 10));
+INSERT INTO note VALUES (12, NULL, 'secret');
+\set VERBOSITY terse
+
+-- Rows are rewritten sealed.
+VACUUM FULL note;
+ALTER TABLE note ADD COLUMN at float DEFAULT random();
+CLUSTER note USING note_pkey;
+ANALYZE note;
+SELECT count(*) AS shown FROM pg_statistic WHERE starelid = 'note'::regclass AND (stavalues1::text ~ 'note|CHANGED' OR stavalues2::text ~ 'note|CHANGED');
+SELECT id, body FROM note WHERE id IN (2, 40) ORDER BY id;
+
+DROP TRIGGER shout ON note;
+
+-- Rights: who does not read sees the sealed form; who does not write writes nothing new.
+CREATE ROLE note_clerk;
+CREATE ROLE note_author;
+GRANT chatcrypt_writer TO note_author;
+GRANT ALL ON note TO note_clerk, note_author;
+SET ROLE note_author;
+SELECT body LIKE 'cc1:%' AS sealed FROM note WHERE id = 2;
+UPDATE note SET made_at = 4 WHERE id = 2;
+INSERT INTO note (id, chat_id, body) VALUES (13, 5700, 'by the author');
+UPDATE note SET id = 14 WHERE id = 2;
+UPDATE note SET body = body || 'x' WHERE id = 2;
+UPDATE note AS n SET body = o.body FROM note AS o WHERE n.id = 3 AND o.id = 2;
+SET ROLE note_clerk;
+INSERT INTO note (id, chat_id, body) VALUES (15, 5700, 'by the clerk');
+UPDATE note SET made_at = 5 WHERE id = 13;
+RESET ROLE;
+SELECT id, body, made_at FROM note WHERE id IN (2, 3, 13) ORDER BY id;
+
+-- An actor sees its own chats alone.
+SELECT chatcrypt.create_chat(5709, ARRAY['nora']);
+INSERT INTO note (id, chat_id, body) VALUES (16, 5709, 'for nora');
+BEGIN;
+SELECT chatcrypt.act_as('nora');
+SELECT body FROM note WHERE chat_id = 5709;
+SELECT body FROM note WHERE chat_id = 5700 AND id = 8;
+ROLLBACK;
+
+-- What would store plaintext, or lose the ids, is refused.
+CREATE INDEX ON note (body);
+CREATE INDEX CONCURRENTLY ON note (body);
+CREATE INDEX ON note (id, lower(body));
+CREATE INDEX ON note (id) WHERE body = 'x';
+ALTER TABLE note ADD UNIQUE (body);
+ALTER TABLE note ADD EXCLUDE (body WITH =);
+SELECT count(*) AS indexes FROM pg_index WHERE indrelid = 'note'::regclass;
+ALTER TABLE note ADD COLUMN copy text GENERATED ALWAYS AS (upper(body)) STORED;
+CREATE TABLE word (word text PRIMARY KEY);
+ALTER TABLE note ADD FOREIGN KEY (body) REFERENCES word;
+ALTER TABLE note DROP COLUMN chat_id;
+ALTER TABLE note ALTER COLUMN chat_id TYPE text;
+ALTER TABLE note SET ACCESS METHOD heap;
+CREATE TABLE heir () INHERITS (note);
+SECURITY LABEL FOR chatcrypt ON COLUMN note.body IS NULL;
+SECURITY LABEL FOR chatcrypt ON COLUMN note.made_at IS 'chat';
+CREATE TABLE plain (id bigint PRIMARY KEY, chat_id bigint NOT NULL, body text);
+SECURITY LABEL FOR chatcrypt ON COLUMN plain.id IS 'message';
+SET chatcrypt.allow_drop = on;
+\set VERBOSITY sqlstate
+DROP EXTENSION chatcrypt CASCADE;
+\set VERBOSITY terse
+RESET chatcrypt.allow_drop;
+-- A table of this access method without labels takes no rows.
+CREATE TABLE copy (LIKE note) USING chatcrypt;
+INSERT INTO copy SELECT * FROM note;
+DROP TABLE copy, word, plain;
+-- Integers may become others: an id is the same number.
+ALTER TABLE note ALTER COLUMN id TYPE int;
+SELECT id, body FROM note WHERE id = 40;
+
+-- All that stands in the way is reported at once, and nothing is changed.
+CREATE TABLE busy (id bigint PRIMARY KEY, chat numeric, body text UNIQUE, up text GENERATED ALWAYS AS (upper(body)) STORED);
+CREATE STATISTICS busy_stat ON id, body FROM busy;
+\set VERBOSITY default
+SELECT chatcrypt.protect('busy', 'body', 'chat', 'id');
+SELECT chatcrypt.protect('note', 'body', 'chat_id', 'id');
+SELECT chatcrypt.protect('note', 'nothing', 'nowhere', 'id');
+SELECT chatcrypt.protect('chatcrypt.messages', 'body', 'chat_id', 'message_id');
+SELECT chatcrypt.unprotect('busy', 'body');
+CALL chatcrypt.protect_rows('busy');
+CALL chatcrypt.protect_rows('note', batch => 0);
+CALL chatcrypt.protect_rows('note', rows_per_second => 0);
+SELECT chatcrypt.verify_protected('busy');
+SELECT chatcrypt.protect(NULL, 'body', 'chat_id', 'id');
+\set VERBOSITY terse
+SET ROLE note_author;
+SELECT chatcrypt.protect('busy', 'body', 'chat', 'id');
+RESET ROLE;
+DROP TABLE busy;
+
+-- Other types, uuids, several columns, and the limit of varchar(n).
+CREATE TABLE thing (id uuid PRIMARY KEY, chat uuid NOT NULL, j json, b jsonb, y bytea, v varchar(5), t text);
+SELECT count(chatcrypt.protect('thing', c, 'chat', 'id')) FROM unnest('{j,b,y,v,t}'::name[]) AS c;
+SELECT column_name, state FROM chatcrypt.protected WHERE relation = 'thing'::regclass ORDER BY 1;
+ALTER TABLE thing ALTER COLUMN v TYPE varchar(20);
+INSERT INTO thing VALUES ('57000000-0000-0000-0000-000000000001', '57000000-0000-0000-0000-00000000000c', '{"a" : 1}', '{"a": [1, 2]}', '\x00ff', '12345', 'x');
+INSERT INTO thing VALUES ('57000000-0000-0000-0000-000000000002', '57000000-0000-0000-0000-00000000000c', NULL, NULL, '', '', '');
+INSERT INTO thing (id, chat, v) VALUES ('57000000-0000-0000-0000-000000000003', '57000000-0000-0000-0000-00000000000c', '123456');
+INSERT INTO thing (id, chat, v) VALUES ('57000000-0000-0000-0000-000000000003', '57000000-0000-0000-0000-00000000000c', '12345   ') RETURNING '[' || v || ']' AS v;
+SELECT j, j->'a' AS a, b, b->'a' AS ba, y, v, length(v) AS length, t FROM thing ORDER BY id;
+UPDATE thing SET t = j::text, b = b || '{"z": 1}' WHERE id = '57000000-0000-0000-0000-000000000001' RETURNING t, b;
+SET chatcrypt.show = sealed;
+SELECT j::text LIKE '"cc1:%"' AS j, b::text LIKE '"cc1:%"' AS b, y::text LIKE '\\x6363313a01%' AS y, v LIKE 'cc1:%' AS v FROM thing ORDER BY id;
+-- What is sealed for one column does not open in another: it is text there, but from who is shown the sealed form.
+SELECT v AS armour FROM thing WHERE id = '57000000-0000-0000-0000-000000000001' \gset
+UPDATE thing SET t = :'armour' WHERE id = '57000000-0000-0000-0000-000000000001';
+UPDATE thing SET b = '"cc1:x"' WHERE id = '57000000-0000-0000-0000-000000000001';
+RESET chatcrypt.show;
+UPDATE thing SET t = :'armour' WHERE id = '57000000-0000-0000-0000-000000000001';
+SELECT t = :'armour' AS is_text FROM thing WHERE id = '57000000-0000-0000-0000-000000000001';
+
+-- Upkeep goes through protected columns, also after a rename.
+ALTER TABLE thing RENAME COLUMN t TO words;
+SELECT chatcrypt.rotate_chat('57000000-0000-0000-0000-00000000000c');
+CALL chatcrypt.reencrypt_chat('57000000-0000-0000-0000-00000000000c');
+SELECT reason FROM chatcrypt.verify_chat('57000000-0000-0000-0000-00000000000c');
+UPDATE chatcrypt.chats SET external_envelopes = false WHERE chat_id = '57000000-0000-0000-0000-00000000000c';
+CALL chatcrypt.purge_chat_keys('57000000-0000-0000-0000-00000000000c');
+SELECT j, b, y, v FROM thing ORDER BY id;
+
+-- A chat that was shredded is NULL, and an UPDATE of other columns leaves what is stored.
+SELECT chatcrypt.shred_chat(5701, confirm => 'irreversible');
+SELECT id, body FROM note WHERE chat_id = 5701 ORDER BY id;
+UPDATE note SET made_at = 9 WHERE id = 40;
+SET chatcrypt.show = sealed;
+SELECT body LIKE 'cc1:%' AS kept FROM note WHERE id = 40;
+RESET chatcrypt.show;
+SET chatcrypt.on_decrypt_error = raise;
+SELECT body FROM note WHERE id = 40;
+RESET chatcrypt.on_decrypt_error;
+SELECT message_id, reason FROM chatcrypt.verify_protected('note') ORDER BY 1;
+
+-- The way back.
+SELECT chatcrypt.unprotect('note', 'body');
+INSERT INTO note VALUES (20, 5700, 'plain again');
+SELECT state FROM chatcrypt.protected WHERE relation = 'note'::regclass;
+CALL chatcrypt.protect_rows('note');
+DELETE FROM note WHERE chat_id = 5701;
+CALL chatcrypt.protect_rows('note');
+SELECT amname FROM pg_class JOIN pg_am ON pg_am.oid = relam WHERE pg_class.oid = 'note'::regclass;
+SELECT count(*) AS labels FROM pg_seclabel WHERE objoid = 'note'::regclass;
+SELECT id, body FROM note ORDER BY id;
+SELECT event, detail FROM chatcrypt.key_event WHERE event IN ('protect', 'unprotect') ORDER BY event_id;
+-- A protected column that is dropped goes with its values, and so does its table.
+ALTER TABLE thing DROP COLUMN y;
+SELECT count(*) AS failures FROM chatcrypt.verify_chat(5700);
+DROP TABLE note, thing;
+SELECT count(*) AS failures FROM chatcrypt.verify_chat(5700);
+DROP FUNCTION shout;
+DROP ROLE note_clerk, note_author;
