@@ -103,7 +103,7 @@ SELECT chatcrypt.ack_search_feed(batch());
 UPDATE chatcrypt.messages SET expires_at = now() WHERE message_id = chatcrypt.to_uuid(1);
 SELECT drained();
 CALL chatcrypt.apply_retention();
-UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 30, 0), sender = 'mallory' WHERE message_id = chatcrypt.to_uuid(2);
+UPDATE chatcrypt.sealed_message SET encrypted_message = set_byte(encrypted_message, 30, get_byte(encrypted_message, 30) # 1), sender = 'mallory' WHERE message_id = chatcrypt.to_uuid(2);
 UPDATE chatcrypt.sealed_message SET encrypted_message = chatcrypt.encrypt(1, 40, '\xff00'::bytea) WHERE message_id = chatcrypt.to_uuid(40);
 SELECT chatcrypt.ack_search_feed(batch());
 SELECT chatcrypt.resend_search_feed(1), chatcrypt.resend_search_feed(2), chatcrypt.resend_search_feed(99);

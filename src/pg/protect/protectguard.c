@@ -36,6 +36,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "pg/base/settings.h"
 #include "pg/compat.h"
 #include "pg/protect/protected.h"
 #include "pg/protect/protectguard.h"
@@ -225,12 +226,21 @@ check_new_relation(Oid relation)
 		check_rewrite(row);
 }
 
+/* A table of the access method; without labels only where such a table is not just for tests. */
+static bool
+is_guarded(Oid relation)
+{
+	ChatcryptProtected *table = chatcrypt_protected_is_ours(relation) ?
+		chatcrypt_protected_by_oid(relation) : NULL;
+
+	return table != NULL && (table->ncolumns > 0 || !chatcrypt_allow_unlabelled);
+}
+
 /* Rows of heirs would be stored as they are, and those of parents be read without the ids. */
 static void
 check_inheritance(Oid child, Oid parent)
 {
-	Oid			ours = chatcrypt_protected_is_ours(child) ? child :
-		chatcrypt_protected_is_ours(parent) ? parent : InvalidOid;
+	Oid			ours = is_guarded(child) ? child : is_guarded(parent) ? parent : InvalidOid;
 
 	if (OidIsValid(ours))
 		ereport(ERROR,

@@ -225,6 +225,7 @@ getsomeattrs(TupleTableSlot *slot, int natts)
 {
 	ChatcryptSlot *ours = (ChatcryptSlot *) slot;
 	int			before = slot->tts_nvalid;
+	MemoryContext callers;
 
 	if (unlikely(!is_raw(slot)))
 		elog(ERROR, "getsomeattrs is not required to be called on a virtual tuple table slot");
@@ -239,6 +240,8 @@ getsomeattrs(TupleTableSlot *slot, int natts)
 		slot_getmissingattrs(slot, slot->tts_nvalid, natts);
 		slot->tts_nvalid = natts;
 	}
+	/* The caller's context may be one in which nothing can be freed, such as a sort's from 17 on. */
+	callers = MemoryContextSwitchTo(slot->tts_mcxt);
 	if (unlikely(ours->for_statistics))
 		null_for_statistics(slot, ours->table, before);
 	else
@@ -247,6 +250,7 @@ getsomeattrs(TupleTableSlot *slot, int natts)
 		if (unlikely(may_show_null()))
 			show_null(ours, before, natts);
 	}
+	MemoryContextSwitchTo(callers);
 }
 
 static Datum
