@@ -457,9 +457,22 @@ find_pgbouncer()
 	export PGBOUNCER
 }
 
+# PostgreSQL's driver for Java, from Debian's package, and the Java on PATH, or Debian's, which compiles as well.
+find_jdbc()
+{
+	local home=$1 packages
+	if ! command -v javac >/dev/null; then
+		mapfile -t packages < <(packages_for client-java)
+		(install_packages "${packages[@]}") || return 1
+	fi
+	[ -f "$home/usr/share/java/postgresql.jar" ] || unpack_package "$home" libpostgresql-jdbc-java || return 1
+	export CLIENT_JDBC="$home/usr/share/java/postgresql.jar"
+}
+
 # Installs what test/clients needs from others: libraries from npm and PyPI, a client that Go
-# builds, and PgBouncer, in the versions that its lists name, where the server's user can read
-# them.  Sets NODE_PATH, CLIENT_PYTHON, CLIENT_GO and PGBOUNCER.  False if any is missing.
+# builds, PgBouncer and a driver for Java, in the versions that its lists name, where the server's
+# user can read them.  Sets NODE_PATH, CLIENT_PYTHON, CLIENT_GO, PGBOUNCER and CLIENT_JDBC.  False
+# if any is missing.
 find_client_libraries()
 {
 	local lists="$ROOT/test/clients" home="${CHATCRYPT_WORK:-$ROOT/build}/clients"
@@ -478,7 +491,7 @@ find_client_libraries()
 		chmod -R go+rX "$WORK/clients"
 		home="$WORK/clients"
 	fi
-	find_pgbouncer "$home/pgbouncer" || return 1
+	find_pgbouncer "$home/pgbouncer" && find_jdbc "$home/jdbc" || return 1
 	export NODE_PATH="$home/npm/node_modules" CLIENT_PYTHON="$home/python/bin/python" CLIENT_GO="$home/go/client"
 }
 
@@ -511,4 +524,67 @@ find_monitoring()
 		POSTGRES_EXPORTER=$(monitoring_program prometheus-postgres-exporter prometheus-postgres-exporter) || return 1
 	as_server "$POSTGRES_EXPORTER" --version >/dev/null 2>&1 || return 1
 	export PROMETHEUS PROMTOOL POSTGRES_EXPORTER
+}
+
+# PostgreSQL's source ------------------------------------------------------------------
+
+# source_lists FOLDER: apt's sources of this machine, as sources of source packages, in a configuration of its own.
+source_lists()
+{
+	local file
+	mkdir -p "$1/parts" "$1/lists/partial" "$1/cache/archives/partial"
+	for file in /etc/apt/sources.list.d/*.sources; do
+		[ ! -f "$file" ] || sed 's/^Types:.*/Types: deb-src/' "$file" >"$1/parts/${file##*/}"
+	done
+	cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+		sed -n 's/^deb[[:space:]]/deb-src /p' >"$1/sources.list"
+}
+
+# apt_for_sources FOLDER COMMAND...
+apt_for_sources()
+{
+	local home=$1
+	shift
+	"$1" -q -o Dir::Etc::SourceList="$home/sources.list" -o Dir::Etc::SourceParts="$home/parts" \
+		-o Dir::State::Lists="$home/lists" -o Dir::Cache="$home/cache" -o APT::Sandbox::User="$(id -un)" "${@:2}"
+}
+
+# The newest source package of this major version that the mirror has: one that was just replaced may be gone.
+download_pg_source()
+{
+	local home=$1 package="postgresql-$PG_MAJOR" version
+	(
+		source_lists "$home/apt" && cd "$home" || exit
+		apt_for_sources "$home/apt" apt-get update || exit
+		for version in $(apt_for_sources "$home/apt" apt-cache showsrc "$package" | sed -n 's/^Version: //p' | sort -rV); do
+			apt_for_sources "$home/apt" apt-get source --download-only "$package=$version" && exit
+			rm -f ./"$package"_*
+		done
+		exit 1
+	) >&2
+}
+
+# PostgreSQL's own tests, which are no part of Debian's binary packages: the folder that PG_SOURCE names, or Debian's
+# source package, below build/ or, where the server's user cannot go there, in its work folder.  Sets PG_SOURCE.  False
+# if it is not to be had.
+find_pg_source()
+{
+	local home="${CHATCRYPT_WORK:-$ROOT/build}/pg-source-$PG_MAJOR"
+
+	if [ -z "${PG_SOURCE:-}" ]; then
+		[ -f "$home/src/test/regress/regress.c" ] || {
+			say "downloading PostgreSQL's source package into ${home#"$ROOT"/}"
+			rm -rf "$home" && mkdir -p "$home" && download_pg_source "$home" &&
+				tar -C "$home" -xaf "$home"/postgresql-*.orig.tar.* --strip-components=1 --wildcards '*/src/test/regress/*' || return 1
+		}
+		PG_SOURCE=$home
+	fi
+	if ! as_server test -r "$PG_SOURCE/src/test/regress/regress.c"; then
+		rm -rf "$WORK/pg-source"
+		mkdir -p "$WORK/pg-source/src/test"
+		cp -r "$PG_SOURCE/src/test/regress" "$WORK/pg-source/src/test/"
+		chmod -R go+rX "$WORK/pg-source"
+		PG_SOURCE="$WORK/pg-source"
+	fi
+	export PG_SOURCE
 }

@@ -226,14 +226,16 @@ check_new_relation(Oid relation)
 		check_rewrite(row);
 }
 
-/* A table of the access method; without labels only where such a table is not just for tests. */
+/* Any table of the access method, but for one without labels where a developer allows those. */
 static bool
 is_guarded(Oid relation)
 {
-	ChatcryptProtected *table = chatcrypt_protected_is_ours(relation) ?
-		chatcrypt_protected_by_oid(relation) : NULL;
+	ChatcryptProtected *table;
 
-	return table != NULL && (table->ncolumns > 0 || !chatcrypt_allow_unlabelled);
+	if (!chatcrypt_protected_is_ours(relation))
+		return false;
+	table = chatcrypt_protected_by_oid(relation);
+	return !chatcrypt_allow_unlabelled || table == NULL || table->ncolumns > 0;
 }
 
 /* Rows of heirs would be stored as they are, and those of parents be read without the ids. */

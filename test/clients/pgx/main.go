@@ -37,6 +37,10 @@ func main() {
 	if pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		panic(err)
 	}
+	if os.Getenv("SHOW") != "" {
+		showTable()
+		return
+	}
 	failed := 0
 	for _, one := range situations {
 		if err := one.run(); err != nil {
