@@ -12,7 +12,7 @@ MODULES = chatcrypt_guard
 vpath chatcrypt_guard.c src/guard
 
 DATA_built = sql/chatcrypt--$(EXTVERSION).sql
-EXTRA_CLEAN = build/deb build/*.deb
+EXTRA_CLEAN = build/deb build/*.deb $(wildcard src/*/*.o src/*/*/*.o)
 
 # PostgreSQL's own headers cause warnings with -Wextra, so they count as system headers.
 PG_CPPFLAGS = -Isrc -isystem $(includedir_server)

@@ -106,7 +106,7 @@ COMMENT ON PROCEDURE chatcrypt.reencrypt_due(interval, bigint, integer, bigint, 
 	'the policy reencrypt_after, in transactions of batch envelopes each. Returns how many '
 	'envelopes were re-encrypted, how many do not open, and how many chats failed.';
 
--- Destroying keys that nothing needs: src/pg/upkeep/purge.c explains why no envelope is missed.
+-- Destroying keys that nothing needs: src/pg/upkeep/purgekeys.c explains why no envelope is missed.
 CREATE PROCEDURE chatcrypt.purge_unused_keys(
 	max_chats bigint DEFAULT NULL, max_wait interval DEFAULT '30 seconds',
 	INOUT destroyed bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL,

@@ -24,8 +24,8 @@
 #include "pg/cache/keycache.h"
 #include "pg/chats/chatinsert.h"
 #include "pg/keys/failedopens.h"
-#include "pg/keys/samekey.h"
-#include "pg/messages/tablewrite.h"
+#include "pg/keys/samekmskey.h"
+#include "pg/messages/tablerights.h"
 #include "pg/messages/unopened.h"
 #include "pg/messages/viewplan.h"
 #include "pg/procedures/progress.h"
@@ -37,7 +37,7 @@
 #include "pg/service/failurelog.h"
 #include "pg/service/requests.h"
 #include "pg/upkeep/maintenance.h"
-#include "pg/upkeep/maintenance_status.h"
+#include "pg/upkeep/maintenancestatus.h"
 
 PG_MODULE_MAGIC;
 
@@ -53,11 +53,11 @@ request_shared_memory(void)
 		previous_shmem_request_hook();
 	chatcrypt_keycache_request();
 	chatcrypt_requests_request();
-	chatcrypt_samekey_request();
+	chatcrypt_samekmskey_request();
 	chatcrypt_failedopens_request();
 	chatcrypt_actingroles_request();
 	chatcrypt_progress_request();
-	chatcrypt_maintenance_status_request();
+	chatcrypt_maintenancestatus_request();
 }
 
 static void
@@ -68,11 +68,11 @@ startup_shared_memory(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	chatcrypt_keycache_startup();
 	chatcrypt_requests_startup();
-	chatcrypt_samekey_startup();
+	chatcrypt_samekmskey_startup();
 	chatcrypt_failedopens_startup();
 	chatcrypt_actingroles_startup();
 	chatcrypt_progress_startup();
-	chatcrypt_maintenance_status_startup();
+	chatcrypt_maintenancestatus_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -126,7 +126,7 @@ _PG_init(void)
 	chatcrypt_failurelog_install_hooks();
 	chatcrypt_access_install_hooks();
 	chatcrypt_actor_install_hooks();
-	chatcrypt_tablewrite_install_hooks();
+	chatcrypt_tablerights_install_hooks();
 	chatcrypt_unopened_install_hooks();
 	chatcrypt_viewplan_install_hooks();
 	chatcrypt_chatinsert_install_hooks();

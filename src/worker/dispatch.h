@@ -31,7 +31,7 @@
 #define CHATCRYPT_DISPATCH_H
 
 #include "kms/retrypolicy.h"
-#include "pg/service/kms_stats.h"
+#include "pg/service/kmsstats.h"
 #include "pg/service/workerslots.h"
 #include "worker/transport.h"
 
@@ -84,7 +84,7 @@ typedef struct KmsEndpoint
 struct KmsLine
 {
 	KmsEndpoint *endpoint;
-	int			row;			/* its number in kms_stats, and in the table of lines */
+	int			row;			/* its number in kmsstats.c, and in the table of lines */
 	int64		used_at_ms;
 	KmsQueue	queues[KMS_OPS];
 	int			calls;			/* in flight */

@@ -255,7 +255,7 @@ refused_until(const KmsLine *line, int64 now_ms)
 	return until_ms > now_ms ? GetCurrentTimestamp() + (until_ms - now_ms) * 1000 : 0;
 }
 
-/* The text that belongs to the reason that the view gives: see why_unusable() in kms_state.c. */
+/* The text that belongs to the reason that the view gives: see why_unusable() in kmsstate.c. */
 static const char *
 trouble_of(const KmsLine *line)
 {
@@ -294,6 +294,6 @@ chatcrypt_line_publish(KmsLine *line, int64 now_ms)
 	if (endpoint->session != NULL && endpoint->provider->session_lease_ms != NULL)
 		line->stats.lease_ms = endpoint->provider->session_lease_ms(endpoint->session, now_ms);
 	line->stats.lease_at_ms = now_ms;
-	chatcrypt_kms_stats_publish(line->row, &line->stats);
+	chatcrypt_kmsstats_publish(line->row, &line->stats);
 	line->stats_changed = false;
 }

@@ -39,7 +39,7 @@ measure(KmsCall *call)
 
 	if (call->batch.nitems == 0)
 		return;
-	chatcrypt_kms_stats_latency_add(&stats->latency, us);
+	chatcrypt_kmsstats_latency_add(&stats->latency, us);
 	chatcrypt_histogram_add(call->batch.nitems > 1 ? &stats->batch : &stats->single, us);
 }
 
@@ -90,7 +90,7 @@ note_all_lines(KmsEndpoint *endpoint, cc_kms_outcome outcome, const char *error,
 			chatcrypt_line_note_error(line, outcome, error);
 	}
 	endpoint->logins.counts[outcome].calls++;
-	chatcrypt_kms_stats_publish_logins(endpoint->row, &endpoint->logins);
+	chatcrypt_kmsstats_publish_logins(endpoint->row, &endpoint->logins);
 }
 
 /* ---------- the end of a call ---------- */

@@ -150,7 +150,7 @@ chatcrypt_kms_worker_main(Datum arg)
 	chatcrypt_transport_start();
 	before_shmem_exit(leave, (Datum) 0);
 	chatcrypt_watchdog_start();
-	chatcrypt_kms_stats_clear();
+	chatcrypt_kmsstats_clear();
 	chatcrypt_workerslots_attach();
 
 	while (!ShutdownRequestPending)

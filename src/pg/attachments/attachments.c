@@ -22,7 +22,7 @@
 #include "pg/access/moderation.h"
 #include "pg/attachments/attachmentstore.h"
 #include "pg/base/ids.h"
-#include "pg/keys/keys.h"
+#include "pg/keys/chatkeys.h"
 #include "pg/messages/messages.h"
 #include "pg/messages/retention.h"
 #include "pg/messages/utf8.h"
@@ -167,7 +167,7 @@ prepare(const char *function, const ChatcryptFile *file)
 {
 	PreventCommandIfReadOnly(function);
 	chatcrypt_access_require_participant(file->chat_id.data);
-	(void) chatcrypt_keys_ensure(file->chat_id.data, CHATCRYPT_PURPOSE_DATA);
+	(void) chatcrypt_chatkeys_ensure(file->chat_id.data, CHATCRYPT_PURPOSE_DATA);
 }
 
 static Datum
@@ -325,7 +325,7 @@ chatcrypt_ensure_attachment_key(PG_FUNCTION_ARGS)
 	chatcrypt_rights_require(CHATCRYPT_MAY_WRITE);
 	PreventCommandIfReadOnly("chatcrypt.ensure_attachment_key()");
 	chatcrypt_access_require_participant(chat_id);
-	PG_RETURN_BOOL(chatcrypt_keys_ensure(chat_id, CHATCRYPT_PURPOSE_DATA));
+	PG_RETURN_BOOL(chatcrypt_chatkeys_ensure(chat_id, CHATCRYPT_PURPOSE_DATA));
 }
 
 /* Arguments as SQL has them: chat, file, bytes, part, last, aad. */

@@ -16,7 +16,7 @@
 #include "pg/compat.h"
 #include "pg/keys/cipher.h"
 #include "pg/keys/failedopens.h"
-#include "pg/keys/keyring.h"
+#include "pg/keys/keyaccess.h"
 #include "pg/messages/diagnosis.h"
 
 void
@@ -64,7 +64,7 @@ chatcrypt_attachmentseal_part(const uint8 chat_id[CC_ID_LEN], const cc_part_id *
 	sealed = palloc(VARHDRSZ + sealed_len);
 	SET_VARSIZE(sealed, VARHDRSZ + sealed_len);
 	chatcrypt_cipher_fresh_randomness();
-	key = chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_ATTACHMENTS);
+	key = chatcrypt_keyaccess_active(chat_id, CHATCRYPT_FOR_ATTACHMENTS);
 	status = cc_part_seal(chatcrypt_cipher_aead(), key->secret.attachment, key->version, id,
 						  plaintext, len, (uint8 *) VARDATA(sealed));
 	if (status != CC_OK)
@@ -125,8 +125,8 @@ chatcrypt_attachmentseal_open_part(const uint8 chat_id[CC_ID_LEN], const cc_part
 	if (status == CC_OK)
 		status = allocate_plaintext(sealed, &plaintext);
 	if (status == CC_OK)
-		status = open_whole(chatcrypt_keyring_open(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version), id,
-							sealed, plaintext);
+		status = open_whole(chatcrypt_keyaccess_open(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version),
+							id, sealed, plaintext);
 	if (status != CC_OK)
 		chatcrypt_raise_part(status, chat_id);
 	return plaintext;
@@ -167,7 +167,7 @@ chatcrypt_attachmentseal_reseal_part(const uint8 chat_id[CC_ID_LEN], const cc_pa
 		*why = allocate_plaintext(sealed, &plaintext);
 	if (*why != CC_OK)
 		return NULL;
-	key = chatcrypt_keyring_find(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version);
+	key = chatcrypt_keyaccess_find(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version);
 	*why = key == NULL ? CC_ERR_NO_KEY : open_whole(key, id, sealed, plaintext);
 	if (*why == CC_OK)
 		return seal_and_wipe(chat_id, id, plaintext);
@@ -202,7 +202,7 @@ chatcrypt_attachmentseal_part_is_committed(const uint8 chat_id[CC_ID_LEN], const
 	uint32		version;
 
 	return version_of(header, sealed_len, &version) == CC_OK &&
-		fits(chatcrypt_keyring_open(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version), id, header,
+		fits(chatcrypt_keyaccess_open(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version), id, header,
 			 sealed_len);
 }
 
@@ -221,7 +221,7 @@ chatcrypt_attachmentseal_diagnose_part(const uint8 chat_id[CC_ID_LEN], const cc_
 		status = allocate_plaintext(sealed, &plaintext);
 	if (status != CC_OK)
 		return psprintf("not a part: %s", cc_status_text(status));
-	key = chatcrypt_keyring_probe(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version, &failure);
+	key = chatcrypt_keyaccess_probe(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version, &failure);
 	if (key == NULL)
 	{
 		pfree(plaintext);
@@ -303,7 +303,7 @@ chatcrypt_attachmentseal_open_chunks(const uint8 chat_id[CC_ID_LEN], const cc_pa
 	cc_status	status = version_of(chunks->header, chunks->sealed_len, &version);
 
 	if (status == CC_OK)
-		status = open_chunks(chatcrypt_keyring_open(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version),
+		status = open_chunks(chatcrypt_keyaccess_open(chat_id, CHATCRYPT_FOR_ATTACHMENTS, version),
 							 id, chunks, from, to, room, out);
 	if (status != CC_OK)
 	{
@@ -376,7 +376,7 @@ raise_unopened(const uint8 *chat_id, const bytea *envelope)
 											 VARSIZE_ANY_EXHDR(envelope), &info);
 
 	if (status == CC_OK && info.suite == CC_SUITE_MESSAGE && info.dek_version <= PG_INT32_MAX)
-		(void) chatcrypt_keyring_open(chat_id, CHATCRYPT_FOR_MESSAGES, info.dek_version);
+		(void) chatcrypt_keyaccess_open(chat_id, CHATCRYPT_FOR_MESSAGES, info.dek_version);
 	chatcrypt_raise_part(CC_ERR_AUTH, chat_id);
 }
 

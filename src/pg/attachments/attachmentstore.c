@@ -10,7 +10,7 @@
 #include "pg/attachments/attachmentstore.h"
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
-#include "pg/keys/keys.h"
+#include "pg/keys/chatkeys.h"
 #include "pg/store/statement.h"
 
 void
@@ -161,7 +161,7 @@ chatcrypt_attachmentstore_lock_quota(const pg_uuid_t *chat_id)
 	int64		quota = quota_of(chat_id);
 
 	if (quota != CHATCRYPT_NO_QUOTA)
-		chatcrypt_keys_lock_chat(chat_id->data);
+		chatcrypt_chatkeys_lock(chat_id->data);
 	return quota;
 }
 

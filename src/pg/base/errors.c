@@ -9,7 +9,7 @@
  *	53200		out of memory
  *	XX000		a cryptographic library failed
  *
- * Errors of a KMS have SQLSTATEs of their own: see pg/service/kms_errors.c.
+ * Errors of a KMS have SQLSTATEs of their own: see pg/service/kmserrors.c.
  */
 #include "postgres.h"
 

@@ -23,7 +23,7 @@
 #include "pg/history/events.h"
 #include "pg/keys/dekrows.h"
 #include "pg/keys/newdeks.h"
-#include "pg/keys/tenants.h"
+#include "pg/keys/tenantkeys.h"
 #include "pg/search/tenantpolicy.h"
 #include "pg/store/owner.h"
 
@@ -291,10 +291,10 @@ make_batch(const NewChats *chats)
 	 */
 	do
 	{
-		chatcrypt_tenant_wrapping(chats->tenant, &wrapping);
+		chatcrypt_tenantkey_wrapping(chats->tenant, &wrapping);
 		generate_first_deks(chats->ids, &wrapping, &first);
 		chatcrypt_owner_begin(&scope);
-		if (chatcrypt_tenant_settle(chats->tenant, &wrapping))
+		if (chatcrypt_tenantkey_settle(chats->tenant, &wrapping))
 			made = write_rows(&scope, chats, &wrapping, &first);
 		chatcrypt_owner_end(&scope);
 	} while (made == NULL);

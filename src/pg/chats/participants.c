@@ -18,8 +18,8 @@
 #include "pg/base/ids.h"
 #include "pg/chats/participants.h"
 #include "pg/history/events.h"
-#include "pg/keys/keys.h"
-#include "pg/keys/tenants.h"
+#include "pg/keys/chatkeys.h"
+#include "pg/keys/tenantkeys.h"
 #include "pg/store/owner.h"
 #include "pg/store/statement.h"
 
@@ -40,8 +40,8 @@ chatcrypt_create_tenant(PG_FUNCTION_ARGS)
 	{
 		char	   *uri = text_to_cstring(PG_GETARG_TEXT_PP(1));
 
-		chatcrypt_tenant_check_kms_key(uri);
-		chatcrypt_tenant_try_kms_keys(&uri, 1);
+		chatcrypt_tenantkey_check_uri(uri);
+		chatcrypt_tenantkeys_try(&uri, 1);
 	}
 	chatcrypt_owner_begin(&scope);
 	chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant, kms_key) "
@@ -190,8 +190,8 @@ remove_all(const uint8 *chat_id, ArrayType *names)
 	uint64		removed;
 
 	require_may_remove(chat_id, names);
-	if (rotates_on_removal(chat_id) && chatcrypt_keys_chat_can_seal(chat_id))
-		chatcrypt_keys_rotate(chat_id);
+	if (rotates_on_removal(chat_id) && chatcrypt_chatkeys_can_seal(chat_id))
+		chatcrypt_chatkeys_rotate(chat_id);
 	chatcrypt_owner_begin(&scope);
 	removed = change_participants(&scope, &plan, REMOVE_ALL, chat_id, names, "removed");
 	chatcrypt_owner_end(&scope);

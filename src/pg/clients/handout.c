@@ -22,7 +22,7 @@
 #include "pg/base/ids.h"
 #include "pg/compat.h"
 #include "pg/history/events.h"
-#include "pg/keys/keyring.h"
+#include "pg/keys/keyaccess.h"
 
 /* The history names each key that a client may hold. */
 static void
@@ -64,7 +64,7 @@ static uint32
 asked_version(FunctionCallInfo fcinfo, const uint8 *chat_id)
 {
 	if (PG_ARGISNULL(1))
-		return chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_CONVERSATION)->version;
+		return chatcrypt_keyaccess_active(chat_id, CHATCRYPT_FOR_CONVERSATION)->version;
 	if (PG_GETARG_INT32(1) < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -106,7 +106,7 @@ hand_out(FunctionCallInfo fcinfo, const uint8 *chat_id)
 	version = asked_version(fcinfo, chat_id);
 	row = row_without_key(fcinfo, version, &place);
 	record_in_history(chat_id, version);
-	key = chatcrypt_keyring_open(chat_id, CHATCRYPT_FOR_CONVERSATION, version);
+	key = chatcrypt_keyaccess_open(chat_id, CHATCRYPT_FOR_CONVERSATION, version);
 	record_in_log(chat_id, version);
 	memcpy(place, key->secret.conversation, CC_DEK_LEN);
 	PG_RETURN_DATUM(HeapTupleGetDatum(row));

@@ -7,7 +7,7 @@
  *
  * The conversation's uuid stands in salt or info in place of {uuid}.  Keys are derived into
  * memory that is wiped, and the KMS wraps them in batches with nothing locked.  Then the chats
- * are locked, and get their keys as import_dek() gives them (keys.c).
+ * are locked, and get their keys as import_dek() gives them (chatkeys.c).
  */
 #include "postgres.h"
 
@@ -25,8 +25,8 @@
 #include "pg/base/settings.h"
 #include "pg/compat.h"
 #include "pg/keys/dekrows.h"
-#include "pg/keys/keys.h"
-#include "pg/keys/tenants.h"
+#include "pg/keys/chatkeys.h"
+#include "pg/keys/tenantkeys.h"
 
 #define PLACEHOLDER			"{uuid}"
 #define PLACEHOLDER_LEN		(sizeof(PLACEHOLDER) - 1)
@@ -317,7 +317,7 @@ chatcrypt_import_conversation_keys(PG_FUNCTION_ARGS)
 	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_ADMINISTER);
 	PreventCommandIfReadOnly("chatcrypt.import_conversation_keys()");
 	rule = rule_argument(fcinfo);
-	chats = find_chats(PG_GETARG_DATUM(0), chatcrypt_keys_import_version(PG_GETARG_INT32(5)));
+	chats = find_chats(PG_GETARG_DATUM(0), chatcrypt_chatkeys_import_version(PG_GETARG_INT32(5)));
 	if (chats.count > 0)
 	{
 		if (!chatcrypt_store_deployment_id(deployment_id))

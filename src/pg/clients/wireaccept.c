@@ -30,8 +30,8 @@
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/compat.h"
-#include "pg/keys/keyring.h"
-#include "pg/keys/keys.h"
+#include "pg/keys/keyaccess.h"
+#include "pg/keys/chatkeys.h"
 #include "pg/messages/messages.h"
 #include "pg/messages/seal.h"
 #include "pg/messages/utf8.h"
@@ -217,7 +217,7 @@ accept_encrypted(Jsonb *wire, const uint8 *chat_id, ChatcryptMessageRow *row, pg
 	if (content != NULL && content->val.string.len > 0)
 		refuse_field("content", "must be empty where the message is encrypted");
 	require_conversation_key(chat_id);
-	active = chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_CONVERSATION)->version;
+	active = chatcrypt_keyaccess_active(chat_id, CHATCRYPT_FOR_CONVERSATION)->version;
 	version = version_field(wire, active);
 	envelope = envelope_of(wire, version);
 	body = chatcrypt_seal_open_text(chat_id, any_message, envelope, NULL,

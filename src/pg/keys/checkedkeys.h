@@ -1,7 +1,7 @@
 /*
  * checkedkeys.h
  *		The keys that this process has checked against their rows and that have left its ring
- *		(ring.h): their names and check values, and no secret.
+ *		(keyring.h): their names and check values, and no secret.
  *
  * The shared cache gives a key only for its exact name.  That name includes the check value,
  * which is in the key's row.  A process that goes through more chats than its ring holds would
@@ -19,7 +19,7 @@
 typedef struct ChatcryptAsked
 {
 	uint8		chat_id[CC_ID_LEN];
-	uint32		version;		/* or a constant of pg/keys/keyrow.h */
+	uint32		version;		/* or a constant of pg/keys/keylookup.h */
 	uint32		use;
 } ChatcryptAsked;
 

@@ -1,7 +1,7 @@
 /*
  * dekrows.c
  *		Rows of chatcrypt.dek: see dekrows.h.
- *		Not here: KMS calls and the check of rights (keys.c, masterimport.c); the first keys of
+ *		Not here: KMS calls and the check of rights (chatkeys.c, masterimport.c); the first keys of
  *		a chat (chats.c).
  *
  * Each statement handles all rows at once: a changed row makes the server drop what it has

@@ -1,50 +1,20 @@
 /*
  * keyring.h
- *		Gives other rooms the key that a chat seals with, or the key that an envelope names.
+ *		The keys that this process has at hand: the fast path of every message.
+ *		Not here: the check that the caller may have the key, and the error for a key that does
+ *		not exist (keyaccess.c).
  */
 #ifndef CHATCRYPT_KEYRING_H
 #define CHATCRYPT_KEYRING_H
 
-#include "pg/keys/keyuse.h"
-#include "pg/service/kmsjob.h"
+#include "pg/keys/keylookup.h"
 
 /*
- * Every function that gives a key first checks that the actor takes part in the chat, or that
- * no actor has to be named (chatcrypt_access_require_for_key_use()).  The caller checks roles.
+ * The key, valid until the next call; NULL where there is none or it was destroyed.  Where the
+ * KMS does not give the key, this raises an error or, if failure is not NULL, fills *failure
+ * and returns NULL.
  */
-
-/*
- * The key that seals new messages of the chat; the active key for a use; the key of a version
- * for a use.  Each function raises an error where there is no such key or the KMS refuses.  A
- * key is valid until the next call of any function of this file.
- */
-extern const ChatcryptKey *chatcrypt_keyring_seal(const uint8 chat_id[CC_ID_LEN]);
-extern const ChatcryptKey *chatcrypt_keyring_active(const uint8 chat_id[CC_ID_LEN],
-													ChatcryptUse use);
-extern const ChatcryptKey *chatcrypt_keyring_open(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
-												  uint32 version);
-
-/*
- * Like chatcrypt_keyring_open(), but NULL where the chat has no such key or the key was
- * destroyed.  It still raises what the KMS answers: an unreachable KMS must not look like
- * damage.
- */
-extern const ChatcryptKey *chatcrypt_keyring_find(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
-												  uint32 version);
-
-/*
- * Counts something that did not open (failedopens.h), for a caller that got NULL and raises no
- * error.
- */
-extern void chatcrypt_keyring_note_no_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
-										  uint32 version);
-
-/*
- * Like chatcrypt_keyring_find(), but does not raise an error where the KMS does not give the
- * key: failure then holds the outcome, the error text and wrong_key.  Otherwise the outcome in
- * it is CC_KMS_OK.
- */
-extern const ChatcryptKey *chatcrypt_keyring_probe(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
-												   uint32 version, ChatcryptKmsJob *failure);
+extern const ChatcryptKey *chatcrypt_keyring_get(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
+												 uint32 asked_version, ChatcryptKmsJob *failure);
 
 #endif

@@ -9,8 +9,8 @@
 #include "pg/cache/keycache.h"
 #include "pg/compat.h"
 #include "pg/keys/newdeks.h"
-#include "pg/keys/samekey.h"
-#include "pg/service/kms_errors.h"
+#include "pg/keys/samekmskey.h"
+#include "pg/service/kmserrors.h"
 #include "pg/service/requests.h"
 
 #define AT_ONCE 1024
@@ -54,7 +54,7 @@ run_jobs(cc_kms_op op, ChatcryptNewDek *deks, ChatcryptKmsJob *jobs, int count)
 		chatcrypt_raise(status, NULL);
 	for (int i = 0; i < count; i++)
 		jobs[i].id = deks[i].id;
-	chatcrypt_samekey_check(jobs, count);
+	chatcrypt_samekmskey_check(jobs, count);
 	for (int i = 0; i < count; i++)
 	{
 		if (jobs[i].outcome == CC_KMS_OK)
@@ -69,7 +69,7 @@ raise_first_failure(cc_kms_op op, const ChatcryptKmsJob *jobs, int count)
 {
 	for (int i = 0; i < count; i++)
 		if (jobs[i].outcome != CC_KMS_OK)
-			chatcrypt_kms_raise(op, &jobs[i]);
+			chatcrypt_kmserror_raise(op, &jobs[i]);
 }
 
 void

@@ -21,8 +21,8 @@
 #include "pg/access/access.h"
 #include "pg/base/errors.h"
 #include "pg/base/settings.h"
-#include "pg/keys/keys.h"
-#include "pg/keys/tenants.h"
+#include "pg/keys/chatkeys.h"
+#include "pg/keys/tenantkeys.h"
 #include "pg/keys/wrapping.h"
 #include "pg/procedures/progress.h"
 
@@ -299,7 +299,7 @@ which_to_rewrap(FunctionCallInfo fcinfo, ChatcryptWhichKeys *which)
 	if (!PG_ARGISNULL(1) && !chatcrypt_store_chat_mode(PG_GETARG_UUID_P(1)->data, &mode))
 		chatcrypt_no_such_chat(PG_GETARG_UUID_P(1)->data);
 	if (!PG_ARGISNULL(2))
-		chatcrypt_tenant_check_kms_key(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+		chatcrypt_tenantkey_check_uri(text_to_cstring(PG_GETARG_TEXT_PP(2)));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_rewrap);
@@ -401,8 +401,8 @@ chatcrypt_move_kms_key(PG_FUNCTION_ARGS)
 				 errmsg("the key URIs must not be null")));
 	from_kms_key = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	run.move_to = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	chatcrypt_tenant_check_kms_key(from_kms_key);
-	chatcrypt_tenant_check_kms_key(run.move_to);
+	chatcrypt_tenantkey_check_uri(from_kms_key);
+	chatcrypt_tenantkey_check_uri(run.move_to);
 	if (strcmp(from_kms_key, run.move_to) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

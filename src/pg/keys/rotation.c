@@ -27,10 +27,10 @@
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
-#include "pg/keys/keys.h"
+#include "pg/keys/chatkeys.h"
 #include "pg/procedures/progress.h"
 #include "pg/procedures/work.h"
-#include "pg/service/kms_errors.h"
+#include "pg/service/kmserrors.h"
 
 #define PAGE 256
 
@@ -264,8 +264,8 @@ install(void *arg)
 
 	chatcrypt_owner_begin(&scope);
 	lock_free_chat(rotation->dek.id.chat_id);
-	rotation->done = chatcrypt_keys_take_over(&scope, &rotation->dek, rotation->kms_key,
-											  psprintf("due by %s", rotation->reason));
+	rotation->done = chatcrypt_chatkeys_take_over(&scope, &rotation->dek, rotation->kms_key,
+												  psprintf("due by %s", rotation->reason));
 	chatcrypt_owner_end(&scope);
 }
 

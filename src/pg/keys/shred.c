@@ -4,7 +4,7 @@
  *		docs/erasure.md says what that erases, and what it does not.
  *
  * The wrapped keys are set to NULL in the rows, which stay.  Once that is committed, no session
- * opens anything with them: the ring of a session reads the row again (ring.c), and nothing in
+ * opens anything with them: the ring of a session reads the row again (keyring.c), and nothing in
  * the shared cache matches the row.  What the shared cache still holds is wiped at commit.
  *
  * Files are deleted as well: the number of bytes that are stored for a file tells its size,
@@ -23,7 +23,7 @@
 #include "pg/cache/eviction.h"
 #include "pg/history/events.h"
 #include "pg/keys/dekrows.h"
-#include "pg/keys/keys.h"
+#include "pg/keys/chatkeys.h"
 #include "pg/keys/shred.h"
 #include "pg/store/observer.h"
 
@@ -53,7 +53,7 @@ chatcrypt_shred_keys(const uint8 chat_id[CC_ID_LEN], bool with_files, const char
 	uint64		destroyed;
 
 	chatcrypt_owner_begin_deleting(&scope);
-	chatcrypt_keys_lock_chat(chat_id);
+	chatcrypt_chatkeys_lock(chat_id);
 	destroyed = chatcrypt_dekrows_destroy("d.chat_id = $1", &arg, 1);
 	chatcrypt_owner_execute("UPDATE chatcrypt.chat "
 							"SET updated_at = now() "

@@ -23,7 +23,7 @@
 #include "pg/history/events.h"
 #include "pg/keys/wrapping.h"
 #include "pg/procedures/progress.h"
-#include "pg/service/kms_errors.h"
+#include "pg/service/kmserrors.h"
 #include "pg/store/store.h"
 
 #define COLUMNS 6
@@ -50,8 +50,8 @@ record(const ChatcryptKmsJob *job)
 		.purpose = chatcrypt_keytypes_purpose_text(job->id.purpose),
 		.dek_version = job->id.version,
 		.kms_key = job->kms_key,
-		.detail = psprintf("%s: %s", chatcrypt_kms_error_reason(job, not_checked),
-						   chatcrypt_kms_error_detail(job))
+		.detail = psprintf("%s: %s", chatcrypt_kmserror_reason(job, not_checked),
+						   chatcrypt_kmserror_detail(job))
 	};
 	ChatcryptOwnerScope scope;
 
@@ -70,8 +70,8 @@ report(Verification *verification, const ChatcryptKmsJob *job)
 	values[1] = UUIDPGetDatum((const pg_uuid_t *) job->id.chat_id);
 	values[2] = CStringGetTextDatum(chatcrypt_keytypes_purpose_text(job->id.purpose));
 	values[3] = Int32GetDatum((int32) job->id.version);
-	values[4] = CStringGetTextDatum(chatcrypt_kms_error_reason(job, not_checked));
-	values[5] = CStringGetTextDatum(chatcrypt_kms_error_detail(job));
+	values[4] = CStringGetTextDatum(chatcrypt_kmserror_reason(job, not_checked));
+	values[5] = CStringGetTextDatum(chatcrypt_kmserror_detail(job));
 	tuplestore_putvalues(verification->result->setResult, verification->result->setDesc, values,
 						 nulls);
 	if (verification->records && (job->wrong_key || cc_kms_outcome_is_of_item(job->outcome)))

@@ -19,11 +19,11 @@
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/cache/keycache.h"
-#include "pg/keys/keyrow.h"
+#include "pg/keys/keylookup.h"
 #include "pg/keys/warm.h"
 #include "pg/keys/wrapping.h"
 #include "pg/procedures/progress.h"
-#include "pg/service/kms_errors.h"
+#include "pg/service/kmserrors.h"
 #include "pg/store/store.h"
 
 #define AT_ONCE		1024		/* four full calls of the largest batch */
@@ -114,7 +114,7 @@ warm_some(ChatcryptWarming *warming, RowOf row_of, const void *wanted, int first
 		if (!row_of(wanted, i, &rows[njobs]) || rows[njobs].state == CHATCRYPT_DEK_DESTROYED ||
 			!is_cold(&rows[njobs].id))
 			continue;
-		chatcrypt_keyrow_job(&rows[njobs], &jobs[njobs]);
+		chatcrypt_keylookup_job(&rows[njobs], &jobs[njobs]);
 		njobs++;
 	}
 	if (njobs > 0)
@@ -261,8 +261,8 @@ put_not_warmed(void *arg, const ChatcryptKmsJob *job)
 		UUIDPGetDatum((const pg_uuid_t *) job->id.chat_id),
 		CStringGetTextDatum(chatcrypt_keytypes_purpose_text(job->id.purpose)),
 		Int32GetDatum((int32) job->id.version),
-		CStringGetTextDatum(chatcrypt_kms_error_reason(job, "key service unavailable")),
-		CStringGetTextDatum(chatcrypt_kms_error_detail(job))
+		CStringGetTextDatum(chatcrypt_kmserror_reason(job, "key service unavailable")),
+		CStringGetTextDatum(chatcrypt_kmserror_detail(job))
 	}, nulls);
 }
 

@@ -17,7 +17,7 @@
 #include "pg/cache/guarded.h"
 #include "pg/cache/keycache.h"
 #include "pg/keys/newdeks.h"
-#include "pg/keys/samekey.h"
+#include "pg/keys/samekmskey.h"
 #include "pg/keys/wrapping.h"
 
 void
@@ -243,7 +243,7 @@ chatcrypt_wrapping_wrap(ChatcryptPage *page, const char *kms_key)
 	chatcrypt_wrapping_run(page, CC_KMS_WRAP);
 	for (int i = 0; i < page->count; i++)
 		cc_wipe(page->jobs[i].dek, CC_DEK_LEN);
-	chatcrypt_samekey_check(page->jobs, page->count);
+	chatcrypt_samekmskey_check(page->jobs, page->count);
 	set_failures_aside(page, CC_KMS_WRAP);
 }
 
@@ -293,7 +293,7 @@ run_trial(cc_kms_op op, ChatcryptKmsJob *job, ChatcryptOutages *outages)
 	chatcrypt_requests_run(op, job, 1);
 	cc_wipe(job->dek, CC_DEK_LEN);
 	if (op == CC_KMS_WRAP)
-		chatcrypt_samekey_check(job, 1);
+		chatcrypt_samekmskey_check(job, 1);
 	if (job->outcome != CC_KMS_OK)
 		chatcrypt_work_note_outage(outages, job);
 	return job->outcome == CC_KMS_OK;

@@ -25,7 +25,7 @@
 #include "pg/base/settings.h"
 #include "pg/compat.h"
 #include "pg/history/events.h"
-#include "pg/keys/keys.h"
+#include "pg/keys/chatkeys.h"
 #include "pg/keys/shred.h"
 #include "pg/procedures/progress.h"
 #include "pg/procedures/work.h"

@@ -71,7 +71,7 @@ chatcrypt_diagnosis_of_envelope(const uint8 chat_id[CC_ID_LEN], const uint8 mess
 		return NULL;
 	}
 	key = status == CC_ERR_NO_KEY ? NULL :
-		chatcrypt_keyring_probe(chat_id, use, info.dek_version, &failure);
+		chatcrypt_keyaccess_probe(chat_id, use, info.dek_version, &failure);
 	return key == NULL ?
 		chatcrypt_diagnosis_of_key(chat_id, use, info.dek_version, &failure) :
 		what_is_wrong_with_bytes(key, message_id, envelope, aad, status);

@@ -16,7 +16,7 @@ extern char *chatcrypt_diagnosis_of_envelope(const uint8 chat_id[CC_ID_LEN],
 											 const uint8 message_id[CC_ID_LEN],
 											 const bytea *envelope, const ChatcryptAad *aad);
 
-/* Why chatcrypt_keyring_probe() found no key, as text, from the failure that it filled. */
+/* Why chatcrypt_keyaccess_probe() found no key, as text, from the failure that it filled. */
 extern char *chatcrypt_diagnosis_of_key(const uint8 chat_id[CC_ID_LEN], ChatcryptUse use,
 										uint32 version, const ChatcryptKmsJob *failure);
 

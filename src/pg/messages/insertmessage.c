@@ -11,8 +11,8 @@
 
 #include "pg/messages/messagerow.h"
 #include "pg/messages/rowdefaults.h"
-#include "pg/messages/rowstatements.h"
-#include "pg/messages/rowwriter.h"
+#include "pg/messages/sqlwrites.h"
+#include "pg/messages/directinsert.h"
 #include "pg/messages/upsert.h"
 #include "pg/messages/viewtrigger.h"
 #include "pg/store/store.h"
@@ -30,7 +30,7 @@ typedef ChatcryptMessageRow Row;
 ChatcryptPutOutcome
 chatcrypt_upsert_insert_unless_there(Row *row)
 {
-	for (int round = 0; !chatcrypt_rowstatements_insert_unless_there(row); round++)
+	for (int round = 0; !chatcrypt_sqlwrite_insert_unless_there(row); round++)
 	{
 		TupleDesc	desc;
 		HeapTuple	there = chatcrypt_store_find_row("sealed_message", "sealed_message_pkey",
@@ -55,11 +55,11 @@ chatcrypt_upsert_insert_unless_there(Row *row)
 }
 
 /* The first row of a query finds out whether its rows can be written directly. */
-static ChatcryptRowWriter *
-writer_of(ChatcryptViewWrite *query, MemoryContext memory)
+static ChatcryptDirectInsert *
+writer_of(ChatcryptViewQuery *query, MemoryContext memory)
 {
 	if (!query->sought_writer)
-		query->writer = chatcrypt_rowwriter_open(memory);
+		query->writer = chatcrypt_directinsert_open(memory);
 	query->sought_writer = true;
 	return query->writer;
 }
@@ -69,11 +69,11 @@ writer_of(ChatcryptViewWrite *query, MemoryContext memory)
  * none, by SQL.  False where a trigger kept the message out.
  */
 static bool
-store_message(ChatcryptRowWriter *writer, Row *stored)
+store_message(ChatcryptDirectInsert *writer, Row *stored)
 {
 	if (writer == NULL)
-		return chatcrypt_rowstatements_insert(stored);
-	chatcrypt_rowwriter_insert(writer, stored->values, stored->nulls);
+		return chatcrypt_sqlwrite_insert(stored);
+	chatcrypt_directinsert_row(writer, stored->values, stored->nulls);
 	return true;
 }
 
@@ -87,14 +87,14 @@ insert_or_ignore(Row *stored)
 			return false;
 		case CHATCRYPT_PUT_REFUSED:
 			/* raises the error that PostgreSQL has for a duplicate */
-			return chatcrypt_rowstatements_insert(stored);
+			return chatcrypt_sqlwrite_insert(stored);
 		default:
 			return true;
 	}
 }
 
 bool
-chatcrypt_viewtrigger_insert(ChatcryptViewWrite *query, MemoryContext query_memory,
+chatcrypt_viewtrigger_insert(ChatcryptViewQuery *query, MemoryContext query_memory,
 							 const Row *given, Row *stored)
 {
 	*stored = *given;

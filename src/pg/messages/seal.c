@@ -20,7 +20,7 @@
 #include "pg/compat.h"
 #include "pg/keys/cipher.h"
 #include "pg/keys/failedopens.h"
-#include "pg/keys/keyring.h"
+#include "pg/keys/keyaccess.h"
 #include "pg/messages/seal.h"
 #include "pg/messages/utf8.h"
 #include "pg/store/store.h"
@@ -91,7 +91,7 @@ typedef const ChatcryptKey *(*KeyChoice) (const uint8 chat_id[CC_ID_LEN]);
 static const ChatcryptKey *
 data_key(const uint8 chat_id[CC_ID_LEN])
 {
-	return chatcrypt_keyring_active(chat_id, CHATCRYPT_FOR_MESSAGES);
+	return chatcrypt_keyaccess_active(chat_id, CHATCRYPT_FOR_MESSAGES);
 }
 
 static pg_attribute_always_inline bytea *
@@ -118,7 +118,7 @@ bytea *
 chatcrypt_seal(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 			   const char *plaintext, Size len, const ChatcryptAad *aad)
 {
-	return seal(chatcrypt_keyring_seal, chat_id, message_id, plaintext, len, aad);
+	return seal(chatcrypt_keyaccess_seal, chat_id, message_id, plaintext, len, aad);
 }
 
 bytea *
@@ -160,7 +160,7 @@ bytea *
 chatcrypt_seal_text(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 					const text *body, const ChatcryptAad *aad)
 {
-	return seal_text(chatcrypt_keyring_seal, chat_id, message_id, body, aad);
+	return seal_text(chatcrypt_keyaccess_seal, chat_id, message_id, body, aad);
 }
 
 bytea *
@@ -254,11 +254,11 @@ open_into(const uint8 *chat_id, const uint8 *message_id, const bytea *envelope,
 	plaintext = palloc(VARHDRSZ + info.plaintext_len + 1);
 	SET_VARSIZE(plaintext, VARHDRSZ + info.plaintext_len);
 	if (failure != NULL)
-		key = chatcrypt_keyring_probe(chat_id, use, info.dek_version, failure);
+		key = chatcrypt_keyaccess_probe(chat_id, use, info.dek_version, failure);
 	else
 		key = on_failure == CHATCRYPT_FAIL_RAISE ?
-			chatcrypt_keyring_open(chat_id, use, info.dek_version) :
-			chatcrypt_keyring_find(chat_id, use, info.dek_version);
+			chatcrypt_keyaccess_open(chat_id, use, info.dek_version) :
+			chatcrypt_keyaccess_find(chat_id, use, info.dek_version);
 	*why = key == NULL ? CC_ERR_NO_KEY :
 		open_with(key, message_id, aad ? aad : &no_aad,
 				  (const uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope),
@@ -297,7 +297,7 @@ chatcrypt_seal_was_destroyed(const uint8 chat_id[CC_ID_LEN], const bytea *envelo
 }
 
 /*
- * Counts an envelope that did not open.  Where a missing key raises an error, keyring.c counts
+ * Counts an envelope that did not open.  Where a missing key raises an error, keyaccess.c counts
  * it.
  */
 static void
@@ -307,7 +307,7 @@ note_failed_open(const uint8 *chat_id, const bytea *envelope, cc_status why)
 	ChatcryptUse use;
 
 	if (why == CC_ERR_NO_KEY && inspect(envelope, &info, &use) == CC_OK)
-		chatcrypt_keyring_note_no_key(chat_id, use, info.dek_version);
+		chatcrypt_keyaccess_note_no_key(chat_id, use, info.dek_version);
 	else
 		chatcrypt_failedopens_note_bytes(why);
 }
@@ -426,7 +426,7 @@ bytea *
 chatcrypt_seal_again(const uint8 chat_id[CC_ID_LEN], const uint8 message_id[CC_ID_LEN],
 					 const bytea *envelope, const ChatcryptAad *aad, cc_status *why)
 {
-	return reseal(chatcrypt_keyring_seal, chat_id, message_id, envelope, aad, why);
+	return reseal(chatcrypt_keyaccess_seal, chat_id, message_id, envelope, aad, why);
 }
 
 bytea *

@@ -6,7 +6,7 @@
 #define CHATCRYPT_SEAL_H
 
 #include "core/envelope.h"
-#include "pg/keys/keyring.h"
+#include "pg/keys/keyaccess.h"
 
 /* Additional data of an envelope.  A pointer to it may be NULL, for none. */
 typedef struct ChatcryptAad
@@ -90,7 +90,7 @@ extern text *chatcrypt_seal_open_text(const uint8 chat_id[CC_ID_LEN],
 
 /*
  * For callers that must go on while a KMS is down: NULL where the envelope does not open, and
- * where the KMS does not give the key; failure then says so, as with chatcrypt_keyring_probe().
+ * where the KMS does not give the key; failure then says so, as with chatcrypt_keyaccess_probe().
  * The caller wipes the plaintext.
  */
 extern bytea *chatcrypt_seal_probe(const uint8 chat_id[CC_ID_LEN],

@@ -22,7 +22,7 @@
 
 #include "pg/messages/actorrules.h"
 #include "pg/messages/messagerow.h"
-#include "pg/messages/rowstatements.h"
+#include "pg/messages/sqlwrites.h"
 #include "pg/messages/seal.h"
 #include "pg/messages/unopened.h"
 #include "pg/messages/utf8.h"
@@ -196,8 +196,8 @@ store_change(const Change *change, const Row *old, Row *stored)
 	PG_TRY();
 	{
 		done = change->rebound || change->edited ?
-			chatcrypt_rowstatements_update(stored, old->values[MESSAGE_ID]) :
-			chatcrypt_rowstatements_update_without_body(stored);
+			chatcrypt_sqlwrite_update(stored, old->values[MESSAGE_ID]) :
+			chatcrypt_sqlwrite_update_without_body(stored);
 		if (done)
 			note_changed(change, old, stored, body);
 	}
@@ -210,7 +210,7 @@ store_change(const Change *change, const Row *old, Row *stored)
 }
 
 bool
-chatcrypt_viewtrigger_update(const ChatcryptViewWrite *query, const Row *old, const Row *given,
+chatcrypt_viewtrigger_update(const ChatcryptViewQuery *query, const Row *old, const Row *given,
 							 Row *stored)
 {
 	Change		change;

@@ -16,7 +16,7 @@
 #include "pg/access/moderation.h"
 #include "pg/messages/messagerow.h"
 #include "pg/messages/rowdefaults.h"
-#include "pg/messages/rowstatements.h"
+#include "pg/messages/sqlwrites.h"
 #include "pg/messages/upsert.h"
 #include "pg/store/statement.h"
 #include "pg/store/store.h"
@@ -127,7 +127,7 @@ put_message(const Row *given, Row *stored)
 		else if (chatcrypt_actor() != NULL && hidden_in_another_chat(stored))
 			return false;
 		chatcrypt_messagerow_seal(stored);
-		if (chatcrypt_rowstatements_upsert(stored))
+		if (chatcrypt_sqlwrite_upsert(stored))
 			return true;
 	}
 	return false;

@@ -16,7 +16,7 @@
  * where PostgreSQL locks no rows.  Nor is there a LockRows node in that place where the view's
  * subquery is planned by itself, as the subquery of a security barrier is.  So the trigger does
  * not assume that its rows are locked: when the query starts, this file looks at the plan and
- * tells the trigger (viewwrite.h).
+ * tells the trigger (viewquery.h).
  */
 #include "postgres.h"
 
@@ -37,7 +37,7 @@
 #include "pg/messages/numberplan.h"
 #include "pg/messages/viewplan.h"
 #include "pg/messages/viewtrigger.h"
-#include "pg/messages/viewwrite.h"
+#include "pg/messages/viewquery.h"
 #include "pg/store/store.h"
 
 static planner_hook_type previous_planner;
@@ -182,8 +182,8 @@ tell_trigger(const ModifyTableState *write, ResultRelInfo *target)
 					  write->ps.state->es_query_cxt);
 		if (trigger->fn_addr != chatcrypt_write_message)
 			continue;
-		chatcrypt_view_write(trigger)->rows_are_locked = locks_rows;
-		chatcrypt_view_write(trigger)->ignores_duplicates =
+		chatcrypt_viewquery_of(trigger)->rows_are_locked = locks_rows;
+		chatcrypt_viewquery_of(trigger)->ignores_duplicates =
 			plan->onConflictAction == ONCONFLICT_NOTHING;
 	}
 }

@@ -1,7 +1,7 @@
 /*
  * viewplan.h
  *		Plans statements that write to the view chatcrypt.messages, and tells the trigger of the
- *		view what their plans say (viewwrite.h).
+ *		view what their plans say (viewquery.h).
  */
 #ifndef CHATCRYPT_VIEWPLAN_H
 #define CHATCRYPT_VIEWPLAN_H

@@ -135,7 +135,7 @@ insert_row(TriggerData *trigger, FmgrInfo *function)
 
 	take_row(trigger->tg_trigtuple, view, &shown, &given);
 	check_numbers(&shown, &nothing);
-	if (!chatcrypt_viewtrigger_insert(chatcrypt_view_write(function), function->fn_mcxt, &given,
+	if (!chatcrypt_viewtrigger_insert(chatcrypt_viewquery_of(function), function->fn_mcxt, &given,
 									  &stored))
 		return NULL;
 	return row_for_returning(view, &given, &stored);
@@ -154,7 +154,7 @@ update_row(TriggerData *trigger, FmgrInfo *function)
 	take_row(trigger->tg_trigtuple, view, &before, &old);
 	take_row(trigger->tg_newtuple, view, &after, &given);
 	check_numbers(&after, &before);
-	if (!chatcrypt_viewtrigger_update(chatcrypt_view_write(function), &old, &given, &stored))
+	if (!chatcrypt_viewtrigger_update(chatcrypt_viewquery_of(function), &old, &given, &stored))
 		return NULL;
 	return row_for_returning(view, &given, &stored);
 }

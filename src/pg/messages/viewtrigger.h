@@ -6,16 +6,16 @@
 #define CHATCRYPT_VIEWTRIGGER_H
 
 #include "pg/messages/messages.h"
-#include "pg/messages/viewwrite.h"
+#include "pg/messages/viewquery.h"
 
 /*
  * Stores the row that was given, with its plaintext; *stored is the row in the table.  False
  * where nothing was stored.  What lasts for the query is allocated in query_memory.
  */
-extern bool chatcrypt_viewtrigger_insert(ChatcryptViewWrite *query, MemoryContext query_memory,
+extern bool chatcrypt_viewtrigger_insert(ChatcryptViewQuery *query, MemoryContext query_memory,
 										 const ChatcryptMessageRow *given,
 										 ChatcryptMessageRow *stored);
-extern bool chatcrypt_viewtrigger_update(const ChatcryptViewWrite *query,
+extern bool chatcrypt_viewtrigger_update(const ChatcryptViewQuery *query,
 										 const ChatcryptMessageRow *old,
 										 const ChatcryptMessageRow *given,
 										 ChatcryptMessageRow *stored);

@@ -17,7 +17,7 @@
 #include "core/bytes.h"
 #include "pg/procedures/work.h"
 #include "pg/service/failurelog.h"
-#include "pg/service/kms_errors.h"
+#include "pg/service/kmserrors.h"
 
 #define MOST_COUNTS 4
 
@@ -275,7 +275,7 @@ raise_failure(void *arg)
 {
 	const Failure *failure = arg;
 
-	chatcrypt_kms_raise(failure->op, &failure->first);
+	chatcrypt_kmserror_raise(failure->op, &failure->first);
 }
 
 static void
@@ -305,7 +305,7 @@ chatcrypt_work_report_failures(ChatcryptOutages *outages)
 static void
 raise_outage(void *arg)
 {
-	chatcrypt_kms_raise_key(arg);
+	chatcrypt_kmserror_raise_key(arg);
 }
 
 void

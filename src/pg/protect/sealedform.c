@@ -12,7 +12,7 @@
 
 #include "core/base64.h"
 #include "pg/compat.h"
-#include "pg/keys/keyring.h"
+#include "pg/keys/keyaccess.h"
 #include "pg/messages/utf8.h"
 #include "pg/protect/sealedform.h"
 
@@ -295,5 +295,5 @@ chatcrypt_sealedform_lacks_key(const ChatcryptSeat *seat, const bytea *envelope)
 	int32		version = chatcrypt_seal_version(envelope);
 
 	return version > 0 &&
-		chatcrypt_keyring_find(seat->chat_id, CHATCRYPT_FOR_MESSAGES, version) == NULL;
+		chatcrypt_keyaccess_find(seat->chat_id, CHATCRYPT_FOR_MESSAGES, version) == NULL;
 }

@@ -17,7 +17,7 @@
 #include "pg/base/ids.h"
 #include "pg/base/settings.h"
 #include "pg/compat.h"
-#include "pg/keys/keyring.h"
+#include "pg/keys/keyaccess.h"
 #include "pg/messages/utf8.h"
 #include "pg/protect/lazyvalue.h"
 #include "pg/protect/newchats.h"

@@ -14,9 +14,9 @@
 #include "pg/compat.h"
 #include "pg/history/events.h"
 #include "pg/keys/newdeks.h"
-#include "pg/keys/tenants.h"
+#include "pg/keys/tenantkeys.h"
 #include "pg/seals/eventkey.h"
-#include "pg/service/kms_errors.h"
+#include "pg/service/kmserrors.h"
 #include "pg/service/requests.h"
 #include "pg/store/owner.h"
 
@@ -75,9 +75,9 @@ chatcrypt_eventkey_read(ChatcryptEventKey *key)
 static void
 wrapping_of_server(ChatcryptWrapping *wrapping)
 {
-	chatcrypt_tenant_wrapping("default", wrapping);
+	chatcrypt_tenantkey_wrapping("default", wrapping);
 	wrapping->kms_key = pstrdup(chatcrypt_default_kms_key);
-	chatcrypt_tenant_check_kms_key(wrapping->kms_key);
+	chatcrypt_tenantkey_check_uri(wrapping->kms_key);
 }
 
 void
@@ -95,7 +95,7 @@ chatcrypt_eventkey_make(void)
 	args[2] = chatcrypt_owner_bytes_arg(key.id.kcv, CC_KCV_LEN);
 
 	chatcrypt_owner_begin(&scope);
-	if (!chatcrypt_tenant_settle("default", &wrapping))
+	if (!chatcrypt_tenantkey_settle("default", &wrapping))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not make the key of the event chain: another session was making the first chat"),
@@ -122,7 +122,7 @@ unwrap(const ChatcryptEventKey *key)
 		chatcrypt_keycache_put(&key->id, job.dek);
 	cc_wipe(job.dek, CC_DEK_LEN);
 	if (job.outcome != CC_KMS_OK || job.wrong_key)
-		chatcrypt_kms_raise(CC_KMS_UNWRAP, &job);
+		chatcrypt_kmserror_raise(CC_KMS_UNWRAP, &job);
 }
 
 /* False where the key is not cached.  Nothing here raises while a copy of the key exists. */
@@ -225,7 +225,7 @@ check_wrapped(const ChatcryptNewDek *moved, const char *kms_key)
 	chatcrypt_store_context(&moved->id, job.context);
 	chatcrypt_requests_run(CC_KMS_UNWRAP, &job, 1);
 	if (job.outcome != CC_KMS_OK || job.wrong_key)
-		chatcrypt_kms_raise(CC_KMS_UNWRAP, &job);
+		chatcrypt_kmserror_raise(CC_KMS_UNWRAP, &job);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_move_event_key);

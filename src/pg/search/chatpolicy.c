@@ -24,7 +24,7 @@
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/history/events.h"
-#include "pg/keys/keys.h"
+#include "pg/keys/chatkeys.h"
 #include "pg/search/feed.h"
 #include "pg/search/policy.h"
 #include "pg/search/policyrequest.h"
@@ -192,9 +192,9 @@ set_search(const uint8 *chat_id, ChatcryptPolicyRequest *request)
 	require_searchable(chat_id);
 	is_new = is_new_chat(chat_id);
 	if (request->policy.mode == CHATCRYPT_SEARCH_BLIND)
-		chatcrypt_keys_ensure(chat_id, CHATCRYPT_PURPOSE_SEARCH);
+		chatcrypt_chatkeys_ensure(chat_id, CHATCRYPT_PURPOSE_SEARCH);
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_keys_lock_chat(chat_id);
+	chatcrypt_chatkeys_lock(chat_id);
 	complete = apply(chat_id, request, is_new);
 	chatcrypt_event_record(&scope, &event);
 	chatcrypt_owner_end(&scope);

@@ -24,7 +24,7 @@
 
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
-#include "pg/keys/keys.h"
+#include "pg/keys/chatkeys.h"
 #include "pg/search/policy.h"
 #include "pg/store/chatmemory.h"
 #include "pg/store/store.h"

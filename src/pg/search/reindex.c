@@ -37,7 +37,7 @@
 #include "pg/compat.h"
 #include "pg/history/events.h"
 #include "pg/keys/dekrows.h"
-#include "pg/keys/keys.h"
+#include "pg/keys/chatkeys.h"
 #include "pg/messages/binding.h"
 #include "pg/messages/seal.h"
 #include "pg/procedures/fence.h"
@@ -117,11 +117,11 @@ begin_generation(void *arg)
 
 	run->policy = *current_policy(run);
 	if (run->new_key)
-		(void) chatcrypt_keys_rotate_purpose(run->chat_id.data, CHATCRYPT_PURPOSE_SEARCH);
+		(void) chatcrypt_chatkeys_rotate_purpose(run->chat_id.data, CHATCRYPT_PURPOSE_SEARCH);
 	else if (!run->policy.complete)
 		return;
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_keys_lock_chat(run->chat_id.data);
+	chatcrypt_chatkeys_lock(run->chat_id.data);
 	chatcrypt_owner_execute("UPDATE chatcrypt.search_policy "
 							"SET generation = DEFAULT, complete = false, began_empty = false, "
 							"updated_at = now() "
@@ -160,7 +160,7 @@ complete(void *arg)
 	ChatcryptOwnerScope scope;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_keys_lock_chat(run->chat_id.data);
+	chatcrypt_chatkeys_lock(run->chat_id.data);
 	if (chatcrypt_owner_execute("UPDATE chatcrypt.search_policy "
 								"SET complete = true, updated_at = now() "
 								"WHERE chat_id = $1 AND generation = $2 AND NOT complete",

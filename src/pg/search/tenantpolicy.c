@@ -14,7 +14,7 @@
 #include "pg/access/access.h"
 #include "pg/compat.h"
 #include "pg/history/events.h"
-#include "pg/keys/tenants.h"
+#include "pg/keys/tenantkeys.h"
 #include "pg/search/feed.h"
 #include "pg/search/tenantpolicy.h"
 
@@ -121,7 +121,7 @@ write_default(const char *tenant, const ChatcryptPolicyRequest *request)
 		{BOOLOID, BoolGetDatum(policy->feed), off}
 	};
 
-	chatcrypt_tenant_make_default(tenant);
+	chatcrypt_tenantkey_make_default(tenant);
 	if (chatcrypt_owner_execute("UPDATE chatcrypt.tenant "
 								"SET search_mode = $2, search_config = $3, search_prefixes = $4, "
 								"search_trigrams = $5, search_bits = $6, search_feed = $7, "

@@ -9,7 +9,7 @@
 
 #include "pg/base/errors.h"
 #include "pg/compat.h"
-#include "pg/keys/keyring.h"
+#include "pg/keys/keyaccess.h"
 #include "pg/search/terms.h"
 #include "pg/search/words.h"
 
@@ -152,8 +152,8 @@ add_term(ChatcryptTerms *terms, cc_blind_kind kind, const char *utf8, Size len)
 	cc_status	status;
 
 	make_room(terms);
-	status = cc_blind_token(&chatcrypt_keyring_active(terms->chat_id,
-													  CHATCRYPT_FOR_SEARCH)->secret.search,
+	status = cc_blind_token(&chatcrypt_keyaccess_active(terms->chat_id,
+														CHATCRYPT_FOR_SEARCH)->secret.search,
 							kind, utf8, len, terms->policy.bits, token);
 	if (status != CC_OK)
 		chatcrypt_raise(status, terms->chat_id);

@@ -24,7 +24,7 @@ extern void chatcrypt_failurelog_install_hooks(void);
  * CHATCRYPT_RAISES_FAILURES, by which the log hook recognizes the error.  The line is logged
  * later, and only if the error is not caught.
  */
-#define CHATCRYPT_RAISES_FAILURES	"chatcrypt_kms_raise"
+#define CHATCRYPT_RAISES_FAILURES	"chatcrypt_kmserror_raise"
 extern void chatcrypt_failurelog_expect(const char *kms_key, int sqlstate);
 
 /*

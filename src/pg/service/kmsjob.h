@@ -30,7 +30,7 @@ typedef struct ChatcryptKmsJob
 	bool		breaker_open;	/* refused at once, without asking the KMS */
 	bool		worker_silent;	/* the same, because the worker hangs */
 	int			held_s;			/* seconds until the KMS may be asked again; 0 for no hold */
-	bool		another_key;	/* not set by the KMS: see pg/keys/samekey.h */
+	bool		another_key;	/* not set by the KMS: see pg/keys/samekmskey.h */
 	uint64		wrapped_by;		/* out, if it wraps: changes when the URI may name another key */
 	char		error[CC_KMS_ERROR_MAX];
 } ChatcryptKmsJob;

@@ -1,7 +1,7 @@
 /*
  * requests.c
  *		A session's side of a request to the KMS worker: fill slots, sleep, collect.
- *		Not here: what is in shared memory (slots.c) and the calls to the KMS (worker/).
+ *		Not here: what is in shared memory (sessionslots.c) and the calls to the KMS (worker/).
  *
  * Many jobs are sent in waves of the size that the provider takes in one call, so that
  * each wave becomes one call.  A session holds at most WINDOW slots, so that others find
@@ -18,10 +18,10 @@
 #include "pg/compat.h"
 #include "pg/service/failurelog.h"
 #include "pg/service/heartbeat.h"
-#include "pg/service/kms_stats.h"
+#include "pg/service/kmsstats.h"
 #include "pg/service/requests.h"
 #include "pg/service/slotdirectory.h"
-#include "pg/service/slots.h"
+#include "pg/service/sessionslots.h"
 #include "pg/service/waits.h"
 
 #define WINDOW	(CHATCRYPT_SLOTS / 2)
@@ -57,7 +57,7 @@ chatcrypt_requests_request(void)
 	chatcrypt_heartbeat_request();
 	chatcrypt_waits_request();
 	chatcrypt_failurelog_request();
-	chatcrypt_kms_stats_request();
+	chatcrypt_kmsstats_request();
 }
 
 void
@@ -67,7 +67,7 @@ chatcrypt_requests_startup(void)
 	chatcrypt_heartbeat_startup();
 	chatcrypt_waits_startup();
 	chatcrypt_failurelog_startup();
-	chatcrypt_kms_stats_startup();
+	chatcrypt_kmsstats_startup();
 }
 
 static void
@@ -131,7 +131,7 @@ abandon(int code, Datum arg)
 	(void) code;
 	note_wait(run, CHATCRYPT_WAIT_CANCELED);
 	while (run->nheld > 0)
-		chatcrypt_slot_leave(run->held[--run->nheld].slot);
+		chatcrypt_sessionslot_leave(run->held[--run->nheld].slot);
 	for (int i = 0; i < run->njobs; i++)
 		cc_wipe(run->jobs[i].dek, CC_DEK_LEN);
 }
@@ -189,8 +189,8 @@ fill(Run *run)
 
 		if (run->nheld + wanted > WINDOW)
 			return;
-		entered = chatcrypt_slots_enter_all(run->op, &run->jobs[run->next], wanted,
-											deadline, run->nheld, slots);
+		entered = chatcrypt_sessionslots_enter_all(run->op, &run->jobs[run->next], wanted,
+												   deadline, run->nheld, slots);
 		for (int i = 0; i < entered; i++)
 			run->held[run->nheld++] = (HeldSlot) {
 				.slot = slots[i],
@@ -208,7 +208,7 @@ wait_for_room(Run *run)
 {
 	int64		give_up_ms = chatcrypt_clock_ms() + chatcrypt_kms_timeout;
 
-	ConditionVariablePrepareToSleep(chatcrypt_slots_freed());
+	ConditionVariablePrepareToSleep(chatcrypt_sessionslots_freed());
 	for (;;)
 	{
 		int64		left = give_up_ms - chatcrypt_clock_ms();
@@ -216,13 +216,13 @@ wait_for_room(Run *run)
 		fill(run);
 		if (run->nheld > 0 || run->next == run->njobs)
 			break;
-		chatcrypt_slots_nudge_worker();
+		chatcrypt_sessionslots_nudge_worker();
 		if (left <= 0)
 		{
 			fail(&run->jobs[run->next++], "all request slots were busy for chatcrypt.kms_timeout");
 			break;
 		}
-		ConditionVariableTimedSleep(chatcrypt_slots_freed(), Min(left, CHATCRYPT_BEAT_MS),
+		ConditionVariableTimedSleep(chatcrypt_sessionslots_freed(), Min(left, CHATCRYPT_BEAT_MS),
 									chatcrypt_wait_event(&wait_event, "ChatcryptKms"));
 	}
 	ConditionVariableCancelSleep();
@@ -232,16 +232,16 @@ wait_for_room(Run *run)
 static void
 wait_for_answer(const HeldSlot *held)
 {
-	ConditionVariable *answered = chatcrypt_slot_answered(held->slot);
+	ConditionVariable *answered = chatcrypt_sessionslot_answered(held->slot);
 	int64		left;
 
 	ConditionVariablePrepareToSleep(answered);
-	while (!chatcrypt_slot_is_done(held->slot) &&
+	while (!chatcrypt_sessionslot_is_done(held->slot) &&
 		   (left = held->give_up_ms - chatcrypt_clock_ms()) > 0)
 	{
 		ConditionVariableTimedSleep(answered, Min(left, CHATCRYPT_BEAT_MS),
 									chatcrypt_wait_event(&wait_event, "ChatcryptKms"));
-		chatcrypt_slots_nudge_worker();
+		chatcrypt_sessionslots_nudge_worker();
 	}
 	ConditionVariableCancelSleep();
 }
@@ -257,7 +257,7 @@ collect(Run *run)
 	{
 		HeldSlot	held = run->held[i];
 
-		if (chatcrypt_slot_collect(held.slot, &run->jobs[held.job]))
+		if (chatcrypt_sessionslot_collect(held.slot, &run->jobs[held.job]))
 			continue;
 		if (now < held.give_up_ms)
 		{
@@ -265,7 +265,7 @@ collect(Run *run)
 			continue;
 		}
 		fail(&run->jobs[held.job], why_no_answer());
-		chatcrypt_slot_leave(held.slot);
+		chatcrypt_sessionslot_leave(held.slot);
 	}
 	run->nheld = kept;
 }
@@ -339,5 +339,5 @@ chatcrypt_requests_refresh(const ChatcryptKmsJob *job)
 	if (!IsUnderPostmaster)
 		return;
 	check_job(CC_KMS_UNWRAP, job);
-	chatcrypt_slots_enter_refresh(job, chatcrypt_clock_ms() + chatcrypt_kms_timeout);
+	chatcrypt_sessionslots_enter_refresh(job, chatcrypt_clock_ms() + chatcrypt_kms_timeout);
 }

@@ -1,6 +1,6 @@
 /*
  * slotdirectory.h
- *		The directory of request slots in shared memory, for its two sides: slots.c for
+ *		The directory of request slots in shared memory, for its two sides: sessionslots.c for
  *		the sessions, and workerslots.c for the KMS worker.
  *
  * A slot is free, pending (filled by a session), in flight (taken by the worker) or

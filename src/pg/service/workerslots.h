@@ -1,7 +1,7 @@
 /*
  * workerslots.h
  *		The worker's side of the request slots: pending slots are taken, and answered.
- *		States and locks are in slotdirectory.h; the sessions' side is in slots.h.
+ *		States and locks are in slotdirectory.h; the sessions' side is in sessionslots.h.
  */
 #ifndef CHATCRYPT_WORKERSLOTS_H
 #define CHATCRYPT_WORKERSLOTS_H

@@ -2,7 +2,7 @@
  * invalidate.c
  *		The trigger that makes every session forget what it remembers of our tables.
  *
- * Sessions remember rows of dek, chat, participant and other tables (ring.c,
+ * Sessions remember rows of dek, chat, participant and other tables (keyring.c,
  * chatmemory.c).  The trigger requests relation-cache invalidation, which PostgreSQL delivers
  * at commit, in this cluster and by WAL on its standbys.  The trigger fires before the UPDATE
  * or DELETE of a row, and after TRUNCATE.  It is a row trigger, because the apply worker of

@@ -7,7 +7,7 @@
  * row version that was visible to anybody after it leaves its table, neither by pruning
  * nor by VACUUM.  A command that replaces a table's file is noticed by the new file.
  *
- * Not here: why that proves anything (purge.c).
+ * Not here: why that proves anything (purgekeys.c).
  */
 #ifndef CHATCRYPT_LASTLOOK_H
 #define CHATCRYPT_LASTLOOK_H

@@ -1,10 +1,10 @@
 /*
  * maintenance.c
  *		The launcher of maintenance: see maintenance.h.  What a round does is in
- *		maintenance_round.c.
+ *		maintenanceround.c.
  *
  * The launcher remembers little: the time at which a round is due is kept in
- * maintenance_status.c, and survives the launcher.  It looks at its workers every second
+ * maintenancestatus.c, and survives the launcher.  It looks at its workers every second
  * while there are any, and otherwise sleeps until a round is due.
  */
 #include "postgres.h"
@@ -21,7 +21,7 @@
 #include "pg/base/settings.h"
 #include "pg/compat.h"
 #include "pg/upkeep/maintenance.h"
-#include "pg/upkeep/maintenance_status.h"
+#include "pg/upkeep/maintenancestatus.h"
 
 #define MOST_DATABASES	128
 #define LOOK_MS			1000	/* how often running workers are looked at */
@@ -149,8 +149,8 @@ start_round(Database *database)
 		return;
 	}
 	database->handle = NULL;
-	chatcrypt_maintenance_status_failed(database->name, CHATCRYPT_ROUND,
-										"there was no free background worker: raise max_worker_processes");
+	chatcrypt_maintenancestatus_failed(database->name, CHATCRYPT_ROUND,
+									   "there was no free background worker: raise max_worker_processes");
 	if (!said_no_room)
 		ereport(WARNING,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
@@ -172,12 +172,12 @@ has_ended(Database *database)
 	database->handle = NULL;
 
 	/* A round reports by itself how it ends, but one that never began cannot. */
-	chatcrypt_maintenance_status_bury(database->name);
-	(void) chatcrypt_maintenance_status_find(database->name, CHATCRYPT_ROUND, &round);
+	chatcrypt_maintenancestatus_bury(database->name);
+	(void) chatcrypt_maintenancestatus_find(database->name, CHATCRYPT_ROUND, &round);
 	if (round.pid == 0 && round.last_start < database->started_at &&
 		round.last_error_at < database->started_at)
-		chatcrypt_maintenance_status_failed(database->name, CHATCRYPT_ROUND,
-											"the worker could not connect: see the server log");
+		chatcrypt_maintenancestatus_failed(database->name, CHATCRYPT_ROUND,
+										   "the worker could not connect: see the server log");
 	if (!database->wanted)
 		database->name[0] = '\0';
 	return true;
@@ -196,7 +196,7 @@ look_after(Database *database)
 		return LOOK_MS;
 	if (!database->wanted)
 		return IDLE_MS;
-	(void) chatcrypt_maintenance_status_find(database->name, CHATCRYPT_ROUND, &round);
+	(void) chatcrypt_maintenancestatus_find(database->name, CHATCRYPT_ROUND, &round);
 	if (round.pid != 0)
 		return LOOK_MS;			/* a session has called run_maintenance() */
 	if (round.next_due > now)

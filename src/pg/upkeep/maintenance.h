@@ -4,7 +4,7 @@
  *
  * A launcher, without a database connection, starts a worker for each database of
  * chatcrypt.maintenance_databases whenever a round is due there.  The worker
- * connects, does one round of tasks, and ends (maintenance_round.c).  So nothing
+ * connects, does one round of tasks, and ends (maintenanceround.c).  So nothing
  * stays connected between rounds: no connection blocks DROP DATABASE or DROP EXTENSION,
  * a new setting holds from the next round on, and the failure of a worker affects
  * nothing else.

@@ -31,7 +31,7 @@
 
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
-#include "pg/keys/keys.h"
+#include "pg/keys/chatkeys.h"
 #include "pg/keys/shred.h"
 #include "pg/seals/eventseal.h"
 #include "pg/store/store.h"
@@ -332,7 +332,7 @@ was_applied(const Shred *shred)
 	bool		was;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_keys_lock_chat(shred->chat_id.data);
+	chatcrypt_chatkeys_lock(shred->chat_id.data);
 	was = chatcrypt_owner_execute_on_latest("SELECT FROM chatcrypt.key_event "
 											"WHERE chat_id = $1 AND event = 'shred' "
 											"AND starts_with(detail, $2)",

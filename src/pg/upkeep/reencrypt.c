@@ -3,7 +3,7 @@
  *		Moves envelopes to their chat's newest key: reencrypt_chat(), reencrypt_due(),
  *		and reencrypt_envelope() for envelopes that are kept elsewhere.
  *
- * Each step of a pass (reencryption_pass.h) is a transaction of its own.
+ * Each step of a pass (reencryptionpass.h) is a transaction of its own.
  *
  * Commits of slices do not wait for the disk: rows whose move is lost in a crash are found
  * again by the next pass, and the key that they need is destroyed only by a later commit,
@@ -22,13 +22,13 @@
 #include "pg/access/access.h"
 #include "pg/base/ids.h"
 #include "pg/compat.h"
-#include "pg/keys/keyring.h"
+#include "pg/keys/keyaccess.h"
 #include "pg/messages/seal.h"
 #include "pg/messages/utf8.h"
 #include "pg/procedures/progress.h"
 #include "pg/procedures/work.h"
 #include "pg/store/owner.h"
-#include "pg/upkeep/reencryption_pass.h"
+#include "pg/upkeep/reencryptionpass.h"
 
 /* How many parts of files one transaction moves: a part has up to 16 MB, and usually 1 MB. */
 #define PARTS_AT_ONCE 16
@@ -84,12 +84,12 @@ pass_over_place(Run *run, Tally *tally, ChatcryptPass *pass)
 
 	do
 	{
-		if (!take_step(run, chatcrypt_reencryption_pass_list, pass))
+		if (!take_step(run, chatcrypt_reencryptionpass_list, pass))
 			return false;
 		for (slice.first = 0; slice.first < pass->nrows; slice.first += slice.count)
 		{
 			slice.count = Min(batch, pass->nrows - slice.first);
-			if (!take_step(run, chatcrypt_reencryption_pass_move, &slice))
+			if (!take_step(run, chatcrypt_reencryptionpass_move, &slice))
 				return false;
 			run->moved += slice.moved;
 			tally->unreadable += slice.unreadable;
@@ -116,7 +116,7 @@ static void
 find_newest_dek(void *arg)
 {
 	Upkeep	   *upkeep = arg;
-	const ChatcryptKey *key = chatcrypt_keyring_seal(upkeep->chat_id);
+	const ChatcryptKey *key = chatcrypt_keyaccess_seal(upkeep->chat_id);
 	ChatcryptArg args[] = {
 		{UUIDOID, PointerGetDatum(upkeep->chat_id), false},
 		{TEXTOID,

@@ -1,7 +1,7 @@
 /*
  * unusedkeys.h
  *		The keys of one chat that were replaced and that no row names now: finds and destroys
- *		them.  Not here: the proof that no row will name them in a moment (purge.c).
+ *		them.  Not here: the proof that no row will name them in a moment (purgekeys.c).
  */
 #ifndef CHATCRYPT_UNUSEDKEYS_H
 #define CHATCRYPT_UNUSEDKEYS_H
