@@ -1,6 +1,7 @@
 /*
  * encrypt.c
  *		encrypt(), decrypt(), decrypt_bytea(), try_decrypt() and small functions beside them.
+ *		Not here: what the view messages shows (messagebody.c).
  *
  * A NULL body or envelope gives NULL.  A NULL id with a body or envelope that is not NULL is a
  * mistake, and raises an error rather than losing a message.
@@ -15,6 +16,7 @@
 #include "utils/uuid.h"
 
 #include "core/random.h"
+#include "core/rowaad.h"
 #include "pg/access/access.h"
 #include "pg/access/actor.h"
 #include "pg/base/errors.h"
@@ -23,7 +25,6 @@
 #include "pg/compat.h"
 #include "pg/keys/cipher.h"
 #include "pg/keys/keyaccess.h"
-#include "pg/messages/binding.h"
 #include "pg/messages/messages.h"
 #include "pg/messages/seal.h"
 #include "pg/messages/unopened.h"
@@ -85,18 +86,6 @@ encrypt(FunctionCallInfo fcinfo, bool is_text)
 									 VARSIZE_ANY_EXHDR(body), aad));
 }
 
-/*
- * Returns NULL, and notes it in an UPDATE of the view, which must not take it for a missing
- * body.
- */
-static Datum
-unopened(FunctionCallInfo fcinfo)
-{
-	if (chatcrypt_unopened_is_updating())
-		chatcrypt_unopened_note();
-	PG_RETURN_NULL();
-}
-
 static inline Datum
 decrypt(FunctionCallInfo fcinfo, bool is_text, ChatcryptOnFailure on_failure)
 {
@@ -118,7 +107,7 @@ decrypt(FunctionCallInfo fcinfo, bool is_text, ChatcryptOnFailure on_failure)
 		chatcrypt_seal_open_text(chat_id, message_id, envelope, aad, on_failure) :
 		chatcrypt_seal_open(chat_id, message_id, envelope, aad, on_failure);
 	if (plaintext == NULL)
-		return unopened(fcinfo);
+		return chatcrypt_unopened_return_null(fcinfo);
 	PG_RETURN_POINTER(plaintext);
 }
 
@@ -165,39 +154,6 @@ Datum
 chatcrypt_try_decrypt(PG_FUNCTION_ARGS)
 {
 	return decrypt(fcinfo, true, CHATCRYPT_FAIL_NULL);
-}
-
-PG_FUNCTION_INFO_V1(chatcrypt_message_body);
-
-/*
- * message_body(chat, message, created_at, sender, envelope): what the view shows, as
- * chatcrypt.on_decrypt_error says.
- *
- * An UPDATE of the view computes every column of the old row: a user who may not read gets no
- * body there, and may still change the other columns.
- */
-Datum
-chatcrypt_message_body(PG_FUNCTION_ARGS)
-{
-	bool		updating = chatcrypt_unopened_is_updating();
-	ChatcryptRowAad aad;
-	text	   *body;
-
-	if (updating && !chatcrypt_rights_has(CHATCRYPT_MAY_READ))
-		return unopened(fcinfo);
-	chatcrypt_access_require_for_plaintext(CHATCRYPT_MAY_READ);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(4))
-		PG_RETURN_NULL();
-	body = chatcrypt_seal_open_text(PG_GETARG_UUID_P(0)->data, PG_GETARG_UUID_P(1)->data,
-									PG_GETARG_BYTEA_PP(4),
-									chatcrypt_binding_aad(&aad, PG_GETARG_TIMESTAMPTZ(2),
-														  PG_ARGISNULL(3) ? NULL :
-														  PG_GETARG_TEXT_PP(3)),
-									updating ? CHATCRYPT_FAIL_NULL :
-									chatcrypt_seal_on_failure_in_views());
-	if (body == NULL)
-		return unopened(fcinfo);
-	PG_RETURN_TEXT_P(body);
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_dek_version);

@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "executor/executor.h"
+#include "fmgr.h"
 #include "parser/parsetree.h"
 
 #include "pg/compat.h"
@@ -24,10 +25,12 @@ chatcrypt_unopened_is_updating(void)
 	return updating;
 }
 
-void
-chatcrypt_unopened_note(void)
+Datum
+chatcrypt_unopened_return_null(FunctionCallInfo fcinfo)
 {
-	some_did_not_open = true;
+	if (updating)
+		some_did_not_open = true;
+	PG_RETURN_NULL();
 }
 
 /*

@@ -5,6 +5,8 @@
 #ifndef CHATCRYPT_UNOPENED_H
 #define CHATCRYPT_UNOPENED_H
 
+#include "fmgr.h"
+
 #include "pg/messages/messages.h"
 
 /*
@@ -14,8 +16,11 @@
  */
 extern bool chatcrypt_unopened_is_updating(void);
 
-/* Notes that such a query read NULL for a body that does not open. */
-extern void chatcrypt_unopened_note(void);
+/*
+ * What an SQL function returns for a body that does not open: NULL, which is noted in such a
+ * query, because the view must not take it for a missing body.
+ */
+extern Datum chatcrypt_unopened_return_null(FunctionCallInfo fcinfo);
 
 /* Raises an error where the new row would erase a body because another body did not open. */
 extern void chatcrypt_unopened_refuse_to_erase(const ChatcryptMessageRow *old,
