@@ -536,7 +536,8 @@ source_lists()
 	for file in /etc/apt/sources.list.d/*.sources; do
 		[ ! -f "$file" ] || sed 's/^Types:.*/Types: deb-src/' "$file" >"$1/parts/${file##*/}"
 	done
-	cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+	# either kind of list may be missing
+	{ cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true; } |
 		sed -n 's/^deb[[:space:]]/deb-src /p' >"$1/sources.list"
 }
 
