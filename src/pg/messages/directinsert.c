@@ -8,12 +8,12 @@
  * checked.  The only policy that this file knows is the extension's own, which it checks by a
  * direct call.
  *
- * A writer holds a table and its indexes open for as long as the memory of its query lives,
- * which may be longer than the query's own resource owner lives (COPY).  So a writer's
- * references belong to a resource owner of its own, which is released, without warnings, when
- * that memory is freed.  Where a (sub)transaction aborts that may be too late, because memory
- * under SPI is freed last: then the abort itself closes the writers.  The lock on the table
- * belongs to the transaction.
+ * A direct insert holds a table and its indexes open for as long as the memory of its query
+ * lives, which may be longer than the query's own resource owner lives (COPY).  So its references
+ * belong to a resource owner of its own, which is released, without warnings, when that memory is
+ * freed.  Where a (sub)transaction aborts that may be too late, because memory under SPI is freed
+ * last: then the abort itself closes the direct inserts.  The lock on the table belongs to the
+ * transaction.
  */
 #include "postgres.h"
 
@@ -43,7 +43,7 @@
 
 struct ChatcryptDirectInsert
 {
-	dlist_node	node;			/* in open_writers, while there is an owner */
+	dlist_node	node;			/* in open_inserts, while there is an owner */
 	ResourceOwner owner;		/* NULL once closed */
 	int			nest_level;		/* of the (sub)transaction that opened it */
 	bool		check_policy;
@@ -54,34 +54,34 @@ struct ChatcryptDirectInsert
 	MemoryContextCallback at_end;
 };
 
-static dlist_head open_writers = DLIST_STATIC_INIT(open_writers);
+static dlist_head open_inserts = DLIST_STATIC_INIT(open_inserts);
 
 static void
-close_writer(void *arg)
+close_insert(void *arg)
 {
-	ChatcryptDirectInsert *writer = arg;
+	ChatcryptDirectInsert *insert = arg;
 
-	if (writer->owner == NULL)
+	if (insert->owner == NULL)
 		return;
-	dlist_delete(&writer->node);
-	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
-	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_LOCKS, false, false);
-	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
-	ResourceOwnerDelete(writer->owner);
-	writer->owner = NULL;
+	dlist_delete(&insert->node);
+	ResourceOwnerRelease(insert->owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
+	ResourceOwnerRelease(insert->owner, RESOURCE_RELEASE_LOCKS, false, false);
+	ResourceOwnerRelease(insert->owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
+	ResourceOwnerDelete(insert->owner);
+	insert->owner = NULL;
 }
 
 static void
-close_writers(int least_nest_level)
+close_inserts(int least_nest_level)
 {
 	dlist_mutable_iter iter;
 
-	dlist_foreach_modify(iter, &open_writers)
+	dlist_foreach_modify(iter, &open_inserts)
 	{
-		ChatcryptDirectInsert *writer = dlist_container(ChatcryptDirectInsert, node, iter.cur);
+		ChatcryptDirectInsert *insert = dlist_container(ChatcryptDirectInsert, node, iter.cur);
 
-		if (writer->nest_level >= least_nest_level)
-			close_writer(writer);
+		if (insert->nest_level >= least_nest_level)
+			close_insert(insert);
 	}
 }
 
@@ -91,7 +91,7 @@ close_at_end(XactEvent event, void *arg)
 {
 	(void) arg;
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
-		close_writers(0);
+		close_inserts(0);
 }
 
 static void
@@ -101,7 +101,7 @@ close_at_subabort(SubXactEvent event, SubTransactionId mine, SubTransactionId pa
 	(void) parent;
 	(void) arg;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		close_writers(GetCurrentTransactionNestLevel());
+		close_inserts(GetCurrentTransactionNestLevel());
 }
 
 static void
@@ -205,22 +205,22 @@ may_write_directly(Relation table, bool *check_policy)
 	return is_plain(table) && (security != RLS_ENABLED || has_our_policy_alone(table));
 }
 
-/* What must be released belongs to the current resource owner, which is the writer's. */
+/* What must be released belongs to the current resource owner, which is the direct insert's. */
 static void
-open_table(ChatcryptDirectInsert *writer, Oid relid)
+open_table(ChatcryptDirectInsert *insert, Oid relid)
 {
-	writer->table = table_open(relid, NoLock);
-	writer->estate = CreateExecutorState();
-	writer->result = makeNode(ResultRelInfo);
-	InitResultRelInfo(writer->result, writer->table, 0, NULL, 0);
-	ExecOpenIndices(writer->result, false);
-	writer->slot = MakeSingleTupleTableSlot(RelationGetDescr(writer->table),
-											table_slot_callbacks(writer->table));
+	insert->table = table_open(relid, NoLock);
+	insert->estate = CreateExecutorState();
+	insert->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(insert->result, insert->table, 0, NULL, 0);
+	ExecOpenIndices(insert->result, false);
+	insert->slot = MakeSingleTupleTableSlot(RelationGetDescr(insert->table),
+											table_slot_callbacks(insert->table));
 }
 
 /*
  * Other index types may keep more than memory from one row to the next (BRIN a pinned buffer,
- * from 17 on) and must be told of the last row, which a writer does not know.
+ * from 17 on) and must be told of the last row, which a direct insert does not know.
  */
 static bool
 has_btrees_alone(const ResultRelInfo *result)
@@ -238,7 +238,7 @@ chatcrypt_directinsert_open(MemoryContext query_context)
 	Relation	table = table_open(relid, RowExclusiveLock);
 	ResourceOwner outer_owner = CurrentResourceOwner;
 	MemoryContext outer_context = CurrentMemoryContext;
-	ChatcryptDirectInsert *writer;
+	ChatcryptDirectInsert *insert;
 	bool		check_policy;
 	bool		direct = may_write_directly(table, &check_policy);
 
@@ -248,18 +248,18 @@ chatcrypt_directinsert_open(MemoryContext query_context)
 
 	watch_once();
 	MemoryContextSwitchTo(query_context);
-	writer = palloc0(sizeof(*writer));
-	writer->check_policy = check_policy;
-	writer->nest_level = GetCurrentTransactionNestLevel();
-	writer->owner = ResourceOwnerCreate(TopTransactionResourceOwner, "chatcrypt row writer");
-	dlist_push_head(&open_writers, &writer->node);
-	writer->at_end.func = close_writer;
-	writer->at_end.arg = writer;
-	MemoryContextRegisterResetCallback(query_context, &writer->at_end);
+	insert = palloc0(sizeof(*insert));
+	insert->check_policy = check_policy;
+	insert->nest_level = GetCurrentTransactionNestLevel();
+	insert->owner = ResourceOwnerCreate(TopTransactionResourceOwner, "chatcrypt direct insert");
+	dlist_push_head(&open_inserts, &insert->node);
+	insert->at_end.func = close_insert;
+	insert->at_end.arg = insert;
+	MemoryContextRegisterResetCallback(query_context, &insert->at_end);
 	PG_TRY();
 	{
-		CurrentResourceOwner = writer->owner;
-		open_table(writer, relid);
+		CurrentResourceOwner = insert->owner;
+		open_table(insert, relid);
 	}
 	PG_FINALLY();
 	{
@@ -267,28 +267,28 @@ chatcrypt_directinsert_open(MemoryContext query_context)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(outer_context);
-	if (has_btrees_alone(writer->result))
-		return writer;
-	close_writer(writer);
+	if (has_btrees_alone(insert->result))
+		return insert;
+	close_insert(insert);
 	return NULL;
 }
 
 void
-chatcrypt_directinsert_row(ChatcryptDirectInsert *writer, const Datum *values, const bool *nulls)
+chatcrypt_directinsert_row(ChatcryptDirectInsert *insert, const Datum *values, const bool *nulls)
 {
-	if (writer->check_policy &&
+	if (insert->check_policy &&
 		!chatcrypt_access_actor_may_see(DatumGetUUIDP(values[MESSAGE_CHAT_ID])->data))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("new row violates row-level security policy for table \"%s\"",
-						RelationGetRelationName(writer->table))));
+						RelationGetRelationName(insert->table))));
 
-	ExecClearTuple(writer->slot);
-	memcpy(writer->slot->tts_values, values, sizeof(Datum) * MESSAGE_COLUMNS);
-	memcpy(writer->slot->tts_isnull, nulls, sizeof(bool) * MESSAGE_COLUMNS);
-	ExecStoreVirtualTuple(writer->slot);
-	writer->estate->es_snapshot = GetActiveSnapshot();
-	ExecSimpleRelationInsert(writer->result, writer->estate, writer->slot);
-	ExecClearTuple(writer->slot);
-	ResetPerTupleExprContext(writer->estate);
+	ExecClearTuple(insert->slot);
+	memcpy(insert->slot->tts_values, values, sizeof(Datum) * MESSAGE_COLUMNS);
+	memcpy(insert->slot->tts_isnull, nulls, sizeof(bool) * MESSAGE_COLUMNS);
+	ExecStoreVirtualTuple(insert->slot);
+	insert->estate->es_snapshot = GetActiveSnapshot();
+	ExecSimpleRelationInsert(insert->result, insert->estate, insert->slot);
+	ExecClearTuple(insert->slot);
+	ResetPerTupleExprContext(insert->estate);
 }

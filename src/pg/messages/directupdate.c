@@ -68,75 +68,75 @@ ChatcryptDirectUpdate *
 chatcrypt_directupdate_open(void)
 {
 	Relation	table = table_open(chatcrypt_relations_find("sealed_message"), RowExclusiveLock);
-	ChatcryptDirectUpdate *mover;
+	ChatcryptDirectUpdate *update;
 
 	if (!is_as_we_made_it(table))
 	{
 		table_close(table, NoLock);
 		return NULL;
 	}
-	mover = palloc(sizeof(ChatcryptDirectUpdate));
-	mover->table = table;
-	mover->blocks = RelationGetNumberOfBlocks(table);
-	mover->estate = CreateExecutorState();
-	mover->estate->es_snapshot = GetActiveSnapshot();
-	mover->result = makeNode(ResultRelInfo);
-	InitResultRelInfo(mover->result, table, 0, NULL, 0);
-	ExecOpenIndices(mover->result, false);
-	mover->old = table_slot_create(table, NULL);
-	mover->new = table_slot_create(table, NULL);
-	return mover;
+	update = palloc(sizeof(ChatcryptDirectUpdate));
+	update->table = table;
+	update->blocks = RelationGetNumberOfBlocks(table);
+	update->estate = CreateExecutorState();
+	update->estate->es_snapshot = GetActiveSnapshot();
+	update->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(update->result, table, 0, NULL, 0);
+	ExecOpenIndices(update->result, false);
+	update->old = table_slot_create(table, NULL);
+	update->new = table_slot_create(table, NULL);
+	return update;
 }
 
 void
-chatcrypt_directupdate_close(ChatcryptDirectUpdate *mover)
+chatcrypt_directupdate_close(ChatcryptDirectUpdate *update)
 {
-	ExecDropSingleTupleTableSlot(mover->old);
-	ExecDropSingleTupleTableSlot(mover->new);
-	ExecCloseIndices(mover->result);
-	FreeExecutorState(mover->estate);
-	table_close(mover->table, NoLock);
-	pfree(mover);
+	ExecDropSingleTupleTableSlot(update->old);
+	ExecDropSingleTupleTableSlot(update->new);
+	ExecCloseIndices(update->result);
+	FreeExecutorState(update->estate);
+	table_close(update->table, NoLock);
+	pfree(update);
 }
 
 bool
-chatcrypt_directupdate_fetch(ChatcryptDirectUpdate *mover, ItemPointer at, Datum **values,
+chatcrypt_directupdate_fetch(ChatcryptDirectUpdate *update, ItemPointer at, Datum **values,
 							 bool **nulls)
 {
-	if (ItemPointerGetBlockNumber(at) >= mover->blocks ||
-		!table_tuple_fetch_row_version(mover->table, at, mover->estate->es_snapshot, mover->old))
+	if (ItemPointerGetBlockNumber(at) >= update->blocks ||
+		!table_tuple_fetch_row_version(update->table, at, update->estate->es_snapshot, update->old))
 		return false;
-	slot_getallattrs(mover->old);
-	*values = mover->old->tts_values;
-	*nulls = mover->old->tts_isnull;
+	slot_getallattrs(update->old);
+	*values = update->old->tts_values;
+	*nulls = update->old->tts_isnull;
 	return true;
 }
 
 static void
-fill_new(ChatcryptDirectUpdate *mover, bytea *envelope, uint32 dek_version)
+fill_new(ChatcryptDirectUpdate *update, bytea *envelope, uint32 dek_version)
 {
-	ExecClearTuple(mover->new);
-	memcpy(mover->new->tts_values, mover->old->tts_values, sizeof(Datum) * MESSAGE_COLUMNS);
-	memcpy(mover->new->tts_isnull, mover->old->tts_isnull, sizeof(bool) * MESSAGE_COLUMNS);
-	mover->new->tts_values[MESSAGE_BODY] = PointerGetDatum(envelope);
-	mover->new->tts_values[MESSAGE_DEK_VERSION] = Int32GetDatum((int32) dek_version);
-	ExecStoreVirtualTuple(mover->new);
+	ExecClearTuple(update->new);
+	memcpy(update->new->tts_values, update->old->tts_values, sizeof(Datum) * MESSAGE_COLUMNS);
+	memcpy(update->new->tts_isnull, update->old->tts_isnull, sizeof(bool) * MESSAGE_COLUMNS);
+	update->new->tts_values[MESSAGE_BODY] = PointerGetDatum(envelope);
+	update->new->tts_values[MESSAGE_DEK_VERSION] = Int32GetDatum((int32) dek_version);
+	ExecStoreVirtualTuple(update->new);
 }
 
 bool
-chatcrypt_directupdate_replace(ChatcryptDirectUpdate *mover, ItemPointer at, bytea *envelope,
+chatcrypt_directupdate_replace(ChatcryptDirectUpdate *update, ItemPointer at, bytea *envelope,
 							   uint32 dek_version)
 {
 	ChatcryptUpdateIndexes indexes;
 	LockTupleMode lockmode;
 	TM_FailureData failure;
 
-	fill_new(mover, envelope, dek_version);
-	if (chatcrypt_tuple_update(mover->table, at, mover->new, mover->estate->es_snapshot, false,
+	fill_new(update, envelope, dek_version);
+	if (chatcrypt_tuple_update(update->table, at, update->new, update->estate->es_snapshot, false,
 							   &failure, &lockmode, &indexes) != TM_Ok)
 		return false;
-	if (chatcrypt_updates_indexes(indexes) && mover->result->ri_NumIndices > 0)
-		chatcrypt_insert_index_entries(mover->result, mover->new, mover->estate, indexes);
-	ResetPerTupleExprContext(mover->estate);
+	if (chatcrypt_updates_indexes(indexes) && update->result->ri_NumIndices > 0)
+		chatcrypt_insert_index_entries(update->result, update->new, update->estate, indexes);
+	ResetPerTupleExprContext(update->estate);
 	return true;
 }

@@ -56,24 +56,24 @@ chatcrypt_upsert_insert_unless_there(Row *row)
 
 /* The first row of a query finds out whether its rows can be written directly. */
 static ChatcryptDirectInsert *
-writer_of(ChatcryptViewQuery *query, MemoryContext memory)
+direct_insert_of(ChatcryptViewQuery *query, MemoryContext memory)
 {
-	if (!query->sought_writer)
-		query->writer = chatcrypt_directinsert_open(memory);
-	query->sought_writer = true;
-	return query->writer;
+	if (!query->sought_direct_insert)
+		query->direct_insert = chatcrypt_directinsert_open(memory);
+	query->sought_direct_insert = true;
+	return query->direct_insert;
 }
 
 /*
- * The one place where a new message reaches the table: through a writer or, where there is
- * none, by SQL.  False where a trigger kept the message out.
+ * The one place where a new message reaches the table: through a direct insert or, where
+ * there is none, by SQL.  False where a trigger kept the message out.
  */
 static bool
-store_message(ChatcryptDirectInsert *writer, Row *stored)
+store_message(ChatcryptDirectInsert *insert, Row *stored)
 {
-	if (writer == NULL)
+	if (insert == NULL)
 		return chatcrypt_sqlwrite_insert(stored);
-	chatcrypt_directinsert_row(writer, stored->values, stored->nulls);
+	chatcrypt_directinsert_row(insert, stored->values, stored->nulls);
 	return true;
 }
 
@@ -101,15 +101,15 @@ chatcrypt_viewtrigger_insert(ChatcryptViewQuery *query, MemoryContext query_memo
 	chatcrypt_rowdefaults_fill(stored);
 	chatcrypt_messagerow_seal(stored);
 	if (!(query->ignores_duplicates ? insert_or_ignore(stored) :
-		  store_message(writer_of(query, query_memory), stored)))
+		  store_message(direct_insert_of(query, query_memory), stored)))
 		return false;
 	chatcrypt_messagerow_note_written(stored, chatcrypt_messagerow_body(given));
 	return true;
 }
 
 /*
- * Uses SQL: a writer lives as long as a query, and a caller of this function may live longer,
- * such as an expression of PL/pgSQL across the savepoints of its transaction.
+ * Uses SQL: a direct insert lives as long as a query, and a caller of this function may live
+ * longer, such as an expression of PL/pgSQL across the savepoints of its transaction.
  */
 void
 chatcrypt_message_insert(const Row *given, bytea *envelope, pg_uuid_t *id)

@@ -15,8 +15,8 @@ typedef struct ChatcryptViewQuery
 {
 	bool		rows_are_locked;	/* the plan locks rows: each is its newest version */
 	bool		ignores_duplicates; /* ON CONFLICT DO NOTHING */
-	bool		sought_writer;
-	ChatcryptDirectInsert *writer; /* NULL where SQL must be used */
+	bool		sought_direct_insert;
+	ChatcryptDirectInsert *direct_insert;	/* NULL where SQL must be used */
 } ChatcryptViewQuery;
 
 /*

@@ -360,7 +360,7 @@ move_rows(Work *work, ArrayType *rows)
  * chat, or another transaction has it.
  */
 static bool
-move_row(Work *work, ChatcryptDirectUpdate *mover, ItemPointer at, const bytea *header)
+move_row(Work *work, ChatcryptDirectUpdate *update, ItemPointer at, const bytea *header)
 {
 	Datum	   *values;
 	bool	   *nulls;
@@ -368,7 +368,7 @@ move_row(Work *work, ChatcryptDirectUpdate *mover, ItemPointer at, const bytea *
 	bytea	   *resealed;
 	bool		moved;
 
-	if (!chatcrypt_directupdate_fetch(mover, at, &values, &nulls) || nulls[MESSAGE_BODY] ||
+	if (!chatcrypt_directupdate_fetch(update, at, &values, &nulls) || nulls[MESSAGE_BODY] ||
 		memcmp(DatumGetUUIDP(values[MESSAGE_CHAT_ID])->data, work->chat_id, CC_ID_LEN) != 0)
 		return false;
 	envelope = DatumGetByteaPP(values[MESSAGE_BODY]);
@@ -382,7 +382,7 @@ move_row(Work *work, ChatcryptDirectUpdate *mover, ItemPointer at, const bytea *
 		work->unreadable++;
 		return true;
 	}
-	moved = chatcrypt_directupdate_replace(mover, at, resealed,
+	moved = chatcrypt_directupdate_replace(update, at, resealed,
 										   (uint32) chatcrypt_seal_fresh_version(resealed));
 	work->moved += moved;
 	pfree(resealed);
@@ -393,7 +393,7 @@ move_row(Work *work, ChatcryptDirectUpdate *mover, ItemPointer at, const bytea *
 
 /* The same as move_rows(), for chatcrypt.sealed_message and without its locks. */
 static uint64
-move_messages(Work *work, ChatcryptDirectUpdate *mover, ItemPointer rows, int count)
+move_messages(Work *work, ChatcryptDirectUpdate *update, ItemPointer rows, int count)
 {
 	const bytea *header = newest_header(work->chat_id);
 	uint64		got = 0;
@@ -401,7 +401,7 @@ move_messages(Work *work, ChatcryptDirectUpdate *mover, ItemPointer rows, int co
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		got += move_row(work, mover, &rows[i], header);
+		got += move_row(work, update, &rows[i], header);
 	}
 	return got;
 }
@@ -425,16 +425,16 @@ chatcrypt_reencryptionpass_move(void *arg)
 	Work		work = {.chat_id = pass->chat_id};
 	uint64		got;
 	ChatcryptOwnerScope scope;
-	ChatcryptDirectUpdate *mover;
+	ChatcryptDirectUpdate *update;
 
 	work.place = place_of(pass, RowExclusiveLock);
 	chatcrypt_owner_defer_nothing();
 	chatcrypt_owner_begin_as(&scope, work.place->owner);
-	mover = work.place->kind == CHATCRYPT_PLACE_MESSAGES ? chatcrypt_directupdate_open() : NULL;
-	if (mover != NULL)
+	update = work.place->kind == CHATCRYPT_PLACE_MESSAGES ? chatcrypt_directupdate_open() : NULL;
+	if (update != NULL)
 	{
-		got = move_messages(&work, mover, rows, slice->count);
-		chatcrypt_directupdate_close(mover);
+		got = move_messages(&work, update, rows, slice->count);
+		chatcrypt_directupdate_close(update);
 	}
 	else
 		got = move_rows(&work, array_of_rows(rows, slice->count));
