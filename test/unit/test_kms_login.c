@@ -3,7 +3,7 @@
  *		Settings, logins and leases of the provider `vault`, with a clock and a
  *		server that the test provides.
  */
-#include "kms_server.h"
+#include "vault_server.h"
 
 #define LOOKUP(ttl, renewable) \
 	"{\"data\":{\"id\":\"hvs.first\",\"ttl\":" ttl ",\"renewable\":" renewable "},\"auth\":null}"

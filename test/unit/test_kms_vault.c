@@ -3,7 +3,7 @@
  *		Key checks and batches of the provider `vault`, on replies as OpenBao 2 and
  *		Vault 1 send them, and on replies that no server should send.
  */
-#include "kms_server.h"
+#include "vault_server.h"
 
 #define URI		"vault:team/transit/chat"
 #define MANY	CC_KMS_BATCH_MAX

@@ -1,10 +1,10 @@
 /*
- * kms_server.h
+ * vault_server.h
  *		For tests of the provider `vault`: settings, replies with a status and a
  *		body in exactly sized memory, and what a request holds.
  */
-#ifndef CC_UNIT_KMS_SERVER_H
-#define CC_UNIT_KMS_SERVER_H
+#ifndef CC_UNIT_VAULT_SERVER_H
+#define CC_UNIT_VAULT_SERVER_H
 
 #include "harness.h"
 
