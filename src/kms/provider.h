@@ -11,6 +11,11 @@
  * with batch_request() and batch_reply().  A provider without a network (`local`) has
  * perform() instead of all these.
  *
+ * Each operation on a batch is one request and one reply, or one perform().  A provider must
+ * therefore be able to re-wrap in one call, as those that there are can.  There is none yet for
+ * a key service without such an operation, which would have to unwrap in one call and wrap in
+ * another: this interface would have to grow first.
+ *
  * Secrets: the deks of items, session tokens and request bodies.  The caller wipes the
  * items; the provider wipes its session and everything that it parses on the way.
  */
@@ -114,6 +119,7 @@ typedef struct cc_kms_key_facts
 typedef struct cc_kms_provider
 {
 	const char *scheme;
+	const char *example_uri;	/* what a key URI looks like, for a hint */
 	int			batch_max;		/* items in one request */
 	int			batch_max_wrapped;	/* the same for items that come wrapped: unwrap and re-wrap */
 

@@ -168,6 +168,13 @@ uris(void)
 		CHECK_AT(cc_kms_local.check_uri(good[i]) == CC_OK, i);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		CHECK_AT(cc_kms_local.check_uri(bad[i]) == CC_ERR_SYNTAX, i);
+	for (int i = 0; i < CC_KMS_PROVIDER_COUNT; i++)
+	{
+		const cc_kms_provider *provider = cc_kms_provider_at(i);
+
+		CHECK_AT(cc_kms_provider_for(provider->example_uri) == provider, i);
+		CHECK_AT(provider->check_uri(provider->example_uri) == CC_OK, i);
+	}
 	CHECK(cc_kms_provider_for("local:main") == &cc_kms_local);
 	CHECK(cc_kms_provider_for("vault:a/b") == &cc_kms_vault);
 	CHECK(cc_kms_provider_for("local") == NULL);

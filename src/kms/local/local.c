@@ -307,6 +307,7 @@ local_wrapped_version(const uint8_t *wrapped, size_t len)
 
 const cc_kms_provider cc_kms_local = {
 	.scheme = "local",
+	.example_uri = "local:main",
 	.batch_max = CC_KMS_BATCH_MAX,
 	.batch_max_wrapped = CC_KMS_BATCH_MAX,
 	.settings = settings,

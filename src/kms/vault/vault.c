@@ -22,6 +22,7 @@
 
 const cc_kms_provider cc_kms_vault = {
 	.scheme = "vault",
+	.example_uri = "vault:transit/chat",
 	.batch_max = VAULT_BATCH_MAX,
 	.batch_max_wrapped = VAULT_BATCH_MAX_WRAPPED,
 	.settings = vault_settings,

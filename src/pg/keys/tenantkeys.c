@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
@@ -33,6 +34,23 @@ kms_key_of_result(MemoryContext context)
 							   isnull ? chatcrypt_default_kms_key : TextDatumGetCString(uri));
 }
 
+/* One of each provider: "a, b or c". */
+static char *
+example_uris(void)
+{
+	StringInfoData list;
+	const cc_kms_provider *provider;
+
+	initStringInfo(&list);
+	for (int i = 0; (provider = cc_kms_provider_at(i)) != NULL; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(&list, i + 1 < CC_KMS_PROVIDER_COUNT ? ", " : " or ");
+		appendStringInfoString(&list, provider->example_uri);
+	}
+	return list.data;
+}
+
 void
 chatcrypt_tenantkey_check_uri(const char *uri)
 {
@@ -42,7 +60,7 @@ chatcrypt_tenantkey_check_uri(const char *uri)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" is not a key URI", uri),
-				 errhint("Key URIs look like local:main or vault:transit/chat.")));
+				 errhint("Key URIs look like %s.", example_uris())));
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_is_kms_key);
