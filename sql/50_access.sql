@@ -43,7 +43,7 @@ ALTER TABLE chatcrypt.search_token ENABLE ROW LEVEL SECURITY;
 CREATE POLICY participants ON chatcrypt.search_token
 	USING (chatcrypt.may_see(chat_id)) WITH CHECK (chatcrypt.may_see(chat_id));
 COMMENT ON POLICY participants ON chatcrypt.search_token IS
-	'As on message, should anybody be given a right.';
+	'As on sealed_message, should anybody be given a right.';
 
 CREATE FUNCTION chatcrypt_internal.try_tenant_keys() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'chatcrypt_try_tenant_keys';

@@ -13,7 +13,7 @@
  *
  * The files, from the ground up; each knows only those before it:
  *
- * lines.c      the table of lines, with their queues and their rows in kms_status
+ * lines.c      the table of lines, with their queues and their rows in kmsstats.c
  * calls.c      calls under way: the one path on which a request is built and sent
  * outcomes.c   how a call ended, for the breaker, the log and the views
  * endpoints.c  the table of endpoints
@@ -64,7 +64,7 @@ typedef struct KmsQueue
 typedef struct KmsEndpoint
 {
 	const cc_kms_provider *provider;
-	int			row;			/* in kms_calls, for the logins */
+	int			row;			/* its number among the logins of kmsstats.c */
 	cc_kms_session *session;	/* NULL until it is needed */
 	cc_breaker	breaker;
 	cc_refusal	refusal;		/* of the settings or the login; it holds for every line */
