@@ -1,6 +1,6 @@
 /*
  * participants.c
- *		create_tenant(), add_participant(), remove_participant() and set_participants().
+ *		add_participant(), remove_participant() and set_participants().
  *
  * One statement writes all rows of a call with their events, and its plan is kept.
  */
@@ -17,38 +17,11 @@
 #include "pg/base/errors.h"
 #include "pg/base/ids.h"
 #include "pg/chats/participants.h"
+#include "pg/compat.h"
 #include "pg/history/events.h"
 #include "pg/keys/chatkeys.h"
-#include "pg/keys/tenantkeys.h"
 #include "pg/store/owner.h"
 #include "pg/store/statement.h"
-
-PG_FUNCTION_INFO_V1(chatcrypt_create_tenant);
-
-/* create_tenant(tenant text, kms_key text) */
-Datum
-chatcrypt_create_tenant(PG_FUNCTION_ARGS)
-{
-	ChatcryptArg args[] = {
-		{TEXTOID, PG_GETARG_DATUM(0), PG_ARGISNULL(0)},
-		{TEXTOID, PG_GETARG_DATUM(1), PG_ARGISNULL(1)}
-	};
-	ChatcryptOwnerScope scope;
-
-	chatcrypt_rights_require(CHATCRYPT_MAY_ADMINISTER);
-	if (!PG_ARGISNULL(1))
-	{
-		char	   *uri = text_to_cstring(PG_GETARG_TEXT_PP(1));
-
-		chatcrypt_tenantkey_check_uri(uri);
-		chatcrypt_tenantkeys_try(&uri, 1);
-	}
-	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.tenant (tenant, kms_key) "
-							"VALUES ($1, $2)", args, lengthof(args));
-	chatcrypt_owner_end(&scope);
-	PG_RETURN_VOID();
-}
 
 /* The longest name, in bytes: an index must hold it.  sql/20_tables.sql has the same number. */
 #define LONGEST_NAME 1000
