@@ -10,13 +10,13 @@
  * after the start of the server ends the session, so every DROP EXTENSION in the database would.
  *
  * Only the parse tree is examined.  A trigger on ddl_command_start cannot know yet what a command
- * will reach, so that DROP OWNED, and CASCADE of any schema or extension, are refused.  Event
- * triggers do not fire for DROP DATABASE, in single-user mode, and where a superuser has disabled
- * them.
+ * will drop, so DROP OWNED is refused, and so is DROP ... CASCADE of any schema or extension.
+ * Event triggers do not fire for DROP DATABASE, in single-user mode, and where a superuser has
+ * disabled them.
  *
- * The handler of the access method chatcrypt is here for the same reason: an autovacuum worker that
- * opens a protected table would otherwise end with FATAL each time, and never come to the tables after
- * it.
+ * The handler of the access method chatcrypt is here for the same reason: in the main library, it
+ * would end an autovacuum worker with FATAL whenever the worker opens a protected table, so that
+ * the tables after it would never be vacuumed.
  */
 #include "postgres.h"
 
@@ -104,7 +104,7 @@ chatcrypt_guard_drop(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* The handler of the access method chatcrypt: called when a table's relation cache entry is made. */
+/* The access method's handler, called when the relation cache builds the entry of a table. */
 Datum
 chatcrypt_guard_table_am(PG_FUNCTION_ARGS)
 {

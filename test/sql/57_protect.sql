@@ -1,10 +1,10 @@
--- An application's own table, encrypted in place.
+-- A column of an application's own table, encrypted in place.
 \set VERBOSITY terse
 \set ON_ERROR_STOP 0
 CREATE TABLE note (id bigint PRIMARY KEY, chat_id bigint NOT NULL, body text, made_at int DEFAULT 1, CHECK (body !~ 'secret'));
 INSERT INTO note SELECT g, 5700 + g % 2, 'note ' || g FROM generate_series(1, 6) AS g;
 
--- From protect() on what is written is sealed; what was there is read as it is.
+-- After protect(), new values are sealed; existing values are still read correctly.
 SELECT chatcrypt.protect('note', 'body', 'chat_id', 'id') IS NOT NULL AS protected;
 SELECT relation, column_name, chat_column, message_column, state FROM chatcrypt.protected;
 INSERT INTO note VALUES (7, 5702, 'new chat') RETURNING *, xmin <> 0 AS written, xmax;
@@ -12,7 +12,7 @@ UPDATE note SET body = body || '!' WHERE id = 1 RETURNING body;
 SELECT id, body FROM note ORDER BY id;
 SELECT message_id, reason FROM chatcrypt.verify_protected('note') ORDER BY 1;
 
--- protect_rows() seals the rest, and a second time finds nothing.
+-- protect_rows() seals the existing rows; a second call finds none to seal.
 CALL chatcrypt.protect_rows('note', batch => 2);
 CALL chatcrypt.protect_rows('note');
 SELECT column_name, state FROM chatcrypt.protected;
@@ -20,7 +20,7 @@ SELECT * FROM chatcrypt.verify_protected('note');
 SELECT * FROM chatcrypt.verify_protected();
 SELECT id, body FROM note ORDER BY id;
 
--- What is stored is sealed, and stays the same bytes where the row is updated elsewhere.
+-- Stored values are sealed, and an UPDATE of another column leaves the same bytes.
 SET chatcrypt.show = sealed;
 SELECT count(*) FILTER (WHERE body LIKE 'cc1:%') AS sealed, count(*) FROM note;
 SELECT body AS before FROM note WHERE id = 2 \gset
@@ -28,7 +28,7 @@ UPDATE note SET made_at = 2 WHERE id = 2;
 SELECT body = :'before' AS same_bytes FROM note WHERE id = 2;
 RESET chatcrypt.show;
 
--- SQL as ever.
+-- Other statements work as on any table.
 INSERT INTO note VALUES (1, 5701, 'again') ON CONFLICT (id) DO UPDATE SET body = excluded.body || ', ' || note.body RETURNING *, xmax = 0 AS inserted;
 SELECT n FROM note AS n WHERE body LIKE 'note%' ORDER BY body DESC LIMIT 2;
 SELECT row_to_json(n) FROM note AS n WHERE id = 3;
@@ -55,22 +55,22 @@ CREATE TRIGGER shout BEFORE UPDATE ON note FOR EACH ROW WHEN (OLD.body IS DISTIN
 UPDATE note SET body = 'changed' WHERE id = 4 RETURNING body;
 UPDATE note SET made_at = 3 WHERE id = 5 RETURNING body;
 
--- Ids may change: the value is sealed anew.
+-- When the ids of a row change, its value is sealed anew.
 UPDATE note SET id = 40, chat_id = 5701 WHERE id = 4 RETURNING *;
 SELECT * FROM note WHERE id = 40;
 
--- What looks like an envelope and is none here is text.
+-- A value that looks like an envelope, but does not open here, is text.
 INSERT INTO note VALUES (10, 5700, 'cc1:AAAA');
 INSERT INTO note VALUES (11, 5700, NULL);
 SELECT id, body FROM note WHERE id IN (10, 11) ORDER BY id;
 
--- An error shows no row.
+-- An error does not show the row.
 \set VERBOSITY default
 INSERT INTO note VALUES (12, 5700, repeat('secret ', 10));
 INSERT INTO note VALUES (12, NULL, 'secret');
 \set VERBOSITY terse
 
--- Rows are rewritten sealed.
+-- Commands that rewrite the table keep its values sealed.
 VACUUM FULL note;
 ALTER TABLE note ADD COLUMN at float DEFAULT random();
 CLUSTER note USING note_pkey;
@@ -80,7 +80,7 @@ SELECT id, body FROM note WHERE id IN (2, 40) ORDER BY id;
 
 DROP TRIGGER shout ON note;
 
--- Rights: who does not read sees the sealed form; who does not write writes nothing new.
+-- A role that is no reader sees the sealed form; a role that is no writer cannot write new values.
 CREATE ROLE note_clerk;
 CREATE ROLE note_author;
 GRANT chatcrypt_writer TO note_author;
@@ -98,7 +98,7 @@ UPDATE note SET made_at = 5 WHERE id = 13;
 RESET ROLE;
 SELECT id, body, made_at FROM note WHERE id IN (2, 3, 13) ORDER BY id;
 
--- An actor sees its own chats alone.
+-- An actor sees only its own chats.
 SELECT chatcrypt.create_chat(5709, ARRAY['nora']);
 INSERT INTO note (id, chat_id, body) VALUES (16, 5709, 'for nora');
 BEGIN;
@@ -107,7 +107,7 @@ SELECT body FROM note WHERE chat_id = 5709;
 SELECT body FROM note WHERE chat_id = 5700 AND id = 8;
 ROLLBACK;
 
--- What would store plaintext, or lose the ids, is refused.
+-- Commands that would store plaintext, or lose the ids, are refused.
 CREATE INDEX ON note (body);
 CREATE INDEX CONCURRENTLY ON note (body);
 CREATE INDEX ON note (id, lower(body));
@@ -131,15 +131,15 @@ SET chatcrypt.allow_drop = on;
 DROP EXTENSION chatcrypt CASCADE;
 \set VERBOSITY terse
 RESET chatcrypt.allow_drop;
--- A table of this access method without labels takes no rows.
+-- A table of this access method without labels accepts no rows.
 CREATE TABLE copy (LIKE note) USING chatcrypt;
 INSERT INTO copy SELECT * FROM note;
 DROP TABLE copy, word, plain;
--- Integers may become others: an id is the same number.
+-- An id column may change to another integer type, because the ids stay the same.
 ALTER TABLE note ALTER COLUMN id TYPE int;
 SELECT id, body FROM note WHERE id = 40;
 
--- All that stands in the way is reported at once, and nothing is changed.
+-- All obstacles are reported at once, and nothing is changed.
 CREATE TABLE busy (id bigint PRIMARY KEY, chat numeric, body text UNIQUE, up text GENERATED ALWAYS AS (upper(body)) STORED);
 CREATE STATISTICS busy_stat ON id, body FROM busy;
 \set VERBOSITY default
@@ -172,7 +172,8 @@ SELECT j, j->'a' AS a, b, b->'a' AS ba, y, v, length(v) AS length, t FROM thing 
 UPDATE thing SET t = j::text, b = b || '{"z": 1}' WHERE id = '57000000-0000-0000-0000-000000000001' RETURNING t, b;
 SET chatcrypt.show = sealed;
 SELECT j::text LIKE '"cc1:%"' AS j, b::text LIKE '"cc1:%"' AS b, y::text LIKE '\\x6363313a01%' AS y, v LIKE 'cc1:%' AS v FROM thing ORDER BY id;
--- What is sealed for one column does not open in another: it is text there, but from who is shown the sealed form.
+-- A value sealed for one column does not open in another: there it is text, or is refused in
+-- a session that is shown the sealed form.
 SELECT v AS armour FROM thing WHERE id = '57000000-0000-0000-0000-000000000001' \gset
 UPDATE thing SET t = :'armour' WHERE id = '57000000-0000-0000-0000-000000000001';
 UPDATE thing SET b = '"cc1:x"' WHERE id = '57000000-0000-0000-0000-000000000001';
@@ -180,7 +181,7 @@ RESET chatcrypt.show;
 UPDATE thing SET t = :'armour' WHERE id = '57000000-0000-0000-0000-000000000001';
 SELECT t = :'armour' AS is_text FROM thing WHERE id = '57000000-0000-0000-0000-000000000001';
 
--- Upkeep goes through protected columns, also after a rename.
+-- Upkeep includes protected columns, also after a column is renamed.
 ALTER TABLE thing RENAME COLUMN t TO words;
 SELECT chatcrypt.rotate_chat('57000000-0000-0000-0000-00000000000c');
 CALL chatcrypt.reencrypt_chat('57000000-0000-0000-0000-00000000000c');
@@ -189,7 +190,7 @@ UPDATE chatcrypt.chats SET external_envelopes = false WHERE chat_id = '57000000-
 CALL chatcrypt.purge_chat_keys('57000000-0000-0000-0000-00000000000c');
 SELECT j, b, y, v FROM thing ORDER BY id;
 
--- A chat that was shredded is NULL, and an UPDATE of other columns leaves what is stored.
+-- The values of a shredded chat are shown as NULL, and an UPDATE of other columns keeps them stored.
 SELECT chatcrypt.shred_chat(5701, confirm => 'irreversible');
 SELECT id, body FROM note WHERE chat_id = 5701 ORDER BY id;
 UPDATE note SET made_at = 9 WHERE id = 40;
@@ -201,7 +202,7 @@ SELECT body FROM note WHERE id = 40;
 RESET chatcrypt.on_decrypt_error;
 SELECT message_id, reason FROM chatcrypt.verify_protected('note') ORDER BY 1;
 
--- The way back.
+-- Removing the protection.
 SELECT chatcrypt.unprotect('note', 'body');
 INSERT INTO note VALUES (20, 5700, 'plain again');
 SELECT state FROM chatcrypt.protected WHERE relation = 'note'::regclass;
@@ -212,7 +213,7 @@ SELECT amname FROM pg_class JOIN pg_am ON pg_am.oid = relam WHERE pg_class.oid =
 SELECT count(*) AS labels FROM pg_seclabel WHERE objoid = 'note'::regclass;
 SELECT id, body FROM note ORDER BY id;
 SELECT event, detail FROM chatcrypt.key_event WHERE event IN ('protect', 'unprotect') ORDER BY event_id;
--- A protected column that is dropped goes with its values, and so does its table.
+-- Dropping a protected column drops its values, and so does dropping its table.
 ALTER TABLE thing DROP COLUMN y;
 SELECT count(*) AS failures FROM chatcrypt.verify_chat(5700);
 DROP TABLE note, thing;

@@ -2,9 +2,9 @@
  * destroyedchats.c
  *		Chats whose keys were destroyed: see destroyedchats.h.
  *
- * What is remembered holds until a row of chatcrypt.dek changes (chatcrypt_relations_dek_generation()).
- * That a chat has an active key may be remembered; that it has none may not, because nobody is
- * told of a row that is inserted.
+ * An answer is remembered until a row of chatcrypt.dek changes
+ * (chatcrypt_relations_dek_generation()).  That a chat has an active key may be remembered; that it
+ * has none may not, because inserting a row does not invalidate what is remembered.
  */
 #include "postgres.h"
 

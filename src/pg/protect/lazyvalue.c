@@ -1,6 +1,6 @@
 /*
  * lazyvalue.c
- *		A value of a protected column that is opened when somebody looks at it: see lazyvalue.h.
+ *		A value of a protected column that is opened when it is first used: see lazyvalue.h.
  */
 #include "postgres.h"
 
@@ -25,7 +25,7 @@ chatcrypt_lazyvalue_init(ChatcryptLazy *lazy, const ChatcryptColumn *column,
 					ChatcryptPlainMemory *memory)
 {
 	memset(lazy, 0, sizeof(*lazy));
-	/* Nobody transfers or deletes a read-only object, so its context is not looked at. */
+	/* A read-only object is never transferred or deleted, so its context is not used. */
 	EOH_init_header(&lazy->header, &lazy_methods, memory->parent);
 	lazy->seat.form = column->form;
 	memcpy(lazy->seat.aad, column->aad, sizeof(column->aad));
@@ -111,7 +111,7 @@ chatcrypt_lazyvalue_is_orphan(ChatcryptLazy *lazy)
 	return envelope != NULL && chatcrypt_sealedform_lacks_key(seat, envelope);
 }
 
-/* In a column where everything is sealed, what is not is damage, or was put there past us. */
+/* In a sealed column, a value that is not sealed is damaged, or was written without chatcrypt. */
 static void
 refuse_plain_value(const ChatcryptLazy *lazy)
 {
@@ -119,7 +119,7 @@ refuse_plain_value(const ChatcryptLazy *lazy)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("a value of a protected column is not sealed"),
-				 errdetail("It was damaged, or written past chatcrypt."),
+				 errdetail("The value is damaged, or was written without chatcrypt."),
 				 errhint("See chatcrypt.verify_protected().")));
 }
 
@@ -159,7 +159,7 @@ chatcrypt_lazyvalue_open(ChatcryptLazy *lazy, ChatcryptOnFailure on_failure)
 	return opened;
 }
 
-/* Once a session, because each row would say the same. */
+/* Once per session, because the warning would be the same for each row. */
 static void
 warn_of_sealed_form(void)
 {
@@ -170,12 +170,12 @@ warn_of_sealed_form(void)
 	warned = true;
 	ereport(WARNING,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("what is protected is shown sealed: role \"%s\" is not a member of chatcrypt_reader",
+			 errmsg("protected columns are shown sealed: role \"%s\" is not a member of chatcrypt_reader",
 					GetUserNameFromId(GetUserId(), false)),
 			 errhint("An administrator can GRANT chatcrypt_reader to it.")));
 }
 
-/* A value that is not sealed yet is sealed on the fly for who may not see it. */
+/* A value that is not sealed yet is sealed on the fly for a user who may not see plaintext. */
 static struct varlena *
 sealed_form(ChatcryptLazy *lazy)
 {
@@ -195,7 +195,7 @@ sealed_form(ChatcryptLazy *lazy)
 	return sealed;
 }
 
-/* Allocated in the slot's memory, to be wiped with it. */
+/* Sets what is shown, in the slot's memory, so that it is wiped together with the slot. */
 static void
 show(ChatcryptLazy *lazy, ChatcryptOnFailure on_failure)
 {

@@ -1,14 +1,14 @@
 /*
  * lazyvalue.h
- *		A value of a protected column that is opened when somebody looks at it.
+ *		A value of a protected column that is opened when it is first used.
  *
- * It is a read-only expanded object (utils/expandeddatum.h), which PostgreSQL flattens wherever
- * a value is looked at, copied or written.  Flattening opens the stored value, once, and keeps
- * the result until the slot is cleared.  So count(*), columns behind the protected one, row
- * locks and an UPDATE of other columns open nothing and ask for no key.
+ * A lazy value is a read-only expanded object (utils/expandeddatum.h), which PostgreSQL flattens
+ * wherever a value is read, copied or written.  Flattening opens the stored value once, and keeps
+ * the result until the slot is cleared.  So count(*), reading columns after the protected one, row
+ * locks and an UPDATE of other columns open no value and need no key.
  *
- * Whether it shows plaintext or the sealed form is decided when the row is taken apart, by the
- * rights of the current user then.
+ * Whether a lazy value shows plaintext or the sealed form is decided when the row is deformed, by
+ * the rights that the current user has then.
  */
 #ifndef CHATCRYPT_LAZYVALUE_H
 #define CHATCRYPT_LAZYVALUE_H
@@ -25,21 +25,21 @@
 typedef struct ChatcryptLazy
 {
 	ExpandedObjectHeader header;
-	ChatcryptSeat seat;			/* with ids once slot is NULL */
+	ChatcryptSeat seat;			/* its ids are set once slot is NULL */
 	ChatcryptColumnState state;
 	bool		shows_sealed;
 	const struct varlena *stored;
-	struct varlena *shown;		/* what flattening gives, once that is known */
-	TupleTableSlot *slot;		/* where the ids are to be found, until they were */
-	const ChatcryptProtected *table;	/* of that slot */
+	struct varlena *shown;		/* the result of flattening; NULL until it is known */
+	TupleTableSlot *slot;		/* has the ids; NULL once they are in seat */
+	const ChatcryptProtected *table;	/* the description of that slot's row */
 	ChatcryptPlainMemory *memory;
 } ChatcryptLazy;
 
-/* Once for each column of a slot. */
+/* Called once for each protected column of a slot. */
 extern void chatcrypt_lazyvalue_init(ChatcryptLazy *lazy, const ChatcryptColumn *column,
 								ChatcryptPlainMemory *memory);
 
-/* For each row. */
+/* Called for each row. */
 static inline Datum
 chatcrypt_lazyvalue_set(ChatcryptLazy *lazy, TupleTableSlot *slot, const ChatcryptProtected *table,
 				   Datum stored, bool shows_sealed)
@@ -52,34 +52,34 @@ chatcrypt_lazyvalue_set(ChatcryptLazy *lazy, TupleTableSlot *slot, const Chatcry
 	return EOHPGetRODatum(&lazy->header);
 }
 
-/* NULL for any other value. */
+/* The lazy value that a datum is; NULL for any other value. */
 extern ChatcryptLazy *chatcrypt_lazyvalue_of(Datum value);
 
-/* The same value for another slot, in that one's memory. */
+/* A copy of the value for another slot, in the memory of that slot. */
 extern Datum chatcrypt_lazyvalue_copy(ChatcryptLazy *lazy, ChatcryptPlainMemory *memory);
 
-/* Takes the ids from the slot: before that is cleared, or they are compared. */
+/* Takes the ids from the slot.  Call this before the slot is cleared or the ids are compared. */
 extern const ChatcryptSeat *chatcrypt_lazyvalue_seat(ChatcryptLazy *lazy);
 
 /*
- * The stored value, detoasted; and its envelope, where it has the form of one and, in a column
- * that is mixed or opening, opens: there a plain value may look like an envelope.  New, in the
- * current memory context.
+ * The stored value, detoasted, and its envelope, or NULL where it has none.  In a column that is
+ * mixed or opening, a plain value may look like an envelope, so there an envelope counts only if
+ * it opens.  The envelope is new, in the current memory context.
  */
 extern struct varlena *chatcrypt_lazyvalue_stored(ChatcryptLazy *lazy, bytea **envelope);
 
-/* Whether it has the form of an envelope, and a chat whose key of that version is not here. */
+/* Whether the value has the form of an envelope whose key does not exist here. */
 extern bool chatcrypt_lazyvalue_is_orphan(ChatcryptLazy *lazy);
 
 /*
- * The plaintext, in new memory of the caller's to wipe, without asking for rights; NULL where it does not
- * open and on_failure allows that.
+ * The plaintext, in new memory that the caller wipes; NULL where the value does not open and
+ * on_failure allows that.  Does not check chatcrypt_reader.
  */
 extern struct varlena *chatcrypt_lazyvalue_open(ChatcryptLazy *lazy, ChatcryptOnFailure on_failure);
 
 /*
- * Whether it is to be NULL, as chatcrypt.on_decrypt_error wants of values that do not open: that
- * is decided when the row is taken apart, and needs a look at the value then.
+ * Whether the value is to be shown as NULL, as chatcrypt.on_decrypt_error says of values that do
+ * not open.  This is decided when the row is deformed, and may have to open the value then.
  */
 extern bool chatcrypt_lazyvalue_is_null(ChatcryptLazy *lazy);
 

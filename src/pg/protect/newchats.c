@@ -1,9 +1,9 @@
 /*
  * newchats.c
- *		Chats that a protected table meets for the first time: see newchats.h.
+ *		Makes the chats whose first value a protected table stores: see newchats.h.
  *
- * Two transactions that bring the first message of one chat at the same time wait for each other,
- * as two INSERTs of one key do.
+ * Of two transactions that write the first message of the same chat at the same time, one waits for
+ * the other, as with two INSERTs of the same key.
  */
 #include "postgres.h"
 
@@ -20,7 +20,7 @@
 
 static bool read_chat(const uint8 *chat_id, void *value);
 
-/* Chats that exist. */
+/* Chats that are known to exist. */
 static ChatcryptMemory chats = {
 	.tables = {"chat"}, .value_size = sizeof(bool), .read = read_chat
 };
@@ -52,8 +52,9 @@ chatcrypt_newchats_ensure(const uint8 chat_id[CC_ID_LEN])
 {
 	if (chatcrypt_chatmemory_remember(&chats, chat_id) != NULL)
 		return;
-	/* Elsewhere sealing says what is missing. */
-	if (chatcrypt_actor() != NULL || chatcrypt_actor_is_lacking() || IsInParallelMode() || XactReadOnly)
+	/* In these cases no chat is made, and sealing then reports that it does not exist. */
+	if (chatcrypt_actor() != NULL || chatcrypt_actor_is_lacking() ||
+		IsInParallelMode() || XactReadOnly)
 		return;
 	make_chat(chat_id);
 }

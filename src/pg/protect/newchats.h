@@ -1,6 +1,6 @@
 /*
  * newchats.h
- *		Chats that a protected table meets for the first time.
+ *		Makes the chats whose first value a protected table stores.
  */
 #ifndef CHATCRYPT_NEWCHATS_H
 #define CHATCRYPT_NEWCHATS_H
@@ -8,9 +8,9 @@
 #include "core/bytes.h"
 
 /*
- * Before a value of a chat is sealed: makes the chat where there is none of this id, as
- * create_chat() does, because the application knows nothing of chatcrypt.  Not while an actor is
- * set: whose chat it is must be said.  The caller has asked for the right to write.
+ * Called before a value is sealed: makes the chat if it does not exist, as create_chat() does,
+ * because the application knows nothing of chatcrypt.  It makes none while an actor is set, because
+ * the chat's participants would be unknown.  The caller has checked the right to write.
  */
 extern void chatcrypt_newchats_ensure(const uint8 chat_id[CC_ID_LEN]);
 

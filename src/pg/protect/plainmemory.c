@@ -1,8 +1,9 @@
 /*
  * plainmemory.c
- *		Memory for plaintext that goes with a slot: see plainmemory.h.
+ *		Memory for the plaintext of a slot, wiped before it is freed: see plainmemory.h.
  *
- * A memory context calls back before its memory goes, however that comes to pass.
+ * The wiping is done by a reset callback of the memory context, which runs before the memory is
+ * freed in any way, including after an error.
  */
 #include "postgres.h"
 
@@ -37,7 +38,7 @@ chatcrypt_plainmemory_context(ChatcryptPlainMemory *memory)
 												ALLOCSET_SMALL_SIZES);
 	if (!memory->in_use)
 	{
-		/* A reset forgets its callbacks. */
+		/* A reset drops the callback, so it is registered anew each time. */
 		memory->wipe = (MemoryContextCallback) {.func = wipe_chunks, .arg = memory};
 		MemoryContextRegisterResetCallback(memory->context, &memory->wipe);
 		memory->in_use = true;

@@ -1,7 +1,7 @@
 /*
  * plainmemory.h
- *		Memory for plaintext that goes with a slot: wiped when the slot is cleared, and when its
- *		memory goes without that, as after an error.
+ *		Memory for the plaintext of a slot.  It is wiped when the slot is cleared, and also when
+ *		the memory is freed without that, as after an error.
  */
 #ifndef CHATCRYPT_PLAINMEMORY_H
 #define CHATCRYPT_PLAINMEMORY_H
@@ -10,23 +10,23 @@
 
 #include "utils/palloc.h"
 
-/* Part of something that lives in parent.  All but parent is zero at first. */
+/* Embedded in an object that is allocated in parent.  All fields but parent start as zero. */
 typedef struct ChatcryptPlainMemory
 {
 	MemoryContext parent;
-	MemoryContext context;		/* made at first use */
+	MemoryContext context;		/* created at first use */
 	struct ChatcryptPlainChunk *chunks;
-	bool		in_use;
+	bool		in_use;			/* the callback is registered */
 	MemoryContextCallback wipe;
 } ChatcryptPlainMemory;
 
-/* The context to allocate in. */
+/* The context for the plaintext; what is allocated there is wiped only if it is noted below. */
 extern MemoryContext chatcrypt_plainmemory_context(ChatcryptPlainMemory *memory);
 
-/* Has these bytes, which were allocated there, wiped in the end. */
+/* Notes bytes in that context, so that they are wiped before the context is reset. */
 extern void chatcrypt_plainmemory_note(ChatcryptPlainMemory *memory, void *bytes, Size len);
 
-/* Wipes and frees all. */
+/* Wipe all noted bytes, and free all memory. */
 extern void chatcrypt_plainmemory_reset(ChatcryptPlainMemory *memory);
 extern void chatcrypt_plainmemory_delete(ChatcryptPlainMemory *memory);
 

@@ -1,10 +1,10 @@
 /*
  * protect.c
- *		protect() and unprotect(): the switch, under one brief lock.
+ *		protect() and unprotect(), which change the catalog under one brief lock.
  *
- * protect() makes sure that every value which is written from its commit on is sealed; rows that
- * are there stay as they are until protect_rows() comes to them (protectrows.c), and are read
- * rightly all the while.  unprotect() is the same way back.
+ * After protect() commits, every value that is written is sealed.  Existing rows stay as they are
+ * until protect_rows() seals them (protectrows.c); queries return correct values all the time.
+ * unprotect() does the same in reverse.
  */
 #include "postgres.h"
 
@@ -40,12 +40,13 @@ record(const ChatcryptOwnerScope *scope, const char *event, Oid relation, const 
 	chatcrypt_event_record(scope, &(ChatcryptEvent) {
 		.event = event,
 		.detail = psprintf("column %s of %s", quote_identifier(column),
-						   quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
-													  get_rel_name(relation)))
+						   quote_qualified_identifier(
+							   get_namespace_name(get_rel_namespace(relation)),
+							   get_rel_name(relation)))
 	});
 }
 
-/* Where re-encryption, purging and verification find the column's envelopes. */
+/* Re-encryption, purging and verification find the column's envelopes by this registration. */
 static void
 register_column(const ChatcryptTarget *target, const pg_uuid_t *registry_id)
 {
@@ -62,8 +63,9 @@ register_column(const ChatcryptTarget *target, const pg_uuid_t *registry_id)
 	args[4] = (ChatcryptArg) {TEXTOID, CStringGetTextDatum(target->message), false};
 	args[5] = chatcrypt_owner_bytes_arg(aad, sizeof(aad));
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("INSERT INTO chatcrypt.envelope_column (registry_id, relation, "
-							"envelope_column, chat_column, message_column, aad) "
+	chatcrypt_owner_execute("INSERT INTO chatcrypt.envelope_column "
+							"(registry_id, relation, envelope_column, chat_column, message_column, "
+							"aad) "
 							"VALUES ($1, $2::regclass, $3, $4, $5, $6)", args, lengthof(args));
 	record(&scope, "protect", target->relation, target->column);
 	chatcrypt_owner_end(&scope);
@@ -71,7 +73,7 @@ register_column(const ChatcryptTarget *target, const pg_uuid_t *registry_id)
 
 PG_FUNCTION_INFO_V1(chatcrypt_protect);
 
-/* protect("table" regclass, "column" name, chat name, message name): the registration's id */
+/* protect("table" regclass, "column" name, chat name, message name): returns the registration's id */
 Datum
 chatcrypt_protect(PG_FUNCTION_ARGS)
 {
@@ -89,7 +91,7 @@ chatcrypt_protect(PG_FUNCTION_ARGS)
 	chatcrypt_protectchecks_owner(target.relation, "chatcrypt.protect()");
 	chatcrypt_protectchecks_require(&target);
 	chatcrypt_protectswitch_lock(target.relation, AccessExclusiveLock);
-	/* Again, because somebody may have changed it before the lock. */
+	/* Check again, because the table may have changed before it was locked. */
 	chatcrypt_protectchecks_owner(target.relation, "chatcrypt.protect()");
 	chatcrypt_protectchecks_require(&target);
 	chatcrypt_protectchecks_warn(&target);

@@ -1,9 +1,10 @@
 /*
  * protectam.c
- *		The table access method chatcrypt: see protectam.h.  Here is what reads.
+ *		The table access method chatcrypt: see protectam.h.  The callbacks that read are here;
+ *		those that write are in protectwrite.c, and those that build in protectheap.c.
  *
- * The heap fills a slot that is lent to it.  Where it raises in the middle the slot stays lent,
- * and dies with its query.
+ * The heap fills a slot that is lent to it.  If the heap raises an error, the slot stays lent until
+ * it is freed together with its query.
  */
 #include "postgres.h"
 
@@ -56,8 +57,9 @@ scan_getnextslot_tidrange(TableScanDesc scan, ScanDirection direction, TupleTabl
 }
 
 /*
- * A unique index asks whether a tuple is alive while it holds one of its buffers locked, and does
- * not look at its values: then a description that is not there is not read.
+ * The check of a unique index asks whether a tuple is alive while one of the index's buffers is
+ * locked, and does not use the tuple's values.  A description that has not been read yet is not read
+ * then.
  */
 static const ChatcryptProtected *
 description_if_allowed(Relation relation)
@@ -92,7 +94,7 @@ tuple_fetch_row_version(Relation relation, ItemPointer tid, Snapshot snapshot, T
 	return found;
 }
 
-/* Only looks at the tuple that the slot holds. */
+/* The heap only examines the tuple in the slot, so the slot keeps its contents. */
 static bool
 tuple_satisfies_snapshot(Relation relation, TupleTableSlot *slot, Snapshot snapshot)
 {
@@ -113,7 +115,7 @@ tuple_lock(Relation relation, ItemPointer tid, Snapshot snapshot, TupleTableSlot
 
 	chatcrypt_protectslot_lend(slot);
 	result = heap->tuple_lock(relation, tid, snapshot, slot, cid, mode, policy, flags, failure);
-	/* After it, because it may have waited, and the description is another one now. */
+	/* Read the description afterwards: the lock may have waited, and a label may have changed. */
 	chatcrypt_protectslot_take_back(slot, chatcrypt_protected(relation));
 	return result;
 }
@@ -142,7 +144,7 @@ scan_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleT
 	return found;
 }
 
-/* The next call comes with a buffer locked, and finds the description read here. */
+/* scan_analyze_next_tuple() runs with a buffer locked, so the description is read here. */
 static bool
 scan_analyze_next_block(CHATCRYPT_ANALYZE_NEXT_BLOCK_PARAMETERS)
 {
@@ -150,7 +152,7 @@ scan_analyze_next_block(CHATCRYPT_ANALYZE_NEXT_BLOCK_PARAMETERS)
 	return heap->scan_analyze_next_block(CHATCRYPT_ANALYZE_NEXT_BLOCK_ARGUMENTS);
 }
 
-/* Statistics show nothing of what is protected: ciphertext, and NULL where plain values remain. */
+/* Statistics never hold plaintext: a value is ciphertext, or NULL if its column is not all sealed. */
 static bool
 scan_analyze_next_tuple(CHATCRYPT_ANALYZE_NEXT_TUPLE_PARAMETERS)
 {
@@ -158,7 +160,7 @@ scan_analyze_next_tuple(CHATCRYPT_ANALYZE_NEXT_TUPLE_PARAMETERS)
 	bool		found;
 
 	if (table == NULL)
-		elog(ERROR, "the description of table \"%s\" is not there",
+		elog(ERROR, "the description of table \"%s\" has not been read",
 			 RelationGetRelationName(scan->rs_rd));
 	chatcrypt_protectslot_lend(slot);
 	found = heap->scan_analyze_next_tuple(CHATCRYPT_ANALYZE_NEXT_TUPLE_ARGUMENTS);
@@ -167,7 +169,7 @@ scan_analyze_next_tuple(CHATCRYPT_ANALYZE_NEXT_TUPLE_PARAMETERS)
 	return found;
 }
 
-/* TOAST tables hold chunks of what is sealed already. */
+/* TOAST tables hold chunks of values that are already sealed. */
 static Oid
 relation_toast_am(Relation relation)
 {

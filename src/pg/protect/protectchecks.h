@@ -1,14 +1,14 @@
 /*
  * protectchecks.h
- *		What keeps a column from being protected: found before anything is changed, and reported
- *		all at once.
+ *		Checks whether a column can be protected.  They run before anything is changed, and report
+ *		all reasons at once.
  */
 #ifndef CHATCRYPT_PROTECTCHECKS_H
 #define CHATCRYPT_PROTECTCHECKS_H
 
 #include "access/attnum.h"
 
-/* What protect() is asked for. */
+/* The arguments of protect(). */
 typedef struct ChatcryptTarget
 {
 	Oid			relation;
@@ -17,13 +17,13 @@ typedef struct ChatcryptTarget
 	const char *message;
 } ChatcryptTarget;
 
-/* Raises where the current user is not the table's owner, or not chatcrypt_admin. */
+/* Raises an error if the current user does not own the table or is not a chatcrypt_admin. */
 extern void chatcrypt_protectchecks_owner(Oid relation, const char *function);
 
-/* Raises with all reasons why the target cannot be protected. */
+/* Raises an error with all reasons why the target cannot be protected; returns if there is none. */
 extern void chatcrypt_protectchecks_require(const ChatcryptTarget *target);
 
-/* Warnings of what still is, or will be, less than one may expect. */
+/* Warns of everything that limits the protection without forbidding it. */
 extern void chatcrypt_protectchecks_warn(const ChatcryptTarget *target);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * protected.c
- *		What is known of a table of the access method chatcrypt: see protected.h.
+ *		The description of a table of the access method chatcrypt: see protected.h.
  */
 #include "postgres.h"
 
@@ -79,7 +79,8 @@ chatcrypt_protected_parse(const char *label, ChatcryptColumnLabel *parsed)
 	char	   *at;
 
 	memset(parsed, 0, sizeof(*parsed));
-	if (strncmp(label, SEALED_WORD, prefix) != 0 || !parse_uuid(label + prefix, &parsed->registry_id))
+	if (strncmp(label, SEALED_WORD, prefix) != 0 ||
+		!parse_uuid(label + prefix, &parsed->registry_id))
 		return false;
 	at = label[prefix + 36] == '\0' ? NULL : pstrdup(label + prefix + 37);
 	while (at != NULL)
@@ -135,7 +136,8 @@ chatcrypt_protected_id(Datum value, Oid type, uint8 id[CC_ID_LEN])
 /* ---------- descriptions ---------- */
 
 static void
-add_column(ChatcryptProtected *table, Form_pg_attribute attribute, const ChatcryptColumnLabel *label)
+add_column(ChatcryptProtected *table, Form_pg_attribute attribute,
+		   const ChatcryptColumnLabel *label)
 {
 	ChatcryptColumn *column = &table->columns[table->ncolumns];
 
@@ -169,7 +171,7 @@ add_label(ChatcryptProtected *table, Form_pg_attribute attribute, const char *la
 		add_column(table, attribute, &parsed);
 }
 
-/* All labels of a relation's columns by one look at the catalog, in the order of the columns. */
+/* Adds the labels of all columns by one scan of the catalog, in the order of the columns. */
 static void
 add_labels(ChatcryptProtected *table, Oid labelled, TupleDesc desc)
 {
@@ -215,7 +217,7 @@ read_labels(Oid labelled, TupleDesc desc)
 	return table;
 }
 
-/* What a rewriting ALTER TABLE fills has the labels of the table whose place it takes. */
+/* The new table of a rewriting ALTER TABLE has no labels: those of the old table apply to it. */
 static Oid
 labelled_relation(Relation relation)
 {

@@ -1,20 +1,22 @@
 /*
  * protected.h
- *		What is known of a table of the access method chatcrypt: its labels, read.
+ *		The description of a table of the access method chatcrypt, as parsed from its labels.
  *
- * Security labels of the provider chatcrypt say which columns are protected and which ones hold
- * the ids:
+ * Security labels of the provider chatcrypt say which columns are protected, and which two columns
+ * hold the ids of the chat and the message:
  *
  *		chat
  *		message
  *		sealed UUID [mixed | opening] [length N] [storage X]
  *
  * UUID is the column's registration in chatcrypt.envelope_column.  A column that is mixed also
- * holds values that are not sealed yet; one that is opening is on its way back, and what is
- * written to it stays plain.  N is what varchar(N) said, and X the storage that the column had.
+ * holds values that are not sealed yet.  A column that is opening is being unprotected: new values
+ * are stored plain, and old ones may still be sealed.  N is the limit of varchar(N), and X the
+ * storage that the column had before it was protected.
  *
- * A relation keeps its description with its cache entry, from which invalidation takes it; a
- * slot therefore has a copy of its own, and compares numbers to see whether that is the latest.
+ * A description is kept in the relation's cache entry (rd_amcache), and is freed by an
+ * invalidation.  A slot therefore has its own copy, and compares editions to see whether that copy
+ * is the latest.
  */
 #ifndef CHATCRYPT_PROTECTED_H
 #define CHATCRYPT_PROTECTED_H
@@ -41,8 +43,8 @@ typedef struct ChatcryptColumnLabel
 {
 	pg_uuid_t	registry_id;
 	ChatcryptColumnState state;
-	int32		length;			/* of varchar(length), or 0 */
-	char		storage;		/* that the column had, or 0 */
+	int32		length;			/* the limit of varchar(length); 0 for none */
+	char		storage;		/* the column's attstorage before; 0 if unknown */
 } ChatcryptColumnLabel;
 
 typedef struct ChatcryptColumn
@@ -55,8 +57,8 @@ typedef struct ChatcryptColumn
 
 typedef struct ChatcryptProtected
 {
-	uint64		edition;		/* another one for each description that was ever read */
-	bool		usable;			/* there are columns, and both ids */
+	uint64		edition;		/* different for each description that is read */
+	bool		usable;			/* it has protected columns, and both id columns */
 	AttrNumber	chat;
 	AttrNumber	message;
 	Oid			chat_type;
@@ -65,11 +67,12 @@ typedef struct ChatcryptProtected
 	ChatcryptColumn columns[FLEXIBLE_ARRAY_MEMBER];
 } ChatcryptProtected;
 
+/* Reads the description from the catalog, and keeps it in the relation's cache entry. */
 extern const ChatcryptProtected *chatcrypt_protected_read(Relation relation);
 
 /*
- * Of a relation whose access method is ours; valid until invalidations are accepted.  It reads
- * the catalog where it has to: not to be called under a buffer's lock.
+ * The description of a relation whose access method is ours; valid until invalidations are
+ * accepted.  It may read the catalog, so it must not be called while a buffer is locked.
  */
 static inline const ChatcryptProtected *
 chatcrypt_protected(Relation relation)
@@ -84,22 +87,22 @@ chatcrypt_protected_size(const ChatcryptProtected *table)
 	return offsetof(ChatcryptProtected, columns) + sizeof(ChatcryptColumn) * table->ncolumns;
 }
 
-/* The protected column of this number; NULL for none. */
+/* The protected column with this number; NULL for none. */
 extern const ChatcryptColumn *chatcrypt_protected_column(const ChatcryptProtected *table,
 														 AttrNumber number);
 
-/* A copy, in the current memory context; NULL for a relation of another access method. */
+/* A copy of the description, in the current memory context; NULL for another access method. */
 extern ChatcryptProtected *chatcrypt_protected_by_oid(Oid relation);
 
 /* Whether the relation's access method is ours. */
 extern bool chatcrypt_protected_is_ours(Oid relation);
 extern Oid	chatcrypt_protected_am(bool missing_ok);
 
-/* The id in a column of uuid, bigint, integer or smallint. */
+/* An id column is of type uuid, bigint, integer or smallint; the second reads its id. */
 extern bool chatcrypt_protected_is_id_type(Oid type);
 extern void chatcrypt_protected_id(Datum value, Oid type, uint8 id[CC_ID_LEN]);
 
-/* Labels as text.  False for what is none. */
+/* Labels as text.  Parsing returns false for a text that is not the label of a protected column. */
 extern bool chatcrypt_protected_parse(const char *label, ChatcryptColumnLabel *parsed);
 extern char *chatcrypt_protected_format(const ChatcryptColumnLabel *label);
 

@@ -1,10 +1,10 @@
 /*
  * protecterrors.c
- *		Keeps rows of protected tables out of what is reported of errors: see protecterrors.h.
+ *		Keeps rows of protected tables out of error reports: see protecterrors.h.
  *
- * Of a row that violates a CHECK, NOT NULL, a policy or the bounds of a partition, PostgreSQL shows
- * the row in the DETAIL of the error, and so in the server's log.  It goes where the table is a
- * protected one, or where the error does not say which it is and the session has used one.
+ * When a row violates a CHECK, NOT NULL, a policy or the bounds of a partition, PostgreSQL shows it
+ * in the DETAIL of the error, and so in the server's log.  That DETAIL is removed if the table is
+ * protected, or if the error names no table and the session has used a protected table.
  */
 #include "postgres.h"
 
@@ -23,7 +23,7 @@ typedef struct TableName
 } TableName;
 
 static emit_log_hook_type previous_emit_log;
-static HTAB *tables;			/* of TableName; NULL where the session has used none */
+static HTAB *tables;			/* of TableName; NULL until the session uses a protected table */
 
 static void
 set_name(TableName *name, const char *schema, const char *table)
@@ -41,13 +41,15 @@ chatcrypt_protecterrors_note(Relation relation)
 
 	if (tables == NULL)
 		tables = hash_create("chatcrypt protected tables", 16,
-							 &(HASHCTL) {.keysize = sizeof(TableName), .entrysize = sizeof(TableName)},
+							 &(HASHCTL) {
+								 .keysize = sizeof(TableName), .entrysize = sizeof(TableName)
+							 },
 							 HASH_ELEM | HASH_BLOBS);
 	set_name(&name, schema != NULL ? schema : "", RelationGetRelationName(relation));
 	(void) hash_search(tables, &name, HASH_ENTER, NULL);
 }
 
-/* Errors that show a row in their DETAIL. */
+/* Whether PostgreSQL may show a row in the DETAIL of this error. */
 static bool
 may_show_row(const ErrorData *error)
 {

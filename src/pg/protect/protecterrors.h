@@ -1,13 +1,13 @@
 /*
  * protecterrors.h
- *		Keeps rows of protected tables out of what is reported of errors.
+ *		Keeps rows of protected tables out of error reports.
  */
 #ifndef CHATCRYPT_PROTECTERRORS_H
 #define CHATCRYPT_PROTECTERRORS_H
 
 #include "utils/relcache.h"
 
-/* A table whose rows an error must not show, from here on in this session. */
+/* From here on, no error in this session shows a row of this table. */
 extern void chatcrypt_protecterrors_note(Relation relation);
 
 extern void chatcrypt_protecterrors_install_hooks(void);

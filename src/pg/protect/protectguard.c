@@ -2,10 +2,10 @@
  * protectguard.c
  *		Refuses changes of the catalog that would store plaintext: see protectguard.h.
  *
- * It looks at what was just written to the catalog, and not at commands: an index, say, is made by
- * CREATE INDEX, by a constraint, by LIKE and for a partition, and all of them come here before the
- * index is built and before CREATE INDEX CONCURRENTLY commits anything.  New rows of the catalog
- * are read by SnapshotSelf, because the command has not ended yet.
+ * The hook examines what was just written to the catalog, and not commands: an index, for example,
+ * is created by CREATE INDEX, by a constraint, by LIKE and for a partition.  The hook is called for
+ * all of them before the index is built, and before CREATE INDEX CONCURRENTLY commits anything.
+ * New rows of the catalog are read with SnapshotSelf, because the command has not ended yet.
  */
 #include "postgres.h"
 
@@ -43,13 +43,13 @@
 
 static object_access_hook_type previous_object_access;
 
-/* The protected tables that this transaction has dropped so far. */
+/* The number of protected tables that a subtransaction has dropped so far, and which one it is. */
 static int	tables_dropped;
 static SubTransactionId dropped_in;
 
 /* ---------- reading what the command has written ---------- */
 
-/* A copy of the row that an index finds by one OID, or by that and a column; NULL where there is none. */
+/* A copy of the row that an index finds by an OID, or by an OID and a number; NULL for none. */
 static HeapTuple
 read_new(Oid catalog, Oid index, AttrNumber key_column, Oid value, AttrNumber number_column,
 		 AttrNumber number, TupleDesc *desc)
@@ -62,7 +62,8 @@ read_new(Oid catalog, Oid index, AttrNumber key_column, Oid value, AttrNumber nu
 	ScanKeyInit(&keys[0], key_column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value));
 	ScanKeyInit(&keys[1], number_column != 0 ? number_column : key_column, BTEqualStrategyNumber,
 				F_INT2EQ, Int16GetDatum(number));
-	scan = systable_beginscan(relation, index, true, SnapshotSelf, number_column != 0 ? 2 : 1, keys);
+	scan = systable_beginscan(relation, index, true, SnapshotSelf, number_column != 0 ? 2 : 1,
+							  keys);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		tuple = heap_copytuple(tuple);
@@ -81,7 +82,7 @@ read_new_attribute(Oid relation, AttrNumber number)
 					relation, Anum_pg_attribute_attnum, number, &desc);
 }
 
-/* The columns that an expression in the catalog uses, as pull_varattnos() numbers them. */
+/* Adds the columns that an expression in the catalog uses, numbered as by pull_varattnos(). */
 static Bitmapset *
 columns_of(HeapTuple tuple, TupleDesc desc, AttrNumber expression, Bitmapset *columns)
 {
@@ -106,7 +107,7 @@ column_name(Oid relation, AttrNumber number)
 	return get_attname(relation, number, false);
 }
 
-/* ---------- what would hold plaintext ---------- */
+/* ---------- objects that would hold plaintext ---------- */
 
 static void
 check_index(Oid index)
@@ -134,10 +135,10 @@ check_index(Oid index)
 		if (uses(columns, table->columns[i].number))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("an index would hold what column \"%s\" of table \"%s\" protects",
+					 errmsg("an index would hold plaintext of protected column \"%s\" of table \"%s\"",
 							column_name(row->indrelid, table->columns[i].number),
 							get_rel_name(row->indrelid)),
-					 errhint("chatcrypt.unprotect() takes the protection off first.")));
+					 errhint("Remove the protection with chatcrypt.unprotect() first.")));
 }
 
 static void
@@ -162,13 +163,13 @@ check_default(Oid relation, AttrNumber number)
 		if (uses(columns, table->columns[i].number))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("generated column \"%s\" would keep what column \"%s\" protects",
+					 errmsg("generated column \"%s\" would hold plaintext of protected column \"%s\"",
 							NameStr(((Form_pg_attribute) GETSTRUCT(attribute))->attname),
 							column_name(relation, table->columns[i].number)),
-					 errhint("Compute it where it is read.")));
+					 errhint("Compute the value in a query or a view instead.")));
 }
 
-/* A foreign key compares with an unprotected column; others have an index. */
+/* A foreign key compares with an unprotected column; the other kinds are refused by their index. */
 static void
 check_constraint(Oid constraint)
 {
@@ -183,19 +184,20 @@ check_constraint(Oid constraint)
 	if (!HeapTupleIsValid(tuple))
 		return;
 	row = (Form_pg_constraint) GETSTRUCT(tuple);
-	if (row->contype != CONSTRAINT_FOREIGN || (table = chatcrypt_protected_by_oid(row->conrelid)) == NULL)
+	if (row->contype != CONSTRAINT_FOREIGN ||
+		(table = chatcrypt_protected_by_oid(row->conrelid)) == NULL)
 		return;
 	key = DatumGetArrayTypeP(heap_getattr(tuple, Anum_pg_constraint_conkey, desc, &isnull));
 	for (int i = 0; i < ARR_DIMS(key)[0]; i++)
 		if (chatcrypt_protected_column(table, ((int16 *) ARR_DATA_PTR(key))[i]) != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("column \"%s\" of table \"%s\" is protected, and cannot be a foreign key",
+					 errmsg("column \"%s\" of table \"%s\" is protected and cannot be part of a foreign key",
 							column_name(row->conrelid, ((int16 *) ARR_DATA_PTR(key))[i]),
 							get_rel_name(row->conrelid))));
 }
 
-/* What a rewriting ALTER TABLE fills: of another access method it would be filled with plaintext. */
+/* The new table of a rewriting ALTER TABLE: with another access method it would get plaintext. */
 static void
 check_rewrite(Form_pg_class row)
 {
@@ -204,9 +206,9 @@ check_rewrite(Form_pg_class row)
 	if (old != NULL && old->ncolumns > 0 && row->relam != chatcrypt_protected_am(true))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is protected, and keeps its access method",
+				 errmsg("cannot change the access method of protected table \"%s\"",
 						get_rel_name(row->relrewrite)),
-				 errhint("chatcrypt.unprotect() takes the protection off.")));
+				 errhint("Remove the protection with chatcrypt.unprotect() first.")));
 }
 
 static void
@@ -226,7 +228,7 @@ check_new_relation(Oid relation)
 		check_rewrite(row);
 }
 
-/* Any table of the access method, but for one without labels where a developer allows those. */
+/* Whether it is of the access method, and has labels unless a developer allows tables without. */
 static bool
 is_guarded(Oid relation)
 {
@@ -238,7 +240,10 @@ is_guarded(Oid relation)
 	return !chatcrypt_allow_unlabelled || table == NULL || table->ncolumns > 0;
 }
 
-/* Rows of heirs would be stored as they are, and those of parents be read without the ids. */
+/*
+ * Rows of a child table would be stored in plaintext, and rows read through a parent would lack the
+ * ids that are needed to open them.
+ */
 static void
 check_inheritance(Oid child, Oid parent)
 {
@@ -247,12 +252,12 @@ check_inheritance(Oid child, Oid parent)
 	if (OidIsValid(ours))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" is protected: it has no heirs, and is no partition",
+				 errmsg("protected table \"%s\" cannot take part in inheritance or partitioning",
 						get_rel_name(ours)),
-				 errhint("chatcrypt.unprotect() takes the protection off.")));
+				 errhint("Remove the protection with chatcrypt.unprotect() first.")));
 }
 
-/* ---------- what is needed to open it ---------- */
+/* ---------- columns and tables that are needed to open values ---------- */
 
 static bool
 is_integer(Oid type)
@@ -267,7 +272,7 @@ refuse_change(Oid relation, AttrNumber number, const char *why)
 			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 			 errmsg("column \"%s\" of table \"%s\" %s", column_name(relation, number),
 					get_rel_name(relation), why),
-			 errhint("chatcrypt.unprotect() takes the protection off first.")));
+			 errhint("Remove the protection with chatcrypt.unprotect() first.")));
 }
 
 static void
@@ -286,10 +291,11 @@ check_changed_attribute(Oid relation, AttrNumber number)
 	is = (Form_pg_attribute) GETSTRUCT(after);
 	if (chatcrypt_protected_column(table, number) != NULL &&
 		(was->atttypid != is->atttypid || was->atttypmod != is->atttypmod))
-		refuse_change(relation, number, "is protected, and keeps its type");
+		refuse_change(relation, number, "is protected, and its type cannot be changed");
 	if ((number == table->chat || number == table->message) && was->atttypid != is->atttypid &&
 		!(is_integer(was->atttypid) && is_integer(is->atttypid)))
-		refuse_change(relation, number, "is needed to open what is protected, and keeps its type");
+		refuse_change(relation, number,
+					  "is needed to open protected values, and its type cannot be changed");
 }
 
 static void
@@ -299,12 +305,12 @@ check_dropped_column(Oid relation, AttrNumber number)
 
 	if (table != NULL && table->ncolumns > 0 &&
 		(number == table->chat || number == table->message))
-		refuse_change(relation, number, "is needed to open what is protected");
+		refuse_change(relation, number, "is needed to open protected values");
 }
 
 /*
- * Tables depend on their access method, so that dropping the extension would take them along.
- * They are dropped first: then it is known that there were some.
+ * Tables depend on their access method, so that dropping the extension would drop them too.  They
+ * are dropped before the access method, so counting them here shows later that there were some.
  */
 static void
 note_dropped_table(Oid relation)
@@ -325,7 +331,7 @@ check_dropped_access_method(Oid am)
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("cannot drop the access method chatcrypt: protected tables would be dropped with their rows"),
-				 errhint("Take the protection off with chatcrypt.unprotect(), or drop the tables first, in a transaction of its own.")));
+				 errhint("Remove the protection with chatcrypt.unprotect(), or drop the tables first in a separate transaction.")));
 }
 
 /* ---------- the hook ---------- */

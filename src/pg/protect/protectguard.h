@@ -1,7 +1,7 @@
 /*
  * protectguard.h
- *		Refuses changes of the catalog that would store plaintext of a protected column, or lose
- *		what is needed to open it.
+ *		Refuses changes of the catalog that would store plaintext of a protected column, or remove
+ *		a column or table that is needed to open its values.
  */
 #ifndef CHATCRYPT_PROTECTGUARD_H
 #define CHATCRYPT_PROTECTGUARD_H

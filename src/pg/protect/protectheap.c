@@ -1,10 +1,10 @@
 /*
  * protectheap.c
- *		The heap at work on whole protected tables: see protectheap.h.
+ *		Has the heap process whole protected tables: see protectheap.h.
  *
- * For the time of the call the relation's access method is the heap's.  A rebuild of its cache
- * entry in the middle would put ours back, and the heap then refuses to go on; so a callback
- * puts the heap's there once more.
+ * During such a call the relation's table access method is the heap's.  If the relation's cache
+ * entry is rebuilt during the call, that would restore ours, and the heap would refuse to go on; so
+ * an invalidation callback sets the heap's again.
  */
 #include "postgres.h"
 
@@ -17,7 +17,7 @@
 
 #define AT_ONCE 2
 
-/* Relations that are the heap's now; NULL for none. */
+/* The relations that have the heap's access method now; NULL for none. */
 typedef struct AsHeap
 {
 	Relation	relations[AT_ONCE];
@@ -49,7 +49,7 @@ set_routine(const AsHeap *what, const TableAmRoutine *routine)
 			what->relations[i]->rd_tableam = routine;
 }
 
-/* Gives what was so before, to be put back. */
+/* Returns the relations of an outer call, for end() to restore. */
 static AsHeap
 begin(Relation first, Relation second)
 {

@@ -1,7 +1,7 @@
 /*
  * protectheap.h
- *		The heap at work on whole protected tables, as if they were its own: building indexes,
- *		VACUUM FULL and CLUSTER.  It sees what is stored.
+ *		Has the heap process whole protected tables as if they were its own: when indexes are
+ *		built, and in VACUUM FULL and CLUSTER.  The heap handles the stored values only.
  */
 #ifndef CHATCRYPT_PROTECTHEAP_H
 #define CHATCRYPT_PROTECTHEAP_H

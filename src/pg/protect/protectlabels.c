@@ -2,10 +2,10 @@
  * protectlabels.c
  *		Security labels of the provider chatcrypt: see protectlabels.h.
  *
- * protect() and unprotect() set labels past this hook.  What reaches it is SECURITY LABEL, which a
- * restore needs: it is allowed on a table of our access method that is empty, where the column
- * has no label yet.  A label is never changed or removed: the column would be shown sealed, and
- * what is written next would be stored as it is.
+ * protect() and unprotect() set labels without this hook.  The hook checks the command SECURITY
+ * LABEL, which a restore needs: it is allowed on an empty table of our access method, for a column
+ * that has no label yet.  It never changes or removes a label, because the column would then be
+ * shown sealed, and new values would be stored in plaintext.
  */
 #include "postgres.h"
 
@@ -60,7 +60,7 @@ refuse(const char *what, const char *hint)
 			 errhint("%s", hint)));
 }
 
-/* A registration belongs to one table: what is sealed for it must not be taken for another's. */
+/* A registration belongs to one table, so that its envelopes do not open in another table. */
 static void
 require_own_registration(Oid relation, const pg_uuid_t *registry_id)
 {
@@ -72,13 +72,14 @@ require_own_registration(Oid relation, const pg_uuid_t *registry_id)
 	uint64		others;
 
 	chatcrypt_owner_begin(&scope);
-	others = chatcrypt_owner_execute("SELECT 1 FROM chatcrypt.envelope_column "
+	others = chatcrypt_owner_execute("SELECT 1 "
+									 "FROM chatcrypt.envelope_column "
 									 "WHERE registry_id = $1 AND relation::oid <> $2",
 									 args, lengthof(args));
 	chatcrypt_owner_end(&scope);
 	if (others > 0)
-		refuse("this registration is another table's",
-			   "Use chatcrypt.protect(), which makes one of its own.");
+		refuse("the registration in the label belongs to another table",
+			   "Use chatcrypt.protect(), which makes a new registration.");
 }
 
 static void
@@ -91,14 +92,14 @@ check_sealed(Relation table, AttrNumber column, const char *label)
 	if (!chatcrypt_protected_parse(label, &parsed) || parsed.state == CHATCRYPT_COLUMN_OPENING)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("this is no label of chatcrypt"),
-				 errdetail("Labels are \"chat\", \"message\" and \"sealed\" with the uuid of a registration."),
-				 errhint("chatcrypt.protect() sets them.")));
+				 errmsg("invalid chatcrypt label"),
+				 errdetail("A label is \"chat\", \"message\", or \"sealed\" and the uuid of a registration."),
+				 errhint("Use chatcrypt.protect(), which sets the labels.")));
 	if (!chatcrypt_sealedform_of_type(type, &form))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("a column of type %s cannot be protected", format_type_be(type))));
-	/* pg_upgrade makes our own tables in any order. */
+	/* pg_upgrade creates our own tables in any order: envelope_column may not exist yet. */
 	if (!IsBinaryUpgrade)
 		require_own_registration(RelationGetRelid(table), &parsed.registry_id);
 }
@@ -113,7 +114,7 @@ check_label(Relation table, AttrNumber column, const char *label)
 	else if (!chatcrypt_protected_is_id_type(type))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("a column of type %s holds no ids of chats or messages",
+				 errmsg("a column of type %s cannot hold ids of chats or messages",
 						format_type_be(type))));
 }
 
@@ -125,16 +126,16 @@ check_relabel(const ObjectAddress *object, const char *label)
 	if (object->classId != RelationRelationId || object->objectSubId <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("labels of chatcrypt are for columns of tables")));
+				 errmsg("chatcrypt labels can be set only on columns of tables")));
 	if (label == NULL || chatcrypt_protectlabels_get(object->objectId, object->objectSubId) != NULL)
 		refuse("a label of a protected table cannot be changed", "Use chatcrypt.unprotect().");
 	if (!chatcrypt_protected_is_ours(object->objectId))
-		refuse("labels of chatcrypt are for tables of the access method chatcrypt",
+		refuse("chatcrypt labels can be set only on tables of the access method chatcrypt",
 			   "Use chatcrypt.protect().");
 	table = table_open(object->objectId, NoLock);
 	if (RelationGetNumberOfBlocks(table) > 0)
-		refuse("labels of chatcrypt are set while a table is empty",
-			   "Restore them before the rows, as pg_dump does.");
+		refuse("chatcrypt labels can be set only while the table is empty",
+			   "Restore the labels before the rows.");
 	check_label(table, object->objectSubId, label);
 	table_close(table, NoLock);
 	CacheInvalidateRelcacheByRelid(object->objectId);

@@ -1,6 +1,6 @@
 /*
  * protectlabels.h
- *		Security labels of the provider chatcrypt: who may set which.
+ *		Security labels of the provider chatcrypt, and the rules of the command SECURITY LABEL.
  */
 #ifndef CHATCRYPT_PROTECTLABELS_H
 #define CHATCRYPT_PROTECTLABELS_H
@@ -9,7 +9,7 @@
 
 #include "pg/protect/protected.h"
 
-/* Sets the label of a column past the rules for users; NULL for none. */
+/* Sets the label of a column without checking those rules; NULL removes it. */
 extern void chatcrypt_protectlabels_set(Oid relation, AttrNumber column, const char *label);
 
 /* The label of a column; NULL for none. */

@@ -1,14 +1,14 @@
 /*
  * protectrows.c
- *		Brings the rows of a table to what its labels say: see protectrows.h.
+ *		Seals or opens the stored rows of a table as its labels say: see protectrows.h.
  *
- * A row is updated with its own values, past triggers, rules and foreign keys, which see nothing of
- * it; what is written is what protectwrite.c makes of the values.  Rows that are as they should be
- * are passed over, so that a pass which was stopped is simply begun again.
+ * A row is updated with its own values, without triggers, rules and foreign keys; protectwrite.c
+ * decides how the values are stored.  Rows that are already as they should be are skipped, so a pass
+ * that was stopped can simply be started again.
  *
- * Nobody waits for a step, but for the rows that it has changed: a row that another transaction
- * holds is left to the next pass.  The table's owner is the user meanwhile, as in CREATE INDEX,
- * because expressions of indexes are evaluated.
+ * A step does not wait for row locks: a row that another transaction has locked is left to the next
+ * pass.  Other sessions wait only for rows that the step has changed.  The current user during a
+ * step is the table's owner, as in CREATE INDEX, because expressions of indexes are evaluated.
  */
 #include "postgres.h"
 
@@ -30,10 +30,10 @@
 #include "pg/protect/protectrows.h"
 #include "pg/store/owner.h"
 
-/* Blocks without a row to change that one step goes through. */
+/* The largest number of blocks that one step scans. */
 #define BLOCKS_AT_ONCE 1024
 
-/* What one step works with. */
+/* The state of one step. */
 typedef struct Step
 {
 	ChatcryptRowsPass *pass;
@@ -86,7 +86,7 @@ state_of_row(const Step *step)
 	return state;
 }
 
-/* False where another transaction has the row. */
+/* Returns false if another transaction has locked the row. */
 static bool
 change_row(const Step *step)
 {
@@ -102,7 +102,7 @@ change_row(const Step *step)
 	if (result == TM_Ok && step->result->ri_NumIndices > 0 && chatcrypt_updates_indexes(indexes))
 		chatcrypt_insert_index_entries(step->result, step->slot, step->estate, indexes);
 	ResetPerTupleExprContext(step->estate);
-	/* Who has updated or deleted it meanwhile has written what is right. */
+	/* A transaction that has updated or deleted it meanwhile has written it as the labels say. */
 	return result != TM_BeingModified && result != TM_WouldBlock;
 }
 
@@ -173,7 +173,7 @@ copy_description(Relation relation)
 	return copy;
 }
 
-/* Values that do not open must not be taken for NULL. */
+/* Values that do not open must raise an error, and not be taken for NULL. */
 static void
 raise_for_what_does_not_open(void)
 {

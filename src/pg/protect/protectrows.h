@@ -1,7 +1,7 @@
 /*
  * protectrows.h
- *		Brings the rows of a table to what its labels say: seals those of columns that are mixed,
- *		and opens those of columns that are opening.
+ *		Seals or opens the stored rows of a table as its labels say: seals the values of columns
+ *		that are mixed, and opens those of columns that are opening.
  */
 #ifndef CHATCRYPT_PROTECTROWS_H
 #define CHATCRYPT_PROTECTROWS_H
@@ -10,19 +10,19 @@
 
 #include "pg/protect/protected.h"
 
-/* One pass over a table, of which each step is a transaction. */
+/* One pass over a table.  The caller runs each step in a transaction of its own. */
 typedef struct ChatcryptRowsPass
 {
 	Oid			relation;
-	int			batch;			/* rows that a step changes at most, but for the rest of a block */
-	BlockNumber next;
-	BlockNumber blocks;
-	int64		changed;		/* by the last step */
-	int64		busy;			/* rows of the pass that others were about to change */
-	int64		unreadable;		/* of a column that is opening: they stay sealed */
+	int			batch;			/* a step ends after the block in which it reaches this number of rows */
+	BlockNumber next;			/* where the next step starts */
+	BlockNumber blocks;			/* size of the table when the pass began */
+	int64		changed;		/* rows that the last step changed */
+	int64		busy;			/* rows of the pass that other transactions had locked */
+	int64		unreadable;		/* rows of the pass that stay sealed because a value does not open */
 } ChatcryptRowsPass;
 
-/* A step: goes on from block next. */
+/* Does one step, from block next on. */
 extern void chatcrypt_protectrows_step(ChatcryptRowsPass *pass);
 
 #endif

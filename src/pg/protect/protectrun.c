@@ -1,13 +1,13 @@
 /*
  * protectrun.c
- *		The procedure protect_rows(): passes over a table until all of its rows are as its labels
- *		say, and then the end of protect() or unprotect().
+ *		The procedure protect_rows(), which repeats passes over a table until all of its rows are as
+ *		its labels say, and then completes protect() or unprotect().
  *
- * Each step commits.  A session that is stopped or killed in between loses nothing: the next call
- * begins anew and passes over what is done.
+ * Each step commits.  If the session is stopped or killed, no work is lost: the next call starts
+ * from the first block and skips the rows that are done.
  *
- * At the end, before columns are said to hold sealed values alone, all transactions are waited for
- * that may still see rows as they were before; without holding anything.
+ * Before the procedure marks a column as holding only sealed values, it waits for all transactions
+ * that may still see the old versions of rows.  It holds no lock while it waits.
  */
 #include "postgres.h"
 
@@ -38,15 +38,15 @@
 
 #define FUNCTION "chatcrypt.protect_rows()"
 
-/* Between passes, for rows that others hold. */
+/* The pause between passes, during which other transactions may release their row locks. */
 #define PAUSE_MS 200
 
 typedef struct Run
 {
 	Oid			relation;
-	MemoryContext context;		/* of one step */
+	MemoryContext context;		/* reset after each step */
 	int			batch;
-	int			per_second;		/* 0 for as fast as it goes */
+	int			per_second;		/* 0 for no limit */
 	int64		changed;
 	int64		unreadable;
 	TimestampTz started;
@@ -54,7 +54,7 @@ typedef struct Run
 
 typedef void (*StepFunction) (Run *run, void *arg);
 
-/* Does a step under a snapshot, and commits it. */
+/* Runs one step, and commits. */
 static void
 take_step(Run *run, StepFunction step, void *arg)
 {
@@ -95,7 +95,7 @@ nap(long ms)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* Waits until the rows changed so far are no more than the rate allows. */
+/* Waits until the rate allows the number of rows that were changed so far. */
 static void
 throttle(const Run *run)
 {
@@ -109,7 +109,7 @@ throttle(const Run *run)
 		nap(Min(allowed_ms - gone_ms, 1000));
 }
 
-/* How many rows it had to change, or would have had to. */
+/* Returns how many rows the pass changed, or left because another transaction had locked them. */
 static int64
 make_pass(Run *run)
 {
@@ -129,7 +129,7 @@ make_pass(Run *run)
 	return changed + pass.busy;
 }
 
-/* ---------- the end ---------- */
+/* ---------- completion ---------- */
 
 typedef struct Unfinished
 {
@@ -200,12 +200,12 @@ warn_of_unreadable(const Run *run)
 	if (run->unreadable > 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("values of " INT64_FORMAT " rows of \"%s\" do not open, and the table stays protected",
+				 errmsg("values in " INT64_FORMAT " rows of table \"%s\" do not open, and the table stays protected",
 						run->unreadable, get_rel_name(run->relation)),
-				 errhint("See chatcrypt.verify_protected(); delete them or set them to NULL, then call " FUNCTION " again.")));
+				 errhint("Find the values with chatcrypt.verify_protected(), set them to NULL or delete their rows, then call " FUNCTION " again.")));
 }
 
-/* True where all who could see rows as they were have ended. */
+/* Returns true once every transaction that could see the old versions of rows has ended. */
 static bool
 outlast_older_transactions(TimestampTz until)
 {
@@ -218,8 +218,8 @@ outlast_older_transactions(TimestampTz until)
 }
 
 /*
- * Older transactions first, so that none of them has a snapshot in which a row is still as it
- * was; the last pass then sees all there is.
+ * Passes are repeated until one changes nothing.  Then older transactions are waited for, so that no
+ * snapshot is left in which a row is still as it was before.
  */
 static bool
 run_to_the_end(Run *run, bool opening, TimestampTz until)
@@ -229,7 +229,7 @@ run_to_the_end(Run *run, bool opening, TimestampTz until)
 	if (!outlast_older_transactions(until))
 	{
 		ereport(NOTICE,
-				(errmsg("all rows are done, and older transactions may still see them as they were"),
+				(errmsg("all rows are done, but older transactions may still see old versions of them"),
 				 errhint("Call " FUNCTION " again to finish.")));
 		return false;
 	}

@@ -2,8 +2,8 @@
  * protectslot.c
  *		Slots for rows of tables of the access method chatcrypt: see protectslot.h.
  *
- * Each operation does what the buffer heap slot's does where the slot is raw, and what the virtual
- * slot's does where it is not.
+ * Each operation works as that of a buffer heap slot if the slot is raw, and as that of a virtual
+ * slot otherwise.
  */
 #include "postgres.h"
 
@@ -41,7 +41,7 @@ set_ops(TupleTableSlot *slot, const TupleTableSlotOps *to)
 	*(const TupleTableSlotOps **) &slot->tts_ops = to;
 }
 
-/* ---------- what a slot has beyond the heap's ---------- */
+/* ---------- the fields that a slot has in addition to the heap's ---------- */
 
 static inline void
 drop_extras(ChatcryptSlot *slot)
@@ -52,7 +52,7 @@ drop_extras(ChatcryptSlot *slot)
 	slot->has_header = false;
 }
 
-/* The columns may be others than before, where a label changed between two rows. */
+/* The protected columns may differ from before, if a label changed between two rows. */
 static void
 set_table(ChatcryptSlot *slot, const ChatcryptProtected *table)
 {
@@ -76,14 +76,14 @@ void
 chatcrypt_protectslot_lend(TupleTableSlot *slot)
 {
 	if (unlikely(!CHATCRYPT_IS_OURS(slot)))
-		elog(ERROR, "the slot for a row of a protected table is one of another kind");
+		elog(ERROR, "the slot for a row of a protected table is of another kind");
 	drop_extras((ChatcryptSlot *) slot);
 	if (!is_raw(slot) && !TTS_EMPTY(slot))
 		HEAP->clear(slot);
 	set_ops(slot, HEAP);
 }
 
-/* What the slot holds stays there. */
+/* The slot keeps its contents. */
 void
 chatcrypt_protectslot_lend_to_look(TupleTableSlot *slot)
 {
@@ -177,7 +177,7 @@ null_for_statistics(TupleTableSlot *slot, const ChatcryptProtected *table, int b
 	}
 }
 
-/* Puts lazy values in the place of those just taken from the tuple, from column before on. */
+/* Replaces the values just deformed, those after the first "before" columns, by lazy values. */
 static inline void
 make_lazy(ChatcryptSlot *ours, int before)
 {
@@ -191,12 +191,12 @@ make_lazy(ChatcryptSlot *ours, int before)
 
 		if (at < before || at >= slot->tts_nvalid || slot->tts_isnull[at])
 			continue;
-		slot->tts_values[at] = chatcrypt_lazyvalue_set(&ours->lazy[i], slot, table, slot->tts_values[at],
-												  shows_sealed);
+		slot->tts_values[at] = chatcrypt_lazyvalue_set(&ours->lazy[i], slot, table,
+													   slot->tts_values[at], shows_sealed);
 	}
 }
 
-/* After all of them are in place, because a look at one may take more of the tuple apart. */
+/* Called when all lazy values are in place, because opening one may deform more of the tuple. */
 static void
 show_null(ChatcryptSlot *ours, int before, int natts)
 {
@@ -234,13 +234,13 @@ getsomeattrs(TupleTableSlot *slot, int natts)
 		elog(ERROR, "a row of a protected table came without its description");
 	if (!ours->table->usable)
 		return;
-	/* Here, and not by our caller, so that no value of a column's default goes past us. */
+	/* Done here, and not by the caller, so that a missing value of a column becomes lazy as well. */
 	if (unlikely(slot->tts_nvalid < natts))
 	{
 		slot_getmissingattrs(slot, slot->tts_nvalid, natts);
 		slot->tts_nvalid = natts;
 	}
-	/* The caller's context may be one in which nothing can be freed, such as a sort's from 17 on. */
+	/* The caller's context may not support freeing, such as that of a sort from PostgreSQL 17 on. */
 	callers = MemoryContextSwitchTo(slot->tts_mcxt);
 	if (unlikely(ours->for_statistics))
 		null_for_statistics(slot, ours->table, before);
@@ -301,7 +301,7 @@ copy_to(char *at, Form_pg_attribute attribute, Datum value)
 	return PointerGetDatum(at);
 }
 
-/* Pointers whose values are to be copied: neither NULL, nor passed by value, nor lazy. */
+/* Whether the value of a column has to be copied: it is not NULL, passed by value or lazy. */
 static inline bool
 is_copied(const TupleTableSlot *slot, int i)
 {
@@ -311,7 +311,7 @@ is_copied(const TupleTableSlot *slot, int i)
 		(attribute->attlen != -1 || chatcrypt_lazyvalue_of(slot->tts_values[i]) == NULL);
 }
 
-/* In one piece of memory, to be wiped in the end: we may not know yet which of them are secret. */
+/* Copies into one chunk, which is wiped, because it is not known which values are secret. */
 static void
 copy_values(ChatcryptSlot *ours)
 {
@@ -340,7 +340,7 @@ copy_values(ChatcryptSlot *ours)
 	}
 }
 
-/* Makes the values of a virtual slot its own.  Lazy ones stay so. */
+/* Copies the values of a virtual slot into its own memory.  Lazy values stay lazy. */
 static void
 own_values(TupleTableSlot *slot)
 {
@@ -370,7 +370,7 @@ materialize(TupleTableSlot *slot)
 		own_values(slot);
 }
 
-/* A raw slot's copy is raw, and takes its values apart for itself. */
+/* The copy of a raw slot is raw, and is deformed on its own. */
 static void
 copy_raw(TupleTableSlot *to, TupleTableSlot *from)
 {

@@ -1,9 +1,9 @@
 /*
  * protectswitch.c
- *		Turns a table into a protected one and back: see protectswitch.h.
+ *		Makes a table a protected one, or an ordinary one again: see protectswitch.h.
  *
- * On disk a protected table is a heap, so that its access method is changed by one field of
- * pg_class.  Statistics of the column go: they hold values of it.
+ * On disk a protected table is a heap, so changing one field of pg_class changes its access method.
+ * Statistics of the column are removed, because they hold values of it.
  */
 #include "postgres.h"
 
@@ -50,7 +50,7 @@ lock_for_a_while(Oid relation, LOCKMODE lockmode)
 	AtEOXact_GUC(true, level);
 }
 
-/* False where the time was over. */
+/* Returns false if the lock timeout expired. */
 static bool
 try_lock(Oid relation, LOCKMODE lockmode)
 {
@@ -97,9 +97,9 @@ chatcrypt_protectswitch_lock(Oid relation, LOCKMODE lockmode)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("could not lock table \"%s\"", get_rel_name(relation)),
-			 errdetail("It was asked for %d times, for %d ms each.", TRIES,
+			 errdetail("Each of %d attempts ended after %d ms.", TRIES,
 					   chatcrypt_protect_lock_timeout),
-			 errhint("See pg_stat_activity for transactions that use it, and call again.")));
+			 errhint("Look in pg_stat_activity for transactions that use the table, then call the function again.")));
 }
 
 /* ---------- fields of the catalog ---------- */
@@ -121,7 +121,7 @@ set_access_method(Oid relation, Oid am)
 		CatalogTupleUpdate(catalog, &tuple->t_self, tuple);
 		(void) deleteDependencyRecordsForClass(RelationRelationId, relation,
 											   AccessMethodRelationId, DEPENDENCY_NORMAL);
-		recordDependencyOn(&table, &method, DEPENDENCY_NORMAL);	/* none for what is pinned */
+		recordDependencyOn(&table, &method, DEPENDENCY_NORMAL);	/* none for heap, which is pinned */
 		CacheInvalidateRelcacheByRelid(relation);
 	}
 	heap_freetuple(tuple);
@@ -171,7 +171,7 @@ chatcrypt_protectswitch_forget_missing(Oid relation, AttrNumber column)
 	CommandCounterIncrement();
 }
 
-/* ---------- there and back ---------- */
+/* ---------- protecting and unprotecting ---------- */
 
 static bool
 is_empty(Oid relation)

@@ -1,6 +1,7 @@
 /*
  * protectswitch.h
- *		Turns a table into a protected one and back, in the catalog alone: no row is touched.
+ *		Makes a table a protected one, or an ordinary one again.  Only the catalog changes: no row
+ *		is touched.
  */
 #ifndef CHATCRYPT_PROTECTSWITCH_H
 #define CHATCRYPT_PROTECTSWITCH_H
@@ -11,12 +12,12 @@
 #include "pg/protect/protected.h"
 
 /*
- * Locks a table, waiting for no longer at a time than chatcrypt.protect_lock_timeout, because
- * whoever comes after us in the queue waits too.  Raises after some tries.
+ * Locks a table.  Each attempt waits for at most chatcrypt.protect_lock_timeout, because sessions
+ * behind it in the lock queue wait too.  Raises an error after a number of attempts.
  */
 extern void chatcrypt_protectswitch_lock(Oid relation, LOCKMODE lockmode);
 
-/* Under AccessExclusiveLock.  From the commit on all new values of the column are sealed. */
+/* Requires AccessExclusiveLock.  Once it commits, all new values of the column are sealed. */
 extern void chatcrypt_protectswitch_protect(Oid relation, AttrNumber column, AttrNumber chat,
 											AttrNumber message, const pg_uuid_t *registry_id);
 
@@ -24,10 +25,10 @@ extern void chatcrypt_protectswitch_protect(Oid relation, AttrNumber column, Att
 extern void chatcrypt_protectswitch_state(Oid relation, const ChatcryptColumn *column,
 										  ChatcryptColumnState state);
 
-/* No row has the column's default from the time before it was rewritten: forgets that value. */
+/* Removes the column's missing value, once no row needs it: it is stored in plaintext. */
 extern void chatcrypt_protectswitch_forget_missing(Oid relation, AttrNumber column);
 
-/* Under AccessExclusiveLock: the column holds plain values alone, and is an ordinary one again. */
+/* Makes a column that holds only plain values an ordinary one; requires AccessExclusiveLock. */
 extern void chatcrypt_protectswitch_unprotect(Oid relation, const ChatcryptColumn *column);
 
 #endif

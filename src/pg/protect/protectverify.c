@@ -1,9 +1,9 @@
 /*
  * protectverify.c
- *		verify_protected(): what a table holds in protected columns that is not sealed, or does not
- *		open.
+ *		The function verify_protected(), which lists values of protected columns that are not sealed
+ *		or do not open.
  *
- * Nothing is shown of what opens, and of the rest its chat, message and what is wrong.
+ * For each such value it returns the chat, the message and the reason, but never the value.
  */
 #include "postgres.h"
 
@@ -45,7 +45,7 @@ typedef struct Verification
 	ChatcryptProtected *table;
 	TupleTableSlot *slot;
 	ReturnSetInfo *result;
-	int64		left;			/* findings that still may be */
+	int64		left;			/* how many findings may still be returned */
 } Verification;
 
 static const char *
@@ -53,9 +53,8 @@ what_is_wrong(ChatcryptLazy *lazy)
 {
 	const ChatcryptSeat *seat = chatcrypt_lazyvalue_seat(lazy);
 	ChatcryptAad aad = {.bytes = seat->aad, .len = sizeof(seat->aad)};
-	bytea	   *envelope = chatcrypt_sealedform_envelope(seat->form,
-														 pg_detoast_datum_packed(unconstify(struct varlena *,
-																							lazy->stored)));
+	struct varlena *stored = pg_detoast_datum_packed(unconstify(struct varlena *, lazy->stored));
+	bytea	   *envelope = chatcrypt_sealedform_envelope(seat->form, stored);
 	char	   *wrong = envelope == NULL ? NULL :
 		chatcrypt_diagnosis_of_envelope(seat->chat_id, seat->message_id, envelope, &aad);
 
@@ -120,7 +119,7 @@ verify_rows(Verification *verification)
 	MemoryContextDelete(context);
 }
 
-/* What does not open is looked at, and not seen as NULL: the scope shows the sealed form. */
+/* In the owner's scope values are shown sealed, so a value that does not open is not NULL. */
 static void
 verify_table(Verification *verification, Oid relation)
 {
@@ -149,9 +148,12 @@ all_tables(void)
 	bool		isnull;
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute("SELECT DISTINCT objoid FROM pg_seclabel JOIN pg_class ON pg_class.oid = objoid "
+	chatcrypt_owner_execute("SELECT DISTINCT objoid "
+							"FROM pg_seclabel "
+							"JOIN pg_class ON pg_class.oid = objoid "
 							"WHERE provider = 'chatcrypt' AND classoid = 'pg_class'::regclass "
-							"AND relkind = 'r' AND label LIKE 'sealed %' ORDER BY objoid", NULL, 0);
+							"AND relkind = 'r' AND label LIKE 'sealed %' "
+							"ORDER BY objoid", NULL, 0);
 	MemoryContextSwitchTo(context);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		tables = lappend_oid(tables, DatumGetObjectId(chatcrypt_owner_column(i, 1, &isnull)));
@@ -161,7 +163,7 @@ all_tables(void)
 
 PG_FUNCTION_INFO_V1(chatcrypt_verify_protected);
 
-/* verify_protected("table" regclass, max_findings bigint): NULL for all tables */
+/* verify_protected("table" regclass, max_findings bigint): a NULL table means all */
 Datum
 chatcrypt_verify_protected(PG_FUNCTION_ARGS)
 {

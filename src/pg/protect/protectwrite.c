@@ -1,10 +1,10 @@
 /*
  * protectwrite.c
- *		What is written to a protected table: see protectwrite.h.
+ *		Writes rows of protected tables: see protectwrite.h.
  *
- * A row is formed with its protected values sealed, in memory that is gone after the row, and
- * handed to the heap in a slot of the heap's.  That is all the heap ever sees of it; our own slot
- * keeps the values, and the header of the tuple for system columns.
+ * A tuple is formed with its protected values sealed, in memory that is freed at the end of the
+ * call, and is given to the heap in one of the heap's own slots.  The heap therefore never sees
+ * plaintext.  Our own slot keeps its values, and gets the header of the tuple for system columns.
  */
 #include "postgres.h"
 
@@ -24,18 +24,18 @@
 
 static const TableAmRoutine *heap;
 
-/* The rows of one call. */
+/* The state of one call, which writes one row or more. */
 typedef struct Write
 {
 	Relation	relation;
-	const ChatcryptProtected *table;	/* a copy: sealing accepts invalidations */
+	const ChatcryptProtected *table;	/* a copy, because sealing accepts invalidations */
 	MemoryContext context;
 	MemoryContext outer;
 } Write;
 
 /*
- * A table without labels would hold plaintext where its rows are thought to be protected: one
- * restored with pg_restore --no-security-labels, or made by CREATE TABLE ... (LIKE ...).
+ * A table without labels, such as one restored with pg_restore --no-security-labels or created by
+ * CREATE TABLE ... (LIKE ...), would store plaintext where its users expect protection.
  */
 static void
 refuse_unlabelled(Relation relation)
@@ -44,8 +44,8 @@ refuse_unlabelled(Relation relation)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("table \"%s\" has the access method chatcrypt and no protected column",
 					RelationGetRelationName(relation)),
-			 errdetail("Its rows would be stored as they are."),
-			 errhint("Restore its security labels, or move it to the access method heap and call chatcrypt.protect().")));
+			 errdetail("Its rows would be stored in plaintext."),
+			 errhint("Restore the table's security labels, or set its access method to heap and call chatcrypt.protect().")));
 }
 
 static void
@@ -87,7 +87,7 @@ read_ids(const Write *write, const TupleTableSlot *slot, ChatcryptSeat *seat)
 						   seat->message_id);
 }
 
-/* What is cut is cut for RETURNING and triggers too. */
+/* The slot gets the truncated value too, so that RETURNING and triggers show it. */
 static void
 cut_to_length(const ChatcryptColumn *column, TupleTableSlot *slot, Datum *value)
 {
@@ -124,7 +124,7 @@ seal_values(const Write *write, TupleTableSlot *slot, ChatcryptOldRow *old, Datu
 	}
 }
 
-/* The tuple that is stored of a slot's values, in a slot of the heap's, to be dropped. */
+/* Forms the tuple to store from a slot's values, in a slot of the heap that the caller drops. */
 static TupleTableSlot *
 heap_slot_of(const Write *write, TupleTableSlot *slot, ChatcryptOldRow *old)
 {
@@ -184,7 +184,7 @@ tuple_insert_speculative(Relation relation, TupleTableSlot *slot, CommandId cid,
 	end_write(&write);
 }
 
-/* The heap would look for the tuple in the slot; its place is enough. */
+/* The heap's callback would look for the tuple in the slot, but needs only its place. */
 static void
 tuple_complete_speculative(Relation relation, TupleTableSlot *slot, uint32 token, bool succeeded)
 {

@@ -1,6 +1,6 @@
 /*
  * protectwrite.h
- *		What is written to a protected table: rows with their protected values sealed.
+ *		Writes rows of protected tables, with their protected values sealed.
  */
 #ifndef CHATCRYPT_PROTECTWRITE_H
 #define CHATCRYPT_PROTECTWRITE_H

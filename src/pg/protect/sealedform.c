@@ -69,7 +69,7 @@ envelope_of_armour(const char *armour, Size len)
 	return envelope;
 }
 
-/* A varlena of the armour between so many bytes before and after it, and their places. */
+/* A varlena of the armour, with the text "around" before and after it. */
 static struct varlena *
 armour_of(const bytea *envelope, const char *around)
 {
@@ -98,7 +98,7 @@ copy_bytes(const char *prefix, Size prefix_len, const char *bytes, Size len)
 	return copy;
 }
 
-/* A jsonb needs the alignment that only a long header gives. */
+/* A jsonb needs an alignment that only a value with a long header has. */
 static Jsonb *
 aligned_jsonb(const struct varlena *value)
 {
@@ -120,7 +120,7 @@ armour_in_jsonb(Jsonb *stored, const char **armour, Size *len)
 	*len = string.val.string.len;
 }
 
-/* Where the armour of a stored value would be; the length is 0 where there can be none. */
+/* Finds where the armour of a stored value would be; the length is 0 if it can have none. */
 static void
 find_armour(ChatcryptForm form, const struct varlena *stored, const char **armour, Size *len)
 {
@@ -282,7 +282,8 @@ chatcrypt_sealedform_opens(const ChatcryptSeat *seat, const bytea *envelope)
 											   &failure, &why);
 
 	if (opened == NULL && failure.outcome != CC_KMS_OK)
-		(void) chatcrypt_seal_open(seat->chat_id, seat->message_id, envelope, &aad, CHATCRYPT_FAIL_NULL);
+		(void) chatcrypt_seal_open(seat->chat_id, seat->message_id, envelope, &aad,
+								   CHATCRYPT_FAIL_NULL);
 	chatcrypt_utf8_wipe_text(opened);
 	if (opened != NULL)
 		pfree(opened);

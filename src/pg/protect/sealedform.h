@@ -2,17 +2,17 @@
  * sealedform.h
  *		How a protected column stores its values.
  *
- * What is stored is a valid value of the column's own type, so that whoever reads bytes without
- * this library (logical decoding, a restore elsewhere, pageinspect) gets a value and no crash:
+ * A stored value is a valid value of the column's own type, so that code which reads it without this
+ * library (logical decoding, a restore elsewhere, pageinspect) gets a value and does not crash:
  *
  *		text, varchar	cc1: and the envelope in base64
- *		json, jsonb		a JSON string of the same
+ *		json, jsonb		a JSON string of that text
  *		bytea			the four bytes cc1: and the envelope
  *
- * What is sealed is the text of a json or jsonb, in UTF-8, and the bytes of a bytea.  Each
- * envelope is bound to its chat, its message and its column (the registry's uuid).
+ * Of a text, varchar, json or jsonb the text is sealed in UTF-8, and of a bytea its bytes.  Each
+ * envelope is bound to its chat, its message and its column (by the uuid of its registration).
  *
- * Nothing here asks for rights.
+ * The functions here do not check the rights of the user.
  */
 #ifndef CHATCRYPT_SEALEDFORM_H
 #define CHATCRYPT_SEALEDFORM_H
@@ -32,7 +32,7 @@ typedef enum ChatcryptForm
 #define CHATCRYPT_COLUMN_AAD_PREFIX		"col"	/* with its terminator */
 #define CHATCRYPT_COLUMN_AAD_LEN		(4 + CC_ID_LEN)
 
-/* Where one value belongs. */
+/* The place of one value: an envelope opens only in the place for which it was sealed. */
 typedef struct ChatcryptSeat
 {
 	ChatcryptForm form;
@@ -41,33 +41,36 @@ typedef struct ChatcryptSeat
 	uint8		message_id[CC_ID_LEN];
 } ChatcryptSeat;
 
-/* False for a type that cannot be protected. */
+/* The form of a type.  Returns false for a type that cannot be protected. */
 extern bool chatcrypt_sealedform_of_type(Oid type, ChatcryptForm *form);
 
 /*
- * The envelope in a stored value that is not compressed or out of line; NULL for a value that
- * has not the form of one.  New, in the current memory context.
+ * The envelope in a stored value, which must not be compressed or out of line; NULL for a value
+ * that does not have the form of one.  The envelope is new, in the current memory context.
  */
 extern bytea *chatcrypt_sealedform_envelope(ChatcryptForm form, const struct varlena *stored);
 
-/* Whether it begins as an envelope's stored form does, whatever follows. */
+/* Whether a value begins like the stored form of an envelope, whatever follows. */
 extern bool chatcrypt_sealedform_begins(ChatcryptForm form, const struct varlena *value);
 
-/* The reverse: what is stored of an envelope. */
+/* The reverse: the stored form of an envelope. */
 extern struct varlena *chatcrypt_sealedform_of_envelope(ChatcryptForm form, const bytea *envelope);
 
 /* Seals a value for its seat, under the chat's data key. */
 extern struct varlena *chatcrypt_sealedform_seal(const ChatcryptSeat *seat,
 												 const struct varlena *value);
 
-/* Opens an envelope of the seat.  The value is the caller's to wipe.  NULL as chatcrypt_seal_open(). */
+/*
+ * Opens an envelope of the seat.  The caller wipes the value.  Returns NULL in the same cases as
+ * chatcrypt_seal_open().
+ */
 extern struct varlena *chatcrypt_sealedform_open(const ChatcryptSeat *seat, const bytea *envelope,
 												 ChatcryptOnFailure on_failure);
 
-/* Whether it is an envelope of the seat; the KMS may raise. */
+/* Whether an envelope opens in the seat.  Raises an error if the KMS fails. */
 extern bool chatcrypt_sealedform_opens(const ChatcryptSeat *seat, const bytea *envelope);
 
-/* Whether it names a key that is not here, or was destroyed. */
+/* Whether an envelope names a key that does not exist here, or was destroyed. */
 extern bool chatcrypt_sealedform_lacks_key(const ChatcryptSeat *seat, const bytea *envelope);
 
 #endif

@@ -1,11 +1,11 @@
 /*
  * sealedview.c
- *		Who is shown the stored form of what is protected: see sealedview.h.
+ *		Which sessions are shown the sealed form of protected values: see sealedview.h.
  *
- * pg_dump and pg_restore are known by what they set in their own sessions, in every version and
- * mode, and what no application sets: pg_dump turns synchronize_seqscans off, and the scripts
- * that it writes turn check_function_bodies off.  A value from postgresql.conf, a role or a
- * database counts for nothing.
+ * pg_dump and pg_restore are recognized by settings that they change in their own sessions in every
+ * version and mode, and that applications do not set: pg_dump turns synchronize_seqscans off, and
+ * the scripts that it writes turn check_function_bodies off.  Only a value set in the session
+ * counts, not one from postgresql.conf, a role or a database.
  */
 #include "postgres.h"
 
@@ -42,7 +42,8 @@ chatcrypt_sealedview_applies(void)
 {
 	if (!chatcrypt_rights_has(CHATCRYPT_MAY_READ) || chatcrypt_show == CHATCRYPT_SHOW_SEALED)
 		return true;
-	return chatcrypt_show == CHATCRYPT_SHOW_AUTO && (am_walsender || is_pg_dump() || IsLogicalWorker());
+	return chatcrypt_show == CHATCRYPT_SHOW_AUTO &&
+		(am_walsender || is_pg_dump() || IsLogicalWorker());
 }
 
 bool

@@ -1,6 +1,6 @@
 /*
  * sealedview.h
- *		Who is shown the stored form of what is protected, and which sessions restore a dump.
+ *		Which sessions are shown the sealed form of protected values, and which restore a dump.
  */
 #ifndef CHATCRYPT_SEALEDVIEW_H
 #define CHATCRYPT_SEALEDVIEW_H
@@ -8,14 +8,14 @@
 #include "postgres.h"
 
 /*
- * Whether the current user is shown the sealed form: who is not chatcrypt_reader, and as
- * chatcrypt.show says replication and pg_dump.
+ * Whether the sealed form is shown: to a user who is not a chatcrypt_reader, if chatcrypt.show is
+ * sealed, and to replication and pg_dump if it is auto.
  */
 extern bool chatcrypt_sealedview_applies(void);
 
 /*
- * Whether this session may bring envelopes whose keys are not here: a logical worker, a session
- * that restores a dump, and one for which a superuser set chatcrypt.restore.
+ * Whether this session may store envelopes whose keys do not exist here: a logical replication
+ * worker, a session that restores a dump, or one for which a superuser set chatcrypt.restore.
  */
 extern bool chatcrypt_sealedview_restores(void);
 

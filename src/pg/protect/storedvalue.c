@@ -1,6 +1,6 @@
 /*
  * storedvalue.c
- *		What is stored of a new value of a protected column: see storedvalue.h.
+ *		Decides what is stored for a new value of a protected column: see storedvalue.h.
  */
 #include "postgres.h"
 
@@ -45,7 +45,7 @@ old_tuple(ChatcryptOldRow *old)
 	return old->found ? old->tuple : NULL;
 }
 
-/* The stored value of the old row and where it belongs; false where there is none. */
+/* The stored value of the old row and its seat.  Returns false if there is none. */
 static bool
 old_value(ChatcryptOldRow *old, const ChatcryptColumn *column, const ChatcryptProtected *table,
 		  ChatcryptSeat *seat, Datum *value)
@@ -89,8 +89,8 @@ is_same_value(const struct varlena *a, const struct varlena *b)
 }
 
 /*
- * A value that a trigger carried through unchanged, and that is stored out of line, is not
- * written there again: the old pointer stays.
+ * A value that a trigger returned unchanged, and that is stored out of line, is not written out of
+ * line again: the new row keeps the old TOAST pointer.
  */
 static bool
 stays_out_of_line(const ChatcryptColumn *column, const ChatcryptSeat *seat,
@@ -128,8 +128,8 @@ chatcrypt_storedvalue_stays(const ChatcryptColumn *column, const ChatcryptProtec
 	if (old == NULL || chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_RAISE ||
 		!old_value(old, column, table, &seat, value))
 		return false;
-	envelope = chatcrypt_sealedform_envelope(column->form, pg_detoast_datum_packed((struct varlena *)
-																				   DatumGetPointer(*value)));
+	envelope = chatcrypt_sealedform_envelope(
+		column->form, pg_detoast_datum_packed((struct varlena *) DatumGetPointer(*value)));
 	if (envelope == NULL)
 		return false;
 	if (chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL_DESTROYED)
@@ -146,8 +146,8 @@ refuse_other_place(const ChatcryptSeat *seat, const char *why)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("a sealed value cannot be stored for message %s of chat %s: %s",
 					chatcrypt_id_text(seat->message_id), chatcrypt_id_text(seat->chat_id), why),
-			 errdetail("It was sealed for another chat, message or column, and would have to be opened."),
-			 errhint("Members of chatcrypt_reader and chatcrypt_writer can change the ids of a row.")));
+			 errdetail("The value was sealed for another chat, message or column, and would have to be opened."),
+			 errhint("A member of both chatcrypt_reader and chatcrypt_writer can change the ids of a row.")));
 }
 
 static struct varlena *
@@ -200,7 +200,7 @@ seal_new(const ChatcryptColumn *column, const ChatcryptSeat *seat, struct varlen
 	return PointerGetDatum(chatcrypt_sealedform_seal(seat, value));
 }
 
-/* Rule 2.  What is opened on the way is wiped. */
+/* Rule 2.  The plaintext is wiped after sealing. */
 static Datum
 seal_elsewhere(const ChatcryptColumn *column, const ChatcryptSeat *seat, ChatcryptLazy *lazy)
 {
@@ -208,7 +208,7 @@ seal_elsewhere(const ChatcryptColumn *column, const ChatcryptSeat *seat, Chatcry
 	Datum		stored;
 
 	if (lazy->shows_sealed || !chatcrypt_rights_has(CHATCRYPT_MAY_READ))
-		refuse_other_place(seat, "it is shown sealed");
+		refuse_other_place(seat, "the current user is shown only the sealed form");
 	chatcrypt_access_require_client();
 	opened = chatcrypt_lazyvalue_open(lazy, CHATCRYPT_FAIL_RAISE);
 	stored = seal_new(column, seat, opened);
@@ -217,7 +217,7 @@ seal_elsewhere(const ChatcryptColumn *column, const ChatcryptSeat *seat, Chatcry
 	return stored;
 }
 
-/* A value of the same place that is not as it should be stored: not sealed yet, or not any more. */
+/* The value keeps its seat, but may have to be stored in another state: sealed, or plain. */
 static Datum
 convert(const ChatcryptColumn *column, const ChatcryptSeat *seat, ChatcryptLazy *lazy)
 {
@@ -243,7 +243,7 @@ store_lazy(const ChatcryptColumn *column, const ChatcryptSeat *seat, ChatcryptLa
 	return convert(column, seat, lazy);
 }
 
-/* Rules 3 and 4: true where it is to be stored as it is. */
+/* Rules 3 and 4: returns true if the value is to be stored as it is. */
 static bool
 is_kept(const ChatcryptSeat *seat, const bytea *envelope)
 {
@@ -257,7 +257,7 @@ is_kept(const ChatcryptSeat *seat, const bytea *envelope)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("a value for message %s of chat %s does not open",
 						chatcrypt_id_text(seat->message_id), chatcrypt_id_text(seat->chat_id)),
-				 errdetail("Its key is here, but the value was damaged, or sealed for another message or column.")));
+				 errdetail("Its key exists, but the value is damaged, or was sealed for another message or column.")));
 	}
 	return false;
 }
@@ -278,7 +278,8 @@ chatcrypt_storedvalue_of(const ChatcryptColumn *column, ChatcryptSeat *seat, Dat
 	given = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(value));
 	envelope = chatcrypt_sealedform_envelope(column->form, given);
 	if (envelope != NULL && is_kept(seat, envelope))
-		return column->label.state == CHATCRYPT_COLUMN_OPENING && chatcrypt_sealedform_opens(seat, envelope) ?
+		return column->label.state == CHATCRYPT_COLUMN_OPENING &&
+			chatcrypt_sealedform_opens(seat, envelope) ?
 			PointerGetDatum(chatcrypt_sealedform_open(seat, envelope, CHATCRYPT_FAIL_RAISE)) :
 			PointerGetDatum(given);
 	if (chatcrypt_sealedform_begins(column->form, given) && chatcrypt_sealedview_applies())

@@ -1,6 +1,6 @@
 /*
  * storedvalue.h
- *		What is stored of a new value of a protected column, and what right that takes.
+ *		Decides what is stored for a new value of a protected column, and which rights that needs.
  */
 #ifndef CHATCRYPT_STOREDVALUE_H
 #define CHATCRYPT_STOREDVALUE_H
@@ -10,7 +10,7 @@
 #include "pg/protect/protected.h"
 #include "pg/protect/sealedform.h"
 
-/* What an UPDATE replaces, if it replaces anything: for chatcrypt_storedvalue_of() alone. */
+/* The row that an UPDATE replaces.  Its tuple is fetched when it is first needed. */
 typedef struct ChatcryptOldRow
 {
 	Relation	relation;
@@ -21,32 +21,38 @@ typedef struct ChatcryptOldRow
 } ChatcryptOldRow;
 
 /*
- * What is stored of a value, in the current memory context or where the value is.  old is NULL
- * for a new row.  The rules:
+ * The form in which a value is stored, in the current memory context or where the value is.  old is
+ * NULL for a new row.  The rules:
  *
- * 1. A value that was read and not looked at, and whose chat, message and column are the same,
- *	  stays as it is stored; nothing is opened, and no right is asked for.
- * 2. The same with other ids or another column is opened and sealed anew, by who is reader and
- *	  writer.
- * 3. A plain value in the form of an envelope that opens here is stored as it is.
- * 4. One that does not is what a restore brings (sealedview.h), is refused from who is shown the
- *	  sealed form, and otherwise is text like any other.
- * 5. Any other value is sealed, for a writer.
+ * 1. A lazy value whose chat, message and column are the same stays as it is stored; no value is
+ *	  opened, and no right is needed.
+ * 2. A lazy value with other ids or from another column is opened and sealed anew.  The user must be
+ *	  a reader and a writer.
+ * 3. Any other value that has the form of an envelope, and opens here, is stored as it is.
+ * 4. One that does not open here is stored as it is by a restore if its key does not exist here
+ *	  (sealedview.h), is refused for a user who is shown the sealed form, and otherwise is text
+ *	  like any other.
+ * 5. All other values are sealed.  The user must be a writer.
+ *
+ * In a column that is mixed, rule 1 seals a plain value; in one that is opening, all values are
+ * stored in plaintext where the rules above would seal them or keep an envelope that opens.
  */
-extern Datum chatcrypt_storedvalue_of(const ChatcryptColumn *column, ChatcryptSeat *seat, Datum value,
-									const ChatcryptProtected *table, ChatcryptOldRow *old);
+extern Datum chatcrypt_storedvalue_of(const ChatcryptColumn *column, ChatcryptSeat *seat,
+									  Datum value, const ChatcryptProtected *table,
+									  ChatcryptOldRow *old);
 
 /*
- * A value within the limit of varchar(n), which the column's type does not say any more: blanks
- * beyond it are cut, as that type does, and anything else is an error.
+ * Applies the limit of varchar(n), which the catalog no longer has for a protected column: spaces
+ * beyond the limit are removed, as for that type, and any other characters are an error.
  */
 extern Datum chatcrypt_storedvalue_within_length(const ChatcryptColumn *column, Datum value);
 
 /*
- * For a NULL in the place of a value that was shown as NULL because it does not open: true, with
- * the value that stays stored.
+ * For a new value that is NULL: returns true if the old value was shown as NULL because it does not
+ * open.  That value then stays stored.
  */
-extern bool chatcrypt_storedvalue_stays(const ChatcryptColumn *column, const ChatcryptProtected *table,
-								   ChatcryptOldRow *old, Datum *value);
+extern bool chatcrypt_storedvalue_stays(const ChatcryptColumn *column,
+										const ChatcryptProtected *table, ChatcryptOldRow *old,
+										Datum *value);
 
 #endif
