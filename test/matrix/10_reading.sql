@@ -1,4 +1,4 @@
--- Reading: what a query may do with a body.
+-- Reading: queries that use a body.
 
 --: situation whole rows, in the order of their ids
 --: run
@@ -37,7 +37,7 @@ SELECT id, n, tag FROM t WHERE chat_id = 2 ORDER BY id;
 SELECT chat_id FROM t WHERE n BETWEEN 20 AND 50 ORDER BY id;
 SELECT count(body), count(*) FILTER (WHERE body IS NULL) FROM t;
 
---: situation functions of text take the body
+--: situation functions on text with the body as argument
 --: run
 SELECT id, length(body), octet_length(body), upper(left(body, 9)), md5(body), substr(body, 3, 4), body || '!' FROM t WHERE id IN (1, 10, 11, 12) ORDER BY id;
 SELECT id, coalesce(body, 'none'), nullif(body, ''), concat_ws('/', tag, left(body, 9)), quote_nullable(left(body, 9)) FROM t ORDER BY id;
@@ -46,7 +46,7 @@ SELECT to_tsvector('simple', body) FROM t WHERE id < 3 ORDER BY id;
 SELECT CASE WHEN body LIKE '%2' THEN body ELSE tag END FROM t WHERE id < 5 ORDER BY id;
 SELECT greatest(body, tag), least(body, tag) FROM t WHERE id < 5 ORDER BY id;
 
---: situation types that a client is told, and the size of a value
+--: situation the types of result columns, and the size of a value
 --: run
 SELECT pg_typeof(body), pg_typeof(t) FROM t WHERE id = 1;
 SELECT * FROM t LIMIT 0 \gdesc
@@ -72,7 +72,7 @@ SELECT t.id FROM t ORDER BY t DESC LIMIT 2;
 SELECT count(*) FROM (SELECT t FROM t GROUP BY t) AS g;
 SELECT t IS NULL, t IS NOT NULL FROM t WHERE id IN (3, 11) ORDER BY id;
 
---: situation a whole row that an outer join has made of NULLs
+--: situation a whole row of NULLs from an outer join
 --: run
 SELECT c.id, t, (t).body, t IS NULL FROM chat AS c LEFT JOIN t ON t.chat_id = c.id AND t.id = 3 ORDER BY c.id;
 SELECT c.id, t.body FROM chat AS c FULL JOIN t ON t.chat_id = c.id AND t.id > 100 ORDER BY c.id NULLS LAST, t.id LIMIT 5;
@@ -88,7 +88,7 @@ SELECT a.id, b.id FROM t AS a JOIN t AS b ON a.body = b.body ORDER BY 1, 2;
 SELECT c.topic, t.body FROM chat AS c JOIN t ON t.chat_id = c.id WHERE t.body LIKE '%4' ORDER BY 1;
 SELECT v.column1, t.id FROM (VALUES ('secret 2'), ('nothing')) AS v LEFT JOIN t ON t.body = v.column1 ORDER BY 1;
 
---: situation memoize, and rows that are sorted or materialised on the way
+--: situation memoize, and plans that sort or materialize rows
 --: run
 SET enable_hashjoin = off; SET enable_mergejoin = off;
 SELECT a.id, b.body FROM t AS a JOIN LATERAL (SELECT left(body, 9) AS body FROM t WHERE t.id = a.chat_id) AS b ON true ORDER BY 1;
@@ -124,7 +124,7 @@ UPDATE t SET n = 5 WHERE id = 1;
 SELECT xmin::text = pg_current_xact_id()::text, body FROM t WHERE id = 1;
 ROLLBACK;
 
---: situation TABLESAMPLE, and reading backwards
+--: situation TABLESAMPLE, and fetching backward
 --: run
 SELECT count(body) FROM t TABLESAMPLE bernoulli (100);
 SELECT count(body), count(*) FROM t TABLESAMPLE system (100) REPEATABLE (1);
@@ -140,7 +140,7 @@ SELECT count(*) FROM t;
 COMMIT;
 BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE; SELECT body FROM t WHERE id = 2; COMMIT;
 
---: situation the same body read many times in a row and in a query
+--: situation the same body read many times in one row and in one query
 --: run
 SELECT id, body = body, body || body = repeat(body, 2), length(body) + octet_length(body) > 0 FROM t WHERE id IN (1, 10) ORDER BY id;
 SELECT md5(a.body || b.body) FROM t AS a, t AS b WHERE a.id = 10 AND b.id = 10;

@@ -1,6 +1,6 @@
 -- Writing: INSERT, UPDATE, DELETE, and what they return.
 
---: situation INSERT of one row, of many, and of what a query gives
+--: situation INSERT of one row, of many, and of the result of a query
 --: run
 INSERT INTO t (id, chat_id, body) VALUES (20, 1, 'secret twenty');
 INSERT INTO t VALUES (21, 2, 'secret 21', 1, 'x'), (22, 3, NULL, 2, 'y'), (23, 1, '', 3, 'z');
@@ -20,7 +20,7 @@ UPDATE t SET n = n + 1 WHERE id = 33 RETURNING *, t;
 DELETE FROM t WHERE id IN (30, 31) RETURNING body, t;
 DELETE FROM t USING chat WHERE chat.id = t.chat_id AND t.id = 33 RETURNING t.body, chat.topic, t;
 
---: situation UPDATE of the body from itself, from others, and from a subquery
+--: situation UPDATE of the body from itself, from other columns, and from a subquery
 --: run
 UPDATE t SET body = upper(body) WHERE id = 1;
 UPDATE t SET body = body || ', again' WHERE id < 5;
@@ -31,7 +31,7 @@ UPDATE t SET body = 'secret again' WHERE body IS NULL;
 UPDATE t SET body = DEFAULT WHERE id = 12;
 SELECT id, left(body, 30), n FROM t ORDER BY id;
 
---: situation UPDATE of other columns alone, by index, by sequence and by place
+--: situation UPDATE of only other columns, by index scan, sequential scan and TID
 --: run
 UPDATE t SET n = n + 1;
 UPDATE t SET tag = left(body, 9) WHERE id IN (2, 3);
@@ -40,7 +40,7 @@ UPDATE t SET n = DEFAULT WHERE body LIKE 'secret 5';
 SELECT id, left(body, 20), n, tag FROM t ORDER BY id;
 --: keeps
 
---: situation UPDATE of a row whose body goes to the TOAST table
+--: situation UPDATE of a row whose body is stored in the TOAST table
 --: run
 UPDATE t SET n = n + 1 WHERE id = 10;
 UPDATE t SET body = body || 'x' WHERE id = 10 RETURNING md5(body), length(body);
@@ -59,7 +59,7 @@ UPDATE t SET id = 500, chat_id = 2, body = body || ' moved' WHERE id = 2 RETURNI
 UPDATE t SET id = 501, chat_id = 3, body = 'secret and new' WHERE id = 500 RETURNING *;
 SELECT id, chat_id, left(body, 20), length(body) FROM t ORDER BY id;
 
---: situation bodies that change places
+--: situation bodies that are exchanged between rows
 --: unordered
 --: run
 UPDATE t AS a SET body = b.body FROM t AS b WHERE (a.id, b.id) IN ((1, 2), (2, 1)) RETURNING a.id, a.body;
@@ -67,7 +67,7 @@ UPDATE t SET id = CASE id WHEN 3 THEN 403 ELSE 404 END WHERE id IN (3, 4) RETURN
 INSERT INTO t (id, chat_id, body) SELECT 600 + id, chat_id, body FROM t WHERE id = 10 RETURNING md5(body);
 SELECT id, left(body, 20) FROM t ORDER BY id;
 
---: situation DELETE by condition on the body, and all rows
+--: situation DELETE by a condition on the body, and of all rows
 --: unordered
 --: run
 DELETE FROM t WHERE body = 'secret 3';
@@ -79,7 +79,7 @@ SELECT count(*) FROM t;
 INSERT INTO t VALUES (1, 1, 'secret after all');
 TABLE t;
 
---: situation TRUNCATE, also with what refers to the table, and rolled back
+--: situation TRUNCATE, also with CASCADE, and rolled back
 --: prepare
 CREATE TABLE reaction (message bigint REFERENCES t, emoji text);
 --: rows
@@ -96,7 +96,7 @@ TRUNCATE t, reaction;
 INSERT INTO t VALUES (1, 1, 'secret after that');
 TABLE t;
 
---: situation statements in one another: CTEs that change rows
+--: situation data-modifying CTEs
 --: unordered
 --: run
 WITH gone AS (DELETE FROM t WHERE id < 4 RETURNING *) SELECT id, body FROM gone ORDER BY id;
@@ -105,7 +105,7 @@ WITH moved AS (DELETE FROM t WHERE id = 5 RETURNING *) INSERT INTO t SELECT id +
 WITH up AS (UPDATE t SET body = body || '+' WHERE id IN (6, 7) RETURNING id, body) SELECT up.body AS new, t.body AS old FROM up JOIN t USING (id) ORDER BY 1;
 SELECT id, left(body, 20) FROM t ORDER BY id;
 
---: situation errors of a statement leave nothing behind
+--: situation a statement that fails changes nothing
 --: raises 23505 23502 23503 22P02 22012
 --: run
 INSERT INTO t VALUES (70, 1, 'secret new'), (1, 1, 'secret double');
@@ -173,7 +173,7 @@ SELECT id, body FROM t WHERE id IN (1, 95) ORDER BY id;
 BEGIN; DELETE FROM t WHERE id = 95; PREPARE TRANSACTION 'matrix'; ROLLBACK PREPARED 'matrix';
 SELECT count(*) FROM t WHERE id = 95;
 
---: situation prepared statements, with a plan of their own and a generic one
+--: situation prepared statements, with custom and generic plans
 --: run
 SET plan_cache_mode = force_generic_plan;
 PREPARE put(bigint, bigint, text) AS INSERT INTO t (id, chat_id, body) VALUES ($1, $2, $3) RETURNING *;
@@ -251,7 +251,7 @@ COPY there FROM PROGRAM 'cat matrix.copy' WITH (FORMAT csv, NULL '~');
 SELECT count(*) FROM t JOIN there USING (id) WHERE t.body IS NOT DISTINCT FROM there.body;
 SELECT id, left(body, 20), length(body) FROM t ORDER BY id;
 
---: situation COPY in of thousands of rows, with long ones among them, and one that fails
+--: situation COPY in of thousands of rows, some of them long, and a COPY that fails
 --: raises 23505
 --: as postgres
 --: run

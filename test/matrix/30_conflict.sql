@@ -29,12 +29,12 @@ INSERT INTO t VALUES (1, 2, 'secret 1'), (2, 3, 'secret 2 differs') ON CONFLICT 
 INSERT INTO t VALUES (1, 2, 'secret 1'), (2, 3, 'secret 3') ON CONFLICT (id) DO UPDATE SET body = excluded.body WHERE t.body LIKE '%differs' RETURNING *;
 SELECT id, body, n FROM t WHERE id < 3 ORDER BY id;
 
---: situation ON CONFLICT tells what was inserted by xmax
+--: situation ON CONFLICT shows by xmax which rows were inserted
 --: run
 INSERT INTO t VALUES (1, 2, 'secret new'), (45, 1, 'secret 45') ON CONFLICT (id) DO UPDATE SET body = excluded.body RETURNING id, body, (xmax = 0) AS inserted;
 INSERT INTO t VALUES (46, 1, 'secret 46') ON CONFLICT (id) DO UPDATE SET body = excluded.body RETURNING (xmax = 0) AS inserted, t.*, t;
 
---: situation ON CONFLICT by other unique indexes: expressions, partial ones, two columns
+--: situation ON CONFLICT with other unique indexes: on expressions, partial, and on two columns
 --: prepare
 CREATE UNIQUE INDEX t_by_tag ON t (chat_id, lower(tag)) WHERE n > 200;
 CREATE UNIQUE INDEX t_by_n ON t (n);
@@ -44,7 +44,7 @@ INSERT INTO t VALUES (61, 1, 'secret 61', 301, 'TAG') ON CONFLICT (chat_id, lowe
 INSERT INTO t VALUES (62, 1, 'secret 62', 10, 'x') ON CONFLICT (n) DO UPDATE SET body = excluded.body RETURNING *;
 INSERT INTO t VALUES (63, 1, 'secret 63', 20, 'x') ON CONFLICT DO NOTHING RETURNING *;
 
---: situation ON CONFLICT meets the same row twice
+--: situation ON CONFLICT affects the same row twice
 --: raises 21000 23505
 --: run
 INSERT INTO t VALUES (1, 1, 'secret one'), (1, 1, 'secret two') ON CONFLICT (id) DO UPDATE SET body = excluded.body;
@@ -88,7 +88,7 @@ MERGE INTO t USING t AS s ON t.id = s.id + 100 WHEN NOT MATCHED AND s.id < 4 THE
 MERGE INTO t USING chat AS c ON t.chat_id = c.id AND t.id = 5 WHEN MATCHED THEN UPDATE SET chat_id = 1 + t.chat_id % 3;
 SELECT id, chat_id, left(body, 30), tag FROM t ORDER BY id;
 
---: situation MERGE that meets a row twice, or breaks a constraint
+--: situation MERGE that affects a row twice, or violates a constraint
 --: raises 21000 23505
 --: run
 MERGE INTO t USING (VALUES (1), (1)) AS s(id) ON t.id = s.id WHEN MATCHED THEN UPDATE SET body = 'secret twice';

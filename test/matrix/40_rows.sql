@@ -60,7 +60,7 @@ SET ROLE matrix_guest;
 SELECT read_one(1), write_one(2, 'secret by owner'), read_one(2);
 SELECT body FROM t;
 
---: situation a view that was made before, of some columns, with a barrier, with a check
+--: situation views: created before, with some columns, with a security barrier, with a check option
 --: unordered
 --: prepare
 CREATE VIEW plain_view AS SELECT id, chat_id, body, length(body) AS len FROM t WHERE body LIKE 'secret%';
@@ -91,7 +91,7 @@ CREATE RULE r AS ON UPDATE TO r DO INSTEAD UPDATE t SET body = new.body || old.b
 INSERT INTO w VALUES (92, 1, 'secret 92') RETURNING *; SELECT body FROM t WHERE id = 92;
 UPDATE r SET body = 'secret rule ' WHERE id = 1 RETURNING *;
 
---: situation cursors: scrolled, held, binary, moved, and updated through
+--: situation cursors: scrollable, WITH HOLD, binary, MOVE, and WHERE CURRENT OF
 --: run
 BEGIN;
 DECLARE held SCROLL CURSOR WITH HOLD FOR SELECT id, left(body, 9) FROM t WHERE id < 6 ORDER BY id;
@@ -107,7 +107,7 @@ FETCH BACKWARD ALL FROM held;
 CLOSE held;
 SELECT id, body FROM t WHERE id < 5 ORDER BY id;
 
---: situation a cursor does not see what is changed after it was opened
+--: situation a cursor does not see changes made after it was opened
 --: run
 BEGIN; DECLARE c INSENSITIVE CURSOR FOR SELECT id, body FROM t WHERE id < 5 ORDER BY id;
 FETCH 1 FROM c; UPDATE t SET body = 'secret later'; FETCH ALL FROM c; ROLLBACK;
@@ -130,7 +130,7 @@ UPDATE t SET body = body || ' locked' WHERE id IN (SELECT id FROM t WHERE chat_i
 SELECT xmax <> 0, body FROM t WHERE id = 1;
 COMMIT;
 
---: situation tables made from it: CREATE TABLE AS, SELECT INTO, LIKE, temporary tables, materialized views
+--: situation tables made from the table: CREATE TABLE AS, SELECT INTO, LIKE, temporary tables, materialized views
 --: keeps
 --: prepare
 CREATE MATERIALIZED VIEW m AS SELECT chat_id, count(*) FROM t GROUP BY 1;
@@ -144,7 +144,7 @@ CREATE UNIQUE INDEX ON m (chat_id);
 REFRESH MATERIALIZED VIEW CONCURRENTLY m;
 SELECT count(*) FROM m;
 
---: situation rows of the table's type as values, in arrays, in columns, and expanded again
+--: situation rows of the table's type as values, in arrays and columns, and expanded again
 --: unordered
 --: keeps
 --: prepare
@@ -161,7 +161,7 @@ UPDATE t SET body = r.body FROM json_to_recordset('[{"id": 1, "body": "secret se
 SELECT ROW(t.*, 1), ROW(body, n) FROM t WHERE id = 2;
 SELECT (SELECT t FROM t WHERE id = 4) = (SELECT t FROM t WHERE id = 4);
 
---: situation EXPLAIN ANALYZE runs a statement, and its output names no body
+--: situation EXPLAIN ANALYZE runs a statement, and its output shows no body
 --: run
 SET enable_seqscan = off; SET enable_bitmapscan = off;
 BEGIN;
@@ -170,7 +170,7 @@ SELECT body FROM t WHERE id = 1;
 ROLLBACK;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT body, t FROM t WHERE body = 'x';
 
---: situation a foreign table of the same server reads and writes it
+--: situation a foreign table of the same server reads and writes the table
 --: as postgres
 --: prepare
 CREATE EXTENSION IF NOT EXISTS postgres_fdw;

@@ -32,7 +32,7 @@ COPY p FROM stdin;
 \.
 SELECT tableoid::regclass, * FROM p ORDER BY id;
 
---: situation partition-wise aggregates and joins, pruning, append in order
+--: situation partition-wise aggregates and joins, pruning, and ordered append
 --: refused It is partitioned
 --: unordered
 --: empty
@@ -79,7 +79,7 @@ UPDATE p SET chat_id = 3 WHERE id = 3;
 DELETE FROM p WHERE id IN (4, 5);
 SELECT tableoid::regclass, * FROM p ORDER BY id;
 
---: situation a partition that is made later takes rows, and is detached and attached again
+--: situation a partition that is created later gets rows, and is detached and attached again
 --: refused It is partitioned
 --: unordered
 --: empty
@@ -104,7 +104,7 @@ INSERT INTO p VALUES (500, 1, 'secret 500');
 SELECT tableoid::regclass, body FROM p WHERE id = 500;
 DROP TABLE p3;
 
---: situation a partition's constraint is broken by a row
+--: situation a row violates a partition's constraint
 --: refused It is partitioned
 --: empty
 --: protect p(body chat_id id)

@@ -1,4 +1,4 @@
--- Plans and the upkeep of tables: every way that a row is reached, and every way that a table is written anew.
+-- Plans and maintenance of tables: every way to reach a row, and every way to rewrite a table.
 
 --: situation bitmap, index and index-only scans
 --: unordered
@@ -15,7 +15,7 @@ SELECT body FROM t WHERE id IN (1, 5) ORDER BY id;
 UPDATE t SET body = body || '!' WHERE id = 4 RETURNING body;
 DELETE FROM t WHERE chat_id = 3 AND id = 5 RETURNING body;
 
---: situation a lossy bitmap, over many pages
+--: situation a lossy bitmap over many pages
 --: rows
 INSERT INTO t SELECT i, 1 + i % 3, 'secret ' || i, i, NULL FROM generate_series(101, 9000) AS i;
 ANALYZE t;
@@ -26,7 +26,7 @@ SET work_mem = '64kB';
 SELECT count(body), md5(string_agg(body, ',' ORDER BY id)) FROM t WHERE chat_id = 2 AND body LIKE '%7%';
 SELECT count(*) FROM t WHERE chat_id IN (1, 3) AND length(body) = 11;
 
---: situation parallel plans: scans, index scans, joins, aggregates and gathered rows
+--: situation parallel plans: sequential and index scans, joins, aggregates and Gather
 --: rows
 INSERT INTO t SELECT i, 1 + i % 3, 'secret ' || i, i, NULL FROM generate_series(101, 3000) AS i;
 ANALYZE t;
@@ -48,7 +48,7 @@ SELECT t FROM t WHERE id < 4 AND length(body) > 3 ORDER BY id;
 CREATE TABLE made AS SELECT id, body FROM t; SELECT count(*) FROM made;
 --: keeps
 
---: situation parallel plans are forced upon everything
+--: situation parallel plans, forced for all statements
 --: unordered
 --: run
 SELECT set_config(name, CASE WHEN name = 'debug_parallel_query' THEN 'regress' ELSE 'regress' END, false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
@@ -60,7 +60,7 @@ SELECT md5(body) FROM t WHERE id = 10;
 INSERT INTO t VALUES (20, 1, 'secret 20') RETURNING *;
 UPDATE t SET body = body || '!' WHERE body LIKE '%7' RETURNING *;
 
---: situation the JIT compiles everything
+--: situation JIT compilation, forced for all statements
 --: run
 SET jit = on;
 SET jit_above_cost = 0;
@@ -75,7 +75,7 @@ INSERT INTO t VALUES (20, 1, 'secret 20') ON CONFLICT (id) DO UPDATE SET body = 
 INSERT INTO t VALUES (20, 1, '!') ON CONFLICT (id) DO UPDATE SET body = t.body || excluded.body RETURNING *, xmax = 0;
 UPDATE t SET body = upper(body) WHERE id < 3 RETURNING *;
 
---: situation VACUUM, also FREEZE, FULL and after deletes, and ANALYZE
+--: situation VACUUM, also with FREEZE, with FULL and after deletes, and ANALYZE
 --: run
 DELETE FROM t WHERE id = 3;
 UPDATE t SET body = body || '!' WHERE id < 5;
@@ -94,7 +94,7 @@ SELECT reltuples FROM pg_class WHERE oid = 't'::regclass;
 ANALYZE t;
 SELECT attname, null_frac FROM pg_stats WHERE schemaname = 'app' AND tablename = 't' AND attname <> 'body' ORDER BY 1;
 
---: situation CLUSTER, REINDEX, and indexes on other columns of every kind
+--: situation CLUSTER, REINDEX, and indexes of every kind on other columns
 --: run
 CREATE INDEX t_tag ON t (tag);
 CREATE INDEX t_brin ON t USING brin (n);
@@ -118,7 +118,7 @@ INSERT INTO t VALUES (20, 1, 'secret 20', 20, 'tag 1') RETURNING *;
 UPDATE t SET n = 21 WHERE id = 20 RETURNING body;
 SELECT indexrelid::regclass, indisvalid FROM pg_index WHERE indrelid = 't'::regclass ORDER BY indexrelid::regclass::text;
 
---: situation ALTER TABLE that writes all rows anew
+--: situation ALTER TABLE that rewrites all rows
 --: run
 ALTER TABLE t ALTER n TYPE bigint;
 SELECT id, left(body, 9), n FROM t ORDER BY id;
@@ -130,7 +130,7 @@ ALTER TABLE t ADD COLUMN g bigint GENERATED ALWAYS AS (n + 1) STORED;
 UPDATE t SET body = body || '!' WHERE id = 1 RETURNING body, g;
 INSERT INTO t (id, chat_id, body) VALUES (20, 1, 'secret 20') RETURNING body, g;
 
---: situation ALTER TABLE that writes no row: columns, names, defaults, and a schema
+--: situation ALTER TABLE that rewrites no row: columns, names, defaults, and a schema
 --: run
 ALTER TABLE t ADD COLUMN extra text DEFAULT 'fast';
 ALTER TABLE t DROP COLUMN n;
@@ -147,7 +147,7 @@ ALTER TABLE t RENAME text TO body;
 ALTER TABLE t RENAME chat TO chat_id;
 SELECT body FROM t WHERE id = 20;
 
---: situation SET LOGGED states and tablespaces leave the rows as they are
+--: situation storage parameters, a tablespace, and ALTER TABLE while a cursor is open
 --: raises 55006
 --: run
 ALTER TABLE t SET (fillfactor = 70, autovacuum_enabled = off);
@@ -163,7 +163,7 @@ ROLLBACK;
 ALTER TABLE t ADD COLUMN z int;
 SELECT count(*) FROM t WHERE z IS NULL;
 
---: situation dropped columns before the body, and rows of before and after
+--: situation dropped columns before the body, and rows from before and after the drop
 --: unordered
 --: prepare
 ALTER TABLE t ADD COLUMN late int DEFAULT 5;
@@ -197,7 +197,7 @@ COMMIT;
 SELECT * FROM h ORDER BY id;
 UPDATE h SET id = 100 + id WHERE body = 'secret 3' RETURNING *;
 
---: situation statistics, extended ones on other columns, and what a query estimates
+--: situation extended statistics on other columns, and the estimates of a query
 --: run
 CREATE STATISTICS st ON chat_id, tag FROM t;
 ANALYZE t;

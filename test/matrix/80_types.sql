@@ -1,4 +1,4 @@
--- Bodies of other types, other ids, several bodies in a row.
+-- Bodies and ids of other types, and several bodies in a row.
 
 --: situation ids that are uuids
 --: unordered
@@ -18,7 +18,7 @@ UPDATE u SET id = '00000000-0000-4000-8000-0000000000ff' WHERE n = 4 RETURNING *
 DELETE FROM u WHERE body = 'secret 5' RETURNING u;
 SELECT u FROM u ORDER BY id;
 
---: situation varchar(n): its limit, its padding with spaces, and its casts
+--: situation varchar(n): its limit, trailing spaces, and casts
 --: empty
 --: protect v(body chat_id id)
 --: prepare
@@ -41,7 +41,7 @@ COPY v (id, chat_id, body) FROM stdin;
 \.
 SELECT id, body FROM v ORDER BY id;
 
---: situation varchar without a limit, and the same values of text
+--: situation varchar without a limit, and the same values as text
 --: unordered
 --: empty
 --: protect v(body chat_id id)
@@ -55,7 +55,7 @@ SELECT id FROM v WHERE body = 'secret 2';
 SELECT pg_typeof(body) FROM v WHERE id = 1;
 UPDATE v SET body = body || '!' RETURNING *;
 
---: situation char(n): padded, compared without its padding
+--: situation char(n): padded with spaces, and compared without them
 --: refused is of type character, and not of
 --: empty
 --: protect v(body chat_id id)
@@ -71,7 +71,7 @@ INSERT INTO v VALUES (5, 1, 'secret') RETURNING id, body, octet_length(body);
 UPDATE v SET body = 'secret that is too long';
 UPDATE v SET body = 'new secret' WHERE id = 1 RETURNING *, octet_length(body);
 
---: situation jsonb: operators, paths, subscripts and updates of a part
+--: situation jsonb: operators, paths, subscripts and partial updates
 --: probe convert_to(body ->> 'text', 'UTF8')
 --: unordered
 --: empty
@@ -101,7 +101,7 @@ SELECT row_to_json(j) FROM j WHERE id = 3;
 SELECT md5(body::text) FROM j WHERE id = 10;
 UPDATE j SET n = 1 WHERE id = 10;
 
---: situation json keeps its spaces and its order
+--: situation json keeps its spaces and the order of its keys
 --: empty
 --: protect j(body chat_id id)
 --: prepare
@@ -172,7 +172,7 @@ COPY (SELECT * FROM d ORDER BY id) TO stdout WITH (FORMAT csv);
 SELECT upper(body) FROM d ORDER BY id;
 SELECT array_agg(body ORDER BY id) FROM d;
 
---: situation very long bodies, up to some megabytes
+--: situation very long bodies, of up to some megabytes
 --: empty
 --: protect d(body chat_id id)
 --: prepare

@@ -1,4 +1,4 @@
--- Two sessions at one row: what one does when the other has changed it in the meantime.
+-- Two sessions use the same row: one of them waits, or finds the row changed by the other.
 
 --: situation an UPDATE waits and goes on from what the other wrote
 --: in one
@@ -11,7 +11,7 @@ COMMIT
 --: in one
 SELECT body FROM t WHERE id = 1
 
---: situation an UPDATE waits, and its condition on the body does not hold any more
+--: situation an UPDATE waits, and its condition on the body is no longer true
 --: in one
 BEGIN; UPDATE t SET body = 'secret else' WHERE id = 1 RETURNING body
 --: start two
@@ -22,7 +22,7 @@ COMMIT
 --: in one
 SELECT id, body, n FROM t WHERE id < 3 ORDER BY id
 
---: situation an UPDATE waits for one of another column, and joins itself anew
+--: situation an UPDATE waits for an UPDATE of another column, and evaluates its join again
 --: in one
 BEGIN; UPDATE t SET n = 1 WHERE id = 2; UPDATE t SET body = body || ' one' WHERE id = 3
 --: start two
@@ -33,7 +33,7 @@ COMMIT
 --: in one
 SELECT id, body FROM t WHERE id < 5 ORDER BY id
 
---: situation a DELETE waits for an UPDATE of the body, and looks again
+--: situation a DELETE waits for an UPDATE of the body, and checks its condition again
 --: in one
 BEGIN; UPDATE t SET body = 'secret kept' WHERE id = 1; UPDATE t SET n = 5 WHERE id = 2
 --: start two
@@ -44,7 +44,7 @@ COMMIT
 --: in one
 SELECT id, left(body, 12) FROM t ORDER BY id
 
---: situation SELECT FOR UPDATE waits, and shows what the other wrote, also of joined tables and whole rows
+--: situation SELECT FOR UPDATE waits, and shows the new values, also of joined tables and whole rows
 --: in one
 BEGIN; UPDATE t SET body = 'secret newest', n = 3 WHERE id = 1
 --: start two
@@ -53,7 +53,7 @@ SELECT t.id, t.body, t.n, c.topic, o.body, t FROM t JOIN chat AS c ON c.id = t.c
 COMMIT
 --: outcome two
 
---: situation SELECT FOR UPDATE in a subquery and CTE waits and is joined
+--: situation SELECT FOR UPDATE in a subquery or a CTE waits, and is joined
 --: in one
 BEGIN; UPDATE t SET body = body || ' one' WHERE id IN (1, 2)
 --: start two
@@ -62,7 +62,7 @@ WITH locked AS (SELECT * FROM t WHERE id < 3 ORDER BY id FOR UPDATE) UPDATE t SE
 COMMIT
 --: outcome two
 
---: situation a lock is skipped, or refused at once
+--: situation SKIP LOCKED skips a row, and NOWAIT fails at once
 --: in one
 BEGIN; UPDATE t SET body = 'secret locked' WHERE id = 1
 --: in two
@@ -96,7 +96,7 @@ INSERT INTO t VALUES (50, 1, ', secret two') ON CONFLICT (id) DO UPDATE SET body
 COMMIT
 --: outcome two
 
---: situation an upsert waits for an insert that is rolled back, and one for a delete
+--: situation an upsert waits for an insert that is rolled back, and another waits for a delete
 --: in one
 BEGIN; INSERT INTO t VALUES (51, 1, 'secret undone'); DELETE FROM t WHERE id = 1
 --: start two
@@ -112,7 +112,7 @@ INSERT INTO t VALUES (1, 2, 'secret reborn') ON CONFLICT (id) DO UPDATE SET body
 COMMIT
 --: outcome two
 
---: situation an upsert waits for an update, and its condition is tried on the new body
+--: situation an upsert waits for an update, and its condition is checked on the new body
 --: in one
 BEGIN; UPDATE t SET body = 'secret same' WHERE id = 1
 --: start two
@@ -144,7 +144,7 @@ INSERT INTO t VALUES (53, 1, 'secret second')
 COMMIT
 --: outcome two
 
---: situation MERGE waits for an UPDATE of the body, and chooses its action anew
+--: situation MERGE waits for an UPDATE of the body, and chooses its action again
 --: in one
 BEGIN; UPDATE t SET body = 'secret to go' WHERE id = 1; UPDATE t SET body = body || '!' WHERE id = 2
 --: start two
@@ -155,7 +155,7 @@ COMMIT
 --: in one
 SELECT id, body FROM t WHERE id < 4 ORDER BY id
 
---: situation a row that was moved to another chat, or deleted, while another waits
+--: situation a row is moved to another chat or deleted while another session waits for it
 --: in one
 BEGIN; UPDATE t SET chat_id = 3 WHERE id = 1; DELETE FROM t WHERE id = 2; UPDATE t SET id = 303 WHERE id = 3
 --: start two
@@ -190,7 +190,7 @@ UPDATE t SET body = body || ' two' WHERE id = 1 RETURNING body, tag
 COMMIT
 --: outcome two
 
---: situation EvalPlanQual with a long body, before and after
+--: situation EvalPlanQual with long bodies, old and new
 --: in one
 BEGIN; UPDATE t SET body = long('one') WHERE id = 1; UPDATE t SET n = 7 WHERE id = 10
 --: start two
@@ -220,7 +220,7 @@ INSERT INTO t VALUES (55, 1, 'secret 55'); COMMIT
 --: in one
 ROLLBACK; SELECT id FROM t WHERE id > 50
 
---: situation an old snapshot sees the old bodies, also of rows that are vacuumed around it
+--: situation an old snapshot sees the old bodies, also after a VACUUM
 --: in one
 BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t
 --: in two
@@ -234,7 +234,7 @@ COMMIT
 --: in one
 SELECT id, left(body, 15), md5(body) FROM t ORDER BY id
 
---: situation a deadlock ends one of two, and the other goes on
+--: situation a deadlock cancels one of two transactions, and the other goes on
 --: raises 40P01
 --: in one
 SET deadlock_timeout = '10s'

@@ -1,5 +1,6 @@
--- The table that each situation has, unless it says otherwise: columns before and after the protected one, a
--- body that is NULL, one that is empty, one that looks as if it were sealed, and one that goes to the TOAST table.
+-- The table that each situation has, unless it says otherwise.  It has columns before and after the
+-- protected one, a body that is NULL, one that is empty, one that looks as if it were sealed, and one that
+-- is stored in the TOAST table.
 CREATE TABLE chat (id bigint PRIMARY KEY, topic text NOT NULL);
 INSERT INTO chat SELECT c, 'topic ' || c FROM generate_series(1, 3) AS c;
 CREATE TABLE t (
@@ -11,7 +12,7 @@ CREATE TABLE t (
 );
 CREATE INDEX t_by_chat ON t (chat_id, id);
 
--- About 8 kB that do not compress.
+-- About 8 kB of text that do not compress.
 CREATE FUNCTION long(seed text) RETURNS text LANGUAGE sql IMMUTABLE
 	RETURN (SELECT string_agg(md5(seed || i), '') FROM generate_series(1, 256) AS i);
 --: rows

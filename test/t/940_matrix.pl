@@ -1,8 +1,9 @@
-# The same statements on a plain table and on protected ones: each situation of test/matrix shows the same rows, the same
-# errors and the same notices, whether the table was protected before its rows came (fresh), after that (migrated), or is
-# still between (mixed); and no file of the table has a body in clear afterwards.
+# Runs the same statements on a plain table and on protected ones.  Each situation of test/matrix gives
+# the same rows, errors and notices on all of them: on a table that was protected while it was empty
+# (fresh), on one whose existing rows were sealed (migrated), and on one whose existing rows are not
+# sealed yet (mixed).  Afterwards no file of a fresh or migrated table holds a body in plaintext.
 #
-#   MATRIX=REGEXP       only the situations whose names match
+#   MATRIX=REGEXP       runs only the situations whose names match
 use strict;
 use warnings;
 use Chatcrypt::Matrix;
@@ -33,19 +34,19 @@ CREATE ROLE matrix_writer IN ROLE chatcrypt_writer;
 SQL
 make_database($_) foreach qw(plain twin altered fresh migrated mixed);
 
-# The comparison itself: two plain tables are alike; a table that changes what is written, and one that cannot be set up,
-# are not.
+# Tests of the comparison itself: it finds no difference between two plain tables, and finds the
+# difference of a table that changes what is written, and of one that cannot be set up.
 my @few = grep { $_->{name} =~ /^(?:whole rows, in|INSERT of one|UPDATE of the body|ON CONFLICT DO UPDATE takes|COPY in, in|an UPDATE waits and)/ } $matrix->situations;
-is(scalar(@few), 6, 'six situations try the comparison');
+is(scalar(@few), 6, 'the comparison is tested with six situations');
 foreach my $situation (@few)
 {
 	my @others = $matrix->compare($situation, \%plain, { name => 'twin', plain => 1 });
-	is_deeply(\@others, [], "two plain tables are alike: $situation->{name}");
-	ok(scalar($matrix->compare($situation, \%plain, { name => 'altered', before => \&alter })), "one that alters bodies is not: $situation->{name}");
+	is_deeply(\@others, [], "two plain tables do not differ: $situation->{name}");
+	ok(scalar($matrix->compare($situation, \%plain, { name => 'altered', before => \&alter })), "a table that alters bodies differs: $situation->{name}");
 	ok(scalar($matrix->compare($situation, \%plain, { name => 'twin', after => sub { 'SELECT no_such_function()' } })),
-		"nor one that cannot be set up: $situation->{name}");
+		"a table that cannot be set up differs: $situation->{name}");
 	ok(scalar($matrix->compare($situation, \%plain, { name => 'twin', after => sub { '' }, begun => \&must_be_sealed })),
-		"nor one that was to be sealed and is not: $situation->{name}");
+		"a table that is not sealed as it should be is reported: $situation->{name}");
 }
 
 foreach my $situation (@situations)
@@ -64,7 +65,7 @@ sub make_database
 	return;
 }
 
-# SQL that protects each table of a situation, and that does so with the rows that are there.
+# SQL that protects each table of a situation; protected() also seals the rows that exist.
 sub protect
 {
 	my ($situation) = @_;
@@ -77,11 +78,11 @@ sub protected
 {
 	my ($situation) = @_;
 	my %tables = map { $_->{table} => 1 } @{ $situation->{tables} };
-	# What was in clear is gone from the files only when they are written anew.
+	# Old plaintext is removed from the files only when the table is rewritten.
 	return protect($situation) . join '', map { "CALL chatcrypt.protect_rows('app.$_');\nVACUUM FULL app.$_;\n" } sort keys %tables;
 }
 
-# A table that is wrong on purpose.
+# SQL that makes a table change what is written, for the tests of the comparison.
 sub alter
 {
 	return <<'SQL';
@@ -90,13 +91,13 @@ CREATE TRIGGER zzzz BEFORE INSERT OR UPDATE ON app.t FOR EACH ROW EXECUTE FUNCTI
 SQL
 }
 
-# What is in the files of a situation's tables ------------------------------------------
+# Checks of the files of a situation's tables ------------------------------------------
 
 sub must_be_sealed
 {
 	my ($self, $situation, $kind) = @_;
 	my ($clear, $sealed) = $self->found_and_not($kind, $situation);
-	die "$clear bodies are in clear\n" if $clear > 0;
+	die "$clear bodies are in plaintext\n" if $clear > 0;
 	die "no body is sealed\n" if $sealed == 0;
 	return;
 }
@@ -105,8 +106,8 @@ sub must_be_mixed
 {
 	my ($self, $situation, $kind) = @_;
 	my ($clear, $sealed) = $self->found_and_not($kind, $situation, 1);
-	die "no row has to be protected\n" if $clear == 0;
-	die "no row is protected\n" if $sealed == 0 && grep { $_->{what} eq 'later' } @{ $situation->{steps} };
+	die "no row is left to be sealed\n" if $clear == 0;
+	die "no row is sealed\n" if $sealed == 0 && grep { $_->{what} eq 'later' } @{ $situation->{steps} };
 	return;
 }
 
@@ -114,7 +115,7 @@ sub all_is_sealed
 {
 	my ($self, $situation, $kind) = @_;
 	my ($clear) = $self->found_and_not($kind, $situation);
-	return "$clear bodies are in the table's files in clear" if $clear > 0 && !$situation->{keeps};
+	return "the table's files hold $clear bodies in plaintext" if $clear > 0 && !$situation->{keeps};
 	my $found = $self->findings_in($kind, $situation);
 	return $found =~ /\S/ ? "verify_protected() finds: $found" : '';
 }

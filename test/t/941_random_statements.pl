@@ -1,6 +1,8 @@
-# Random statements on a protected table and on its plain twin: test/t/lib/protect_oracle.py says how.
+# Random statements give the same results on a protected table and on a plain one with the same rows.
+# test/t/lib/protect_oracle.py describes how.
 #
-#   PROTECT_SECONDS=600 PROTECT_SEED=7      how long (45 unless said), and the seed of a run that failed
+#   PROTECT_SECONDS=600     the duration of the run; 45 by default
+#   PROTECT_SEED=7          the seed, to repeat a run that failed
 use strict;
 use warnings;
 use Chatcrypt::Test;
@@ -10,17 +12,17 @@ use Test::More;
 
 my $seconds = $ENV{PROTECT_SECONDS} // 45;
 my $seed = $ENV{PROTECT_SEED} // int(rand(1_000_000));
-diag("random statements for $seconds seconds; again by PROTECT_SEED=$seed PROTECT_SECONDS=$seconds");
+diag("random statements for $seconds seconds; repeat with PROTECT_SEED=$seed PROTECT_SECONDS=$seconds");
 
 my $node = Chatcrypt::Test->start('statements', conf => "log_statement = none\n");
 $node->safe_psql('postgres', "SELECT chatcrypt.create_chats('{1,2,3,4,5}'); ALTER DATABASE postgres SET search_path = app");
 
-# The comparison itself.
+# Tests of the comparison itself.
 my ($twins) = run_oracle($seed, 3, 'twins');
-unlike($twins, qr/^not ok/m, 'two plain tables are alike');
-like($twins, qr/^# [1-9]\d+ steps/m, 'after some steps');
+unlike($twins, qr/^not ok/m, 'two plain tables do not differ');
+like($twins, qr/^# [1-9]\d+ steps/m, 'the comparison of two plain tables takes some steps');
 my ($wrong) = run_oracle($seed, 3, 'wrong');
-like($wrong, qr/^not ok/m, 'one that changes what is written is not');
+like($wrong, qr/^not ok/m, 'a table that changes what is written differs');
 
 my ($said, $complaints, $ended) = run_oracle($seed, $seconds);
 while ($said =~ /^(not )?ok - (.*)\n((?:#.*\n)*)/mg)
@@ -28,9 +30,9 @@ while ($said =~ /^(not )?ok - (.*)\n((?:#.*\n)*)/mg)
 	ok(!$1, $2) or diag($3);
 }
 my ($steps, $errors) = $said =~ /^# (\d+) steps, (\d+) of them errors/m;
-ok($ended && defined $steps, 'it ran to its end') or diag($complaints);
-cmp_ok($steps // 0, '>', 50, 'and did many steps');
-cmp_ok(($errors // 0) * 2, '<', $steps // 0, 'most of which were no errors');
+ok($ended && defined $steps, 'the run finishes') or diag($complaints);
+cmp_ok($steps // 0, '>', 50, 'the run takes many steps');
+cmp_ok(($errors // 0) * 2, '<', $steps // 0, 'most steps are not errors');
 
 done_testing();
 

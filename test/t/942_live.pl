@@ -1,8 +1,10 @@
-# A table is protected while sessions read and write it and check every value (test/t/lib/protect_load.py).  The backend
-# that seals the rows is killed at three points, the postmaster once, and each time it is resumed.  Then no body is in
-# clear in the files of the database, nor in the WAL that is written from there on, and the way back is the same.
+# A table is protected while sessions read and write it and check every value
+# (test/t/lib/protect_load.py).  The backend that seals the rows is killed at three points, and the
+# postmaster once; each time protect_rows() is called again.  Afterwards neither the files of the
+# database nor newly written WAL hold a body in plaintext.  Then the protection is removed, also under
+# load.
 #
-#   LIVE_ROWS=1000000       how many rows (100,000 unless said)
+#   LIVE_ROWS=1000000       the number of rows; 100,000 by default
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -17,7 +19,8 @@ use Time::HiRes qw(sleep);
 my $rows = $ENV{LIVE_ROWS} // 100_000;
 my $marker = 'zq7marker';
 
-# wal_recycle: a segment that is used again keeps what was in it.  deadlock_timeout: so long a wait is logged.
+# Without wal_recycle, no WAL segment keeps old content.  With log_lock_waits, a wait for a lock that
+# is longer than deadlock_timeout is logged.
 my $node = Chatcrypt::Test->start('live', streaming => 1, conf => <<'CONF');
 restart_after_crash = on
 log_statement = none
@@ -42,85 +45,85 @@ CREATE INDEX ON app.message (chat_id, id);
 ANALYZE app.message;
 SQL
 $node->safe_psql('postgres', 'CHECKPOINT');
-cmp_ok(scalar(files_with_bodies()), '>=', 2, 'bodies are in the files of the heap and of TOAST before');
-is(in_statistics(), '1', 'and in statistics');
+cmp_ok(scalar(files_with_bodies()), '>=', 2, 'before, files of the heap and of TOAST hold plaintext');
+is(in_statistics(), '1', 'before, statistics hold plaintext');
 
 my ($in, $out, $err) = ('', '', '');
 my $load = IPC::Run::start([ '/usr/bin/python3', '-B', dirname(__FILE__) . '/lib/protect_load.py', $node->connstr('postgres') . ' user=app',
 		$marker, $rows, 3 ], '<', \$in, '>', \$out, '2>', \$err);
 sleep 2;
-no_problem('before');
+no_problem('before it is protected');
 
-# Protected from here on: new values are sealed.
+# After this call, new values are sealed.
 is(ask($node, q{SELECT count(chatcrypt.protect('app.message', 'body', 'chat_id', 'id'))}), '1', 'the table is protected under load');
-no_problem('while it is protected');
-is(state(), 'mixed', 'its rows are to be sealed yet');
+no_problem('after protect()');
+is(state(), 'mixed', 'existing rows are not sealed yet');
 
 foreach my $point (1 .. 3)
 {
 	my $pid = seal_slowly(sub { kill 'KILL', $_[0] });
 	ok($pid, "the backend is killed at point $point");
-	ok(wait_until(60, sub { is_there() }), 'the server is there again');
-	is(state(), 'mixed', 'rows are left');
+	ok(wait_until(60, sub { is_there() }), 'the server accepts connections again');
+	is(state(), 'mixed', 'some rows are not sealed yet');
 	$node->safe_psql('postgres', 'ANALYZE app.message');
 	sleep 1;
 	no_problem("after point $point");
 }
 
-# A backend that is at work would go on for a while without its postmaster.
+# The backend is killed too, because it would go on for a while without its postmaster.
 seal_slowly(sub { $node->kill9; kill 'KILL', $_[0] });
 ok(!is_there(), 'the postmaster is killed');
 wait_until(20, sub { !-e $node->data_dir . '/postmaster.pid' || !is_alive() });
 sleep 1;
 $node->start;
-is(state(), 'mixed', 'rows are left');
+is(state(), 'mixed', 'some rows are not sealed yet');
 no_problem('after the postmaster was killed');
 
 my $done = ask($node, q{CALL chatcrypt.protect_rows('app.message')});
-like($done, qr/^\d+$/, 'the rest is sealed');
-cmp_ok($done, '<', $rows, 'what was sealed before was not sealed again');
-is(state(), 'sealed', 'no row is left');
-no_problem('when all is sealed');
-is(ask($node, q{SELECT count(*) FROM chatcrypt.verify_protected('app.message')}), '0', 'all rows open');
+like($done, qr/^\d+$/, 'the remaining rows are sealed');
+cmp_ok($done, '<', $rows, 'rows that were sealed before are not sealed again');
+is(state(), 'sealed', 'all rows are sealed');
+no_problem('after all rows were sealed');
+is(ask($node, q{SELECT count(*) FROM chatcrypt.verify_protected('app.message')}), '0', 'all values open');
 
 no_wait('while it was protected');
 
-# What is written from here on has nothing in clear, and when the table has been written anew no file has.
+# Newly written WAL holds no plaintext, and once the table has been rewritten, no file does.
 $node->safe_psql('postgres', $_) foreach 'VACUUM FULL app.message', 'ANALYZE', 'VACUUM FULL pg_statistic', 'CHECKPOINT';
 my $segment = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
 sleep 3;
 $node->safe_psql('postgres', $_) foreach 'ANALYZE app.message', 'VACUUM FULL app.message', 'CHECKPOINT';
-no_problem('after it was written anew');
-my $log_read = -s $node->logfile;       # VACUUM FULL has sessions wait, with any table
-is_deeply([ files_with_bodies() ], [], 'no file of a database has a body in clear');
+no_problem('after it was rewritten');
+my $log_read = -s $node->logfile;       # because sessions wait for VACUUM FULL, as with any table
+is_deeply([ files_with_bodies() ], [], 'no file of a database holds a body in plaintext');
 my @segments = grep { /^[0-9A-F]{24}$/ && $_ gt $segment } map { s/.*\///r } glob $node->data_dir . '/pg_wal/*';
-cmp_ok(scalar(@segments), '>', 0, 'WAL was written since');
-is_deeply([ grep { has_body($node->data_dir . "/pg_wal/$_") } @segments ], [], 'nor has it one');
-is(in_statistics(), '0', 'nor have statistics');
+cmp_ok(scalar(@segments), '>', 0, 'new WAL has been written');
+is_deeply([ grep { has_body($node->data_dir . "/pg_wal/$_") } @segments ], [], 'new WAL holds no body in plaintext');
+is(in_statistics(), '0', 'statistics hold no body in plaintext');
 
-# The way back.
-is(ask($node, q{SELECT chatcrypt.unprotect('app.message', 'body')}), '', 'the protection is taken off under load');
-like(ask($node, q{CALL chatcrypt.protect_rows('app.message')}), qr/^\d+$/, 'the rows are opened');
-is($node->safe_psql('postgres', q{SELECT amname FROM pg_class JOIN pg_am ON pg_am.oid = relam WHERE pg_class.oid = 'app.message'::regclass}), 'heap', 'it is a heap again');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM chatcrypt.protected'), '0', 'and none that is protected');
+# Removing the protection.
+is(ask($node, q{SELECT chatcrypt.unprotect('app.message', 'body')}), '', 'unprotect() succeeds under load');
+like(ask($node, q{CALL chatcrypt.protect_rows('app.message')}), qr/^\d+$/, 'protect_rows() opens the rows');
+is($node->safe_psql('postgres', q{SELECT amname FROM pg_class JOIN pg_am ON pg_am.oid = relam WHERE pg_class.oid = 'app.message'::regclass}), 'heap', 'the table has the access method heap again');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM chatcrypt.protected'), '0', 'no column is protected any more');
 
 $in .= "stop\n";
 my $seen = answered();
-is_deeply($seen->{problems}, [], 'no session saw an error or a wrong value');
-cmp_ok($seen->{counts}{done}, '>', 1000, 'they did much');
+is_deeply($seen->{problems}, [], 'no session has seen an error or a wrong value');
+cmp_ok($seen->{counts}{done}, '>', 1000, 'the sessions have run many statements');
 note(explain($seen));
 $load->finish;
 my $uncertain = ($seen->{counts}{'unknown insert'} // 0) + ($seen->{counts}{'unknown delete'} // 0);
 my $there = $node->safe_psql('postgres', 'SELECT count(*) FROM app.message');
-cmp_ok(abs($there - $rows - $seen->{added}), '<=', $uncertain, 'all rows are there, and no others');
+cmp_ok(abs($there - $rows - $seen->{added}), '<=', $uncertain, 'the table has all rows, and no others');
 is($node->safe_psql('postgres', "SELECT count(*) FROM app.message WHERE body IS DISTINCT FROM '$marker ' || id || ' ' || n || ' ' || md5(id || ' ' || n) || "
-		. "CASE WHEN id % 500 = 0 THEN repeat(' and on and on', 500) ELSE '' END"), '0', 'and each has its body');
-no_wait('on the way back', $log_read);
-unlike(slurp_file($node->logfile), qr/$marker/, 'and no body is in the log');
+		. "CASE WHEN id % 500 = 0 THEN repeat(' and on and on', 500) ELSE '' END"), '0', 'each row has its body');
+no_wait('while the protection was removed', $log_read);
+unlike(slurp_file($node->logfile), qr/$marker/, 'the log holds no body');
 
 done_testing();
 
-# Seals rows so slowly that this is not done in the four seconds until something happens to it.
+# Seals rows so slowly that some are left after four seconds, and then calls $happens with the pid.
 sub seal_slowly
 {
 	my ($happens) = @_;
@@ -145,7 +148,7 @@ sub no_wait
 	return;
 }
 
-# Of one column; pg_statistic compresses what it has.
+# Counts columns whose statistics hold a body, in pg_stats because pg_statistic compresses values.
 sub in_statistics
 {
 	return $node->safe_psql('postgres', <<"SQL");
@@ -166,7 +169,7 @@ sub no_problem
 	my ($when) = @_;
 	$in .= "seen\n";
 	my $seen = answered();
-	is_deeply($seen->{problems}, [], "no error and no wrong value $when; longest statement: $seen->{longest}[0] s");
+	is_deeply($seen->{problems}, [], "no session sees an error or a wrong value $when; longest statement: $seen->{longest}[0] s");
 	return;
 }
 
@@ -176,7 +179,7 @@ sub has_body
 	return index(slurp_file($file), $marker) >= 0;
 }
 
-# Files of databases, temporary ones among them, that have a body.
+# The files of databases, including temporary files, that hold a body.
 sub files_with_bodies
 {
 	my ($found) = run_command([ 'grep', '-rlaF', $marker, $node->data_dir . '/base', $node->data_dir . '/global' ]);

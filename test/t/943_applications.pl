@@ -1,5 +1,6 @@
-# Applications that know nothing of chatcrypt: the same programs with Django, SQLAlchemy, Drizzle, JDBC and pgx (with COPY)
-# on a plain table and on protected ones.  What each call gives is a test here: it is the same.
+# Applications that know nothing of chatcrypt give the same results on a plain table and on protected
+# ones: programs with Django, SQLAlchemy, Drizzle, JDBC and pgx (with COPY).  Each line that a program
+# prints is compared by a test here.
 use strict;
 use warnings;
 use Chatcrypt::Test;
@@ -14,7 +15,7 @@ if (@missing)
 	plan(skip_all => "no client libraries: @missing");
 }
 
-# JDBC has no Unix sockets.
+# JDBC does not support Unix sockets.
 my $node = Chatcrypt::Test->start('applications', conf => "listen_addresses = '127.0.0.1'\nlog_statement = none\n");
 my @kinds = qw(plain fresh mixed migrated);
 $node->safe_psql('postgres', 'CREATE ROLE app LOGIN IN ROLE chatcrypt_writer, chatcrypt_reader');
@@ -38,22 +39,22 @@ my %applications = (
 foreach my $name (sort keys %applications)
 {
 	my %shown = map { $_ => [ shown_by($applications{$name}, $_) ] } @kinds;
-	cmp_ok(scalar(@{ $shown{plain} }), '>', 15, "$name shows much on a plain table");
+	cmp_ok(scalar(@{ $shown{plain} }), '>', 15, "$name prints many results on a plain table");
 	foreach my $kind (@kinds[ 1 .. $#kinds ])
 	{
-		is(scalar(@{ $shown{$kind} }), scalar(@{ $shown{plain} }), "$name, $kind: it shows as much");
+		is(scalar(@{ $shown{$kind} }), scalar(@{ $shown{plain} }), "$name, $kind: it prints as many results");
 		foreach my $i (0 .. $#{ $shown{plain} })
 		{
 			my ($call) = $shown{plain}[$i] =~ /^(.*?): /;
 			is($shown{$kind}[$i], $shown{plain}[$i], "$name, $kind: $call");
 		}
 		$node->safe_psql($kind, q{CALL chatcrypt.protect_rows('app.message')}) if $kind eq 'mixed';
-		is($node->safe_psql($kind, q{SELECT count(*) FROM chatcrypt.verify_protected('app.message')}), '0', "$name, $kind: all rows open");
+		is($node->safe_psql($kind, q{SELECT count(*) FROM chatcrypt.verify_protected('app.message')}), '0', "$name, $kind: all values open");
 	}
 }
 done_testing();
 
-# The lines that a program prints on the table of a kind, which is made anew.
+# Creates the table of a kind anew, and returns the lines that a program prints with it.
 sub shown_by
 {
 	my ($command, $kind) = @_;
@@ -82,6 +83,6 @@ SQL
 	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => $kind, PGUSER => 'app', SHOW => 1);
 	my ($said, $complaints) = ('', '');
 	my $ended = IPC::Run::run($command, '<', \undef, '>', \$said, '2>', \$complaints, IPC::Run::timeout(300));
-	ok($ended, "$command->[0] runs to its end, $kind") or diag($complaints . ($said =~ s/.*\n(?=.*\n.*\n)//sr));
+	ok($ended, "$command->[0] finishes, $kind") or diag($complaints . ($said =~ s/.*\n(?=.*\n.*\n)//sr));
 	return split /\n/, $said;
 }

@@ -1,7 +1,9 @@
-# PostgreSQL's own tests of what statements do, with the access method as the default of every table and nothing
-# protected: each writes the same as with the heap, but for the lines in test/postgres, which say why.
+# Runs PostgreSQL's own tests with chatcrypt as the default table access method and no protected
+# columns.  Each test gives the same output as with the heap, except for the differences listed in
+# test/postgres, where each file gives the reason.
 #
-# They are not copied here: scripts/lib.sh takes them from Debian's source package, and PG_SOURCE names their folder.
+# The tests are not copied here: scripts/lib.sh takes them from Debian's source package, and PG_SOURCE
+# names their folder.
 use strict;
 use warnings;
 use Chatcrypt::Test;
@@ -16,7 +18,7 @@ if (!defined $ENV{PG_SOURCE} || !-d "$ENV{PG_SOURCE}/src/test/regress")
 	plan(skip_all => 'no source of PostgreSQL: PG_SOURCE names its folder');
 }
 
-# In the order of PostgreSQL's schedule, since some use the tables of others.
+# In the order of PostgreSQL's schedule, because some tests use the tables of others.
 my @tests = qw(test_setup copy copyselect copydml insert insert_conflict create_function_c create_misc create_table create_index
   create_view create_function_sql constraints triggers select inherit vacuum updatable_views select_into select_distinct
   subselect union join aggregates transactions portals arrays hash_index update delete prepared_xacts matview lock
@@ -35,11 +37,11 @@ foreach my $test (@tests)
 {
 	my $is = difference($test);
 	my $known = "test/postgres/$test.diff";
-	is($is, -f $known ? slurp_file($known) =~ s/^#.*\n//mgr : '', "$test writes the same with the heap and with the access method");
+	is($is, -f $known ? slurp_file($known) =~ s/^#.*\n//mgr : '', "$test gives the same output with the heap and with chatcrypt");
 }
 done_testing();
 
-# The functions in C that the tests use.
+# Builds the C functions that the tests use.
 sub build_library
 {
 	my $include = `"$ENV{PG_CONFIG}" --includedir-server`;
@@ -48,8 +50,9 @@ sub build_library
 	return "$work/regress.so";
 }
 
-# Runs them in a cluster of their own; gives the folder of what they wrote.  That pg_regress compares it with what
-# it expects of another minor version and another locale is of no interest, as long as the tests ran.
+# Runs the tests in a cluster of their own, and returns the folder of their output.  Whether pg_regress
+# finds differences is ignored, because its expected output may be for another minor version and another
+# locale.
 sub run_tests
 {
 	my ($method) = @_;
@@ -68,14 +71,14 @@ CONF
 	IPC::Run::run(\@command, '<', \undef, '>', \$out, '2>&1', IPC::Run::timeout(1500));
 	note($out);
 	File::Copy::copy("$work/$method/regression.diffs", "$PostgreSQL::Test::Utils::log_path/$method.diffs");
-	cmp_ok(scalar(() = glob "$work/$method/results/*.out"), '>=', scalar(@tests), "all tests ran with $method");
+	cmp_ok(scalar(() = glob "$work/$method/results/*.out"), '>=', scalar(@tests), "all tests run with $method");
 	my $log = slurp_file($node->logfile);
-	unlike($log, qr/PANIC|was terminated by signal/, "no process of the server with $method died");
+	unlike($log, qr/PANIC|was terminated by signal/, "no server process dies with $method");
 	$node->stop;
 	return "$work/$method/results";
 }
 
-# The lines that differ, without their places.
+# The lines that differ, without line numbers.
 sub difference
 {
 	my ($test) = @_;

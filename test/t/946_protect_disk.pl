@@ -1,5 +1,5 @@
-# A protected table on disk: no plaintext in heap, TOAST, statistics and WAL; stopped and killed on
-# the way; what a server without the library makes of it.
+# A protected table on disk: neither heap, TOAST, statistics nor WAL hold plaintext, protect_rows() can
+# be stopped and killed, and a server without the library does not open the table.
 use strict;
 use warnings;
 use Chatcrypt::Sessions;
@@ -14,7 +14,7 @@ sub value
 	return $node->safe_psql('postgres', $_[0]);
 }
 
-# How many files below a folder of the data directory hold these bytes.
+# The files below some folders of the data directory that hold a word.
 sub files_with
 {
 	my ($word, @folders) = @_;
@@ -25,7 +25,7 @@ sub files_with
 	return join ' ', map { s/^\Q$data\E\///r } split /\n/, $out;
 }
 
-# Bodies of which some are stored out of line, and whose digits no compression hides.
+# Some of the bodies are stored out of line, and none is compressed.
 value(<<'SQL');
 CREATE TABLE message (id bigint PRIMARY KEY, chat_id bigint NOT NULL, body text, seen int DEFAULT 0);
 ALTER TABLE message ALTER body SET STORAGE EXTERNAL;
@@ -35,21 +35,21 @@ ALTER TABLE message ADD COLUMN draft text DEFAULT 'EARLYDRAFT';
 ANALYZE;
 CHECKPOINT;
 SQL
-isnt(files_with('EARLYWORD', 'base'), '', 'plaintext is found where it is');
+isnt(files_with('EARLYWORD', 'base'), '', 'before, plaintext is found on disk');
 my $expected = value('SELECT md5(string_agg(id || body, $$,$$ ORDER BY id)) FROM message');
 
 value(q{SELECT chatcrypt.protect('message', 'body', 'chat_id', 'id'), chatcrypt.protect('message', 'draft', 'chat_id', 'id')});
-is(value(q{SELECT count(*) FROM pg_stats WHERE tablename = 'message' AND attname IN ('body', 'draft')}), 0, 'statistics of the columns are gone at once');
+is(value(q{SELECT count(*) FROM pg_stats WHERE tablename = 'message' AND attname IN ('body', 'draft')}), 0, 'protect() removes the statistics of the columns');
 value('ANALYZE message');
 is(value(q{SELECT count(*) FROM pg_statistic WHERE starelid = 'message'::regclass AND concat(stavalues1::text, stavalues2::text) ~ 'EARLY'}), 0,
-	'and show nothing while rows are mixed');
+	'ANALYZE stores no plaintext while the columns are mixed');
 
-# Stopped twice, and killed once with the whole server.
+# protect_rows() is stopped twice, and then the whole server is killed.
 foreach my $end ('pg_terminate_backend(pid)', 'pg_cancel_backend(pid)', undef)
 {
 	my $session = session($node);
 	start($session, q{CALL chatcrypt.protect_rows('message', batch => 50, rows_per_second => 1000)});
-	ok(wait_until(30, sub { value(q{SELECT count(*) FROM chatcrypt.progress WHERE task = 'protect' AND done > 0}) > 0 }), 'rows are under way');
+	ok(wait_until(30, sub { value(q{SELECT count(*) FROM chatcrypt.progress WHERE task = 'protect' AND done > 0}) > 0 }), 'some rows are sealed');
 	if (defined $end)
 	{
 		value(qq{SELECT $end FROM pg_stat_activity WHERE query LIKE 'CALL chatcrypt.protect_rows%'});
@@ -59,17 +59,17 @@ foreach my $end ('pg_terminate_backend(pid)', 'pg_cancel_backend(pid)', undef)
 		$node->stop('immediate');
 		$node->start;
 	}
-	ok(wait_until(30, sub { value(q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL chatcrypt.protect_rows%' AND state = 'active'}) == 0 }), 'it has ended');
-	is(value('SELECT md5(string_agg(id || body, $$,$$ ORDER BY id)) FROM message'), $expected, 'all values read right');
-	is(value(q{SELECT state FROM chatcrypt.protected WHERE column_name = 'body'}), 'mixed', 'and the column is mixed still');
+	ok(wait_until(30, sub { value(q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL chatcrypt.protect_rows%' AND state = 'active'}) == 0 }), 'protect_rows() has ended');
+	is(value('SELECT md5(string_agg(id || body, $$,$$ ORDER BY id)) FROM message'), $expected, 'all values are read correctly');
+	is(value(q{SELECT state FROM chatcrypt.protected WHERE column_name = 'body'}), 'mixed', 'the column is still mixed');
 }
 value(q{CALL chatcrypt.protect_rows('message')});
-is(value('SELECT string_agg(state, $$ $$) FROM chatcrypt.protected'), 'sealed sealed', 'the next call goes on to the end');
-is(value('SELECT md5(string_agg(id || body, $$,$$ ORDER BY id)) FROM message'), $expected, 'all values read right');
-is(value(q{SELECT count(*) FROM message WHERE draft = 'EARLYDRAFT'}), 3000, 'also those that were only the default of a column');
-is(value(q{SELECT count(*) FROM chatcrypt.verify_protected('message')}), 0, 'and all are sealed');
+is(value('SELECT string_agg(state, $$ $$) FROM chatcrypt.protected'), 'sealed sealed', 'the next call finishes');
+is(value('SELECT md5(string_agg(id || body, $$,$$ ORDER BY id)) FROM message'), $expected, 'all values are read correctly');
+is(value(q{SELECT count(*) FROM message WHERE draft = 'EARLYDRAFT'}), 3000, 'so are values that were only the default of a column');
+is(value(q{SELECT count(*) FROM chatcrypt.verify_protected('message')}), 0, 'all values are sealed');
 
-# New rows of all kinds: what is written once is written sealed.
+# Every way to write a row stores its values sealed.
 value(<<'SQL');
 INSERT INTO message SELECT g, g % 10, 'LATEWORD ' || g || CASE WHEN g % 50 = 0 THEN repeat(' LATEWORD', 1000) ELSE '' END
 	FROM generate_series(3001, 4000) AS g;
@@ -86,11 +86,11 @@ VACUUM FULL;
 ANALYZE;
 CHECKPOINT;
 SQL
-is(files_with('LATEWORD', 'base', 'pg_wal'), '', 'new values are nowhere on disk');
-is(files_with('EARLYWORD', 'base'), '', 'nor are old ones, after VACUUM FULL');
-is(files_with('EARLYDRAFT', 'base'), '', 'nor the default that rows once had');
+is(files_with('LATEWORD', 'base', 'pg_wal'), '', 'no file holds a new value in plaintext');
+is(files_with('EARLYWORD', 'base'), '', 'after VACUUM FULL, no file holds an old value in plaintext');
+is(files_with('EARLYDRAFT', 'base'), '', 'no file holds the former default of the column');
 
-# A trigger that touches the row does not write what is out of line again.
+# A BEFORE UPDATE trigger that returns the row does not cause out-of-line values to be written again.
 value(<<'SQL');
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.seen := NEW.seen + 1; RETURN NEW; END $$;
 CREATE TRIGGER touch BEFORE UPDATE ON message FOR EACH ROW EXECUTE FUNCTION touch();
@@ -98,24 +98,24 @@ SQL
 my $toast = q{SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE oid = 'message'::regclass};
 my $before = value($toast);
 value('UPDATE message SET seen = seen + 1') foreach 1 .. 3;
-is(value($toast), $before, 'TOAST is not written again');
+is(value($toast), $before, 'the TOAST table does not grow');
 
-# Parallel workers, and plans of all kinds, read the same.
+# Parallel workers and all kinds of plans read the same values.
 is(value(qq{SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SELECT count(*) FROM message WHERE body ~ '$_'}),
 	value(qq{SET max_parallel_workers_per_gather = 0; SELECT count(*) FROM message WHERE body ~ '$_'}), "parallel workers read $_") foreach 'EARLY', 'LATE';
 foreach my $plan ('indexscan', 'bitmapscan', 'seqscan')
 {
 	my $off = join '; ', map { "SET enable_$_ = off" } grep { $_ ne $plan } 'indexscan', 'indexonlyscan', 'bitmapscan', 'seqscan';
-	is(value("$off; SELECT body FROM message WHERE id = 3001"), 'LATEWORD 3001', "a $plan reads");
+	is(value("$off; SELECT body FROM message WHERE id = 3001"), 'LATEWORD 3001', "a $plan reads the value");
 }
 
-# A server without the library: an ERROR for this table, and nothing else is in its way.
+# A server without the library raises an ERROR for this table; everything else works.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
 $node->restart;
 my $session = session($node);
-like(answer($session, 'SELECT count(*) FROM message'), qr/^ERROR:  protected tables cannot be opened while the library of chatcrypt is not loaded/, 'without the library the table is not opened');
-is(answer($session, 'SELECT 1'), '1', 'and the session goes on');
+like(answer($session, 'SELECT count(*) FROM message'), qr/^ERROR:  protected tables cannot be opened while the library of chatcrypt is not loaded/, 'without the library, the table is not opened');
+is(answer($session, 'SELECT 1'), '1', 'the session can go on after that error');
 my ($status, undef, $errors) = $node->psql('postgres', 'VACUUM pg_class');
-is($status, 0, 'other tables are vacuumed');
+is($status, 0, 'other tables can be vacuumed');
 
 done_testing();

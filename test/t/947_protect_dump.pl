@@ -15,7 +15,7 @@ sub value
 	return $node->safe_psql($database // 'postgres', $sql);
 }
 
-# A schema whose name comes before chatcrypt's: its rows are restored before their keys.
+# The schema's name sorts before chatcrypt, so its rows are restored before their keys.
 value(<<'SQL');
 CREATE SCHEMA app;
 CREATE TABLE app.message (id bigint PRIMARY KEY, chat_id bigint NOT NULL, body text, note varchar(20), data jsonb);
@@ -39,9 +39,9 @@ sub is_restored
 	my ($database, $what) = @_;
 	is(value($content, $database), $content_there, "$what: the same plaintext");
 	is(value($stored, $database), $stored_there, "$what: the same bytes");
-	is(value(q{SELECT count(*) FROM chatcrypt.verify_protected('app.message')}, $database), 0, "$what: all of it opens");
+	is(value(q{SELECT count(*) FROM chatcrypt.verify_protected('app.message')}, $database), 0, "$what: all values open");
 	value(q{INSERT INTO app.message VALUES (1000, 1, 'new', 'new', '[]')}, $database);
-	is(value('SELECT body FROM app.message WHERE id = 1000', $database), 'new', "$what: new rows too");
+	is(value('SELECT body FROM app.message WHERE id = 1000', $database), 'new', "$what: new rows can be written and read");
 	return;
 }
 
@@ -49,9 +49,9 @@ foreach my $options ([], ['--inserts'], ['--rows-per-insert=50'])
 {
 	my $name = join('', 'plain', @$options) =~ tr/a-z0-9//cdr;
 	my $file = dump_to("$name.sql", @$options);
-	unlike(slurp_file($file), qr/THEBODY|THENOTE|THEDATA/, 'shows nothing');
+	unlike(slurp_file($file), qr/THEBODY|THENOTE|THEDATA/, 'the dump holds no plaintext');
 	value("CREATE DATABASE $name");
-	$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($name), '-f', $file ], 'it is restored');
+	$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($name), '-f', $file ], 'the dump is restored');
 	is_restored($name, "@$options");
 }
 my $archive = dump_to('archive', '-Fc');
@@ -62,36 +62,36 @@ value('CREATE DATABASE parallel');
 }
 is_restored('parallel', '-j 2');
 
-# One schema alone brings labels, and rows whose keys are not there: they stay as they are.
+# The dump of one schema has the labels, and rows whose keys do not exist: they are stored as they are.
 my $alone = dump_to('alone.sql', '-n', 'app');
 value('CREATE DATABASE alone');
 value('CREATE EXTENSION chatcrypt', 'alone');
-$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('alone'), '-f', $alone ], 'a schema alone is restored');
-is(value($stored, 'alone'), $stored_there, 'with the bytes that it had');
-like(ask($node, 'SELECT body FROM app.message WHERE id = 1', 'alone'), qr/^ERROR:  chat 1 does not exist/, 'and says what is missing');
-is(value(q{SELECT DISTINCT reason FROM chatcrypt.verify_protected('app.message')}, 'alone'), 'no key: there is no such chat', 'so does verify_protected()');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('alone'), '-f', $alone ], 'the dump of one schema is restored');
+is(value($stored, 'alone'), $stored_there, 'the restored values have the same bytes');
+like(ask($node, 'SELECT body FROM app.message WHERE id = 1', 'alone'), qr/^ERROR:  chat 1 does not exist/, 'reading a value reports that its chat does not exist');
+is(value(q{SELECT DISTINCT reason FROM chatcrypt.verify_protected('app.message')}, 'alone'), 'no key: there is no such chat', 'verify_protected() reports the same');
 
-# Without labels a table would hold what is written to it as it is: it takes nothing.
+# A table without labels accepts no rows, because it would store them in plaintext.
 value('CREATE DATABASE unlabelled');
 value('CREATE EXTENSION chatcrypt', 'unlabelled');
 my $unlabelled = dump_to('unlabelled.sql', '-n', 'app', '--no-security-labels');
 my (undef, undef, $errors) = $node->psql('unlabelled', slurp_file($unlabelled), on_error_stop => 0);
-like($errors, qr/table "message" has the access method chatcrypt and no protected column/, 'without labels no row is restored');
-is(value('SELECT count(*) FROM app.message', 'unlabelled'), 0, 'none at all');
+like($errors, qr/table "message" has the access method chatcrypt and no protected column/, 'without labels, restoring rows is refused');
+is(value('SELECT count(*) FROM app.message', 'unlabelled'), 0, 'without labels, no row is restored');
 
-# Values that were damaged, or are another row's, do not pass as what a restore brings.
+# A restore does not accept values that are damaged or belong to another row.
 my $swapped = value(q{SET chatcrypt.show = sealed; SELECT body FROM app.message WHERE id = 1});
 like(ask($node, "SET check_function_bodies = off; INSERT INTO app.message (id, chat_id, body) VALUES (2000, 1, '$swapped')"),
 	qr/^ERROR:  a value for message 2000 of chat 1 does not open/, 'a value of another row is refused in a restore');
 is(value(qq{INSERT INTO app.message (id, chat_id, body) VALUES (2000, 1, '$swapped'); SELECT body = '$swapped' FROM app.message WHERE id = 2000; DELETE FROM app.message WHERE id = 2000}), 't',
-	'elsewhere it is the text that it is');
+	'outside a restore, it is stored as text');
 
-# The way of pg_dump is a session's own: what a role or a file sets is not it.
+# pg_dump is recognized only by what it sets in its own session, not by a setting of a role.
 value('ALTER ROLE postgres SET synchronize_seqscans = off');
 is(value('SELECT body FROM app.message WHERE id = 1'), 'THEBODY 1 x x x x x', 'a setting of a role does not show the sealed form');
 value('ALTER ROLE postgres RESET synchronize_seqscans');
 
-# Logical replication: the subscriber has the sealed form, in bulk and row by row.
+# With logical replication the subscriber gets the sealed form, in the initial copy and row by row.
 value('CREATE DATABASE subscriber');
 value(<<'SQL', 'subscriber');
 CREATE EXTENSION chatcrypt;
@@ -107,19 +107,19 @@ value('CREATE PUBLICATION app FOR TABLE app.message');
 value(q{SELECT pg_create_logical_replication_slot('app', 'pgoutput')});
 value(sprintf(q{CREATE SUBSCRIPTION app CONNECTION '%s' PUBLICATION app WITH (create_slot = false, slot_name = 'app')}, $node->connstr('postgres') =~ s/'/''/gr), 'subscriber');
 $node->wait_for_subscription_sync($node, 'app', 'subscriber');
-is(value($stored, 'subscriber'), $stored_there, 'rows arrive in bulk as they are stored');
+is(value($stored, 'subscriber'), $stored_there, 'the initial copy has the same bytes');
 value(q{UPDATE app.message SET body = 'THEBODY changed' WHERE id = 3; INSERT INTO app.message VALUES (1001, 2, 'THEBODY', NULL, NULL); DELETE FROM app.message WHERE id = 4});
 $node->wait_for_catchup('app');
-is(value($stored, 'subscriber'), value($stored), 'and one by one');
+is(value($stored, 'subscriber'), value($stored), 'replicated changes have the same bytes');
 value('ALTER SUBSCRIPTION app DISABLE; ALTER SUBSCRIPTION app SET (slot_name = NONE); DROP SUBSCRIPTION app', 'subscriber');
 
-# A standby reads what it gets.
+# A physical standby opens what is replicated to it.
 my $backup = 'standby';
 $node->backup($backup);
 my $standby = PostgreSQL::Test::Cluster->new('protect_standby');
 $standby->init_from_backup($node, $backup, has_streaming => 1);
 $standby->start;
 $node->wait_for_catchup($standby);
-is($standby->safe_psql('postgres', 'SELECT body FROM app.message WHERE id = 3'), 'THEBODY changed', 'a standby reads');
+is($standby->safe_psql('postgres', 'SELECT body FROM app.message WHERE id = 3'), 'THEBODY changed', 'a standby reads plaintext');
 
 done_testing();
