@@ -73,7 +73,7 @@ register_column(const ChatcryptTarget *target, const pg_uuid_t *registry_id)
 
 PG_FUNCTION_INFO_V1(chatcrypt_protect);
 
-/* protect("table" regclass, "column" name, chat name, message name): returns the registration's id */
+/* protect("table" regclass, "column" name, chat name, message name): the registration's id */
 Datum
 chatcrypt_protect(PG_FUNCTION_ARGS)
 {

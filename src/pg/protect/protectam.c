@@ -58,8 +58,8 @@ scan_getnextslot_tidrange(TableScanDesc scan, ScanDirection direction, TupleTabl
 
 /*
  * The check of a unique index asks whether a tuple is alive while one of the index's buffers is
- * locked, and does not use the tuple's values.  A description that has not been read yet is not read
- * then.
+ * locked, and does not use the tuple's values.  A description that has not been read yet is then
+ * not read.
  */
 static const ChatcryptProtected *
 description_if_allowed(Relation relation)
@@ -152,7 +152,7 @@ scan_analyze_next_block(CHATCRYPT_ANALYZE_NEXT_BLOCK_PARAMETERS)
 	return heap->scan_analyze_next_block(CHATCRYPT_ANALYZE_NEXT_BLOCK_ARGUMENTS);
 }
 
-/* Statistics never hold plaintext: a value is ciphertext, or NULL if its column is not all sealed. */
+/* Statistics hold no plaintext: a value is ciphertext, or NULL if its column is not all sealed. */
 static bool
 scan_analyze_next_tuple(CHATCRYPT_ANALYZE_NEXT_TUPLE_PARAMETERS)
 {

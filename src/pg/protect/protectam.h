@@ -15,7 +15,7 @@
 
 #include "access/tableam.h"
 
-/* Called when the library is loaded.  The library chatcrypt_guard gives the routine to the server. */
+/* Called when the library is loaded.  The library chatcrypt_guard hands the routine out. */
 extern void chatcrypt_protectam_install(void);
 
 #endif

@@ -113,8 +113,8 @@ static void
 check_index(Oid index)
 {
 	TupleDesc	desc;
-	HeapTuple	tuple = read_new(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid, index,
-								 0, 0, &desc);
+	HeapTuple	tuple = read_new(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid,
+								 index, 0, 0, &desc);
 	Form_pg_index row;
 	ChatcryptProtected *table;
 	Bitmapset  *columns = NULL;

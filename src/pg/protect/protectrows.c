@@ -3,8 +3,8 @@
  *		Seals or opens the stored rows of a table as its labels say: see protectrows.h.
  *
  * A row is updated with its own values, without triggers, rules and foreign keys; protectwrite.c
- * decides how the values are stored.  Rows that are already as they should be are skipped, so a pass
- * that was stopped can simply be started again.
+ * decides how the values are stored.  Rows that are already as they should be are skipped, so a
+ * pass that was stopped can simply be started again.
  *
  * A step does not wait for row locks: a row that another transaction has locked is left to the next
  * pass.  Other sessions wait only for rows that the step has changed.  The current user during a

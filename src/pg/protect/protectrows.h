@@ -14,12 +14,12 @@
 typedef struct ChatcryptRowsPass
 {
 	Oid			relation;
-	int			batch;			/* a step ends after the block in which it reaches this number of rows */
+	int			batch;			/* rows after which a step ends, at the end of their block */
 	BlockNumber next;			/* where the next step starts */
 	BlockNumber blocks;			/* size of the table when the pass began */
 	int64		changed;		/* rows that the last step changed */
 	int64		busy;			/* rows of the pass that other transactions had locked */
-	int64		unreadable;		/* rows of the pass that stay sealed because a value does not open */
+	int64		unreadable;		/* rows of the pass that stay sealed: a value does not open */
 } ChatcryptRowsPass;
 
 /* Does one step, from block next on. */

@@ -218,8 +218,8 @@ outlast_older_transactions(TimestampTz until)
 }
 
 /*
- * Passes are repeated until one changes nothing.  Then older transactions are waited for, so that no
- * snapshot is left in which a row is still as it was before.
+ * Passes are repeated until one changes nothing.  Then older transactions are waited for, so that
+ * no snapshot is left in which a row is still as it was before.
  */
 static bool
 run_to_the_end(Run *run, bool opening, TimestampTz until)

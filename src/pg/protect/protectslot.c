@@ -234,13 +234,13 @@ getsomeattrs(TupleTableSlot *slot, int natts)
 		elog(ERROR, "a row of a protected table came without its description");
 	if (!ours->table->usable)
 		return;
-	/* Done here, and not by the caller, so that a missing value of a column becomes lazy as well. */
+	/* Done here, and not by the caller, so that a missing value of a column becomes lazy too. */
 	if (unlikely(slot->tts_nvalid < natts))
 	{
 		slot_getmissingattrs(slot, slot->tts_nvalid, natts);
 		slot->tts_nvalid = natts;
 	}
-	/* The caller's context may not support freeing, such as that of a sort from PostgreSQL 17 on. */
+	/* The caller's context may not support freeing, such as that of a sort from version 17 on. */
 	callers = MemoryContextSwitchTo(slot->tts_mcxt);
 	if (unlikely(ours->for_statistics))
 		null_for_statistics(slot, ours->table, before);

@@ -2,8 +2,8 @@
  * sealedform.h
  *		How a protected column stores its values.
  *
- * A stored value is a valid value of the column's own type, so that code which reads it without this
- * library (logical decoding, a restore elsewhere, pageinspect) gets a value and does not crash:
+ * A stored value is a valid value of the column's own type, so that code which reads it without
+ * this library (logical decoding, a restore elsewhere, pageinspect) gets a value and does not crash:
  *
  *		text, varchar	cc1: and the envelope in base64
  *		json, jsonb		a JSON string of that text

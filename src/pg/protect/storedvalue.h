@@ -26,8 +26,8 @@ typedef struct ChatcryptOldRow
  *
  * 1. A lazy value whose chat, message and column are the same stays as it is stored; no value is
  *	  opened, and no right is needed.
- * 2. A lazy value with other ids or from another column is opened and sealed anew.  The user must be
- *	  a reader and a writer.
+ * 2. A lazy value with other ids or from another column is opened and sealed anew.  The user must
+ *	  be a reader and a writer.
  * 3. Any other value that has the form of an envelope, and opens here, is stored as it is.
  * 4. One that does not open here is stored as it is by a restore if its key does not exist here
  *	  (sealedview.h), is refused for a user who is shown the sealed form, and otherwise is text
