@@ -294,9 +294,11 @@ class Round:
         return ["body"] + (["subject"] if self.shape.subject else [])
 
     def protect(self):
+        # a table without a block has no row to seal
+        empty = self.oracle.db.execute("SELECT (pg_relation_size('sealed') = 0)::text")[0][0] == "true"
         for column in self.columns_to_protect():
             self.must(f"SELECT chatcrypt.protect('sealed', '{column}', 'chat', 'id')")
-        self.state = "mixed"
+        self.state = "sealed" if empty else "mixed"
 
     def seal(self):
         self.must("CALL chatcrypt.protect_rows('sealed')")
