@@ -82,7 +82,7 @@ my @wrong = (
 	[ 'a wire message, encrypted or not', q{SELECT chatcrypt.accept_wire_message(4, jsonb_build_object('encrypted', true, 'content', :body::text));}, qr/must be empty where/ ],
 	[ 'a wire message, of whose key', q{BEGIN; SELECT chatcrypt.act_as('alice'); SELECT chatcrypt.accept_wire_message(1, jsonb_build_object('encrypted', false, 'sender', 'bob', 'content', :body::text));}, qr/not the current actor/ ],
 	[ 'a body as a payload', q{SELECT chatcrypt.accept_wire_message(4, jsonb_build_object('encrypted', true, 'nonce', repeat('I', 32), 'encrypted_payload', :body::text));}, qr/must be base64/ ],
-	[ 'a body as a master key', q{SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(4)], :body::bytea, info => 'none');}, qr/all chats would get one key/ ],
+	[ 'a body as a master key', q{SELECT chatcrypt.import_conversation_keys(ARRAY[chatcrypt.to_uuid(4)], :body::bytea, info => 'none');}, qr/all chats would get the same key/ ],
 	[ 'no right', q{BEGIN; SET LOCAL ROLE nobody_special; INSERT INTO chatcrypt.messages (chat_id, body) VALUES (chatcrypt.to_uuid(1), :body);}, qr/permission denied/ ],
 	[ 'inside PL/pgSQL', q{SELECT in_function(:body);}, qr/does not exist/ ]);
 $node->safe_psql('postgres', q{CREATE FUNCTION in_function(b text) RETURNS void LANGUAGE plpgsql AS
@@ -120,8 +120,8 @@ unlike(copy_in("\\N\t$one\tx\t$marker\n", $columns), qr/$marker/,
 	'COPY, a trigger that refuses: the error does not show the line');
 $node->safe_psql('postgres', 'DROP TRIGGER checks ON chatcrypt.sealed_message');
 
-my $said = copy_in("$two\t$one\t$marker\t1\n", 'message_id, chat_id, encrypted_message, dek_version', '', 'message');
-like($said, qr/violates check constraint "sealed_message_is_encrypted".*CONTEXT:  COPY message, line 1$/ms,
+my $said = copy_in("$two\t$one\t$marker\t1\n", 'message_id, chat_id, encrypted_message, dek_version', '', 'sealed_message');
+like($said, qr/violates check constraint "sealed_message_is_encrypted".*CONTEXT:  COPY sealed_message, line 1$/ms,
 	'COPY of a body into the table: the error is raised');
 unlike($said, qr/$marker|$marker_as_bytea/,
 	'COPY of a body into the table: the error does not show the body');
