@@ -228,16 +228,19 @@ labelled_relation(Relation relation)
 const ChatcryptProtected *
 chatcrypt_protected_read(Relation relation)
 {
-	ChatcryptProtected *read = read_labels(labelled_relation(relation), RelationGetDescr(relation));
-	Size		size = chatcrypt_protected_size(read);
-	void	   *kept = MemoryContextAlloc(CacheMemoryContext, size);
+	ChatcryptProtected *read;
+	Size		size;
+	void	   *kept;
 
+	chatcrypt_protecterrors_note(relation);
+	read = read_labels(labelled_relation(relation), RelationGetDescr(relation));
+	size = chatcrypt_protected_size(read);
+	kept = MemoryContextAlloc(CacheMemoryContext, size);
 	memcpy(kept, read, size);
 	pfree(read);
 	if (relation->rd_amcache != NULL)
 		pfree(relation->rd_amcache);
 	relation->rd_amcache = kept;
-	chatcrypt_protecterrors_note(relation);
 	return kept;
 }
 

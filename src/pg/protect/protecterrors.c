@@ -3,50 +3,36 @@
  *		Keeps rows of protected tables out of error reports: see protecterrors.h.
  *
  * When a row violates a CHECK, NOT NULL, a policy or the bounds of a partition, PostgreSQL shows it
- * in the DETAIL of the error, and so in the server's log.  That DETAIL is removed if the table is
- * protected, or if the error names no table and the session has used a protected table.
+ * in the DETAIL of the error, and so in the server's log.  That DETAIL is removed if the table has
+ * the name of a protected one, or if the error names no table and the session has used a protected
+ * table.
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "utils/elog.h"
 #include "utils/hsearch.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "pg/protect/protecterrors.h"
 
-typedef struct TableName
-{
-	char		schema[NAMEDATALEN];
-	char		name[NAMEDATALEN];
-} TableName;
-
 static emit_log_hook_type previous_emit_log;
-static HTAB *tables;			/* of TableName; NULL until the session uses a protected table */
 
-static void
-set_name(TableName *name, const char *schema, const char *table)
-{
-	memset(name, 0, sizeof(*name));
-	strlcpy(name->schema, schema, NAMEDATALEN);
-	strlcpy(name->name, table, NAMEDATALEN);
-}
+/*
+ * The names of the protected tables that the session has used; NULL while there is none.  They have
+ * no schema, because the session is not told when a schema is renamed.
+ */
+static HTAB *tables;
 
 void
 chatcrypt_protecterrors_note(Relation relation)
 {
-	char	   *schema = get_namespace_name(RelationGetNamespace(relation));
-	TableName	name;
-
 	if (tables == NULL)
 		tables = hash_create("chatcrypt protected tables", 16,
 							 &(HASHCTL) {
-								 .keysize = sizeof(TableName), .entrysize = sizeof(TableName)
+								 .keysize = NAMEDATALEN, .entrysize = NAMEDATALEN
 							 },
-							 HASH_ELEM | HASH_BLOBS);
-	set_name(&name, schema != NULL ? schema : "", RelationGetRelationName(relation));
-	(void) hash_search(tables, &name, HASH_ENTER, NULL);
+							 HASH_ELEM | HASH_STRINGS);
+	(void) hash_search(tables, RelationGetRelationName(relation), HASH_ENTER, NULL);
 }
 
 /* Whether PostgreSQL may show a row in the DETAIL of this error. */
@@ -61,14 +47,10 @@ may_show_row(const ErrorData *error)
 static bool
 shows_protected_row(const ErrorData *error)
 {
-	TableName	name;
-
 	if (tables == NULL || error->detail == NULL || !may_show_row(error))
 		return false;
-	if (error->schema_name == NULL || error->table_name == NULL)
-		return true;
-	set_name(&name, error->schema_name, error->table_name);
-	return hash_search(tables, &name, HASH_FIND, NULL) != NULL;
+	return error->table_name == NULL ||
+		hash_search(tables, error->table_name, HASH_FIND, NULL) != NULL;
 }
 
 static void
