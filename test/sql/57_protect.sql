@@ -68,6 +68,13 @@ SELECT id, body FROM note WHERE id IN (10, 11) ORDER BY id;
 \set VERBOSITY default
 INSERT INTO note VALUES (12, 5700, repeat('secret ', 10));
 INSERT INTO note VALUES (12, NULL, 'secret');
+-- It does not show it either after the table's schema was renamed.
+CREATE SCHEMA drawer;
+CREATE TABLE drawer.slip (id bigint PRIMARY KEY, chat_id bigint NOT NULL, body text CHECK (body !~ 'secret'));
+SELECT chatcrypt.protect('drawer.slip', 'body', 'chat_id', 'id') IS NOT NULL AS protected;
+INSERT INTO drawer.slip VALUES (1, 5700, 'kept');
+ALTER SCHEMA drawer RENAME TO cupboard;
+INSERT INTO cupboard.slip VALUES (2, 5700, 'secret');
 \set VERBOSITY terse
 
 -- Commands that rewrite the table keep its values sealed.
@@ -119,6 +126,7 @@ ALTER TABLE note ADD COLUMN copy text GENERATED ALWAYS AS (upper(body)) STORED;
 CREATE TABLE word (word text PRIMARY KEY);
 ALTER TABLE note ADD FOREIGN KEY (body) REFERENCES word;
 ALTER TABLE note DROP COLUMN chat_id;
+ALTER TABLE note DROP COLUMN body;
 ALTER TABLE note ALTER COLUMN chat_id TYPE text;
 ALTER TABLE note SET ACCESS METHOD heap;
 CREATE TABLE heir () INHERITS (note);
@@ -213,10 +221,19 @@ SELECT amname FROM pg_class JOIN pg_am ON pg_am.oid = relam WHERE pg_class.oid =
 SELECT count(*) AS labels FROM pg_seclabel WHERE objoid = 'note'::regclass;
 SELECT id, body FROM note ORDER BY id;
 SELECT event, detail FROM chatcrypt.key_event WHERE event IN ('protect', 'unprotect') ORDER BY event_id;
--- Dropping a protected column drops its values, and so does dropping its table.
+-- Dropping a protected column drops its values, and so does dropping its table.  The last one stays.
 ALTER TABLE thing DROP COLUMN y;
+ALTER TABLE thing DROP COLUMN j, DROP COLUMN b, DROP COLUMN v, DROP COLUMN words;
 SELECT count(*) AS failures FROM chatcrypt.verify_chat(5700);
 DROP TABLE note, thing;
 SELECT count(*) AS failures FROM chatcrypt.verify_chat(5700);
+-- The extension can be dropped after the protected tables, in a transaction of its own.
+DROP SCHEMA cupboard CASCADE;
+SET client_min_messages = warning;
+BEGIN;
+SET LOCAL chatcrypt.allow_drop = on;
+DROP EXTENSION chatcrypt CASCADE;
+ROLLBACK;
+RESET client_min_messages;
 DROP FUNCTION shout;
 DROP ROLE note_clerk, note_author;

@@ -43,9 +43,8 @@
 
 static object_access_hook_type previous_object_access;
 
-/* The number of protected tables that a subtransaction has dropped so far, and which one it is. */
-static int	tables_dropped;
-static SubTransactionId dropped_in;
+/* The last (sub)transaction that dropped a protected table. */
+static FullTransactionId dropped_in;
 
 /* ---------- reading what the command has written ---------- */
 
@@ -303,31 +302,31 @@ check_dropped_column(Oid relation, AttrNumber number)
 {
 	ChatcryptProtected *table = chatcrypt_protected_by_oid(relation);
 
-	if (table != NULL && table->ncolumns > 0 &&
-		(number == table->chat || number == table->message))
+	if (table == NULL || table->ncolumns == 0)
+		return;
+	if (number == table->chat || number == table->message)
 		refuse_change(relation, number, "is needed to open protected values");
+	/* Without protected columns, the table would keep its access method and accept no rows. */
+	if (table->ncolumns == 1 && number == table->columns[0].number)
+		refuse_change(relation, number, "is the last protected column and cannot be dropped");
 }
 
 /*
  * Tables depend on their access method, so that dropping the extension would drop them too.  They
- * are dropped before the access method, so counting them here shows later that there were some.
+ * are dropped before the access method, so noting them here shows later that there were some.
  */
 static void
 note_dropped_table(Oid relation)
 {
-	if (!chatcrypt_protected_is_ours(relation))
-		return;
-	if (dropped_in != GetCurrentSubTransactionId())
-		tables_dropped = 0;
-	dropped_in = GetCurrentSubTransactionId();
-	tables_dropped++;
+	if (chatcrypt_protected_is_ours(relation))
+		dropped_in = GetCurrentFullTransactionId();
 }
 
 static void
 check_dropped_access_method(Oid am)
 {
-	if (am == chatcrypt_protected_am(true) && tables_dropped > 0 &&
-		dropped_in == GetCurrentSubTransactionId())
+	if (am == chatcrypt_protected_am(true) &&
+		FullTransactionIdEquals(dropped_in, GetCurrentFullTransactionId()))
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("cannot drop the access method chatcrypt: protected tables would be dropped with their rows"),
