@@ -4,6 +4,11 @@
 CREATE TABLE note (id bigint PRIMARY KEY, chat_id bigint NOT NULL, body text, made_at int DEFAULT 1, CHECK (body !~ 'secret'));
 INSERT INTO note SELECT g, 5700 + g % 2, 'note ' || g FROM generate_series(1, 6) AS g;
 
+-- It is not finished, and a superuser has to allow it.
+SELECT chatcrypt.protect('note', 'body', 'chat_id', 'id');
+SECURITY LABEL FOR chatcrypt ON COLUMN note.chat_id IS 'chat';
+SET chatcrypt.allow_protect = on;
+
 -- After protect(), new values are sealed; existing values are still read correctly.
 SELECT chatcrypt.protect('note', 'body', 'chat_id', 'id') IS NOT NULL AS protected;
 SELECT relation, column_name, chat_column, message_column, state FROM chatcrypt.protected;

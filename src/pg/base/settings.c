@@ -35,6 +35,7 @@ bool		chatcrypt_allow_drop;
 int			chatcrypt_show;
 bool		chatcrypt_restore;
 bool		chatcrypt_allow_unlabelled;
+bool		chatcrypt_allow_protect;
 int			chatcrypt_protect_lock_timeout;
 
 static const struct config_enum_entry on_decrypt_error_options[] = {
@@ -123,6 +124,10 @@ define_protect_settings(void)
 							 "Stores values of protected columns whose keys are not here as they "
 							 "are. For restores.",
 							 NULL, &chatcrypt_restore, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("chatcrypt.allow_protect",
+							 "Lets protect() be called, which is not finished and may lose data.",
+							 NULL, &chatcrypt_allow_protect, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("chatcrypt.allow_unlabelled",
 							 "Lets tables of the access method chatcrypt that protect nothing be "

@@ -59,6 +59,7 @@ typedef enum ChatcryptShow
 extern int	chatcrypt_show;
 extern bool chatcrypt_restore;
 extern bool chatcrypt_allow_unlabelled;
+extern bool chatcrypt_allow_protect;
 extern int	chatcrypt_protect_lock_timeout;	/* in ms */
 
 /*

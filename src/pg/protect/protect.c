@@ -24,6 +24,7 @@
 #include "pg/protect/protectchecks.h"
 #include "pg/protect/protected.h"
 #include "pg/protect/protectrows.h"
+#include "pg/protect/protectlabels.h"
 #include "pg/protect/protectswitch.h"
 #include "pg/store/owner.h"
 
@@ -88,6 +89,7 @@ chatcrypt_protect(PG_FUNCTION_ARGS)
 	target.message = name_argument(fcinfo, 3, "the column of the message");
 
 	PreventCommandIfReadOnly("chatcrypt.protect()");
+	chatcrypt_protectlabels_require_allowed();
 	chatcrypt_protectchecks_owner(target.relation, "chatcrypt.protect()");
 	chatcrypt_protectchecks_require(&target);
 	chatcrypt_protectswitch_lock(target.relation, AccessExclusiveLock);

@@ -20,6 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "pg/base/settings.h"
 #include "pg/base/ids.h"
 #include "pg/compat.h"
 #include "pg/protect/protected.h"
@@ -58,6 +59,17 @@ refuse(const char *what, const char *hint)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("%s", what),
 			 errhint("%s", hint)));
+}
+
+void
+chatcrypt_protectlabels_require_allowed(void)
+{
+	if (!chatcrypt_allow_protect)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("protected tables are not finished, and are off"),
+				 errdetail("They have known defects, by which values can be lost or be stored as plaintext."),
+				 errhint("To try them with data that may be lost, have a superuser set chatcrypt.allow_protect.")));
 }
 
 /* A registration belongs to one table, so that its envelopes do not open in another table. */
@@ -123,6 +135,7 @@ check_relabel(const ObjectAddress *object, const char *label)
 {
 	Relation	table;
 
+	chatcrypt_protectlabels_require_allowed();
 	if (object->classId != RelationRelationId || object->objectSubId <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),

@@ -17,4 +17,7 @@ extern char *chatcrypt_protectlabels_get(Oid relation, AttrNumber column);
 
 extern void chatcrypt_protectlabels_install(void);
 
+/* Raises unless chatcrypt.allow_protect is on: what it allows is not finished. */
+extern void chatcrypt_protectlabels_require_allowed(void);
+
 #endif

@@ -109,6 +109,7 @@ sub configure
 	$keys_of{ $node->name } = $keys;
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'chatcrypt'
+chatcrypt.allow_protect = on
 chatcrypt.local_key_dir = '$keys'
 max_connections = 60
 CONF
