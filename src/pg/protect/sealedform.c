@@ -282,8 +282,8 @@ chatcrypt_sealedform_opens(const ChatcryptSeat *seat, const bytea *envelope)
 											   &failure, &why);
 
 	if (opened == NULL && failure.outcome != CC_KMS_OK)
-		(void) chatcrypt_seal_open(seat->chat_id, seat->message_id, envelope, &aad,
-								   CHATCRYPT_FAIL_NULL);
+		opened = chatcrypt_seal_open(seat->chat_id, seat->message_id, envelope, &aad,
+									 CHATCRYPT_FAIL_NULL);
 	chatcrypt_utf8_wipe_text(opened);
 	if (opened != NULL)
 		pfree(opened);
