@@ -242,3 +242,32 @@ ROLLBACK;
 RESET client_min_messages;
 DROP FUNCTION shout;
 DROP ROLE note_clerk, note_author;
+
+-- While a column is mixed or opening, the sealed values of a shredded chat stay as they are stored.
+CREATE TABLE half (id bigint PRIMARY KEY, chat_id bigint NOT NULL, body text, n int DEFAULT 1);
+INSERT INTO half VALUES (1, 5720, 'plain at first');
+SELECT chatcrypt.protect('half', 'body', 'chat_id', 'id') IS NOT NULL AS protected;
+INSERT INTO half VALUES (2, 5721, 'sealed at once');
+SELECT chatcrypt.shred_chat(5721, confirm => 'irreversible');
+SET chatcrypt.show = sealed;
+SELECT body AS before FROM half WHERE id = 2 \gset
+UPDATE half SET n = 2 WHERE id = 2;
+RESET chatcrypt.show;
+SET chatcrypt.on_decrypt_error = raise;
+UPDATE half SET n = 3 WHERE id = 2 RETURNING n;
+SELECT body FROM half WHERE id = 2;
+RESET chatcrypt.on_decrypt_error;
+CALL chatcrypt.protect_rows('half');
+SELECT state FROM chatcrypt.protected WHERE relation = 'half'::regclass;
+SELECT id, body FROM half ORDER BY id;
+SELECT chatcrypt.unprotect('half', 'body');
+SET chatcrypt.show = sealed;
+SELECT body = :'before' AS same_bytes FROM half WHERE id = 2;
+RESET chatcrypt.show;
+SET chatcrypt.on_decrypt_error = raise;
+UPDATE half SET n = 4 WHERE id = 2 RETURNING n;
+SELECT body FROM half WHERE id = 2;
+RESET chatcrypt.on_decrypt_error;
+CALL chatcrypt.protect_rows('half');
+SELECT id, body FROM half ORDER BY id;
+DROP TABLE half;

@@ -85,6 +85,15 @@ chatcrypt_lazyvalue_seat(ChatcryptLazy *lazy)
 	return &lazy->seat;
 }
 
+/* Outside a sealed column, a plain value may look like an envelope. */
+static bool
+is_sealed(const ChatcryptLazy *lazy, const bytea *envelope)
+{
+	return lazy->state == CHATCRYPT_COLUMN_SEALED ||
+		chatcrypt_sealedform_opens(&lazy->seat, envelope) ||
+		chatcrypt_seal_was_destroyed(lazy->seat.chat_id, envelope);
+}
+
 struct varlena *
 chatcrypt_lazyvalue_stored(ChatcryptLazy *lazy, bytea **envelope)
 {
@@ -92,8 +101,7 @@ chatcrypt_lazyvalue_stored(ChatcryptLazy *lazy, bytea **envelope)
 	struct varlena *stored = pg_detoast_datum_packed(unconstify(struct varlena *, lazy->stored));
 
 	*envelope = chatcrypt_sealedform_envelope(seat->form, stored);
-	if (*envelope != NULL && lazy->state != CHATCRYPT_COLUMN_SEALED &&
-		!chatcrypt_sealedform_opens(seat, *envelope))
+	if (*envelope != NULL && !is_sealed(lazy, *envelope))
 	{
 		pfree(*envelope);
 		*envelope = NULL;

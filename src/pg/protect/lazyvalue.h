@@ -64,7 +64,8 @@ extern const ChatcryptSeat *chatcrypt_lazyvalue_seat(ChatcryptLazy *lazy);
 /*
  * The stored value, detoasted, and its envelope, or NULL where it has none.  In a column that is
  * mixed or opening, a plain value may look like an envelope, so there an envelope counts only if
- * it opens.  The envelope is new, in the current memory context.
+ * it opens, or if all keys of its chat were destroyed.  The envelope is new, in the current memory
+ * context.
  */
 extern struct varlena *chatcrypt_lazyvalue_stored(ChatcryptLazy *lazy, bytea **envelope);
 

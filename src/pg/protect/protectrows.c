@@ -59,9 +59,9 @@ state_of_value(const ChatcryptColumn *column, ChatcryptLazy *lazy)
 	(void) chatcrypt_lazyvalue_stored(lazy, &envelope);
 	if (column->label.state == CHATCRYPT_COLUMN_MIXED)
 		return envelope == NULL ? ROW_IS_TO_CHANGE : ROW_IS_DONE;
-	if (envelope != NULL)
-		return ROW_IS_TO_CHANGE;
-	return chatcrypt_lazyvalue_is_orphan(lazy) ? ROW_IS_UNREADABLE : ROW_IS_DONE;
+	if (chatcrypt_lazyvalue_is_orphan(lazy))
+		return ROW_IS_UNREADABLE;
+	return envelope != NULL ? ROW_IS_TO_CHANGE : ROW_IS_DONE;
 }
 
 static RowState

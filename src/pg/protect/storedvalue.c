@@ -225,7 +225,8 @@ convert(const ChatcryptColumn *column, const ChatcryptSeat *seat, ChatcryptLazy 
 	struct varlena *stored = chatcrypt_lazyvalue_stored(lazy, &envelope);
 
 	if (column->label.state == CHATCRYPT_COLUMN_OPENING)
-		return envelope == NULL ? PointerGetDatum(stored) :
+		return envelope == NULL || chatcrypt_sealedform_lacks_key(seat, envelope) ?
+			PointerGetDatum(stored) :
 			PointerGetDatum(chatcrypt_sealedform_open(seat, envelope, CHATCRYPT_FAIL_RAISE));
 	if (envelope != NULL)
 		return PointerGetDatum(lazy->stored);
