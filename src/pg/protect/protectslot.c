@@ -248,7 +248,11 @@ getsomeattrs(TupleTableSlot *slot, int natts)
 	{
 		make_lazy(ours, before);
 		if (unlikely(may_show_null()))
+		{
+			/* What opening a value leaves behind is freed together with the row. */
+			MemoryContextSwitchTo(chatcrypt_plainmemory_context(&ours->memory));
 			show_null(ours, before, natts);
+		}
 	}
 	MemoryContextSwitchTo(callers);
 }
