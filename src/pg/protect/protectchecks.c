@@ -120,7 +120,10 @@
 	"END " \
 	"WHERE a.attrelid = $1 AND a.attname = $2 AND a.attnum > 0"
 
-/* The reasons that a query finds, in alphabetical order. */
+/*
+ * The reasons that a query finds, in alphabetical order.  The caller's snapshot may be older than
+ * its lock on the table, so the query has a snapshot of its own.
+ */
 static List *
 ask(const char *sql, const ChatcryptTarget *target)
 {
@@ -135,11 +138,11 @@ ask(const char *sql, const ChatcryptTarget *target)
 	};
 
 	chatcrypt_owner_begin(&scope);
-	chatcrypt_owner_execute(psprintf("SELECT DISTINCT why "
-									 "FROM (%s) AS found (why) "
-									 "WHERE why IS NOT NULL "
-									 "ORDER BY why", sql),
-							args, lengthof(args));
+	chatcrypt_owner_execute_on_latest(psprintf("SELECT DISTINCT why "
+											   "FROM (%s) AS found (why) "
+											   "WHERE why IS NOT NULL "
+											   "ORDER BY why", sql),
+									  args, lengthof(args));
 	for (uint64 i = 0; i < SPI_processed; i++)
 		answers = lappend(answers, MemoryContextStrdup(context,
 													   SPI_getvalue(SPI_tuptable->vals[i],

@@ -192,6 +192,18 @@ refuse_use(Oid relation, const char *function)
 	table_close(table, NoLock);
 }
 
+/* A second registration would make the values that are sealed for the first one unreadable. */
+static void
+refuse_label(Oid relation, AttrNumber column)
+{
+	if (chatcrypt_protectlabels_get(relation, column) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("column \"%s\" of table \"%s\" already has a chatcrypt label",
+						get_attname(relation, column, false), get_rel_name(relation)),
+				 errhint("Nothing was changed. Look in chatcrypt.protected.")));
+}
+
 void
 chatcrypt_protectswitch_protect(Oid relation, AttrNumber column, AttrNumber chat,
 								AttrNumber message, const pg_uuid_t *registry_id)
@@ -201,6 +213,7 @@ chatcrypt_protectswitch_protect(Oid relation, AttrNumber column, AttrNumber chat
 	ChatcryptColumnLabel label = {.registry_id = *registry_id, .storage = row->attstorage};
 
 	refuse_use(relation, "chatcrypt.protect()");
+	refuse_label(relation, column);
 	label.state = is_empty(relation) ? CHATCRYPT_COLUMN_SEALED : CHATCRYPT_COLUMN_MIXED;
 	label.length = row->atttypid == VARCHAROID && row->atttypmod >= VARHDRSZ ?
 		row->atttypmod - VARHDRSZ : 0;
