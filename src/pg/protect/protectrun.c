@@ -7,7 +7,9 @@
  * from the first block and skips the rows that are done.
  *
  * Before the procedure marks a column as holding only sealed values, it waits for all transactions
- * that may still see the old versions of rows.  It holds no lock while it waits.
+ * that may still see the old versions of rows.  It holds no lock while it waits.  Other sessions may
+ * call protect() and unprotect() at any time between two steps.  So each pass notes the columns and
+ * their states, and only a column that is still in the state that was noted is completed.
  */
 #include "postgres.h"
 
@@ -45,6 +47,7 @@ typedef struct Run
 {
 	Oid			relation;
 	MemoryContext context;		/* reset after each step */
+	ChatcryptProtected *columns;	/* as they were when the pass began, or NULL; one allocation */
 	int			batch;
 	int			per_second;		/* 0 for no limit */
 	int64		changed;
@@ -69,13 +72,53 @@ take_step(Run *run, StepFunction step, void *arg)
 /* ---------- passes ---------- */
 
 static void
+note_columns(Run *run)
+{
+	const ChatcryptProtected *table = chatcrypt_protected_by_oid(run->relation);
+	Size		size;
+
+	if (run->columns != NULL)
+		pfree(run->columns);
+	run->columns = NULL;
+	if (table == NULL)
+		return;
+	size = chatcrypt_protected_size(table);
+	run->columns = MemoryContextAlloc(MemoryContextGetParent(run->context), size);
+	memcpy(run->columns, table, size);
+}
+
+static bool
+is_as_noted(const Run *run, const ChatcryptColumn *column)
+{
+	for (int i = 0; run->columns != NULL && i < run->columns->ncolumns; i++)
+	{
+		const ChatcryptColumnLabel *noted = &run->columns->columns[i].label;
+
+		if (memcmp(&noted->registry_id, &column->label.registry_id, sizeof(pg_uuid_t)) == 0)
+			return noted->state == column->label.state;
+	}
+	return false;
+}
+
+static bool
+are_as_noted(const Run *run, const ChatcryptProtected *table)
+{
+	for (int i = 0; table != NULL && i < table->ncolumns; i++)
+		if (!is_as_noted(run, &table->columns[i]))
+			return false;
+	return true;
+}
+
+/* The columns are noted before the size is read: rows past the end are then written as noted. */
+static void
 begin_pass(Run *run, void *arg)
 {
 	ChatcryptRowsPass *pass = arg;
 	Relation	table = table_open(run->relation, AccessShareLock);
 
+	note_columns(run);
 	*pass = (ChatcryptRowsPass) {.relation = run->relation, .batch = run->batch};
-	pass->blocks = RelationGetNumberOfBlocks(table);
+	pass->blocks = run->columns == NULL ? 0 : RelationGetNumberOfBlocks(table);
 	table_close(table, AccessShareLock);
 }
 
@@ -109,12 +152,22 @@ throttle(const Run *run)
 		nap(Min(allowed_ms - gone_ms, 1000));
 }
 
-/* Returns how many rows the pass changed, or left because another transaction had locked them. */
+static void
+compare_columns(Run *run, void *arg)
+{
+	*(bool *) arg = are_as_noted(run, chatcrypt_protected_by_oid(run->relation));
+}
+
+/*
+ * Returns how many rows the pass changed, or left because another transaction had locked them.  It
+ * is not 0 if the states of columns changed meanwhile: parts of the pass then had other work to do.
+ */
 static int64
 make_pass(Run *run)
 {
 	ChatcryptRowsPass pass;
 	int64		changed = 0;
+	bool		same;
 
 	take_step(run, begin_pass, &pass);
 	while (pass.next < pass.blocks)
@@ -126,31 +179,23 @@ make_pass(Run *run)
 		throttle(run);
 	}
 	run->unreadable = pass.unreadable;
-	return changed + pass.busy;
+	take_step(run, compare_columns, &same);
+	return changed + pass.busy + (same ? 0 : 1);
 }
 
 /* ---------- completion ---------- */
 
-typedef struct Unfinished
-{
-	bool		any;
-	bool		opening;
-} Unfinished;
-
 static void
 look_for_unfinished(Run *run, void *arg)
 {
-	Unfinished *unfinished = arg;
+	bool	   *any = arg;
 	ChatcryptProtected *table;
 
 	chatcrypt_protectchecks_owner(run->relation, FUNCTION);
 	table = chatcrypt_protected_by_oid(run->relation);
-	*unfinished = (Unfinished) {0};
+	*any = false;
 	for (int i = 0; table != NULL && i < table->ncolumns; i++)
-	{
-		unfinished->any |= table->columns[i].label.state != CHATCRYPT_COLUMN_SEALED;
-		unfinished->opening |= table->columns[i].label.state == CHATCRYPT_COLUMN_OPENING;
-	}
+		*any |= table->columns[i].label.state != CHATCRYPT_COLUMN_SEALED;
 	if (table == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -158,6 +203,16 @@ look_for_unfinished(Run *run, void *arg)
 				 errhint("See chatcrypt.protect().")));
 }
 
+static bool
+has_opening(const ChatcryptProtected *table)
+{
+	for (int i = 0; table != NULL && i < table->ncolumns; i++)
+		if (table->columns[i].label.state == CHATCRYPT_COLUMN_OPENING)
+			return true;
+	return false;
+}
+
+/* A column of which the registration is deleted requires AccessExclusiveLock. */
 static void
 finish_column(const Run *run, const ChatcryptColumn *column)
 {
@@ -179,18 +234,25 @@ finish_column(const Run *run, const ChatcryptColumn *column)
 	}
 }
 
+/*
+ * Completes the columns that are as the last pass noted them.  The result says whether that is all
+ * of them; for the others, another pass has to be made.
+ */
 static void
 finish(Run *run, void *arg)
 {
+	bool	   *complete = arg;
 	ChatcryptProtected *table;
 
-	chatcrypt_protectswitch_lock(run->relation,
-								 *(bool *) arg ? AccessExclusiveLock : ShareUpdateExclusiveLock);
+	chatcrypt_protectswitch_lock(run->relation, has_opening(run->columns) ?
+								 AccessExclusiveLock : ShareUpdateExclusiveLock);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	chatcrypt_protectchecks_owner(run->relation, FUNCTION);
 	table = chatcrypt_protected_by_oid(run->relation);
+	*complete = are_as_noted(run, table);
 	for (int i = 0; table != NULL && i < table->ncolumns; i++)
-		finish_column(run, &table->columns[i]);
+		if (is_as_noted(run, &table->columns[i]))
+			finish_column(run, &table->columns[i]);
 	PopActiveSnapshot();
 }
 
@@ -221,20 +283,24 @@ outlast_older_transactions(TimestampTz until)
  * Passes are repeated until one changes nothing.  Then older transactions are waited for, so that
  * no snapshot is left in which a row is still as it was before.
  */
-static bool
-run_to_the_end(Run *run, bool opening, TimestampTz until)
+static void
+run_to_the_end(Run *run, TimestampTz until)
 {
-	while (make_pass(run) > 0)
-		nap(PAUSE_MS);
-	if (!outlast_older_transactions(until))
+	bool		complete = false;
+
+	while (!complete)
 	{
-		ereport(NOTICE,
-				(errmsg("all rows are done, but older transactions may still see old versions of them"),
-				 errhint("Call " FUNCTION " again to finish.")));
-		return false;
+		while (make_pass(run) > 0)
+			nap(PAUSE_MS);
+		if (!outlast_older_transactions(until))
+		{
+			ereport(NOTICE,
+					(errmsg("all rows are done, but older transactions may still see old versions of them"),
+					 errhint("Call " FUNCTION " again to finish.")));
+			return;
+		}
+		take_step(run, finish, &complete);
 	}
-	take_step(run, finish, &opening);
-	return true;
 }
 
 PG_FUNCTION_INFO_V1(chatcrypt_protect_rows);
@@ -247,7 +313,7 @@ Datum
 chatcrypt_protect_rows(PG_FUNCTION_ARGS)
 {
 	Run			run = {.batch = chatcrypt_work_batch_argument(fcinfo, 1)};
-	Unfinished	unfinished;
+	bool		unfinished;
 	TimestampTz until;
 
 	chatcrypt_id_refuse_null(fcinfo, 0, "the table");
@@ -264,8 +330,8 @@ chatcrypt_protect_rows(PG_FUNCTION_ARGS)
 	run.started = GetCurrentTimestamp();
 	until = chatcrypt_fence_deadline(fcinfo, 3);
 	take_step(&run, look_for_unfinished, &unfinished);
-	if (unfinished.any)
-		(void) run_to_the_end(&run, unfinished.opening, until);
+	if (unfinished)
+		run_to_the_end(&run, until);
 	chatcrypt_progress_end();
 	warn_of_unreadable(&run);
 	return chatcrypt_work_end(fcinfo, (int64[]) {run.changed}, 1);
