@@ -34,6 +34,16 @@ SELECT id, body, n FROM t WHERE id < 3 ORDER BY id;
 INSERT INTO t VALUES (1, 2, 'secret new'), (45, 1, 'secret 45') ON CONFLICT (id) DO UPDATE SET body = excluded.body RETURNING id, body, (xmax = 0) AS inserted;
 INSERT INTO t VALUES (46, 1, 'secret 46') ON CONFLICT (id) DO UPDATE SET body = excluded.body RETURNING (xmax = 0) AS inserted, t.*, t;
 
+--: situation ON CONFLICT with the first message of a chat
+--: run
+INSERT INTO chat VALUES (801, 'topic 801'), (802, 'topic 802');
+BEGIN;
+INSERT INTO t VALUES (50, 801, 'secret 50'), (50, 802, 'secret 50 twice') ON CONFLICT DO NOTHING RETURNING id, body;
+INSERT INTO t VALUES (51, 802, 'secret 51') ON CONFLICT (id) DO UPDATE SET body = excluded.body RETURNING *;
+SELECT count(*) FROM pg_locks WHERE locktype = 'spectoken' AND pid = pg_backend_pid();
+COMMIT;
+SELECT id, chat_id, body FROM t WHERE id > 49 ORDER BY id;
+
 --: situation ON CONFLICT with other unique indexes: on expressions, partial, and on two columns
 --: prepare
 CREATE UNIQUE INDEX t_by_tag ON t (chat_id, lower(tag)) WHERE n > 200;

@@ -35,6 +35,10 @@ RESET chatcrypt.show;
 
 -- Other statements work as on any table.
 INSERT INTO note VALUES (1, 5701, 'again') ON CONFLICT (id) DO UPDATE SET body = excluded.body || ', ' || note.body RETURNING *, xmax = 0 AS inserted;
+BEGIN;
+INSERT INTO note VALUES (17, 5717, 'first of its chat') ON CONFLICT (id) DO NOTHING RETURNING body;
+SELECT count(*) AS locks FROM pg_locks WHERE locktype = 'spectoken' AND pid = pg_backend_pid();
+ROLLBACK;
 SELECT n FROM note AS n WHERE body LIKE 'note%' ORDER BY body DESC LIMIT 2;
 SELECT row_to_json(n) FROM note AS n WHERE id = 3;
 DELETE FROM note WHERE id = 6 RETURNING *;

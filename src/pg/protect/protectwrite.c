@@ -10,8 +10,10 @@
 
 #include "access/heapam.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -167,6 +169,12 @@ tuple_insert(Relation relation, TupleTableSlot *slot, CommandId cid, ChatcryptIn
 	end_write(&write);
 }
 
+/*
+ * The executor holds the lock of a speculative insertion, and releases the last one that was taken.
+ * Sealing may run statements with ON CONFLICT, which take such locks too, and may have to wait for
+ * the KMS.  So the lock is given back while the row is sealed: nobody can wait for it before the
+ * tuple is in the table.  The executor uses its own token only to release the lock.
+ */
 static void
 tuple_insert_speculative(Relation relation, TupleTableSlot *slot, CommandId cid,
 						 ChatcryptInsertOptions options, struct BulkInsertStateData *bistate,
@@ -175,10 +183,11 @@ tuple_insert_speculative(Relation relation, TupleTableSlot *slot, CommandId cid,
 	Write		write;
 	TupleTableSlot *stored;
 
+	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
 	begin_write(&write, relation);
 	stored = heap_slot_of(&write, slot, NULL);
-	heap->tuple_insert_speculative(relation, stored, cid, options, bistate,
-													   token);
+	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+	heap->tuple_insert_speculative(relation, stored, cid, options, bistate, token);
 	note_written(slot, stored);
 	ExecDropSingleTupleTableSlot(stored);
 	end_write(&write);
