@@ -85,6 +85,26 @@ chatcrypt_lazyvalue_seat(ChatcryptLazy *lazy)
 	return &lazy->seat;
 }
 
+static void
+wipe_later(const ChatcryptLazy *lazy, struct varlena *stored)
+{
+	if (stored != lazy->stored)
+		chatcrypt_plainmemory_wipe_later(stored, VARSIZE_ANY(stored));
+}
+
+/* The stored value, and what has the form of an envelope in it, or NULL. */
+static struct varlena *
+detoast(ChatcryptLazy *lazy, bytea **envelope)
+{
+	const ChatcryptSeat *seat = chatcrypt_lazyvalue_seat(lazy);
+	struct varlena *stored = pg_detoast_datum_packed(unconstify(struct varlena *, lazy->stored));
+
+	*envelope = chatcrypt_sealedform_envelope(seat->form, stored);
+	if (*envelope == NULL)
+		wipe_later(lazy, stored);
+	return stored;
+}
+
 /* Outside a sealed column, a plain value may look like an envelope. */
 static bool
 is_sealed(const ChatcryptLazy *lazy, const bytea *envelope)
@@ -97,14 +117,13 @@ is_sealed(const ChatcryptLazy *lazy, const bytea *envelope)
 struct varlena *
 chatcrypt_lazyvalue_stored(ChatcryptLazy *lazy, bytea **envelope)
 {
-	const ChatcryptSeat *seat = chatcrypt_lazyvalue_seat(lazy);
-	struct varlena *stored = pg_detoast_datum_packed(unconstify(struct varlena *, lazy->stored));
+	struct varlena *stored = detoast(lazy, envelope);
 
-	*envelope = chatcrypt_sealedform_envelope(seat->form, stored);
 	if (*envelope != NULL && !is_sealed(lazy, *envelope))
 	{
 		pfree(*envelope);
 		*envelope = NULL;
+		wipe_later(lazy, stored);
 	}
 	return stored;
 }
@@ -112,11 +131,10 @@ chatcrypt_lazyvalue_stored(ChatcryptLazy *lazy, bytea **envelope)
 bool
 chatcrypt_lazyvalue_is_orphan(ChatcryptLazy *lazy)
 {
-	const ChatcryptSeat *seat = chatcrypt_lazyvalue_seat(lazy);
-	struct varlena *stored = pg_detoast_datum_packed(unconstify(struct varlena *, lazy->stored));
-	bytea	   *envelope = chatcrypt_sealedform_envelope(seat->form, stored);
+	bytea	   *envelope;
 
-	return envelope != NULL && chatcrypt_sealedform_lacks_key(seat, envelope);
+	(void) detoast(lazy, &envelope);
+	return envelope != NULL && chatcrypt_sealedform_lacks_key(&lazy->seat, envelope);
 }
 
 /* In a sealed column, a value that is not sealed is damaged, or was written without chatcrypt. */
@@ -142,6 +160,15 @@ copy_of(const struct varlena *value)
 	return copy;
 }
 
+/* A plain value is not freed, because it is wiped together with its memory context. */
+static void
+free_sealed(const ChatcryptLazy *lazy, struct varlena *stored, bytea *envelope)
+{
+	pfree(envelope);
+	if (stored != lazy->stored)
+		pfree(stored);
+}
+
 struct varlena *
 chatcrypt_lazyvalue_open(ChatcryptLazy *lazy, ChatcryptOnFailure on_failure)
 {
@@ -160,10 +187,8 @@ chatcrypt_lazyvalue_open(ChatcryptLazy *lazy, ChatcryptOnFailure on_failure)
 	else
 	{
 		opened = chatcrypt_sealedform_open(&lazy->seat, envelope, on_failure);
-		pfree(envelope);
+		free_sealed(lazy, stored, envelope);
 	}
-	if (stored != lazy->stored)
-		pfree(stored);
 	return opened;
 }
 
@@ -195,11 +220,10 @@ sealed_form(ChatcryptLazy *lazy)
 	stored = chatcrypt_lazyvalue_stored(lazy, &envelope);
 	if (envelope == NULL)
 		refuse_plain_value(lazy);
-	sealed = envelope == NULL ? chatcrypt_sealedform_seal(&lazy->seat, stored) : copy_of(stored);
-	if (envelope != NULL)
-		pfree(envelope);
-	if (stored != lazy->stored)
-		pfree(stored);
+	if (envelope == NULL)
+		return chatcrypt_sealedform_seal(&lazy->seat, stored);
+	sealed = copy_of(stored);
+	free_sealed(lazy, stored, envelope);
 	return sealed;
 }
 
@@ -232,13 +256,10 @@ was_destroyed(ChatcryptLazy *lazy)
 	if (!chatcrypt_destroyedchats_exist() ||
 		!chatcrypt_destroyedchats_has(chatcrypt_lazyvalue_seat(lazy)->chat_id))
 		return false;
-	stored = pg_detoast_datum_packed(unconstify(struct varlena *, lazy->stored));
-	envelope = chatcrypt_sealedform_envelope(lazy->seat.form, stored);
+	stored = detoast(lazy, &envelope);
 	destroyed = envelope != NULL && chatcrypt_seal_was_destroyed(lazy->seat.chat_id, envelope);
 	if (envelope != NULL)
-		pfree(envelope);
-	if (stored != lazy->stored)
-		pfree(stored);
+		free_sealed(lazy, stored, envelope);
 	return destroyed;
 }
 

@@ -65,7 +65,8 @@ extern const ChatcryptSeat *chatcrypt_lazyvalue_seat(ChatcryptLazy *lazy);
  * The stored value, detoasted, and its envelope, or NULL where it has none.  In a column that is
  * mixed or opening, a plain value may look like an envelope, so there an envelope counts only if
  * it opens, or if all keys of its chat were destroyed.  The envelope is new, in the current memory
- * context.
+ * context.  A plain value that was detoasted is wiped together with that context, and must not be
+ * freed before.
  */
 extern struct varlena *chatcrypt_lazyvalue_stored(ChatcryptLazy *lazy, bytea **envelope);
 

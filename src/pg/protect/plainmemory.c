@@ -70,3 +70,29 @@ chatcrypt_plainmemory_delete(ChatcryptPlainMemory *memory)
 	memory->context = NULL;
 	memory->in_use = false;
 }
+
+/* ---------- plaintext outside slots ---------- */
+
+typedef struct Wipe
+{
+	MemoryContextCallback callback;
+	void	   *bytes;
+	Size		len;
+} Wipe;
+
+static void
+wipe_bytes(void *arg)
+{
+	Wipe	   *wipe = arg;
+
+	cc_wipe(wipe->bytes, wipe->len);
+}
+
+void
+chatcrypt_plainmemory_wipe_later(void *bytes, Size len)
+{
+	Wipe	   *wipe = palloc(sizeof(Wipe));
+
+	*wipe = (Wipe) {.callback = {.func = wipe_bytes, .arg = wipe}, .bytes = bytes, .len = len};
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &wipe->callback);
+}

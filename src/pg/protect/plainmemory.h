@@ -30,4 +30,10 @@ extern void chatcrypt_plainmemory_note(ChatcryptPlainMemory *memory, void *bytes
 extern void chatcrypt_plainmemory_reset(ChatcryptPlainMemory *memory);
 extern void chatcrypt_plainmemory_delete(ChatcryptPlainMemory *memory);
 
+/*
+ * For plaintext in the current memory context, whatever that is: has it wiped when that context is
+ * reset or deleted.  The caller must not free it before.
+ */
+extern void chatcrypt_plainmemory_wipe_later(void *bytes, Size len);
+
 #endif

@@ -14,6 +14,7 @@
 #include "pg/compat.h"
 #include "pg/keys/keyaccess.h"
 #include "pg/messages/utf8.h"
+#include "pg/protect/plainmemory.h"
 #include "pg/protect/sealedform.h"
 
 #define ARMOUR		"cc1:"
@@ -102,9 +103,13 @@ copy_bytes(const char *prefix, Size prefix_len, const char *bytes, Size len)
 static Jsonb *
 aligned_jsonb(const struct varlena *value)
 {
+	struct varlena *copy;
+
 	if (!VARATT_IS_SHORT(value))
 		return (Jsonb *) value;
-	return (Jsonb *) copy_bytes(NULL, 0, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	copy = copy_bytes(NULL, 0, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	chatcrypt_plainmemory_wipe_later(copy, VARSIZE(copy));
+	return (Jsonb *) copy;
 }
 
 static void
@@ -164,13 +169,10 @@ static struct varlena *
 jsonb_of_text(const text *json)
 {
 	char	   *string = text_to_cstring(json);
-	struct varlena *jsonb;
 
-	jsonb = (struct varlena *)
+	chatcrypt_plainmemory_wipe_later(string, strlen(string));
+	return (struct varlena *)
 		DatumGetPointer(DirectFunctionCall1(jsonb_in, CStringGetDatum(string)));
-	cc_wipe(string, strlen(string));
-	pfree(string);
-	return jsonb;
 }
 
 struct varlena *
@@ -208,8 +210,6 @@ text_of_jsonb(const struct varlena *value)
 
 	cc_wipe(string, strlen(string));
 	pfree(string);
-	if ((struct varlena *) jsonb != value)
-		cc_wipe(jsonb, VARSIZE(jsonb));
 	return result;
 }
 
@@ -259,17 +259,14 @@ chatcrypt_sealedform_open(const ChatcryptSeat *seat, const bytea *envelope,
 {
 	ChatcryptAad aad = aad_of(seat);
 	text	   *opened;
-	struct varlena *jsonb;
 
 	if (seat->form == CHATCRYPT_FORM_BYTEA)
 		return chatcrypt_seal_open(seat->chat_id, seat->message_id, envelope, &aad, on_failure);
 	opened = chatcrypt_seal_open_text(seat->chat_id, seat->message_id, envelope, &aad, on_failure);
 	if (opened == NULL || seat->form != CHATCRYPT_FORM_JSONB)
 		return opened;
-	jsonb = jsonb_of_text(opened);
-	chatcrypt_utf8_wipe_text(opened);
-	pfree(opened);
-	return jsonb;
+	chatcrypt_plainmemory_wipe_later(opened, VARSIZE_ANY(opened));
+	return jsonb_of_text(opened);
 }
 
 bool

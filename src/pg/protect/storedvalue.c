@@ -21,8 +21,20 @@
 #include "pg/messages/utf8.h"
 #include "pg/protect/lazyvalue.h"
 #include "pg/protect/newchats.h"
+#include "pg/protect/plainmemory.h"
 #include "pg/protect/sealedview.h"
 #include "pg/protect/storedvalue.h"
+
+/* Plaintext here and below is wiped together with the memory context of the write. */
+static struct varlena *
+detoast(struct varlena *given)
+{
+	struct varlena *detoasted = pg_detoast_datum_packed(given);
+
+	if (detoasted != given)
+		chatcrypt_plainmemory_wipe_later(detoasted, VARSIZE_ANY(detoasted));
+	return detoasted;
+}
 
 /* ---------- the row that an UPDATE replaces ---------- */
 
@@ -129,7 +141,7 @@ chatcrypt_storedvalue_stays(const ChatcryptColumn *column, const ChatcryptProtec
 		!old_value(old, column, table, &seat, value))
 		return false;
 	envelope = chatcrypt_sealedform_envelope(
-		column->form, pg_detoast_datum_packed((struct varlena *) DatumGetPointer(*value)));
+		column->form, detoast((struct varlena *) DatumGetPointer(*value)));
 	if (envelope == NULL)
 		return false;
 	if (chatcrypt_on_decrypt_error == CHATCRYPT_ON_ERROR_NULL_DESTROYED)
@@ -138,6 +150,15 @@ chatcrypt_storedvalue_stays(const ChatcryptColumn *column, const ChatcryptProtec
 }
 
 /* ---------- new values ---------- */
+
+static Datum
+open_to_store(const ChatcryptSeat *seat, const bytea *envelope)
+{
+	struct varlena *opened = chatcrypt_sealedform_open(seat, envelope, CHATCRYPT_FAIL_RAISE);
+
+	chatcrypt_plainmemory_wipe_later(opened, VARSIZE_ANY(opened));
+	return PointerGetDatum(opened);
+}
 
 static void
 refuse_other_place(const ChatcryptSeat *seat, const char *why)
@@ -170,6 +191,7 @@ within_length(const ChatcryptColumn *column, struct varlena *value)
 	cut = palloc(VARHDRSZ + most);
 	SET_VARSIZE(cut, VARHDRSZ + most);
 	memcpy(VARDATA(cut), bytes, most);
+	chatcrypt_plainmemory_wipe_later(cut, VARSIZE(cut));
 	return cut;
 }
 
@@ -180,7 +202,7 @@ chatcrypt_storedvalue_within_length(const ChatcryptColumn *column, Datum value)
 
 	if (column->label.length == 0 || VARATT_IS_EXTERNAL_EXPANDED(given))
 		return value;
-	given = pg_detoast_datum_packed(given);
+	given = detoast(given);
 	if (chatcrypt_sealedform_begins(column->form, given))
 		return value;
 	return PointerGetDatum(within_length(column, given));
@@ -200,21 +222,18 @@ seal_new(const ChatcryptColumn *column, const ChatcryptSeat *seat, struct varlen
 	return PointerGetDatum(chatcrypt_sealedform_seal(seat, value));
 }
 
-/* Rule 2.  The plaintext is wiped after sealing. */
+/* Rule 2. */
 static Datum
 seal_elsewhere(const ChatcryptColumn *column, const ChatcryptSeat *seat, ChatcryptLazy *lazy)
 {
 	struct varlena *opened;
-	Datum		stored;
 
 	if (lazy->shows_sealed || !chatcrypt_rights_has(CHATCRYPT_MAY_READ))
 		refuse_other_place(seat, "the current user is shown only the sealed form");
 	chatcrypt_access_require_client();
 	opened = chatcrypt_lazyvalue_open(lazy, CHATCRYPT_FAIL_RAISE);
-	stored = seal_new(column, seat, opened);
-	if (DatumGetPointer(stored) != (Pointer) opened)
-		chatcrypt_utf8_wipe_text(opened);
-	return stored;
+	chatcrypt_plainmemory_wipe_later(opened, VARSIZE_ANY(opened));
+	return seal_new(column, seat, opened);
 }
 
 /* The value keeps its seat, but may have to be stored in another state: sealed, or plain. */
@@ -226,8 +245,7 @@ convert(const ChatcryptColumn *column, const ChatcryptSeat *seat, ChatcryptLazy 
 
 	if (column->label.state == CHATCRYPT_COLUMN_OPENING)
 		return envelope == NULL || chatcrypt_sealedform_lacks_key(seat, envelope) ?
-			PointerGetDatum(stored) :
-			PointerGetDatum(chatcrypt_sealedform_open(seat, envelope, CHATCRYPT_FAIL_RAISE));
+			PointerGetDatum(stored) : open_to_store(seat, envelope);
 	if (envelope != NULL)
 		return PointerGetDatum(lazy->stored);
 	chatcrypt_newchats_ensure(seat->chat_id);
@@ -276,20 +294,16 @@ chatcrypt_storedvalue_of(const ChatcryptColumn *column, ChatcryptSeat *seat, Dat
 	memcpy(seat->aad, column->aad, sizeof(seat->aad));
 	if (lazy != NULL)
 		return store_lazy(column, seat, lazy);
-	given = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(value));
+	given = detoast((struct varlena *) DatumGetPointer(value));
 	envelope = chatcrypt_sealedform_envelope(column->form, given);
 	if (envelope != NULL && is_kept(seat, envelope))
 		return column->label.state == CHATCRYPT_COLUMN_OPENING &&
 			chatcrypt_sealedform_opens(seat, envelope) ?
-			PointerGetDatum(chatcrypt_sealedform_open(seat, envelope, CHATCRYPT_FAIL_RAISE)) :
-			PointerGetDatum(given);
+			open_to_store(seat, envelope) : PointerGetDatum(given);
 	if (chatcrypt_sealedform_begins(column->form, given) && chatcrypt_sealedview_applies())
 		refuse_other_place(seat, "it does not open there");
 	if (column->label.state == CHATCRYPT_COLUMN_SEALED &&
 		stays_out_of_line(column, seat, given, table, old, &stored))
 		return stored;
-	stored = seal_new(column, seat, given);
-	if ((Pointer) given != DatumGetPointer(value) && (Pointer) given != DatumGetPointer(stored))
-		chatcrypt_utf8_wipe_text(given);
-	return stored;
+	return seal_new(column, seat, given);
 }
