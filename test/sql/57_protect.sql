@@ -198,6 +198,13 @@ RESET chatcrypt.show;
 UPDATE thing SET t = :'armour' WHERE id = '57000000-0000-0000-0000-000000000001';
 SELECT t = :'armour' AS is_text FROM thing WHERE id = '57000000-0000-0000-0000-000000000001';
 
+-- A table that needed no TOAST table gets one, because sealed values are longer.
+CREATE TABLE brief (id int PRIMARY KEY, chat int NOT NULL, word varchar(10));
+SELECT reltoastrelid <> 0 AS has_toast FROM pg_class WHERE oid = 'brief'::regclass;
+SELECT chatcrypt.protect('brief', 'word', 'chat', 'id') IS NOT NULL AS protected;
+SELECT reltoastrelid <> 0 AS has_toast FROM pg_class WHERE oid = 'brief'::regclass;
+DROP TABLE brief;
+
 -- Upkeep includes protected columns, also after a column is renamed.
 ALTER TABLE thing RENAME COLUMN t TO words;
 SELECT chatcrypt.rotate_chat('57000000-0000-0000-0000-00000000000c');

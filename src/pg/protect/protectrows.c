@@ -86,6 +86,20 @@ state_of_row(const Step *step)
 	return state;
 }
 
+/*
+ * Locks the row without waiting.  The heap's update cannot be told not to wait in place of this: it
+ * asserts that no other transaction has locked the row then.
+ */
+static TM_Result
+lock_row(const Step *step, ItemPointer at)
+{
+	TM_FailureData failure;
+
+	return table_tuple_lock(step->relation, at, GetActiveSnapshot(), step->slot,
+							GetCurrentCommandId(true), LockTupleNoKeyExclusive, LockWaitSkip, 0,
+							&failure);
+}
+
 /* Returns false if another transaction has locked the row. */
 static bool
 change_row(const Step *step)
@@ -96,9 +110,13 @@ change_row(const Step *step)
 	ChatcryptUpdateIndexes indexes;
 	TM_Result	result;
 
-	slot_getallattrs(step->slot);
-	result = chatcrypt_tuple_update(step->relation, &at, step->slot, GetActiveSnapshot(), false,
-									&failure, &lockmode, &indexes);
+	result = lock_row(step, &at);
+	if (result == TM_Ok)
+	{
+		slot_getallattrs(step->slot);
+		result = chatcrypt_tuple_update(step->relation, &at, step->slot, GetActiveSnapshot(), true,
+										&failure, &lockmode, &indexes);
+	}
 	if (result == TM_Ok && step->result->ri_NumIndices > 0 && chatcrypt_updates_indexes(indexes))
 		chatcrypt_insert_index_entries(step->result, step->slot, step->estate, indexes);
 	ResetPerTupleExprContext(step->estate);

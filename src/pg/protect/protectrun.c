@@ -7,9 +7,11 @@
  * from the first block and skips the rows that are done.
  *
  * Before the procedure marks a column as holding only sealed values, it waits for all transactions
- * that may still see the old versions of rows.  It holds no lock while it waits.  Other sessions may
- * call protect() and unprotect() at any time between two steps.  So each pass notes the columns and
- * their states, and only a column that is still in the state that was noted is completed.
+ * that may still see the old versions of rows.  It holds no lock while it waits.
+ *
+ * Other sessions may call protect() and unprotect() at any time between two steps.  So each pass
+ * notes the columns and their states, and only a column that is still in the state that was noted
+ * is completed.
  */
 #include "postgres.h"
 
@@ -41,7 +43,8 @@
 #define FUNCTION "chatcrypt.protect_rows()"
 
 /* The pause between passes, during which other transactions may release their row locks. */
-#define PAUSE_MS 200
+#define SHORTEST_PAUSE	100		/* ms */
+#define LONGEST_PAUSE	5000
 
 typedef struct Run
 {
@@ -51,6 +54,7 @@ typedef struct Run
 	int			batch;
 	int			per_second;		/* 0 for no limit */
 	int64		changed;
+	int64		busy;			/* rows that the last pass left because they were locked */
 	int64		unreadable;
 	TimestampTz started;
 } Run;
@@ -159,10 +163,10 @@ compare_columns(Run *run, void *arg)
 }
 
 /*
- * Returns how many rows the pass changed, or left because another transaction had locked them.  It
- * is not 0 if the states of columns changed meanwhile: parts of the pass then had other work to do.
+ * Returns true if there was nothing to do.  If the states of columns changed meanwhile, parts of
+ * the pass had other work to do, and the result is false.
  */
-static int64
+static bool
 make_pass(Run *run)
 {
 	ChatcryptRowsPass pass;
@@ -178,9 +182,33 @@ make_pass(Run *run)
 		chatcrypt_progress_note("protect", NULL, pass.next, pass.blocks);
 		throttle(run);
 	}
+	run->busy = pass.busy;
 	run->unreadable = pass.unreadable;
 	take_step(run, compare_columns, &same);
-	return changed + pass.busy + (same ? 0 : 1);
+	return same && changed == 0 && pass.busy == 0;
+}
+
+/*
+ * Passes are repeated until one changes nothing.  Returns false if rows are still locked at the
+ * deadline.  Only a pass that left locked rows is followed by a pause, which grows.
+ */
+static bool
+make_passes(Run *run, TimestampTz until)
+{
+	long		pause = SHORTEST_PAUSE;
+
+	while (!make_pass(run))
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+
+		if (run->busy == 0)
+			continue;
+		if (left == 0)
+			return false;
+		nap(Min(pause, left));
+		pause = Min(pause * 2, LONGEST_PAUSE);
+	}
+	return true;
 }
 
 /* ---------- completion ---------- */
@@ -279,9 +307,19 @@ outlast_older_transactions(TimestampTz until)
 	return alone;
 }
 
+static void
+tell_of_locked(const Run *run)
+{
+	ereport(NOTICE,
+			(errmsg_plural(INT64_FORMAT " row of table \"%s\" is locked by another transaction",
+						   INT64_FORMAT " rows of table \"%s\" are locked by other transactions",
+						   (unsigned long) run->busy, run->busy, get_rel_name(run->relation)),
+			 errhint("Call " FUNCTION " again to finish.")));
+}
+
 /*
- * Passes are repeated until one changes nothing.  Then older transactions are waited for, so that
- * no snapshot is left in which a row is still as it was before.
+ * After the passes, older transactions are waited for, so that no snapshot is left in which a row
+ * is still as it was before.
  */
 static void
 run_to_the_end(Run *run, TimestampTz until)
@@ -290,8 +328,11 @@ run_to_the_end(Run *run, TimestampTz until)
 
 	while (!complete)
 	{
-		while (make_pass(run) > 0)
-			nap(PAUSE_MS);
+		if (!make_passes(run, until))
+		{
+			tell_of_locked(run);
+			return;
+		}
 		if (!outlast_older_transactions(until))
 		{
 			ereport(NOTICE,

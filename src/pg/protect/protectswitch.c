@@ -17,6 +17,7 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "catalog/toasting.h"
 #include "commands/tablecmds.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -223,6 +224,8 @@ chatcrypt_protectswitch_protect(Oid relation, AttrNumber column, AttrNumber chat
 	chatcrypt_protectlabels_set(relation, message, "message");
 	chatcrypt_protectlabels_set(relation, column, chatcrypt_protected_format(&label));
 	set_attribute(relation, column, TYPSTORAGE_EXTERNAL, -1);
+	/* Sealed values are longer: a table that needed no TOAST table may need one now. */
+	AlterTableCreateToastTable(relation, (Datum) 0, AccessExclusiveLock);
 	RemoveStatistics(relation, column);
 	set_access_method(relation, chatcrypt_protected_am(false));
 	if (label.state == CHATCRYPT_COLUMN_SEALED)
