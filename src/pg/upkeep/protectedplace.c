@@ -100,10 +100,14 @@ bytea *
 chatcrypt_protectedplace_envelope(Datum value)
 {
 	ChatcryptLazy *lazy = chatcrypt_lazyvalue_of(value);
+	struct varlena *stored;
+	bytea	   *envelope;
 
 	if (lazy == NULL)
 		return NULL;
-	return chatcrypt_sealedform_envelope(lazy->seat.form,
-										 pg_detoast_datum_packed(unconstify(struct varlena *,
-																			lazy->stored)));
+	stored = pg_detoast_datum_packed(unconstify(struct varlena *, lazy->stored));
+	envelope = chatcrypt_sealedform_envelope(lazy->seat.form, stored);
+	if (stored != lazy->stored)
+		pfree(stored);
+	return envelope;
 }
