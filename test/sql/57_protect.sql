@@ -214,6 +214,31 @@ UPDATE chatcrypt.chats SET external_envelopes = false WHERE chat_id = '57000000-
 CALL chatcrypt.purge_chat_keys('57000000-0000-0000-0000-00000000000c');
 SELECT j, b, y, v FROM thing ORDER BY id;
 
+-- A purge opens no value: this one was sealed under a key that another one of its version replaced.
+CREATE TABLE stale (id bigint PRIMARY KEY, chat_id bigint NOT NULL, body text);
+SELECT chatcrypt.protect('stale', 'body', 'chat_id', 'id') IS NOT NULL AS protected;
+SELECT chatcrypt.create_chat(5790);
+BEGIN;
+SELECT chatcrypt.rotate_chat(5790);
+INSERT INTO stale VALUES (1, 5790, 'sealed');
+SET LOCAL chatcrypt.show = sealed;
+SELECT body AS armour FROM stale \gset
+ROLLBACK;
+SET chatcrypt.restore = on;
+INSERT INTO stale VALUES (1, 5790, :'armour');
+RESET chatcrypt.restore;
+SELECT chatcrypt.rotate_chat(5790);
+UPDATE chatcrypt.chats SET external_envelopes = false WHERE chat_id = chatcrypt.to_uuid(5790);
+SET chatcrypt.on_decrypt_error = 'null';
+SELECT unopened_damaged AS before FROM chatcrypt.health \gset
+CALL chatcrypt.purge_chat_keys(5790);
+SELECT unopened_damaged - :before AS opened FROM chatcrypt.health;
+SELECT id, body FROM stale;
+SELECT unopened_damaged - :before AS opened FROM chatcrypt.health;
+RESET chatcrypt.on_decrypt_error;
+SELECT dek_version, state FROM chatcrypt.dek WHERE chat_id = chatcrypt.to_uuid(5790) ORDER BY dek_version;
+DROP TABLE stale;
+
 -- The values of a shredded chat are shown as NULL, and an UPDATE of other columns keeps them stored.
 SELECT chatcrypt.shred_chat(5701, confirm => 'irreversible');
 SELECT id, body FROM note WHERE chat_id = 5701 ORDER BY id;

@@ -85,7 +85,7 @@ chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner)
 {
 	begin_as(scope, table_owner);
 	set_here("row_security", "off");
-	set_here("chatcrypt.show", "sealed");
+	chatcrypt_owner_show_sealed();
 }
 
 void
@@ -94,6 +94,12 @@ chatcrypt_owner_end(ChatcryptOwnerScope *scope)
 	AtEOXact_GUC(false, scope->guc_level);
 	SetUserIdAndSecContext(scope->user, scope->security_context);
 	SPI_finish();
+}
+
+void
+chatcrypt_owner_show_sealed(void)
+{
+	set_here("chatcrypt.show", "sealed");
 }
 
 void

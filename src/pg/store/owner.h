@@ -54,6 +54,12 @@ extern void chatcrypt_owner_begin_as(ChatcryptOwnerScope *scope, Oid table_owner
 extern void chatcrypt_owner_defer_nothing(void);
 
 /*
+ * From here to the end of the scope, or of the caller's own level of settings, protected columns
+ * are seen as they are stored.
+ */
+extern void chatcrypt_owner_show_sealed(void);
+
+/*
  * From here to the end of the scope, statements use an index where there is one, whatever
  * the planner estimates for tables that have not been analyzed yet.
  */

@@ -5,7 +5,8 @@
  * Tables are scanned as CREATE INDEX scans them, whatever is visible to whom, and by the
  * extension itself: no operator, predicate or policy of a user is applied.  A place with
  * a plain index on its chat column costs one index scan for each chat; any other place
- * costs one scan of the table for all chats.
+ * costs one scan of the table for all chats.  Protected columns are seen as they are stored, so
+ * that no value is opened, and none is shown as NULL because it does not open.
  *
  * Lock contract: the table is locked as by any reader, and the page of a row version is
  * pinned while that version is looked at.
@@ -23,6 +24,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -32,6 +34,7 @@
 #include "core/envelope.h"
 #include "pg/compat.h"
 #include "pg/protect/protected.h"
+#include "pg/store/owner.h"
 #include "pg/upkeep/lastlook.h"
 #include "pg/upkeep/namedkey.h"
 #include "pg/upkeep/protectedplace.h"
@@ -216,8 +219,10 @@ inspect_version(const Look *look)
 	first = first_key_of(look, &chat_id);
 	if (!is_any_left(look, first, &chat_id))
 		return;
+	if (!is_readable_since(look))
+		return;
 	envelope = slot_getattr(look->slot, look->envelope, &isnull);
-	if (isnull || !is_readable_since(look))
+	if (isnull)
 		return;
 	header = look->is_protected ? chatcrypt_protectedplace_envelope(envelope) :
 		DatumGetByteaPSlice(envelope, 0, CC_HEADER_LEN);
@@ -369,12 +374,16 @@ chatcrypt_lastlook_run(List *files, ChatcryptSoughtKey **keys, int nkeys, Snapsh
 {
 	List	   *places = chatcrypt_registry_places(AccessShareLock);
 	ListCell   *cell;
+	int			guc_level;
 
 	foreach(cell, files)
 		if (!is_where_it_was(lfirst(cell), places))
 			return false;
 	qsort(keys, nkeys, sizeof(ChatcryptSoughtKey *), compare_chats);
+	guc_level = NewGUCNestLevel();
+	chatcrypt_owner_show_sealed();
 	foreach(cell, places)
 		look_through(lfirst(cell), keys, nkeys, since);
+	AtEOXact_GUC(false, guc_level);
 	return true;
 }
