@@ -37,7 +37,7 @@ def set_up(server, name, chats):
     admin.run("INSERT INTO chatcrypt.messages (chat_id, body) "
               f"SELECT chatcrypt.to_uuid(n), 'body' FROM generate_series(1::bigint, {chats}) AS n")
     admin.run("UPDATE chatcrypt.tenant SET rotate_after = '90 days'")
-    admin.run(f"CALL chatcrypt.rotate_due(max_messages => 1, \"limit\" => {chats // 10})")
+    admin.run(f"CALL chatcrypt.rotate_due(max_messages => 1, max_chats => {chats // 10})")
     admin.run("SELECT chatcrypt.seal_events(100000)")
     admin.run("VACUUM (ANALYZE)")
     return admin
