@@ -7,7 +7,7 @@
 
 #include "utils/relcache.h"
 
-/* From here on, no error in this session shows a row of this table. */
+/* From here on, no error of the backend shows a row of this table. */
 extern void chatcrypt_protecterrors_note(Relation relation);
 
 extern void chatcrypt_protecterrors_install_hooks(void);

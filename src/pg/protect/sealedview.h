@@ -14,8 +14,8 @@
 extern bool chatcrypt_sealedview_applies(void);
 
 /*
- * Whether this session may store envelopes whose keys do not exist here: a logical replication
- * worker, a session that restores a dump, or one for which a superuser set chatcrypt.restore.
+ * Whether the backend may store envelopes whose keys do not exist here: a logical replication
+ * worker, a backend that restores a dump, or one for which a superuser set chatcrypt.restore.
  */
 extern bool chatcrypt_sealedview_restores(void);
 

@@ -275,12 +275,14 @@ has_deployment(void)
 static bool
 is_kept(const ChatcryptSeat *seat, const bytea *envelope)
 {
+	bool		restores = chatcrypt_sealedview_restores();
+
 	/* pg_restore -j may bring the keys before the id of the deployment that they are bound to. */
-	if (chatcrypt_sealedview_restores() && !has_deployment())
+	if (restores && !has_deployment())
 		return true;
 	if (chatcrypt_sealedform_opens(seat, envelope))
 		return true;
-	if (chatcrypt_sealedview_restores())
+	if (restores)
 	{
 		if (chatcrypt_sealedform_lacks_key(seat, envelope))
 			return true;

@@ -318,8 +318,8 @@ pass_until_done(Reindex *run, TimestampTz until)
 }
 
 /*
- * A session has one fence.  If a purge in this session was waiting for its own, its next call
- * begins from the start.
+ * A backend has one fence.  If a purge in the same backend was waiting for its own, its next
+ * call begins from the start.
  */
 static void
 reindex(Reindex *run, TimestampTz until)

@@ -31,8 +31,8 @@ extern const ChatcryptRelations *chatcrypt_relations(void);
 extern Relation chatcrypt_relations_open(const Oid *known);
 
 /*
- * A number that moves whenever a row of chatcrypt.dek is changed or deleted, by this session
- * or by a committed transaction of another one.  The caller has accepted invalidation
+ * A number that moves whenever a row of chatcrypt.dek is changed or deleted, by the backend
+ * itself or by a committed transaction of another one.  The caller has accepted invalidation
  * messages.
  */
 extern uint64 chatcrypt_relations_dek_generation(void);

@@ -40,7 +40,7 @@ check_call(FunctionCallInfo fcinfo)
 }
 
 /*
- * Ends the transaction, so that nothing in this session holds up the round: no snapshot, no
+ * Ends the transaction, so that nothing in the backend holds up the round: no snapshot, no
  * lock, and no transaction that is older than what a purge has noted.
  */
 static void
